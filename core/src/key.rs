@@ -1,0 +1,278 @@
+//! Public keys and signatures in exactly one form each. SPEC section 2 (2.7, 2.8).
+//!
+//! Owns: how a key is written, which keys are refused, strict verification. Does not own: who a
+//! key belongs to (the trust bundle, the broker) nor how a private key is kept (`sign`).
+//!
+//! Invariants: a [`PublicKey`] that exists is canonical and not weak; the algorithm of a
+//! signature comes from the key, never from the message; Ed25519 is verified strictly (RFC 8032
+//! with cofactorless equation and small-order keys refused), ECDSA is minimal DER and low-s.
+
+use std::fmt;
+
+use biscuit_auth::format::schema;
+use ed25519_dalek::VerifyingKey;
+use p256::ecdsa::signature::Verifier as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::text::base64url;
+
+/// The signature algorithms of Biscuit v3.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// RFC 8032, 32-byte keys.
+    Ed25519,
+    /// ECDSA over P-256 with SHA-256, keys as 33 compressed bytes.
+    Secp256r1,
+}
+
+impl Algorithm {
+    /// The name used in files and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Ed25519 => "ed25519",
+            Algorithm::Secp256r1 => "secp256r1",
+        }
+    }
+
+    /// Biscuit's number for it, as written in a block and in a hop id.
+    pub fn number(self) -> u8 {
+        match self {
+            Algorithm::Ed25519 => schema::public_key::Algorithm::Ed25519 as u8,
+            Algorithm::Secp256r1 => schema::public_key::Algorithm::Secp256r1 as u8,
+        }
+    }
+
+    /// The algorithm with this Biscuit number, if there is one.
+    pub fn from_number(number: i32) -> Option<Self> {
+        match number {
+            0 => Some(Algorithm::Ed25519),
+            1 => Some(Algorithm::Secp256r1),
+            _ => None,
+        }
+    }
+
+    /// The algorithm with this name, if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Algorithm::Ed25519, Algorithm::Secp256r1].into_iter().find(|a| a.name() == name)
+    }
+}
+
+/// Why bytes are not a public key that Sublet accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// Not 32 bytes (Ed25519) or 33 (secp256r1), or not a point.
+    #[error("the bytes are no point of the curve")]
+    NotAPoint,
+    /// A second spelling of a key that has another, canonical one.
+    #[error("the key is not in its canonical form")]
+    NotCanonical,
+    /// A small-order Ed25519 key, under which signatures verify for many messages.
+    #[error("the key is weak (small order)")]
+    Weak,
+}
+
+/// A public key in its one form: canonical, on the curve, not weak.
+#[derive(Clone)]
+pub struct PublicKey {
+    inner: Inner,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Ed25519(VerifyingKey),
+    Secp256r1(p256::ecdsa::VerifyingKey, [u8; 33]),
+}
+
+impl PublicKey {
+    /// Reads a key from its bytes: 32 for Ed25519, 33 compressed for secp256r1.
+    pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, BadKey> {
+        let inner = match algorithm {
+            Algorithm::Ed25519 => Inner::Ed25519(ed25519_key(bytes)?),
+            Algorithm::Secp256r1 => secp256r1_key(bytes)?,
+        };
+        Ok(PublicKey { inner })
+    }
+
+    /// The key of an Ed25519 signer, which is canonical by construction.
+    pub(crate) fn of_ed25519(key: VerifyingKey) -> Self {
+        PublicKey { inner: Inner::Ed25519(key) }
+    }
+
+    /// The key's algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.inner {
+            Inner::Ed25519(_) => Algorithm::Ed25519,
+            Inner::Secp256r1(..) => Algorithm::Secp256r1,
+        }
+    }
+
+    /// The key's bytes, as in [`PublicKey::from_bytes`].
+    pub fn bytes(&self) -> &[u8] {
+        match &self.inner {
+            Inner::Ed25519(key) => key.as_bytes(),
+            Inner::Secp256r1(_, bytes) => bytes,
+        }
+    }
+
+    /// Verifies strictly; false for every signature that is not in its one form.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.inner {
+            Inner::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            Inner::Secp256r1(key, _) => verify_secp256r1(key, message, signature),
+        }
+    }
+
+    /// The RFC 7638 thumbprint: the key's name in revocations, records and `cnf.jkt`.
+    pub fn thumbprint(&self) -> Thumbprint {
+        let jwk = match &self.inner {
+            Inner::Ed25519(key) => {
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url(key.as_bytes()))
+            }
+            Inner::Secp256r1(key, _) => {
+                let point = key.to_encoded_point(false);
+                let coordinate =
+                    |c: Option<&p256::FieldBytes>| c.map(|c| base64url(c)).unwrap_or_default();
+                let (x, y) = (coordinate(point.x()), coordinate(point.y()));
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+        };
+        Thumbprint(Sha256::digest(jwk.as_bytes()).into())
+    }
+
+    pub(crate) fn to_schema(&self) -> schema::PublicKey {
+        schema::PublicKey {
+            algorithm: i32::from(self.algorithm().number()),
+            key: self.bytes().to_vec(),
+        }
+    }
+}
+
+fn ed25519_key(bytes: &[u8]) -> Result<VerifyingKey, BadKey> {
+    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| BadKey::NotAPoint)?;
+    let key = VerifyingKey::from_bytes(bytes).map_err(|_| BadKey::NotAPoint)?;
+    // dalek keeps the bytes it was given, so a non-canonical y must be found by encoding again.
+    if key.to_edwards().compress().as_bytes() != bytes {
+        return Err(BadKey::NotCanonical);
+    }
+    if key.is_weak() {
+        return Err(BadKey::Weak);
+    }
+    Ok(key)
+}
+
+fn secp256r1_key(bytes: &[u8]) -> Result<Inner, BadKey> {
+    let bytes: [u8; 33] = bytes.try_into().map_err(|_| BadKey::NotCanonical)?;
+    let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes).map_err(|_| BadKey::NotAPoint)?;
+    if key.to_encoded_point(true).as_bytes() != bytes {
+        return Err(BadKey::NotCanonical);
+    }
+    Ok(Inner::Secp256r1(key, bytes))
+}
+
+fn verify_secp256r1(key: &p256::ecdsa::VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(parsed) = p256::ecdsa::Signature::from_der(signature) else { return false };
+    let minimal = parsed.to_der().as_bytes() == signature;
+    let low_s = parsed.normalize_s().is_none();
+    minimal && low_s && key.verify(message, &parsed).is_ok()
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.algorithm() == other.algorithm() && self.bytes() == other.bytes()
+    }
+}
+impl Eq for PublicKey {}
+
+impl std::hash::Hash for PublicKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+/// `ed25519:BASE64URL`, the text form used in files.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm().name(), base64url(self.bytes()))
+    }
+}
+
+impl std::str::FromStr for PublicKey {
+    type Err = BadKey;
+
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        let (algorithm, bytes) = text.split_once(':').ok_or(BadKey::NotAPoint)?;
+        let algorithm = Algorithm::from_name(algorithm).ok_or(BadKey::NotAPoint)?;
+        let bytes = crate::text::from_base64url(bytes).ok_or(BadKey::NotAPoint)?;
+        PublicKey::from_bytes(algorithm, &bytes)
+    }
+}
+
+crate::text::serde_as_text!(PublicKey);
+
+/// SHA-256 over a key's canonical JWK (RFC 7638).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Thumbprint(pub [u8; 32]);
+
+crate::text::base64url_name!(Thumbprint, 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign::{SecretKey, Signer};
+
+    #[test]
+    fn a_small_order_key_is_weak() {
+        let mut identity = [0u8; 32];
+        identity[0] = 1;
+        assert_eq!(PublicKey::from_bytes(Algorithm::Ed25519, &identity), Err(BadKey::Weak));
+    }
+
+    #[test]
+    fn a_non_canonical_key_is_refused() {
+        // y = p + 1, a second spelling of y = 1.
+        let mut bytes = [0xffu8; 32];
+        bytes[0] = 0xee;
+        bytes[31] = 0x7f;
+        assert_eq!(PublicKey::from_bytes(Algorithm::Ed25519, &bytes), Err(BadKey::NotCanonical));
+    }
+
+    #[test]
+    fn uncompressed_secp256r1_is_refused() {
+        let key = SecretKey::secp256r1_from_seed(&[7; 32]).unwrap();
+        let point = p256::PublicKey::from_sec1_bytes(key.public_key().bytes()).unwrap();
+        let long = p256::EncodedPoint::from(point);
+        assert_eq!(
+            PublicKey::from_bytes(Algorithm::Secp256r1, long.as_bytes()),
+            Err(BadKey::NotCanonical)
+        );
+    }
+
+    #[test]
+    fn high_s_and_long_der_are_refused() {
+        let key = SecretKey::secp256r1_from_seed(&[7; 32]).unwrap();
+        let signature = key.sign(b"message").unwrap();
+        assert!(key.public_key().verify(b"message", &signature));
+        let parsed = p256::ecdsa::Signature::from_der(&signature).unwrap();
+        let (r, s) = parsed.split_scalars();
+        let high = p256::ecdsa::Signature::from_scalars(r, -*s).unwrap();
+        assert!(!key.public_key().verify(b"message", high.to_der().as_bytes()));
+        let mut long = signature.clone();
+        long.push(0);
+        assert!(!key.public_key().verify(b"message", &long));
+    }
+
+    #[test]
+    fn text_form_round_trips() {
+        let key = SecretKey::ed25519_from_seed([3; 32]);
+        let text = key.public_key().to_string();
+        assert_eq!(&text.parse::<PublicKey>().unwrap(), key.public_key());
+    }
+}

@@ -1,0 +1,61 @@
+//! Every bound of the token, in one place, each with its arithmetic. SPEC section 3.
+//!
+//! What lies over a bound is refused as `Malformed` before any work is spent on it.
+
+/// Blocks after block 0. At about 250 bytes for the smallest real hop, 64 hops are 16 KiB,
+/// well inside [`TOKEN_BYTES_MAX`].
+pub const HOPS_MAX: u32 = 64;
+
+/// One block's payload: 64 capabilities of 48 bytes, or a few rich ones.
+pub const BLOCK_BYTES_MAX: usize = 3 * 1024;
+
+/// A whole token. Fits HTTP/2's header list when that is raised to [`HEADER_LIST_BYTES_MAX`].
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// What both sides must allow in HTTP/2 headers: a token of 47 KiB is base64 of 63 KiB.
+pub const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+
+/// Capabilities in the scope of one block.
+pub const CAPABILITIES_MAX: usize = 64;
+
+/// Named constraints in one capability.
+pub const CONSTRAINTS_MAX: usize = 32;
+
+/// Values in one `one_of`.
+pub const ONE_OF_MAX: usize = 128;
+
+/// A name, pattern or string value inside a capability.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// The arguments of one call.
+pub const CALL_BYTES_MAX: usize = 1024 * 1024;
+
+/// Nesting of JSON arguments: deeper than any tool schema seen, shallow enough for any stack.
+pub const JSON_DEPTH_MAX: usize = 32;
+
+/// Leaves of one call's arguments.
+pub const ARGUMENTS_MAX: usize = 4096;
+
+/// A SPIFFE id. The SPIFFE-ID specification allows 2,048; a block has to hold several.
+pub const SPIFFE_ID_BYTES_MAX: usize = 256;
+
+/// Labels in a helper path, one a hop, so never more than the hops of a token.
+pub const HELPER_LABELS_MAX: usize = HOPS_MAX as usize;
+
+/// The longest life of a delegation: seven days. Also how long a revocation must be remembered.
+pub const DELEGATION_SECONDS_MAX: i64 = 7 * 24 * 3600;
+
+/// The longest life of an identity token: a day. The broker's default is an hour.
+pub const IDENTITY_SECONDS_MAX: i64 = 24 * 3600;
+
+/// How far a block's `not_before` is set back when minted, inside its parent's window.
+pub const BACKDATE_SECONDS: i64 = 10;
+
+/// How old a call proof may be. SPEC section 5.
+pub const PROOF_WINDOW_MS: i64 = 30_000;
+
+/// How far a peer's clock may run ahead of ours, in proofs, receipts and heads.
+pub const CLOCK_SKEW_MS: i64 = 5_000;
+
+/// The default bound on the age of a revocation view.
+pub const STALENESS_MS_DEFAULT: i64 = 10_000;
