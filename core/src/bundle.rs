@@ -259,7 +259,10 @@ impl TrustBundle {
         self.check_signature(&signature, &message, "the bundle held")?;
         next.check_time(now)?;
         if next.trust_domain != self.trust_domain {
-            return Err(BadBundle::Domain { found: next.trust_domain, held: self.trust_domain.clone() });
+            return Err(BadBundle::Domain {
+                found: next.trust_domain,
+                held: self.trust_domain.clone(),
+            });
         }
         if next.version > self.version || next == *self {
             return Ok(next);
@@ -267,7 +270,12 @@ impl TrustBundle {
         Err(BadBundle::RolledBack { found: next.version, held: self.version })
     }
 
-    fn check_signature(&self, signature: &BundleSignature, message: &[u8], of: &'static str) -> Result<(), BadBundle> {
+    fn check_signature(
+        &self,
+        signature: &BundleSignature,
+        message: &[u8],
+        of: &'static str,
+    ) -> Result<(), BadBundle> {
         let key = self.keys.iter().find(|key| {
             key.id == signature.key && key.use_ == KeyUse::Bundle && key.state == KeyState::Active
         });
@@ -315,8 +323,17 @@ impl TrustBundle {
     }
 
     /// The key that may have signed something of this use at that time.
-    pub fn signing_key(&self, use_: KeyUse, id: KeyId, at: UnixMillis) -> Result<&PublicKey, KeyRefusal> {
-        let key = self.keys.iter().find(|key| key.id == id && key.use_ == use_).ok_or(KeyRefusal::Unknown(id))?;
+    pub fn signing_key(
+        &self,
+        use_: KeyUse,
+        id: KeyId,
+        at: UnixMillis,
+    ) -> Result<&PublicKey, KeyRefusal> {
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == id && key.use_ == use_)
+            .ok_or(KeyRefusal::Unknown(id))?;
         match key.state {
             KeyState::Tainted => Err(KeyRefusal::Tainted(id)),
             KeyState::Prepared => Err(KeyRefusal::Prepared(id)),
@@ -336,12 +353,14 @@ fn read(text: &[u8]) -> Result<(TrustBundle, BundleSignature, Vec<u8>), BadBundl
     let Json::Object(members) = Json::parse(text)? else {
         return Err(BadBundle::Form("not an object".into()));
     };
-    let (signature, rest): (Vec<_>, Vec<_>) = members.into_iter().partition(|(name, _)| name == "signature");
+    let (signature, rest): (Vec<_>, Vec<_>) =
+        members.into_iter().partition(|(name, _)| name == "signature");
     let [(_, signature)] = signature.as_slice() else {
         return Err(BadBundle::Form("no signature".into()));
     };
     let form = |error: serde_json::Error| BadBundle::Form(error.to_string());
-    let signature: BundleSignature = serde_json::from_slice(&signature.canonical()).map_err(form)?;
+    let signature: BundleSignature =
+        serde_json::from_slice(&signature.canonical()).map_err(form)?;
     let canonical = Json::Object(rest).canonical();
     let bundle: TrustBundle = serde_json::from_slice(&canonical).map_err(form)?;
     bundle.check_keys()?;
@@ -389,12 +408,21 @@ mod tests {
         let text = sign(&bundle(1, keys()), 2);
         assert_eq!(TrustBundle::open(text.as_bytes(), NOW), Ok(bundle(1, keys())));
         let changed = text.replace("2000000", "2000001");
-        assert_eq!(TrustBundle::open(changed.as_bytes(), NOW), Err(BadBundle::Signature("its own")));
+        assert_eq!(
+            TrustBundle::open(changed.as_bytes(), NOW),
+            Err(BadBundle::Signature("its own"))
+        );
         let unknown = text.replacen('{', "{\"more\": 1,", 1);
         assert!(matches!(TrustBundle::open(unknown.as_bytes(), NOW), Err(BadBundle::Form(_))));
-        assert_eq!(TrustBundle::open(text.as_bytes(), UnixMillis(3_000_000)), Err(BadBundle::Expired));
+        assert_eq!(
+            TrustBundle::open(text.as_bytes(), UnixMillis(3_000_000)),
+            Err(BadBundle::Expired)
+        );
         let foreign = sign(&bundle(1, keys()), 9);
-        assert_eq!(TrustBundle::open(foreign.as_bytes(), NOW), Err(BadBundle::Signature("its own")));
+        assert_eq!(
+            TrustBundle::open(foreign.as_bytes(), NOW),
+            Err(BadBundle::Signature("its own"))
+        );
     }
 
     #[test]
@@ -412,7 +440,8 @@ mod tests {
     #[test]
     fn a_key_has_one_use_and_one_number() {
         let domain: TrustDomain = "acme.example".parse().unwrap();
-        let two = |a, b| TrustBundle::new(domain.clone(), 1, NOW, UnixMillis(3_000_000), vec![a, b]);
+        let two =
+            |a, b| TrustBundle::new(domain.clone(), 1, NOW, UnixMillis(3_000_000), vec![a, b]);
         assert!(two(key(1, KeyUse::Delegation, 1), key(2, KeyUse::Identity, 1)).is_err());
         assert!(two(key(1, KeyUse::Delegation, 1), key(1, KeyUse::Identity, 2)).is_err());
     }
@@ -427,7 +456,10 @@ mod tests {
         let ask = |use_, id, at| bundle.signing_key(use_, KeyId(id), UnixMillis(at)).map(|_| ());
         assert_eq!(ask(KeyUse::Delegation, 1, 5), Ok(()));
         assert_eq!(ask(KeyUse::Identity, 1, 5), Err(KeyRefusal::Unknown(KeyId(1))));
-        assert_eq!(ask(KeyUse::Delegation, 1, 2_000_000), Err(KeyRefusal::OutsideItsTime(KeyId(1))));
+        assert_eq!(
+            ask(KeyUse::Delegation, 1, 2_000_000),
+            Err(KeyRefusal::OutsideItsTime(KeyId(1)))
+        );
         assert_eq!(ask(KeyUse::Delegation, 3, 5), Err(KeyRefusal::Tainted(KeyId(3))));
         assert_eq!(ask(KeyUse::Delegation, 4, 5), Err(KeyRefusal::Prepared(KeyId(4))));
         assert_eq!(ask(KeyUse::Delegation, 5, 5), Ok(()));

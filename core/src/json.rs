@@ -136,6 +136,15 @@ impl Json {
         }
     }
 
+    /// The canonical text, cut to what a line of words can hold.
+    pub fn brief(&self) -> String {
+        let text = String::from_utf8_lossy(&self.canonical()).into_owned();
+        match text.char_indices().nth(200) {
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+            None => text,
+        }
+    }
+
     /// The canonical bytes of RFC 8785 (JCS).
     pub fn canonical(&self) -> Vec<u8> {
         let mut out = String::new();

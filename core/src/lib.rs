@@ -2,10 +2,33 @@
 //!
 //! No socket, file, clock or random source is named in this crate: `now` and entropy are
 //! arguments. docs/SPEC.md is its contract; each module names its section.
+//!
+//! Where to look: a token from bytes to belief is `token` → `verify`; what it allows is
+//! `capability` and `decide`; what is shown with it is `proof` and `receipt`; what ends it is
+//! `feed`; making one is `mint`.
 
+pub mod block;
+pub mod bundle;
 pub mod bytes;
+pub mod call;
+pub mod caller;
+pub mod capability;
+pub mod datalog;
+pub mod decide;
+pub mod feed;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod limits;
+pub mod mint;
+pub mod narrow;
+pub mod no;
+pub mod proof;
+pub mod receipt;
+pub mod record;
+pub mod seen;
 pub mod sign;
+pub mod state;
 pub mod text;
+pub mod token;
+pub mod verify;

@@ -82,7 +82,11 @@ pub struct Receipt {
 
 impl Receipt {
     /// Signs a receipt with the key of this number.
-    pub fn sign(claims: ReceiptClaims, key: KeyId, signer: &dyn Signer) -> Result<Self, SignerFault> {
+    pub fn sign(
+        claims: ReceiptClaims,
+        key: KeyId,
+        signer: &dyn Signer,
+    ) -> Result<Self, SignerFault> {
         let signature = signer.sign(&message(&claims, key))?;
         Ok(Receipt { claims, key, signature })
     }
@@ -121,11 +125,16 @@ impl Receipt {
 
     /// Whether the signature holds under this key.
     pub fn verify_signature(&self, key: &PublicKey) -> Result<(), BadReceipt> {
-        let expected = usize::try_from(self.claims.position).ok().and_then(|position| position.checked_add(1));
+        let expected =
+            usize::try_from(self.claims.position).ok().and_then(|position| position.checked_add(1));
         if Some(self.claims.indices.len()) != expected {
             return Err(BadReceipt::Indices);
         }
-        if key.verify(&message(&self.claims, self.key), &self.signature) { Ok(()) } else { Err(BadReceipt::Signature) }
+        if key.verify(&message(&self.claims, self.key), &self.signature) {
+            Ok(())
+        } else {
+            Err(BadReceipt::Signature)
+        }
     }
 }
 
@@ -184,14 +193,18 @@ mod tests {
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            let holds = Receipt::decode(&changed).is_ok_and(|r| r.verify_signature(key.public_key()).is_ok());
+            let holds = Receipt::decode(&changed)
+                .is_ok_and(|r| r.verify_signature(key.public_key()).is_ok());
             assert!(!holds, "byte {at}");
         }
         for cut in 0..bytes.len() {
-            let holds = Receipt::decode(&bytes[..cut]).is_ok_and(|r| r.verify_signature(key.public_key()).is_ok());
+            let holds = Receipt::decode(&bytes[..cut])
+                .is_ok_and(|r| r.verify_signature(key.public_key()).is_ok());
             assert!(!holds, "cut at {cut}");
         }
         let longer = [bytes, vec![0]].concat();
-        assert!(Receipt::decode(&longer).is_ok_and(|r| r.verify_signature(key.public_key()).is_err()));
+        assert!(
+            Receipt::decode(&longer).is_ok_and(|r| r.verify_signature(key.public_key()).is_err())
+        );
     }
 }

@@ -1,0 +1,118 @@
+//! Who asks, once it is shown. SPEC section 5, docs/FORMATS "Who may call what".
+//!
+//! Owns: [`Caller`] and [`Authenticated`], which can only be made from verified parts. Does not
+//! own: what the caller may do (`decide`).
+
+use crate::id::AgentId;
+use crate::key::{PublicKey, Thumbprint};
+use crate::no::Unauthenticated;
+use crate::verify::{Holder, Possession, VerifiedToken};
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    inner: Inner,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Inner {
+    Admin(Thumbprint),
+    Agent(Box<VerifiedToken>),
+    Holder(Box<VerifiedToken>),
+    NewKey(PublicKey),
+}
+
+/// What a caller is, to be matched on.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// The admin key.
+    Admin,
+    /// An enrolled agent, by its identity token.
+    Agent(&'a VerifiedToken),
+    /// The holder of a delegation token, by that token.
+    Holder(&'a VerifiedToken),
+    /// Someone who holds a key that is nobody's yet.
+    NewKey(&'a PublicKey),
+}
+
+impl Caller {
+    /// The admin, who holds this key.
+    pub fn admin(key: &PublicKey, _: &Possession) -> Self {
+        Caller { inner: Inner::Admin(key.thumbprint()) }
+    }
+
+    /// Whoever holds this token: an agent by its identity, or a holder by its delegation. The
+    /// possession must be of this token.
+    pub fn holder(token: VerifiedToken, possession: &Possession) -> Result<Self, Unauthenticated> {
+        if possession.claims().hop != token.id() {
+            return Err(Unauthenticated::Kind("the proof is of another token"));
+        }
+        let token = Box::new(token);
+        let inner = if token.is_identity() { Inner::Agent(token) } else { Inner::Holder(token) };
+        Ok(Caller { inner })
+    }
+
+    /// Someone who signed an enrolment with a new key; `message` is what must be signed.
+    pub fn new_key(
+        key: PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<Self, Unauthenticated> {
+        if key.verify(message, signature) {
+            Ok(Caller { inner: Inner::NewKey(key) })
+        } else {
+            Err(Unauthenticated::NewKey)
+        }
+    }
+
+    /// What the caller is.
+    pub fn kind(&self) -> Kind<'_> {
+        match &self.inner {
+            Inner::Admin(_) => Kind::Admin,
+            Inner::Agent(token) => Kind::Agent(token),
+            Inner::Holder(token) => Kind::Holder(token),
+            Inner::NewKey(key) => Kind::NewKey(key),
+        }
+    }
+
+    /// Whether it is the admin.
+    pub fn is_admin(&self) -> bool {
+        matches!(self.inner, Inner::Admin(_))
+    }
+
+    /// The enrolled agent that asks with its own identity.
+    pub fn agent(&self) -> Option<&AgentId> {
+        match &self.inner {
+            Inner::Agent(token) => Some(&token.root().agent),
+            _ => None,
+        }
+    }
+
+    /// The caller's name as a holder.
+    pub fn as_holder(&self) -> Option<Holder> {
+        match &self.inner {
+            Inner::Agent(token) | Inner::Holder(token) => Some(token.holder()),
+            _ => None,
+        }
+    }
+}
+
+/// The caller as records name it; also the scope of its idempotency keys.
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.inner {
+            Inner::Admin(key) => write!(f, "admin:{key}"),
+            Inner::Agent(token) | Inner::Holder(token) => write!(f, "{}", token.holder()),
+            Inner::NewKey(key) => write!(f, "key:{}", key.thumbprint()),
+        }
+    }
+}
+
+/// A request of which the caller is known.
+#[derive(Clone, Debug)]
+pub struct Authenticated<A> {
+    /// Who asks.
+    pub caller: Caller,
+    /// For what.
+    pub ask: A,
+}

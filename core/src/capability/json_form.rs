@@ -1,0 +1,72 @@
+//! The JSON long form of a capability, which holds everything. docs/FORMATS.
+//!
+//! ```json
+//! {"action": "fs.read", "audience": "tool://files", "args": {"path": {"under": "/data"}}, "other_args": "any"}
+//! ```
+//! `action`, `audience` and `args` must be there; without `other_args` the capability is closed.
+
+use super::{BadScope, Capability, Constraint};
+use crate::json::Json;
+
+impl Capability {
+    /// Reads the JSON long form; unknown members are refused.
+    pub fn from_json(text: &[u8]) -> Result<Self, BadScope> {
+        let (json, _) = Json::parse_canonicalised(text)
+            .map_err(|bad| BadScope(format!("a capability is not JSON: {bad}")))?;
+        let Json::Object(members) = json else {
+            return Err(BadScope("a capability is a JSON object".into()));
+        };
+        let (mut action, mut audience, mut args, mut open) = (None, None, None, false);
+        for (name, value) in members {
+            match (name.as_str(), value) {
+                ("action", Json::Str(text)) => action = Some(text.parse()?),
+                ("audience", Json::Str(text)) => audience = Some(text.parse()?),
+                ("args", Json::Object(members)) => args = Some(constraints(&members)?),
+                ("other_args", Json::Str(text)) if text == "any" => open = true,
+                _ => {
+                    return Err(BadScope(format!(
+                        "a capability has no member {name:?} of this form"
+                    )));
+                }
+            }
+        }
+        let missing = |name: &str| BadScope(format!("a capability needs {name:?}"));
+        Capability::new(
+            audience.ok_or_else(|| missing("audience"))?,
+            action.ok_or_else(|| missing("action"))?,
+            args.ok_or_else(|| missing("args"))?,
+            open,
+        )
+    }
+
+    /// Writes the JSON long form, in RFC 8785 canonical bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        let args = self.args().map(|(name, constraint)| {
+            let member = (constraint.kind().to_owned(), constraint.to_json());
+            (name.to_owned(), Json::Object(vec![member]))
+        });
+        let mut members = vec![
+            ("action".to_owned(), Json::Str(self.action.to_string())),
+            ("args".to_owned(), Json::Object(args.collect())),
+            ("audience".to_owned(), Json::Str(self.audience.to_string())),
+        ];
+        if self.is_open() {
+            members.push(("other_args".to_owned(), Json::Str("any".to_owned())));
+        }
+        // `canonical` sorts; names in a capability are unique.
+        Json::Object(members).canonical()
+    }
+}
+
+fn constraints(members: &[(String, Json)]) -> Result<Vec<(String, Constraint)>, BadScope> {
+    let one = |(name, value): &(String, Json)| match value {
+        Json::Object(kinds) => match kinds.as_slice() {
+            [(kind, value)] => Ok((name.clone(), Constraint::from_json(kind, value)?)),
+            _ => {
+                Err(BadScope(format!("the argument {name:?} needs exactly one kind of constraint")))
+            }
+        },
+        _ => Err(BadScope(format!(r#"the argument {name:?} is written {{"kind": value}}"#))),
+    };
+    members.iter().map(one).collect()
+}

@@ -1,0 +1,247 @@
+//! Authority: capabilities, their constraints, and what "narrower" means. SPEC section 4.
+//!
+//! Owns: [`Capability`], [`Scope`], the kinds of constraint (one file each), `admits` and
+//! `covers`. Does not own: windows, depth, who holds what (`block`, `narrow`).
+//!
+//! Invariants: a capability is closed unless it says otherwise, so a name that is not constrained
+//! must be absent; `covers` is sound: what a covered child admits, its parent admits. It may say
+//! no when unsure. A capability that exists is normal: it names nothing that its default says.
+
+mod absent;
+mod any;
+mod exactly;
+mod json_form;
+mod kind;
+mod narrow;
+mod one_of;
+mod pattern;
+mod prefix;
+mod range;
+mod render;
+mod scalar;
+mod text_form;
+mod under;
+
+use std::collections::BTreeMap;
+
+pub use absent::Absent;
+pub use any::Any;
+pub use exactly::Exactly;
+pub use kind::Constraint;
+pub use narrow::Exceeds;
+pub use one_of::OneOf;
+pub use pattern::{Action, Audience, Pattern};
+pub use prefix::Prefix;
+pub use range::Range;
+pub(crate) use render::{lift_scope, render_scope};
+pub use scalar::Scalar;
+pub use under::Under;
+
+use crate::call::Call;
+use crate::limits;
+
+/// Why a text or JSON is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadScope(pub String);
+
+/// One capability: which tools, which actions, with which arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    audience: Audience,
+    action: Action,
+    args: BTreeMap<String, Constraint>,
+    open: bool,
+}
+
+impl Capability {
+    /// A capability over these arguments. `open` lets every argument that is not named through;
+    /// closed, which is the rule, it must be absent.
+    pub fn new(
+        audience: Audience,
+        action: Action,
+        args: impl IntoIterator<Item = (String, Constraint)>,
+        open: bool,
+    ) -> Result<Self, BadScope> {
+        let default = Self::default_constraint(open);
+        let mut named = BTreeMap::new();
+        for (name, constraint) in args {
+            if name.len() > limits::TEXT_BYTES_MAX {
+                return Err(BadScope(format!(
+                    "an argument name is over {} bytes",
+                    limits::TEXT_BYTES_MAX
+                )));
+            }
+            if named.contains_key(&name) {
+                return Err(BadScope(format!("the argument {name:?} is constrained twice")));
+            }
+            named.insert(name, constraint);
+        }
+        named.retain(|_, constraint| *constraint != default);
+        if named.len() > limits::CONSTRAINTS_MAX {
+            return Err(BadScope(format!(
+                "over {} constraints in one capability",
+                limits::CONSTRAINTS_MAX
+            )));
+        }
+        Ok(Capability { audience, action, args: named, open })
+    }
+
+    fn default_constraint(open: bool) -> Constraint {
+        if open { Constraint::Any(Any) } else { Constraint::Absent(Absent) }
+    }
+
+    /// Which tools.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Which actions.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// Named constraints, by name.
+    pub fn args(&self) -> impl Iterator<Item = (&str, &Constraint)> {
+        self.args.iter().map(|(name, constraint)| (name.as_str(), constraint))
+    }
+
+    /// Whether arguments that are not named are let through.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// What holds for an argument of this name.
+    fn constraint(&self, name: &str) -> Constraint {
+        self.args.get(name).cloned().unwrap_or_else(|| Self::default_constraint(self.open))
+    }
+
+    /// Whether the call lies inside this capability.
+    pub fn admits(&self, call: &Call) -> bool {
+        self.refusal(call).is_none()
+    }
+
+    /// What of the call lies outside, in words; `None` when nothing does.
+    pub fn refusal(&self, call: &Call) -> Option<String> {
+        if !self.audience.admits(&call.audience) {
+            return Some(format!("the audience {:?} is not {}", call.audience, self.audience));
+        }
+        if !self.action.admits(&call.action) {
+            return Some(format!("the action {:?} is not {}", call.action, self.action));
+        }
+        let refused = self
+            .args
+            .iter()
+            .find(|(name, constraint)| !constraint.admits(call.arguments.leaf(name)));
+        if let Some((name, constraint)) = refused {
+            let asked =
+                call.arguments.leaf(name).map_or("absent".to_owned(), |value| value.brief());
+            return Some(format!("the argument {name:?} is {asked}, held is {constraint}"));
+        }
+        let unnamed =
+            call.arguments.leaves().find(|(name, _)| !self.open && !self.args.contains_key(*name));
+        unnamed.map(|(name, _)| {
+            format!("the argument {name:?} is not named by the capability, which is closed")
+        })
+    }
+}
+
+/// A scope travels through serde as the list of its capabilities' JSON long forms.
+impl serde::Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let texts = self
+            .0
+            .iter()
+            .map(|capability| String::from_utf8_lossy(&capability.to_json()).into_owned());
+        serializer.collect_seq(texts)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Scope {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        Scope::from_jsons(&texts).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The authority that one block states: a call is inside when any capability admits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope(Vec<Capability>);
+
+impl Scope {
+    /// A scope of 1 to [`limits::CAPABILITIES_MAX`] capabilities.
+    pub fn new(capabilities: Vec<Capability>) -> Result<Self, BadScope> {
+        match capabilities.len() {
+            0 => Err(BadScope("a scope needs at least one capability".into())),
+            n if n > limits::CAPABILITIES_MAX => Err(BadScope(format!(
+                "{n} capabilities, at most {} are allowed",
+                limits::CAPABILITIES_MAX
+            ))),
+            _ => Ok(Scope(capabilities)),
+        }
+    }
+
+    /// Reads each text as one capability in SCOPE text form (docs, "SCOPE text").
+    pub fn from_texts<T: AsRef<str>>(texts: &[T]) -> Result<Self, BadScope> {
+        let capabilities =
+            texts.iter().map(|text| text.as_ref().parse()).collect::<Result<_, _>>()?;
+        Scope::new(capabilities)
+    }
+
+    /// Reads each text as one capability in its JSON long form.
+    pub fn from_jsons<T: AsRef<[u8]>>(texts: &[T]) -> Result<Self, BadScope> {
+        let capabilities = texts.iter().map(|text| Capability::from_json(text.as_ref()));
+        Scope::new(capabilities.collect::<Result<_, _>>()?)
+    }
+
+    /// The capabilities.
+    pub fn capabilities(&self) -> &[Capability] {
+        &self.0
+    }
+
+    /// Whether any capability admits the call.
+    pub fn admits(&self, call: &Call) -> bool {
+        self.0.iter().any(|capability| capability.admits(call))
+    }
+
+    /// Why no capability admits the call, from the one that comes nearest; `None` if one does.
+    pub fn refusal(&self, call: &Call) -> Option<String> {
+        if self.admits(call) {
+            return None;
+        }
+        let distance =
+            |c: &&Capability| (!c.audience.admits(&call.audience), !c.action.admits(&call.action));
+        self.0.iter().min_by_key(distance).and_then(|nearest| nearest.refusal(call))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Arguments;
+
+    fn call(action: &str, args: &str) -> Call {
+        let arguments = Arguments::from_json(args.as_bytes()).unwrap();
+        Call { audience: "tool://files".into(), action: action.into(), arguments }
+    }
+
+    #[test]
+    fn closed_by_default() {
+        let scope = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
+        assert!(scope.admits(&call("fs.read", r#"{"path":"/data/a"}"#)));
+        assert!(!scope.admits(&call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#)));
+        assert!(!scope.admits(&call("fs.read", r#"{}"#)), "under needs a value");
+        assert!(!scope.admits(&call("fs.write", r#"{"path":"/data/a"}"#)));
+        let says = scope.refusal(&call("fs.read", r#"{"path":"/etc/x"}"#)).unwrap();
+        assert_eq!(says, r#"the argument "path" is "/etc/x", held is under:/data"#);
+    }
+
+    #[test]
+    fn opening_is_explicit_and_a_child_may_close_but_not_open() {
+        let open = Scope::from_texts(&["fs.@tool://files *=any path=under:/data"]).unwrap();
+        let closed = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
+        assert!(open.admits(&call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#)));
+        assert_eq!(open.covers(&closed), Ok(()));
+        assert!(closed.covers(&open).is_err());
+    }
+}

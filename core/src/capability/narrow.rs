@@ -1,0 +1,118 @@
+//! Whether a child's scope lies inside its parent's, and if not, why. SPEC 4.4.
+//!
+//! Every capability of the child must be covered by one capability of the parent. A child that is
+//! covered only by several together is refused: sound, and simple to explain.
+
+use std::collections::BTreeSet;
+
+use super::{Capability, Scope};
+
+/// How a child exceeds its parent: what was asked, what is held, what would pass.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Exceeds {
+    /// The child's capability, as SCOPE text.
+    pub capability: String,
+    /// Which part of it: `audience`, `action`, `argument "path"`, `other arguments`.
+    pub part: String,
+    /// What the child asks for there.
+    pub asked: String,
+    /// What the nearest capability of the parent holds there: the widest that would pass.
+    pub held: String,
+}
+
+impl Scope {
+    /// Whether all of `child` lies inside this scope; else the first excess, against the
+    /// capability of the parent that comes nearest.
+    pub fn covers(&self, child: &Scope) -> Result<(), Exceeds> {
+        child.capabilities().iter().try_for_each(|asked| self.covers_one(asked))
+    }
+
+    fn covers_one(&self, asked: &Capability) -> Result<(), Exceeds> {
+        let excesses = self.capabilities().iter().map(|held| excesses(held, asked));
+        let nearest = excesses.min_by_key(|found| (found.first().map_or(0, |e| e.0), found.len()));
+        match nearest.and_then(|found| found.into_iter().next()) {
+            Some((_, exceeds)) => Err(exceeds),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything in which `asked` exceeds `held`, the gravest first: (gravity, excess). Empty means
+/// covered.
+fn excesses(held: &Capability, asked: &Capability) -> Vec<(u8, Exceeds)> {
+    let mut found = Vec::new();
+    let mut add = |gravity: u8, part: &str, wants: &str, has: &str| {
+        let capability = asked.to_string();
+        found.push((
+            gravity,
+            Exceeds { capability, part: part.into(), asked: wants.into(), held: has.into() },
+        ));
+    };
+    if !held.audience.covers(&asked.audience) {
+        add(3, "audience", asked.audience.as_str(), held.audience.as_str());
+    }
+    if !held.action.covers(&asked.action) {
+        add(2, "action", asked.action.as_str(), held.action.as_str());
+    }
+    let names: BTreeSet<&String> = held.args.keys().chain(asked.args.keys()).collect();
+    for name in names {
+        let (has, wants) = (held.constraint(name), asked.constraint(name));
+        if !has.covers(&wants) {
+            add(1, &format!("argument {name:?}"), &wants.to_string(), &has.to_string());
+        }
+    }
+    if asked.open && !held.open {
+        add(1, "other arguments", "any", "absent");
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> Scope {
+        Scope::from_texts(&[text]).unwrap()
+    }
+
+    #[test]
+    fn each_kind_narrows() {
+        let parent = scope(
+            "fs.@tool://f/ p=under:/data n=range:1..10 s=prefix:q d=one_of:a,b,c any=any x=exactly:1",
+        );
+        let child =
+            "fs.read@tool://f/a p=under:/data/q3 n=range:2..5 s=prefix:q3 d=one_of:a,b x=exactly:1";
+        assert_eq!(parent.covers(&scope(child)), Ok(()));
+        let wider = [
+            ("fs.read@tool://g p=under:/data", "audience", "tool://f/"),
+            ("db.read@tool://f/a p=under:/data", "action", "fs."),
+        ];
+        for (text, part, held) in wider {
+            let excess = parent.covers(&scope(text)).unwrap_err();
+            assert_eq!((excess.part.as_str(), excess.held.as_str()), (part, held));
+        }
+        let replaced = [
+            ("p=under:/data/q3", "p=under:/etc", "under:/data"),
+            ("p=under:/data/q3", "p=under:/database", "under:/data"),
+            ("p=under:/data/q3", "p=prefix:/data/", "under:/data"),
+            ("n=range:2..5", "n=range:2..11", "range:1..10"),
+            ("n=range:2..5", "n=range:2..", "range:1..10"),
+            ("n=range:2..5", "n=exactly:\"5\"", "range:1..10"),
+            ("s=prefix:q3", "s=any", "prefix:q"),
+            ("s=prefix:q3 ", "", "prefix:q"),
+            ("d=one_of:a,b", "d=one_of:a,z", "one_of:a,b,c"),
+            ("x=exactly:1", "x=exactly:2", "exactly:1"),
+            ("x=exactly:1", "x=exactly:1 y=exactly:1", "absent"),
+        ];
+        for (from, to, held) in replaced {
+            let excess = parent.covers(&scope(&child.replace(from, to))).unwrap_err();
+            assert_eq!(excess.held, held, "{to}");
+        }
+    }
+
+    #[test]
+    fn prefix_covers_the_paths_below_it() {
+        assert_eq!(scope("a@t:x p=prefix:/da").covers(&scope("a@t:x p=under:/data")), Ok(()));
+        assert!(scope("a@t:x p=prefix:/data/").covers(&scope("a@t:x p=under:/data")).is_err());
+    }
+}

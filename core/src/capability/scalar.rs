@@ -1,0 +1,140 @@
+//! A single value inside a constraint, of one type. Types never mix: 1, 1.5, "1" and true are
+//! four values under four predicates.
+
+use std::fmt;
+
+use super::BadScope;
+use crate::datalog::Term;
+use crate::json::Json;
+use crate::limits;
+
+/// A value that a constraint can name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scalar {
+    /// null
+    Null,
+    /// true or false
+    Bool(bool),
+    /// An integer within ±(2^53-1).
+    Int(i64),
+    /// A decimal in millionths.
+    Dec(i64),
+    /// A string of at most [`limits::TEXT_BYTES_MAX`] bytes.
+    Str(String),
+}
+
+impl Scalar {
+    /// The predicate under which a call presents a value of this type.
+    pub(super) fn predicate(&self) -> &'static str {
+        match self {
+            Scalar::Null => "arg_null",
+            Scalar::Bool(_) => "arg_bool",
+            Scalar::Int(_) => "arg_int",
+            Scalar::Dec(_) => "arg_dec",
+            Scalar::Str(_) => "arg_str",
+        }
+    }
+
+    /// The value as a term; null has none.
+    pub(super) fn term(&self) -> Option<Term> {
+        match self {
+            Scalar::Null => None,
+            Scalar::Bool(value) => Some(Term::Bool(*value)),
+            Scalar::Int(value) | Scalar::Dec(value) => Some(Term::Integer(*value)),
+            Scalar::Str(value) => Some(Term::String(value.clone())),
+        }
+    }
+
+    /// The value of a term under a predicate.
+    pub(super) fn from_term(predicate: &str, term: Option<&Term>) -> Option<Scalar> {
+        match (predicate, term) {
+            ("arg_null", None) => Some(Scalar::Null),
+            ("arg_bool", Some(Term::Bool(value))) => Some(Scalar::Bool(*value)),
+            ("arg_int", Some(Term::Integer(value))) => Some(Scalar::Int(*value)),
+            ("arg_dec", Some(Term::Integer(value))) => Some(Scalar::Dec(*value)),
+            ("arg_str", Some(Term::String(value))) => Some(Scalar::Str(value.clone())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Json {
+        match self {
+            Scalar::Null => Json::Null,
+            Scalar::Bool(value) => Json::Bool(*value),
+            Scalar::Int(value) => Json::Int(*value),
+            Scalar::Dec(value) => Json::Dec(*value),
+            Scalar::Str(value) => Json::Str(value.clone()),
+        }
+    }
+
+    pub(super) fn from_json(value: &Json) -> Result<Scalar, BadScope> {
+        match value {
+            Json::Null => Ok(Scalar::Null),
+            Json::Bool(value) => Ok(Scalar::Bool(*value)),
+            Json::Int(value) => Ok(Scalar::Int(*value)),
+            Json::Dec(value) => Ok(Scalar::Dec(*value)),
+            Json::Str(value) => text(value).map(Scalar::Str),
+            Json::List(_) | Json::Object(_) => {
+                Err(BadScope("a constraint names single values, not lists or objects".into()))
+            }
+        }
+    }
+
+    /// A bare word is a string; what reads as JSON is that JSON.
+    pub(super) fn from_text(word: &str) -> Result<Scalar, BadScope> {
+        match Json::parse_canonicalised(word.as_bytes()) {
+            Ok((json, _)) => Scalar::from_json(&json),
+            Err(bad) if word.starts_with(['"', '[', '{']) => {
+                Err(BadScope(format!("{word:?} is no JSON value: {bad}")))
+            }
+            Err(_) => text(word).map(Scalar::Str),
+        }
+    }
+}
+
+/// Bounds a text that goes into a block.
+pub(super) fn text(value: &str) -> Result<String, BadScope> {
+    if value.len() > limits::TEXT_BYTES_MAX {
+        return Err(BadScope(format!("a value is over {} bytes", limits::TEXT_BYTES_MAX)));
+    }
+    Ok(value.to_owned())
+}
+
+/// A text as SCOPE text writes it: bare if it reads back as this very string, else quoted.
+pub(super) fn bare_or_quoted(value: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:@+~".contains(c);
+    let bare = !value.is_empty() && value.chars().all(plain);
+    if bare && Scalar::from_text(value) == Ok(Scalar::Str(value.to_owned())) {
+        return value.to_owned();
+    }
+    String::from_utf8_lossy(&Json::Str(value.to_owned()).canonical()).into_owned()
+}
+
+/// Reads a string value: quoted as JSON, or as it stands.
+pub(super) fn string_from_text(word: &str) -> Result<String, BadScope> {
+    if word.starts_with('"') {
+        match Scalar::from_text(word)? {
+            Scalar::Str(value) => Ok(value),
+            _ => Err(BadScope(format!("{word:?} is no string"))),
+        }
+    } else {
+        text(word)
+    }
+}
+
+/// Reads a string out of the JSON form.
+pub(super) fn string_from_json(kind: &str, value: &Json) -> Result<String, BadScope> {
+    match value {
+        Json::Str(value) => text(value),
+        _ => Err(BadScope(format!("{kind} takes a string"))),
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Str(value) => f.write_str(&bare_or_quoted(value)),
+            other => f.write_str(&String::from_utf8_lossy(&other.to_json().canonical())),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! SCOPE text: `fs.read@tool://files path=under:/data limit=range:1..10 *=any`. docs/FORMATS.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Any, BadScope, Capability, Constraint};
+
+/// The name that stands for every argument not named.
+const OTHERS: &str = "*";
+
+impl FromStr for Capability {
+    type Err = BadScope;
+
+    fn from_str(text: &str) -> Result<Self, BadScope> {
+        let words = split(text, ' ');
+        let mut words = words.into_iter().filter(|word| !word.is_empty());
+        let head = words.next().unwrap_or_default();
+        let (action, audience) = head.split_once('@').ok_or_else(|| {
+            BadScope(format!(
+                "{head:?} does not begin a scope: action@audience, as in fs.read@tool://files"
+            ))
+        })?;
+        let (mut args, mut open) = (Vec::new(), false);
+        for word in words {
+            let (name, constraint) = argument(word)?;
+            match (name == OTHERS, &constraint) {
+                (false, _) => args.push((name.to_owned(), constraint)),
+                (true, Constraint::Any(Any)) => open = true,
+                (true, _) => {
+                    return Err(BadScope("other arguments can only be opened: *=any".into()));
+                }
+            }
+        }
+        Capability::new(audience.parse()?, action.parse()?, args, open)
+    }
+}
+
+fn argument(word: &str) -> Result<(&str, Constraint), BadScope> {
+    let (name, constraint) = word.split_once('=').ok_or_else(|| {
+        BadScope(format!("{word:?} is no argument: name=kind:value, as in path=under:/data"))
+    })?;
+    let (kind, value) = match constraint.split_once(':') {
+        Some((kind, value)) => (kind, Some(value)),
+        None => (constraint, None),
+    };
+    Ok((name, Constraint::from_text(kind, value)?))
+}
+
+/// Splits at a separator outside JSON strings and brackets.
+pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut words, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0u32);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            _ if c == separator && !quoted && depth == 0 => {
+                words.extend(text.get(start..at));
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    words.extend(text.get(start..));
+    words
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.action, self.audience)?;
+        for (name, constraint) in self.args() {
+            write!(f, " {name}={constraint}")?;
+        }
+        if self.is_open() { write!(f, " {OTHERS}=any") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips() {
+        let texts = [
+            "fs.read@tool://files path=under:/data",
+            "fs.@tool://files/ limit=range:1..1000 mode=one_of:raw,text region=exactly:r",
+            "db.query@mcp://db dry=exactly:true n=one_of:1,2 q=prefix:\"a b\" *=any",
+            "a.b@t:x x=absent y=exactly:\"5\" z=exactly:5 *=any",
+            "a.b@t:x p=one_of:\"a,b\",c w=exactly:1.5 z=exactly:null",
+        ];
+        for text in texts {
+            let capability: Capability = text.parse().unwrap();
+            assert_eq!(capability.to_string(), text);
+            assert_eq!(Capability::from_json(&capability.to_json()).unwrap(), capability);
+        }
+    }
+
+    #[test]
+    fn bad_texts_say_what_is_wrong() {
+        let says = |text: &str| text.parse::<Capability>().unwrap_err().to_string();
+        assert!(says("fs.read").contains("action@audience"));
+        assert!(says("fs.read@tool://f path").contains("name=kind:value"));
+        assert!(
+            says("fs.read@tool://f path=below:/x").contains("no kind of constraint: any, absent")
+        );
+        assert!(says("fs.read@tool://f path=under:/x/../y").contains("no base for under"));
+        assert!(says("fs.read@tool://f n=range:5..1").contains("empty"));
+        assert!(says("fs.read@tool://f n=one_of:1,a").contains("mixture"));
+        assert!(says("fs.read@tool://f n=any n=any").contains("twice"));
+        assert!(says("fs.read@tool://f *=absent").contains("only be opened"));
+        assert!(says("fs.read@tool://f n=any:5").contains("no value"));
+        assert!(says("fs.read@tool://f n=exactly").contains("needs a value"));
+    }
+}

@@ -1,0 +1,119 @@
+//! May this call be made? What a tool asks, offline. SPEC sections 4, 6, 7: P1, P2, P5, P6.
+
+use super::chain::{check_revocations, check_time};
+use crate::call::Call;
+use crate::feed::RevocationView;
+use crate::id::{HopId, Principal, UnixMillis};
+use crate::no::{Deny, Unauthenticated};
+use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
+
+/// What a tool has in hand when it decides.
+#[derive(Clone, Copy)]
+pub struct CallView<'a> {
+    /// What it knows of revocations.
+    pub revocations: &'a RevocationView,
+    /// How old that is; `None` when it has no signed head.
+    pub age_ms: Option<i64>,
+    /// How old it may be.
+    pub staleness_ms_max: i64,
+    /// What the receipt that came with the token covers, if one came.
+    pub coverage: Option<&'a Coverage>,
+}
+
+/// A call that is allowed, and what it rests on.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Who calls.
+    pub holder: Holder,
+    /// On whose behalf.
+    pub principal: Principal,
+    /// By which hop.
+    pub hop: HopId,
+    /// The revocation position that it was decided on: (epoch, sequence).
+    pub revocations: (u64, u64),
+}
+
+/// Decides a call by the holder of `token`, whose possession was verified for it.
+pub fn decide_call(
+    token: &VerifiedToken,
+    possession: &Possession,
+    call: &Call,
+    view: CallView<'_>,
+    now: UnixMillis,
+) -> Result<Permit, crate::no::No> {
+    if possession.claims().hop != token.id() {
+        return Err(Unauthenticated::Kind("the proof is of another token").into());
+    }
+    let Some(principal) = token.principal() else {
+        return Err(Unauthenticated::Kind("an identity token opens no tool").into());
+    };
+    check_fresh(token, view, now)?;
+    check_revocations(token, view.revocations)?;
+    check_time(token, now)?;
+    check_depth(token, view.coverage)?;
+    check_scopes(token, call)?;
+    Ok(Permit {
+        holder: token.holder(),
+        principal: principal.clone(),
+        hop: token.id(),
+        revocations: (view.revocations.epoch(), view.revocations.sequence()),
+    })
+}
+
+/// The view is young enough, or a receipt of the last hop staples "not revoked" and is, and no
+/// newer feed contradicts it.
+fn check_fresh(token: &VerifiedToken, view: CallView<'_>, now: UnixMillis) -> Result<(), Deny> {
+    let bound_ms = view.staleness_ms_max;
+    let young = |age_ms: i64| (0..=bound_ms).contains(&age_ms.max(0));
+    if view.age_ms.is_some_and(young) {
+        return Ok(());
+    }
+    let stapled = view.coverage.is_some_and(|coverage| {
+        let claims = &coverage.receipt().claims;
+        let position = (claims.revocation_epoch, claims.revocation_sequence);
+        claims.hop == token.id()
+            && now.since(claims.as_of) >= -crate::limits::CLOCK_SKEW_MS
+            && young(now.since(claims.as_of))
+            && now <= claims.fresh_until
+            && position >= (view.revocations.epoch(), view.revocations.sequence())
+    });
+    if stapled { Ok(()) } else { Err(Deny::StaleView { age_ms: view.age_ms, bound_ms }) }
+}
+
+fn check_depth(token: &VerifiedToken, coverage: Option<&Coverage>) -> Result<(), Deny> {
+    let hops = token.depth();
+    let recorded = coverage.map_or(0, Coverage::position);
+    let unrecorded = hops.saturating_sub(recorded);
+    for (hop, signed) in token.signed_blocks().iter().enumerate() {
+        let block = signed.block();
+        if hops > block.hops_max {
+            return Err(Deny::TooDeep { hops, hop, allowed: block.hops_max });
+        }
+        if unrecorded > block.unrecorded_max {
+            return Err(Deny::Unrecorded { unrecorded, hop, allowed: block.unrecorded_max });
+        }
+    }
+    let pairs = token.signed_blocks().iter().zip(token.signed_blocks().iter().skip(1)).enumerate();
+    for (before, (parent, child)) in pairs {
+        let hop = before + 1;
+        let uncovered = hop > usize::try_from(recorded).unwrap_or(usize::MAX);
+        if uncovered && child.block().helper.is_none() && !is_same_holder(parent, child) {
+            return Err(Deny::UnrecordedAgentHop { hop, agent: child.block().agent.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_scopes(token: &VerifiedToken, call: &Call) -> Result<(), Deny> {
+    for (hop, signed) in token.signed_blocks().iter().enumerate() {
+        let refusal = match &signed.block().scope {
+            Some(scope) => scope.refusal(call),
+            None => Some("the block states no scope".to_owned()),
+        };
+        if let Some(says) = refusal {
+            return Err(Deny::NotAllowed { hop, says });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Is a chain alive? Time and revocation, asked of every hop. SPEC 7.1: P2.
+//!
+//! One function, over whatever knows revocations: the broker's state or a verifier's view.
+
+use super::View;
+use crate::caller::{Caller, Kind};
+use crate::feed::{Revocation, RevocationView};
+use crate::id::UnixMillis;
+use crate::no::Deny;
+use crate::state::{AgentState, State};
+use crate::verify::VerifiedToken;
+
+/// Something that knows what was revoked.
+pub(super) trait Revocations {
+    /// Whether this is revoked now.
+    fn is_revoked(&self, revocation: &Revocation) -> bool;
+}
+
+impl Revocations for State {
+    fn is_revoked(&self, revocation: &Revocation) -> bool {
+        self.revoked(revocation).is_some()
+    }
+}
+
+impl Revocations for RevocationView {
+    fn is_revoked(&self, revocation: &Revocation) -> bool {
+        RevocationView::is_revoked(self, revocation)
+    }
+}
+
+/// Refuses a chain of which any hop is outside its window.
+pub(super) fn check_time(token: &VerifiedToken, now: UnixMillis) -> Result<(), Deny> {
+    let second = now.seconds();
+    for (hop, signed) in token.signed_blocks().iter().enumerate() {
+        let window = signed.block().window;
+        if second < window.not_before {
+            return Err(Deny::NotYetValid { hop, from: window.not_before });
+        }
+        if second >= window.not_after {
+            return Err(Deny::Expired { hop, at: window.not_after });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a chain of which anything was revoked: a hop, an agent, a key, the principal, the root.
+pub(super) fn check_revocations(
+    token: &VerifiedToken,
+    known: &dyn Revocations,
+) -> Result<(), Deny> {
+    if known.is_revoked(&Revocation::RootKey(token.root_key().thumbprint())) {
+        return Err(Deny::RootRevoked);
+    }
+    if let Some(principal) = token.principal() {
+        if known.is_revoked(&Revocation::Principal(principal.clone())) {
+            return Err(Deny::PrincipalRevoked { principal: principal.clone() });
+        }
+    }
+    for (hop, (id, signed)) in token.hops().enumerate() {
+        let agent = &signed.block().agent;
+        if known.is_revoked(&Revocation::Hop(id)) {
+            return Err(Deny::HopRevoked { hop, id });
+        }
+        if known.is_revoked(&Revocation::AgentSuspended(agent.clone())) {
+            return Err(Deny::AgentSuspended { hop, agent: agent.clone() });
+        }
+        if known.is_revoked(&Revocation::AgentKey(signed.next_key().thumbprint())) {
+            return Err(Deny::KeyRevoked { hop, agent: agent.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a caller that is no longer who it was: a suspended agent, an identity under an old or
+/// revoked key, a helper of a chain that is dead.
+pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> Result<(), Deny> {
+    match caller.kind() {
+        Kind::Admin | Kind::NewKey(_) => Ok(()),
+        Kind::Holder(token) => {
+            check_time(token, now)?;
+            check_revocations(token, view.state)
+        }
+        Kind::Agent(token) => {
+            check_time(token, now)?;
+            check_revocations(token, view.state)?;
+            let id = &token.root().agent;
+            let agent =
+                view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+            if agent.state != AgentState::Active {
+                return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
+            }
+            match &agent.key {
+                Some(key) if key == token.holder_key() => Ok(()),
+                _ => Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() }),
+            }
+        }
+    }
+}

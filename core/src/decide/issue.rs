@@ -1,0 +1,194 @@
+//! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
+
+use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only, is_revoked};
+use crate::block::{Block, Role, Window};
+use crate::bundle::KeyUse;
+use crate::caller::Caller;
+use crate::capability::Scope;
+use crate::datalog::Symbols;
+use crate::feed::Revocation;
+use crate::id::{HopId, Principal, UnixMillis};
+use crate::key::PublicKey;
+use crate::limits;
+use crate::no::Deny;
+use crate::record::{Body, HopRecord};
+use crate::state::{Agent, Delegation, Guard, Profile, RecordedHop, Write};
+use crate::token::{hop_id, root_id};
+use crate::verify::{Holder, VerifiedToken};
+
+/// An agent asks for authority on someone's behalf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// On whose behalf.
+    pub on_behalf_of: Principal,
+    /// What for.
+    pub scope: Scope,
+    /// How long, in seconds.
+    pub ttl_seconds: i64,
+    /// How many hops may follow.
+    pub hops: u32,
+    /// How many of them without a receipt.
+    pub offline_hops: u32,
+}
+
+impl Ask for Issue {
+    /// The token's bytes.
+    type Granted = serde_bytes::ByteBuf;
+    const METHOD: &'static str = "/sublet.v1.Delegation/Issue";
+
+    fn asked(&self) -> String {
+        let scope: Vec<String> =
+            self.scope.capabilities().iter().map(ToString::to_string).collect();
+        format!(
+            "on behalf of {} for {} s, {} hops, {} offline: {}",
+            self.on_behalf_of,
+            self.ttl_seconds,
+            self.hops,
+            self.offline_hops,
+            scope.join(" | ")
+        )
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        entropy: &Entropy,
+    ) -> Decision<Self::Granted> {
+        let agent = agent_only(view, caller)?;
+        let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
+        let profile = view.state.profile(&agent.profile).ok_or_else(|| Deny::UnknownProfile {
+            profile: agent.profile.clone(),
+            agent: agent.id.clone(),
+        })?;
+        self.check_profile(view, agent, profile)?;
+        let block = self.block(view, agent, now, entropy);
+        let id = self.id(view, &block, &key);
+        let record = hop_record(id, &block, &key);
+        let guards = [
+            Guard::Agent(agent.id.clone(), Some(agent.version)),
+            Guard::Profile(profile.name.clone(), Some(profile.version)),
+            Guard::NoDelegation(id),
+        ];
+        let writes = [self.delegation(id, agent, now), root_row(id, &block, &key)];
+        let mut grant = Grant::read(serde_bytes::ByteBuf::new()).guarded(guards).writing(writes);
+        grant.unsigned = Some(Unsigned { block, holder_key: key, root: KeyUse::Delegation });
+        Ok(grant.recording_in(id, caller, Body::Issued(record)))
+    }
+
+    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
+        token.encode().into()
+    }
+}
+
+impl Issue {
+    fn check_profile(&self, view: View<'_>, agent: &Agent, profile: &Profile) -> Result<(), Deny> {
+        let allowed = profile.principals.iter().any(|pattern| pattern.admits(&self.on_behalf_of));
+        if !allowed || self.on_behalf_of.realm() != view.state.domain().as_str() {
+            let patterns: Vec<&str> =
+                profile.principals.iter().map(|pattern| pattern.as_str()).collect();
+            return Err(Deny::PrincipalNotAllowed {
+                profile: profile.name.clone(),
+                agent: agent.id.clone(),
+                principal: self.on_behalf_of.clone(),
+                allowed: format!(
+                    "{} within the trust domain {}",
+                    patterns.join(", "),
+                    view.state.domain()
+                ),
+            });
+        }
+        if is_revoked(view, Revocation::Principal(self.on_behalf_of.clone())) {
+            return Err(Deny::PrincipalRevoked { principal: self.on_behalf_of.clone() });
+        }
+        if self.ttl_seconds <= 0 {
+            return Err(Deny::EmptyWindow);
+        }
+        let ttl_max = profile.ttl_seconds_max.min(limits::DELEGATION_SECONDS_MAX);
+        let hops_max = profile.hops_max.min(limits::HOPS_MAX);
+        let limits = [
+            ("seconds", self.ttl_seconds, ttl_max),
+            ("hops", i64::from(self.hops), i64::from(hops_max)),
+            ("offline hops", i64::from(self.offline_hops), i64::from(profile.offline_hops_max)),
+        ];
+        for (what, asked, allowed) in limits {
+            if asked > allowed {
+                return Err(Deny::ProfileLimit {
+                    what,
+                    asked,
+                    allowed,
+                    profile: profile.name.clone(),
+                });
+            }
+        }
+        let covered = profile.allow.covers(&self.scope);
+        covered.map_err(|exceeds| Deny::ProfileScope { exceeds, profile: profile.name.clone() })
+    }
+
+    fn block(&self, view: View<'_>, agent: &Agent, now: UnixMillis, entropy: &Entropy) -> Block {
+        let seconds = now.seconds();
+        Block {
+            role: Role::Grant {
+                issuer: view.state.domain().issuer(),
+                on_behalf_of: self.on_behalf_of.clone(),
+            },
+            agent: agent.id.clone(),
+            helper: None,
+            nonce: entropy.nonce("block"),
+            issued_at: seconds,
+            window: Window {
+                not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
+                not_after: seconds.saturating_add(self.ttl_seconds),
+            },
+            hops_max: self.hops,
+            unrecorded_max: self.offline_hops,
+            scope: Some(self.scope.clone()),
+        }
+    }
+
+    fn id(&self, view: View<'_>, block: &Block, key: &PublicKey) -> HopId {
+        let root = root_id(&view.state.domain().issuer(), &view.settings.delegation_root.1);
+        hop_id(&root, &block.lower(&mut Symbols::default()), key)
+    }
+
+    fn delegation(&self, id: HopId, agent: &Agent, now: UnixMillis) -> Write {
+        Write::Delegation(Delegation {
+            id,
+            principal: self.on_behalf_of.clone(),
+            agent: agent.id.clone(),
+            issued_at: now,
+            expires_at: UnixMillis::from_seconds(now.seconds().saturating_add(self.ttl_seconds)),
+            hops: 0,
+            records: 0,
+            last_leaf: [0; 32],
+        })
+    }
+}
+
+fn hop_record(id: HopId, block: &Block, key: &PublicKey) -> HopRecord {
+    HopRecord {
+        hop: id,
+        parent: None,
+        position: 0,
+        holder: Holder { agent: block.agent.clone(), helper: None },
+        key: key.thumbprint(),
+        expires: block.expires(),
+        block: None,
+    }
+}
+
+fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Write {
+    let hop = RecordedHop {
+        id,
+        parent: None,
+        delegation: id,
+        position: 0,
+        agent: block.agent.clone(),
+        helper: None,
+        key: key.thumbprint(),
+        expires_at: UnixMillis::from_seconds(block.expires()),
+        index: 0,
+    };
+    Write::Hop { hop, record: 0 }
+}

@@ -1,0 +1,271 @@
+//! Is it allowed? One pure function for each thing that can be asked. SPEC sections 3 to 7.
+//!
+//! `(view, caller, ask, now, entropy) → verdict`: no clock, no store, no random source. A verdict
+//! says what is granted or refused, what shall be written, what shall be recorded, and what must
+//! still hold when it is committed.
+//!
+//! Owns: the decisions. Does not own: who the caller is (`verify`, `caller`), the writing.
+
+mod admin;
+mod call;
+mod chain;
+mod enroll;
+mod issue;
+mod read;
+mod record;
+mod revoke;
+
+pub use admin::{
+    ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
+    RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
+};
+pub use call::{CallView, Permit, decide_call};
+pub use enroll::{Enroll, Renew, RotateKey};
+pub use issue::Issue;
+pub use read::{
+    Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, Replay,
+};
+pub use record::{RecordChain, Recording};
+pub use revoke::{Revoke, Target};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::block::Block;
+use crate::bundle::{KeyId, KeyUse};
+use crate::bytes::{domain, sha256};
+use crate::caller::Caller;
+use crate::feed::Revocation;
+use crate::id::{HopId, Nonce, UnixMillis};
+use crate::key::PublicKey;
+use crate::no::Deny;
+use crate::record::{BlockPayload, Body, Record, asked};
+use crate::state::{Guard, State, Write};
+use crate::verify::VerifiedToken;
+
+/// What a decision may rest on.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The rows.
+    pub state: &'a State,
+    /// What the broker was set up with.
+    pub settings: &'a Settings,
+}
+
+/// What the broker was set up with, as far as decisions need it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The root key for delegations: its number and public half.
+    pub delegation_root: (KeyId, PublicKey),
+    /// How long an identity token lives.
+    pub identity_ttl_seconds: i64,
+}
+
+/// Fresh randomness for one decision: 32 bytes from which named parts are derived.
+#[derive(Clone, Copy)]
+pub struct Entropy(pub [u8; 32]);
+
+impl Entropy {
+    /// 32 bytes for one purpose.
+    pub fn bytes(&self, purpose: &str) -> [u8; 32] {
+        let mut bytes = domain("entropy-v1");
+        bytes.extend_from_slice(&self.0);
+        bytes.extend_from_slice(purpose.as_bytes());
+        sha256(&bytes)
+    }
+
+    /// A nonce for one purpose.
+    pub fn nonce(&self, purpose: &str) -> Nonce {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.bytes(purpose);
+        Nonce([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+}
+
+/// A request that can be decided.
+pub trait Ask: Clone + Send + Sync + 'static {
+    /// What is granted.
+    type Granted: Clone + Send + Serialize + DeserializeOwned + 'static;
+
+    /// The full gRPC method path; also the action that the call proof binds.
+    const METHOD: &'static str;
+
+    /// What is asked, in one line, for the record of a refusal.
+    fn asked(&self) -> String;
+
+    /// Decides.
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        entropy: &Entropy,
+    ) -> Decision<Self::Granted>;
+
+    /// Takes the token that the broker signed for [`Unsigned`] into what is granted.
+    fn with_token(granted: Self::Granted, token: &VerifiedToken) -> Self::Granted {
+        let _ = token;
+        granted
+    }
+
+    /// What of the grant may be kept for a repeated request; `None` when it holds a secret.
+    fn remembered(granted: &Self::Granted) -> Option<&Self::Granted> {
+        Some(granted)
+    }
+}
+
+/// Granted with its consequences, or refused.
+pub type Decision<G> = Result<Grant<G>, Deny>;
+
+/// A grant and its consequences.
+#[derive(Clone, Debug)]
+pub struct Grant<G> {
+    /// What is granted.
+    pub granted: G,
+    /// What must still hold when it is committed.
+    pub guards: Vec<Guard>,
+    /// What is written.
+    pub writes: Vec<Write>,
+    /// What is recorded. Empty together with `writes` for reads, which leave no trace.
+    pub records: Vec<Record>,
+    /// A block 0 that the broker must sign before it commits.
+    pub unsigned: Option<Unsigned>,
+}
+
+/// A block 0 to be signed by one of the broker's root keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsigned {
+    /// The block.
+    pub block: Block,
+    /// The holder's key.
+    pub holder_key: PublicKey,
+    /// Which root signs: delegation or identity.
+    pub root: KeyUse,
+}
+
+impl<G> Grant<G> {
+    /// A grant that leaves no trace.
+    pub fn read(granted: G) -> Self {
+        Grant {
+            granted,
+            guards: Vec::new(),
+            writes: Vec::new(),
+            records: Vec::new(),
+            unsigned: None,
+        }
+    }
+
+    fn guarded(mut self, guards: impl IntoIterator<Item = Guard>) -> Self {
+        self.guards.extend(guards);
+        self
+    }
+
+    fn writing(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
+        self.writes.extend(writes);
+        self
+    }
+
+    fn recording(mut self, actor: &Caller, body: Body) -> Self {
+        self.records.push(Record { delegation: None, actor: actor.to_string(), body });
+        self
+    }
+
+    fn recording_in(mut self, delegation: HopId, actor: &Caller, body: Body) -> Self {
+        self.records.push(Record { delegation: Some(delegation), actor: actor.to_string(), body });
+        self
+    }
+}
+
+/// A decision that was made: what the pipeline commits. Granted or refused, it is recorded.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Verdict<G> {
+    /// Granted, or why not.
+    pub outcome: Result<G, Deny>,
+    /// What must still hold when it is committed.
+    pub guards: Vec<Guard>,
+    /// What is written.
+    pub writes: Vec<Write>,
+    /// What is recorded.
+    pub records: Vec<Record>,
+    /// A block 0 that must be signed first.
+    pub unsigned: Option<Unsigned>,
+}
+
+/// Decides an authenticated request; a refusal becomes a record.
+pub fn decide<A: Ask>(
+    view: View<'_>,
+    caller: &Caller,
+    ask: &A,
+    now: UnixMillis,
+    entropy: &Entropy,
+) -> Verdict<A::Granted> {
+    let decision = chain::check_caller(view, caller, now)
+        .and_then(|()| ask.decide(view, caller, now, entropy));
+    match decision {
+        Ok(Grant { granted, mut guards, writes, records, unsigned }) => {
+            if !writes.is_empty() {
+                // What is granted rests on what was not revoked.
+                guards.push(Guard::Revocations(view.state.revocation_sequence()));
+            }
+            Verdict { outcome: Ok(granted), guards, writes, records, unsigned }
+        }
+        Err(deny) => {
+            let body = Body::Refused {
+                method: A::METHOD,
+                code: deny.code(),
+                says: asked(deny.to_string()),
+                asked: asked(ask.asked()),
+            };
+            let delegation = match caller.kind() {
+                crate::caller::Kind::Holder(token) => Some(token.delegation()),
+                _ => None,
+            };
+            let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
+            let record = Record { delegation, actor: caller.to_string(), body };
+            Verdict {
+                outcome: Err(deny),
+                guards: Vec::new(),
+                writes: Vec::new(),
+                records: vec![record],
+                unsigned: None,
+            }
+        }
+    }
+}
+
+impl<G> Verdict<G> {
+    /// Takes the signed block 0 in: its bytes lie beside the ledger's leaf.
+    pub fn sign<A: Ask<Granted = G>>(mut self, token: &VerifiedToken) -> Self {
+        self.unsigned = None;
+        self.outcome = self.outcome.map(|granted| A::with_token(granted, token));
+        for record in &mut self.records {
+            if let Body::Issued(hop) = &mut record.body {
+                hop.block = Some(BlockPayload::from(token.last()));
+            }
+        }
+        self
+    }
+
+    /// Whether there is anything to commit.
+    pub fn is_read(&self) -> bool {
+        self.writes.is_empty() && self.records.is_empty()
+    }
+}
+
+/// The enrolled agent that asks by its identity, or a refusal.
+fn agent_only<'a>(view: View<'a>, caller: &Caller) -> Result<&'a crate::state::Agent, Deny> {
+    let id = caller
+        .agent()
+        .ok_or(Deny::NotPermitted("only an enrolled agent may do this, with its identity token"))?;
+    view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })
+}
+
+/// The admin, or a refusal.
+fn admin_only(caller: &Caller) -> Result<(), Deny> {
+    if caller.is_admin() { Ok(()) } else { Err(Deny::NotPermitted("only the admin may do this")) }
+}
+
+/// Whether the state says this is revoked.
+fn is_revoked(view: View<'_>, revocation: Revocation) -> bool {
+    view.state.revoked(&revocation).is_some()
+}

@@ -1,0 +1,211 @@
+//! May this be seen? Reads are decided like everything else; granted, they leave no trace.
+//!
+//! What a caller may not see answers like what does not exist.
+
+use super::{Ask, Decision, Entropy, Grant, View, is_revoked};
+use crate::caller::{Caller, Kind};
+use crate::feed::Revocation;
+use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
+use crate::no::Deny;
+use crate::state::{Agent, Delegation};
+use crate::verify::VerifiedToken;
+
+/// Rows on one page of a list.
+const PAGE_MAX: usize = 500;
+
+/// An agent's current key and state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupAgent {
+    /// Whose.
+    pub agent: AgentId,
+}
+
+impl Ask for LookupAgent {
+    type Granted = Agent;
+    const METHOD: &'static str = "/sublet.v1.Identity/LookupAgent";
+
+    fn asked(&self) -> String {
+        format!("agent {}", self.agent)
+    }
+
+    fn decide(&self, view: View<'_>, _: &Caller, _: UnixMillis, _: &Entropy) -> Decision<Agent> {
+        let agent = view
+            .state
+            .agent(&self.agent)
+            .ok_or_else(|| Deny::UnknownAgent { agent: self.agent.clone() })?;
+        Ok(Grant::read(agent.clone()))
+    }
+}
+
+/// How the broker sees a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspect {
+    /// The chain.
+    pub token: VerifiedToken,
+}
+
+/// How the broker sees one hop.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InspectedHop {
+    /// Its id.
+    pub id: HopId,
+    /// Its ledger index, if it is recorded.
+    pub index: Option<u64>,
+    /// Whether it was itself revoked.
+    pub revoked: bool,
+    /// Whether its own window is over.
+    pub expired: bool,
+}
+
+impl Ask for Inspect {
+    /// Each hop, and why the chain as a whole is dead, if it is.
+    type Granted = (Vec<InspectedHop>, Option<String>);
+    const METHOD: &'static str = "/sublet.v1.Delegation/Inspect";
+
+    fn asked(&self) -> String {
+        format!("delegation {}", self.token.delegation())
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<Self::Granted> {
+        let appears = match caller.kind() {
+            Kind::Admin => true,
+            Kind::Agent(identity) => {
+                let id = &identity.root().agent;
+                self.token.signed_blocks().iter().any(|signed| signed.block().agent == *id)
+            }
+            Kind::Holder(token) => self.token.hops().any(|(id, _)| id == token.id()),
+            Kind::NewKey(_) => false,
+        };
+        if !appears {
+            return Err(Deny::NotFound(format!("delegation {}", self.token.delegation())));
+        }
+        let hops = self.token.hops().map(|(id, signed)| InspectedHop {
+            id,
+            index: view.state.hop(&id).map(|row| row.index),
+            revoked: is_revoked(view, Revocation::Hop(id)),
+            expired: now.seconds() >= signed.block().expires(),
+        });
+        let alive = super::chain::check_revocations(&self.token, view.state)
+            .and_then(|()| super::chain::check_time(&self.token, now));
+        Ok(Grant::read((hops.collect(), alive.err().map(|deny| deny.to_string()))))
+    }
+}
+
+/// The delegations that the caller may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListDelegations {
+    /// Rows after this id.
+    pub after: Option<DelegationId>,
+    /// How many rows, at most 500; 0 means 100.
+    pub page_size: usize,
+}
+
+/// A row of a list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Listed {
+    /// The delegation.
+    pub delegation: Delegation,
+    /// Whether its root was revoked.
+    pub revoked: bool,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<Listed>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<DelegationId>,
+}
+
+impl Ask for ListDelegations {
+    type Granted = Page;
+    const METHOD: &'static str = "/sublet.v1.Delegation/ListDelegations";
+
+    fn asked(&self) -> String {
+        "a list of delegations".to_owned()
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        _: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<Page> {
+        let size = if self.page_size == 0 { 100 } else { self.page_size.min(PAGE_MAX) };
+        let mut seen = view.state.delegations_after(self.after).filter(|row| may_see(caller, row));
+        let rows: Vec<Listed> = seen
+            .by_ref()
+            .take(size)
+            .map(|row| Listed {
+                delegation: row.clone(),
+                revoked: is_revoked(view, Revocation::Hop(row.id)),
+            })
+            .collect();
+        let next = seen.next().and(rows.last()).map(|last| last.delegation.id);
+        Ok(Grant::read(Page { rows, next }))
+    }
+}
+
+/// The admin sees all, an agent what was issued to it, a holder the delegation of its token.
+fn may_see(caller: &Caller, row: &Delegation) -> bool {
+    match caller.kind() {
+        Kind::Admin => true,
+        Kind::Agent(identity) => identity.root().agent == row.agent,
+        Kind::Holder(token) => token.delegation() == row.id,
+        Kind::NewKey(_) => false,
+    }
+}
+
+/// The records of one delegation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Which.
+    pub delegation: DelegationId,
+}
+
+impl Ask for Replay {
+    type Granted = Delegation;
+    const METHOD: &'static str = "/sublet.v1.Audit/Replay";
+
+    fn asked(&self) -> String {
+        format!("the records of delegation {}", self.delegation)
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        _: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<Delegation> {
+        let row = view.state.delegation(&self.delegation).filter(|row| may_see(caller, row));
+        let row = row.ok_or_else(|| Deny::NotFound(format!("delegation {}", self.delegation)))?;
+        Ok(Grant::read(row.clone()))
+    }
+}
+
+/// A read of the admin's: agents, profiles, join tokens, status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadAdmin;
+
+impl Ask for ReadAdmin {
+    type Granted = ();
+    const METHOD: &'static str = "/sublet.v1.Admin/";
+
+    fn asked(&self) -> String {
+        "what the admin sees".to_owned()
+    }
+
+    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
+        super::admin_only(caller)?;
+        Ok(Grant::read(()))
+    }
+}

@@ -1,0 +1,181 @@
+//! May these hops be recorded? Delegate and RecordHop. SPEC 3.5, 6.2: P1, P2, P4, P5.
+//!
+//! One decision for both: what is not yet recorded of a chain is checked hop by hop and recorded.
+//! A chain that is recorded already is granted again and written never: idempotent on hop ids.
+
+use super::chain::{check_revocations, check_time};
+use super::{Ask, Decision, Entropy, Grant, View};
+use crate::caller::{Caller, Kind};
+use crate::id::{HopId, UnixMillis};
+use crate::narrow;
+use crate::no::Deny;
+use crate::record::{BlockPayload, Body, HopRecord};
+use crate::state::{AgentState, Guard, RecordedHop, Write};
+use crate::token::SignedBlock;
+use crate::verify::{Holder, VerifiedToken, is_same_holder};
+
+/// A chain is sent to be recorded. `DELEGATE` says that its last hop is being made by the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordChain<const DELEGATE: bool> {
+    /// The chain; every signature holds.
+    pub token: VerifiedToken,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Recording {
+    /// The last hop, of which the receipt is.
+    pub hop: HopId,
+    /// How many hops were recorded just now; 0 when all were before.
+    pub recorded: u32,
+}
+
+impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
+    type Granted = Recording;
+    const METHOD: &'static str =
+        if DELEGATE { "/sublet.v1.Delegation/Delegate" } else { "/sublet.v1.Delegation/RecordHop" };
+
+    fn asked(&self) -> String {
+        let block = self.token.last().block();
+        let scope =
+            block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string);
+        let scope: Vec<String> = scope.collect();
+        format!(
+            "hop {} of {} to {}: {}",
+            self.token.depth(),
+            self.token.delegation(),
+            self.token.holder(),
+            scope.join(" | ")
+        )
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<Recording> {
+        let token = &self.token;
+        let delegation = token.delegation();
+        // An outsider learns nothing, not even whether the chain is known.
+        self.check_caller(caller)?;
+        if view.state.delegation(&delegation).is_none() {
+            return Err(Deny::UnknownDelegation { id: delegation });
+        }
+        if DELEGATE && token.depth() == 0 {
+            return Err(Deny::NoHop);
+        }
+        check_time(token, now)?;
+        check_revocations(token, view.state)?;
+        self.new_hops(view, caller)
+    }
+}
+
+impl<const DELEGATE: bool> RecordChain<DELEGATE> {
+    /// Delegating, the caller must be the holder that the last block was signed by, by name; the
+    /// two keys may differ after a rotation. Recording, it must be anyone in the chain.
+    fn check_caller(&self, caller: &Caller) -> Result<(), Deny> {
+        let chain: Vec<(HopId, Holder)> =
+            self.token.hops().map(|(id, signed)| (id, holder(signed))).collect();
+        let (candidates, whose) = match (DELEGATE, chain.split_last()) {
+            (true, Some((_, before))) if !before.is_empty() => {
+                (before.get(before.len() - 1..).unwrap_or_default(), before.last())
+            }
+            _ => (chain.as_slice(), chain.last()),
+        };
+        let is_caller = |(id, holder): &(HopId, Holder)| match caller.kind() {
+            Kind::Agent(identity) => *holder == identity.holder(),
+            Kind::Holder(token) => *id == token.id(),
+            Kind::Admin | Kind::NewKey(_) => false,
+        };
+        if candidates.iter().any(is_caller) {
+            return Ok(());
+        }
+        let holder = whose.map(|(_, holder)| holder.to_string()).unwrap_or_default();
+        Err(Deny::NotTheHolder { holder, caller: caller.to_string() })
+    }
+
+    /// Checks and records every hop that is not recorded yet.
+    fn new_hops(&self, view: View<'_>, caller: &Caller) -> Decision<Recording> {
+        let delegation = self.token.delegation();
+        let blocks = self.token.signed_blocks();
+        let known = self.token.hops().take_while(|(id, _)| view.state.hop(id).is_some()).count();
+        let mut grant = Grant::read(Recording { hop: self.token.id(), recorded: 0 });
+        for (position, (id, signed)) in self.token.hops().enumerate().skip(known) {
+            let before =
+                position.checked_sub(1).ok_or(Deny::UnknownDelegation { id: delegation })?;
+            let parent = blocks.get(before).ok_or(Deny::NoHop)?;
+            narrow::check(parent.block(), signed.block(), before)?;
+            let guard = check_recipient(view, parent, signed, position)?;
+            let row = self.row(id, position, signed);
+            let record = grant.records.len();
+            let body = Body::HopRecorded(hop_record(&row, signed));
+            grant = grant
+                .guarded(guard.into_iter().chain([Guard::NoHop(id)]))
+                .writing([Write::Hop { hop: row, record }])
+                .recording_in(delegation, caller, body);
+        }
+        grant.granted.recorded = u32::try_from(grant.records.len()).unwrap_or(u32::MAX);
+        Ok(grant)
+    }
+
+    fn row(&self, id: HopId, position: usize, signed: &SignedBlock) -> RecordedHop {
+        let block = signed.block();
+        RecordedHop {
+            id,
+            parent: position.checked_sub(1).and_then(|before| self.token.id_at(before)),
+            delegation: self.token.delegation(),
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            agent: block.agent.clone(),
+            helper: block.helper.clone(),
+            key: signed.next_key().thumbprint(),
+            expires_at: UnixMillis::from_seconds(block.expires()),
+            index: 0,
+        }
+    }
+}
+
+fn holder(signed: &SignedBlock) -> Holder {
+    Holder { agent: signed.block().agent.clone(), helper: signed.block().helper.clone() }
+}
+
+/// An enrolled agent is named with its current key; a helper's key is nobody's.
+fn check_recipient(
+    view: View<'_>,
+    parent: &SignedBlock,
+    signed: &SignedBlock,
+    hop: usize,
+) -> Result<Option<Guard>, Deny> {
+    if is_same_holder(parent, signed) {
+        return Ok(None);
+    }
+    let id = &signed.block().agent;
+    let key = signed.next_key().thumbprint();
+    if signed.block().helper.is_some() {
+        return match view.state.key_owner(&key) {
+            Some(owner) => Err(Deny::KeyOfAnother { hop, agent: owner.agent.clone() }),
+            None => Ok(Some(Guard::KeyFree(key))),
+        };
+    }
+    let agent = view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+    if agent.state != AgentState::Active {
+        return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
+    }
+    if agent.key.as_ref() != Some(signed.next_key()) {
+        return Err(Deny::NotTheAgentsKey { hop, agent: id.clone() });
+    }
+    Ok(Some(Guard::Agent(id.clone(), Some(agent.version))))
+}
+
+fn hop_record(row: &RecordedHop, signed: &SignedBlock) -> HopRecord {
+    HopRecord {
+        hop: row.id,
+        parent: row.parent,
+        position: row.position,
+        holder: holder(signed),
+        key: row.key,
+        expires: signed.block().expires(),
+        block: Some(BlockPayload::from(signed)),
+    }
+}

@@ -1,0 +1,184 @@
+//! May this be revoked by this caller? SPEC 7.2.
+//!
+//! An admin revokes anything; a delegator the hops that it made; a holder its own. Everything
+//! below a revoked hop dies with it, in one row.
+
+use super::admin::{horizon, revoke_key, suspend};
+use super::{Ask, Decision, Entropy, Grant, View, is_revoked};
+use crate::caller::{Caller, Kind};
+use crate::feed::Revocation;
+use crate::id::{AgentId, HopId, Principal, UnixMillis};
+use crate::key::Thumbprint;
+use crate::no::Deny;
+use crate::record::Body;
+use crate::state::Write;
+use crate::verify::{Holder, VerifiedToken};
+
+/// What is revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A hop and all below.
+    Hop(HopId),
+    /// A delegation: hop 0 and all below.
+    Delegation(HopId),
+    /// An agent: suspended.
+    Agent(AgentId),
+    /// A key, for ever.
+    Key(Thumbprint),
+    /// A user's authority.
+    Principal(Principal),
+}
+
+impl Target {
+    fn kind(&self) -> &'static str {
+        match self {
+            Target::Hop(_) => "hop",
+            Target::Delegation(_) => "delegation",
+            Target::Agent(_) => "agent",
+            Target::Key(_) => "key",
+            Target::Principal(_) => "principal",
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Hop(id) | Target::Delegation(id) => write!(f, "{id}"),
+            Target::Agent(agent) => write!(f, "{agent}"),
+            Target::Key(key) => write!(f, "{key}"),
+            Target::Principal(principal) => write!(f, "{principal}"),
+        }
+    }
+}
+
+/// Someone asks for a revocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoke {
+    /// Of what.
+    pub target: Target,
+    /// Why.
+    pub reason: String,
+    /// A chain that shows the caller's right to it, where the ledger does not know the hop.
+    pub chain: Option<VerifiedToken>,
+}
+
+impl Ask for Revoke {
+    type Granted = ();
+    const METHOD: &'static str = "/sublet.v1.Revocation/Revoke";
+
+    fn asked(&self) -> String {
+        format!("revoke {} {}: {}", self.target.kind(), self.target, self.reason)
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<()> {
+        match &self.target {
+            Target::Hop(id) | Target::Delegation(id) => self.hop(view, caller, id, now),
+            _ if !caller.is_admin() => Err(Deny::NotYoursToRevoke),
+            Target::Agent(agent) => suspend(view, caller, agent, &self.reason, ()),
+            Target::Key(key) => revoke_key(view, caller, key, &self.reason, now, ()),
+            Target::Principal(principal) => {
+                if principal.realm() != view.state.domain().as_str() {
+                    return Err(Deny::NotFound(format!("principal {principal}")));
+                }
+                // A principal's revocation has no end of its own.
+                let revocation = Revocation::Principal(principal.clone());
+                Ok(self.grant(view, caller, revocation, UnixMillis(i64::MAX), None))
+            }
+        }
+    }
+}
+
+impl Revoke {
+    fn hop(&self, view: View<'_>, caller: &Caller, id: &HopId, now: UnixMillis) -> Decision<()> {
+        let known = view.state.hop(id);
+        let shown = self.chain.as_ref().and_then(|chain| Shown::of(chain, id));
+        let may = caller.is_admin()
+            || known.is_some_and(|row| {
+                let holds = Holder { agent: row.agent.clone(), helper: row.helper.clone() };
+                let parent = row.parent.and_then(|parent| view.state.hop(&parent));
+                let made = parent
+                    .map(|row| Holder { agent: row.agent.clone(), helper: row.helper.clone() });
+                is_party(caller, (*id, &holds), row.parent.zip(made.as_ref()))
+            })
+            || shown.as_ref().is_some_and(|shown| {
+                is_party(
+                    caller,
+                    (*id, &shown.holder),
+                    shown.parent.as_ref().map(|(id, holder)| (*id, holder)),
+                )
+            });
+        if !may {
+            // What a caller may not see answers like what does not exist.
+            return Err(Deny::NotYoursToRevoke);
+        }
+        if matches!(self.target, Target::Delegation(_)) && view.state.delegation(id).is_none() {
+            return Err(Deny::NotFound(format!("delegation {id}")));
+        }
+        // Nothing below a hop outlives it.
+        let ends = known.map(|row| row.expires_at).or(shown.map(|shown| shown.expires_at));
+        let skew = crate::limits::CLOCK_SKEW_MS;
+        let expires_at = ends.map_or(horizon(now), |at| at.plus_ms(skew));
+        let delegation =
+            known.map(|row| row.delegation).or(self.chain.as_ref().map(VerifiedToken::delegation));
+        let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
+        Ok(self.grant(view, caller, Revocation::Hop(*id), expires_at, delegation))
+    }
+
+    fn grant(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        revocation: Revocation,
+        expires_at: UnixMillis,
+        delegation: Option<HopId>,
+    ) -> Grant<()> {
+        if is_revoked(view, revocation.clone()) {
+            return Grant::read(());
+        }
+        let target = self.target.to_string();
+        let body = Body::Revoked { kind: self.target.kind(), target, reason: self.reason.clone() };
+        let grant = Grant::read(()).writing([Write::Revocation { revocation, expires_at }]);
+        match delegation {
+            Some(delegation) => grant.recording_in(delegation, caller, body),
+            None => grant.recording(caller, body),
+        }
+    }
+}
+
+/// A hop as a verified chain shows it.
+struct Shown {
+    holder: Holder,
+    parent: Option<(HopId, Holder)>,
+    expires_at: UnixMillis,
+}
+
+impl Shown {
+    fn of(chain: &VerifiedToken, id: &HopId) -> Option<Self> {
+        let position = chain.hops().position(|(hop, _)| hop == *id)?;
+        let at = chain.prefix(position)?;
+        let parent = position.checked_sub(1).and_then(|before| chain.prefix(before));
+        Some(Shown {
+            holder: at.holder(),
+            parent: parent.map(|parent| (parent.id(), parent.holder())),
+            expires_at: UnixMillis::from_seconds(at.expires()),
+        })
+    }
+}
+
+/// Whether the caller holds the hop or made it. A helper is known by its token, not by its name,
+/// which may stand in other delegations too.
+fn is_party(caller: &Caller, hop: (HopId, &Holder), parent: Option<(HopId, &Holder)>) -> bool {
+    let is = |(id, holder): (HopId, &Holder)| match caller.kind() {
+        Kind::Agent(identity) => *holder == identity.holder(),
+        Kind::Holder(token) => id == token.id(),
+        Kind::Admin | Kind::NewKey(_) => false,
+    };
+    is(hop) || parent.is_some_and(is)
+}

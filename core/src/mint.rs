@@ -1,0 +1,352 @@
+//! Making tokens. The only file that signs blocks. SPEC sections 2 and 3.
+//!
+//! Owns: block 0, appending a hop, and the stock form. Does not own: whether the broker grants
+//! (`decide`), where keys lie (`sign`).
+//!
+//! Invariants: a holder signs only what is built here, and only under a token whose last holder
+//! has the signing key; what is appended was checked to be narrower, by the same code that the
+//! broker runs; a stock token is sealed only when narrowed to one action for at most a minute.
+
+use prost_biscuit::Message as _;
+
+use crate::block::BadBlock;
+use crate::block::{Block, Role, Window};
+use crate::bundle::KeyId;
+use crate::capability::{Pattern, Scope};
+use crate::datalog::Symbols;
+use crate::id::{AgentId, HelperPath, Nonce, UnixMillis};
+use crate::key::PublicKey;
+use crate::limits;
+use crate::narrow;
+use crate::no::{Deny, Malformed, No};
+use crate::sign::Signer;
+use crate::token::{BadToken, SignedBlock, UnverifiedToken, signed_bytes};
+use crate::verify::VerifiedToken;
+
+/// The longest life of a stock (sealed, hence bearer) token.
+pub const STOCK_SECONDS_MAX: i64 = 60;
+
+/// To whom a hop goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delegate {
+    /// An enrolled agent, with its current key.
+    Agent {
+        /// Who.
+        id: AgentId,
+        /// Its key.
+        key: PublicKey,
+    },
+    /// A helper that the holder spawns.
+    Helper {
+        /// One label of `[a-z0-9-]{1,63}`.
+        label: String,
+        /// The key that was made for it.
+        key: PublicKey,
+    },
+    /// The holder itself, name and key unchanged: to narrow what it is about to use.
+    Oneself,
+}
+
+/// What a hop shall say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// To whom.
+    pub to: Delegate,
+    /// All of what it is good for.
+    pub scope: Scope,
+    /// How long, from now, in seconds.
+    pub ttl_seconds: i64,
+    /// Hops in all, counted from the root; `None` keeps the parent's.
+    pub hops_max: Option<u32>,
+    /// Hops without a receipt; `None` keeps the parent's.
+    pub unrecorded_max: Option<u32>,
+}
+
+/// Signs block 0 with a root key. The block says who holds it; `holder_key` is that holder's.
+pub fn root(
+    block: Block,
+    holder_key: &PublicKey,
+    root_key: KeyId,
+    signer: &dyn Signer,
+) -> Result<VerifiedToken, No> {
+    if matches!(block.role, Role::Hop) {
+        return Err(Deny::NotPermitted("a hop is no root").into());
+    }
+    let signed = sign(block, holder_key, None, &mut Symbols::default(), signer)?;
+    let token = UnverifiedToken { root_key, blocks: vec![signed] };
+    Ok(VerifiedToken::of_own_root(token, signer.public_key().clone()))
+}
+
+/// Appends a hop, offline: the same block, by the same code, as an online delegation.
+///
+/// `signer` must have the key of the token's holder. Refused when the hop is not narrower.
+pub fn append(
+    parent: &VerifiedToken,
+    hop: &Hop,
+    nonce: Nonce,
+    now: UnixMillis,
+    signer: &dyn Signer,
+) -> Result<VerifiedToken, No> {
+    if signer.public_key() != parent.holder_key() {
+        let caller = format!("the holder of key {}", signer.public_key().thumbprint());
+        return Err(Deny::NotTheHolder { holder: parent.holder().to_string(), caller }.into());
+    }
+    let last = parent.last();
+    let (agent, helper, key) = recipient(last, &hop.to)?;
+    let held = last.block();
+    let seconds = now.seconds();
+    let block = Block {
+        role: Role::Hop,
+        agent,
+        helper,
+        nonce,
+        issued_at: seconds,
+        window: Window {
+            not_before: held
+                .window
+                .not_before
+                .max(seconds.saturating_sub(limits::BACKDATE_SECONDS)),
+            not_after: seconds.saturating_add(hop.ttl_seconds),
+        },
+        hops_max: hop.hops_max.unwrap_or(held.hops_max),
+        unrecorded_max: hop.unrecorded_max.unwrap_or(held.unrecorded_max),
+        scope: Some(hop.scope.clone()),
+    };
+    let position = parent.signed_blocks().len().saturating_sub(1);
+    narrow::check(held, &block, position)?;
+    let mut symbols = parent.unverified().symbols();
+    let signed = sign(block, &key, Some(last.signature()), &mut symbols, signer)?;
+    let longer = parent.with_own_block(signed);
+    let bytes = longer.encode().len();
+    if bytes > limits::TOKEN_BYTES_MAX {
+        return Err(Malformed::from(BadToken::TooLarge(bytes)).into());
+    }
+    Ok(longer)
+}
+
+fn recipient(
+    last: &SignedBlock,
+    to: &Delegate,
+) -> Result<(AgentId, Option<HelperPath>, PublicKey), No> {
+    let held = last.block();
+    match to {
+        Delegate::Agent { id, key } => Ok((id.clone(), None, key.clone())),
+        Delegate::Helper { label, key } => {
+            let path = HelperPath::child(held.helper.as_ref(), label).map_err(Malformed::from)?;
+            Ok((held.agent.clone(), Some(path), key.clone()))
+        }
+        Delegate::Oneself => Ok((held.agent.clone(), held.helper.clone(), last.next_key().clone())),
+    }
+}
+
+fn sign(
+    block: Block,
+    next_key: &PublicKey,
+    previous: Option<&[u8]>,
+    symbols: &mut Symbols,
+    signer: &dyn Signer,
+) -> Result<SignedBlock, No> {
+    let payload = block.lower(symbols);
+    if payload.len() > limits::BLOCK_BYTES_MAX {
+        let bad =
+            BadToken::Block(usize::from(previous.is_some()), BadBlock::TooLarge(payload.len()));
+        return Err(Malformed::from(bad).into());
+    }
+    let message = signed_bytes(&payload, next_key, previous);
+    let signature = signer.sign(&message).map_err(crate::no::Fault::from)?;
+    Ok(SignedBlock { payload, next_key: next_key.clone(), signature, block })
+}
+
+/// The stock form: a sealed Biscuit for a verifier that knows no Sublet. SPEC 2.12.
+///
+/// The holder hands the token to itself, narrowed to capabilities of one exact audience and one
+/// exact action, for at most [`STOCK_SECONDS_MAX`] seconds, and seals that. A sealed token is a
+/// bearer token; that is why it is made this narrow.
+pub fn stock(
+    token: &VerifiedToken,
+    scope: &Scope,
+    ttl_seconds: i64,
+    nonce: Nonce,
+    now: UnixMillis,
+    signer: &dyn Signer,
+) -> Result<Vec<u8>, No> {
+    if !(1..=STOCK_SECONDS_MAX).contains(&ttl_seconds) {
+        return Err(Deny::NotPermitted("a stock token lives 1 to 60 seconds").into());
+    }
+    let first = scope.capabilities().first();
+    let exact = |pattern: &Pattern| matches!(pattern, Pattern::Exact(_));
+    let one = |c: &crate::capability::Capability| {
+        exact(c.audience().pattern())
+            && exact(c.action().pattern())
+            && first.is_some_and(|f| f.audience() == c.audience() && f.action() == c.action())
+    };
+    if !scope.capabilities().iter().all(one) {
+        return Err(
+            Deny::NotPermitted("a stock token is good for one exact audience and action").into()
+        );
+    }
+    let hop = Hop {
+        to: Delegate::Oneself,
+        scope: scope.clone(),
+        ttl_seconds,
+        hops_max: None,
+        unrecorded_max: None,
+    };
+    let narrowed = append(token, &hop, nonce, now, signer)?;
+    Ok(seal(&narrowed, signer)?)
+}
+
+/// Biscuit's seal over the last block (Biscuit specification, "Sealed token").
+fn seal(token: &VerifiedToken, signer: &dyn Signer) -> Result<Vec<u8>, crate::no::Fault> {
+    let last = token.last();
+    let mut message = last.payload().to_vec();
+    message.extend_from_slice(&u32::from(last.next_key().algorithm().number()).to_le_bytes());
+    message.extend_from_slice(last.next_key().bytes());
+    message.extend_from_slice(last.signature());
+    let signature = signer.sign(&message)?;
+    Ok(token.unverified().to_schema(Some(signature)).encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::tests::grant;
+    use crate::bundle::{KeyState, KeyUse, TrustBundle, TrustedKey};
+    use crate::no::Unauthenticated;
+    use crate::sign::SecretKey;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000_000);
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::ed25519_from_seed([seed; 32])
+    }
+
+    fn bundle() -> TrustBundle {
+        let trusted = |use_, id, seed| TrustedKey {
+            use_,
+            id: KeyId(id),
+            alg: "ed25519".into(),
+            public: key(seed).public_key().clone(),
+            not_before: UnixMillis(0),
+            not_after: UnixMillis(i64::MAX),
+            state: KeyState::Active,
+        };
+        let keys = vec![trusted(KeyUse::Delegation, 1, 1), trusted(KeyUse::Bundle, 2, 2)];
+        TrustBundle::new(
+            "acme.example".parse().unwrap(),
+            1,
+            UnixMillis(0),
+            UnixMillis(i64::MAX),
+            keys,
+        )
+        .unwrap()
+    }
+
+    fn issued() -> VerifiedToken {
+        let block = grant(&["fs.@tool://files path=under:/data"]);
+        root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap()
+    }
+
+    fn hop(label: &str, holder: u8, scope: &str) -> Hop {
+        Hop {
+            to: Delegate::Helper { label: label.into(), key: key(holder).public_key().clone() },
+            scope: Scope::from_texts(&[scope]).unwrap(),
+            ttl_seconds: 60,
+            hops_max: None,
+            unrecorded_max: None,
+        }
+    }
+
+    fn verify(bytes: &[u8]) -> Result<VerifiedToken, Unauthenticated> {
+        VerifiedToken::verify(UnverifiedToken::decode(bytes).unwrap(), &bundle())
+    }
+
+    #[test]
+    fn a_chain_verifies_and_its_ids_are_the_same_on_both_sides() {
+        let child = append(
+            &issued(),
+            &hop("scout", 11, "fs.read@tool://files path=under:/data/q3"),
+            Nonce([2; 16]),
+            NOW,
+            &key(10),
+        );
+        let child = child.unwrap();
+        let seen = verify(&child.encode()).unwrap();
+        assert_eq!(seen, child);
+        assert_eq!(seen.delegation(), issued().id());
+        assert_eq!(seen.holder().to_string(), "spiffe://acme.example/agent/planner#scout");
+        assert_eq!(seen.holder_key(), key(11).public_key());
+    }
+
+    #[test]
+    fn only_the_holder_appends_and_only_narrower() {
+        let narrow = hop("scout", 11, "fs.read@tool://files path=under:/data/q3");
+        let thief = append(&issued(), &narrow, Nonce([2; 16]), NOW, &key(66));
+        assert_eq!(thief.unwrap_err().code(), "not_the_holder");
+        let wider = append(
+            &issued(),
+            &hop("scout", 11, "fs.read@tool://files path=under:/"),
+            Nonce([2; 16]),
+            NOW,
+            &key(10),
+        );
+        let no = wider.unwrap_err();
+        assert_eq!(no.code(), "scope_exceeds_parent");
+        assert!(no.to_string().contains("under:/data or less"), "{no}");
+        let longer = Hop { ttl_seconds: 100_000, ..narrow };
+        let no = append(&issued(), &longer, Nonce([2; 16]), NOW, &key(10)).unwrap_err();
+        assert_eq!(no.code(), "outlives_parent");
+    }
+
+    #[test]
+    fn a_block_cannot_be_moved_to_a_wider_token_of_the_same_holder() {
+        let other = root(
+            Block { nonce: Nonce([9; 16]), ..grant(&["fs.@tool://files path=under:/"]) },
+            key(10).public_key(),
+            KeyId(1),
+            &key(1),
+        );
+        let other = other.unwrap();
+        let child = append(
+            &issued(),
+            &hop("scout", 11, "fs.read@tool://files path=under:/data"),
+            Nonce([2; 16]),
+            NOW,
+            &key(10),
+        );
+        let child = child.unwrap();
+        let spliced = other.with_own_block(child.last().clone());
+        let bytes = spliced.encode();
+        // Its symbols no longer fit; were they to, the signature before it is another.
+        match UnverifiedToken::decode(&bytes) {
+            Err(_) => {}
+            Ok(token) => {
+                let verdict = VerifiedToken::verify(token, &bundle());
+                assert_eq!(verdict, Err(Unauthenticated::Signature { block: 1 }));
+            }
+        }
+    }
+
+    #[test]
+    fn stock_biscuit_takes_the_stock_form_and_no_other_key() {
+        let scope = Scope::from_texts(&["fs.read@tool://files path=under:/data/q3"]).unwrap();
+        let sealed = stock(&issued(), &scope, 30, Nonce([3; 16]), NOW, &key(10)).unwrap();
+        let stock_key = |seed: u8| {
+            biscuit_auth::PublicKey::from_bytes(
+                key(seed).public_key().bytes(),
+                biscuit_auth::Algorithm::Ed25519,
+            )
+            .unwrap()
+        };
+        assert!(biscuit_auth::Biscuit::from(&sealed, stock_key(1)).is_ok());
+        assert!(biscuit_auth::Biscuit::from(&sealed, stock_key(9)).is_err());
+        assert_eq!(UnverifiedToken::decode(&sealed), Err(BadToken::Sealed));
+        let wide = Scope::from_texts(&["fs.@tool://files path=under:/data/q3"]).unwrap();
+        assert!(stock(&issued(), &wide, 30, Nonce([3; 16]), NOW, &key(10)).is_err());
+        assert!(stock(&issued(), &scope, 61, Nonce([3; 16]), NOW, &key(10)).is_err());
+        assert!(
+            seal(&issued(), &key(66))
+                .is_ok_and(|s| biscuit_auth::Biscuit::from(&s, stock_key(1)).is_err())
+        );
+    }
+}

@@ -1,0 +1,35 @@
+//! Is a hop a true sublease of the hop before it? SPEC 3.5, 4.4: P1 and P2 at the moment of
+//! delegation. Verification asks every block again, whatever was checked here.
+
+use crate::block::Block;
+use crate::no::Deny;
+
+/// Checks block `hop + 1` against block `hop`, both of one chain: scope, window, depth.
+pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
+    let next = u32::try_from(hop).unwrap_or(u32::MAX).saturating_add(1);
+    if next > parent.hops_max {
+        return Err(Deny::NoHopsLeft { hop, allowed: parent.hops_max, next });
+    }
+    if child.hops_max > parent.hops_max {
+        return Err(Deny::HopsExceed { asked: child.hops_max, held: parent.hops_max, hop });
+    }
+    if child.unrecorded_max > parent.unrecorded_max {
+        return Err(Deny::UnrecordedExceed {
+            asked: child.unrecorded_max,
+            held: parent.unrecorded_max,
+            hop,
+        });
+    }
+    if child.window.not_before >= child.window.not_after {
+        return Err(Deny::EmptyWindow);
+    }
+    if !parent.window.covers(&child.window) {
+        return Err(Deny::OutlivesParent { asked: child.window, held: parent.window, hop });
+    }
+    match (&parent.scope, &child.scope) {
+        (Some(held), Some(asked)) => {
+            held.covers(asked).map_err(|exceeds| Deny::ScopeExceeds { exceeds, hop })
+        }
+        _ => Err(Deny::NotPermitted("an identity token cannot be delegated")),
+    }
+}

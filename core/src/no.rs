@@ -1,0 +1,596 @@
+//! Five kinds of no, never mixed. SPEC section 8; docs/CODES lists each code with its cure.
+//!
+//! Owns: the types of refusal, their stable codes and words. Does not own: how a kind travels
+//! (gRPC status, exit code), which is the business of the broker's `respond` and of the command
+//! line.
+//!
+//! Invariants: [`Deny`] is exhaustive: something was understood and decided. `Fault` means that
+//! nothing was decided. A code never changes its meaning.
+
+use crate::block::Window;
+use crate::bundle::{BadBundle, KeyRefusal};
+use crate::call::BadArguments;
+use crate::capability::{BadScope, Exceeds};
+use crate::feed::BadFeed;
+use crate::id::{AgentId, BadId, HopId, Principal, TrustDomain};
+use crate::proof::BadProof;
+use crate::receipt::BadReceipt;
+use crate::seen::BadReplay;
+use crate::token::BadToken;
+
+/// A refusal of any kind.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum No {
+    /// It was not understood.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There is no valid proof of who asks.
+    #[error(transparent)]
+    Unauthenticated(#[from] Unauthenticated),
+    /// It was understood and decided.
+    #[error(transparent)]
+    Deny(#[from] Deny),
+    /// It was not looked at.
+    #[error(transparent)]
+    Overload(#[from] Overload),
+    /// Nothing was decided.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl No {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            No::Malformed(no) => no.code(),
+            No::Unauthenticated(no) => no.code(),
+            No::Deny(no) => no.code(),
+            No::Overload(no) => no.code(),
+            No::Fault(no) => no.code(),
+        }
+    }
+}
+
+/// Not understood.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Malformed {
+    /// The token.
+    #[error("the token is not understood: {0}")]
+    Token(#[from] BadToken),
+    /// The call proof.
+    #[error("the call proof is not understood: {0}")]
+    Proof(BadProof),
+    /// The receipt.
+    #[error("the receipt is not understood: {0}")]
+    Receipt(BadReceipt),
+    /// The arguments of a call.
+    #[error("{0}")]
+    Arguments(#[from] BadArguments),
+    /// A scope.
+    #[error("the scope is not understood: {0}")]
+    Scope(#[from] BadScope),
+    /// A name.
+    #[error("{0}")]
+    Id(#[from] BadId),
+    /// A trust bundle.
+    #[error("the trust bundle is not acceptable: {0}")]
+    Bundle(#[from] BadBundle),
+    /// A revocation feed or a file of one.
+    #[error("the revocation feed is not acceptable: {0}")]
+    Feed(#[from] BadFeed),
+    /// A field of a request.
+    #[error("{field}: {says}")]
+    Field {
+        /// Its name.
+        field: &'static str,
+        /// What is wrong.
+        says: String,
+    },
+}
+
+impl Malformed {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Malformed::Token(bad) => bad.code(),
+            Malformed::Proof(_) => "proof_malformed",
+            Malformed::Receipt(_) => "receipt_malformed",
+            Malformed::Arguments(bad) => bad.code(),
+            Malformed::Scope(_) => "bad_scope",
+            Malformed::Id(_) => "bad_name",
+            Malformed::Bundle(bad) => bad.code(),
+            Malformed::Feed(bad) => bad.code(),
+            Malformed::Field { .. } => "bad_field",
+        }
+    }
+}
+
+/// No valid proof of who asks.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// Nothing was presented.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// The root key is not to be trusted for this.
+    #[error("the token's root key: {0}")]
+    Root(KeyRefusal),
+    /// A block signature does not hold.
+    #[error("the signature of block {block} does not hold under the key of the holder before it")]
+    Signature {
+        /// The block, 0 for the root.
+        block: usize,
+    },
+    /// The issuer is not the broker of the trust domain.
+    #[error("the token names the issuer {named}, the trust bundle is of {domain}")]
+    Issuer {
+        /// Whom it names.
+        named: AgentId,
+        /// The bundle's domain.
+        domain: TrustDomain,
+    },
+    /// An agent or principal of another trust domain.
+    #[error("{named} in block {block} does not belong to the trust domain {domain}")]
+    ForeignDomain {
+        /// The block.
+        block: usize,
+        /// Who.
+        named: String,
+        /// The bundle's domain.
+        domain: TrustDomain,
+    },
+    /// A helper that its parent could not have spawned.
+    #[error("block {block} names the helper {named:?}, which the holder before it cannot spawn")]
+    HelperPath {
+        /// The block.
+        block: usize,
+        /// The path.
+        named: String,
+    },
+    /// An identity token where a delegation is needed, or the reverse, or one with hops.
+    #[error("{0}")]
+    Kind(&'static str),
+    /// The call proof does not hold.
+    #[error("the call proof does not hold: {0}")]
+    Proof(BadProof),
+    /// The receipt does not hold.
+    #[error("the receipt does not hold: {0}")]
+    Receipt(BadReceipt),
+    /// The receipt's key is not to be trusted for it.
+    #[error("the receipt's key: {0}")]
+    ReceiptKey(KeyRefusal),
+    /// The receipt is of another chain.
+    #[error("the receipt is of another chain or another issuer")]
+    ReceiptOfAnotherChain,
+    /// The proof was used before.
+    #[error("{0}")]
+    Replay(BadReplay),
+    /// The identity is over, or not yet good.
+    #[error("the identity token is good from {} to {} (seconds), not now", window.not_before, window.not_after)]
+    IdentityExpired {
+        /// When it is good.
+        window: Window,
+    },
+    /// The identity was revoked or suspended.
+    #[error("{0}")]
+    IdentityRevoked(String),
+    /// The enrolment signature does not hold.
+    #[error("the request is not signed by the key that it brings")]
+    NewKey,
+    /// Admin calls are made with the admin key.
+    #[error("the call proof names no admin key of this broker")]
+    NotAdmin,
+}
+
+impl Unauthenticated {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Unauthenticated::Missing(_) => "credentials_missing",
+            Unauthenticated::Root(refusal) | Unauthenticated::ReceiptKey(refusal) => refusal.code(),
+            Unauthenticated::Signature { .. } => "bad_signature",
+            Unauthenticated::Issuer { .. } => "wrong_issuer",
+            Unauthenticated::ForeignDomain { .. } => "foreign_domain",
+            Unauthenticated::HelperPath { .. } => "bad_helper_path",
+            Unauthenticated::Kind(_) => "wrong_token_kind",
+            Unauthenticated::Proof(bad) => bad.code(),
+            Unauthenticated::Receipt(_) => "bad_receipt",
+            Unauthenticated::ReceiptOfAnotherChain => "receipt_of_another_chain",
+            Unauthenticated::Replay(bad) => bad.code(),
+            Unauthenticated::IdentityExpired { .. } => "identity_expired",
+            Unauthenticated::IdentityRevoked(_) => "identity_revoked",
+            Unauthenticated::NewKey => "new_key_not_proven",
+            Unauthenticated::NotAdmin => "not_admin",
+        }
+    }
+}
+
+/// Understood, decided, and refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Deny {
+    // A call at a tool, and anything that rests on a chain.
+    /// A block of the chain is not good yet.
+    #[error("hop {hop} is good only from {from} (seconds)")]
+    NotYetValid {
+        /// Which hop, 0 for the root.
+        hop: usize,
+        /// From when.
+        from: i64,
+    },
+    /// A block of the chain is over.
+    #[error("hop {hop} expired at {at} (seconds)")]
+    Expired {
+        /// Which hop.
+        hop: usize,
+        /// When.
+        at: i64,
+    },
+    /// The chain is longer than a block of it allows.
+    #[error("the token has {hops} hops, hop {hop} allows {allowed}")]
+    TooDeep {
+        /// Hops of the token.
+        hops: u32,
+        /// Which hop sets the limit.
+        hop: usize,
+        /// The limit.
+        allowed: u32,
+    },
+    /// More hops without a receipt than a block of the chain allows.
+    #[error(
+        "{unrecorded} hops are not recorded, hop {hop} allows {allowed}: record the chain and present its receipt"
+    )]
+    Unrecorded {
+        /// How many.
+        unrecorded: u32,
+        /// Which hop sets the limit.
+        hop: usize,
+        /// The limit.
+        allowed: u32,
+    },
+    /// A hop to an enrolled agent that no receipt covers.
+    #[error("hop {hop} hands the token to the enrolled agent {agent} and is not recorded")]
+    UnrecordedAgentHop {
+        /// Which hop.
+        hop: usize,
+        /// To whom.
+        agent: AgentId,
+    },
+    /// No capability of a block admits the call.
+    #[error("hop {hop} does not allow this call: {says}")]
+    NotAllowed {
+        /// Which hop.
+        hop: usize,
+        /// What is asked and what is held.
+        says: String,
+    },
+    /// A hop, and with it everything below, was revoked.
+    #[error("hop {hop} ({id}) was revoked")]
+    HopRevoked {
+        /// Which hop.
+        hop: usize,
+        /// Its id.
+        id: HopId,
+    },
+    /// An agent of the chain is suspended.
+    #[error("{agent}, holder at hop {hop}, is suspended")]
+    AgentSuspended {
+        /// Which hop.
+        hop: usize,
+        /// Who.
+        agent: AgentId,
+    },
+    /// A key of the chain was revoked for ever.
+    #[error("the key of {agent} at hop {hop} was revoked")]
+    KeyRevoked {
+        /// Which hop.
+        hop: usize,
+        /// Whose.
+        agent: AgentId,
+    },
+    /// The root key was revoked.
+    #[error("the root key that signed this token was revoked")]
+    RootRevoked,
+    /// The principal's authority was revoked.
+    #[error("the authority of {principal} was revoked")]
+    PrincipalRevoked {
+        /// Whose.
+        principal: Principal,
+    },
+    /// The revocation view is too old to decide on.
+    #[error("the revocation view is {} old, at most {bound_ms} ms are allowed", age(.age_ms))]
+    StaleView {
+        /// How old; `None` when there is none.
+        age_ms: Option<i64>,
+        /// The bound.
+        bound_ms: i64,
+    },
+
+    // Delegation.
+    /// The child asks for more than its parent holds.
+    #[error("{} asks for {} {}; hop {hop} holds {}: ask for {} or less", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.held)]
+    ScopeExceeds {
+        /// What exceeds what.
+        exceeds: Exceeds,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// The child wants to live longer than its parent, or start before it.
+    #[error("the child asks for {} to {}, hop {hop} holds {} to {} (seconds): {} seconds at most are left", asked.not_before, asked.not_after, held.not_before, held.not_after, held.not_after.saturating_sub(asked.not_before))]
+    OutlivesParent {
+        /// What is asked.
+        asked: Window,
+        /// What is held.
+        held: Window,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// A window that is empty.
+    #[error("the time asked for is empty")]
+    EmptyWindow,
+    /// The child wants to travel further than its parent may.
+    #[error("the child asks for {asked} hops in all, hop {hop} holds {held}")]
+    HopsExceed {
+        /// What is asked.
+        asked: u32,
+        /// What is held.
+        held: u32,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// The parent may not travel on.
+    #[error("hop {hop} allows {allowed} hops, this would be hop {next}")]
+    NoHopsLeft {
+        /// The hop that sets the limit.
+        hop: usize,
+        /// The limit.
+        allowed: u32,
+        /// What the new hop would be.
+        next: u32,
+    },
+    /// The child allows more hops without a receipt than its parent.
+    #[error("the child asks for {asked} unrecorded hops, hop {hop} holds {held}")]
+    UnrecordedExceed {
+        /// What is asked.
+        asked: u32,
+        /// What is held.
+        held: u32,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// The caller is not the holder that the chain names.
+    #[error("the hop is {holder}'s to make, the caller is {caller}")]
+    NotTheHolder {
+        /// Who holds the parent.
+        holder: String,
+        /// Who asks.
+        caller: String,
+    },
+    /// The next key is not the current key of the agent named.
+    #[error("hop {hop} names {agent} with a key that is not its current key")]
+    NotTheAgentsKey {
+        /// Which hop.
+        hop: usize,
+        /// Who is named.
+        agent: AgentId,
+    },
+    /// A helper's key that belongs to an enrolled agent.
+    #[error("hop {hop} gives a helper a key that belongs to {agent}")]
+    KeyOfAnother {
+        /// Which hop.
+        hop: usize,
+        /// Whose key it is.
+        agent: AgentId,
+    },
+    /// The root of the chain is not in this broker's ledger.
+    #[error("the delegation {id} is not one that this broker issued")]
+    UnknownDelegation {
+        /// Its id.
+        id: HopId,
+    },
+    /// The chain has nothing to record or to delegate.
+    #[error("the chain has no hop after its root")]
+    NoHop,
+
+    // Issue.
+    /// No such agent.
+    #[error("no agent {agent} is known here")]
+    UnknownAgent {
+        /// Who.
+        agent: AgentId,
+    },
+    /// The agent's profile does not exist.
+    #[error("the profile {profile:?} of {agent} does not exist")]
+    UnknownProfile {
+        /// Which.
+        profile: String,
+        /// Whose.
+        agent: AgentId,
+    },
+    /// The profile does not let the agent act for this principal.
+    #[error(
+        "the profile {profile:?} does not let {agent} act on behalf of {principal}; it allows {allowed}"
+    )]
+    PrincipalNotAllowed {
+        /// The profile.
+        profile: String,
+        /// Who asks.
+        agent: AgentId,
+        /// For whom.
+        principal: Principal,
+        /// What the profile allows.
+        allowed: String,
+    },
+    /// The profile allows less.
+    #[error("{asked} {what} asked, the profile {profile:?} allows {allowed}")]
+    ProfileLimit {
+        /// Of what: `seconds`, `hops`, `offline hops`.
+        what: &'static str,
+        /// What is asked.
+        asked: i64,
+        /// What is allowed.
+        allowed: i64,
+        /// The profile.
+        profile: String,
+    },
+    /// The profile's ceiling is exceeded.
+    #[error("{} asks for {} {}; the profile {profile:?} holds {}: ask for {} or less", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.held)]
+    ProfileScope {
+        /// What exceeds what.
+        exceeds: Exceeds,
+        /// The profile.
+        profile: String,
+    },
+
+    // Identity.
+    /// No such join token, or spent, expired, revoked, or of another agent: never said which to
+    /// the caller; `why` goes to the ledger.
+    #[error("the join token is not good (unknown, used, expired or revoked)")]
+    JoinToken {
+        /// What it is, for the ledger.
+        why: &'static str,
+    },
+    /// The key belongs to somebody already, or did.
+    #[error("the key belongs, or belonged, to another agent; make a new one")]
+    KeyTaken,
+    /// The agent has the wrong state for this.
+    #[error("{agent} is {state}")]
+    AgentState {
+        /// Who.
+        agent: AgentId,
+        /// Its state.
+        state: &'static str,
+    },
+
+    // Admin and revocation.
+    /// It exists already, with other content.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// It does not exist, or the caller may not know that it does.
+    #[error("no {0} is known here")]
+    NotFound(String),
+    /// The caller may not revoke this.
+    #[error("the caller may revoke hops that it made or holds, not this")]
+    NotYoursToRevoke,
+    /// The same idempotency key with another request.
+    #[error("this idempotency key was used with another request")]
+    IdempotencyConflict,
+    /// A secret is shown once; the first answer had it.
+    #[error(
+        "this was done before with the same idempotency key, and its secret is shown only once: create another"
+    )]
+    SecretShownOnce,
+    /// The caller's role may not do this.
+    #[error("{0}")]
+    NotPermitted(&'static str),
+}
+
+fn age(age_ms: &Option<i64>) -> String {
+    age_ms.map_or("infinitely".to_owned(), |ms| format!("{ms} ms"))
+}
+
+impl Deny {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Deny::NotYetValid { .. } => "not_yet_valid",
+            Deny::Expired { .. } => "expired",
+            Deny::TooDeep { .. } => "too_deep",
+            Deny::Unrecorded { .. } => "unrecorded_hops",
+            Deny::UnrecordedAgentHop { .. } => "unrecorded_agent_hop",
+            Deny::NotAllowed { .. } => "not_allowed",
+            Deny::HopRevoked { .. } => "hop_revoked",
+            Deny::AgentSuspended { .. } => "agent_suspended",
+            Deny::KeyRevoked { .. } => "key_revoked",
+            Deny::RootRevoked => "root_revoked",
+            Deny::PrincipalRevoked { .. } => "principal_revoked",
+            Deny::StaleView { .. } => "stale_view",
+            Deny::ScopeExceeds { .. } => "scope_exceeds_parent",
+            Deny::OutlivesParent { .. } => "outlives_parent",
+            Deny::EmptyWindow => "empty_window",
+            Deny::HopsExceed { .. } => "hops_exceed_parent",
+            Deny::NoHopsLeft { .. } => "no_hops_left",
+            Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
+            Deny::NotTheHolder { .. } => "not_the_holder",
+            Deny::NotTheAgentsKey { .. } => "not_the_agents_key",
+            Deny::KeyOfAnother { .. } => "key_of_another",
+            Deny::UnknownDelegation { .. } => "unknown_delegation",
+            Deny::NoHop => "no_hop",
+            Deny::UnknownAgent { .. } => "unknown_agent",
+            Deny::UnknownProfile { .. } => "unknown_profile",
+            Deny::PrincipalNotAllowed { .. } => "principal_not_allowed",
+            Deny::ProfileLimit { .. } => "profile_limit",
+            Deny::ProfileScope { .. } => "scope_exceeds_profile",
+            Deny::JoinToken { .. } => "join_token",
+            Deny::KeyTaken => "key_taken",
+            Deny::AgentState { .. } => "agent_state",
+            Deny::Exists(_) => "already_exists",
+            Deny::NotFound(_) => "not_found",
+            Deny::NotYoursToRevoke => "not_yours_to_revoke",
+            Deny::IdempotencyConflict => "idempotency_conflict",
+            Deny::SecretShownOnce => "secret_shown_once",
+            Deny::NotPermitted(_) => "not_permitted",
+        }
+    }
+}
+
+/// Not looked at: come back later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Overload {
+    /// A bounded queue is full.
+    #[error("the queue of {0} is full")]
+    Queue(&'static str),
+    /// The set of seen proofs has no room.
+    #[error("{0}")]
+    Proofs(BadReplay),
+    /// What the decision rested on kept changing under it.
+    #[error("the state kept changing under the decision; try again")]
+    Contention,
+    /// A table has reached its bound.
+    #[error("the table of {0} is full")]
+    Table(&'static str),
+}
+
+impl Overload {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Overload::Queue(_) => "queue_full",
+            Overload::Proofs(bad) => bad.code(),
+            Overload::Contention => "contention",
+            Overload::Table(_) => "table_full",
+        }
+    }
+}
+
+/// Nothing was decided.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The store did not take it; the same request may be sent again.
+    #[error("the store is not available: {0}")]
+    Store(String),
+    /// A signer did not sign.
+    #[error("{0}")]
+    Signer(#[from] crate::sign::SignerFault),
+    /// A deadline passed; the same request may be sent again.
+    #[error("no answer in time")]
+    Deadline,
+    /// What must hold does not; trying again won't help.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl Fault {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Store(_) => "store_unavailable",
+            Fault::Signer(_) => "signer_unavailable",
+            Fault::Deadline => "deadline",
+            Fault::Internal(_) => "internal",
+        }
+    }
+
+    /// Whether the same request may be sent again.
+    pub fn is_retriable(&self) -> bool {
+        !matches!(self, Fault::Internal(_))
+    }
+}

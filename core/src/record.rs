@@ -1,0 +1,189 @@
+//! What the ledger shall say, as a type. ledger.md section 1; docs/SPEC section 9.
+//!
+//! Owns: the kinds of record and their fields. Does not own: their bytes (the broker encodes them
+//! once, in the wire's record.proto), their index, or the chain of a delegation's records, which
+//! the committer gives.
+//!
+//! Invariants: no record holds a presentable token, a key's private half or a join token; a hop's
+//! own block lies beside the tree as its payload.
+
+use crate::capability::Exceeds;
+use crate::id::{AgentId, DelegationId, HopId};
+use crate::key::{PublicKey, Thumbprint};
+use crate::token::SignedBlock;
+use crate::verify::Holder;
+
+/// The most that a refusal keeps of what was asked.
+pub const ASKED_BYTES_MAX: usize = 2 * 1024;
+
+/// One record to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The delegation that it belongs to, if it belongs to one.
+    pub delegation: Option<DelegationId>,
+    /// Who acted, as text: an agent, a helper, `admin:<thumbprint>`.
+    pub actor: String,
+    /// What happened.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// An agent was created by an admin.
+    AgentCreated {
+        /// Who.
+        agent: AgentId,
+        /// Its profile.
+        profile: String,
+    },
+    /// An agent showed a credential and a key, and got its first identity.
+    AgentEnrolled {
+        /// Who.
+        agent: AgentId,
+        /// Its key.
+        key: Thumbprint,
+        /// The join token used.
+        join_token: String,
+    },
+    /// An agent got a new identity for its key.
+    AgentRenewed {
+        /// Who.
+        agent: AgentId,
+        /// Its key.
+        key: Thumbprint,
+    },
+    /// An agent changed its key.
+    KeyRotated {
+        /// Who.
+        agent: AgentId,
+        /// From.
+        old: Thumbprint,
+        /// To.
+        new: Thumbprint,
+    },
+    /// An agent was suspended.
+    AgentSuspended {
+        /// Who.
+        agent: AgentId,
+        /// Why.
+        reason: String,
+    },
+    /// An agent was resumed.
+    AgentResumed {
+        /// Who.
+        agent: AgentId,
+    },
+    /// An agent's key was revoked for ever.
+    KeyRevoked {
+        /// Whose, if it is known.
+        agent: Option<AgentId>,
+        /// Which.
+        key: Thumbprint,
+        /// Why.
+        reason: String,
+    },
+    /// A profile was published.
+    ProfileApplied {
+        /// Its name.
+        name: String,
+        /// SHA-256 over its canonical JSON.
+        digest: [u8; 32],
+    },
+    /// A join token was made.
+    JoinTokenCreated {
+        /// Its id.
+        join_token: String,
+        /// For whom.
+        agent: AgentId,
+    },
+    /// A join token was revoked.
+    JoinTokenRevoked {
+        /// Its id.
+        join_token: String,
+    },
+    /// A delegation was issued: hop 0.
+    Issued(HopRecord),
+    /// A hop was recorded.
+    HopRecorded(HopRecord),
+    /// Something was refused.
+    Refused {
+        /// The method that was called.
+        method: &'static str,
+        /// The stable code.
+        code: &'static str,
+        /// The reason, in words.
+        says: String,
+        /// What was asked, at most [`ASKED_BYTES_MAX`] bytes.
+        asked: String,
+    },
+    /// Something was revoked.
+    Revoked {
+        /// What kind: hop, agent, key, principal.
+        kind: &'static str,
+        /// What, as text.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// Records were exported to a reader.
+    Exported {
+        /// What.
+        what: String,
+    },
+}
+
+/// A hop in the ledger: ids, hashes and positions; its block lies beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopRecord {
+    /// Its id.
+    pub hop: HopId,
+    /// The hop before it; `None` for the root.
+    pub parent: Option<HopId>,
+    /// 0 for the root.
+    pub position: u32,
+    /// Who holds the token from here on.
+    pub holder: Holder,
+    /// The holder's key.
+    pub key: Thumbprint,
+    /// When it expires, in seconds.
+    pub expires: i64,
+    /// The signed block itself; `None` until it is signed.
+    pub block: Option<BlockPayload>,
+}
+
+/// A hop's own block, which lies beside the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockPayload {
+    /// The block's payload bytes.
+    pub payload: Vec<u8>,
+    /// The next key.
+    pub next_key: PublicKey,
+    /// The block's signature.
+    pub signature: Vec<u8>,
+}
+
+impl From<&SignedBlock> for BlockPayload {
+    fn from(signed: &SignedBlock) -> Self {
+        BlockPayload {
+            payload: signed.payload().to_vec(),
+            next_key: signed.next_key().clone(),
+            signature: signed.signature().to_vec(),
+        }
+    }
+}
+
+/// Cuts what was asked to what a refusal keeps.
+pub fn asked(text: String) -> String {
+    if text.len() <= ASKED_BYTES_MAX {
+        return text;
+    }
+    let end = (0..=ASKED_BYTES_MAX - 64).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let digest = crate::text::base64url(crate::bytes::sha256(text.as_bytes()));
+    format!("{}… sha256:{digest}", text.get(..end).unwrap_or_default())
+}
+
+/// A scope excess in one line, for records.
+pub fn excess(exceeds: &Exceeds) -> String {
+    format!("{}: {} asked, {} held", exceeds.part, exceeds.asked, exceeds.held)
+}

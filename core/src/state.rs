@@ -1,0 +1,519 @@
+//! What the broker knows when it decides. architecture.md, "The store".
+//!
+//! Owns: the rows, how a write changes them, and whether what a decision read still holds. Does
+//! not own: where rows lie on disk (the stores), what a decision is (`decide`).
+//!
+//! Invariants: the state changes only by [`Write`]s that were committed; every row that can change
+//! carries a version; a key has one owner, ever.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::Scope;
+use crate::feed::{Delta, Revocation};
+use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
+use crate::key::{PublicKey, Thumbprint};
+
+/// What an agent may do at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// Created, has not enrolled, or lost its key for ever: needs a join token.
+    Invited,
+    /// Enrolled.
+    Active,
+    /// Stopped by an admin; its tokens and its helpers' are refused.
+    Suspended,
+}
+
+impl AgentState {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            AgentState::Invited => "invited",
+            AgentState::Active => "active",
+            AgentState::Suspended => "suspended",
+        }
+    }
+}
+
+/// An agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its profile's name.
+    pub profile: String,
+    /// Its state.
+    pub state: AgentState,
+    /// Its current key; `None` before enrolment and after its key was revoked.
+    pub key: Option<PublicKey>,
+    /// When it was created.
+    pub created_at: UnixMillis,
+    /// Counts changes of this row.
+    pub version: u64,
+}
+
+/// Whose a key is. Never removed: a key belongs to one agent, ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOwner {
+    /// The key.
+    pub key: Thumbprint,
+    /// The agent.
+    pub agent: AgentId,
+    /// Whether it was revoked for ever.
+    pub revoked: bool,
+}
+
+/// For whom an agent may act: one principal, or all of one kind in one realm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PrincipalPattern(String);
+
+impl PrincipalPattern {
+    /// Whether the principal is meant.
+    pub fn admits(&self, principal: &Principal) -> bool {
+        match self.0.split_once(":*@") {
+            Some((kind, realm)) => {
+                let named = principal.as_str().split_once(':').map(|(kind, _)| kind);
+                named == Some(kind) && principal.realm() == realm
+            }
+            None => principal.as_str() == self.0,
+        }
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PrincipalPattern {
+    type Error = crate::id::BadId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.replacen(":*@", ":any@", 1).parse::<Principal>()?;
+        Ok(PrincipalPattern(text))
+    }
+}
+
+impl From<PrincipalPattern> for String {
+    fn from(pattern: PrincipalPattern) -> String {
+        pattern.0
+    }
+}
+
+/// The ceiling of what agents with this profile may be issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// On whose behalf.
+    pub principals: Vec<PrincipalPattern>,
+    /// How long, in seconds.
+    pub ttl_seconds_max: i64,
+    /// How deep.
+    pub hops_max: u32,
+    /// How many hops offline.
+    pub offline_hops_max: u32,
+    /// What.
+    pub allow: Scope,
+    /// Counts changes of this row.
+    pub version: u64,
+}
+
+/// The state of a join token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinTokenState {
+    /// Not used yet.
+    Open,
+    /// Used, once.
+    Spent,
+    /// Revoked by an admin.
+    Revoked,
+}
+
+impl JoinTokenState {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            JoinTokenState::Open => "open",
+            JoinTokenState::Spent => "spent",
+            JoinTokenState::Revoked => "revoked",
+        }
+    }
+}
+
+/// A join token: only its hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// Its id, a UUID.
+    pub id: String,
+    /// The agent that may enrol with it.
+    pub agent: AgentId,
+    /// SHA-256 over the token.
+    pub hash: [u8; 32],
+    /// When it expires.
+    pub expires_at: UnixMillis,
+    /// Its state.
+    pub state: JoinTokenState,
+    /// Counts changes of this row.
+    pub version: u64,
+}
+
+/// A delegation that was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegation {
+    /// Its id.
+    pub id: DelegationId,
+    /// On whose behalf.
+    pub principal: Principal,
+    /// The agent that it was issued to.
+    pub agent: AgentId,
+    /// When.
+    pub issued_at: UnixMillis,
+    /// When it is over.
+    pub expires_at: UnixMillis,
+    /// Hops recorded after the root.
+    pub hops: u64,
+    /// How many records of the ledger belong to it, and the leaf hash of the last.
+    pub records: u64,
+    /// The leaf hash of its last record.
+    pub last_leaf: [u8; 32],
+}
+
+/// A hop that is in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedHop {
+    /// Its id.
+    pub id: HopId,
+    /// The hop before it.
+    pub parent: Option<HopId>,
+    /// The delegation.
+    pub delegation: DelegationId,
+    /// 0 for the root.
+    pub position: u32,
+    /// The agent that holds it or answers for the helper.
+    pub agent: AgentId,
+    /// The helper.
+    pub helper: Option<HelperPath>,
+    /// The holder's key.
+    pub key: Thumbprint,
+    /// When it expires.
+    pub expires_at: UnixMillis,
+    /// Its index in the ledger; given by the committer.
+    pub index: u64,
+}
+
+/// Names an answer that was given: caller, method, the caller's key for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AnswerKey {
+    /// Who asked.
+    pub caller: String,
+    /// What was called.
+    pub method: String,
+    /// The idempotency key.
+    pub key: [u8; 16],
+}
+
+/// An answer that was given, kept so that the same request gets it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenAnswer {
+    /// Its name.
+    pub name: AnswerKey,
+    /// SHA-256 over the request without its idempotency key.
+    pub request: [u8; 32],
+    /// The answer; `None` when it held a secret that is shown once.
+    pub answer: Option<serde_bytes::ByteBuf>,
+    /// Until when it is kept.
+    pub expires_at: UnixMillis,
+}
+
+/// One change, part of a committed verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// An agent's row.
+    Agent(Agent),
+    /// A key's owner.
+    KeyOwner(KeyOwner),
+    /// A profile's row.
+    Profile(Profile),
+    /// A join token's row.
+    JoinToken(JoinToken),
+    /// A new delegation.
+    Delegation(Delegation),
+    /// A recorded hop; its index is that of the verdict's record `record`.
+    Hop {
+        /// The row, its index not yet known.
+        hop: RecordedHop,
+        /// Which record of the verdict it stands in.
+        record: usize,
+    },
+    /// A revocation; its sequence number is given by the committer.
+    Revocation {
+        /// What.
+        revocation: Revocation,
+        /// When all that it could kill has expired.
+        expires_at: UnixMillis,
+    },
+    /// An answer to remember.
+    Answer(GivenAnswer),
+}
+
+/// Something that a decision read and that must be the same when it is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// An agent's version; `None` if it did not exist.
+    Agent(AgentId, Option<u64>),
+    /// A key had no owner.
+    KeyFree(Thumbprint),
+    /// A profile's version.
+    Profile(String, Option<u64>),
+    /// A join token's version.
+    JoinToken(String, Option<u64>),
+    /// A delegation was not there.
+    NoDelegation(DelegationId),
+    /// A hop was not recorded.
+    NoHop(HopId),
+    /// No revocation was added since.
+    Revocations(u64),
+    /// No such answer was given.
+    NoAnswer(AnswerKey),
+}
+
+/// Everything that a decision may read.
+#[derive(Clone, Debug)]
+pub struct State {
+    domain: TrustDomain,
+    agents: BTreeMap<AgentId, Agent>,
+    key_owners: HashMap<Thumbprint, KeyOwner>,
+    profiles: BTreeMap<String, Profile>,
+    join_tokens: BTreeMap<String, JoinToken>,
+    delegations: BTreeMap<DelegationId, Delegation>,
+    hops: HashMap<HopId, RecordedHop>,
+    revoked: HashMap<Revocation, Delta>,
+    revocation_sequence: u64,
+    answers: HashMap<AnswerKey, GivenAnswer>,
+}
+
+impl State {
+    /// The state of a broker that has just begun.
+    pub fn new(domain: TrustDomain) -> Self {
+        State {
+            domain,
+            agents: BTreeMap::new(),
+            key_owners: HashMap::new(),
+            profiles: BTreeMap::new(),
+            join_tokens: BTreeMap::new(),
+            delegations: BTreeMap::new(),
+            hops: HashMap::new(),
+            revoked: HashMap::new(),
+            revocation_sequence: 0,
+            answers: HashMap::new(),
+        }
+    }
+
+    /// The trust domain.
+    pub fn domain(&self) -> &TrustDomain {
+        &self.domain
+    }
+
+    /// An agent.
+    pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    /// All agents, by id.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.values()
+    }
+
+    /// Whose a key is.
+    pub fn key_owner(&self, key: &Thumbprint) -> Option<&KeyOwner> {
+        self.key_owners.get(key)
+    }
+
+    /// A profile.
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name)
+    }
+
+    /// All profiles, by name.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values()
+    }
+
+    /// A join token.
+    pub fn join_token(&self, id: &str) -> Option<&JoinToken> {
+        self.join_tokens.get(id)
+    }
+
+    /// All join tokens, by id.
+    pub fn join_tokens(&self) -> impl Iterator<Item = &JoinToken> {
+        self.join_tokens.values()
+    }
+
+    /// A delegation.
+    pub fn delegation(&self, id: &DelegationId) -> Option<&Delegation> {
+        self.delegations.get(id)
+    }
+
+    /// Delegations with an id after `after`, by id.
+    pub fn delegations_after(
+        &self,
+        after: Option<DelegationId>,
+    ) -> impl Iterator<Item = &Delegation> {
+        use std::ops::Bound;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.delegations.range((from, Bound::Unbounded)).map(|(_, row)| row)
+    }
+
+    /// A recorded hop.
+    pub fn hop(&self, id: &HopId) -> Option<&RecordedHop> {
+        self.hops.get(id)
+    }
+
+    /// An answer given before.
+    pub fn answer(&self, name: &AnswerKey) -> Option<&GivenAnswer> {
+        self.answers.get(name)
+    }
+
+    /// How many answers are kept.
+    pub fn answers_kept(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// How many agents, delegations and hops there are.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.agents.len(), self.delegations.len(), self.hops.len())
+    }
+
+    /// The number of the last revocation.
+    pub fn revocation_sequence(&self) -> u64 {
+        self.revocation_sequence
+    }
+
+    /// The delta that revoked this, if it is revoked.
+    pub fn revoked(&self, revocation: &Revocation) -> Option<&Delta> {
+        self.revoked.get(revocation)
+    }
+
+    /// The ledger indices of the chain up to a recorded hop, root first.
+    pub fn indices(&self, hop: &HopId) -> Option<Vec<u64>> {
+        let mut indices = Vec::new();
+        let mut next = Some(*hop);
+        while let Some(id) = next {
+            let row = self.hops.get(&id)?;
+            indices.push(row.index);
+            next = row.parent;
+        }
+        indices.reverse();
+        Some(indices)
+    }
+
+    /// Whether all that a decision read is still so.
+    pub fn holds(&self, guards: &[Guard]) -> bool {
+        guards.iter().all(|guard| match guard {
+            Guard::Agent(id, version) => self.agents.get(id).map(|row| row.version) == *version,
+            Guard::KeyFree(key) => !self.key_owners.contains_key(key),
+            Guard::Profile(name, version) => {
+                self.profiles.get(name).map(|row| row.version) == *version
+            }
+            Guard::JoinToken(id, version) => {
+                self.join_tokens.get(id).map(|row| row.version) == *version
+            }
+            Guard::NoDelegation(id) => !self.delegations.contains_key(id),
+            Guard::NoHop(id) => !self.hops.contains_key(id),
+            Guard::Revocations(sequence) => self.revocation_sequence == *sequence,
+            Guard::NoAnswer(name) => !self.answers.contains_key(name),
+        })
+    }
+
+    /// Takes a committed row in.
+    pub fn put(&mut self, row: Row) {
+        match row {
+            Row::Agent(row) => drop(self.agents.insert(row.id.clone(), row)),
+            Row::KeyOwner(row) => drop(self.key_owners.insert(row.key, row)),
+            Row::Profile(row) => drop(self.profiles.insert(row.name.clone(), row)),
+            Row::JoinToken(row) => drop(self.join_tokens.insert(row.id.clone(), row)),
+            Row::Delegation(row) => drop(self.delegations.insert(row.id, row)),
+            Row::Hop(row) => drop(self.hops.insert(row.id, row)),
+            Row::Revocation(delta) => self.put_revocation(delta),
+            Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
+        }
+    }
+
+    fn put_revocation(&mut self, delta: Delta) {
+        self.revocation_sequence = self.revocation_sequence.max(delta.sequence);
+        if let Revocation::AgentResumed(agent) = &delta.revocation {
+            self.revoked.remove(&Revocation::AgentSuspended(agent.clone()));
+        }
+        self.revoked.insert(delta.revocation.clone(), delta);
+    }
+
+    /// Drops hops, delegations, join tokens and answers that ended before `before`; returns their
+    /// rows' keys so that the store can drop them too. Agents, keys, profiles and revocations of
+    /// keys, agents and principals stay.
+    pub fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
+        let hops =
+            self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
+        let delegations = self
+            .delegations
+            .values()
+            .filter(|row| row.expires_at < before)
+            .map(|row| RowKey::Delegation(row.id));
+        let joins = self.join_tokens.values().filter(|row| row.expires_at < before);
+        let joins = joins.map(|row| RowKey::JoinToken(row.id.clone()));
+        let answers = self.answers.values().filter(|row| row.expires_at < before);
+        let answers = answers.map(|row| RowKey::Answer(row.name.clone()));
+        hops.chain(delegations).chain(joins).chain(answers).take(most).collect()
+    }
+
+    /// Forgets rows that `expired` named.
+    pub fn forget(&mut self, keys: &[RowKey]) {
+        for key in keys {
+            match key {
+                RowKey::Hop(id) => drop(self.hops.remove(id)),
+                RowKey::Delegation(id) => drop(self.delegations.remove(id)),
+                RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
+                RowKey::Answer(name) => drop(self.answers.remove(name)),
+            }
+        }
+    }
+}
+
+/// A committed row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// An agent.
+    Agent(Agent),
+    /// A key's owner.
+    KeyOwner(KeyOwner),
+    /// A profile.
+    Profile(Profile),
+    /// A join token.
+    JoinToken(JoinToken),
+    /// A delegation.
+    Delegation(Delegation),
+    /// A hop.
+    Hop(RecordedHop),
+    /// A revocation.
+    Revocation(Delta),
+    /// An answer.
+    Answer(GivenAnswer),
+}
+
+/// Names a row that can be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowKey {
+    /// A hop.
+    Hop(HopId),
+    /// A delegation.
+    Delegation(DelegationId),
+    /// A join token.
+    JoinToken(String),
+    /// An answer.
+    Answer(AnswerKey),
+}

@@ -1,0 +1,289 @@
+//! The envelope: an open Biscuit, its blocks, their ids. SPEC section 2.
+//!
+//! Owns: the one encoding of a token and of a presentation, block signatures' bytes, hop ids.
+//! Does not own: whether signatures hold (`verify`), who makes them (`mint`).
+//!
+//! Invariants: an [`UnverifiedToken`] is bounded, canonical, open, all of its blocks in signature
+//! version 1 and understood; nothing in it is believed yet.
+
+use biscuit_auth::format::schema;
+use prost_biscuit::Message as _;
+
+use crate::block::{BadBlock, Block};
+use crate::bundle::KeyId;
+use crate::bytes::{Reader, domain, sha256};
+use crate::datalog::Symbols;
+use crate::id::{HopId, SpiffeId};
+use crate::key::{Algorithm, BadKey, PublicKey};
+use crate::limits;
+use crate::text::{base64url, from_base64url};
+
+/// The only block signature version: it signs the signature before it, so that a block cannot be
+/// moved to another chain of the same signer.
+pub const SIGNATURE_VERSION: u32 = 1;
+
+/// Why bytes are no Sublet token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadToken {
+    /// Larger than [`limits::TOKEN_BYTES_MAX`].
+    #[error("a token of {0} bytes, at most {max} are allowed", max = limits::TOKEN_BYTES_MAX)]
+    TooLarge(usize),
+    /// Not Biscuit's protobuf.
+    #[error("the bytes are no Biscuit")]
+    NotABiscuit,
+    /// The same content in other bytes than the canonical ones.
+    #[error("the token is not in its canonical encoding")]
+    NotCanonical,
+    /// It carries the private half of its last key, which is then no secret any more.
+    #[error("the token carries a private key: treat that key as leaked")]
+    LeakedKey,
+    /// A sealed token is a bearer token.
+    #[error("the token is sealed; Sublet takes open tokens with a call proof only")]
+    Sealed,
+    /// No root key id.
+    #[error("the token names no root key")]
+    NoRootKey,
+    /// More than [`limits::HOPS_MAX`] hops.
+    #[error("{0} hops, at most {max} are allowed", max = limits::HOPS_MAX)]
+    TooManyHops(usize),
+    /// A block signature of another version than 1.
+    #[error("block {0} is not signed in version {SIGNATURE_VERSION}")]
+    SignatureVersion(usize),
+    /// A third-party block.
+    #[error("block {0} is a third-party block, which Sublet has not")]
+    ThirdParty(usize),
+    /// A next key that is not acceptable.
+    #[error("the next key of block {0}: {1}")]
+    Key(usize, BadKey),
+    /// A block that is not acceptable.
+    #[error("block {0}: {1}")]
+    Block(usize, BadBlock),
+    /// The text form is `sublet1.` and base64url.
+    #[error("no token in text form: one line, sublet1. and base64url")]
+    Text,
+}
+
+impl BadToken {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BadToken::TooLarge(_) => "token_too_large",
+            BadToken::NotABiscuit => "not_a_biscuit",
+            BadToken::NotCanonical => "token_not_canonical",
+            BadToken::LeakedKey => "leaked_key",
+            BadToken::Sealed => "token_sealed",
+            BadToken::NoRootKey => "no_root_key",
+            BadToken::TooManyHops(_) => "too_many_hops",
+            BadToken::SignatureVersion(_) => "signature_version",
+            BadToken::ThirdParty(_) => "third_party_block",
+            BadToken::Key(..) => "bad_next_key",
+            BadToken::Block(_, bad) => bad.code(),
+            BadToken::Text => "not_a_token",
+        }
+    }
+}
+
+/// One signed block: its bytes, and what they say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBlock {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) next_key: PublicKey,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) block: Block,
+}
+
+impl SignedBlock {
+    /// What the block says.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// The key of whoever holds the token from here on.
+    pub fn next_key(&self) -> &PublicKey {
+        &self.next_key
+    }
+
+    /// The payload bytes, as signed.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The signature over [`signed_bytes`].
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    fn to_schema(&self) -> schema::SignedBlock {
+        schema::SignedBlock {
+            block: self.payload.clone(),
+            next_key: self.next_key.to_schema(),
+            signature: self.signature.clone(),
+            external_signature: None,
+            version: Some(SIGNATURE_VERSION),
+        }
+    }
+}
+
+/// What a version 1 block signature covers (Biscuit specification, "Signature version 1"):
+/// payload, next key, and the signature before, if there is one.
+pub fn signed_bytes(payload: &[u8], next_key: &PublicKey, previous: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(payload.len() + 192);
+    bytes.extend_from_slice(b"\0BLOCK\0\0VERSION\0");
+    bytes.extend_from_slice(&SIGNATURE_VERSION.to_le_bytes());
+    bytes.extend_from_slice(b"\0PAYLOAD\0");
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(b"\0ALGORITHM\0");
+    bytes.extend_from_slice(&u32::from(next_key.algorithm().number()).to_le_bytes());
+    bytes.extend_from_slice(b"\0NEXTKEY\0");
+    bytes.extend_from_slice(next_key.bytes());
+    if let Some(previous) = previous {
+        bytes.extend_from_slice(b"\0PREVSIG\0");
+        bytes.extend_from_slice(previous);
+    }
+    bytes
+}
+
+/// `id(-1)`: where the ids of all chains under one root key begin. SPEC 2.6.
+pub fn root_id(issuer: &SpiffeId, root_key: &PublicKey) -> HopId {
+    let mut bytes = domain("root-v1");
+    bytes.extend_from_slice(issuer.as_str().as_bytes());
+    bytes.extend_from_slice(root_key.bytes());
+    HopId(sha256(&bytes))
+}
+
+/// `id(i)`: a hash over content, which a signature made again does not change. SPEC 2.6.
+pub fn hop_id(previous: &HopId, payload: &[u8], next_key: &PublicKey) -> HopId {
+    let mut bytes = domain("hop-id-v1");
+    bytes.extend_from_slice(&previous.0);
+    // A payload is at most 3 KiB, so its length fits.
+    bytes.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes.push(next_key.algorithm().number());
+    bytes.extend_from_slice(next_key.bytes());
+    HopId(sha256(&bytes))
+}
+
+/// A token that was read and understood, and is not believed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnverifiedToken {
+    pub(crate) root_key: KeyId,
+    pub(crate) blocks: Vec<SignedBlock>,
+}
+
+impl UnverifiedToken {
+    /// Reads the canonical bytes of an open Biscuit in Sublet's profile.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadToken> {
+        if bytes.len() > limits::TOKEN_BYTES_MAX {
+            return Err(BadToken::TooLarge(bytes.len()));
+        }
+        let biscuit = schema::Biscuit::decode(bytes).map_err(|_| BadToken::NotABiscuit)?;
+        match biscuit.proof.content {
+            Some(schema::proof::Content::NextSecret(_)) => return Err(BadToken::LeakedKey),
+            Some(schema::proof::Content::FinalSignature(_)) => return Err(BadToken::Sealed),
+            None => {}
+        }
+        if biscuit.encode_to_vec() != bytes {
+            return Err(BadToken::NotCanonical);
+        }
+        let root_key = KeyId(biscuit.root_key_id.ok_or(BadToken::NoRootKey)?);
+        if biscuit.blocks.len() > limits::HOPS_MAX as usize {
+            return Err(BadToken::TooManyHops(biscuit.blocks.len()));
+        }
+        let mut symbols = Symbols::default();
+        let raw = std::iter::once(biscuit.authority).chain(biscuit.blocks);
+        let blocks = raw.enumerate().map(|(at, raw)| read_block(at, raw, &mut symbols));
+        Ok(UnverifiedToken { root_key, blocks: blocks.collect::<Result<_, _>>()? })
+    }
+
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        self.to_schema(None).encode_to_vec()
+    }
+
+    pub(crate) fn to_schema(&self, seal: Option<Vec<u8>>) -> schema::Biscuit {
+        let mut blocks = self.blocks.iter().map(SignedBlock::to_schema);
+        schema::Biscuit {
+            root_key_id: Some(self.root_key.0),
+            authority: blocks.next().unwrap_or_default(),
+            blocks: blocks.collect(),
+            proof: schema::Proof { content: seal.map(schema::proof::Content::FinalSignature) },
+        }
+    }
+
+    /// The root key that the token says it is signed by. A selector, under no signature.
+    pub fn root_key(&self) -> KeyId {
+        self.root_key
+    }
+
+    /// The blocks, block 0 first; never empty.
+    pub fn blocks(&self) -> &[SignedBlock] {
+        &self.blocks
+    }
+
+    /// The symbols that the blocks define, for a block that shall follow.
+    pub(crate) fn symbols(&self) -> Symbols {
+        let mut symbols = Symbols::default();
+        for signed in &self.blocks {
+            signed.block.lower(&mut symbols);
+        }
+        symbols
+    }
+}
+
+fn read_block(
+    at: usize,
+    raw: schema::SignedBlock,
+    symbols: &mut Symbols,
+) -> Result<SignedBlock, BadToken> {
+    if raw.external_signature.is_some() {
+        return Err(BadToken::ThirdParty(at));
+    }
+    if raw.version != Some(SIGNATURE_VERSION) {
+        return Err(BadToken::SignatureVersion(at));
+    }
+    let algorithm = Algorithm::from_number(raw.next_key.algorithm).ok_or(BadToken::NotABiscuit)?;
+    let next_key = PublicKey::from_bytes(algorithm, &raw.next_key.key)
+        .map_err(|bad| BadToken::Key(at, bad))?;
+    let block =
+        Block::lift(&raw.block, at == 0, symbols).map_err(|bad| BadToken::Block(at, bad))?;
+    Ok(SignedBlock { payload: raw.block, next_key, signature: raw.signature, block })
+}
+
+/// What travels and lies in files: a token and, if there is one, the receipt that covers it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presentation {
+    /// The token's bytes.
+    pub token: Vec<u8>,
+    /// The receipt's bytes; empty when there is none.
+    pub receipt: Vec<u8>,
+}
+
+const TOKEN_PREFIX: &str = "sublet1.";
+
+impl Presentation {
+    /// One line: `sublet1.` and base64url of the token's length (u32), the token, the receipt.
+    pub fn to_text(&self) -> String {
+        // A token is at most 64 KiB, so its length fits.
+        let length = u32::try_from(self.token.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let bytes = [&length, self.token.as_slice(), self.receipt.as_slice()].concat();
+        format!("{TOKEN_PREFIX}{}", base64url(bytes))
+    }
+
+    /// Reads the text form; one line end after it is let pass.
+    pub fn from_text(text: &str) -> Result<Self, BadToken> {
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let bytes =
+            line.strip_prefix(TOKEN_PREFIX).and_then(from_base64url).ok_or(BadToken::Text)?;
+        let mut reader = Reader::new(&bytes);
+        let length = reader.u32().map_err(|_| BadToken::Text)?;
+        let token = usize::try_from(length).ok().and_then(|length| reader.take(length).ok());
+        let token = token.ok_or(BadToken::Text)?.to_vec();
+        Ok(Presentation { token, receipt: reader.rest().to_vec() })
+    }
+
+    /// The token, read and understood.
+    pub fn open(&self) -> Result<UnverifiedToken, BadToken> {
+        UnverifiedToken::decode(&self.token)
+    }
+}

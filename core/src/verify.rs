@@ -1,0 +1,328 @@
+//! Is it authentic? Signatures, links, names, and the caller's key. SPEC sections 2, 3, 5, 6.
+//!
+//! Owns: [`VerifiedToken`], [`Possession`], [`Coverage`], which exist only when their checks held.
+//! Does not own: whether anything is allowed (`decide`), which is asked only with these in hand.
+//!
+//! Invariants: strict verification, one signature at a time; the key of block i is the next key
+//! of block i-1; a prefix of a chain gains nothing, because the proof must be by the last holder
+//! of what is presented.
+
+use crate::block::{Block, Role};
+use crate::bundle::{KeyUse, TrustBundle};
+use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, UnixMillis};
+use crate::key::PublicKey;
+use crate::no::Unauthenticated;
+use crate::proof::{CallClaims, CallProof, Expected};
+use crate::receipt::Receipt;
+use crate::token::{SignedBlock, UnverifiedToken, hop_id, root_id, signed_bytes};
+
+/// A token of which every signature and link holds under the trust bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedToken {
+    token: UnverifiedToken,
+    root_key: PublicKey,
+    ids: Vec<HopId>,
+}
+
+/// Who holds a token: an enrolled agent, or a helper of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The agent.
+    pub agent: AgentId,
+    /// The helper, when it is not the agent itself.
+    pub helper: Option<HelperPath>,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.helper {
+            None => write!(f, "{}", self.agent),
+            Some(helper) => write!(f, "{}#{helper}", self.agent),
+        }
+    }
+}
+
+impl VerifiedToken {
+    /// Verifies all of a token: root key by use and time, every block signature strictly, names
+    /// inside the trust domain, helpers spawned by their parents.
+    pub fn verify(token: UnverifiedToken, bundle: &TrustBundle) -> Result<Self, Unauthenticated> {
+        let root_key = root_key(&token, bundle)?;
+        check_signatures(&token, &root_key)?;
+        check_names(&token, bundle)?;
+        check_helpers(&token)?;
+        Ok(VerifiedToken::of_valid(token, root_key))
+    }
+
+    fn of_valid(token: UnverifiedToken, root_key: PublicKey) -> Self {
+        let mut ids = Vec::with_capacity(token.blocks.len());
+        let mut id = token.blocks.first().map_or(HopId([0; 32]), |first| match &first.block.role {
+            Role::Grant { issuer, .. } | Role::Identity { issuer } => root_id(issuer, &root_key),
+            Role::Hop => HopId([0; 32]),
+        });
+        for signed in &token.blocks {
+            id = hop_id(&id, &signed.payload, &signed.next_key);
+            ids.push(id);
+        }
+        VerifiedToken { token, root_key, ids }
+    }
+
+    /// The token and one more block, which this process has just signed with the holder's key.
+    pub(crate) fn with_own_block(&self, block: SignedBlock) -> Self {
+        let mut token = self.token.clone();
+        token.blocks.push(block);
+        VerifiedToken::of_valid(token, self.root_key.clone())
+    }
+
+    /// A token of one block that this process has just signed with the root key.
+    pub(crate) fn of_own_root(token: UnverifiedToken, root_key: PublicKey) -> Self {
+        VerifiedToken::of_valid(token, root_key)
+    }
+
+    /// The chain up to and with hop `position`; `None` when there is no such hop.
+    pub fn prefix(&self, position: usize) -> Option<Self> {
+        let blocks = self.token.blocks.get(..=position)?.to_vec();
+        let ids = self.ids.get(..=position)?.to_vec();
+        let token = UnverifiedToken { root_key: self.token.root_key, blocks };
+        Some(VerifiedToken { token, root_key: self.root_key.clone(), ids })
+    }
+
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        self.token.encode()
+    }
+
+    /// The signed blocks, block 0 first.
+    pub fn signed_blocks(&self) -> &[SignedBlock] {
+        &self.token.blocks
+    }
+
+    /// What each block says, with its hop id, block 0 first.
+    pub fn hops(&self) -> impl Iterator<Item = (HopId, &SignedBlock)> {
+        self.ids.iter().copied().zip(&self.token.blocks)
+    }
+
+    pub(crate) fn unverified(&self) -> &UnverifiedToken {
+        &self.token
+    }
+
+    /// The id of hop `position`, 0 for the root.
+    pub fn id_at(&self, position: usize) -> Option<HopId> {
+        self.ids.get(position).copied()
+    }
+
+    /// The id of the last hop.
+    pub fn id(&self) -> HopId {
+        self.ids.last().copied().unwrap_or(HopId([0; 32]))
+    }
+
+    /// The delegation's id: that of block 0.
+    pub fn delegation(&self) -> DelegationId {
+        self.ids.first().copied().unwrap_or(HopId([0; 32]))
+    }
+
+    /// Blocks after block 0.
+    pub fn depth(&self) -> u32 {
+        u32::try_from(self.token.blocks.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The last block.
+    pub fn last(&self) -> &SignedBlock {
+        #[expect(clippy::expect_used, reason = "a token that was read or made has block 0")]
+        self.token.blocks.last().expect("block 0")
+    }
+
+    /// Block 0.
+    pub fn root(&self) -> &Block {
+        #[expect(clippy::expect_used, reason = "a token that was read or made has block 0")]
+        &self.token.blocks.first().expect("block 0").block
+    }
+
+    /// The root key that signed block 0.
+    pub fn root_key(&self) -> &PublicKey {
+        &self.root_key
+    }
+
+    /// Who holds it.
+    pub fn holder(&self) -> Holder {
+        let block = &self.last().block;
+        Holder { agent: block.agent.clone(), helper: block.helper.clone() }
+    }
+
+    /// The key that the holder must prove.
+    pub fn holder_key(&self) -> &PublicKey {
+        &self.last().next_key
+    }
+
+    /// On whose behalf; `None` for an identity token.
+    pub fn principal(&self) -> Option<&Principal> {
+        match &self.root().role {
+            Role::Grant { on_behalf_of, .. } => Some(on_behalf_of),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an identity token.
+    pub fn is_identity(&self) -> bool {
+        matches!(self.root().role, Role::Identity { .. })
+    }
+
+    /// When the whole chain stops being good, in seconds: its earliest expiry.
+    pub fn expires(&self) -> i64 {
+        self.token.blocks.iter().map(|signed| signed.block.expires()).min().unwrap_or(0)
+    }
+}
+
+fn root_key(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<PublicKey, Unauthenticated> {
+    let first = token.blocks.first().ok_or(Unauthenticated::Missing("block 0"))?;
+    let use_ = match first.block.role {
+        Role::Grant { .. } => KeyUse::Delegation,
+        Role::Identity { .. } if token.blocks.len() == 1 => KeyUse::Identity,
+        Role::Identity { .. } => {
+            return Err(Unauthenticated::Kind("an identity token cannot be delegated"));
+        }
+        Role::Hop => return Err(Unauthenticated::Kind("block 0 is not a root")),
+    };
+    let issued_at = UnixMillis::from_seconds(first.block.issued_at);
+    bundle.signing_key(use_, token.root_key, issued_at).cloned().map_err(Unauthenticated::Root)
+}
+
+fn check_signatures(token: &UnverifiedToken, root_key: &PublicKey) -> Result<(), Unauthenticated> {
+    let (mut key, mut previous) = (root_key, None);
+    for (block, signed) in token.blocks.iter().enumerate() {
+        let message = signed_bytes(&signed.payload, &signed.next_key, previous);
+        if !key.verify(&message, &signed.signature) {
+            return Err(Unauthenticated::Signature { block });
+        }
+        (key, previous) = (&signed.next_key, Some(signed.signature.as_slice()));
+    }
+    Ok(())
+}
+
+fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unauthenticated> {
+    let domain = bundle.trust_domain();
+    for (block, signed) in token.blocks.iter().enumerate() {
+        let foreign = |named: &str| Unauthenticated::ForeignDomain {
+            block,
+            named: named.to_owned(),
+            domain: domain.clone(),
+        };
+        match &signed.block.role {
+            Role::Grant { issuer, .. } | Role::Identity { issuer }
+                if *issuer != domain.issuer() =>
+            {
+                return Err(Unauthenticated::Issuer {
+                    named: issuer.clone(),
+                    domain: domain.clone(),
+                });
+            }
+            Role::Grant { on_behalf_of, .. } if on_behalf_of.realm() != domain.as_str() => {
+                return Err(foreign(on_behalf_of.as_str()));
+            }
+            _ => {}
+        }
+        if signed.block.agent.trust_domain() != *domain {
+            return Err(foreign(signed.block.agent.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// A helper's path is its parent's and one label; block 0 is held by an agent itself. The holder
+/// may also hand the token to itself, name and key unchanged, to narrow what it is about to use.
+fn check_helpers(token: &UnverifiedToken) -> Result<(), Unauthenticated> {
+    let mut parent: Option<&SignedBlock> = None;
+    for (block, signed) in token.blocks.iter().enumerate() {
+        if let Some(helper) = &signed.block.helper {
+            let spawned = parent.is_some_and(|parent| {
+                parent.block.agent == signed.block.agent && parent.block.helper == helper.parent()
+            });
+            if !spawned && !parent.is_some_and(|parent| is_same_holder(parent, signed)) {
+                return Err(Unauthenticated::HelperPath { block, named: helper.to_string() });
+            }
+        }
+        parent = Some(signed);
+    }
+    Ok(())
+}
+
+/// Whether a hop goes from a holder to itself, name and key unchanged.
+pub(crate) fn is_same_holder(parent: &SignedBlock, child: &SignedBlock) -> bool {
+    parent.block.agent == child.block.agent
+        && parent.block.helper == child.block.helper
+        && parent.next_key == child.next_key
+}
+
+/// The caller holds the key of the token's last holder, and signed this very call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Possession {
+    claims: CallClaims,
+}
+
+impl Possession {
+    /// Verifies a call proof against what is called. That the proof is new is asked separately,
+    /// last, of the set of seen proofs.
+    pub fn verify(
+        token: &VerifiedToken,
+        proof: &CallProof,
+        expected: &Expected,
+        now: UnixMillis,
+    ) -> Result<Self, Unauthenticated> {
+        if expected.hop != token.id() {
+            return Err(Unauthenticated::Kind("the proof is checked against another token"));
+        }
+        Possession::verify_key(token.holder_key(), proof, expected, now)
+    }
+
+    /// The same for a caller that shows no token but holds a known key: the admin.
+    pub fn verify_key(
+        key: &PublicKey,
+        proof: &CallProof,
+        expected: &Expected,
+        now: UnixMillis,
+    ) -> Result<Self, Unauthenticated> {
+        proof.verify(key, expected, now).map_err(Unauthenticated::Proof)?;
+        Ok(Possession { claims: proof.claims.clone() })
+    }
+
+    /// What was signed.
+    pub fn claims(&self) -> &CallClaims {
+        &self.claims
+    }
+}
+
+/// What a valid receipt says about a token: that hops 0 to `position` are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    receipt: Receipt,
+}
+
+impl Coverage {
+    /// Verifies a receipt: its key, its signature, and that it is of this chain.
+    pub fn verify(
+        receipt: Receipt,
+        token: &VerifiedToken,
+        bundle: &TrustBundle,
+    ) -> Result<Self, Unauthenticated> {
+        let claims = &receipt.claims;
+        let key = bundle.signing_key(KeyUse::Receipt, receipt.key, claims.recorded_at);
+        let key = key.map_err(Unauthenticated::ReceiptKey)?;
+        receipt.verify_signature(key).map_err(Unauthenticated::Receipt)?;
+        let position = usize::try_from(claims.position).unwrap_or(usize::MAX);
+        if claims.issuer != bundle.trust_domain().issuer()
+            || token.id_at(position) != Some(claims.hop)
+        {
+            return Err(Unauthenticated::ReceiptOfAnotherChain);
+        }
+        Ok(Coverage { receipt })
+    }
+
+    /// The last hop that it covers.
+    pub fn position(&self) -> u32 {
+        self.receipt.claims.position
+    }
+
+    /// The receipt.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}
