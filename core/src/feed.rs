@@ -389,11 +389,9 @@ impl RevocationView {
 
     fn count(&mut self, delta: Delta) {
         match delta.revocation {
-            Revocation::AgentResumed(agent) => {
-                drop(self.revoked.remove(&Revocation::AgentSuspended(agent)))
-            }
-            other => drop(self.revoked.insert(other, delta.expires)),
-        }
+            Revocation::AgentResumed(agent) => self.revoked.remove(&Revocation::AgentSuspended(agent)),
+            other => self.revoked.insert(other, delta.expires),
+        };
     }
 
     /// How old the view is: on the issuer's clock, and at least as long as the head was held.

@@ -133,7 +133,7 @@ impl PublicKey {
             Inner::Secp256r1(key, _) => {
                 let point = key.to_encoded_point(false);
                 let coordinate =
-                    |c: Option<&p256::FieldBytes>| c.map(|c| base64url(c)).unwrap_or_default();
+                    |c: Option<&p256::FieldBytes>| c.map(base64url).unwrap_or_default();
                 let (x, y) = (coordinate(point.x()), coordinate(point.y()));
                 format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
             }

@@ -1,1 +1,33 @@
-//! (under construction)
+//! The wire: generated types of `proto/sublet/**.proto`, and how messages become domain types.
+//!
+//! Owns: the shapes that travel. Does not own: what they mean (`sublet-core`).
+
+pub mod convert;
+pub mod credentials;
+pub mod digest;
+
+/// Generated code.
+#[allow(missing_docs, clippy::all, reason = "generated from the documented .proto files")]
+mod generated {
+    pub mod v1 {
+        tonic::include_proto!("sublet.v1");
+    }
+    pub mod record {
+        tonic::include_proto!("sublet.record.v1");
+    }
+    pub mod demo {
+        tonic::include_proto!("sublet.demo.v1");
+    }
+}
+
+pub use generated::{demo, record, v1};
+
+/// The compiled descriptors of all files, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sublet_descriptor.bin"));
+
+/// Metadata that carries the token.
+pub const TOKEN_METADATA: &str = "sublet-token-bin";
+/// Metadata that carries the receipt.
+pub const RECEIPT_METADATA: &str = "sublet-receipt-bin";
+/// Metadata that carries the call proof.
+pub const PROOF_METADATA: &str = "sublet-proof-bin";

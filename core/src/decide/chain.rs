@@ -5,7 +5,7 @@
 use super::View;
 use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
-use crate::id::UnixMillis;
+use crate::id::{Principal, UnixMillis};
 use crate::no::Deny;
 use crate::state::{AgentState, State};
 use crate::verify::VerifiedToken;
@@ -51,10 +51,9 @@ pub(super) fn check_revocations(
     if known.is_revoked(&Revocation::RootKey(token.root_key().thumbprint())) {
         return Err(Deny::RootRevoked);
     }
-    if let Some(principal) = token.principal() {
-        if known.is_revoked(&Revocation::Principal(principal.clone())) {
-            return Err(Deny::PrincipalRevoked { principal: principal.clone() });
-        }
+    let revoked = |principal: &&Principal| known.is_revoked(&Revocation::Principal((*principal).clone()));
+    if let Some(principal) = token.principal().filter(revoked) {
+        return Err(Deny::PrincipalRevoked { principal: principal.clone() });
     }
     for (hop, (id, signed)) in token.hops().enumerate() {
         let agent = &signed.block().agent;

@@ -1,0 +1,127 @@
+//! Message → domain type, and back, in one place. Whatever does not fit is `Malformed`.
+
+use sublet_core::capability::Scope;
+use sublet_core::decide::Target;
+use sublet_core::id::{HopId, UnixMillis};
+use sublet_core::key::{Algorithm, PublicKey, Thumbprint};
+use sublet_core::no::Malformed;
+use sublet_core::state::{Agent, JoinToken, PrincipalPattern, Profile};
+
+use crate::v1;
+
+/// A field that is wrong.
+pub fn field(field: &'static str, says: impl ToString) -> Malformed {
+    Malformed::Field { field, says: says.to_string() }
+}
+
+/// Exactly `N` bytes.
+pub fn fixed<const N: usize>(name: &'static str, bytes: &[u8]) -> Result<[u8; N], Malformed> {
+    bytes.try_into().map_err(|_| field(name, format!("{} bytes, {N} are needed", bytes.len())))
+}
+
+/// A hop's id.
+pub fn hop_id(name: &'static str, bytes: &[u8]) -> Result<HopId, Malformed> {
+    fixed(name, bytes).map(HopId)
+}
+
+/// A public key that must be there.
+pub fn public_key(name: &'static str, key: Option<&v1::PublicKey>) -> Result<PublicKey, Malformed> {
+    let key = key.ok_or_else(|| field(name, "missing"))?;
+    let algorithm = Algorithm::from_name(&key.algorithm)
+        .ok_or_else(|| field(name, format!("{:?} is no algorithm: ed25519 or secp256r1", key.algorithm)))?;
+    PublicKey::from_bytes(algorithm, &key.key).map_err(|bad| field(name, bad))
+}
+
+/// A public key as a message.
+pub fn public_key_message(key: &PublicKey) -> v1::PublicKey {
+    v1::PublicKey { algorithm: key.algorithm().name().to_owned(), key: key.bytes().to_vec() }
+}
+
+/// A scope from JSON long forms.
+pub fn scope(texts: &[String]) -> Result<Scope, Malformed> {
+    Ok(Scope::from_jsons(texts)?)
+}
+
+/// A scope as JSON long forms.
+pub fn scope_message(scope: &Scope) -> Vec<String> {
+    let text = |json: Vec<u8>| String::from_utf8_lossy(&json).into_owned();
+    scope.capabilities().iter().map(|capability| text(capability.to_json())).collect()
+}
+
+/// A profile from its message; its version is given by the decision.
+pub fn profile(message: Option<v1::Profile>) -> Result<Profile, Malformed> {
+    let message = message.ok_or_else(|| field("profile", "missing"))?;
+    let pattern = |text: String| PrincipalPattern::try_from(text).map_err(Malformed::from);
+    let principals = message.principals.into_iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+    if principals.is_empty() {
+        return Err(field("profile.principals", "at least one principal is needed"));
+    }
+    Ok(Profile {
+        name: message.name,
+        principals,
+        ttl_seconds_max: message.ttl_seconds_max,
+        hops_max: message.hops_max,
+        offline_hops_max: message.offline_hops_max,
+        allow: scope(&message.allow_json)?,
+        version: 0,
+    })
+}
+
+/// A profile as a message.
+pub fn profile_message(profile: &Profile) -> v1::Profile {
+    v1::Profile {
+        name: profile.name.clone(),
+        principals: profile.principals.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        ttl_seconds_max: profile.ttl_seconds_max,
+        hops_max: profile.hops_max,
+        offline_hops_max: profile.offline_hops_max,
+        allow_json: scope_message(&profile.allow),
+    }
+}
+
+/// An agent's row as a message.
+pub fn agent_message(agent: &Agent) -> v1::AgentRow {
+    v1::AgentRow {
+        agent_id: agent.id.to_string(),
+        profile: agent.profile.clone(),
+        state: agent.state.name().to_owned(),
+        public_key: agent.key.as_ref().map(public_key_message),
+        created_at_ms: agent.created_at.0,
+    }
+}
+
+/// A join token's row as a message, without its secret.
+pub fn join_token_message(row: &JoinToken, now: UnixMillis) -> v1::JoinTokenRow {
+    let open = row.state == sublet_core::state::JoinTokenState::Open;
+    let state = if open && now >= row.expires_at { "expired" } else { row.state.name() };
+    v1::JoinTokenRow {
+        join_token_id: row.id.clone(),
+        agent_id: row.agent.to_string(),
+        state: state.to_owned(),
+        expires_at_ms: row.expires_at.0,
+    }
+}
+
+/// What shall be revoked.
+pub fn target(target: Option<v1::revoke_request::Target>) -> Result<Target, Malformed> {
+    use v1::revoke_request::Target as Message;
+    match target.ok_or_else(|| field("target", "missing"))? {
+        Message::Hop(id) => Ok(Target::Hop(hop_id("hop", &id)?)),
+        Message::Delegation(id) => Ok(Target::Delegation(hop_id("delegation", &id)?)),
+        Message::AgentId(id) => Ok(Target::Agent(id.parse()?)),
+        Message::Key(key) => Ok(Target::Key(Thumbprint(fixed("key", &key)?))),
+        Message::Principal(principal) => Ok(Target::Principal(principal.parse()?)),
+    }
+}
+
+/// The message for what shall be revoked.
+pub fn target_message(target: &Target) -> v1::revoke_request::Target {
+    use v1::revoke_request::Target as Message;
+    match target {
+        Target::Hop(id) => Message::Hop(id.0.to_vec()),
+        Target::Delegation(id) => Message::Delegation(id.0.to_vec()),
+        Target::Agent(agent) => Message::AgentId(agent.to_string()),
+        Target::Key(key) => Message::Key(key.0.to_vec()),
+        Target::Principal(principal) => Message::Principal(principal.to_string()),
+    }
+}
