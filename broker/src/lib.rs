@@ -1,1 +1,23 @@
-//! (under construction)
+//! Who is asked: the Sublet broker.
+//!
+//! The road, one word a step, one file a step:
+//!
+//! ```text
+//! receive → authenticate → decide → record → respond
+//! ```
+//!
+//! `service` receives and hands on, `authenticate` shows who asks, `sublet_core::decide` decides,
+//! `pipeline` has it recorded by the `store`, `respond` answers. `serve` is the wiring.
+
+pub mod authenticate;
+pub mod broker;
+pub mod config;
+pub mod feed;
+pub mod keys;
+pub mod pipeline;
+pub mod ports;
+mod record;
+pub mod respond;
+pub mod serve;
+mod service;
+pub mod store;

@@ -22,7 +22,7 @@ pub enum BadId {
     )]
     SpiffeId(String),
     /// A helper label is 1 to 63 of `[a-z0-9-]`; a helper path is labels joined by `/`.
-    #[error("{0:?} is no helper path: labels of 1 to 63 of a-z 0-9 -, joined by /")]
+    #[error("{0:?} is no helper path: labels of 1 to 63 of a-z 0-9 -, joined by /, 512 bytes at most")]
     Helper(String),
     /// A principal is `kind:name@realm` in lower case.
     #[error("{0:?} is no principal: kind:name@realm in lower case, as in user:alice@acme.example")]
@@ -160,7 +160,7 @@ impl FromStr for HelperPath {
     fn from_str(text: &str) -> Result<Self, BadId> {
         let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let label = |l: &str| (1..=63).contains(&l.len()) && l.bytes().all(ok);
-        if text.split('/').all(label) && text.split('/').count() <= limits::HELPER_LABELS_MAX {
+        if text.split('/').all(label) && text.len() <= limits::HELPER_PATH_BYTES_MAX {
             Ok(HelperPath(text.to_owned()))
         } else {
             Err(BadId::Helper(text.chars().take(80).collect()))

@@ -39,8 +39,8 @@ pub const ARGUMENTS_MAX: usize = 4096;
 /// A SPIFFE id. The SPIFFE-ID specification allows 2,048; a block has to hold several.
 pub const SPIFFE_ID_BYTES_MAX: usize = 256;
 
-/// Labels in a helper path, one a hop, so never more than the hops of a token.
-pub const HELPER_LABELS_MAX: usize = HOPS_MAX as usize;
+/// A helper path. A ledger leaf of 4 KiB has to hold two, beside two SPIFFE ids and 2 KiB of words.
+pub const HELPER_PATH_BYTES_MAX: usize = 512;
 
 /// The longest life of a delegation: seven days. Also how long a revocation must be remembered.
 pub const DELEGATION_SECONDS_MAX: i64 = 7 * 24 * 3600;

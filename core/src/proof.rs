@@ -271,15 +271,11 @@ pub(crate) fn read_signature(reader: Reader<'_>) -> Result<Vec<u8>, BadLayout> {
 }
 
 /// What a new key signs to be enrolled: method, SHA-256 of the method's credential, the agent it
-/// will belong to, and itself. Variable parts are length-prefixed.
-pub fn enroll_message(
-    method: &str,
-    credential: &[u8],
-    agent: &AgentId,
-    key: &PublicKey,
-) -> Vec<u8> {
+/// will belong to as the request names it (empty lets the credential say), and itself. Variable
+/// parts are length-prefixed.
+pub fn enroll_message(method: &str, credential: &[u8], agent: &str, key: &PublicKey) -> Vec<u8> {
     let head = Writer::labelled(ENROLL_LABEL).text(method).fixed(&sha256(credential));
-    with_key(head.text(agent.as_str()), key)
+    with_key(head.text(agent), key)
 }
 
 /// What a new key signs to take the place of an agent's old one. The old key signs too: it signs

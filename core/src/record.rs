@@ -7,7 +7,6 @@
 //! Invariants: no record holds a presentable token, a key's private half or a join token; a hop's
 //! own block lies beside the tree as its payload.
 
-use crate::capability::Exceeds;
 use crate::id::{AgentId, DelegationId, HopId};
 use crate::key::{PublicKey, Thumbprint};
 use crate::token::SignedBlock;
@@ -173,17 +172,15 @@ impl From<&SignedBlock> for BlockPayload {
     }
 }
 
-/// Cuts what was asked to what a refusal keeps.
-pub fn asked(text: String) -> String {
-    if text.len() <= ASKED_BYTES_MAX {
+/// The most that a refusal keeps of its reason.
+pub const SAYS_BYTES_MAX: usize = 512;
+
+/// Cuts a text to `most` bytes, its digest in place of what is cut; `most` is at least 128.
+pub fn cut(text: String, most: usize) -> String {
+    if text.len() <= most {
         return text;
     }
-    let end = (0..=ASKED_BYTES_MAX - 64).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=most.saturating_sub(64)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let digest = crate::text::base64url(crate::bytes::sha256(text.as_bytes()));
     format!("{}… sha256:{digest}", text.get(..end).unwrap_or_default())
-}
-
-/// A scope excess in one line, for records.
-pub fn excess(exceeds: &Exceeds) -> String {
-    format!("{}: {} asked, {} held", exceeds.part, exceeds.asked, exceeds.held)
 }

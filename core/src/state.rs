@@ -413,6 +413,24 @@ impl State {
         Some(indices)
     }
 
+    /// Whether nothing of the chain up to a recorded hop is revoked: hops, agents, keys, principal.
+    pub fn is_alive(&self, hop: &HopId) -> bool {
+        let revoked = |revocation| self.revoked.contains_key(&revocation);
+        let mut next = Some(*hop);
+        while let Some(id) = next {
+            let Some(row) = self.hops.get(&id) else { return false };
+            let dead = revoked(Revocation::Hop(id))
+                || revoked(Revocation::AgentSuspended(row.agent.clone()))
+                || revoked(Revocation::AgentKey(row.key));
+            if dead {
+                return false;
+            }
+            next = row.parent;
+        }
+        let delegation = self.hops.get(hop).and_then(|row| self.delegations.get(&row.delegation));
+        delegation.is_some_and(|row| !revoked(Revocation::Principal(row.principal.clone())))
+    }
+
     /// Whether all that a decision read is still so.
     pub fn holds(&self, guards: &[Guard]) -> bool {
         guards.iter().all(|guard| match guard {
@@ -453,22 +471,15 @@ impl State {
         self.revoked.insert(delta.revocation.clone(), delta);
     }
 
-    /// Drops hops, delegations, join tokens and answers that ended before `before`; returns their
-    /// rows' keys so that the store can drop them too. Agents, keys, profiles and revocations of
-    /// keys, agents and principals stay.
+    /// Hops, join tokens and answers that ended before `before`, at most `most` of them. Agents,
+    /// keys, profiles, delegations and revocations stay: the ledger is read through them.
     pub fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
-        let hops =
-            self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
-        let delegations = self
-            .delegations
-            .values()
-            .filter(|row| row.expires_at < before)
-            .map(|row| RowKey::Delegation(row.id));
+        let hops = self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
         let joins = self.join_tokens.values().filter(|row| row.expires_at < before);
         let joins = joins.map(|row| RowKey::JoinToken(row.id.clone()));
         let answers = self.answers.values().filter(|row| row.expires_at < before);
         let answers = answers.map(|row| RowKey::Answer(row.name.clone()));
-        hops.chain(delegations).chain(joins).chain(answers).take(most).collect()
+        hops.chain(joins).chain(answers).take(most).collect()
     }
 
     /// Forgets rows that `expired` named.
@@ -476,7 +487,6 @@ impl State {
         for key in keys {
             match key {
                 RowKey::Hop(id) => drop(self.hops.remove(id)),
-                RowKey::Delegation(id) => drop(self.delegations.remove(id)),
                 RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
                 RowKey::Answer(name) => drop(self.answers.remove(name)),
             }
@@ -510,8 +520,6 @@ pub enum Row {
 pub enum RowKey {
     /// A hop.
     Hop(HopId),
-    /// A delegation.
-    Delegation(DelegationId),
     /// A join token.
     JoinToken(String),
     /// An answer.

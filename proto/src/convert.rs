@@ -27,8 +27,9 @@ pub fn hop_id(name: &'static str, bytes: &[u8]) -> Result<HopId, Malformed> {
 /// A public key that must be there.
 pub fn public_key(name: &'static str, key: Option<&v1::PublicKey>) -> Result<PublicKey, Malformed> {
     let key = key.ok_or_else(|| field(name, "missing"))?;
-    let algorithm = Algorithm::from_name(&key.algorithm)
-        .ok_or_else(|| field(name, format!("{:?} is no algorithm: ed25519 or secp256r1", key.algorithm)))?;
+    let algorithm = Algorithm::from_name(&key.algorithm).ok_or_else(|| {
+        field(name, format!("{:?} is no algorithm: ed25519 or secp256r1", key.algorithm))
+    })?;
     PublicKey::from_bytes(algorithm, &key.key).map_err(|bad| field(name, bad))
 }
 

@@ -30,12 +30,20 @@ impl Credentials {
             receipt: read(RECEIPT_METADATA),
             proof: read(PROOF_METADATA),
         };
-        if found.proof.is_empty() { Err(Unauthenticated::Missing("the call proof")) } else { Ok(found) }
+        if found.proof.is_empty() {
+            Err(Unauthenticated::Missing("the call proof"))
+        } else {
+            Ok(found)
+        }
     }
 
     /// Puts them into a request's metadata; what is empty is left out.
     pub fn into_metadata(self, metadata: &mut MetadataMap) {
-        let parts = [(TOKEN_METADATA, self.token), (RECEIPT_METADATA, self.receipt), (PROOF_METADATA, self.proof)];
+        let parts = [
+            (TOKEN_METADATA, self.token),
+            (RECEIPT_METADATA, self.receipt),
+            (PROOF_METADATA, self.proof),
+        ];
         for (name, bytes) in parts {
             if !bytes.is_empty() {
                 metadata.insert_bin(name, BinaryMetadataValue::from_bytes(&bytes));

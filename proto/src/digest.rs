@@ -79,13 +79,18 @@ async fn buffer(request: http::Request<Body>) -> Result<http::Request<Body>, ton
     let (mut parts, body) = request.into_parts();
     let collected = Limited::new(body, limits::CALL_BYTES_MAX + 5).collect().await;
     let Ok(collected) = collected else {
-        let says = format!("the message is larger than {} bytes, or did not arrive whole", limits::CALL_BYTES_MAX);
+        let says = format!(
+            "the message is larger than {} bytes, or did not arrive whole",
+            limits::CALL_BYTES_MAX
+        );
         return Err(tonic::Status::resource_exhausted(says));
     };
     let bytes = collected.to_bytes();
     // One byte of flags (0: not compressed), four of length, the message.
     match bytes.split_first_chunk::<5>() {
-        Some(([0, a, b, c, d], message)) if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() => {
+        Some(([0, a, b, c, d], message))
+            if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() =>
+        {
             parts.extensions.insert(MessageDigest(sha256(message)));
         }
         _ => return Err(tonic::Status::invalid_argument("one uncompressed message is needed")),

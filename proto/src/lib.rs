@@ -23,7 +23,8 @@ mod generated {
 pub use generated::{demo, record, v1};
 
 /// The compiled descriptors of all files, for reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sublet_descriptor.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/sublet_descriptor.bin"));
 
 /// Metadata that carries the token.
 pub const TOKEN_METADATA: &str = "sublet-token-bin";

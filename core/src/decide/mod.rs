@@ -39,7 +39,7 @@ use crate::feed::Revocation;
 use crate::id::{HopId, Nonce, UnixMillis};
 use crate::key::PublicKey;
 use crate::no::Deny;
-use crate::record::{BlockPayload, Body, Record, asked};
+use crate::record::{ASKED_BYTES_MAX, BlockPayload, Body, Record, SAYS_BYTES_MAX, cut};
 use crate::state::{Guard, State, Write};
 use crate::verify::VerifiedToken;
 
@@ -213,8 +213,8 @@ pub fn decide<A: Ask>(
             let body = Body::Refused {
                 method: A::METHOD,
                 code: deny.code(),
-                says: asked(deny.to_string()),
-                asked: asked(ask.asked()),
+                says: cut(deny.to_string(), SAYS_BYTES_MAX),
+                asked: cut(ask.asked(), ASKED_BYTES_MAX),
             };
             let delegation = match caller.kind() {
                 crate::caller::Kind::Holder(token) => Some(token.delegation()),

@@ -1,0 +1,103 @@
+//! The second step: who asks? SPEC 5.4; docs/FORMATS, "Who may call what".
+//!
+//! Owns: turning credentials and the digest of a message into a `Caller`. Does not own: what the
+//! caller may do.
+//!
+//! Invariants: the proof is bound to this broker, this method and these message bytes; that it is
+//! new is asked last, so that nobody spends another's nonces or fills the set with noise.
+
+use std::sync::atomic::Ordering;
+
+use sublet_core::bytes::sha256;
+use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::decide::Enroll;
+use sublet_core::id::HopId;
+use sublet_core::key::PublicKey;
+use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
+use sublet_core::proof::{Expected, enroll_message};
+use sublet_core::seen::BadReplay;
+use sublet_core::token::UnverifiedToken;
+use sublet_core::verify::{Possession, VerifiedToken};
+use sublet_proto::credentials::Credentials;
+use sublet_proto::digest::MessageDigest;
+use tonic::Request;
+
+use crate::broker::Broker;
+
+/// Shows who makes this request, for the method at this path.
+pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
+    counted(broker, show(broker, request, method))
+}
+
+/// Shows that an enrolment is signed by the key that it brings, and that its credential is one
+/// that this broker made. What became of the credential since is a decision.
+pub fn enrolment(
+    broker: &Broker,
+    credential: &str,
+    agent_id: &str,
+    key: PublicKey,
+    signature: &[u8],
+) -> Result<Authenticated<Enroll>, No> {
+    let shown = || {
+        let agent = match agent_id {
+            "" => None,
+            id => Some(id.parse().map_err(Malformed::from)?),
+        };
+        let message = enroll_message("join_token", credential.as_bytes(), agent_id, &key);
+        let ask = Enroll::from_join_token(credential, agent).ok_or(Malformed::Field {
+            field: "credential",
+            says: "no join token: sublet-join1.<id>.<secret>".to_owned(),
+        })?;
+        let caller = Caller::new_key(key, &message, signature)?;
+        let state = broker.store.view()?;
+        if !ask.is_known(broker.view(&state)) {
+            return Err(Unauthenticated::Missing("a join token that this broker made").into());
+        }
+        Ok(Authenticated { caller, ask })
+    };
+    counted(broker, shown())
+}
+
+/// A chain that came inside a request: every signature must hold.
+pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<VerifiedToken, No> {
+    let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
+    counted(broker, VerifiedToken::verify(token, &broker.keys.bundle).map_err(No::from))
+}
+
+fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
+    let credentials = Credentials::from_metadata(request.metadata())?;
+    let digest = request.extensions().get::<MessageDigest>();
+    let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
+    let proof = credentials.call_proof()?;
+    let now = broker.clock.now();
+    let audience = broker.domain().broker_audience();
+    let expected =
+        |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest.0 };
+    let (caller, key, possession) = if credentials.token.is_empty() {
+        let key = broker.keys.admin.clone().ok_or(Unauthenticated::NotAdmin)?;
+        let hop = HopId(sha256(key.bytes()));
+        let possession = Possession::verify_key(&key, &proof, &expected(hop), now)?;
+        (Caller::admin(&key, &possession), key, possession)
+    } else {
+        let token = UnverifiedToken::decode(&credentials.token).map_err(Malformed::from)?;
+        let token = VerifiedToken::verify(token, &broker.keys.bundle)?;
+        let possession = Possession::verify(&token, &proof, &expected(token.id()), now)?;
+        let key = token.holder_key().clone();
+        (Caller::holder(token, &possession)?, key, possession)
+    };
+    let claims = possession.claims();
+    let seen = broker.seen.check_and_insert(key.thumbprint(), claims.nonce, claims.issued_at, now);
+    seen.map_err(|bad| match bad {
+        BadReplay::Replayed | BadReplay::BeforeStart => No::from(Unauthenticated::Replay(bad)),
+        _ => No::from(Overload::Proofs(bad)),
+    })?;
+    Ok(caller)
+}
+
+fn counted<T>(broker: &Broker, shown: Result<T, No>) -> Result<T, No> {
+    if let Err(No::Unauthenticated(no)) = &shown {
+        broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(code = no.code(), "unauthenticated");
+    }
+    shown
+}

@@ -1,0 +1,89 @@
+//! What a running broker consists of; wiring and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use sublet_core::decide::{Settings, View};
+use sublet_core::id::{TrustDomain, UnixMillis};
+use sublet_core::key::Thumbprint;
+use sublet_core::no::Fault;
+use sublet_core::seen::{Bounds, SeenProofs};
+use sublet_core::state::State;
+
+use crate::config::Config;
+use crate::feed::Feed;
+use crate::keys::KeyRing;
+use crate::ports::{Clock, EntropySource};
+use crate::store::Store;
+
+/// Proofs that are remembered: 36 s of 25,000 calls a second, some 100 MB when full.
+const PROOFS_MAX: Bounds = Bounds { total: 900_000, per_holder: 300_000 };
+
+/// A running broker, shared by all that serve it.
+pub struct Broker {
+    /// What was configured.
+    pub config: Config,
+    /// The keys that it signs with.
+    pub keys: KeyRing,
+    /// Where everything lies.
+    pub store: Store,
+    /// The revocation feed.
+    pub feed: Feed,
+    /// What decisions need of the configuration.
+    pub settings: Settings,
+    /// Call proofs seen.
+    pub seen: SeenProofs,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn EntropySource>,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// Calls without a valid proof: counted, not recorded.
+    pub unauthenticated: AtomicU64,
+}
+
+impl Broker {
+    /// Puts a broker together.
+    pub fn new(
+        config: Config,
+        keys: KeyRing,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn EntropySource>,
+    ) -> Result<Arc<Self>, Fault> {
+        let started_at = clock.now();
+        let settings = Settings {
+            delegation_root: (keys.delegation.id, keys.delegation.signer.public_key().clone()),
+            identity_ttl_seconds: config.identity_ttl_seconds,
+        };
+        let feed = Feed::new(store.clone(), keys.feed.clone(), started_at)?;
+        Ok(Arc::new(Broker {
+            config,
+            keys,
+            store,
+            feed,
+            settings,
+            seen: SeenProofs::new(PROOFS_MAX, started_at),
+            clock,
+            entropy,
+            started_at,
+            unauthenticated: AtomicU64::new(0),
+        }))
+    }
+
+    /// The trust domain.
+    pub fn domain(&self) -> &TrustDomain {
+        &self.config.trust_domain
+    }
+
+    /// What a decision may rest on, over a state that is held.
+    pub fn view<'a>(&'a self, state: &'a State) -> View<'a> {
+        View { state, settings: &self.settings }
+    }
+
+    /// The thumbprint of the admin key; `None` when there is no admin.
+    pub fn admin(&self) -> Option<Thumbprint> {
+        self.keys.admin.as_ref().map(|key| key.thumbprint())
+    }
+}

@@ -1,0 +1,164 @@
+//! What an operator sets: TOML, unknown fields refused. docs/FORMATS, "Files".
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sublet_core::id::TrustDomain;
+use sublet_core::limits;
+
+/// The trust domain of a broker started with `--dev`.
+pub const DEV_TRUST_DOMAIN: &str = "dev.sublet.example";
+
+/// Where a broker listens unless it is told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7373";
+
+/// What survives what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// An answer survives a power cut: every batch ends with `fdatasync`.
+    #[default]
+    PowerLoss,
+    /// An answer survives a killed process, not a power cut.
+    Process,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The trust domain whose broker this is.
+    pub trust_domain: TrustDomain,
+    /// The address to listen on; port 0 takes a free one.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// The directory of keys, store and `trust.json`.
+    pub data: PathBuf,
+    /// How long an identity token lives, in seconds; at most a day.
+    #[serde(default = "default_identity_ttl")]
+    pub identity_ttl_seconds: i64,
+    /// How long a receipt staples "not revoked", in milliseconds.
+    #[serde(default = "default_staple")]
+    pub receipt_fresh_ms: i64,
+    /// The store.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// Whether this is a broker to try things with: loopback only, made up of itself.
+    #[serde(skip)]
+    pub dev: bool,
+}
+
+/// The store's part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// What an answer survives.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BadConfig {
+    /// The file cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is not a configuration.
+    #[error("{}: {error}", path.display())]
+    Form {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: Box<toml::de::Error>,
+    },
+    /// A value is out of its bounds.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads a TOML file.
+    pub fn read(path: &Path) -> Result<Self, BadConfig> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| BadConfig::Read { path: path.to_owned(), error })?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| BadConfig::Form { path: path.to_owned(), error: Box::new(error) })?;
+        config.checked()
+    }
+
+    /// A broker to try things with: its own trust domain, loopback only.
+    pub fn dev(data: PathBuf, listen: SocketAddr) -> Result<Self, BadConfig> {
+        let trust_domain =
+            DEV_TRUST_DOMAIN.parse().map_err(|bad| BadConfig::Value(format!("{bad}")))?;
+        let config = Config {
+            trust_domain,
+            listen,
+            data,
+            identity_ttl_seconds: default_identity_ttl(),
+            receipt_fresh_ms: default_staple(),
+            store: StoreConfig::default(),
+            dev: true,
+        };
+        config.checked()
+    }
+
+    /// Refuses values out of bounds; also after flags have changed some.
+    pub fn checked(self) -> Result<Self, BadConfig> {
+        let bad = |says: String| Err(BadConfig::Value(says));
+        if self.dev && !self.listen.ip().is_loopback() {
+            return bad(format!("--dev listens on loopback only, not on {}", self.listen));
+        }
+        if !(60..=limits::IDENTITY_SECONDS_MAX).contains(&self.identity_ttl_seconds) {
+            return bad(format!("identity_ttl_seconds is 60 to {}", limits::IDENTITY_SECONDS_MAX));
+        }
+        if !(0..=60_000).contains(&self.receipt_fresh_ms) {
+            return bad("receipt_fresh_ms is 0 to 60000".to_owned());
+        }
+        Ok(self)
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7373))
+}
+
+fn default_identity_ttl() -> i64 {
+    3600
+}
+
+fn default_staple() -> i64 {
+    limits::STALENESS_MS_DEFAULT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dev_stays_on_loopback() {
+        assert!(Config::dev("data".into(), "127.0.0.1:0".parse().unwrap()).is_ok());
+        let open = Config::dev("data".into(), "0.0.0.0:7373".parse().unwrap());
+        assert!(open.unwrap_err().to_string().contains("loopback only"));
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sublet.toml");
+        std::fs::write(
+            &path,
+            "trust_domain = \"acme.example\"\ndata = \"d\"\n[store]\ndurability = \"process\"\n",
+        )
+        .unwrap();
+        assert_eq!(Config::read(&path).unwrap().store.durability, Durability::Process);
+        std::fs::write(&path, "trust_domain = \"acme.example\"\ndata = \"d\"\nlisen = 1\n")
+            .unwrap();
+        assert!(Config::read(&path).unwrap_err().to_string().contains("lisen"));
+    }
+}

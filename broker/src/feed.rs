@@ -1,0 +1,87 @@
+//! The revocation feed as it is published: a signed head over what is durable. SPEC 7.5.
+//!
+//! Owns: signing heads, at every revocation and at least every second. Does not own: the deltas
+//! (the store), who may watch (`service::revocation`).
+//!
+//! Invariants: a head is signed after its deltas are durable; its number never exceeds them.
+
+use std::sync::RwLock;
+use std::time::Duration;
+
+use sublet_core::feed::SignedHead;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::Fault;
+use tokio::sync::watch;
+
+use crate::keys::OwnKey;
+use crate::store::Store;
+
+/// How often a head is signed when nothing happens.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// The published feed.
+pub struct Feed {
+    store: Store,
+    key: OwnKey,
+    head: RwLock<Published>,
+    beat: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+struct Published {
+    sequence: u64,
+    bytes: Vec<u8>,
+}
+
+/// What a reader at some position lacks: deltas with their numbers, and the head that binds them.
+pub struct Portion {
+    /// The deltas' bytes.
+    pub deltas: Vec<Vec<u8>>,
+    /// The head's bytes.
+    pub head: Vec<u8>,
+    /// The position after it.
+    pub position: (u64, u64),
+}
+
+impl Feed {
+    /// A feed over a store, with its first head.
+    pub fn new(store: Store, key: OwnKey, now: UnixMillis) -> Result<Self, Fault> {
+        let head = sign(&store, &key, now)?;
+        let (beat, _) = watch::channel(0);
+        Ok(Feed { store, key, head: RwLock::new(head), beat })
+    }
+
+    /// Signs a new head over what is durable now, and tells the watchers.
+    pub fn publish(&self, now: UnixMillis) -> Result<(), Fault> {
+        let head = sign(&self.store, &self.key, now)?;
+        *self.head.write().map_err(|_| damaged())? = head;
+        self.beat.send_modify(|beat| *beat = beat.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Tells of every new head.
+    pub fn beats(&self) -> watch::Receiver<u64> {
+        self.beat.subscribe()
+    }
+
+    /// What a reader at this position lacks, up to the last head.
+    pub fn portion(&self, epoch: u64, sequence: u64) -> Result<Portion, Fault> {
+        let head = self.head.read().map_err(|_| damaged())?.clone();
+        let feed = self.store.feed()?;
+        let deltas =
+            feed.deltas_after(epoch, sequence).filter(|(number, _)| *number <= head.sequence);
+        let deltas = deltas.map(|(_, bytes)| bytes.to_vec()).collect();
+        Ok(Portion { deltas, head: head.bytes, position: (feed.epoch(), head.sequence) })
+    }
+}
+
+fn sign(store: &Store, key: &OwnKey, now: UnixMillis) -> Result<Published, Fault> {
+    let head = store.feed()?.head(now);
+    let sequence = head.sequence;
+    let signed = SignedHead::sign(head, key.id, key.signer.as_ref())?;
+    Ok(Published { sequence, bytes: signed.encode() })
+}
+
+fn damaged() -> Fault {
+    Fault::Internal("a thread died while it held the feed".to_owned())
+}

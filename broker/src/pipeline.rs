@@ -1,0 +1,182 @@
+//! Decide, then record. The only place that commits. architecture.md, "The road".
+//!
+//! Owns: one read before the decision, one atomic write after it, deciding again when what was
+//! read has changed, and answers to requests that are repeated. Does not own: the decision.
+//!
+//! Invariants: a [`Recorded`] exists only after its verdict is durable, or when it left nothing to
+//! record; block 0 is signed before the commit and leaves the process after it.
+
+use std::time::Duration;
+
+use sublet_core::bundle::KeyUse;
+use sublet_core::caller::Authenticated;
+use sublet_core::decide::{Ask, Unsigned, Verdict, decide};
+use sublet_core::id::UnixMillis;
+use sublet_core::mint;
+use sublet_core::no::{Deny, Fault, No, Overload};
+use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
+use sublet_core::verify::VerifiedToken;
+
+use crate::broker::Broker;
+use crate::store::{Commit, NotCommitted};
+
+/// How often a decision is made again because what it read has changed: more than commits that
+/// can change the same row within one batch are rare, and each round sees the last one's writes.
+const ROUNDS_MAX: usize = 32;
+
+/// How long a caller waits for the store before it hears a fault.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How long an answer is kept for a repeated request: a day.
+const ANSWER_MS: i64 = 24 * 3600 * 1000;
+
+/// Answers kept at once, some 1 KiB each. Beyond it requests with an idempotency key are not
+/// looked at, rather than an answer forgotten too early.
+const ANSWERS_MAX: usize = 500_000;
+
+/// A verdict that is on disk and in the ledger, or that left nothing to record.
+#[must_use]
+pub struct Recorded<G> {
+    outcome: Result<G, Deny>,
+}
+
+impl<G> Recorded<G> {
+    /// Granted, or why not.
+    pub fn into_outcome(self) -> Result<G, Deny> {
+        self.outcome
+    }
+}
+
+/// What makes a request repeatable: the caller's key for it, and what was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeatable {
+    /// The idempotency key.
+    pub key: [u8; 16],
+    /// SHA-256 over the request without it.
+    pub request: [u8; 32],
+}
+
+/// Decides and records.
+pub async fn run<A: Ask>(
+    broker: &Broker,
+    authenticated: Authenticated<A>,
+    repeatable: Option<Repeatable>,
+) -> Result<Recorded<A::Granted>, No> {
+    let Authenticated { caller, ask } = authenticated;
+    let name = repeatable.map(|repeatable| AnswerKey {
+        caller: caller.to_string(),
+        method: A::METHOD.to_owned(),
+        key: repeatable.key,
+    });
+    for _ in 0..ROUNDS_MAX {
+        let now = broker.clock.now();
+        let entropy = broker.entropy.draw()?;
+        let verdict = {
+            let state = broker.store.view()?;
+            if let (Some(name), Some(repeatable)) = (&name, &repeatable) {
+                if let Some(given) = state.answer(name).filter(|given| given.expires_at > now) {
+                    return repeated::<A>(given, repeatable);
+                }
+                if state.answers_kept() >= ANSWERS_MAX {
+                    return Err(Overload::Table("answers").into());
+                }
+            }
+            decide(broker.view(&state), &caller, &ask, now, &entropy)
+        };
+        if verdict.is_read() {
+            return Ok(Recorded { outcome: verdict.outcome });
+        }
+        let verdict = signed::<A>(broker, verdict)?;
+        let answer = answer::<A>(&verdict, name.as_ref().zip(repeatable.as_ref()), now)?;
+        match commit(broker, &verdict, answer, now).await {
+            Ok(()) => return Ok(Recorded { outcome: verdict.outcome }),
+            Err(NotCommitted::Changed) => continue,
+            Err(NotCommitted::No(no)) => return Err(no),
+        }
+    }
+    Err(Overload::Contention.into())
+}
+
+/// Has the broker's root key sign block 0, where there is one to be signed.
+fn signed<A: Ask>(
+    broker: &Broker,
+    verdict: Verdict<A::Granted>,
+) -> Result<Verdict<A::Granted>, No> {
+    match verdict.unsigned.clone() {
+        Some(unsigned) if verdict.outcome.is_ok() => {
+            let token = sign(broker, unsigned)?;
+            Ok(verdict.sign::<A>(&token))
+        }
+        _ => Ok(verdict),
+    }
+}
+
+fn sign(broker: &Broker, unsigned: Unsigned) -> Result<VerifiedToken, No> {
+    let key = match unsigned.root {
+        KeyUse::Delegation => &broker.keys.delegation,
+        KeyUse::Identity => &broker.keys.identity,
+        other => {
+            return Err(Fault::Internal(format!("no block is signed by a {other:?} key")).into());
+        }
+    };
+    mint::root(unsigned.block, &unsigned.holder_key, key.id, key.signer.as_ref())
+}
+
+/// What is kept of the answer. Refusals are decided again: they change nothing.
+fn answer<A: Ask>(
+    verdict: &Verdict<A::Granted>,
+    repeatable: Option<(&AnswerKey, &Repeatable)>,
+    now: UnixMillis,
+) -> Result<Option<GivenAnswer>, Fault> {
+    let (Ok(granted), Some((name, repeatable))) = (&verdict.outcome, repeatable) else {
+        return Ok(None);
+    };
+    let kept = A::remembered(granted).map(crate::store::cbor).transpose()?;
+    Ok(Some(GivenAnswer {
+        name: name.clone(),
+        request: repeatable.request,
+        answer: kept.map(serde_bytes::ByteBuf::from),
+        expires_at: now.plus_ms(ANSWER_MS),
+    }))
+}
+
+fn repeated<A: Ask>(
+    given: &GivenAnswer,
+    repeatable: &Repeatable,
+) -> Result<Recorded<A::Granted>, No> {
+    if given.request != repeatable.request {
+        return Ok(Recorded { outcome: Err(Deny::IdempotencyConflict) });
+    }
+    match &given.answer {
+        None => Ok(Recorded { outcome: Err(Deny::SecretShownOnce) }),
+        Some(bytes) => Ok(Recorded { outcome: Ok(crate::store::from_cbor(bytes)?) }),
+    }
+}
+
+async fn commit<G>(
+    broker: &Broker,
+    verdict: &Verdict<G>,
+    answer: Option<GivenAnswer>,
+    now: UnixMillis,
+) -> Result<(), NotCommitted> {
+    let mut commit = Commit {
+        guards: verdict.guards.clone(),
+        writes: verdict.writes.clone(),
+        records: verdict.records.clone(),
+        now,
+    };
+    if let Some(answer) = answer {
+        commit.guards.push(Guard::NoAnswer(answer.name.clone()));
+        commit.writes.push(Write::Answer(answer));
+    }
+    let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
+    match tokio::time::timeout(COMMIT_DEADLINE, broker.store.commit(commit)).await {
+        Ok(committed) => committed?,
+        Err(_) => return Err(NotCommitted::No(Fault::Deadline.into())),
+    }
+    if revokes {
+        // It is in force for minting already; this is for the tools.
+        broker.feed.publish(broker.clock.now()).map_err(|fault| NotCommitted::No(fault.into()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The last step: what leaves the process. The only place that makes a `tonic::Status`.
+//!
+//! Owns: kind of no → gRPC status with its stable code (google.rpc.ErrorInfo, domain `sublet`),
+//! receipts, answers made from what was recorded. Does not own: the decision.
+//!
+//! Invariants: an answer is made from [`Recorded`] alone; a receipt names only what is durable;
+//! the caller hears less than the ledger says.
+
+use std::collections::HashMap;
+
+use sublet_core::id::{HopId, UnixMillis};
+use sublet_core::no::{Fault, No};
+use sublet_core::receipt::{Receipt, ReceiptClaims};
+use tonic::{Code, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::broker::Broker;
+use crate::pipeline::Recorded;
+
+/// The domain of our codes in ErrorInfo.
+pub const ERROR_DOMAIN: &str = "sublet";
+
+/// What a service method returns.
+pub type Answer<M> = Result<Response<M>, Status>;
+
+/// Answers with what was recorded: the grant as a message, or the refusal.
+pub fn answer<G, M>(
+    recorded: Result<Recorded<G>, No>,
+    message: impl FnOnce(G) -> Result<M, No>,
+) -> Answer<M> {
+    let granted = recorded.and_then(|recorded| recorded.into_outcome().map_err(No::from));
+    granted.and_then(message).map(Response::new).map_err(|no| status(&no))
+}
+
+/// The status of a refusal. A total match: every kind has its place.
+pub fn status(no: &No) -> Status {
+    let code = match no {
+        No::Malformed(_) => Code::InvalidArgument,
+        No::Unauthenticated(_) => Code::Unauthenticated,
+        No::Deny(_) => Code::PermissionDenied,
+        No::Overload(_) => Code::ResourceExhausted,
+        No::Fault(fault) if fault.is_retriable() => Code::Unavailable,
+        No::Fault(_) => Code::Internal,
+    };
+    if let No::Fault(fault) = no {
+        tracing::error!(%fault, "fault");
+    }
+    let says = match no {
+        // What went wrong inside is for the operator's log.
+        No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
+        no => no.to_string(),
+    };
+    let details =
+        ErrorDetails::with_error_info(no.code(), ERROR_DOMAIN, HashMap::<String, String>::new());
+    Status::with_error_details(code, says, details)
+}
+
+/// A receipt for a recorded hop: its chain's ledger indices, and that nothing of it is revoked as
+/// of now. Where something was revoked since the decision, it staples nothing.
+pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {
+    let now = broker.clock.now();
+    let (indices, revocation_sequence, alive) = {
+        let state = broker.store.view()?;
+        let indices = state
+            .indices(hop)
+            .ok_or_else(|| Fault::Internal("a recorded hop is missing".to_owned()))?;
+        (indices, state.revocation_sequence(), state.is_alive(hop))
+    };
+    let position = indices.len().checked_sub(1).and_then(|position| u32::try_from(position).ok());
+    let claims = ReceiptClaims {
+        issuer: broker.domain().issuer(),
+        origin: format!("{}/sublet", broker.domain()),
+        hop: *hop,
+        position: position.ok_or_else(|| Fault::Internal("a receipt without a hop".to_owned()))?,
+        indices,
+        recorded_at: now,
+        as_of: now,
+        revocation_epoch: broker.store.feed()?.epoch(),
+        revocation_sequence,
+        fresh_until: if alive {
+            now.plus_ms(broker.config.receipt_fresh_ms)
+        } else {
+            UnixMillis(0)
+        },
+    };
+    let key = &broker.keys.receipt;
+    let receipt = Receipt::sign(claims, key.id, key.signer.as_ref()).map_err(Fault::from)?;
+    Ok(receipt.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sublet_core::no::{Deny, Malformed, Overload, Unauthenticated};
+
+    #[test]
+    fn each_kind_of_no_has_its_status_and_code() {
+        let cases: [(No, Code, &str); 6] = [
+            (
+                Malformed::Field { field: "x", says: "y".into() }.into(),
+                Code::InvalidArgument,
+                "bad_field",
+            ),
+            (Unauthenticated::NotAdmin.into(), Code::Unauthenticated, "not_admin"),
+            (Deny::EmptyWindow.into(), Code::PermissionDenied, "empty_window"),
+            (Overload::Contention.into(), Code::ResourceExhausted, "contention"),
+            (Fault::Store("gone".into()).into(), Code::Unavailable, "store_unavailable"),
+            (Fault::Internal("secret path".into()).into(), Code::Internal, "internal"),
+        ];
+        for (no, code, reason) in cases {
+            let status = status(&no);
+            assert_eq!(status.code(), code);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "sublet"));
+            assert!(!status.message().contains("secret path"));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Wiring: a broker behind a socket, until it is told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sublet_core::id::UnixMillis;
+use sublet_core::limits;
+use sublet_proto::digest::DigestLayer;
+use sublet_proto::v1::admin_server::AdminServer;
+use sublet_proto::v1::audit_server::AuditServer;
+use sublet_proto::v1::delegation_server::DelegationServer;
+use sublet_proto::v1::identity_server::IdentityServer;
+use sublet_proto::v1::revocation_server::RevocationServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::feed::HEARTBEAT;
+use crate::keys::{self, KeyRing};
+use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
+use crate::service::admin::AdminService;
+use crate::service::audit::AuditService;
+use crate::service::delegation::DelegationService;
+use crate::service::identity::IdentityService;
+use crate::service::revocation::RevocationService;
+use crate::store::Store;
+
+/// How long a unary call may take in all.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Calls at once on one connection.
+const CALLS_PER_CONNECTION_MAX: usize = 1024;
+
+/// How often rows that have ended are forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// Rows are kept this long after they ended: clocks differ.
+const PRUNE_AFTER_MS: i64 = 60_000;
+
+/// Why a broker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NotServing {
+    /// Its keys.
+    #[error("keys: {0}")]
+    Keys(#[from] keys::BadKeys),
+    /// Its store, or something inside.
+    #[error("{0}")]
+    Fault(#[from] sublet_core::no::Fault),
+    /// Its data directory.
+    #[error("the data directory {0}")]
+    Data(String),
+    /// Its socket.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The transport.
+    #[error("serving ended: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A broker that has its socket and does not serve yet.
+pub struct Bound {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The address that it listens on.
+    pub address: SocketAddr,
+    listener: TcpListener,
+}
+
+/// Opens keys and store and binds the socket. What is wrong shows here, before anyone is served.
+pub async fn bind(config: Config) -> Result<Bound, NotServing> {
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn EntropySource>) =
+        (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    make_private(&config)?;
+    if config.dev {
+        keys::make_admin(&config.data, entropy.as_ref())?;
+    }
+    let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
+    let store = Store::open_sled(&config.data, &config.trust_domain, config.store.durability)?;
+    let listener = TcpListener::bind(config.listen).await;
+    let listener =
+        listener.map_err(|error| NotServing::Listen { address: config.listen, error })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| NotServing::Listen { address: config.listen, error })?;
+    let broker = Broker::new(config, ring, store, clock, entropy)?;
+    Ok(Bound { broker, address, listener })
+}
+
+/// The data directory, open to its owner alone.
+fn make_private(config: &Config) -> Result<(), NotServing> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    let data = &config.data;
+    let says = |error: std::io::Error| NotServing::Data(format!("{}: {error}", data.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(says)?;
+    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).map_err(says)
+}
+
+impl Bound {
+    /// Serves until `stop` is ready, then lets calls in flight end.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NotServing> {
+        let broker = self.broker;
+        let heartbeat = tokio::spawn(heartbeat(broker.clone()));
+        let pruning = tokio::spawn(prune(broker.clone()));
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<DelegationServer<DelegationService>>().await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(sublet_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| sublet_core::no::Fault::Internal(format!("reflection: {error}")))?;
+        let served = Server::builder()
+            .timeout(CALL_DEADLINE)
+            .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
+            .max_concurrent_streams(1024)
+            .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .tcp_nodelay(true)
+            .layer(DigestLayer::new(&["/sublet.v1."]))
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(IdentityServer::new(IdentityService(broker.clone())))
+            .add_service(DelegationServer::new(DelegationService(broker.clone())))
+            .add_service(RevocationServer::new(RevocationService::new(broker.clone())))
+            .add_service(AuditServer::new(AuditService(broker.clone())))
+            .add_service(AdminServer::new(AdminService(broker)))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), stop)
+            .await;
+        heartbeat.abort();
+        pruning.abort();
+        Ok(served?)
+    }
+}
+
+/// Signs a head at least every second, so that verifiers see that the broker is there.
+async fn heartbeat(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(HEARTBEAT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(fault) = broker.feed.publish(broker.clock.now()) {
+            tracing::error!(%fault, "no head was signed");
+        }
+    }
+}
+
+/// Forgets what has ended, in bounded portions, faster than it can come in.
+async fn prune(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        ticks.tick().await;
+        let before = UnixMillis(broker.clock.now().0.saturating_sub(PRUNE_AFTER_MS));
+        while matches!(broker.store.prune(before).await, Ok(forgotten) if forgotten > 0) {}
+        if let Err(fault) = broker.seen.forget_expired(broker.clock.now()) {
+            tracing::error!(%fault, "the set of seen proofs");
+        }
+    }
+}

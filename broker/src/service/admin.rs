@@ -1,0 +1,232 @@
+//! `sublet.v1.Admin`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sublet_core::decide::{
+    ApplyProfile, CreateAgent, CreateJoinToken, Invitation, ReadAdmin, ResumeAgent, RevokeAgentKey,
+    RevokeJoinToken, SuspendAgent,
+};
+use sublet_core::id::AgentId;
+use sublet_core::no::{Deny, Malformed, No};
+use sublet_proto::convert::{agent_message, join_token_message, profile, profile_message};
+use sublet_proto::v1;
+use sublet_proto::v1::admin_server::Admin;
+use tonic::Request;
+
+use crate::broker::Broker;
+use crate::pipeline::Recorded;
+use crate::respond::{self, Answer};
+
+/// Rows on one page of agents.
+const PAGE_MAX: usize = 500;
+
+/// The service.
+pub(crate) struct AdminService(pub(crate) Arc<Broker>);
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn create_agent(
+        &self,
+        request: Request<v1::CreateAgentRequest>,
+    ) -> Answer<v1::JoinTokenResponse> {
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(CreateAgent {
+                agent: agent_id(&message.agent_id)?,
+                profile: message.profile,
+                join_ttl_seconds: message.join_ttl_seconds,
+            })
+        });
+        respond::answer(recorded.await, invitation)
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<v1::ListAgentsRequest>,
+    ) -> Answer<v1::ListAgentsResponse> {
+        let (after, size) = (request.get_ref().page_token.clone(), request.get_ref().page_size);
+        let recorded = self.read(request, "ListAgents").await;
+        respond::answer(recorded, |()| {
+            let size = if size == 0 {
+                100
+            } else {
+                usize::try_from(size).unwrap_or(PAGE_MAX).min(PAGE_MAX)
+            };
+            let state = self.0.store.view()?;
+            let mut rows = state.agents().filter(|row| row.id.as_str() > after.as_str());
+            let agents: Vec<_> = rows.by_ref().take(size).map(agent_message).collect();
+            let next = rows.next().and(agents.last()).map(|last| last.agent_id.clone());
+            Ok(v1::ListAgentsResponse { agents, next_page_token: next.unwrap_or_default() })
+        })
+    }
+
+    async fn show_agent(&self, request: Request<v1::ShowAgentRequest>) -> Answer<v1::AgentRow> {
+        let id = request.get_ref().agent_id.clone();
+        let recorded = self.read(request, "ShowAgent").await;
+        respond::answer(recorded, |()| self.agent(&agent_id(&id)?))
+    }
+
+    async fn suspend_agent(
+        &self,
+        request: Request<v1::SuspendAgentRequest>,
+    ) -> Answer<v1::AgentRow> {
+        let id = request.get_ref().agent_id.clone();
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(SuspendAgent {
+                agent: agent_id(&message.agent_id)?,
+                reason: super::reason(message.reason)?,
+            })
+        });
+        respond::answer(recorded.await, |()| self.agent(&agent_id(&id)?))
+    }
+
+    async fn resume_agent(&self, request: Request<v1::ResumeAgentRequest>) -> Answer<v1::AgentRow> {
+        let id = request.get_ref().agent_id.clone();
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(ResumeAgent { agent: agent_id(&message.agent_id)? })
+        });
+        respond::answer(recorded.await, |()| self.agent(&agent_id(&id)?))
+    }
+
+    async fn revoke_agent_key(
+        &self,
+        request: Request<v1::RevokeAgentKeyRequest>,
+    ) -> Answer<v1::AgentRow> {
+        let id = request.get_ref().agent_id.clone();
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(RevokeAgentKey {
+                agent: agent_id(&message.agent_id)?,
+                reason: super::reason(message.reason)?,
+            })
+        });
+        respond::answer(recorded.await, |()| self.agent(&agent_id(&id)?))
+    }
+
+    async fn apply_profile(
+        &self,
+        request: Request<v1::ApplyProfileRequest>,
+    ) -> Answer<v1::Profile> {
+        let name = request
+            .get_ref()
+            .profile
+            .as_ref()
+            .map(|profile| profile.name.clone())
+            .unwrap_or_default();
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(ApplyProfile { profile: profile(message.profile)? })
+        });
+        respond::answer(recorded.await, |()| self.profile(&name))
+    }
+
+    async fn list_profiles(
+        &self,
+        request: Request<v1::ListProfilesRequest>,
+    ) -> Answer<v1::ListProfilesResponse> {
+        let recorded = self.read(request, "ListProfiles").await;
+        respond::answer(recorded, |()| {
+            let profiles = self.0.store.view()?.profiles().map(profile_message).collect();
+            Ok(v1::ListProfilesResponse { profiles })
+        })
+    }
+
+    async fn show_profile(&self, request: Request<v1::ShowProfileRequest>) -> Answer<v1::Profile> {
+        let name = request.get_ref().name.clone();
+        let recorded = self.read(request, "ShowProfile").await;
+        respond::answer(recorded, |()| self.profile(&name))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Answer<v1::JoinTokenResponse> {
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(CreateJoinToken {
+                agent: agent_id(&message.agent_id)?,
+                ttl_seconds: message.ttl_seconds,
+            })
+        });
+        respond::answer(recorded.await, invitation)
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<v1::ListJoinTokensRequest>,
+    ) -> Answer<v1::ListJoinTokensResponse> {
+        let recorded = self.read(request, "ListJoinTokens").await;
+        respond::answer(recorded, |()| {
+            let now = self.0.clock.now();
+            let state = self.0.store.view()?;
+            let join_tokens = state.join_tokens().map(|row| join_token_message(row, now)).collect();
+            Ok(v1::ListJoinTokensResponse { join_tokens })
+        })
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Answer<v1::RevokeJoinTokenResponse> {
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(RevokeJoinToken { id: message.join_token_id })
+        });
+        respond::answer(recorded.await, |()| Ok(v1::RevokeJoinTokenResponse {}))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Answer<v1::GetStatusResponse> {
+        let recorded = self.read(request, "GetStatus").await;
+        respond::answer(recorded, |()| self.status())
+    }
+}
+
+impl AdminService {
+    async fn read<M>(&self, request: Request<M>, method: &str) -> Result<Recorded<()>, No> {
+        super::read(&self.0, request, &format!("/sublet.v1.Admin/{method}"), |_| Ok(ReadAdmin))
+            .await
+    }
+
+    fn agent(&self, id: &AgentId) -> Result<v1::AgentRow, No> {
+        let state = self.0.store.view()?;
+        let agent = state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+        Ok(agent_message(agent))
+    }
+
+    fn profile(&self, name: &str) -> Result<v1::Profile, No> {
+        let state = self.0.store.view()?;
+        let profile =
+            state.profile(name).ok_or_else(|| Deny::NotFound(format!("profile {name:?}")))?;
+        Ok(profile_message(profile))
+    }
+
+    fn status(&self) -> Result<v1::GetStatusResponse, No> {
+        let broker = &self.0;
+        let (agents, delegations, hops) = broker.store.view()?.counts();
+        let (log, feed) = (broker.store.log()?, broker.store.feed()?);
+        Ok(v1::GetStatusResponse {
+            trust_domain: broker.domain().to_string(),
+            agents: agents as u64,
+            delegations: delegations as u64,
+            hops: hops as u64,
+            ledger_size: log.size,
+            ledger_head: log.head.to_vec(),
+            revocation_epoch: feed.epoch(),
+            revocation_sequence: feed.sequence(),
+            uptime_ms: broker.clock.now().since(broker.started_at),
+            store: broker.store.name().to_owned(),
+            unauthenticated_calls: broker.unauthenticated.load(Ordering::Relaxed),
+        })
+    }
+}
+
+fn agent_id(text: &str) -> Result<AgentId, No> {
+    Ok(text.parse().map_err(Malformed::from)?)
+}
+
+fn invitation(invitation: Invitation) -> Result<v1::JoinTokenResponse, No> {
+    Ok(v1::JoinTokenResponse {
+        join_token: invitation.join_token,
+        join_token_id: invitation.id,
+        expires_at_ms: invitation.expires_at.0,
+    })
+}

@@ -1,0 +1,124 @@
+//! `sublet.v1.Delegation`.
+
+use std::sync::Arc;
+
+use sublet_core::decide::{Ask, Inspect, Issue, ListDelegations, RecordChain};
+use sublet_core::id::HopId;
+use sublet_core::no::{Fault, Malformed, No};
+use sublet_core::token::UnverifiedToken;
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::convert::{hop_id, scope};
+use sublet_proto::v1;
+use sublet_proto::v1::delegation_server::Delegation;
+use tonic::Request;
+
+use crate::authenticate;
+use crate::broker::Broker;
+use crate::respond::{self, Answer};
+
+/// The service.
+pub(crate) struct DelegationService(pub(crate) Arc<Broker>);
+
+#[tonic::async_trait]
+impl Delegation for DelegationService {
+    async fn issue(&self, request: Request<v1::IssueRequest>) -> Answer<v1::IssueResponse> {
+        let broker = &self.0;
+        let recorded = super::write(broker, request, understand_issue).await;
+        respond::answer(recorded, |token| {
+            let receipt = respond::receipt(broker, &issued_id(broker, &token)?)?;
+            Ok(v1::IssueResponse { token: token.into_vec(), receipt })
+        })
+    }
+
+    async fn delegate(
+        &self,
+        request: Request<v1::DelegateRequest>,
+    ) -> Answer<v1::DelegateResponse> {
+        let broker = &self.0;
+        let recorded = super::read(broker, request, RecordChain::<true>::METHOD, |message| {
+            Ok(RecordChain::<true> { token: authenticate::chain(broker, &message.token)? })
+        });
+        respond::answer(recorded.await, |recording| {
+            let receipt = respond::receipt(broker, &recording.hop)?;
+            Ok(v1::DelegateResponse { receipt, hops_recorded: recording.recorded })
+        })
+    }
+
+    async fn record_hop(
+        &self,
+        request: Request<v1::RecordHopRequest>,
+    ) -> Answer<v1::RecordHopResponse> {
+        let broker = &self.0;
+        let recorded = super::read(broker, request, RecordChain::<false>::METHOD, |message| {
+            Ok(RecordChain::<false> { token: authenticate::chain(broker, &message.token)? })
+        });
+        respond::answer(recorded.await, |recording| {
+            let receipt = respond::receipt(broker, &recording.hop)?;
+            Ok(v1::RecordHopResponse { receipt, hops_recorded: recording.recorded })
+        })
+    }
+
+    async fn inspect(&self, request: Request<v1::InspectRequest>) -> Answer<v1::InspectResponse> {
+        let broker = &self.0;
+        let recorded = super::read(broker, request, Inspect::METHOD, |message| {
+            Ok(Inspect { token: authenticate::chain(broker, &message.token)? })
+        });
+        respond::answer(recorded.await, |(hops, dead)| {
+            let hops = hops.into_iter().map(|hop| v1::InspectedHop {
+                hop: hop.id.0.to_vec(),
+                recorded: hop.index.is_some(),
+                index: hop.index.unwrap_or_default(),
+                revoked: hop.revoked,
+                expired: hop.expired,
+            });
+            Ok(v1::InspectResponse { hops: hops.collect(), dead: dead.unwrap_or_default() })
+        })
+    }
+
+    async fn list_delegations(
+        &self,
+        request: Request<v1::ListDelegationsRequest>,
+    ) -> Answer<v1::ListDelegationsResponse> {
+        let recorded = super::read(&self.0, request, ListDelegations::METHOD, |message| {
+            let after = match message.page_token.as_slice() {
+                [] => None,
+                bytes => Some(hop_id("page_token", bytes)?),
+            };
+            Ok(ListDelegations {
+                after,
+                page_size: usize::try_from(message.page_size).unwrap_or(usize::MAX),
+            })
+        });
+        respond::answer(recorded.await, |page| {
+            let rows = page.rows.into_iter().map(|row| v1::DelegationRow {
+                delegation: row.delegation.id.0.to_vec(),
+                on_behalf_of: row.delegation.principal.to_string(),
+                agent_id: row.delegation.agent.to_string(),
+                issued_at_ms: row.delegation.issued_at.0,
+                expires_at_ms: row.delegation.expires_at.0,
+                hops: row.delegation.hops,
+                revoked: row.revoked,
+            });
+            let next_page_token = page.next.map(|id| id.0.to_vec()).unwrap_or_default();
+            Ok(v1::ListDelegationsResponse { delegations: rows.collect(), next_page_token })
+        })
+    }
+}
+
+fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
+    Ok(Issue {
+        on_behalf_of: message.on_behalf_of.parse().map_err(Malformed::from)?,
+        scope: scope(&message.scope_json)?,
+        ttl_seconds: message.ttl_seconds,
+        hops: message.hops,
+        offline_hops: message.offline_hops,
+    })
+}
+
+/// The id of a token that this broker has just issued, or issued before under the same key.
+fn issued_id(broker: &Broker, token: &[u8]) -> Result<HopId, No> {
+    let unverified =
+        UnverifiedToken::decode(token).map_err(|bad| Fault::Internal(bad.to_string()))?;
+    let verified = VerifiedToken::verify(unverified, &broker.keys.bundle);
+    Ok(verified.map_err(|bad| Fault::Internal(bad.to_string()))?.id())
+}

@@ -1,0 +1,114 @@
+//! `sublet.v1.Identity`.
+
+use std::sync::Arc;
+
+use sublet_core::caller::{Authenticated, Kind};
+use sublet_core::decide::{Ask, LookupAgent, Renew, RotateKey};
+use sublet_core::no::{Malformed, No, Unauthenticated};
+use sublet_core::proof::rotate_message;
+use sublet_proto::convert::{field, public_key, public_key_message};
+use sublet_proto::v1;
+use sublet_proto::v1::identity_server::Identity;
+use tonic::{Request, Response};
+
+use crate::authenticate;
+use crate::broker::Broker;
+use crate::pipeline;
+use crate::respond::{self, Answer};
+
+/// The service.
+pub(crate) struct IdentityService(pub(crate) Arc<Broker>);
+
+#[tonic::async_trait]
+impl Identity for IdentityService {
+    async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Answer<v1::EnrollResponse> {
+        let broker = &self.0;
+        let recorded = enroll(broker, request.into_inner()).await;
+        respond::answer(recorded, |identity| {
+            Ok(v1::EnrollResponse {
+                identity_token: identity.into_vec(),
+                trust_bundle: broker.keys.bundle_text.clone(),
+            })
+        })
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
+        let recorded = super::write(&self.0, request, |_| Ok(Renew)).await;
+        respond::answer(recorded, |identity| {
+            Ok(v1::RenewResponse { identity_token: identity.into_vec() })
+        })
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<v1::RotateKeyRequest>,
+    ) -> Answer<v1::RotateKeyResponse> {
+        let recorded = rotate(&self.0, request).await;
+        respond::answer(recorded, |identity| {
+            Ok(v1::RotateKeyResponse { identity_token: identity.into_vec() })
+        })
+    }
+
+    async fn lookup_agent(
+        &self,
+        request: Request<v1::LookupAgentRequest>,
+    ) -> Answer<v1::LookupAgentResponse> {
+        let recorded = super::read(&self.0, request, LookupAgent::METHOD, |message| {
+            Ok(LookupAgent { agent: message.agent_id.parse().map_err(Malformed::from)? })
+        });
+        respond::answer(recorded.await, |agent| {
+            Ok(v1::LookupAgentResponse {
+                agent_id: agent.id.to_string(),
+                public_key: agent.key.as_ref().map(public_key_message),
+                state: agent.state.name().to_owned(),
+            })
+        })
+    }
+
+    async fn get_trust_bundle(
+        &self,
+        _: Request<v1::GetTrustBundleRequest>,
+    ) -> Answer<v1::GetTrustBundleResponse> {
+        Ok(Response::new(v1::GetTrustBundleResponse {
+            trust_bundle: self.0.keys.bundle_text.clone(),
+        }))
+    }
+}
+
+type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
+
+async fn enroll(broker: &Broker, message: v1::EnrollRequest) -> RecordedIdentity {
+    if message.method != "join_token" {
+        return Err(field(
+            "method",
+            format!("{:?} is no enrolment method: join_token", message.method),
+        )
+        .into());
+    }
+    let repeatable = super::repeatable(&message)?;
+    let key = public_key("public_key", message.public_key.as_ref())?;
+    let credential =
+        String::from_utf8(message.credential).map_err(|_| field("credential", "not UTF-8"))?;
+    let authenticated =
+        authenticate::enrolment(broker, &credential, &message.agent_id, key, &message.signature)?;
+    pipeline::run(broker, authenticated, Some(repeatable)).await
+}
+
+async fn rotate(broker: &Broker, request: Request<v1::RotateKeyRequest>) -> RecordedIdentity {
+    let caller = authenticate::caller(broker, &request, RotateKey::METHOD)?;
+    let message = request.into_inner();
+    let repeatable = super::repeatable(&message)?;
+    let new_key = public_key("public_key", message.public_key.as_ref())?;
+    let Kind::Agent(identity) = caller.kind() else {
+        return Err(
+            Unauthenticated::Kind("a key is rotated with the agent's identity token").into()
+        );
+    };
+    let proven =
+        rotate_message(&identity.root().agent, &identity.holder_key().thumbprint(), &new_key);
+    if !new_key.verify(&proven, &message.signature) {
+        return Err(Unauthenticated::NewKey.into());
+    }
+    pipeline::run(broker, Authenticated { caller, ask: RotateKey { new_key } }, Some(repeatable))
+        .await
+}

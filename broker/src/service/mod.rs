@@ -1,0 +1,99 @@
+//! The first step: what arrives, understood. One file a gRPC service.
+//!
+//! Owns: message → ask, grant → message. Does not own: anything that is decided.
+
+pub(crate) mod admin;
+pub(crate) mod audit;
+pub(crate) mod delegation;
+pub(crate) mod identity;
+pub(crate) mod revocation;
+
+use prost::Message;
+use sublet_core::bytes::sha256;
+use sublet_core::decide::Ask;
+use sublet_core::no::No;
+use sublet_proto::convert::{field, fixed};
+use tonic::Request;
+
+use crate::authenticate;
+use crate::broker::Broker;
+use crate::pipeline::{self, Recorded, Repeatable};
+
+/// The longest reason that a request may give: a ledger leaf has to hold it.
+pub(crate) const REASON_BYTES_MAX: usize = 1024;
+
+/// A writing request that carries an idempotency key.
+pub(crate) trait Keyed: Message + Clone {
+    /// Takes the key out, so that what is left is what was asked.
+    fn take_key(&mut self) -> Vec<u8>;
+}
+
+macro_rules! keyed {
+    ($($message:ident),* $(,)?) => {$(
+        impl Keyed for sublet_proto::v1::$message {
+            fn take_key(&mut self) -> Vec<u8> {
+                std::mem::take(&mut self.idempotency_key)
+            }
+        }
+    )*};
+}
+
+keyed!(
+    EnrollRequest,
+    RenewRequest,
+    RotateKeyRequest,
+    IssueRequest,
+    RevokeRequest,
+    CreateAgentRequest,
+    SuspendAgentRequest,
+    ResumeAgentRequest,
+    RevokeAgentKeyRequest,
+    ApplyProfileRequest,
+    CreateJoinTokenRequest,
+    RevokeJoinTokenRequest,
+);
+
+/// What makes a request repeatable.
+pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, No> {
+    let mut asked = message.clone();
+    let key = fixed("idempotency_key", &asked.take_key())?;
+    Ok(Repeatable { key, request: sha256(&asked.encode_to_vec()) })
+}
+
+/// Who asks, for what, decided and recorded: the road of a writing request.
+pub(crate) async fn write<M: Keyed, A: Ask>(
+    broker: &Broker,
+    request: Request<M>,
+    understand: impl FnOnce(M) -> Result<A, No>,
+) -> Result<Recorded<A::Granted>, No> {
+    let caller = authenticate::caller(broker, &request, A::METHOD)?;
+    let message = request.into_inner();
+    let repeatable = repeatable(&message)?;
+    let ask = understand(message)?;
+    pipeline::run(broker, sublet_core::caller::Authenticated { caller, ask }, Some(repeatable))
+        .await
+}
+
+/// The road of a request that is idempotent of itself, or only reads.
+pub(crate) async fn read<M, A: Ask>(
+    broker: &Broker,
+    request: Request<M>,
+    method: &str,
+    understand: impl FnOnce(M) -> Result<A, No>,
+) -> Result<Recorded<A::Granted>, No> {
+    let caller = authenticate::caller(broker, &request, method)?;
+    let ask = understand(request.into_inner())?;
+    pipeline::run(broker, sublet_core::caller::Authenticated { caller, ask }, None).await
+}
+
+/// Bounds a reason.
+pub(crate) fn reason(text: String) -> Result<String, No> {
+    if text.len() > REASON_BYTES_MAX {
+        return Err(field(
+            "reason",
+            format!("{} bytes, at most {REASON_BYTES_MAX} are allowed", text.len()),
+        )
+        .into());
+    }
+    Ok(text)
+}

@@ -1,0 +1,121 @@
+//! `sublet.v1.Revocation`.
+
+use std::sync::Arc;
+
+use sublet_core::decide::Revoke;
+use sublet_core::no::No;
+use sublet_proto::convert::target;
+use sublet_proto::v1;
+use sublet_proto::v1::revocation_server::Revocation;
+use sublet_proto::v1::watch_event::Event;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::authenticate;
+use crate::broker::Broker;
+use crate::respond::{self, Answer};
+
+/// The full path of Watch, which the proof binds.
+const WATCH: &str = "/sublet.v1.Revocation/Watch";
+
+/// Events that wait for one watcher. A watcher that is this far behind is slower than its feed;
+/// the stream waits for it, and its view goes stale, which is what it must.
+const EVENTS_MAX: usize = 64;
+
+/// Watchers at once; each costs a task and a buffer of a few KiB.
+const WATCHERS_MAX: usize = 10_000;
+
+/// The service.
+pub(crate) struct RevocationService {
+    broker: Arc<Broker>,
+    places: Arc<tokio::sync::Semaphore>,
+}
+
+impl RevocationService {
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
+        RevocationService { broker, places: Arc::new(tokio::sync::Semaphore::new(WATCHERS_MAX)) }
+    }
+}
+
+#[tonic::async_trait]
+impl Revocation for RevocationService {
+    type WatchStream = ReceiverStream<Result<v1::WatchEvent, Status>>;
+
+    async fn revoke(&self, request: Request<v1::RevokeRequest>) -> Answer<v1::RevokeResponse> {
+        let broker = &self.broker;
+        let recorded = super::write(broker, request, |message| {
+            let chain = match message.token.as_slice() {
+                [] => None,
+                bytes => Some(authenticate::chain(broker, bytes)?),
+            };
+            Ok(Revoke {
+                target: target(message.target)?,
+                reason: super::reason(message.reason)?,
+                chain,
+            })
+        });
+        respond::answer(recorded.await, |()| {
+            let feed = broker.store.feed()?;
+            Ok(v1::RevokeResponse { epoch: feed.epoch(), sequence: feed.sequence() })
+        })
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
+        self.open(request).map_err(|no| respond::status(&no))
+    }
+}
+
+impl RevocationService {
+    fn open(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<<Self as Revocation>::WatchStream>, No> {
+        let broker = self.broker.clone();
+        if !broker.config.dev {
+            authenticate::caller(&broker, &request, WATCH)?;
+        }
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| sublet_core::no::Overload::Queue("watchers"))?;
+        let message = request.into_inner();
+        let (events, stream) = mpsc::channel(EVENTS_MAX);
+        tokio::spawn(async move {
+            let _place = place;
+            follow(&broker, (message.epoch, message.sequence), &events).await;
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Sends what the watcher lacks, then every new head with the deltas before it, until it is gone.
+async fn follow(
+    broker: &Broker,
+    mut position: (u64, u64),
+    events: &mpsc::Sender<Result<v1::WatchEvent, Status>>,
+) {
+    let mut beats = broker.feed.beats();
+    loop {
+        beats.mark_unchanged();
+        let portion = match broker.feed.portion(position.0, position.1) {
+            Ok(portion) => portion,
+            Err(fault) => {
+                let _ = events.send(Err(respond::status(&fault.into()))).await;
+                return;
+            }
+        };
+        position = portion.position;
+        let deltas = portion.deltas.into_iter().map(Event::Delta);
+        for event in deltas.chain([Event::Head(portion.head)]) {
+            if events.send(Ok(v1::WatchEvent { event: Some(event) })).await.is_err() {
+                return;
+            }
+        }
+        let gone = tokio::select! {
+            changed = beats.changed() => changed.is_err(),
+            () = events.closed() => true,
+        };
+        if gone {
+            return;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Rows as bytes: CBOR (RFC 8949) with named fields, so that a later version may add some.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sublet_core::bytes::sha256;
+use sublet_core::feed::Delta;
+use sublet_core::no::Fault;
+use sublet_core::state::{AnswerKey, Row, RowKey};
+
+/// Every kind of key in the store begins with its own byte. The one table of them.
+pub(super) mod prefix {
+    /// `m` name: schema version, ledger head.
+    pub(crate) const META: u8 = b'm';
+    /// `l` index (u64): link hash, then the leaf.
+    pub(crate) const LEAF: u8 = b'l';
+    /// `p` index (u64): what lies beside the leaf.
+    pub(crate) const PAYLOAD: u8 = b'p';
+    /// `d` delegation (32), index (u64): nothing; which entries belong to a delegation.
+    pub(crate) const OF_DELEGATION: u8 = b'd';
+    /// `a` SPIFFE id: an agent.
+    pub(crate) const AGENT: u8 = b'a';
+    /// `k` thumbprint (32): a key's owner.
+    pub(crate) const KEY_OWNER: u8 = b'k';
+    /// `f` name: a profile.
+    pub(crate) const PROFILE: u8 = b'f';
+    /// `j` UUID: a join token.
+    pub(crate) const JOIN_TOKEN: u8 = b'j';
+    /// `g` id (32): a delegation.
+    pub(crate) const DELEGATION: u8 = b'g';
+    /// `n` id (32): a recorded hop.
+    pub(crate) const HOP: u8 = b'n';
+    /// `r` sequence (u64): a revocation, as the feed's bytes.
+    pub(crate) const REVOCATION: u8 = b'r';
+    /// `i` SHA-256 over the answer's name: an answer given.
+    pub(crate) const ANSWER: u8 = b'i';
+}
+
+/// A key: its prefix and its name.
+pub(super) fn key(prefix: u8, name: &[u8]) -> Vec<u8> {
+    [&[prefix], name].concat()
+}
+
+fn answer_key(name: &AnswerKey) -> Vec<u8> {
+    let bytes = [name.caller.as_bytes(), &[0], name.method.as_bytes(), &[0], &name.key].concat();
+    key(prefix::ANSWER, &sha256(&bytes))
+}
+
+/// A row as key and value.
+pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
+    Ok(match row {
+        Row::Agent(row) => (key(prefix::AGENT, row.id.as_str().as_bytes()), cbor(row)?),
+        Row::KeyOwner(row) => (key(prefix::KEY_OWNER, &row.key.0), cbor(row)?),
+        Row::Profile(row) => (key(prefix::PROFILE, row.name.as_bytes()), cbor(row)?),
+        Row::JoinToken(row) => (key(prefix::JOIN_TOKEN, row.id.as_bytes()), cbor(row)?),
+        Row::Delegation(row) => (key(prefix::DELEGATION, &row.id.0), cbor(row)?),
+        Row::Hop(row) => (key(prefix::HOP, &row.id.0), cbor(row)?),
+        Row::Revocation(delta) => {
+            (key(prefix::REVOCATION, &delta.sequence.to_be_bytes()), delta.encode())
+        }
+        Row::Answer(row) => (answer_key(&row.name), cbor(row)?),
+    })
+}
+
+/// The key of a row that is forgotten.
+pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
+    match row {
+        RowKey::Hop(id) => key(prefix::HOP, &id.0),
+        RowKey::JoinToken(id) => key(prefix::JOIN_TOKEN, id.as_bytes()),
+        RowKey::Answer(name) => answer_key(name),
+    }
+}
+
+/// A row from its prefix and value; `None` for a prefix that holds no rows.
+pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
+    Ok(Some(match prefix {
+        prefix::AGENT => Row::Agent(from_cbor(value)?),
+        prefix::KEY_OWNER => Row::KeyOwner(from_cbor(value)?),
+        prefix::PROFILE => Row::Profile(from_cbor(value)?),
+        prefix::JOIN_TOKEN => Row::JoinToken(from_cbor(value)?),
+        prefix::DELEGATION => Row::Delegation(from_cbor(value)?),
+        prefix::HOP => Row::Hop(from_cbor(value)?),
+        prefix::REVOCATION => Row::Revocation(Delta::decode(value).map_err(|bad| broken(&bad))?),
+        prefix::ANSWER => Row::Answer(from_cbor(value)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// A value as CBOR.
+pub(crate) fn cbor<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(|error| broken(&error))?;
+    Ok(bytes)
+}
+
+/// A value from CBOR.
+pub(crate) fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    ciborium::from_reader(bytes).map_err(|error| broken(&error))
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Fault {
+    Fault::Internal(format!("a stored row is not readable: {error}"))
+}

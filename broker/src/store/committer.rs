@@ -1,0 +1,231 @@
+//! The one thread that writes. Takes one commit, drains what is queued, writes one batch, syncs
+//! once, then wakes all who wait: group commit by natural batching, no timer.
+//!
+//! Invariants: the committer decides what holds on its own copy of the state, which runs ahead of
+//! the shared one by the batch that is being written; the shared one changes after the sync.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sublet_core::feed::Delta;
+use sublet_core::id::{DelegationId, UnixMillis};
+use sublet_core::no::{Fault, No};
+use sublet_core::record::{Body, Record};
+use sublet_core::state::{Delegation, Row, State, Write};
+use sublet_ledger::Log;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Backend, Batch, Commit, Entry, Job, NotCommitted, Shared, stopped};
+use crate::record::{self, Place};
+
+/// Commits in one batch: at 2 KiB each half a MiB, one sled segment.
+const BATCH_MAX: usize = 256;
+
+/// Rows that one pruning forgets: keeps a batch short beside the commits that wait.
+const PRUNE_MAX: usize = 10_000;
+
+type Answer = oneshot::Sender<Result<(), NotCommitted>>;
+
+/// Starts the committer; it ends when every [`super::Store`] is gone, or after a failed write.
+pub(super) fn start(
+    backend: impl Backend,
+    state: State,
+    log: Log,
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+) -> Result<(), Fault> {
+    let committer = Committer { backend, ahead: state, log, shared };
+    std::thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(move || committer.run(jobs))
+        .map(drop)
+        .map_err(|error| Fault::Store(format!("the committer did not start: {error}")))
+}
+
+struct Committer<B> {
+    backend: B,
+    ahead: State,
+    log: Log,
+    shared: Arc<Shared>,
+}
+
+/// A batch that is being put together.
+#[derive(Default)]
+struct Round {
+    batch: Batch,
+    delegations: BTreeMap<DelegationId, Delegation>,
+    deltas: Vec<Delta>,
+    granted: Vec<Answer>,
+    refused: Vec<(Answer, NotCommitted)>,
+    pruned: Vec<(oneshot::Sender<Result<usize, NotCommitted>>, usize)>,
+}
+
+impl<B: Backend> Committer<B> {
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut round = Round::default();
+            self.take(first, &mut round);
+            for _ in 1..BATCH_MAX {
+                match jobs.try_recv() {
+                    Ok(job) => self.take(job, &mut round),
+                    Err(_) => break,
+                }
+            }
+            if let Err(fault) = self.finish(round) {
+                tracing::error!(%fault, "the store did not take a batch; nothing is granted any more");
+                // What runs ahead is not on disk. Whoever waits hears a fault; a restart recovers.
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job, round: &mut Round) {
+        match job {
+            Job::Commit(commit, answer) if self.ahead.holds(&commit.guards) => {
+                match self.stage(commit, round) {
+                    Ok(()) => round.granted.push(answer),
+                    Err(fault) => round.refused.push((answer, NotCommitted::No(fault.into()))),
+                }
+            }
+            Job::Commit(_, answer) => round.refused.push((answer, NotCommitted::Changed)),
+            Job::Prune(before, answer) => {
+                let keys = self.ahead.expired(before, PRUNE_MAX);
+                self.ahead.forget(&keys);
+                round.pruned.push((answer, keys.len()));
+                round.batch.forgotten.extend(keys);
+            }
+        }
+    }
+
+    /// Puts one commit into the batch, and into the state that runs ahead: all of it or nothing.
+    fn stage(&mut self, commit: Commit, round: &mut Round) -> Result<(), Fault> {
+        let now = commit.now;
+        let fits = commit.records.iter().all(|record| {
+            let (leaf, _) = record::encode(
+                record,
+                Place { time: now, position: 0, previous: [1; 32], revocation_sequence: 0 },
+            );
+            // Varints of the final position and sequence add at most 20 bytes.
+            leaf.len() + 20 <= sublet_ledger::LEAF_BYTES_MAX
+        });
+        if !fits {
+            return Err(Fault::Internal("a record is larger than a ledger leaf may be".to_owned()));
+        }
+        let first_index = self.log.size;
+        for write in commit.writes {
+            self.write(write, now, first_index, round);
+        }
+        let known = self.ahead.revocation_sequence();
+        for record in &commit.records {
+            self.record(record, now, known, round)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: Write, now: UnixMillis, first_index: u64, round: &mut Round) {
+        let row = match write {
+            Write::Agent(row) => Row::Agent(row),
+            Write::KeyOwner(row) => Row::KeyOwner(row),
+            Write::Profile(row) => Row::Profile(row),
+            Write::JoinToken(row) => Row::JoinToken(row),
+            Write::Answer(row) => Row::Answer(row),
+            Write::Delegation(row) => {
+                round.delegations.insert(row.id, row);
+                return;
+            }
+            Write::Hop { mut hop, record } => {
+                hop.index = first_index.saturating_add(record as u64);
+                Row::Hop(hop)
+            }
+            Write::Revocation { revocation, expires_at } => {
+                let sequence = self.ahead.revocation_sequence().saturating_add(1);
+                let delta = Delta { sequence, at: now, expires: expires_at, revocation };
+                round.deltas.push(delta.clone());
+                Row::Revocation(delta)
+            }
+        };
+        self.ahead.put(row.clone());
+        round.batch.rows.push(row);
+    }
+
+    fn record(
+        &mut self,
+        record: &Record,
+        now: UnixMillis,
+        known: u64,
+        round: &mut Round,
+    ) -> Result<(), Fault> {
+        let row = record.delegation.and_then(|id| {
+            round.delegations.remove(&id).or_else(|| self.ahead.delegation(&id).cloned())
+        });
+        let (position, previous) =
+            row.as_ref().map_or((0, [0; 32]), |row| (row.records, row.last_leaf));
+        let place = Place { time: now, position, previous, revocation_sequence: known };
+        let (leaf, payload) = record::encode(record, place);
+        let appended = self.log.append(&leaf).map_err(|bad| Fault::Internal(bad.to_string()))?;
+        if let Some(mut row) = row {
+            row.records = row.records.saturating_add(1);
+            row.last_leaf = appended.leaf_hash;
+            row.hops =
+                row.hops.saturating_add(u64::from(matches!(record.body, Body::HopRecorded(_))));
+            self.ahead.put(Row::Delegation(row.clone()));
+            round.delegations.insert(row.id, row);
+        }
+        let entry = Entry {
+            index: appended.index,
+            leaf,
+            link: appended.link,
+            payload,
+            delegation: record.delegation,
+        };
+        round.batch.entries.push(entry);
+        Ok(())
+    }
+
+    /// Writes, syncs, publishes, wakes.
+    fn finish(&mut self, mut round: Round) -> Result<(), Fault> {
+        round.batch.rows.extend(round.delegations.into_values().map(Row::Delegation));
+        round.batch.log = Some(self.log);
+        let empty = round.batch.rows.is_empty()
+            && round.batch.entries.is_empty()
+            && round.batch.forgotten.is_empty();
+        let written = if empty { Ok(()) } else { self.backend.persist(&round.batch) };
+        let published = written.and_then(|()| self.publish(round.batch, &round.deltas));
+        if let Err(fault) = published {
+            for answer in round.granted {
+                let _ = answer.send(Err(NotCommitted::No(No::Fault(fault.clone()))));
+            }
+            return Err(fault);
+        }
+        // A caller that went away meanwhile hears nothing; what it asked for is done.
+        for answer in round.granted {
+            let _ = answer.send(Ok(()));
+        }
+        for (answer, why) in round.refused {
+            let _ = answer.send(Err(why));
+        }
+        for (answer, count) in round.pruned {
+            let _ = answer.send(Ok(count));
+        }
+        Ok(())
+    }
+
+    fn publish(&self, batch: Batch, deltas: &[Delta]) -> Result<(), Fault> {
+        {
+            let mut state = self.shared.state.write().map_err(|_| stopped())?;
+            batch.rows.into_iter().for_each(|row| state.put(row));
+            state.forget(&batch.forgotten);
+        }
+        if let Some(log) = batch.log {
+            *self.shared.log.write().map_err(|_| stopped())? = log;
+        }
+        if !deltas.is_empty() {
+            let mut feed = self.shared.feed.write().map_err(|_| stopped())?;
+            for delta in deltas {
+                feed.append(delta.revocation.clone(), delta.at, delta.expires);
+            }
+            self.shared.revocations.send_replace(feed.sequence());
+        }
+        Ok(())
+    }
+}
