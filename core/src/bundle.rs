@@ -3,8 +3,11 @@
 //! Owns: `trust.json`, its signature, its succession, and which key may have signed what when.
 //! Does not own: how a first bundle reaches a tool (an operator's file).
 //!
-//! Invariants: signed by a bundle key that it lists; a key has one use; a later version replaces
-//! an earlier one only when the earlier one's bundle key signed it, and never the reverse.
+//! Invariants: a key has one number and one use; what was read was signed by an active bundle key
+//! that it lists itself, in that key's time. A bundle takes the place of an earlier one only when
+//! the earlier one announced the key that signed it, and never the reverse; from one to the next a
+//! number never passes to another key, nor a key to another number or use, and a tainted key stays
+//! listed as tainted.
 
 use std::collections::HashSet;
 
@@ -84,10 +87,21 @@ pub struct TrustedKey {
     pub state: KeyState,
 }
 
-/// The keys of one trust domain's broker.
+impl TrustedKey {
+    fn in_its_time(&self, at: UnixMillis) -> bool {
+        (self.not_before..self.not_after).contains(&at)
+    }
+}
+
+/// The keys of one trust domain's broker. Made from bytes by [`TrustBundle::open`] and
+/// [`TrustBundle::accept_update`] alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustBundle(Content);
+
+/// What the signature covers, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TrustBundle {
+struct Content {
     trust_domain: TrustDomain,
     version: u64,
     issued: UnixMillis,
@@ -95,18 +109,14 @@ pub struct TrustBundle {
     keys: Vec<TrustedKey>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignedBundle {
-    trust_domain: TrustDomain,
-    version: u64,
-    issued: UnixMillis,
-    expires: UnixMillis,
-    keys: Vec<TrustedKey>,
+#[derive(Serialize)]
+struct SignedContent<'a> {
+    #[serde(flatten)]
+    content: &'a Content,
     signature: BundleSignature,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BundleSignature {
     key: KeyId,
@@ -128,9 +138,12 @@ pub enum BadBundle {
     /// One number for two keys, one key twice, or an algorithm that is not its key's.
     #[error("key {0} stands twice, or has two uses, or is not of its algorithm")]
     Keys(KeyId),
-    /// Not signed by an active bundle key.
+    /// Not signed by a bundle key that may sign it.
     #[error("not signed by an active bundle key of {0}")]
     Signature(&'static str),
+    /// Its signing key was not valid when it was issued.
+    #[error("its signing key {0} was not valid when it was issued")]
+    SignedOutOfTime(KeyId),
     /// Over.
     #[error("it expired")]
     Expired,
@@ -153,6 +166,12 @@ pub enum BadBundle {
         /// The version held.
         held: u64,
     },
+    /// A number that the bundle held gives to another key, or a key that it knows otherwise.
+    #[error("key {0} is another key, or has another number or use, than in the bundle held")]
+    KeyChanged(KeyId),
+    /// A key that the bundle held calls tainted is missing, or no longer tainted.
+    #[error("key {0} is tainted in the bundle held: it must stay listed as that")]
+    Untainted(KeyId),
 }
 
 impl BadBundle {
@@ -163,10 +182,13 @@ impl BadBundle {
             BadBundle::Json(_) | BadBundle::Form(_) => "bundle_form",
             BadBundle::Keys(_) => "bundle_keys",
             BadBundle::Signature(_) => "bundle_signature",
+            BadBundle::SignedOutOfTime(_) => "bundle_signed_out_of_time",
             BadBundle::Expired => "bundle_expired",
             BadBundle::FromFuture => "bundle_from_future",
             BadBundle::Domain { .. } => "bundle_domain",
             BadBundle::RolledBack { .. } => "bundle_rolled_back",
+            BadBundle::KeyChanged(_) => "bundle_key_changed",
+            BadBundle::Untainted(_) => "bundle_untainted",
         }
     }
 }
@@ -209,89 +231,110 @@ impl TrustBundle {
         expires: UnixMillis,
         keys: Vec<TrustedKey>,
     ) -> Result<Self, BadBundle> {
-        let bundle = TrustBundle { trust_domain, version, issued, expires, keys };
-        bundle.check_keys()?;
-        Ok(bundle)
+        TrustBundle::of(Content { trust_domain, version, issued, expires, keys })
     }
 
-    fn check_keys(&self) -> Result<(), BadBundle> {
+    fn of(content: Content) -> Result<Self, BadBundle> {
         let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
-        for key in &self.keys {
+        for key in &content.keys {
             let fresh = ids.insert(key.id) && keys.insert(key.public.thumbprint());
             if !fresh || key.alg != key.public.algorithm().name() {
                 return Err(BadBundle::Keys(key.id));
             }
         }
-        Ok(())
+        Ok(TrustBundle(content))
     }
 
-    /// Signs the bundle with one of its bundle keys; the text of `trust.json`.
+    /// Signs the bundle with one of its active bundle keys, whose signer this must be; the text
+    /// of `trust.json`. Signs nothing that [`TrustBundle::open`] would refuse for its key.
     pub fn sign(&self, key: KeyId, signer: &dyn Signer) -> Result<String, SignerFault> {
         let fault = |what: &dyn std::fmt::Display| SignerFault(what.to_string());
-        let plain = serde_json::to_vec(self).map_err(|e| fault(&e))?;
+        let listed =
+            self.bundle_key(key, &[KeyState::Active], self, "its own").map_err(|e| fault(&e))?;
+        if listed != signer.public_key() {
+            return Err(SignerFault(format!("the signer's key is not bundle key {key}")));
+        }
+        let plain = serde_json::to_vec(&self.0).map_err(|e| fault(&e))?;
         let (_, canonical) = Json::parse_canonicalised(&plain).map_err(|e| fault(&e))?;
         let value = base64url(signer.sign(&message(&canonical))?);
-        let signed = SignedBundle {
-            trust_domain: self.trust_domain.clone(),
-            version: self.version,
-            issued: self.issued,
-            expires: self.expires,
-            keys: self.keys.clone(),
-            signature: BundleSignature { key, value },
-        };
+        let signed = SignedContent { content: &self.0, signature: BundleSignature { key, value } };
         let text = serde_json::to_string_pretty(&signed).map_err(|e| fault(&e))?;
         Ok(text + "\n")
     }
 
-    /// Reads a bundle that stands on its own: signed by an active bundle key that it lists, and
-    /// not over.
+    /// Reads a bundle that stands on its own: signed by an active bundle key that it lists, in
+    /// that key's time, and not over.
     pub fn open(text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
-        let (bundle, signature, message) = read(text)?;
-        bundle.check_signature(&signature, &message, "its own")?;
-        bundle.check_time(now)?;
-        Ok(bundle)
+        Ok(Offered::open(text, now)?.bundle)
     }
 
-    /// Reads a bundle that shall take this one's place: signed by an active bundle key of this
-    /// one, of the same domain, and newer. The same version with the same content is no change.
+    /// Reads a bundle that shall take this one's place: one that stands on its own, signed by a
+    /// bundle key that is active or prepared in this one, of the same domain, newer, and true to
+    /// this one's keys. The same version with the same content is no change. A prepared key will
+    /// do, as it was announced for this: who missed the version in which it became active is not
+    /// locked out.
     pub fn accept_update(&self, text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
-        let (next, signature, message) = read(text)?;
-        self.check_signature(&signature, &message, "the bundle held")?;
-        next.check_time(now)?;
-        if next.trust_domain != self.trust_domain {
+        let offered = Offered::open(text, now)?;
+        let announced = [KeyState::Active, KeyState::Prepared];
+        offered.check_signature(self, &announced, "the bundle held")?;
+        let next = offered.bundle;
+        if next.trust_domain() != self.trust_domain() {
             return Err(BadBundle::Domain {
-                found: next.trust_domain,
-                held: self.trust_domain.clone(),
+                found: next.0.trust_domain,
+                held: self.0.trust_domain.clone(),
             });
         }
-        if next.version > self.version || next == *self {
-            return Ok(next);
+        if next.version() <= self.version() && next != *self {
+            return Err(BadBundle::RolledBack { found: next.version(), held: self.version() });
         }
-        Err(BadBundle::RolledBack { found: next.version, held: self.version })
+        self.check_continuity(&next)?;
+        Ok(next)
     }
 
-    fn check_signature(
+    /// The bundle key of this number, if it is in one of these states and may have signed `signed`.
+    fn bundle_key(
         &self,
-        signature: &BundleSignature,
-        message: &[u8],
+        id: KeyId,
+        states: &[KeyState],
+        signed: &TrustBundle,
         of: &'static str,
-    ) -> Result<(), BadBundle> {
-        let key = self.keys.iter().find(|key| {
-            key.id == signature.key && key.use_ == KeyUse::Bundle && key.state == KeyState::Active
-        });
-        let value = from_base64url(&signature.value).unwrap_or_default();
-        match key {
-            Some(key) if key.public.verify(message, &value) => Ok(()),
-            _ => Err(BadBundle::Signature(of)),
+    ) -> Result<&PublicKey, BadBundle> {
+        let key = self
+            .keys()
+            .iter()
+            .find(|key| key.id == id && key.use_ == KeyUse::Bundle && states.contains(&key.state))
+            .ok_or(BadBundle::Signature(of))?;
+        if !key.in_its_time(signed.issued()) {
+            return Err(BadBundle::SignedOutOfTime(id));
         }
+        Ok(&key.public)
+    }
+
+    /// Whether the next bundle means by each number and key what this one does, and takes no
+    /// taint back. A tainted key that left could return as another, so it stays.
+    fn check_continuity(&self, next: &TrustBundle) -> Result<(), BadBundle> {
+        for held in self.keys() {
+            let mut stays_tainted = held.state != KeyState::Tainted;
+            for key in next.keys() {
+                let (same_id, same_key) = (key.id == held.id, key.public == held.public);
+                if same_id != same_key || (same_key && key.use_ != held.use_) {
+                    return Err(BadBundle::KeyChanged(key.id));
+                }
+                stays_tainted |= same_key && key.state == KeyState::Tainted;
+            }
+            if !stays_tainted {
+                return Err(BadBundle::Untainted(held.id));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the bundle may be used now.
     pub fn check_time(&self, now: UnixMillis) -> Result<(), BadBundle> {
-        if now >= self.expires {
+        if now >= self.0.expires {
             return Err(BadBundle::Expired);
         }
-        if self.issued.since(now) > crate::limits::CLOCK_SKEW_MS {
+        if self.0.issued.since(now) > crate::limits::CLOCK_SKEW_MS {
             return Err(BadBundle::FromFuture);
         }
         Ok(())
@@ -299,27 +342,27 @@ impl TrustBundle {
 
     /// The trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+        &self.0.trust_domain
     }
 
     /// The version; later bundles have greater ones.
     pub fn version(&self) -> u64 {
-        self.version
+        self.0.version
     }
 
     /// When it was issued.
     pub fn issued(&self) -> UnixMillis {
-        self.issued
+        self.0.issued
     }
 
     /// When it is over.
     pub fn expires(&self) -> UnixMillis {
-        self.expires
+        self.0.expires
     }
 
     /// All keys.
     pub fn keys(&self) -> &[TrustedKey] {
-        &self.keys
+        &self.0.keys
     }
 
     /// The key that may have signed something of this use at that time.
@@ -330,41 +373,66 @@ impl TrustBundle {
         at: UnixMillis,
     ) -> Result<&PublicKey, KeyRefusal> {
         let key = self
-            .keys
+            .keys()
             .iter()
             .find(|key| key.id == id && key.use_ == use_)
             .ok_or(KeyRefusal::Unknown(id))?;
         match key.state {
             KeyState::Tainted => Err(KeyRefusal::Tainted(id)),
             KeyState::Prepared => Err(KeyRefusal::Prepared(id)),
-            KeyState::Active | KeyState::Retired if at < key.not_before || at >= key.not_after => {
-                Err(KeyRefusal::OutsideItsTime(id))
-            }
-            KeyState::Active | KeyState::Retired => Ok(&key.public),
+            KeyState::Active | KeyState::Retired if key.in_its_time(at) => Ok(&key.public),
+            KeyState::Active | KeyState::Retired => Err(KeyRefusal::OutsideItsTime(id)),
         }
     }
 }
 
-/// The bundle, its signature, and the message that the signature covers, all from one reading.
-fn read(text: &[u8]) -> Result<(TrustBundle, BundleSignature, Vec<u8>), BadBundle> {
-    if text.len() > BUNDLE_BYTES_MAX {
-        return Err(BadBundle::TooLarge);
+/// A bundle with its signature, and the message that the signature covers, all from one reading.
+struct Offered {
+    bundle: TrustBundle,
+    signature: BundleSignature,
+    message: Vec<u8>,
+}
+
+impl Offered {
+    /// Reads a bundle that stands on its own.
+    fn open(text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
+        let offered = Offered::read(text)?;
+        offered.check_signature(&offered.bundle, &[KeyState::Active], "its own")?;
+        offered.bundle.check_time(now)?;
+        Ok(offered)
     }
-    let Json::Object(members) = Json::parse(text)? else {
-        return Err(BadBundle::Form("not an object".into()));
-    };
-    let (signature, rest): (Vec<_>, Vec<_>) =
-        members.into_iter().partition(|(name, _)| name == "signature");
-    let [(_, signature)] = signature.as_slice() else {
-        return Err(BadBundle::Form("no signature".into()));
-    };
-    let form = |error: serde_json::Error| BadBundle::Form(error.to_string());
-    let signature: BundleSignature =
-        serde_json::from_slice(&signature.canonical()).map_err(form)?;
-    let canonical = Json::Object(rest).canonical();
-    let bundle: TrustBundle = serde_json::from_slice(&canonical).map_err(form)?;
-    bundle.check_keys()?;
-    Ok((bundle, signature, message(&canonical)))
+
+    fn read(text: &[u8]) -> Result<Self, BadBundle> {
+        if text.len() > BUNDLE_BYTES_MAX {
+            return Err(BadBundle::TooLarge);
+        }
+        let Json::Object(members) = Json::parse(text)? else {
+            return Err(BadBundle::Form("not an object".into()));
+        };
+        let (signature, rest): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|(name, _)| name == "signature");
+        let [(_, signature)] = signature.as_slice() else {
+            return Err(BadBundle::Form("no signature".into()));
+        };
+        let form = |error: serde_json::Error| BadBundle::Form(error.to_string());
+        let signature = serde_json::from_slice(&signature.canonical()).map_err(form)?;
+        let canonical = Json::Object(rest).canonical();
+        let content = serde_json::from_slice(&canonical).map_err(form)?;
+        let bundle = TrustBundle::of(content)?;
+        Ok(Offered { bundle, signature, message: message(&canonical) })
+    }
+
+    /// Whether a bundle key that `by` lists in one of these states signed it.
+    fn check_signature(
+        &self,
+        by: &TrustBundle,
+        states: &[KeyState],
+        of: &'static str,
+    ) -> Result<(), BadBundle> {
+        let key = by.bundle_key(self.signature.key, states, &self.bundle, of)?;
+        let value = from_base64url(&self.signature.value).unwrap_or_default();
+        if key.verify(&self.message, &value) { Ok(()) } else { Err(BadBundle::Signature(of)) }
+    }
 }
 
 fn message(canonical: &[u8]) -> Vec<u8> {
@@ -399,8 +467,31 @@ mod tests {
         vec![key(1, KeyUse::Delegation, 1), key(2, KeyUse::Bundle, 2)]
     }
 
+    fn secret(seed: u8) -> SecretKey {
+        SecretKey::ed25519_from_seed([seed; 32])
+    }
+
     fn sign(bundle: &TrustBundle, seed: u8) -> String {
-        bundle.sign(KeyId(2), &SecretKey::ed25519_from_seed([seed; 32])).unwrap()
+        bundle.sign(KeyId(2), &secret(seed)).unwrap()
+    }
+
+    /// Signs what `sign` would refuse to: what an attacker can do.
+    fn forge(bundle: &TrustBundle, id: u32, seed: u8) -> String {
+        let plain = serde_json::to_vec(&bundle.0).unwrap();
+        let (_, canonical) = Json::parse_canonicalised(&plain).unwrap();
+        let value = base64url(secret(seed).sign(&message(&canonical)).unwrap());
+        let signature = BundleSignature { key: KeyId(id), value };
+        serde_json::to_string(&SignedContent { content: &bundle.0, signature }).unwrap()
+    }
+
+    fn in_state(state: KeyState, key: TrustedKey) -> TrustedKey {
+        TrustedKey { state, ..key }
+    }
+
+    /// What the holder of `held` says to `keys` in the next version, signed in good order.
+    fn next(held: &[TrustedKey], keys: Vec<TrustedKey>) -> Result<TrustBundle, BadBundle> {
+        let text = forge(&bundle(2, keys), 2, 2);
+        bundle(1, held.to_vec()).accept_update(text.as_bytes(), NOW)
     }
 
     #[test]
@@ -418,7 +509,7 @@ mod tests {
             TrustBundle::open(text.as_bytes(), UnixMillis(3_000_000)),
             Err(BadBundle::Expired)
         );
-        let foreign = sign(&bundle(1, keys()), 9);
+        let foreign = forge(&bundle(1, keys()), 2, 9);
         assert_eq!(
             TrustBundle::open(foreign.as_bytes(), NOW),
             Err(BadBundle::Signature("its own"))
@@ -433,7 +524,7 @@ mod tests {
         let back = held.accept_update(sign(&bundle(1, keys()), 2).as_bytes(), NOW);
         assert_eq!(back, Err(BadBundle::RolledBack { found: 1, held: 2 }));
         let usurper = bundle(3, vec![key(1, KeyUse::Delegation, 1), key(2, KeyUse::Bundle, 9)]);
-        let taken = held.accept_update(sign(&usurper, 9).as_bytes(), NOW);
+        let taken = held.accept_update(forge(&usurper, 2, 9).as_bytes(), NOW);
         assert_eq!(taken, Err(BadBundle::Signature("the bundle held")));
     }
 
@@ -463,5 +554,108 @@ mod tests {
         assert_eq!(ask(KeyUse::Delegation, 3, 5), Err(KeyRefusal::Tainted(KeyId(3))));
         assert_eq!(ask(KeyUse::Delegation, 4, 5), Err(KeyRefusal::Prepared(KeyId(4))));
         assert_eq!(ask(KeyUse::Delegation, 5, 5), Ok(()));
+    }
+
+    #[test]
+    fn a_bundle_signed_outside_the_time_of_its_key_is_refused() {
+        for (not_before, not_after) in [(0, 1_000_000), (1_000_001, 2_000_000)] {
+            let late = TrustedKey {
+                not_before: UnixMillis(not_before),
+                not_after: UnixMillis(not_after),
+                ..key(2, KeyUse::Bundle, 2)
+            };
+            let bundle = bundle(2, vec![late.clone()]);
+            let text = forge(&bundle, 2, 2);
+            let out_of_time = Err(BadBundle::SignedOutOfTime(KeyId(2)));
+            assert_eq!(TrustBundle::open(text.as_bytes(), NOW), out_of_time);
+            assert!(bundle.sign(KeyId(2), &secret(2)).is_err());
+            // Nor does a key whose time is over by the bundle held give itself more.
+            assert_eq!(next(&[late], keys()), out_of_time);
+        }
+    }
+
+    #[test]
+    fn a_tainted_key_does_not_become_active_again() {
+        let stolen = || key(3, KeyUse::Feed, 3);
+        let held = [key(2, KeyUse::Bundle, 2), in_state(KeyState::Tainted, stolen())];
+        for state in [KeyState::Active, KeyState::Retired, KeyState::Prepared] {
+            let healed = vec![key(2, KeyUse::Bundle, 2), in_state(state, stolen())];
+            assert_eq!(next(&held, healed), Err(BadBundle::Untainted(KeyId(3))));
+        }
+        assert!(next(&held, held.to_vec()).is_ok());
+    }
+
+    #[test]
+    fn a_tainted_key_does_not_vanish_to_come_back_under_any_number() {
+        let stolen = || in_state(KeyState::Tainted, key(3, KeyUse::Feed, 3));
+        let held = [key(2, KeyUse::Bundle, 2), stolen()];
+        let gone = vec![key(2, KeyUse::Bundle, 2)];
+        assert_eq!(next(&held, gone), Err(BadBundle::Untainted(KeyId(3))));
+        let renamed = vec![key(2, KeyUse::Bundle, 2), key(4, KeyUse::Feed, 3)];
+        assert_eq!(next(&held, renamed), Err(BadBundle::KeyChanged(KeyId(4))));
+    }
+
+    #[test]
+    fn a_number_is_not_given_to_another_key_nor_a_key_to_another_use() {
+        let bundle_key = || key(2, KeyUse::Bundle, 2);
+        let swapped = vec![bundle_key(), key(1, KeyUse::Delegation, 9)];
+        assert_eq!(next(&keys(), swapped), Err(BadBundle::KeyChanged(KeyId(1))));
+        let reused = vec![bundle_key(), key(1, KeyUse::Identity, 1)];
+        assert_eq!(next(&keys(), reused), Err(BadBundle::KeyChanged(KeyId(1))));
+        let renumbered = vec![bundle_key(), key(7, KeyUse::Delegation, 1)];
+        assert_eq!(next(&keys(), renumbered), Err(BadBundle::KeyChanged(KeyId(7))));
+        let rotated = vec![bundle_key(), key(7, KeyUse::Delegation, 7)];
+        assert!(next(&keys(), rotated).is_ok(), "a key may go and another come");
+    }
+
+    /// Asks whether a type can be deserialised, without needing it to be.
+    trait NotFromBytes {
+        const FROM_BYTES: bool = false;
+    }
+    impl<T> NotFromBytes for Ask<T> {}
+    struct Ask<T>(std::marker::PhantomData<T>);
+    impl<T: serde::de::DeserializeOwned> Ask<T> {
+        const FROM_BYTES: bool = true;
+    }
+
+    #[test]
+    fn no_bundle_is_deserialised_around_its_signature() {
+        let asked = [Ask::<TrustedKey>::FROM_BYTES, Ask::<TrustBundle>::FROM_BYTES];
+        assert_eq!(asked, [true, false]);
+    }
+
+    #[test]
+    fn a_verifier_that_missed_the_rotation_is_not_locked_out() {
+        let (old, new) = (|| key(2, KeyUse::Bundle, 2), || key(3, KeyUse::Bundle, 3));
+        let held = bundle(1, vec![old(), in_state(KeyState::Prepared, new())]);
+        let rotated = bundle(3, vec![in_state(KeyState::Retired, old()), new()]);
+        let text = rotated.sign(KeyId(3), &secret(3)).unwrap();
+        assert_eq!(held.accept_update(text.as_bytes(), NOW), Ok(rotated.clone()));
+        // The retired key no longer signs, even a bundle in which it calls itself active.
+        let back = forge(&bundle(4, vec![old(), new()]), 2, 2);
+        let refused = Err(BadBundle::Signature("the bundle held"));
+        assert_eq!(rotated.accept_update(back.as_bytes(), NOW), refused);
+        // A key that is still prepared in the bundle that it signs does not sign.
+        let early = bundle(3, vec![old(), in_state(KeyState::Prepared, new())]);
+        let early = held.accept_update(forge(&early, 3, 3).as_bytes(), NOW);
+        assert_eq!(early, Err(BadBundle::Signature("its own")));
+    }
+
+    #[test]
+    fn an_update_that_does_not_list_its_own_signer_is_refused() {
+        let orphan = bundle(2, vec![key(3, KeyUse::Bundle, 3)]);
+        let text = forge(&orphan, 2, 2);
+        let refused = Err(BadBundle::Signature("its own"));
+        assert_eq!(bundle(1, keys()).accept_update(text.as_bytes(), NOW), refused);
+        assert_eq!(TrustBundle::open(text.as_bytes(), NOW), refused);
+    }
+
+    #[test]
+    fn a_signer_does_not_sign_in_the_name_of_another_key() {
+        let bundle = bundle(1, keys());
+        assert!(bundle.sign(KeyId(2), &secret(9)).is_err(), "another key");
+        assert!(bundle.sign(KeyId(1), &secret(1)).is_err(), "not a bundle key");
+        assert!(bundle.sign(KeyId(9), &secret(2)).is_err(), "not listed");
+        assert!(bundle.sign(KeyId(2), &secret(2)).is_ok());
     }
 }

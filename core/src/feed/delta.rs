@@ -1,0 +1,87 @@
+//! What can be revoked, and the hash chain that its deltas form. SPEC 7.4.
+//!
+//! Invariants: a delta has one encoding; the hash at a number depends on the feed, the epoch and
+//! every delta up to it, so two lists that end in one hash are one list.
+
+use super::BadFeed;
+use crate::bytes::{BadLayout, Reader, Writer, domain, sha256};
+use crate::id::{AgentId, HopId, Principal, TrustDomain, UnixMillis};
+use crate::key::Thumbprint;
+
+/// Something that is revoked, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Revocation {
+    /// A hop and everything below it.
+    Hop(HopId),
+    /// An agent, until it is resumed.
+    AgentSuspended(AgentId),
+    /// An agent is back.
+    AgentResumed(AgentId),
+    /// An agent's key, for ever.
+    AgentKey(Thumbprint),
+    /// A user's authority.
+    Principal(Principal),
+    /// A root key.
+    RootKey(Thumbprint),
+}
+
+/// One entry of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Its number; the first is 1 and there is no gap.
+    pub sequence: u64,
+    /// When it was committed.
+    pub at: UnixMillis,
+    /// When all that it could kill has expired.
+    pub expires: UnixMillis,
+    /// What.
+    pub revocation: Revocation,
+}
+
+impl Delta {
+    /// The bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, subject): (u8, &[u8]) = match &self.revocation {
+            Revocation::Hop(id) => (1, &id.0),
+            Revocation::AgentSuspended(agent) => (2, agent.as_str().as_bytes()),
+            Revocation::AgentResumed(agent) => (3, agent.as_str().as_bytes()),
+            Revocation::AgentKey(key) => (4, &key.0),
+            Revocation::Principal(principal) => (5, principal.as_str().as_bytes()),
+            Revocation::RootKey(key) => (6, &key.0),
+        };
+        let head =
+            Writer::labelled("feed-delta-v1").u64(self.sequence).time(self.at).time(self.expires);
+        head.u8(kind).fixed(subject).finish()
+    }
+
+    /// Reads the bytes, exactly.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadFeed> {
+        let mut reader = Reader::labelled(bytes, "feed-delta-v1")?;
+        let (sequence, at, expires, kind) =
+            (reader.u64()?, reader.time()?, reader.time()?, reader.u8()?);
+        let subject = reader.rest();
+        let text = || std::str::from_utf8(subject).map_err(|_| BadFeed::Layout(BadLayout));
+        let fixed = || <[u8; 32]>::try_from(subject).map_err(|_| BadFeed::Layout(BadLayout));
+        let name = |_| BadFeed::Layout(BadLayout);
+        let revocation = match kind {
+            1 => Revocation::Hop(HopId(fixed()?)),
+            2 => Revocation::AgentSuspended(text()?.parse().map_err(name)?),
+            3 => Revocation::AgentResumed(text()?.parse().map_err(name)?),
+            4 => Revocation::AgentKey(Thumbprint(fixed()?)),
+            5 => Revocation::Principal(text()?.parse().map_err(name)?),
+            6 => Revocation::RootKey(Thumbprint(fixed()?)),
+            _ => return Err(BadFeed::Layout(BadLayout)),
+        };
+        Ok(Delta { sequence, at, expires, revocation })
+    }
+}
+
+/// Where the hash chain of a feed begins.
+pub(super) fn genesis(feed: &TrustDomain, epoch: u64) -> [u8; 32] {
+    let bytes = Writer::labelled("feed-v1").text(feed.as_str()).u64(epoch).finish();
+    sha256(&bytes)
+}
+
+pub(super) fn link(previous: &[u8; 32], delta: &[u8]) -> [u8; 32] {
+    sha256(&[domain("feed-link-v1").as_slice(), previous, delta].concat())
+}
