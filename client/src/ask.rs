@@ -1,0 +1,348 @@
+//! Who asks, and one typed method for each call of `sublet.v1`.
+//!
+//! Owns: the three credentials and what each shows, idempotency keys, the methods' paths. Does not
+//! own: how a call travels (`connect`), what an answer means (`identity`, `holder`, `audit`).
+//!
+//! Invariants: a proof is made for one attempt of one call, with a fresh nonce, and binds the
+//! broker, the method and the message bytes (SPEC section 5); an idempotency key is drawn once for
+//! a request and kept over its attempts; no private key leaves its signer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sublet_core::bytes::sha256;
+use sublet_core::decide::Target;
+use sublet_core::id::{AgentId, DelegationId, HopId, TrustDomain};
+use sublet_core::key::PublicKey;
+use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::sign::Signer;
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::convert::{public_key_message, target_message};
+use sublet_proto::credentials::Credentials;
+use sublet_proto::v1;
+use tonic::Streaming;
+
+use crate::connect::Broker;
+use crate::failure::Failure;
+use crate::ports::Ports;
+
+/// A caller: what it shows, and the signer that proves it.
+#[derive(Clone)]
+pub struct Credential {
+    shown: Shown,
+    signer: Arc<dyn Signer>,
+}
+
+#[derive(Clone)]
+enum Shown {
+    Token { token: Arc<VerifiedToken>, receipt: Vec<u8> },
+    Admin { domain: TrustDomain },
+}
+
+impl Credential {
+    /// An enrolled agent by its identity token. `key` must be the token's.
+    pub fn identity(key: Arc<dyn Signer>, token: Arc<VerifiedToken>) -> Self {
+        Credential { shown: Shown::Token { token, receipt: Vec::new() }, signer: key }
+    }
+
+    /// The holder of a delegation token, a helper too. `key` must be the holder's.
+    pub fn holder(key: Arc<dyn Signer>, token: Arc<VerifiedToken>, receipt: Vec<u8>) -> Self {
+        Credential { shown: Shown::Token { token, receipt }, signer: key }
+    }
+
+    /// The admin of the broker of this trust domain.
+    pub fn admin(key: Arc<dyn Signer>, domain: TrustDomain) -> Self {
+        Credential { shown: Shown::Admin { domain }, signer: key }
+    }
+
+    /// The trust domain of the broker that this is meant for.
+    pub fn trust_domain(&self) -> TrustDomain {
+        match &self.shown {
+            Shown::Token { token, .. } => token.root().agent.trust_domain(),
+            Shown::Admin { domain } => domain.clone(),
+        }
+    }
+
+    /// Shows and proves one call to the broker: this method, the message with this SHA-256, now.
+    pub fn credentials(
+        &self,
+        method: &str,
+        message_digest: [u8; 32],
+        ports: &Ports,
+    ) -> Result<Credentials, Failure> {
+        let (hop, token, receipt) = match &self.shown {
+            Shown::Token { token, receipt } => (token.id(), token.encode(), receipt.clone()),
+            Shown::Admin { .. } => {
+                (HopId(sha256(self.signer.public_key().bytes())), Vec::new(), Vec::new())
+            }
+        };
+        let audience = self.trust_domain().broker_audience();
+        let (now, nonce) = (ports.clock.now(), ports.entropy.nonce()?);
+        let claims = CallClaims::of_digest(hop, &audience, method, message_digest, now, nonce);
+        let proof = CallProof::sign(claims, self.signer.as_ref())?;
+        Ok(Credentials { token, receipt, proof: proof.encode() })
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shown {
+            Shown::Token { token, .. } => write!(f, "Credential({})", token.holder()),
+            Shown::Admin { domain } => write!(f, "Credential(admin of {domain})"),
+        }
+    }
+}
+
+/// Something that has a credential now; it may have another later, as identities are renewed.
+pub trait Caller: Send + Sync + 'static {
+    /// The credential of this moment.
+    fn credential(&self) -> Result<Credential, Failure>;
+}
+
+impl Caller for Credential {
+    fn credential(&self) -> Result<Credential, Failure> {
+        Ok(self.clone())
+    }
+}
+
+/// Sets the idempotency key of a request that has one and was given none.
+macro_rules! keyed {
+    ($self:ident, $request:ident) => {
+        if $request.idempotency_key.is_empty() {
+            $request.idempotency_key = $self.ports().entropy.nonce()?.0.to_vec();
+        }
+    };
+}
+
+/// A method that reads: shows who asks, sends, takes the answer.
+macro_rules! reads {
+    ($($(#[$doc:meta])* $name:ident: $path:literal, $request:ident -> $answer:ident;)*) => {$(
+        $(#[$doc])*
+        pub async fn $name(
+            &self,
+            who: &Credential,
+            request: v1::$request,
+        ) -> Result<v1::$answer, Failure> {
+            self.unary(concat!("/sublet.v1.", $path), Some(who), &request).await
+        }
+    )*};
+}
+
+/// The same for a method that writes. An empty idempotency key is drawn here; a caller that may
+/// be killed and ask again brings its own.
+macro_rules! writes {
+    ($($(#[$doc:meta])* $name:ident: $path:literal, $request:ident -> $answer:ident;)*) => {$(
+        $(#[$doc])*
+        pub async fn $name(
+            &self,
+            who: &Credential,
+            mut request: v1::$request,
+        ) -> Result<v1::$answer, Failure> {
+            keyed!(self, request);
+            self.unary(concat!("/sublet.v1.", $path), Some(who), &request).await
+        }
+    )*};
+}
+
+/// Identity.
+impl Broker {
+    /// Enrols a new key. Shows no credential beside the one in the request.
+    pub async fn enroll(&self, mut request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Failure> {
+        keyed!(self, request);
+        self.unary("/sublet.v1.Identity/Enroll", None, &request).await
+    }
+
+    /// The signed text of `trust.json`, not yet believed: see `trust::Trust`.
+    pub async fn trust_bundle(&self) -> Result<Vec<u8>, Failure> {
+        let request = v1::GetTrustBundleRequest {};
+        let answer: v1::GetTrustBundleResponse =
+            self.unary("/sublet.v1.Identity/GetTrustBundle", None, &request).await?;
+        Ok(answer.trust_bundle)
+    }
+
+    /// An agent's current key; refused when it has none.
+    pub async fn key_of(&self, who: &Credential, agent: &AgentId) -> Result<PublicKey, Failure> {
+        let request = v1::LookupAgentRequest { agent_id: agent.to_string() };
+        let answer = self.lookup_agent(who, request).await?;
+        if answer.agent_id != agent.as_str() {
+            return Err(Failure::answer("it is of another agent"));
+        }
+        if answer.public_key.is_none() {
+            let says = format!("{agent} is {} and has no key: it must enrol first", answer.state);
+            return Err(Failure::local("agent_without_key", says));
+        }
+        let key = sublet_proto::convert::public_key("public_key", answer.public_key.as_ref());
+        key.map_err(Failure::answer)
+    }
+
+    reads! {
+        /// An agent's current key and state.
+        lookup_agent: "Identity/LookupAgent", LookupAgentRequest -> LookupAgentResponse;
+    }
+    writes! {
+        /// A new identity for the caller's current key.
+        renew: "Identity/Renew", RenewRequest -> RenewResponse;
+        /// A new key for the calling agent.
+        rotate_key: "Identity/RotateKey", RotateKeyRequest -> RotateKeyResponse;
+    }
+}
+
+/// Delegation. `delegate` and `record_hop` are idempotent on hop ids.
+impl Broker {
+    reads! {
+        /// Records the hop that the caller has just made.
+        delegate: "Delegation/Delegate", DelegateRequest -> DelegateResponse;
+        /// Records what of a chain is not recorded yet, or refreshes its receipt.
+        record_hop: "Delegation/RecordHop", RecordHopRequest -> RecordHopResponse;
+        /// How the broker sees a chain.
+        inspect: "Delegation/Inspect", InspectRequest -> InspectResponse;
+        /// A page of the delegations that the caller may see.
+        list_delegations: "Delegation/ListDelegations",
+            ListDelegationsRequest -> ListDelegationsResponse;
+    }
+    writes! {
+        /// Authority on someone's behalf.
+        issue: "Delegation/Issue", IssueRequest -> IssueResponse;
+    }
+}
+
+/// Revocation and audit.
+impl Broker {
+    writes! {
+        /// Revokes one thing; [`Broker::revoke_target`] makes the request.
+        revoke: "Revocation/Revoke", RevokeRequest -> RevokeResponse;
+    }
+
+    /// Revokes one thing with all below. `chain` is the token that holds the hop, for a broker
+    /// that has not recorded it; else empty. Answers with the feed's position (epoch, sequence)
+    /// after it.
+    pub async fn revoke_target(
+        &self,
+        who: &Credential,
+        target: &Target,
+        reason: &str,
+        chain: Vec<u8>,
+    ) -> Result<(u64, u64), Failure> {
+        let request = v1::RevokeRequest {
+            target: Some(target_message(target)),
+            reason: reason.to_owned(),
+            token: chain,
+            idempotency_key: Vec::new(),
+        };
+        let answer = self.revoke(who, request).await?;
+        Ok((answer.epoch, answer.sequence))
+    }
+
+    /// The revocation feed after a position (epoch, sequence); see `follow`.
+    pub async fn watch(
+        &self,
+        who: Option<&Credential>,
+        after: (u64, u64),
+    ) -> Result<Streaming<v1::WatchEvent>, Failure> {
+        let request = v1::WatchRequest { epoch: after.0, sequence: after.1 };
+        self.stream("/sublet.v1.Revocation/Watch", who, &request).await
+    }
+
+    /// Every record of one delegation, as a stream; see `audit`.
+    pub async fn replay_stream(
+        &self,
+        who: &Credential,
+        delegation: &DelegationId,
+    ) -> Result<Streaming<v1::ReplayEntry>, Failure> {
+        let request = v1::ReplayRequest { delegation: delegation.0.to_vec() };
+        self.stream("/sublet.v1.Audit/Replay", Some(who), &request).await
+    }
+}
+
+/// What operators do; every call by the admin.
+impl Broker {
+    reads! {
+        /// A page of agents.
+        list_agents: "Admin/ListAgents", ListAgentsRequest -> ListAgentsResponse;
+        /// One agent.
+        show_agent: "Admin/ShowAgent", ShowAgentRequest -> AgentRow;
+        /// All profiles.
+        list_profiles: "Admin/ListProfiles", ListProfilesRequest -> ListProfilesResponse;
+        /// One profile.
+        show_profile: "Admin/ShowProfile", ShowProfileRequest -> Profile;
+        /// All join tokens, without their secrets.
+        list_join_tokens: "Admin/ListJoinTokens",
+            ListJoinTokensRequest -> ListJoinTokensResponse;
+        /// How the broker is.
+        status: "Admin/GetStatus", GetStatusRequest -> GetStatusResponse;
+    }
+    writes! {
+        /// A new agent, and a join token for it.
+        create_agent: "Admin/CreateAgent", CreateAgentRequest -> JoinTokenResponse;
+        /// Stops an agent and its helpers.
+        suspend_agent: "Admin/SuspendAgent", SuspendAgentRequest -> AgentRow;
+        /// Lets an agent go on.
+        resume_agent: "Admin/ResumeAgent", ResumeAgentRequest -> AgentRow;
+        /// Revokes an agent's key, for ever.
+        revoke_agent_key: "Admin/RevokeAgentKey", RevokeAgentKeyRequest -> AgentRow;
+        /// A profile, new or changed.
+        apply_profile: "Admin/ApplyProfile", ApplyProfileRequest -> Profile;
+        /// One more join token.
+        create_join_token: "Admin/CreateJoinToken", CreateJoinTokenRequest -> JoinTokenResponse;
+        /// Revokes a join token that was not used.
+        revoke_join_token: "Admin/RevokeJoinToken",
+            RevokeJoinTokenRequest -> RevokeJoinTokenResponse;
+    }
+}
+
+/// What a rotation asks: the new key, shown to be held by its signature.
+pub(crate) fn rotate_request(
+    agent: &AgentId,
+    old: &PublicKey,
+    new: &dyn Signer,
+) -> Result<v1::RotateKeyRequest, Failure> {
+    let message = sublet_core::proof::rotate_message(agent, &old.thumbprint(), new.public_key());
+    Ok(v1::RotateKeyRequest {
+        public_key: Some(public_key_message(new.public_key())),
+        signature: new.sign(&message)?,
+        idempotency_key: derived_key(b"rotate", &[old.bytes(), new.public_key().bytes()]),
+    })
+}
+
+/// An idempotency key that follows from what is asked, for requests that a process which was
+/// killed asks again: 16 bytes of a hash over a key made for this one request.
+pub(crate) fn derived_key(label: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let hashes = parts.iter().flat_map(|part| sha256(part));
+    let bytes: Vec<u8> = label.iter().copied().chain(hashes).collect();
+    sha256(&bytes).get(..16).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sublet_core::proof::Expected;
+    use sublet_core::sign::SecretKey;
+
+    #[test]
+    fn the_admin_shows_a_proof_alone_and_a_new_one_each_time() {
+        let key = Arc::new(SecretKey::ed25519_from_seed([4; 32]));
+        let public = key.public_key().clone();
+        let admin = Credential::admin(key, "acme.example".parse().unwrap());
+        let ports = Ports::system();
+        let method = "/sublet.v1.Admin/GetStatus";
+        let shown = admin.credentials(method, [7; 32], &ports).unwrap();
+        assert!(shown.token.is_empty() && shown.receipt.is_empty());
+        let expected = Expected {
+            hop: HopId(sha256(public.bytes())),
+            audience: "sublet://acme.example",
+            action: method,
+            arguments_hash: [7; 32],
+        };
+        let proof = shown.call_proof().unwrap();
+        assert_eq!(proof.verify(&public, &expected, ports.clock.now()), Ok(()));
+        assert_ne!(admin.credentials(method, [7; 32], &ports).unwrap().proof, shown.proof);
+        assert_eq!(format!("{admin:?}"), "Credential(admin of acme.example)");
+    }
+
+    #[test]
+    fn derived_keys_are_stable_and_keep_their_parts_apart() {
+        assert_eq!(derived_key(b"x", &[b"a", b"b"]), derived_key(b"x", &[b"a", b"b"]));
+        assert_ne!(derived_key(b"x", &[b"a", b"b"]), derived_key(b"x", &[b"ab", b""]));
+        assert_eq!(derived_key(b"x", &[b"a"]).len(), 16);
+    }
+}

@@ -1,0 +1,252 @@
+//! The way to a broker.
+//!
+//! Owns: the channel with its bounds and deadlines, one generic unary call with its retries, one
+//! generic stream. Does not own: who asks (`ask`), what is asked.
+//!
+//! Invariants: every call has a deadline, over all of its attempts; only what nobody decided is
+//! tried again, with the same message bytes (and so the same idempotency key) and a new proof; the
+//! bytes that the proof binds are the bytes that are sent. docs/FORMATS, "On the wire".
+
+use std::future::Future;
+use std::time::Duration;
+
+use prost::Message;
+use sublet_core::bytes::sha256;
+use sublet_core::limits;
+use sublet_proto::credentials::Credentials;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::ask::Credential;
+use crate::failure::Failure;
+use crate::ports::Ports;
+
+/// How long one call may take, its retries counted in.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to come about.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Attempts of one call, the first counted in.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// The wait before the second attempt; it doubles from one to the next: 0.1 + 0.2 + 0.4 s.
+const BACK_OFF_MS: u64 = 100;
+
+/// A broker, as its callers see it. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    endpoint: String,
+    channel: Channel,
+    ports: Ports,
+    deadline: Duration,
+}
+
+impl Broker {
+    /// Connects now, so that a broker that is not there is an error here.
+    pub async fn connect(endpoint: &str) -> Result<Self, Failure> {
+        let connecting = prepare(endpoint)?;
+        let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting.connect()).await;
+        let channel = connected
+            .map_err(|_| Failure::deadline("connect", CONNECT_DEADLINE))?
+            .map_err(|error| Failure::unreachable(endpoint, &error))?;
+        Ok(Broker::over(endpoint, channel))
+    }
+
+    /// Connects with the first call. Must be called inside a Tokio runtime.
+    pub fn lazy(endpoint: &str) -> Result<Self, Failure> {
+        Ok(Broker::over(endpoint, prepare(endpoint)?.connect_lazy()))
+    }
+
+    fn over(endpoint: &str, channel: Channel) -> Self {
+        let endpoint = endpoint.to_owned();
+        Broker { endpoint, channel, ports: Ports::system(), deadline: DEADLINE_DEFAULT }
+    }
+
+    /// The same broker with other clocks and randomness.
+    #[must_use]
+    pub fn with_ports(self, ports: Ports) -> Self {
+        Broker { ports, ..self }
+    }
+
+    /// The same broker with another deadline for each call.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Broker { deadline, ..self }
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The clocks and randomness in use.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// One unary call, tried again while nobody decided it. `who` of `None` shows nothing.
+    pub(crate) async fn unary<Q, R>(
+        &self,
+        method: &'static str,
+        who: Option<&Credential>,
+        message: &Q,
+    ) -> Result<R, Failure>
+    where
+        Q: Message + Clone + Default + 'static,
+        R: Message + Default + 'static,
+    {
+        let digest = sha256(&message.encode_to_vec());
+        let attempts = self.attempts(method, || async {
+            let request = self.request(method, who, message.clone(), &digest)?;
+            let mut grpc = self.grpc().await?;
+            let path = PathAndQuery::from_static(method);
+            let answer = grpc.unary(request, path, ProstCodec::<Q, R>::default()).await;
+            answer.map(tonic::Response::into_inner).map_err(|no| Failure::from_status(&no))
+        });
+        match tokio::time::timeout(self.deadline, attempts).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::deadline(method, self.deadline)),
+        }
+    }
+
+    /// Opens a stream, once; the deadline is on its opening.
+    pub(crate) async fn stream<Q, R>(
+        &self,
+        method: &'static str,
+        who: Option<&Credential>,
+        message: &Q,
+    ) -> Result<Streaming<R>, Failure>
+    where
+        Q: Message + Clone + Default + 'static,
+        R: Message + Default + 'static,
+    {
+        let digest = sha256(&message.encode_to_vec());
+        let opening = async {
+            let request = self.request(method, who, message.clone(), &digest)?;
+            let mut grpc = self.grpc().await?;
+            let path = PathAndQuery::from_static(method);
+            let answer = grpc.server_streaming(request, path, ProstCodec::<Q, R>::default()).await;
+            answer.map(tonic::Response::into_inner).map_err(|no| Failure::from_status(&no))
+        };
+        match tokio::time::timeout(self.deadline, opening).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::deadline(method, self.deadline)),
+        }
+    }
+
+    /// The request with fresh credentials for exactly these message bytes.
+    fn request<Q>(
+        &self,
+        method: &str,
+        who: Option<&Credential>,
+        message: Q,
+        digest: &[u8; 32],
+    ) -> Result<Request<Q>, Failure> {
+        let mut request = Request::new(message);
+        let credentials: Option<Credentials> =
+            who.map(|who| who.credentials(method, *digest, &self.ports)).transpose()?;
+        if let Some(credentials) = credentials {
+            check_size(&credentials)?;
+            credentials.into_metadata(request.metadata_mut());
+        }
+        Ok(request)
+    }
+
+    async fn grpc(&self) -> Result<tonic::client::Grpc<Channel>, Failure> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Failure::unreachable(&self.endpoint, &error))?;
+        Ok(grpc)
+    }
+
+    async fn attempts<R, F: Future<Output = Result<R, Failure>>>(
+        &self,
+        method: &str,
+        attempt: impl Fn() -> F,
+    ) -> Result<R, Failure> {
+        let mut made = 1;
+        loop {
+            match attempt().await {
+                Err(failure) if failure.is_retriable() && made < ATTEMPTS_MAX => {
+                    tracing::debug!(method, made, code = %failure.code(), "trying again");
+                }
+                done => return done,
+            }
+            tokio::time::sleep(back_off(&self.ports, made, BACK_OFF_MS)).await;
+            made = made.saturating_add(1);
+        }
+    }
+}
+
+/// Doubles from attempt to attempt, a half of it at random, so that a fleet does not come at once.
+pub(crate) fn back_off(ports: &Ports, attempt: u32, first_ms: u64) -> Duration {
+    let most = first_ms.saturating_mul(1 << attempt.saturating_sub(1).min(6));
+    let half = most / 2;
+    Duration::from_millis(half.saturating_add(ports.jitter(half.saturating_add(1))))
+}
+
+/// Base64 adds a third; HTTP/2 counts 32 bytes more for each header.
+fn check_size(credentials: &Credentials) -> Result<(), Failure> {
+    let bytes = [&credentials.token, &credentials.receipt, &credentials.proof]
+        .iter()
+        .map(|part| part.len().div_ceil(3).saturating_mul(4).saturating_add(64))
+        .fold(1024usize, usize::saturating_add);
+    if bytes > limits::HEADER_LIST_BYTES_MAX as usize {
+        let says = format!(
+            "token, receipt and proof are {bytes} bytes as headers, {} at most are taken",
+            limits::HEADER_LIST_BYTES_MAX
+        );
+        return Err(Failure::local("credentials_too_large", says));
+    }
+    Ok(())
+}
+
+fn prepare(endpoint: &str) -> Result<Endpoint, Failure> {
+    let bad = |says: String| {
+        Failure::local("bad_endpoint", format!("{endpoint:?} is no broker's address: {says}"))
+    };
+    if !endpoint.starts_with("http://") {
+        return Err(bad("http://HOST:PORT is expected".to_owned()));
+    }
+    let prepared = Endpoint::from_shared(endpoint.to_owned())
+        .map_err(|error| bad(error.to_string()))?
+        .connect_timeout(CONNECT_DEADLINE)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX);
+    Ok(prepared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_address_and_a_broker_that_is_not_there_are_told_apart() {
+        let failure = Broker::connect("nowhere").await.unwrap_err();
+        assert_eq!(failure.code(), "bad_endpoint");
+        let failure = Broker::connect("http://127.0.0.1:1").await.unwrap_err();
+        assert_eq!(failure.code(), "unreachable");
+        assert!(failure.message().contains("refused"), "{failure}");
+    }
+
+    #[test]
+    fn back_off_doubles_and_is_bounded() {
+        let ports = Ports::system();
+        for (attempt, most) in [(1, 100), (2, 200), (3, 400), (50, 6_400)] {
+            let wait = back_off(&ports, attempt, 100).as_millis();
+            assert!((most / 2..=most).contains(&wait), "{attempt}: {wait}");
+        }
+    }
+
+    #[test]
+    fn what_no_peer_would_take_is_not_sent() {
+        let large = Credentials { token: vec![0; 60 * 1024], ..Default::default() };
+        assert_eq!(check_size(&large).unwrap_err().code(), "credentials_too_large");
+        let fits = Credentials { token: vec![0; 40 * 1024], ..Default::default() };
+        assert_eq!(check_size(&fits), Ok(()));
+    }
+}

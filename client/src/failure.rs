@@ -1,0 +1,293 @@
+//! The client's one error: a no from the broker, a no of our own, or trouble with a file.
+//!
+//! Owns: how a no travels in a gRPC status (google.rpc.ErrorInfo, domain `sublet`), in both
+//! directions, and what may be tried again. Does not own: the codes (`sublet_core::no`).
+//!
+//! Invariants: `Display` is the message for people and holds no token and no key; what has no
+//! stable code of ours gets one of the few below.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use sublet_core::no::{Fault, No};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of our codes in ErrorInfo.
+pub const ERROR_DOMAIN: &str = "sublet";
+
+/// What kind of no. SPEC section 8; the last is the client's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It was not understood.
+    Malformed,
+    /// There is no valid proof of who asks.
+    Unauthenticated,
+    /// It was understood and refused.
+    Deny,
+    /// It was not looked at.
+    Overload,
+    /// Nothing was decided.
+    Fault,
+    /// A file or a socket of this machine.
+    Io,
+}
+
+impl Kind {
+    /// The kind's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Malformed => "malformed",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::Deny => "deny",
+            Kind::Overload => "overload",
+            Kind::Fault => "fault",
+            Kind::Io => "io",
+        }
+    }
+}
+
+/// Why something that the client was asked to do is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    kind: Kind,
+    code: Cow<'static, str>,
+    message: String,
+    retriable: bool,
+}
+
+impl Failure {
+    /// What kind of no.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> String {
+        self.code.clone().into_owned()
+    }
+
+    /// The message for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether nothing was decided and the same request, with the same idempotency key, may be
+    /// sent again.
+    pub fn is_retriable(&self) -> bool {
+        self.retriable
+    }
+
+    /// Whether someone decided, so that asking again changes nothing.
+    pub fn is_final(&self) -> bool {
+        matches!(self.kind, Kind::Malformed | Kind::Unauthenticated | Kind::Deny)
+    }
+
+    /// Trouble with a file.
+    pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot {doing} {}: {error}", path.display());
+        Failure { kind: Kind::Io, code: "io".into(), message, retriable: false }
+    }
+
+    /// A file that is not what it should be.
+    pub fn file(path: &Path, says: impl fmt::Display) -> Self {
+        let message = format!("{}: {says}", path.display());
+        Failure { kind: Kind::Io, code: "bad_file".into(), message, retriable: false }
+    }
+
+    /// Something that this process was asked for and cannot do as it stands.
+    pub fn local(code: &'static str, message: impl Into<String>) -> Self {
+        Failure { kind: Kind::Io, code: code.into(), message: message.into(), retriable: false }
+    }
+
+    /// The broker cannot be reached.
+    pub(crate) fn unreachable(endpoint: &str, error: &dyn std::error::Error) -> Self {
+        let message = format!("no broker at {endpoint}: {}", root_cause(error));
+        Failure { kind: Kind::Fault, code: "unreachable".into(), message, retriable: true }
+    }
+
+    /// No answer in time.
+    pub(crate) fn deadline(method: &str, after: std::time::Duration) -> Self {
+        let message = format!("{method}: no answer in {} ms", after.as_millis());
+        Failure { kind: Kind::Fault, code: "deadline".into(), message, retriable: true }
+    }
+
+    /// The broker answered something that it must not.
+    pub(crate) fn answer(says: impl fmt::Display) -> Self {
+        let message = format!("the broker's answer is not acceptable: {says}");
+        Failure { kind: Kind::Fault, code: "bad_answer".into(), message, retriable: false }
+    }
+
+    /// A status as a broker or a guarded tool sent it. A status without a code of ours is of
+    /// whatever lies between.
+    pub fn from_status(status: &Status) -> Self {
+        let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
+        let (kind, retriable) = match status.code() {
+            Code::InvalidArgument => (Kind::Malformed, false),
+            Code::Unauthenticated => (Kind::Unauthenticated, false),
+            Code::PermissionDenied => (Kind::Deny, false),
+            Code::ResourceExhausted => (Kind::Overload, false),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => (Kind::Fault, true),
+            _ => (Kind::Fault, false),
+        };
+        let (code, message) = match info {
+            Some(info) => (Cow::Owned(info.reason), status.message().to_owned()),
+            None => (bare_code(status.code()), bare_message(status)),
+        };
+        Failure { kind, code, message, retriable }
+    }
+}
+
+/// The code of a status that brings none of ours.
+fn bare_code(code: Code) -> Cow<'static, str> {
+    match code {
+        Code::Unavailable => "unreachable".into(),
+        Code::DeadlineExceeded | Code::Cancelled => "deadline".into(),
+        Code::Unimplemented => "unimplemented".into(),
+        Code::NotFound => "not_found".into(),
+        Code::OutOfRange | Code::ResourceExhausted => "message_too_large".into(),
+        _ => "internal".into(),
+    }
+}
+
+fn bare_message(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => format!("{}: {}", status.message(), root_cause(source)),
+        None if status.message().is_empty() => status.code().description().to_owned(),
+        None => status.message().to_owned(),
+    }
+}
+
+/// The innermost error says what went wrong: "Connection refused", not "transport error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<No> for Failure {
+    fn from(no: No) -> Self {
+        let (kind, retriable) = match &no {
+            No::Malformed(_) => (Kind::Malformed, false),
+            No::Unauthenticated(_) => (Kind::Unauthenticated, false),
+            No::Deny(_) => (Kind::Deny, false),
+            No::Overload(_) => (Kind::Overload, false),
+            No::Fault(fault) => (Kind::Fault, fault.is_retriable()),
+        };
+        Failure { kind, code: no.code().into(), message: no.to_string(), retriable }
+    }
+}
+
+/// Lets `?` take each kind of no, and the causes of `Malformed`, on its own.
+macro_rules! from_parts {
+    ($($part:ty),*) => {$(
+        impl From<$part> for Failure {
+            fn from(part: $part) -> Self { No::from(part).into() }
+        }
+    )*};
+}
+from_parts!(
+    sublet_core::no::Malformed,
+    sublet_core::no::Unauthenticated,
+    sublet_core::no::Deny,
+    sublet_core::no::Overload,
+    Fault
+);
+
+macro_rules! from_malformed {
+    ($($part:ty),*) => {$(
+        impl From<$part> for Failure {
+            fn from(part: $part) -> Self { sublet_core::no::Malformed::from(part).into() }
+        }
+    )*};
+}
+from_malformed!(
+    sublet_core::token::BadToken,
+    sublet_core::capability::BadScope,
+    sublet_core::call::BadArguments,
+    sublet_core::id::BadId,
+    sublet_core::bundle::BadBundle,
+    sublet_core::feed::BadFeed
+);
+
+impl From<sublet_core::sign::SignerFault> for Failure {
+    fn from(fault: sublet_core::sign::SignerFault) -> Self {
+        Fault::from(fault).into()
+    }
+}
+
+/// What a guarded tool answers when its checker says no: the same table as the broker's.
+pub fn status(no: &No) -> Status {
+    let code = match no {
+        No::Malformed(_) => Code::InvalidArgument,
+        No::Unauthenticated(_) => Code::Unauthenticated,
+        No::Deny(_) => Code::PermissionDenied,
+        No::Overload(_) => Code::ResourceExhausted,
+        No::Fault(fault) if fault.is_retriable() => Code::Unavailable,
+        No::Fault(_) => Code::Internal,
+    };
+    let says = match no {
+        No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
+        no => no.to_string(),
+    };
+    let details =
+        ErrorDetails::with_error_info(no.code(), ERROR_DOMAIN, HashMap::<String, String>::new());
+    Status::with_error_details(code, says, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sublet_core::no::{Deny, Malformed, Overload, Unauthenticated};
+
+    #[test]
+    fn a_no_survives_the_wire() {
+        let cases: [(No, Kind, bool); 6] = [
+            (Malformed::Field { field: "x", says: "y".into() }.into(), Kind::Malformed, false),
+            (Unauthenticated::NotAdmin.into(), Kind::Unauthenticated, false),
+            (Deny::EmptyWindow.into(), Kind::Deny, false),
+            (Overload::Contention.into(), Kind::Overload, false),
+            (Fault::Store("gone".into()).into(), Kind::Fault, true),
+            (Fault::Internal("x".into()).into(), Kind::Fault, false),
+        ];
+        for (no, kind, retriable) in cases {
+            let failure = Failure::from_status(&status(&no));
+            assert_eq!(failure.code(), no.code());
+            assert_eq!((failure.kind(), failure.is_retriable()), (kind, retriable));
+            let own = Failure::from(no);
+            assert_eq!((own.kind(), own.is_retriable()), (kind, retriable));
+        }
+    }
+
+    #[test]
+    fn what_has_no_code_of_ours_gets_one() {
+        let failure = Failure::from_status(&Status::unavailable("tcp connect error"));
+        assert_eq!((failure.code().as_str(), failure.is_retriable()), ("unreachable", true));
+        let failure = Failure::from_status(&Status::unimplemented(""));
+        assert_eq!(failure.code(), "unimplemented");
+        assert!(!failure.message().is_empty());
+    }
+
+    #[test]
+    fn a_foreign_domain_is_no_code_of_ours() {
+        let details = ErrorDetails::with_error_info(
+            "join_token",
+            "elsewhere.example",
+            HashMap::<String, String>::new(),
+        );
+        let status = Status::with_error_details(Code::PermissionDenied, "no", details);
+        assert_eq!(Failure::from_status(&status).code(), "internal");
+    }
+}
