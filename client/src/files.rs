@@ -1,0 +1,163 @@
+//! Files that must be whole, and keys that nobody else may read. docs/FORMATS, "Files".
+//!
+//! Owns: atomic and durable writing, key files. Does not own: which files an identity has.
+//!
+//! Invariants: a key file is made new (never over another), readable by its owner alone, and on
+//! disk before anyone is told of its public half; any other file is replaced whole or not at all.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::Path;
+
+use sublet_core::sign::SecretKey;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::ports::Ports;
+
+/// The largest file that is read: a token of 64 KiB in base64, or a trust bundle, and room.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Reads a file of at most [`FILE_BYTES_MAX`] bytes.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let trouble = |error| Failure::io("read", path, &error);
+    let file = File::open(path).map_err(trouble)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(trouble)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Failure::file(path, format!("larger than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(read(path)?).map_err(|_| Failure::file(path, "not UTF-8"))
+}
+
+/// Reads a key of its PKCS#8 PEM file.
+pub fn read_key(path: &Path) -> Result<SecretKey, Failure> {
+    warn_if_shared(path);
+    let pem = Zeroizing::new(read_text(path)?);
+    SecretKey::from_pem(&pem)
+        .ok_or_else(|| Failure::file(path, "no private key in PKCS#8 PEM of Ed25519 or P-256"))
+}
+
+/// Makes a new Ed25519 key and writes it to a new file, durably. A file that exists is refused.
+pub fn create_key(path: &Path, ports: &Ports) -> Result<SecretKey, Failure> {
+    let key = ports.new_key()?;
+    write_key(path, &key)?;
+    Ok(key)
+}
+
+/// Writes a key to a new file, durably. A file that exists is refused.
+pub fn write_key(path: &Path, key: &SecretKey) -> Result<(), Failure> {
+    let pem =
+        key.to_pem().ok_or_else(|| Failure::local("key_encoding", "the key cannot be encoded"))?;
+    write_new(path, pem.as_bytes())
+}
+
+/// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let temporary = beside(path);
+    // One that was left by a process that was killed is in the way of no one.
+    if let Err(error) = std::fs::remove_file(&temporary)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(Failure::io("remove", &temporary, &error));
+    }
+    write_new(&temporary, content)?;
+    std::fs::rename(&temporary, path).map_err(|error| Failure::io("write", path, &error))?;
+    sync_directory_of(path)
+}
+
+/// Removes a file; one that is not there is no error.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Failure::io("remove", path, &error))
+        }
+        _ => sync_directory_of(path),
+    }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|error| Failure::io("create", path, &error))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // A torn file is worse than none.
+        let _ = std::fs::remove_file(path);
+        Failure::io("write", path, &error)
+    })?;
+    sync_directory_of(path)
+}
+
+/// A new name is durable once its directory is.
+fn sync_directory_of(path: &Path) -> Result<(), Failure> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| Failure::io("sync", directory, &error))
+}
+
+fn beside(path: &Path) -> std::path::PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+#[cfg(unix)]
+fn warn_if_shared(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shared = std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o077 != 0);
+    if shared {
+        tracing::warn!(path = %path.display(), "others can read this private key: chmod 600");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_shared(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sublet_core::sign::Signer as _;
+
+    #[test]
+    fn a_key_is_never_written_over_and_is_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pem");
+        let key = create_key(&path, &Ports::system()).unwrap();
+        assert_eq!(read_key(&path).unwrap().public_key(), key.public_key());
+        let again = create_key(&path, &Ports::system()).unwrap_err();
+        assert!(again.message().contains("exists"), "{again}");
+        assert_eq!(read_key(&path).unwrap().public_key(), key.public_key());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn replacing_leaves_no_temporary_and_survives_one_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("identity.token");
+        std::fs::write(directory.path().join("identity.token.new"), "torn").unwrap();
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        let gone = read(&path).unwrap_err();
+        assert!(gone.message().contains("identity.token"), "{gone}");
+    }
+}

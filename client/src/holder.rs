@@ -1,0 +1,363 @@
+//! A delegation token that this process holds: use it, hand it on, record it.
+//!
+//! Owns: [`Held`], the terms of a hop, proofs towards tools. Does not own: what a block says and
+//! who may append it (`sublet_core::mint`), identities (`identity`).
+//!
+//! Invariants: a token is held only with its holder's key; what is handed on was checked to be
+//! narrower before anyone is asked, by the code that the broker runs (SPEC 4.4); an offline hop is
+//! the same block as an online one, and can be recorded later by anyone in the chain (SPEC 6); a
+//! helper's key is made here and handed to nobody.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use sublet_core::bytes::sha256;
+use sublet_core::call::Arguments;
+use sublet_core::capability::Scope;
+use sublet_core::decide::Target;
+use sublet_core::id::{AgentId, DelegationId, HelperPath, HopId};
+use sublet_core::key::PublicKey;
+use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::no::{Deny, Malformed};
+use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::receipt::Receipt;
+use sublet_core::sign::Signer;
+use sublet_core::token::Presentation;
+use sublet_core::verify::{Coverage, Holder, VerifiedToken};
+use sublet_proto::credentials::Credentials;
+use sublet_proto::v1;
+
+use crate::ask::{Caller, Credential};
+use crate::connect::Broker;
+use crate::failure::Failure;
+use crate::ports::Ports;
+use crate::trust::Trust;
+
+/// What a hop shall be good for, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// All of what it is good for.
+    pub scope: Scope,
+    /// How long from now, in whole seconds.
+    pub ttl: Duration,
+    /// How many hops the whole chain may have, counted from its root; `None` keeps the parent's.
+    pub hops_max: Option<u32>,
+    /// How many of them may be without a receipt; `None` keeps the parent's.
+    pub offline_hops_max: Option<u32>,
+}
+
+impl Terms {
+    /// These capabilities for so long, and as deep as the parent allows.
+    pub fn new(scope: Scope, ttl: Duration) -> Self {
+        Terms { scope, ttl, hops_max: None, offline_hops_max: None }
+    }
+
+    /// The same from SCOPE texts: `fs.read@tool://files path=under:/data`.
+    pub fn of<T: AsRef<str>>(scope: &[T], ttl: Duration) -> Result<Self, Failure> {
+        Ok(Terms::new(Scope::from_texts(scope)?, ttl))
+    }
+
+    /// The chain may have so many hops, counted from its root.
+    #[must_use]
+    pub fn hops_max(self, hops: u32) -> Self {
+        Terms { hops_max: Some(hops), ..self }
+    }
+
+    /// So many of them may be without a receipt.
+    #[must_use]
+    pub fn offline_hops_max(self, hops: u32) -> Self {
+        Terms { offline_hops_max: Some(hops), ..self }
+    }
+
+    fn hop(&self, to: Delegate) -> Hop {
+        Hop {
+            to,
+            scope: self.scope.clone(),
+            ttl_seconds: seconds(self.ttl),
+            hops_max: self.hops_max,
+            unrecorded_max: self.offline_hops_max,
+        }
+    }
+}
+
+/// Whole seconds, as blocks have them.
+pub(crate) fn seconds(ttl: Duration) -> i64 {
+    i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A delegation token with its holder's key.
+#[derive(Clone)]
+pub struct Held {
+    key: Arc<dyn Signer>,
+    token: Arc<VerifiedToken>,
+    receipt: Vec<u8>,
+    trust: Trust,
+    broker: Option<Broker>,
+    ports: Ports,
+}
+
+impl Held {
+    /// Opens what was handed over: `sublet1.…` in one line. The key must be the holder's, the
+    /// receipt, if there is one, of this chain.
+    pub fn open(text: &str, key: Arc<dyn Signer>, trust: &Trust) -> Result<Self, Failure> {
+        let (token, receipt) = trust.verify_text(text)?;
+        Held::of(token, receipt, key, trust, None, Ports::system())
+    }
+
+    pub(crate) fn of(
+        token: VerifiedToken,
+        receipt: Vec<u8>,
+        key: Arc<dyn Signer>,
+        trust: &Trust,
+        broker: Option<Broker>,
+        ports: Ports,
+    ) -> Result<Self, Failure> {
+        if token.is_identity() {
+            let says = "an identity token is no delegation: ask for one with it";
+            return Err(Failure::local("wrong_token_kind", says));
+        }
+        if key.public_key() != token.holder_key() {
+            let caller = format!("the holder of key {}", key.public_key().thumbprint());
+            return Err(Deny::NotTheHolder { holder: token.holder().to_string(), caller }.into());
+        }
+        if !receipt.is_empty() {
+            coverage(&receipt, &token, trust)?;
+        }
+        Ok(Held { key, token: Arc::new(token), receipt, trust: trust.clone(), broker, ports })
+    }
+
+    /// The same token with a broker to ask.
+    #[must_use]
+    pub fn with_broker(self, broker: Broker) -> Self {
+        Held { ports: broker.ports().clone(), broker: Some(broker), ..self }
+    }
+
+    /// The same token with other clocks and randomness.
+    #[must_use]
+    pub fn with_ports(self, ports: Ports) -> Self {
+        Held { ports, ..self }
+    }
+
+    /// The token.
+    pub fn token(&self) -> &VerifiedToken {
+        &self.token
+    }
+
+    /// The receipt's bytes; empty when there is none.
+    pub fn receipt(&self) -> &[u8] {
+        &self.receipt
+    }
+
+    /// Who holds it: an agent, or a helper of one.
+    pub fn holder(&self) -> Holder {
+        self.token.holder()
+    }
+
+    /// The id of its last hop.
+    pub fn id(&self) -> HopId {
+        self.token.id()
+    }
+
+    /// The id of its delegation.
+    pub fn delegation(&self) -> DelegationId {
+        self.token.delegation()
+    }
+
+    /// Hops that no receipt covers.
+    pub fn unrecorded(&self) -> u32 {
+        let covered = Receipt::decode(&self.receipt).map_or(0, |receipt| receipt.claims.position);
+        self.token.depth().saturating_sub(covered)
+    }
+
+    /// What is kept in a file: the token and its receipt, without the key.
+    pub fn presentation(&self) -> Presentation {
+        Presentation { token: self.token.encode(), receipt: self.receipt.clone() }
+    }
+
+    fn broker(&self) -> Result<&Broker, Failure> {
+        self.broker.as_ref().ok_or_else(|| {
+            Failure::local("no_broker", "this token was opened without a broker to ask")
+        })
+    }
+
+    /// The caller that this holder is towards the broker.
+    pub fn as_caller(&self) -> Credential {
+        Credential::holder(self.key.clone(), self.token.clone(), self.receipt.clone())
+    }
+}
+
+/// Handing on.
+impl Held {
+    /// Hands a part to an enrolled agent: asks for its key, makes the hop, has it recorded. What
+    /// comes back is for that agent, and useless to anyone else.
+    pub async fn delegate_to_agent(
+        &self,
+        to: &AgentId,
+        terms: &Terms,
+    ) -> Result<Presentation, Failure> {
+        let broker = self.broker()?;
+        let key = broker.key_of(&self.as_caller(), to).await?;
+        self.delegate_online(Delegate::Agent { id: to.clone(), key }, terms).await
+    }
+
+    /// Makes the hop and has it recorded before it is handed over.
+    pub async fn delegate_online(
+        &self,
+        to: Delegate,
+        terms: &Terms,
+    ) -> Result<Presentation, Failure> {
+        let child = self.append(to, terms)?;
+        let request = v1::DelegateRequest { token: child.encode() };
+        let answer = self.broker()?.delegate(&self.as_caller(), request).await?;
+        covers_all(&answer.receipt, &child, &self.trust)?;
+        tracing::debug!(hop = %child.id(), holder = %child.holder(), "delegated");
+        Ok(Presentation { token: child.encode(), receipt: answer.receipt })
+    }
+
+    /// Makes the hop without asking anyone. It carries the receipt of the hops before it; a hop
+    /// to an enrolled agent opens no tool until it is recorded.
+    pub fn delegate_offline(&self, to: Delegate, terms: &Terms) -> Result<Presentation, Failure> {
+        let child = self.append(to, terms)?;
+        Ok(Presentation { token: child.encode(), receipt: self.receipt.clone() })
+    }
+
+    /// Spawns a helper of this holder with a key made now, offline. Record it, unless the root
+    /// allows hops without a receipt.
+    pub fn spawn_helper(&self, label: &str, terms: &Terms) -> Result<Held, Failure> {
+        let key = Arc::new(self.ports.new_key()?);
+        let to = Delegate::Helper { label: label.to_owned(), key: key.public_key().clone() };
+        let token = Arc::new(self.append(to, terms)?);
+        Ok(Held { key, token, ..self.clone() })
+    }
+
+    /// Narrows what this holder is about to use, offline: a hop to itself, under the same key.
+    pub fn narrow(&self, terms: &Terms) -> Result<Held, Failure> {
+        let token = Arc::new(self.append(Delegate::Oneself, terms)?);
+        Ok(Held { token, ..self.clone() })
+    }
+
+    /// Has what is not recorded yet recorded, and takes the receipt. Again, it refreshes the
+    /// receipt and what it staples.
+    pub async fn record(&mut self) -> Result<(), Failure> {
+        let request = v1::RecordHopRequest { token: self.token.encode() };
+        let answer = self.broker()?.record_hop(&self.as_caller(), request).await?;
+        covers_all(&answer.receipt, &self.token, &self.trust)?;
+        tracing::debug!(hop = %self.id(), recorded = answer.hops_recorded, "recorded");
+        self.receipt = answer.receipt;
+        Ok(())
+    }
+
+    /// Revokes a hop that this holder made or holds, with all below it.
+    pub async fn revoke(&self, hop: HopId, reason: &str) -> Result<(), Failure> {
+        let (who, chain) = (self.as_caller(), self.token.encode());
+        let target = Target::Hop(hop);
+        self.broker()?.revoke_target(&who, &target, reason, chain).await.map(|_| ())
+    }
+
+    /// The stock form, for a verifier that knows no Sublet: a sealed Biscuit for one exact
+    /// audience and action, for at most a minute. Whoever has it can use it.
+    pub fn stock(&self, scope: &Scope, ttl: Duration) -> Result<Vec<u8>, Failure> {
+        let (nonce, now) = (self.ports.entropy.nonce()?, self.ports.clock.now());
+        Ok(mint::stock(&self.token, scope, seconds(ttl), nonce, now, self.key.as_ref())?)
+    }
+
+    fn append(&self, to: Delegate, terms: &Terms) -> Result<VerifiedToken, Failure> {
+        let (nonce, now) = (self.ports.entropy.nonce()?, self.ports.clock.now());
+        Ok(mint::append(&self.token, &terms.hop(to), nonce, now, self.key.as_ref())?)
+    }
+}
+
+/// Using it.
+impl Held {
+    /// Proves one call with JSON arguments, now.
+    pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Failure> {
+        let arguments = Arguments::from_json(args.as_bytes())?;
+        self.prove_digest(audience, action, arguments.digest())
+    }
+
+    /// Proves one call whose arguments have this SHA-256.
+    pub fn prove_digest(
+        &self,
+        audience: &str,
+        action: &str,
+        arguments: [u8; 32],
+    ) -> Result<CallProof, Failure> {
+        let (nonce, now) = (self.ports.entropy.nonce()?, self.ports.clock.now());
+        let claims =
+            CallClaims::of_digest(self.token.id(), audience, action, arguments, now, nonce);
+        Ok(CallProof::sign(claims, self.key.as_ref())?)
+    }
+
+    /// All that a tool wants to see for one call with JSON arguments.
+    pub fn credentials_for(
+        &self,
+        audience: &str,
+        action: &str,
+        args: &str,
+    ) -> Result<Credentials, Failure> {
+        Ok(self.credentials_with(&self.prove(audience, action, args)?))
+    }
+
+    /// A request to a gRPC tool that shows and proves this call: its arguments are the bytes of
+    /// the message. For one attempt; a proof opens one call.
+    pub fn request<M: Message>(
+        &self,
+        audience: &str,
+        action: &str,
+        message: M,
+    ) -> Result<tonic::Request<M>, Failure> {
+        let proof = self.prove_digest(audience, action, sha256(&message.encode_to_vec()))?;
+        let mut request = tonic::Request::new(message);
+        self.credentials_with(&proof).into_metadata(request.metadata_mut());
+        Ok(request)
+    }
+
+    /// Token, receipt and this proof.
+    pub fn credentials_with(&self, proof: &CallProof) -> Credentials {
+        let Presentation { token, receipt } = self.presentation();
+        Credentials { token, receipt, proof: proof.encode() }
+    }
+}
+
+impl Caller for Held {
+    fn credential(&self) -> Result<Credential, Failure> {
+        Ok(self.as_caller())
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Held({} by {})", self.id(), self.holder())
+    }
+}
+
+/// The path that a helper spawned under this label will have below `parent`.
+pub fn helper_path(parent: &Holder, label: &str) -> Result<HelperPath, Failure> {
+    Ok(HelperPath::child(parent.helper.as_ref(), label)?)
+}
+
+/// To an enrolled agent whose key is known, offline.
+pub fn to_agent(id: AgentId, key: PublicKey) -> Delegate {
+    Delegate::Agent { id, key }
+}
+
+fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<Coverage, Failure> {
+    let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
+    Ok(Coverage::verify(receipt, token, &trust.current())?)
+}
+
+/// A broker's receipt is believed as little as anyone's.
+pub(crate) fn covers_all(
+    receipt: &[u8],
+    token: &VerifiedToken,
+    trust: &Trust,
+) -> Result<(), Failure> {
+    let coverage = coverage(receipt, token, trust).map_err(Failure::answer)?;
+    if coverage.position() == token.depth() {
+        Ok(())
+    } else {
+        Err(Failure::answer("its receipt does not cover the whole chain"))
+    }
+}

@@ -1,0 +1,86 @@
+//! The trust bundle that this process goes by, and its updates.
+//!
+//! Owns: one shared bundle, replaced whole. Does not own: what makes a bundle good
+//! (`sublet_core::bundle`), where the first one comes from (an operator's file, or enrolment).
+//!
+//! Invariants: a bundle is replaced only by one that it vouches for itself, and never by an older
+//! one (SPEC 2.11); who verifies takes the bundle of the moment and keeps no copy.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sublet_core::bundle::TrustBundle;
+use sublet_core::id::{TrustDomain, UnixMillis};
+use sublet_core::token::{Presentation, UnverifiedToken};
+use sublet_core::verify::VerifiedToken;
+
+use crate::connect::Broker;
+use crate::failure::Failure;
+use crate::files;
+
+/// A trust bundle that may be replaced by a newer one. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Trust(Arc<RwLock<Arc<TrustBundle>>>);
+
+impl Trust {
+    /// Goes by this bundle.
+    pub fn new(bundle: TrustBundle) -> Self {
+        Trust(Arc::new(RwLock::new(Arc::new(bundle))))
+    }
+
+    /// Goes by the bundle in a `trust.json`, which is where trust begins.
+    pub fn open(path: &Path, now: UnixMillis) -> Result<Self, Failure> {
+        let text = files::read(path)?;
+        let bundle = TrustBundle::open(&text, now);
+        bundle.map(Trust::new).map_err(|bad| Failure::file(path, bad))
+    }
+
+    /// The bundle of this moment.
+    pub fn current(&self) -> Arc<TrustBundle> {
+        // A bundle is put in whole, so a writer that panicked left a whole one.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The trust domain, which no update changes.
+    pub fn domain(&self) -> TrustDomain {
+        self.current().trust_domain().clone()
+    }
+
+    /// Takes a newer bundle, if the one held vouches for it. Says whether anything changed.
+    pub fn update(&self, text: &[u8], now: UnixMillis) -> Result<bool, Failure> {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let next = held.accept_update(text, now)?;
+        let changed = next != **held;
+        if changed {
+            tracing::info!(version = next.version(), "trust bundle updated");
+            *held = Arc::new(next);
+        }
+        Ok(changed)
+    }
+
+    /// Asks the broker for its bundle and takes it, if it is newer. Gives the text when it
+    /// changed, to be kept.
+    pub async fn refresh(&self, broker: &Broker) -> Result<Option<Vec<u8>>, Failure> {
+        let text = broker.trust_bundle().await?;
+        let changed = self.update(&text, broker.ports().clock.now())?;
+        Ok(changed.then_some(text))
+    }
+
+    /// Reads and verifies a token's bytes.
+    pub fn verify(&self, token: &[u8]) -> Result<VerifiedToken, Failure> {
+        let token = UnverifiedToken::decode(token)?;
+        Ok(VerifiedToken::verify(token, &self.current())?)
+    }
+
+    /// Reads and verifies the token in a text form, and gives the receipt beside it unread.
+    pub fn verify_text(&self, text: &str) -> Result<(VerifiedToken, Vec<u8>), Failure> {
+        let presentation = Presentation::from_text(text)?;
+        Ok((self.verify(&presentation.token)?, presentation.receipt))
+    }
+}
+
+impl From<TrustBundle> for Trust {
+    fn from(bundle: TrustBundle) -> Self {
+        Trust::new(bundle)
+    }
+}
