@@ -366,6 +366,7 @@ pub(crate) mod tests {
         let scopes = [
             "fs.@tool://files/ path=under:/data n=range:1..10",
             "db.q@mcp://db *=any x=absent y=one_of:a,read",
+            "db.q@mcp://db *=any a=one_of:p,q x=absent",
         ];
         let identity = Block {
             role: Role::Identity { issuer: "spiffe://acme.example/sublet".parse().unwrap() },

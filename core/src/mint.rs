@@ -113,6 +113,9 @@ pub fn append(
         scope: Some(hop.scope.clone()),
     };
     let position = parent.signed_blocks().len().saturating_sub(1);
+    if position >= limits::HOPS_MAX as usize {
+        return Err(Malformed::from(BadToken::TooManyHops(position.saturating_add(1))).into());
+    }
     narrow::check(held, &block, position)?;
     let mut symbols = parent.unverified().symbols();
     let signed = sign(block, &key, Some(last.signature()), &mut symbols, signer)?;

@@ -84,6 +84,23 @@ impl CallClaims {
             .finish()
     }
 
+    /// Whether the claims are of exactly this call.
+    pub fn check_call(&self, expected: &Expected<'_>) -> Result<(), BadProof> {
+        if self.audience_hash != sha256(expected.audience.as_bytes()) {
+            return Err(BadProof::WrongAudience { asked: expected.audience.to_owned() });
+        }
+        if self.action_hash != sha256(expected.action.as_bytes()) {
+            return Err(BadProof::WrongAction { asked: expected.action.to_owned() });
+        }
+        if self.arguments_hash != expected.arguments_hash {
+            return Err(BadProof::WrongArguments);
+        }
+        if self.hop != expected.hop {
+            return Err(BadProof::WrongToken { proven: self.hop, presented: expected.hop });
+        }
+        Ok(())
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, BadLayout> {
         Ok(CallClaims {
             hop: HopId(reader.fixed()?),
@@ -234,18 +251,7 @@ impl CallProof {
         now: UnixMillis,
     ) -> Result<(), BadProof> {
         let claims = &self.claims;
-        if claims.audience_hash != sha256(expected.audience.as_bytes()) {
-            return Err(BadProof::WrongAudience { asked: expected.audience.to_owned() });
-        }
-        if claims.action_hash != sha256(expected.action.as_bytes()) {
-            return Err(BadProof::WrongAction { asked: expected.action.to_owned() });
-        }
-        if claims.arguments_hash != expected.arguments_hash {
-            return Err(BadProof::WrongArguments);
-        }
-        if claims.hop != expected.hop {
-            return Err(BadProof::WrongToken { proven: claims.hop, presented: expected.hop });
-        }
+        claims.check_call(expected)?;
         if !key.verify(&claims.message(), &self.signature) {
             return Err(BadProof::Signature { holder: key.thumbprint() });
         }
@@ -404,7 +410,7 @@ mod tests {
         let agent: AgentId = "spiffe://acme.example/agent/a".parse().unwrap();
         let key = holder();
         let enroll = |method: &str, credential: &[u8]| {
-            enroll_message(method, credential, &agent, key.public_key())
+            enroll_message(method, credential, agent.as_str(), key.public_key())
         };
         assert!(enroll("token", b"c").starts_with(b"\0SUBLET\0enroll-v1\0\0\x05token"));
         assert_ne!(enroll("token", b"c"), enroll("toke", b"nc"));

@@ -155,7 +155,14 @@ fn lift_names(cursor: &mut Cursor<'_>) -> Option<Vec<String>> {
     }
     cursor.predicate();
     let mut ahead = cursor.clone();
-    let [Op::Value(Term::Set(names)), ..] = ahead.expression()? else { return None };
+    // An open capability can begin with another set, that of a `one_of`: over another variable.
+    let [Op::Value(Term::Set(names)), Op::Value(Term::Variable(over)), ..] = ahead.expression()?
+    else {
+        return None;
+    };
+    if over != NAMES {
+        return None;
+    }
     let names = names.iter().map(|term| match term {
         Term::String(name) => Some(name.clone()),
         _ => None,

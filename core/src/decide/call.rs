@@ -5,6 +5,7 @@ use crate::call::Call;
 use crate::feed::RevocationView;
 use crate::id::{HopId, Principal, UnixMillis};
 use crate::no::{Deny, Unauthenticated};
+use crate::proof::Expected;
 use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
 
 /// What a tool has in hand when it decides.
@@ -42,9 +43,14 @@ pub fn decide_call(
     view: CallView<'_>,
     now: UnixMillis,
 ) -> Result<Permit, crate::no::No> {
-    if possession.claims().hop != token.id() {
-        return Err(Unauthenticated::Kind("the proof is of another token").into());
-    }
+    // Whatever the tool compared when it verified the proof: it must be of this very call.
+    let expected = Expected {
+        hop: token.id(),
+        audience: &call.audience,
+        action: &call.action,
+        arguments_hash: call.arguments.digest(),
+    };
+    possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)?;
     let Some(principal) = token.principal() else {
         return Err(Unauthenticated::Kind("an identity token opens no tool").into());
     };
