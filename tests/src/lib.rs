@@ -1,1 +1,35 @@
-//! Test support.
+//! Shared support of the tests: a fleet with keys, tokens and a tool, all of core alone.
+//!
+//! [`Fleet`] is the honest side: a trust bundle, roots, hops, receipts. [`Tool`] is what a guarded
+//! tool does with a request, step by step, so that a test asserts the code that a user would see.
+//! [`House`] is the broker's state with decisions committed to memory. [`raw`] is the attacker's
+//! bench: envelopes and blocks that no honest maker writes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod fleet;
+mod house;
+pub mod raw;
+mod tool;
+
+pub use fleet::{
+    AUDIENCE, Fleet, NOW, agent, append, curve_key, key, key_id, nonce, scope, to_agent, to_helper,
+    to_self,
+};
+pub use house::House;
+pub use tool::{Request, Tool};
+
+use sublet_core::no::No;
+
+/// The stable code of a refusal, or `granted`.
+pub fn code<T>(outcome: Result<T, impl Into<No>>) -> &'static str {
+    match outcome {
+        Ok(_) => "granted",
+        Err(no) => no.into().code(),
+    }
+}

@@ -1,0 +1,91 @@
+//! An identity token used as a delegation, and the reverse.
+
+use sublet_core::block::{Block, Role};
+use sublet_core::bundle::KeyUse;
+use sublet_core::decide::Renew;
+use sublet_core::mint;
+use sublet_core::sign::Signer as _;
+use sublet_tests::{Fleet, House, Request, Tool, append, code, key, key_id, raw, to_self};
+
+const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
+const ARGS: &str = r#"{"path":"/data/a"}"#;
+
+#[test]
+fn an_identity_opens_no_tool() {
+    let fleet = Fleet::new();
+    for (action, args) in [("fs.read", ARGS), ("sublet.identify", "{}")] {
+        let request = Request::new(&fleet.identity("planner"), &key("planner"), action, args);
+        assert_eq!(code(Tool::new(&fleet).answer(&request)), "wrong_token_kind");
+    }
+}
+
+#[test]
+fn nothing_is_appended_to_an_identity() {
+    let fleet = Fleet::new();
+    let identity = fleet.identity("planner");
+    assert_eq!(code(append(&identity, &to_self(READ), "planner")), "no_hops_left");
+    let wide = Block { hops_max: 4, unrecorded_max: 4, ..identity.root().clone() };
+    assert_eq!(code(append(&fleet.issue(wide), &to_self(READ), "planner")), "not_permitted");
+
+    let root = fleet.root("planner", READ);
+    let block = append(&root, &to_self(READ), "planner").unwrap().last().block().clone();
+    let forged = raw::forge(&identity, &block, key("planner").public_key(), &key("planner"));
+    assert_eq!(code(fleet.verify(&forged)), "wrong_token_kind");
+}
+
+#[test]
+fn each_root_key_signs_its_own_kind_alone() {
+    let fleet = Fleet::new();
+    let signed = |block: Block, use_| {
+        let signer = Fleet::signer(use_);
+        let token = mint::root(block, key("planner").public_key(), key_id(use_), &signer).unwrap();
+        code(fleet.verify(&token.encode()))
+    };
+    let identity = fleet.identity("planner").root().clone();
+    let grant = fleet.grant("planner", READ);
+    assert_eq!(signed(identity.clone(), KeyUse::Identity), "granted");
+    assert_eq!(signed(grant.clone(), KeyUse::Delegation), "granted");
+    for other in [KeyUse::Receipt, KeyUse::Ledger, KeyUse::Feed, KeyUse::Bundle] {
+        assert_eq!(signed(identity.clone(), other), "unknown_key");
+        assert_eq!(signed(grant.clone(), other), "unknown_key");
+    }
+    assert_eq!(signed(identity, KeyUse::Delegation), "unknown_key");
+    assert_eq!(signed(grant, KeyUse::Identity), "unknown_key");
+}
+
+#[test]
+fn a_delegation_is_no_identity_at_the_broker() {
+    let fleet = Fleet::new();
+    let root = fleet.root("planner", READ);
+    let mut house = House::with(&fleet, &["planner"], &root);
+    let by_delegation = House::caller(&root, &key("planner"));
+    assert_eq!(code(house.ask(&by_delegation, &Renew)), "not_permitted");
+    assert_eq!(code(house.ask(&House::agent(&fleet, "planner"), &Renew)), "granted");
+}
+
+#[test]
+fn a_hop_stands_at_no_root() {
+    let fleet = Fleet::new();
+    let hop = Block { role: Role::Hop, ..fleet.grant("planner", READ) };
+    let signer = Fleet::signer(KeyUse::Delegation);
+    let holder = key("planner");
+    let made = mint::root(hop.clone(), holder.public_key(), key_id(KeyUse::Delegation), &signer);
+    assert_eq!(code(made), "not_permitted");
+    let mut envelope = raw::open(&fleet.root("planner", READ).encode());
+    let payload = hop.lower(&mut Default::default());
+    envelope.authority = raw::signed_v1(payload, holder.public_key(), None, &signer);
+    assert_eq!(code(fleet.verify(&raw::bytes(&envelope))), "block_incomplete");
+}
+
+#[test]
+fn a_second_grant_below_the_first_is_refused() {
+    let fleet = Fleet::new();
+    let root = fleet.root("planner", READ);
+    let forged = raw::forge(
+        &root,
+        &fleet.grant("planner", READ),
+        key("planner").public_key(),
+        &key("planner"),
+    );
+    assert_eq!(code(fleet.verify(&forged)), "block_incomplete");
+}

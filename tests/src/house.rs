@@ -1,0 +1,183 @@
+//! The broker's state, and its decisions committed to memory.
+
+use sublet_core::bundle::KeyUse;
+use sublet_core::bytes::sha256;
+use sublet_core::caller::Caller;
+use sublet_core::decide::{Ask, Entropy, RecordChain, Recording, Settings, View, decide};
+use sublet_core::feed::Delta;
+use sublet_core::key::PublicKey;
+use sublet_core::mint;
+use sublet_core::no::No;
+use sublet_core::proof::{CallClaims, CallProof, Expected};
+use sublet_core::sign::{SecretKey, Signer};
+use sublet_core::state::{Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, State, Write};
+use sublet_core::verify::{Possession, VerifiedToken};
+
+use crate::fleet::{Fleet, NOW, agent, key, key_id, nonce};
+
+/// A broker without sockets and without a disk.
+pub struct House {
+    /// What it knows.
+    pub state: State,
+    settings: Settings,
+    next_index: u64,
+    asked: u64,
+}
+
+impl House {
+    /// The broker of a fleet that knows no agent yet.
+    pub fn new(fleet: &Fleet) -> Self {
+        let root = Fleet::signer(KeyUse::Delegation).public_key().clone();
+        House {
+            state: State::new(fleet.bundle.trust_domain().clone()),
+            settings: Settings {
+                delegation_root: (key_id(KeyUse::Delegation), root),
+                identity_ttl_seconds: 3600,
+            },
+            next_index: 0,
+            asked: 0,
+        }
+    }
+
+    /// A broker that has enrolled these agents, each with the key of its name, and issued this
+    /// delegation.
+    pub fn with(fleet: &Fleet, agents: &[&str], issued: &VerifiedToken) -> Self {
+        let mut house = House::new(fleet);
+        for name in agents {
+            house.enrol(name, key(name).public_key().clone());
+        }
+        house.issued(issued);
+        house
+    }
+
+    /// An active agent with this key.
+    pub fn enrol(&mut self, name: &str, key: PublicKey) {
+        let owner = KeyOwner { key: key.thumbprint(), agent: agent(name), revoked: false };
+        self.state.put(Row::KeyOwner(owner));
+        self.state.put(Row::Agent(Agent {
+            id: agent(name),
+            profile: "default".into(),
+            state: AgentState::Active,
+            key: Some(key),
+            created_at: NOW,
+            version: 0,
+        }));
+    }
+
+    /// Knows a delegation as issued here.
+    pub fn issued(&mut self, token: &VerifiedToken) {
+        let expires_at = sublet_core::id::UnixMillis::from_seconds(token.expires());
+        self.state.put(Row::Delegation(Delegation {
+            id: token.delegation(),
+            principal: token.principal().unwrap().clone(),
+            agent: token.root().agent.clone(),
+            issued_at: NOW,
+            expires_at,
+            hops: 0,
+            records: 0,
+            last_leaf: [0; 32],
+        }));
+        let hop = RecordedHop {
+            id: token.delegation(),
+            parent: None,
+            delegation: token.delegation(),
+            position: 0,
+            agent: token.root().agent.clone(),
+            helper: None,
+            key: token.signed_blocks()[0].next_key().thumbprint(),
+            expires_at,
+            index: 0,
+        };
+        self.put_hop(hop);
+    }
+
+    /// Whoever holds this token and proves it with this key.
+    pub fn caller(token: &VerifiedToken, signer: &dyn Signer) -> Caller {
+        let claims = CallClaims::new(token.id(), "broker", "call", b"", NOW, nonce(&[b"caller"]));
+        let proof = CallProof::sign(claims, signer).unwrap();
+        let hash = sha256(b"");
+        let expected =
+            Expected { hop: token.id(), audience: "broker", action: "call", arguments_hash: hash };
+        let possession = Possession::verify(token, &proof, &expected, NOW).unwrap();
+        Caller::holder(token.clone(), &possession).unwrap()
+    }
+
+    /// An enrolled agent with its identity token and the key of its name.
+    pub fn agent(fleet: &Fleet, name: &str) -> Caller {
+        House::caller(&fleet.identity(name), &key(name))
+    }
+
+    /// The admin.
+    pub fn admin() -> Caller {
+        let admin: SecretKey = key("admin");
+        let (claims, hash) = (
+            CallClaims::new(
+                sublet_core::id::HopId([0; 32]),
+                "broker",
+                "call",
+                b"",
+                NOW,
+                nonce(&[b"admin"]),
+            ),
+            sha256(b""),
+        );
+        let proof = CallProof::sign(claims.clone(), &admin).unwrap();
+        let expected =
+            Expected { hop: claims.hop, audience: "broker", action: "call", arguments_hash: hash };
+        let possession =
+            Possession::verify_key(admin.public_key(), &proof, &expected, NOW).unwrap();
+        Caller::admin(admin.public_key(), &possession)
+    }
+
+    /// Delegates: the caller sends its chain with the new hop last.
+    pub fn delegate(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, No> {
+        self.ask(caller, &RecordChain::<true> { token: token.clone() })
+    }
+
+    /// Records a chain that was made offline.
+    pub fn record(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, No> {
+        self.ask(caller, &RecordChain::<false> { token: token.clone() })
+    }
+
+    /// Decides at `NOW` and commits.
+    pub fn ask<A: Ask>(&mut self, caller: &Caller, ask: &A) -> Result<A::Granted, No> {
+        self.asked += 1;
+        let entropy = Entropy(sha256(&self.asked.to_be_bytes()));
+        let view = View { state: &self.state, settings: &self.settings };
+        let mut verdict = decide(view, caller, ask, NOW, &entropy);
+        if let Some(unsigned) = verdict.unsigned.clone() {
+            let signer = Fleet::signer(unsigned.root);
+            let id = key_id(unsigned.root);
+            let token = mint::root(unsigned.block, &unsigned.holder_key, id, &signer)?;
+            verdict = verdict.sign::<A>(&token);
+        }
+        assert!(self.state.holds(&verdict.guards), "nothing else has changed the state");
+        for write in std::mem::take(&mut verdict.writes) {
+            self.commit(write);
+        }
+        Ok(verdict.outcome?)
+    }
+
+    fn commit(&mut self, write: Write) {
+        match write {
+            Write::Agent(row) => self.state.put(Row::Agent(row)),
+            Write::KeyOwner(row) => self.state.put(Row::KeyOwner(row)),
+            Write::Profile(row) => self.state.put(Row::Profile(row)),
+            Write::JoinToken(row) => self.state.put(Row::JoinToken(row)),
+            Write::Delegation(row) => self.state.put(Row::Delegation(row)),
+            Write::Answer(row) => self.state.put(Row::Answer(row)),
+            Write::Hop { hop, .. } => self.put_hop(hop),
+            Write::Revocation { revocation, expires_at } => {
+                let sequence = self.state.revocation_sequence() + 1;
+                let delta = Delta { sequence, at: NOW, expires: expires_at, revocation };
+                self.state.put(Row::Revocation(delta));
+            }
+        }
+    }
+
+    fn put_hop(&mut self, mut hop: RecordedHop) {
+        hop.index = self.next_index;
+        self.next_index += 1;
+        self.state.put(Row::Hop(hop));
+    }
+}
