@@ -147,7 +147,10 @@ macro_rules! writes {
 /// Identity.
 impl Broker {
     /// Enrols a new key. Shows no credential beside the one in the request.
-    pub async fn enroll(&self, mut request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Failure> {
+    pub async fn enroll(
+        &self,
+        mut request: v1::EnrollRequest,
+    ) -> Result<v1::EnrollResponse, Failure> {
         keyed!(self, request);
         self.unary("/sublet.v1.Identity/Enroll", None, &request).await
     }

@@ -97,7 +97,7 @@ fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
 }
 
 /// A new name is durable once its directory is.
-fn sync_directory_of(path: &Path) -> Result<(), Failure> {
+pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Failure> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

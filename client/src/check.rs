@@ -1,0 +1,187 @@
+//! What a tool asks before it does anything: may this call be made? SPEC sections 4 to 7: P6.
+//!
+//! Owns: the order of the checks, and their state (view, nonces, bundle). Does not own: any of
+//! the checks (`sublet_core`: `verify`, `proof`, `decide`, `seen`).
+//!
+//! Invariants: offline — nobody is asked; every check is made on every call, and the nonce is
+//! spent last, after everything else admits, so that noise spends nothing; when anything is
+//! missing, stale or broken the answer is no. There is no switch that turns a check off.
+
+use sublet_core::call::{Arguments, Call};
+use sublet_core::decide::{CallView, Permit, decide_call};
+use sublet_core::id::UnixMillis;
+use sublet_core::json::Json;
+use sublet_core::limits;
+use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
+use sublet_core::proof::{CallProof, Expected};
+use sublet_core::receipt::Receipt;
+use sublet_core::seen::{BadReplay, Bounds, SeenProofs};
+use sublet_core::token::UnverifiedToken;
+use sublet_core::verify::{Coverage, Possession, VerifiedToken};
+use sublet_proto::credentials::Credentials;
+use sublet_proto::digest::MessageDigest;
+
+use crate::follow::SharedView;
+use crate::ports::Ports;
+use crate::trust::Trust;
+
+/// What a tool may choose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How old the revocation view, or the receipt that stands in for it, may be.
+    pub staleness_ms_max: i64,
+    /// How many used proofs are remembered.
+    pub nonces: Bounds,
+    /// For how long after the start proofs are refused that were issued in it. A caller whose
+    /// clock runs ahead of this one could have used such a proof before a restart;
+    /// [`limits::CLOCK_SKEW_MS`] closes that, at the price of refusing for as long.
+    pub start_margin_ms: i64,
+    /// Clocks and randomness.
+    pub ports: Ports,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            staleness_ms_max: limits::STALENESS_MS_DEFAULT,
+            nonces: Bounds::default(),
+            start_margin_ms: 0,
+            ports: Ports::system(),
+        }
+    }
+}
+
+/// Checks the calls of one tool.
+#[derive(Debug)]
+pub struct Checker {
+    audience: String,
+    trust: Trust,
+    revocations: SharedView,
+    seen: SeenProofs,
+    options: Options,
+}
+
+impl Checker {
+    /// A checker for the tool of this name. Of several replicas each needs a name of its own:
+    /// they do not share their nonces.
+    pub fn new(
+        audience: impl Into<String>,
+        trust: impl Into<Trust>,
+        revocations: SharedView,
+        options: Options,
+    ) -> Self {
+        let started_at = options.ports.clock.now().plus_ms(options.start_margin_ms);
+        Checker {
+            audience: audience.into(),
+            trust: trust.into(),
+            revocations,
+            seen: SeenProofs::new(options.nonces, started_at),
+            options,
+        }
+    }
+
+    /// The tool's name.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// How old the revocation view is; `None` when it has no head.
+    pub fn age_ms(&self) -> Option<i64> {
+        self.revocations.age_ms(&self.options.ports)
+    }
+
+    /// A call of this tool, to be checked.
+    pub fn call(&self, action: impl Into<String>, arguments: Arguments) -> Call {
+        Call { audience: self.audience.clone(), action: action.into(), arguments }
+    }
+
+    /// Decides one call, offline. A permit is for this call, now, and was given once.
+    pub fn check(&self, credentials: &Credentials, call: &Call) -> Result<Permit, No> {
+        let now = self.options.ports.clock.now();
+        let verdict = self.decide(credentials, call, now);
+        match &verdict {
+            Ok(permit) => tracing::debug!(
+                holder = %permit.holder, principal = %permit.principal, hop = %permit.hop,
+                action = %call.action, "allowed"
+            ),
+            Err(no) => tracing::info!(code = no.code(), action = %call.action, "refused: {no}"),
+        }
+        verdict
+    }
+
+    /// Decides one unary gRPC call behind `proto::digest::DigestLayer`. `fields` is what the tool
+    /// read out of the message, as JSON: the arguments by name.
+    pub fn check_request<M>(
+        &self,
+        request: &tonic::Request<M>,
+        action: &str,
+        fields: &Json,
+    ) -> Result<Permit, No> {
+        let digest = request.extensions().get::<MessageDigest>();
+        let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
+        let credentials = Credentials::from_metadata(request.metadata())?;
+        let arguments = Arguments::from_digest(digest.0, fields).map_err(Malformed::from)?;
+        self.check(&credentials, &self.call(action, arguments))
+    }
+
+    fn decide(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Result<Permit, No> {
+        if call.audience != self.audience {
+            let says = format!("{:?}, this tool is {:?}", call.audience, self.audience);
+            return Err(Malformed::Field { field: "audience", says }.into());
+        }
+        let bundle = self.trust.current();
+        bundle.check_time(now).map_err(Malformed::from)?;
+        let (token, receipt, proof) = read(shown)?;
+        let token = VerifiedToken::verify(token, &bundle)?;
+        let coverage = match receipt {
+            Some(receipt) => Some(Coverage::verify(receipt, &token, &bundle)?),
+            None => None,
+        };
+        let expected = Expected {
+            hop: token.id(),
+            audience: &self.audience,
+            action: &call.action,
+            arguments_hash: call.arguments.digest(),
+        };
+        let possession = Possession::verify(&token, &proof, &expected, now)?;
+        let permit = self.revocations.read(&self.options.ports, |revocations, age_ms| {
+            let staleness_ms_max = self.options.staleness_ms_max;
+            let coverage = coverage.as_ref();
+            let view = CallView { revocations, age_ms, staleness_ms_max, coverage };
+            decide_call(&token, &possession, call, view, now)
+        })?;
+        self.spend(&token, &possession, now)?;
+        Ok(permit)
+    }
+
+    /// Asked last: what is spent here was otherwise admitted.
+    fn spend(&self, token: &VerifiedToken, shown: &Possession, now: UnixMillis) -> Result<(), No> {
+        let (holder, claims) = (token.holder_key().thumbprint(), shown.claims());
+        let spent = self.seen.check_and_insert(holder, claims.nonce, claims.issued_at, now);
+        spent.map_err(|bad| match bad {
+            BadReplay::Replayed | BadReplay::BeforeStart => Unauthenticated::Replay(bad).into(),
+            BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. } | BadReplay::Damaged => {
+                Overload::Proofs(bad).into()
+            }
+        })
+    }
+}
+
+fn read(shown: &Credentials) -> Result<(UnverifiedToken, Option<Receipt>, CallProof), No> {
+    if shown.token.is_empty() {
+        return Err(Unauthenticated::Missing("the token").into());
+    }
+    if shown.proof.is_empty() {
+        return Err(Unauthenticated::Missing("the call proof").into());
+    }
+    let token = UnverifiedToken::decode(&shown.token).map_err(Malformed::from)?;
+    let receipt = match shown.receipt.as_slice() {
+        [] => None,
+        bytes => Some(Receipt::decode(bytes).map_err(Malformed::Receipt)?),
+    };
+    Ok((token, receipt, shown.call_proof()?))
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

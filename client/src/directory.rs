@@ -1,0 +1,231 @@
+//! An identity on disk: `key.pem`, `identity.token`, `agent.toml`, `trust.json`. docs/FORMATS.
+//!
+//! Owns: names and content of the files, and which key file is meant. Does not own: how a file is
+//! written (`files`), what is asked of the broker (`identity`).
+//!
+//! Invariants: `identity.token` is written last, so a directory with one is whole; the token says
+//! which key is current, not the name of a file, so no moment of a rotation leaves the directory
+//! without an identity; a key file is removed only when the broker refused to enrol its key.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sublet_core::id::AgentId;
+use sublet_core::key::PublicKey;
+use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::token::Presentation;
+use sublet_core::verify::VerifiedToken;
+
+use crate::failure::Failure;
+use crate::files;
+use crate::ports::Ports;
+
+const KEY: &str = "key.pem";
+const NEXT_KEY: &str = "key-next.pem";
+const TOKEN: &str = "identity.token";
+const ABOUT: &str = "agent.toml";
+const TRUST: &str = "trust.json";
+
+/// What `agent.toml` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// The agent's SPIFFE id.
+    pub id: AgentId,
+    /// The broker's address.
+    pub broker: String,
+    /// The trust bundle's file; a relative path begins in the identity's directory.
+    pub trust: PathBuf,
+}
+
+/// The directory of one identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The directory at this path, which need not exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Directory(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether a whole identity is there.
+    pub fn is_enrolled(&self) -> bool {
+        self.file(TOKEN).exists()
+    }
+
+    /// Makes the directory, for its owner alone.
+    pub(crate) fn create(&self) -> Result<(), Failure> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&self.0).map_err(|error| Failure::io("create", &self.0, &error))
+    }
+
+    /// What `agent.toml` says.
+    pub fn about(&self) -> Result<About, Failure> {
+        let path = self.file(ABOUT);
+        let text = files::read_text(&path)?;
+        toml::from_str(&text).map_err(|bad| Failure::file(&path, bad.message()))
+    }
+
+    /// The path of the trust bundle.
+    pub fn trust_path(&self, about: &About) -> PathBuf {
+        self.0.join(&about.trust)
+    }
+
+    /// The identity token's bytes.
+    pub(crate) fn token(&self) -> Result<Vec<u8>, Failure> {
+        let path = self.file(TOKEN);
+        let text = files::read_text(&path)?;
+        let presentation =
+            Presentation::from_text(&text).map_err(|bad| Failure::file(&path, bad))?;
+        Ok(presentation.token)
+    }
+
+    /// Keeps a new identity token.
+    pub(crate) fn keep_token(&self, token: &VerifiedToken) -> Result<(), Failure> {
+        let text = Presentation { token: token.encode(), receipt: Vec::new() }.to_text() + "\n";
+        files::replace(&self.file(TOKEN), text.as_bytes())
+    }
+
+    /// Keeps what is no secret of a new identity: the trust bundle and `agent.toml`.
+    pub(crate) fn keep_about(
+        &self,
+        id: &AgentId,
+        broker: &str,
+        trust: &[u8],
+    ) -> Result<(), Failure> {
+        let about = About { id: id.clone(), broker: broker.to_owned(), trust: TRUST.into() };
+        let text = toml::to_string(&about)
+            .map_err(|bad| Failure::file(&self.file(ABOUT), bad.to_string()))?;
+        files::replace(&self.file(TRUST), trust)?;
+        files::replace(&self.file(ABOUT), text.as_bytes())
+    }
+
+    /// The private key of this public key, whichever file it is in: the current one, one kept from
+    /// before a rotation, or one that a rotation was about to take.
+    pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Failure> {
+        let candidates = [self.file(KEY), self.kept(public), self.file(NEXT_KEY)];
+        for path in candidates.iter().filter(|path| path.exists()) {
+            let key = files::read_key(path)?;
+            if key.public_key() == public {
+                return Ok(key);
+            }
+        }
+        let says = format!("{}: no private key for {}", self.0.display(), public.thumbprint());
+        Err(Failure::local("no_such_key", says))
+    }
+
+    /// The first key: the one that a process left which was killed while it enrolled, or a new
+    /// one; and whether it is new.
+    pub(crate) fn first_key(&self, ports: &Ports) -> Result<(SecretKey, bool), Failure> {
+        let path = self.file(KEY);
+        match path.exists() {
+            true => Ok((files::read_key(&path)?, false)),
+            false => Ok((files::create_key(&path, ports)?, true)),
+        }
+    }
+
+    /// Takes back a first key that the broker did not take.
+    pub(crate) fn drop_first_key(&self) -> Result<(), Failure> {
+        files::remove(&self.file(KEY))
+    }
+
+    /// The key that a rotation shall take: one that an earlier, cut-off rotation asked for, or a
+    /// new one, on disk.
+    pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Failure> {
+        let path = self.file(NEXT_KEY);
+        if path.exists() { files::read_key(&path) } else { files::create_key(&path, ports) }
+    }
+
+    /// Sets a key aside that a rotation cannot take, under its thumbprint.
+    pub(crate) fn set_next_key_aside(&self, next: &SecretKey) -> Result<(), Failure> {
+        self.rename(NEXT_KEY, &self.kept(next.public_key()))
+    }
+
+    /// Ends a rotation that the broker granted: keeps the old key under its thumbprint, then the
+    /// new token, from which moment the new key is current, then tidies the names up.
+    pub(crate) fn take_next_key(
+        &self,
+        old: &SecretKey,
+        token: &VerifiedToken,
+    ) -> Result<(), Failure> {
+        let kept = self.kept(old.public_key());
+        if !kept.exists() {
+            files::write_key(&kept, old)?;
+        }
+        self.keep_token(token)?;
+        self.rename(NEXT_KEY, &self.file(KEY))
+    }
+
+    fn rename(&self, from: &str, to: &Path) -> Result<(), Failure> {
+        let renamed = std::fs::rename(self.file(from), to);
+        renamed.map_err(|error| Failure::io("write", to, &error))?;
+        files::sync_directory_of(to)
+    }
+
+    fn kept(&self, public: &PublicKey) -> PathBuf {
+        self.file(&format!("key-{}.pem", public.thumbprint()))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn about_round_trips_and_refuses_what_it_does_not_know() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::new(place.path());
+        let id: AgentId = "spiffe://acme.example/agent/a".parse().unwrap();
+        directory.keep_about(&id, "http://127.0.0.1:7000", b"{}").unwrap();
+        let about = directory.about().unwrap();
+        assert_eq!((about.id, about.broker.as_str()), (id, "http://127.0.0.1:7000"));
+        std::fs::write(directory.file(ABOUT), "id = 5").unwrap();
+        assert!(directory.about().unwrap_err().message().contains("agent.toml"));
+        std::fs::write(
+            directory.file(ABOUT),
+            "id = \"spiffe://a/b\"\nbroker = \"\"\ntrust = \"t\"\nmore = 1\n",
+        )
+        .unwrap();
+        assert!(directory.about().unwrap_err().message().contains("unknown field"));
+    }
+
+    #[test]
+    fn a_first_key_is_made_once_and_found_again() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::new(place.path());
+        let ports = Ports::system();
+        let (key, made) = directory.first_key(&ports).unwrap();
+        let (again, made_again) = directory.first_key(&ports).unwrap();
+        assert!(made && !made_again);
+        assert_eq!(key.public_key(), again.public_key());
+        assert!(directory.key_of(key.public_key()).is_ok());
+        let other = ports.new_key().unwrap();
+        assert_eq!(directory.key_of(other.public_key()).unwrap_err().code(), "no_such_key");
+    }
+
+    #[test]
+    fn a_cut_off_rotation_asks_for_the_same_key_again() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::new(place.path());
+        let ports = Ports::system();
+        let one = directory.next_key(&ports).unwrap();
+        let two = directory.next_key(&ports).unwrap();
+        assert_eq!(one.public_key(), two.public_key());
+        assert!(directory.key_of(one.public_key()).is_ok());
+        directory.set_next_key_aside(&one).unwrap();
+        assert_ne!(directory.next_key(&ports).unwrap().public_key(), one.public_key());
+        assert!(directory.key_of(one.public_key()).is_ok(), "and none is lost");
+    }
+}

@@ -1,0 +1,427 @@
+//! An enrolled agent's identity: how it is got, kept and changed, and what can be asked with it.
+//!
+//! Owns: enrolment, renewal, rotation and their order on disk and on the wire. Does not own: the
+//! files (`directory`), when it is time to renew (`renewal`), delegations (`holder`).
+//!
+//! Invariants: the private key is made here and never leaves this machine; it is on disk before
+//! the broker hears of it; what the broker answers is verified before it is kept; a process that
+//! is killed in the middle can ask again and gets the same answer (SPEC sections 3 and 5).
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use sublet_core::bundle::TrustBundle;
+use sublet_core::capability::Scope;
+use sublet_core::id::{AgentId, Principal};
+use sublet_core::proof::enroll_message;
+use sublet_core::sign::{SecretKey, Signer};
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::convert::{public_key_message, scope_message};
+use sublet_proto::v1;
+
+use crate::ask::{Caller, Credential, derived_key, rotate_request};
+use crate::connect::Broker;
+use crate::directory::Directory;
+use crate::failure::Failure;
+use crate::files;
+use crate::holder::{Held, covers_all, seconds};
+use crate::ports::Ports;
+use crate::trust::Trust;
+
+const JOIN_TOKEN: &str = "join_token";
+
+/// An agent's identity. Cheap to clone; clones are one identity.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    directory: Directory,
+    endpoint: String,
+    trust: Trust,
+    ports: Ports,
+    broker: OnceLock<Broker>,
+    current: RwLock<Current>,
+    /// Renewals and rotations happen one after the other.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Current {
+    key: Arc<SecretKey>,
+    token: Arc<VerifiedToken>,
+}
+
+/// What an agent asks for on someone's behalf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// On whose behalf.
+    pub on_behalf_of: Principal,
+    /// All of what it shall be good for.
+    pub scope: Scope,
+    /// How long, in whole seconds.
+    pub ttl: Duration,
+    /// How many hops may follow.
+    pub hops: u32,
+    /// How many of them may be without a receipt.
+    pub offline_hops: u32,
+}
+
+impl Grant {
+    /// These capabilities on behalf of this principal for so long; not to be handed on.
+    pub fn new(on_behalf_of: Principal, scope: Scope, ttl: Duration) -> Self {
+        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0 }
+    }
+
+    /// The same from texts: `user:alice@acme.example`, `fs.read@tool://files path=under:/data`.
+    pub fn of<T: AsRef<str>>(
+        on_behalf_of: &str,
+        scope: &[T],
+        ttl: Duration,
+    ) -> Result<Self, Failure> {
+        Ok(Grant::new(on_behalf_of.parse()?, Scope::from_texts(scope)?, ttl))
+    }
+
+    /// So many hops may follow.
+    #[must_use]
+    pub fn hops(self, hops: u32) -> Self {
+        Grant { hops, ..self }
+    }
+
+    /// So many of them may be without a receipt.
+    #[must_use]
+    pub fn offline_hops(self, offline_hops: u32) -> Self {
+        Grant { offline_hops, ..self }
+    }
+}
+
+/// Getting one.
+impl Identity {
+    /// Enrols with a one-time join token: makes a key in `directory`, shows it, keeps the
+    /// identity. The trust bundle that the broker answers with is believed as it is; where an
+    /// operator handed one out, use [`Identity::enroll_trusting`].
+    pub async fn enroll(
+        broker: &Broker,
+        join_token: &str,
+        directory: impl AsRef<Path>,
+    ) -> Result<Self, Failure> {
+        Identity::enroll_as(broker, join_token, directory.as_ref(), None, None).await
+    }
+
+    /// The same, with a broker that this bundle vouches for and no other.
+    pub async fn enroll_trusting(
+        broker: &Broker,
+        join_token: &str,
+        directory: impl AsRef<Path>,
+        trust: &Trust,
+    ) -> Result<Self, Failure> {
+        Identity::enroll_as(broker, join_token, directory.as_ref(), Some(trust), None).await
+    }
+
+    /// The same, with all that can be said: whom to trust, and who the caller says it is.
+    pub async fn enroll_as(
+        broker: &Broker,
+        join_token: &str,
+        directory: &Path,
+        trust: Option<&Trust>,
+        agent: Option<&AgentId>,
+    ) -> Result<Self, Failure> {
+        let directory = Directory::new(directory);
+        if directory.is_enrolled() {
+            let says = format!("{} holds an identity already", directory.path().display());
+            return Err(Failure::local("already_enrolled", says));
+        }
+        directory.create()?;
+        let (key, made) = directory.first_key(broker.ports())?;
+        let request = enroll_request(join_token.trim(), agent, &key)?;
+        let answer = match broker.enroll(request).await {
+            Err(failure) if failure.is_final() && made => {
+                directory.drop_first_key()?;
+                return Err(failure);
+            }
+            answer => answer?,
+        };
+        let now = broker.ports().clock.now();
+        let bundle = accepted(&answer.trust_bundle, trust, now)?;
+        let trust = Trust::new(bundle);
+        let token = own(&trust, &answer.identity_token, &key, agent)?;
+        directory.keep_about(&token.root().agent, broker.endpoint(), &answer.trust_bundle)?;
+        directory.keep_token(&token)?;
+        tracing::info!(agent = %token.root().agent, "enrolled");
+        let identity =
+            Identity::of(directory, broker.endpoint(), trust, broker.ports(), key, token);
+        let _ = identity.0.broker.set(broker.clone());
+        Ok(identity)
+    }
+
+    /// Loads an identity; asks nobody.
+    pub fn load(directory: impl AsRef<Path>) -> Result<Self, Failure> {
+        Identity::load_with(directory, Ports::system())
+    }
+
+    /// The same, with other clocks and randomness.
+    pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Failure> {
+        let directory = Directory::new(directory.as_ref());
+        let about = directory.about()?;
+        let trust = Trust::open(&directory.trust_path(&about), ports.clock.now())?;
+        let token = trust.verify(&directory.token()?)?;
+        let key = directory.key_of(token.holder_key())?;
+        if !token.is_identity() || token.root().agent != about.id {
+            let says = format!("identity.token is not the identity of {}", about.id);
+            return Err(Failure::file(directory.path(), says));
+        }
+        Ok(Identity::of(directory, &about.broker, trust, &ports, key, token))
+    }
+
+    fn of(
+        directory: Directory,
+        endpoint: &str,
+        trust: Trust,
+        ports: &Ports,
+        key: SecretKey,
+        token: VerifiedToken,
+    ) -> Self {
+        let current = RwLock::new(Current { key: Arc::new(key), token: Arc::new(token) });
+        Identity(Arc::new(Inner {
+            directory,
+            endpoint: endpoint.to_owned(),
+            trust,
+            ports: ports.clone(),
+            broker: OnceLock::new(),
+            current,
+            changing: tokio::sync::Mutex::new(()),
+        }))
+    }
+}
+
+/// Keeping it.
+impl Identity {
+    /// A new identity token for the key that it has.
+    pub async fn renew(&self) -> Result<(), Failure> {
+        let _one_at_a_time = self.0.changing.lock().await;
+        let current = self.current();
+        let request = v1::RenewRequest { idempotency_key: Vec::new() };
+        let answer = self.broker()?.renew(&current.credential(), request).await?;
+        let token = own(self.trust(), &answer.identity_token, &current.key, Some(&self.id()))?;
+        self.0.directory.keep_token(&token)?;
+        self.replace(Current { token: Arc::new(token), ..current });
+        tracing::info!(agent = %self.id(), expires = self.expires(), "identity renewed");
+        Ok(())
+    }
+
+    /// A new key. The old one stays beside it, for the tokens that are held under it.
+    pub async fn rotate_key(&self) -> Result<(), Failure> {
+        let _one_at_a_time = self.0.changing.lock().await;
+        let (current, id) = (self.current(), self.id());
+        let next = self.0.directory.next_key(&self.0.ports)?;
+        let request = rotate_request(&id, current.key.public_key(), &next)?;
+        let answer = match self.broker()?.rotate_key(&current.credential(), request).await {
+            // The key was somebody's: another is needed next time. Of any other refusal the key
+            // may be the current one at the broker already, so it stays to be asked for again.
+            Err(failure) if failure.code() == "key_taken" => {
+                self.0.directory.set_next_key_aside(&next)?;
+                return Err(failure);
+            }
+            answer => answer?,
+        };
+        let token = own(self.trust(), &answer.identity_token, &next, Some(&id))?;
+        self.0.directory.take_next_key(&current.key, &token)?;
+        self.replace(Current { key: Arc::new(next), token: Arc::new(token) });
+        tracing::info!(agent = %id, key = %self.current().key.public_key().thumbprint(), "key rotated");
+        Ok(())
+    }
+
+    /// Takes the broker's trust bundle, if it is newer and the one held vouches for it, and keeps
+    /// it. A bundle outside this directory is an operator's, and left alone.
+    pub async fn refresh_trust(&self) -> Result<(), Failure> {
+        let changed = self.trust().refresh(self.broker()?).await?;
+        let about = self.0.directory.about()?;
+        match changed {
+            Some(text) if about.trust.is_relative() => {
+                files::replace(&self.0.directory.trust_path(&about), &text)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn current(&self) -> Current {
+        // Replaced whole, so a writer that panicked left a whole one.
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, next: Current) {
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+/// What is known of it.
+impl Identity {
+    /// The agent's id.
+    pub fn id(&self) -> AgentId {
+        self.current().token.root().agent.clone()
+    }
+
+    /// When the identity token stops being good, in seconds.
+    pub fn expires(&self) -> i64 {
+        self.current().token.expires()
+    }
+
+    /// The identity token.
+    pub fn token(&self) -> Arc<VerifiedToken> {
+        self.current().token
+    }
+
+    /// The current key, to sign with.
+    pub fn key(&self) -> Arc<SecretKey> {
+        self.current().key
+    }
+
+    /// The trust bundle that it goes by.
+    pub fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Where it lies.
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    /// The clocks and randomness in use.
+    pub fn ports(&self) -> &Ports {
+        &self.0.ports
+    }
+
+    /// The broker, connected with the first call. Must first be asked for inside a Tokio runtime.
+    pub fn broker(&self) -> Result<&Broker, Failure> {
+        if let Some(broker) = self.0.broker.get() {
+            return Ok(broker);
+        }
+        let broker = Broker::lazy(&self.0.endpoint)?.with_ports(self.0.ports.clone());
+        Ok(self.0.broker.get_or_init(|| broker))
+    }
+}
+
+/// What can be asked with it.
+impl Identity {
+    /// Asks for authority on someone's behalf, within this agent's profile.
+    pub async fn ask(&self, grant: &Grant) -> Result<Held, Failure> {
+        let current = self.current();
+        let request = v1::IssueRequest {
+            on_behalf_of: grant.on_behalf_of.to_string(),
+            scope_json: scope_message(&grant.scope),
+            ttl_seconds: seconds(grant.ttl),
+            hops: grant.hops,
+            offline_hops: grant.offline_hops,
+            idempotency_key: Vec::new(),
+        };
+        let answer = self.broker()?.issue(&current.credential(), request).await?;
+        let token = self.trust().verify(&answer.token).map_err(Failure::answer)?;
+        if token.principal() != Some(&grant.on_behalf_of) || token.depth() != 0 {
+            return Err(Failure::answer("it is not the delegation that was asked for"));
+        }
+        covers_all(&answer.receipt, &token, self.trust())?;
+        tracing::debug!(delegation = %token.delegation(), "issued");
+        self.held(token, answer.receipt, current.key)
+    }
+
+    /// Opens a token that was handed over to this agent, under its current key or one from before
+    /// a rotation.
+    pub fn open(&self, text: &str) -> Result<Held, Failure> {
+        let (token, receipt) = self.trust().verify_text(text)?;
+        let current = self.current();
+        let key = match current.key.public_key() == token.holder_key() {
+            true => current.key,
+            false => match self.0.directory.key_of(token.holder_key()) {
+                Ok(key) => Arc::new(key),
+                // Not ours: `Held` says so better.
+                Err(failure) if failure.code() == "no_such_key" => current.key,
+                Err(failure) => return Err(failure),
+            },
+        };
+        self.held(token, receipt, key)
+    }
+
+    fn held(
+        &self,
+        token: VerifiedToken,
+        receipt: Vec<u8>,
+        key: Arc<SecretKey>,
+    ) -> Result<Held, Failure> {
+        // Outside a runtime a token can still be used and handed on, offline.
+        let broker = match tokio::runtime::Handle::try_current() {
+            Ok(_) => Some(self.broker()?.clone()),
+            Err(_) => None,
+        };
+        Held::of(token, receipt, key, self.trust(), broker, self.0.ports.clone())
+    }
+}
+
+impl Current {
+    fn credential(&self) -> Credential {
+        Credential::identity(self.key.clone(), self.token.clone())
+    }
+}
+
+impl Caller for Identity {
+    fn credential(&self) -> Result<Credential, Failure> {
+        Ok(self.current().credential())
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.id())
+    }
+}
+
+fn enroll_request(
+    join_token: &str,
+    agent: Option<&AgentId>,
+    key: &SecretKey,
+) -> Result<v1::EnrollRequest, Failure> {
+    let (credential, public) = (join_token.as_bytes(), key.public_key());
+    let agent = agent.map(ToString::to_string).unwrap_or_default();
+    let message = enroll_message(JOIN_TOKEN, credential, &agent, public);
+    Ok(v1::EnrollRequest {
+        method: JOIN_TOKEN.to_owned(),
+        credential: credential.to_vec(),
+        agent_id: agent,
+        public_key: Some(public_key_message(public)),
+        signature: key.sign(&message)?,
+        idempotency_key: derived_key(b"enroll", &[public.bytes(), credential]),
+    })
+}
+
+/// The bundle of an enrolment: vouched for by the one held, or else the beginning of trust.
+fn accepted(
+    text: &[u8],
+    trust: Option<&Trust>,
+    now: sublet_core::id::UnixMillis,
+) -> Result<TrustBundle, Failure> {
+    let bundle = match trust {
+        Some(trust) => trust.current().accept_update(text, now),
+        None => {
+            tracing::warn!("no trust bundle was given: the broker's own is believed as it is");
+            TrustBundle::open(text, now)
+        }
+    };
+    bundle.map_err(Failure::answer)
+}
+
+/// The identity token in an answer, which must be this agent's, for this key.
+fn own(
+    trust: &Trust,
+    token: &[u8],
+    key: &SecretKey,
+    agent: Option<&AgentId>,
+) -> Result<VerifiedToken, Failure> {
+    let token = trust.verify(token).map_err(Failure::answer)?;
+    if !token.is_identity() || token.holder_key() != key.public_key() {
+        return Err(Failure::answer("it is no identity token for this key"));
+    }
+    if agent.is_some_and(|agent| *agent != token.root().agent) {
+        return Err(Failure::answer(format!("it is the identity of {}", token.root().agent)));
+    }
+    Ok(token)
+}

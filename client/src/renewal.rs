@@ -1,0 +1,123 @@
+//! Keeping an identity renewed.
+//!
+//! Owns: when to renew, and telling the owner how it goes. Does not own: how (`identity`).
+//!
+//! Invariants: renewal begins at half of the token's life, so that a broker that is away for less
+//! than the other half is not noticed; the moment has jitter, so that a fleet that started together
+//! does not come together; a failure is told and tried again, and never ends the task.
+
+use std::time::Duration;
+
+use sublet_core::id::UnixMillis;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::connect::back_off;
+use crate::failure::Failure;
+use crate::identity::Identity;
+
+/// Between attempts after failures: half a second, doubled up to 32 s.
+const BACK_OFF_MS: u64 = 500;
+
+/// Between renewals, at least.
+const SLEEP_MIN: Duration = Duration::from_millis(500);
+
+/// The longest sleep without a look at the clock, so that a suspended host finds out on waking.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// How the identity stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// When the token held expires, in seconds.
+    pub expires: i64,
+    /// Renewals that were granted since the start.
+    pub renewals: u64,
+    /// Why the last attempt failed; `None` when it did not.
+    pub failure: Option<Failure>,
+}
+
+/// The task that renews. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Renewal {
+    standing: watch::Receiver<Standing>,
+    task: JoinHandle<()>,
+}
+
+impl Renewal {
+    /// How the identity stands now.
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// To be told of every renewal and failure.
+    pub fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Identity {
+    /// Renews at half of each token's life, for as long as what is returned lives.
+    pub fn keep_renewed(&self) -> Renewal {
+        let first = Standing { expires: self.expires(), renewals: 0, failure: None };
+        let (told, standing) = watch::channel(first);
+        let task = tokio::spawn(keep(self.clone(), told));
+        Renewal { standing, task }
+    }
+}
+
+async fn keep(identity: Identity, told: watch::Sender<Standing>) {
+    let mut failures = 0u32;
+    loop {
+        match failures {
+            // Also where a token lives so short, or a clock is so wrong, that it is always due.
+            0 => tokio::time::sleep(SLEEP_MIN).await,
+            n => tokio::time::sleep(back_off(identity.ports(), n, BACK_OFF_MS)).await,
+        }
+        if failures == 0 {
+            sleep_until(&identity, due(&identity)).await;
+        }
+        let failure = identity.renew().await.err();
+        failures = if failure.is_some() { failures.saturating_add(1) } else { 0 };
+        if let Some(failure) = &failure {
+            let (code, left) = (failure.code(), left_ms(&identity));
+            tracing::warn!(agent = %identity.id(), %code, left_ms = left, "not renewed: {failure}");
+        }
+        told.send_modify(|standing| {
+            standing.expires = identity.expires();
+            standing.renewals = standing.renewals.saturating_add(u64::from(failure.is_none()));
+            standing.failure = failure;
+        });
+    }
+}
+
+/// Half of the token's life after it was issued, or up to a tenth of that life earlier.
+fn due(identity: &Identity) -> UnixMillis {
+    let token = identity.token();
+    let issued_at = token.root().issued_at;
+    let life_ms = token.expires().saturating_sub(issued_at).saturating_mul(1000).max(0);
+    let early = identity.ports().jitter(u64::try_from(life_ms / 10).unwrap_or(0));
+    let early = i64::try_from(early).unwrap_or(0);
+    UnixMillis::from_seconds(issued_at).plus_ms((life_ms / 2).saturating_sub(early))
+}
+
+fn left_ms(identity: &Identity) -> i64 {
+    UnixMillis::from_seconds(identity.expires()).since(identity.ports().clock.now())
+}
+
+async fn sleep_until(identity: &Identity, due: UnixMillis) {
+    loop {
+        let left = due.since(identity.ports().clock.now());
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => {
+                tokio::time::sleep(Duration::from_millis(left).min(SLEEP_MAX)).await;
+            }
+            _ => return,
+        }
+    }
+}
