@@ -12,6 +12,10 @@ pub struct Exactly(pub Scalar);
 impl Kind for Exactly {
     const NAME: &'static str = "exactly";
 
+    fn check(&self) -> Result<(), BadScope> {
+        self.0.check()
+    }
+
     fn admits(&self, value: Option<&Json>) -> bool {
         value == Some(&self.0.to_json())
     }

@@ -13,6 +13,11 @@ pub(crate) trait Kind: Sized {
     /// Its name in text and JSON.
     const NAME: &'static str;
 
+    /// Refuses a set whose values cannot be written and read back.
+    fn check(&self) -> Result<(), BadScope> {
+        Ok(())
+    }
+
     /// Whether the value, or its absence, is in the set.
     fn admits(&self, value: Option<&Json>) -> bool;
 
@@ -70,6 +75,10 @@ macro_rules! kinds {
                     Some(values) => values.iter().all(|value| self.admits(value.as_ref())),
                     None => match self { $(Constraint::$variant(kind) => kind.covers(child)),* },
                 }
+            }
+
+            pub(super) fn check(&self) -> Result<(), BadScope> {
+                match self { $(Constraint::$variant(kind) => kind.check()),* }
             }
 
             fn values(&self) -> Option<Vec<Option<Json>>> {

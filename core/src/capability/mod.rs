@@ -72,6 +72,7 @@ impl Capability {
                     limits::TEXT_BYTES_MAX
                 )));
             }
+            constraint.check()?;
             if named.contains_key(&name) {
                 return Err(BadScope(format!("the argument {name:?} is constrained twice")));
             }

@@ -36,6 +36,10 @@ impl OneOf {
 impl Kind for OneOf {
     const NAME: &'static str = "one_of";
 
+    fn check(&self) -> Result<(), BadScope> {
+        self.0.iter().try_for_each(Scalar::check)
+    }
+
     fn admits(&self, value: Option<&Json>) -> bool {
         value.is_some_and(|value| {
             Scalar::from_json(value).is_ok_and(|scalar| self.0.contains(&scalar))

@@ -1,7 +1,7 @@
 //! `prefix`: a string that begins so. `name=prefix:q3-`. For paths use `under`, which knows `..`.
 
 use super::kind::{Constraint, Kind, value};
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
 use super::{BadScope, render};
 use crate::datalog::{Binary, Op, Predicate, Query, Term};
 use crate::json::Json;
@@ -12,6 +12,10 @@ pub struct Prefix(pub String);
 
 impl Kind for Prefix {
     const NAME: &'static str = "prefix";
+
+    fn check(&self) -> Result<(), BadScope> {
+        text(&self.0).map(|_| ())
+    }
 
     fn admits(&self, value: Option<&Json>) -> bool {
         matches!(value, Some(Json::Str(text)) if text.starts_with(&self.0))

@@ -1,7 +1,7 @@
 //! `range`: an integer between two bounds, both inside. `limit=range:1..1000`, `1..`, `..1000`.
 
 use super::kind::{Constraint, Kind, value};
-use super::{BadScope, render};
+use super::{BadScope, Scalar, render};
 use crate::datalog::{Binary, Op, Predicate, Query, Term};
 use crate::json::Json;
 
@@ -33,6 +33,10 @@ impl Range {
 
 impl Kind for Range {
     const NAME: &'static str = "range";
+
+    fn check(&self) -> Result<(), BadScope> {
+        self.min.into_iter().chain(self.max).try_for_each(|bound| Scalar::Int(bound).check())
+    }
 
     fn admits(&self, value: Option<&Json>) -> bool {
         matches!(value, Some(Json::Int(value)) if self.contains(*value))

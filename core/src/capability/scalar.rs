@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::BadScope;
 use crate::datalog::Term;
-use crate::json::Json;
+use crate::json::{INTEGER_MAX, Json};
 use crate::limits;
 
 /// A value that a constraint can name.
@@ -57,6 +57,22 @@ impl Scalar {
         }
     }
 
+    /// Refuses a value that JSON cannot hold, or that it writes as another: 2^60, or 5.0.
+    pub(super) fn check(&self) -> Result<(), BadScope> {
+        let fine = match self {
+            Scalar::Null | Scalar::Bool(_) => true,
+            Scalar::Int(value) => value.unsigned_abs() <= INTEGER_MAX.unsigned_abs(),
+            Scalar::Dec(_) => Json::parse(&self.to_json().canonical()) == Ok(self.to_json()),
+            Scalar::Str(value) => return text(value).map(|_| ()),
+        };
+        let bad = || {
+            BadScope(format!(
+                "{self:?} is no value of JSON: integers within ±(2^53-1), decimals of 15 digits"
+            ))
+        };
+        if fine { Ok(()) } else { Err(bad()) }
+    }
+
     pub(super) fn to_json(&self) -> Json {
         match self {
             Scalar::Null => Json::Null,
@@ -102,11 +118,19 @@ pub(super) fn text(value: &str) -> Result<String, BadScope> {
 
 /// A text as SCOPE text writes it: bare if it reads back as this very string, else quoted.
 pub(super) fn bare_or_quoted(value: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-./:@+~".contains(c);
-    let bare = !value.is_empty() && value.chars().all(plain);
-    if bare && Scalar::from_text(value) == Ok(Scalar::Str(value.to_owned())) {
-        return value.to_owned();
+    match Scalar::from_text(value) {
+        Ok(Scalar::Str(same)) if same == value => plain_or_quoted(value),
+        _ => quoted(value),
     }
+}
+
+/// A name as SCOPE text writes it: bare when it is made of plain characters, else quoted.
+pub(super) fn plain_or_quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:@+~".contains(c);
+    if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { quoted(name) }
+}
+
+fn quoted(value: &str) -> String {
     String::from_utf8_lossy(&Json::Str(value.to_owned()).canonical()).into_owned()
 }
 

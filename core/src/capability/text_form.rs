@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::scalar::{plain_or_quoted, string_from_text};
 use super::{Any, BadScope, Capability, Constraint};
 
 /// The name that stands for every argument not named.
@@ -23,10 +24,10 @@ impl FromStr for Capability {
         let (mut args, mut open) = (Vec::new(), false);
         for word in words {
             let (name, constraint) = argument(word)?;
-            match (name == OTHERS, &constraint) {
-                (false, _) => args.push((name.to_owned(), constraint)),
-                (true, Constraint::Any(Any)) => open = true,
-                (true, _) => {
+            match (name, &constraint) {
+                (OTHERS, Constraint::Any(Any)) => open = true,
+                (name, _) if name != OTHERS => args.push((string_from_text(name)?, constraint)),
+                _ => {
                     return Err(BadScope("other arguments can only be opened: *=any".into()));
                 }
             }
@@ -36,7 +37,10 @@ impl FromStr for Capability {
 }
 
 fn argument(word: &str) -> Result<(&str, Constraint), BadScope> {
-    let (name, constraint) = word.split_once('=').ok_or_else(|| {
+    // A name that is not plain is quoted, and may then hold `=` itself.
+    let name = split(word, '=').first().copied().unwrap_or_default();
+    let constraint = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
+    let constraint = constraint.ok_or_else(|| {
         BadScope(format!("{word:?} is no argument: name=kind:value, as in path=under:/data"))
     })?;
     let (kind, value) = match constraint.split_once(':') {
@@ -72,7 +76,7 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.action, self.audience)?;
         for (name, constraint) in self.args() {
-            write!(f, " {name}={constraint}")?;
+            write!(f, " {}={constraint}", plain_or_quoted(name))?;
         }
         if self.is_open() { write!(f, " {OTHERS}=any") } else { Ok(()) }
     }

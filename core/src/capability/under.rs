@@ -5,7 +5,7 @@
 //! would resolve to.
 
 use super::kind::{Constraint, Kind, value};
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
 use super::{BadScope, render};
 use crate::call::safe_path;
 use crate::datalog::{Binary, Op, Predicate, Query, Term};
@@ -42,6 +42,10 @@ impl Under {
 
 impl Kind for Under {
     const NAME: &'static str = "under";
+
+    fn check(&self) -> Result<(), BadScope> {
+        text(&self.0).map(|_| ())
+    }
 
     fn admits(&self, value: Option<&Json>) -> bool {
         let Some(Json::Str(text)) = value else { return false };
