@@ -78,8 +78,16 @@ fn half_a_surrogate_and_bytes_behind_are_not_understood() {
 fn a_path_that_has_two_readings_is_under_nothing() {
     assert_eq!(call("p=under:/data", r#"{"p":"/data/a b.txt"}"#), "granted");
     for path in [
-        "/data/../etc/passwd", "/data/./a", "/data//a", "/data/", "data/a", "/database",
-        "/data/%2e%2e/etc", "/data\\..\\etc", "/data/\u{2024}\u{2024}/x", "/data\u{2215}x",
+        "/data/../etc/passwd",
+        "/data/./a",
+        "/data//a",
+        "/data/",
+        "data/a",
+        "/database",
+        "/data/%2e%2e/etc",
+        "/data\\..\\etc",
+        "/data/\u{2024}\u{2024}/x",
+        "/data\u{2215}x",
     ] {
         let arguments = serde_json::json!({ "p": path }).to_string();
         assert_eq!(call("p=under:/data", &arguments), "not_allowed", "{path}");

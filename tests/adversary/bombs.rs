@@ -136,9 +136,7 @@ fn nested_terms_are_refused() {
     let root = fleet.root("planner", ANY);
     let good = append(&root, &to_self(ANY), "planner").unwrap().last().payload().to_vec();
     for depth in [1, 10, 90, 1000] {
-        let mut term = raw::schema::Term {
-            content: Some(raw::schema::term::Content::Integer(1)),
-        };
+        let mut term = raw::schema::Term { content: Some(raw::schema::term::Content::Integer(1)) };
         for _ in 0..depth {
             let set = raw::schema::TermSet { set: vec![term] };
             term = raw::schema::Term { content: Some(raw::schema::term::Content::Set(set)) };

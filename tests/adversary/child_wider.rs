@@ -92,10 +92,7 @@ fn in_audience_and_action() {
 
 #[test]
 fn by_joining_what_two_capabilities_hold_apart() {
-    let held = [
-        "fs.read@tool://files path=under:/data",
-        "fs.write@tool://files path=under:/tmp",
-    ];
+    let held = ["fs.read@tool://files path=under:/data", "fs.write@tool://files path=under:/tmp"];
     let asked = ["fs.write@tool://files path=under:/data"];
     check(&held, &asked, "fs.write", r#"{"path":"/data/a"}"#);
     let asked = ["fs.read@tool://files path=under:/data", "fs.@tool://files path=under:/tmp"];

@@ -24,11 +24,8 @@ fn house(fleet: &Fleet) -> House {
 }
 
 fn invited(house: &mut House, name: &str) -> String {
-    let create = CreateAgent {
-        agent: agent(name),
-        profile: "default".into(),
-        join_ttl_seconds: 60,
-    };
+    let create =
+        CreateAgent { agent: agent(name), profile: "default".into(), join_ttl_seconds: 60 };
     house.ask(&House::admin(), &create).unwrap().join_token
 }
 

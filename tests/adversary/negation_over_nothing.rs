@@ -9,7 +9,8 @@ fn absent_is_met_by_absence_alone() {
     let fleet = Fleet::new();
     let token = fleet.root("planner", &["fs.read@tool://files force=absent *=any"]);
     let tool = Tool::new(&fleet);
-    let call = |args: &str| code(tool.answer(&Request::new(&token, &key("planner"), "fs.read", args)));
+    let call =
+        |args: &str| code(tool.answer(&Request::new(&token, &key("planner"), "fs.read", args)));
     assert_eq!(call("{}"), "granted");
     assert_eq!(call(r#"{"path":"/x"}"#), "granted");
     for present in ["null", "false", "0", "\"\"", "[]", "{}", "[1]", "1.5"] {

@@ -48,7 +48,8 @@ fn to_another_spelling_of_the_same_arguments_is_no_move() {
 fn to_another_token_of_the_same_holder() {
     let fleet = Fleet::new();
     let token = fleet.root("planner", ALL);
-    let narrowed = append(&token, &to_self(&["fs.read@tool://files path=under:/data/b"]), "planner");
+    let narrowed =
+        append(&token, &to_self(&["fs.read@tool://files path=under:/data/b"]), "planner");
     let narrow = Request::new(&narrowed.unwrap(), &key("planner"), "fs.read", ARGS);
     let moved = Request { token: token.encode(), ..narrow };
     assert_eq!(code(Tool::new(&fleet).answer(&moved)), "wrong_token");

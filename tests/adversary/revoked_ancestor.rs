@@ -5,9 +5,7 @@ use sublet_core::decide::{Revoke, SuspendAgent, Target};
 use sublet_core::feed::Revocation;
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
-use sublet_tests::{
-    Fleet, House, Request, Tool, agent, append, code, key, to_agent, to_helper,
-};
+use sublet_tests::{Fleet, House, Request, Tool, agent, append, code, key, to_agent, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
@@ -51,9 +49,8 @@ fn siblings_of_a_revoked_hop_go_on() {
     let two = append(&root, &to_helper("two", READ), "planner").unwrap();
     let mut tool = Tool::new(&fleet);
     tool.revoke(Revocation::Hop(one.id()));
-    let call = |token, name: &str| {
-        code(tool.answer(&Request::new(token, &key(name), "fs.read", ARGS)))
-    };
+    let call =
+        |token, name: &str| code(tool.answer(&Request::new(token, &key(name), "fs.read", ARGS)));
     assert_eq!(call(&one, "one"), "hop_revoked");
     assert_eq!(call(&two, "two"), "granted");
 }

@@ -15,7 +15,8 @@ const ARGS: &str = r#"{"path":"/data/a"}"#;
 /// planner → scout (secp256r1) → deep: the last block carries an ECDSA signature.
 fn by_ecdsa(fleet: &Fleet) -> VerifiedToken {
     let mut hop = to_helper("scout", READ);
-    hop.to = Delegate::Helper { label: "scout".into(), key: curve_key("scout").public_key().clone() };
+    hop.to =
+        Delegate::Helper { label: "scout".into(), key: curve_key("scout").public_key().clone() };
     let child = append(&fleet.root("planner", READ), &hop, "planner").unwrap();
     let deep = to_helper("deep", READ);
     mint::append(&child, &deep, nonce(&[b"deep"]), NOW, &curve_key("scout")).unwrap()
@@ -78,7 +79,7 @@ fn a_block_signed_again_has_the_same_id_and_stays_revoked() {
     let last = first.last();
     let parent = first.prefix(1).unwrap();
     let (payload, next) = (last.payload().to_vec(), last.next_key().clone());
-    let again = raw::with_payload(&parent, payload, &next, &Randomised);
+    let again = raw::with_payload(&parent, payload, &next, &raw::OtherNonce::of("scout", 7));
     let again = fleet.verify(&again).unwrap();
     assert_ne!(again.encode(), first.encode());
     assert_eq!(again.id(), first.id());
@@ -87,30 +88,6 @@ fn a_block_signed_again_has_the_same_id_and_stays_revoked() {
     tool.revoke(Revocation::Hop(first.id()));
     let request = Request::new(&again, &key("deep"), "fs.read", ARGS);
     assert_eq!(code(tool.answer(&request)), "hop_revoked");
-}
-
-/// The scout's ECDSA key with another nonce than RFC 6979 gives.
-struct Randomised;
-
-impl sublet_core::sign::Signer for Randomised {
-    fn public_key(&self) -> &sublet_core::key::PublicKey {
-        unreachable!("only its signature is asked for")
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, sublet_core::sign::SignerFault> {
-        use p256::elliptic_curve::ops::Reduce as _;
-        use p256::elliptic_curve::point::AffineCoordinates as _;
-        let scalar = |bytes: [u8; 32]| p256::Scalar::reduce_bytes(&p256::FieldBytes::from(bytes));
-        let secret = scalar(sublet_core::bytes::sha256(b"scout"));
-        let digest = scalar(sublet_core::bytes::sha256(message));
-        let nonce = p256::Scalar::from(7u64);
-        let point = (p256::ProjectivePoint::GENERATOR * nonce).to_affine();
-        let r = p256::Scalar::reduce_bytes(&point.x());
-        let s = nonce.invert().unwrap() * (digest + r * secret);
-        let signature = p256::ecdsa::Signature::from_scalars(r, s).unwrap();
-        let signature = signature.normalize_s().unwrap_or(signature);
-        Ok(signature.to_der().as_bytes().to_vec())
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use prost_biscuit::Message as _;
 use sublet_core::block::Block;
 use sublet_core::datalog::Symbols;
 use sublet_core::key::PublicKey;
-use sublet_core::sign::Signer;
+use sublet_core::sign::{Signer, SignerFault};
 use sublet_core::token::signed_bytes;
 use sublet_core::verify::VerifiedToken;
 
@@ -112,8 +112,7 @@ pub fn with_payload(
 pub fn seal(mut envelope: schema::Biscuit, signer: &dyn Signer) -> Vec<u8> {
     let last = envelope.blocks.last().unwrap_or(&envelope.authority);
     let algorithm = last.next_key.algorithm.to_le_bytes();
-    let message =
-        [last.block.as_slice(), &algorithm, &last.next_key.key, &last.signature].concat();
+    let message = [last.block.as_slice(), &algorithm, &last.next_key.key, &last.signature].concat();
     let signature = signer.sign(&message).unwrap();
     envelope.proof.content = Some(schema::proof::Content::FinalSignature(signature));
     bytes(&envelope)
@@ -162,5 +161,41 @@ fn varint(rest: &mut &[u8]) -> (u64, usize) {
         if byte & 0x80 == 0 {
             return (value, count);
         }
+    }
+}
+
+/// The secp256r1 key of a name, signing with a nonce of its own choice instead of RFC 6979's: the
+/// freedom that every ECDSA signer has.
+pub struct OtherNonce {
+    secret: [u8; 32],
+    public: PublicKey,
+    nonce: u64,
+}
+
+impl OtherNonce {
+    /// The signer with this nonce, which is not 0.
+    pub fn of(name: &str, nonce: u64) -> Self {
+        let secret = sublet_core::bytes::sha256(name.as_bytes());
+        OtherNonce { secret, public: crate::curve_key(name).public_key().clone(), nonce }
+    }
+}
+
+impl Signer for OtherNonce {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerFault> {
+        use p256::elliptic_curve::ops::Reduce as _;
+        use p256::elliptic_curve::point::AffineCoordinates as _;
+        let scalar = |bytes: [u8; 32]| p256::Scalar::reduce_bytes(&p256::FieldBytes::from(bytes));
+        let nonce = p256::Scalar::from(self.nonce);
+        let point = (p256::ProjectivePoint::GENERATOR * nonce).to_affine();
+        let r = p256::Scalar::reduce_bytes(&point.x());
+        let digest = scalar(sublet_core::bytes::sha256(message));
+        let s = nonce.invert().unwrap() * (digest + r * scalar(self.secret));
+        let signature = p256::ecdsa::Signature::from_scalars(r, s).unwrap();
+        let signature = signature.normalize_s().unwrap_or(signature);
+        Ok(signature.to_der().as_bytes().to_vec())
     }
 }

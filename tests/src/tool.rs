@@ -48,8 +48,7 @@ impl Request {
         // What does not parse is hashed as it stands; it is refused before the hash is looked at.
         let digest = Arguments::from_json(arguments.as_bytes()).map_or([0; 32], |a| a.digest());
         let nonce = nonce(&[&token.id().0, action.as_bytes(), &digest, &issued_at.0.to_be_bytes()]);
-        let claims =
-            CallClaims::of_digest(token.id(), AUDIENCE, action, digest, issued_at, nonce);
+        let claims = CallClaims::of_digest(token.id(), AUDIENCE, action, digest, issued_at, nonce);
         Request {
             token: token.encode(),
             receipt: Vec::new(),

@@ -1,0 +1,154 @@
+//! Encoding: every form has an inverse, and no token has a second spelling.
+
+use proptest::prelude::*;
+use sublet_core::block::{Block, Role, Window};
+use sublet_core::capability::{Any, Capability, Constraint, Scope};
+use sublet_core::datalog::Symbols;
+use sublet_core::id::Nonce;
+use sublet_core::sign::Signer as _;
+use sublet_tests::universe::{Dice, capability, chain, scope};
+use sublet_tests::{Fleet, agent, code, curve_key, key, raw};
+
+use crate::{config, dice};
+
+fn block(dice: &mut Dice, first: bool) -> Block {
+    let role = match (first, dice.below(3)) {
+        (false, _) => Role::Hop,
+        (true, 0) => Role::Identity { issuer: "spiffe://acme.example/sublet".parse().unwrap() },
+        (true, _) => Role::Grant {
+            issuer: "spiffe://acme.example/sublet".parse().unwrap(),
+            on_behalf_of: dice.pick(&["user:a@acme.example", "job:x.y+z@b"]).parse().unwrap(),
+        },
+    };
+    let scope = (!matches!(role, Role::Identity { .. })).then(|| scope(dice));
+    let seconds = |dice: &mut Dice| *dice.pick(&[0, 1, 1_800_000_000, i64::MAX]);
+    Block {
+        role,
+        agent: agent(dice.pick::<&str>(&["planner", "time", "a.b_c-D"])),
+        helper: dice.one_in(2).then(|| dice.pick(&["scout", "a/b/c-9"]).parse().unwrap()),
+        nonce: Nonce([u8::try_from(dice.below(256)).unwrap(); 16]),
+        issued_at: seconds(dice),
+        window: Window { not_before: seconds(dice), not_after: seconds(dice) },
+        hops_max: *dice.pick(&[0, 1, 64, u32::MAX]),
+        unrecorded_max: *dice.pick(&[0, 1, u32::MAX]),
+        scope,
+    }
+}
+
+/// A name that a program may give to an argument, however unkind to text.
+fn odd_name(dice: &mut Dice) -> String {
+    let parts = ["a", "*", "=", " ", "\"", "\\", "[", "}", ":", ",", "\n", "é", "~1", "any"];
+    (0..dice.below(4)).map(|_| *dice.pick(&parts)).collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn lift_is_the_inverse_of_lower(mut dice in dice()) {
+        let (mut writer, mut reader) = (Symbols::default(), Symbols::default());
+        for position in 0..3 {
+            let block = block(&mut dice, position == 0);
+            let payload = block.lower(&mut writer);
+            if payload.len() <= sublet_core::limits::BLOCK_BYTES_MAX {
+                let lifted = Block::lift(&payload, position == 0, &mut reader);
+                prop_assert_eq!(lifted, Ok(block));
+            }
+        }
+    }
+
+    #[test]
+    fn lower_is_the_inverse_of_lift(mut dice in dice(), at: prop::sample::Index, with: u8) {
+        let mut payload = block(&mut dice, true).lower(&mut Symbols::default());
+        *at.get_mut(&mut payload) = with;
+        if let Ok(lifted) = Block::lift(&payload, true, &mut Symbols::default()) {
+            prop_assert_eq!(lifted.lower(&mut Symbols::default()), payload);
+        }
+    }
+
+    #[test]
+    fn a_capability_reads_back_from_its_text_and_its_json(mut dice in dice()) {
+        let drawn = capability(&mut dice);
+        let (audience, action) = (drawn.audience().clone(), drawn.action().clone());
+        let more = match dice.below(3) {
+            0 => vec![(odd_name(&mut dice), Constraint::Any(Any))],
+            1 => vec![(odd_name(&mut dice), sublet_tests::universe::constraint(&mut dice))],
+            _ => Vec::new(),
+        };
+        let mut args: std::collections::BTreeMap<_, _> =
+            drawn.args().map(|(name, constraint)| (name.to_owned(), constraint.clone())).collect();
+        args.extend(more);
+        let Ok(capability) = Capability::new(audience, action, args, drawn.is_open()) else {
+            return Ok(()); // Too long a name.
+        };
+        let text = capability.to_string();
+        prop_assert_eq!(text.parse::<Capability>(), Ok(capability.clone()), "{}", text);
+        let json = capability.to_json();
+        let read = Capability::from_json(&json);
+        prop_assert_eq!(read, Ok(capability), "{}", String::from_utf8_lossy(&json));
+    }
+
+    #[test]
+    fn a_scope_reads_back_from_a_store(mut dice in dice()) {
+        let scope = scope(&mut dice);
+        let stored = serde_json::to_vec(&scope).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<Scope>(&stored).unwrap(), scope);
+    }
+
+    #[test]
+    fn a_token_reads_back_and_its_ids_are_over_content_alone(mut dice in dice(), nonce in 1u64..) {
+        let fleet = Fleet::new();
+        let token = chain(&fleet, &mut dice).token;
+        let read = fleet.verify(&token.encode()).unwrap();
+        prop_assert_eq!(&read, &token);
+
+        // The same content signed twice: other bytes, the same id.
+        let root = fleet.root("planner", &["fs.read@tool://files"]);
+        let to_curve = Block { role: Role::Hop, ..root.root().clone() };
+        let next = curve_key("curve");
+        let held = raw::forge(&root, &to_curve, next.public_key(), &key("planner"));
+        let held = fleet.verify(&held).unwrap();
+        let last = Block { scope: Some(scope(&mut dice)), ..to_curve };
+        let made = |signer: &dyn sublet_core::sign::Signer| {
+            let bytes = raw::forge(&held, &last, key("x").public_key(), signer);
+            fleet.verify(&bytes).unwrap()
+        };
+        let (one, two) = (made(&next), made(&raw::OtherNonce::of("curve", nonce)));
+        prop_assert_ne!(one.encode(), two.encode());
+        prop_assert_eq!(one.id(), two.id());
+    }
+
+    #[test]
+    fn a_token_with_one_byte_changed_cut_or_added_is_refused(
+        mut dice in dice(),
+        places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 8),
+    ) {
+        let fleet = Fleet::new();
+        let bytes = chain(&fleet, &mut dice).token.encode();
+        prop_assert_eq!(code(fleet.verify(&bytes)), "granted");
+        for (at, byte) in places {
+            let at = at.index(bytes.len());
+            let mut changed = bytes.clone();
+            changed[at] ^= byte.max(1);
+            prop_assert_ne!(code(fleet.verify(&changed)), "granted", "byte {} of {:?}", at, bytes);
+            let mut longer = bytes.clone();
+            longer.insert(at, byte);
+            prop_assert_ne!(code(fleet.verify(&longer)), "granted", "added at {}", at);
+            let mut shorter = bytes.clone();
+            shorter.remove(at);
+            prop_assert_ne!(code(fleet.verify(&shorter)), "granted", "cut at {}", at);
+        }
+    }
+}
+
+#[test]
+fn no_bit_of_a_token_can_be_flipped() {
+    let fleet = Fleet::new();
+    let mut dice = Dice::new(vec![3; 600]);
+    let bytes = chain(&fleet, &mut dice).token.encode();
+    for bit in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert_ne!(code(fleet.verify(&changed)), "granted", "bit {bit}");
+    }
+}

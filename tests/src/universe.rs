@@ -1,0 +1,310 @@
+//! A small universe of scopes and calls, drawn so that calls are often admitted.
+//!
+//! Everything follows from [`Dice`], a list of numbers that proptest draws and shrinks.
+
+use std::collections::BTreeMap;
+
+use sublet_core::block::Block;
+use sublet_core::call::{Arguments, Call};
+use sublet_core::capability::{
+    Absent, Any, Capability, Constraint, Exactly, OneOf, Pattern, Prefix, Range, Scalar, Scope,
+    Under,
+};
+use sublet_core::json::{INTEGER_MAX, Json};
+use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::verify::VerifiedToken;
+
+use crate::fleet::{Fleet, NOW, curve_key, key, nonce};
+
+/// Numbers to draw from; when they are used up, every draw is 0.
+#[derive(Clone, Debug)]
+pub struct Dice(std::vec::IntoIter<u16>);
+
+impl Dice {
+    /// Dice that will show these numbers.
+    pub fn new(numbers: Vec<u16>) -> Self {
+        Dice(numbers.into_iter())
+    }
+
+    /// A number below `count`.
+    pub fn below(&mut self, count: usize) -> usize {
+        usize::from(self.0.next().unwrap_or(0)) % count.max(1)
+    }
+
+    /// True about once in `count`; false when the numbers are used up.
+    pub fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) + 1 == count
+    }
+
+    /// One of these.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// Names of arguments, as pointers: nested and flat ones that look alike, one that is a default
+/// symbol of Biscuit, one that is a predicate, an empty one.
+const NAMES: [&str; 10] = ["a", "b", "c", "path", "n", "n/x", "n~1x", "arg_str", "v0", ""];
+
+const TEXTS: [&str; 22] = [
+    "x",
+    "q",
+    "q3",
+    "q3-x",
+    "/data",
+    "/data/q3",
+    "/data/q3/x",
+    "/database",
+    "/data/../etc",
+    "/",
+    "",
+    "5",
+    "1.5",
+    "true",
+    "read",
+    "time",
+    "names",
+    "v0",
+    "/données",
+    "a b",
+    "\"",
+    "tool://files",
+];
+
+const INTEGERS: [i64; 11] = [0, 1, 2, 5, 10, 11, -1, -10, 1_500_000, INTEGER_MAX, -INTEGER_MAX];
+
+const DECIMALS: [i64; 5] = [1_500_000, 500_000, -500_000, 1, 5_000_001];
+
+const AUDIENCES: [&str; 4] = ["tool://files", "tool://files/a", "tool://mail", "mcp://db"];
+const AUDIENCE_PATTERNS: [&str; 6] =
+    ["tool://files", "tool://files/", "tool://files/a", "tool://", "mcp://db", "tool://mail"];
+const ACTIONS: [&str; 4] = ["fs.read", "fs.write", "fs.dir.list", "db.query"];
+const ACTION_PATTERNS: [&str; 6] = ["fs.read", "fs.", "fs.dir.", "fs.write", "db.query", "db."];
+
+/// A single value.
+pub fn scalar(dice: &mut Dice) -> Scalar {
+    match dice.below(8) {
+        0..=2 => Scalar::Str((*dice.pick(&TEXTS)).to_owned()),
+        3 | 4 => Scalar::Int(*dice.pick(&INTEGERS)),
+        5 => Scalar::Dec(*dice.pick(&DECIMALS)),
+        6 => Scalar::Bool(dice.one_in(2)),
+        _ => Scalar::Null,
+    }
+}
+
+fn one_of(dice: &mut Dice) -> OneOf {
+    let count = 1 + dice.below(4);
+    let values: Vec<Scalar> = match dice.below(4) {
+        0 | 1 => (0..count).map(|_| Scalar::Str((*dice.pick(&TEXTS)).to_owned())).collect(),
+        2 => (0..count).map(|_| Scalar::Int(*dice.pick(&INTEGERS))).collect(),
+        _ => (0..count).map(|_| Scalar::Dec(*dice.pick(&DECIMALS))).collect(),
+    };
+    OneOf::new(values).unwrap()
+}
+
+/// A constraint of any kind.
+pub fn constraint(dice: &mut Dice) -> Constraint {
+    match dice.below(9) {
+        0 => Constraint::Any(Any),
+        1 => Constraint::Absent(Absent),
+        2 => Constraint::Exactly(Exactly(scalar(dice))),
+        3 | 4 => Constraint::OneOf(one_of(dice)),
+        5 => Constraint::Prefix(Prefix((*dice.pick(&TEXTS)).to_owned())),
+        6 => {
+            let bases = ["/data", "/", "/data/q3", "/données"];
+            Constraint::Under(Under::new(bases[dice.below(bases.len())]).unwrap())
+        }
+        _ => {
+            let (one, two) = (*dice.pick(&INTEGERS), *dice.pick(&INTEGERS));
+            let (min, max) = (one.min(two), one.max(two));
+            let (min, max) = match dice.below(4) {
+                0 => (Some(min), None),
+                1 => (None, Some(max)),
+                _ => (Some(min), Some(max)),
+            };
+            Constraint::Range(Range::new(min, max).unwrap())
+        }
+    }
+}
+
+/// A capability.
+pub fn capability(dice: &mut Dice) -> Capability {
+    let audience = dice.pick(&AUDIENCE_PATTERNS).parse().unwrap();
+    let action = dice.pick(&ACTION_PATTERNS).parse().unwrap();
+    let args: BTreeMap<String, Constraint> =
+        (0..dice.below(4)).map(|_| ((*dice.pick(&NAMES)).to_owned(), constraint(dice))).collect();
+    Capability::new(audience, action, args, dice.one_in(3)).unwrap()
+}
+
+/// A scope of one to three capabilities.
+pub fn scope(dice: &mut Dice) -> Scope {
+    Scope::new((0..1 + dice.below(3)).map(|_| capability(dice)).collect()).unwrap()
+}
+
+/// A scope that this one covers: some capabilities, each argument the same or less.
+pub fn narrowed(held: &Scope, dice: &mut Dice) -> Scope {
+    let mut narrower = Vec::new();
+    for capability in held.capabilities() {
+        if narrower.is_empty() || !dice.one_in(3) {
+            narrower.push(narrowed_one(capability, None, dice));
+        }
+    }
+    Scope::new(narrower).unwrap()
+}
+
+/// The same for one audience and one action exactly, as a stock token needs.
+pub fn pinned(held: &Scope, dice: &mut Dice) -> Scope {
+    let first = dice.pick(held.capabilities());
+    let pin = (exact(first.audience().pattern()), exact(first.action().pattern()));
+    let admits = |c: &&Capability| c.audience().admits(&pin.0) && c.action().admits(&pin.1);
+    let narrower = held.capabilities().iter().filter(admits);
+    let narrower = narrower.map(|c| narrowed_one(c, Some(&pin), dice)).collect();
+    Scope::new(narrower).unwrap()
+}
+
+fn exact(pattern: &Pattern) -> String {
+    match pattern {
+        Pattern::Exact(text) => text.clone(),
+        Pattern::Prefix(text) => format!("{text}read"),
+    }
+}
+
+fn narrowed_one(held: &Capability, pin: Option<&(String, String)>, dice: &mut Dice) -> Capability {
+    let mut args: BTreeMap<String, Constraint> =
+        held.args().map(|(name, constraint)| (name.to_owned(), constraint.clone())).collect();
+    for constraint_held in args.values_mut() {
+        let candidate = constraint(dice);
+        if constraint_held.covers(&candidate) {
+            *constraint_held = candidate;
+        }
+    }
+    if held.is_open() && dice.one_in(2) {
+        args.entry((*dice.pick(&NAMES)).to_owned()).or_insert_with(|| constraint(dice));
+    }
+    let (audience, action) = match pin {
+        Some((audience, action)) => (audience.parse().unwrap(), action.parse().unwrap()),
+        None => (held.audience().clone(), held.action().clone()),
+    };
+    let open = held.is_open() && dice.one_in(2);
+    if held.is_open() && !open {
+        // Closed, a name that is not written is absent: what was open is said as it was.
+        for name in NAMES {
+            if dice.one_in(2) {
+                args.entry(name.to_owned()).or_insert(Constraint::Any(Any));
+            }
+        }
+    }
+    Capability::new(audience, action, args, open).unwrap()
+}
+
+/// A value of any type.
+pub fn value(dice: &mut Dice) -> Json {
+    match dice.below(12) {
+        0..=7 => json(&scalar(dice)),
+        // What a binary message can hold, and JSON cannot.
+        10 => Json::Int(i64::MAX),
+        11 => Json::Dec(5_000_000),
+        8 => Json::List(if dice.one_in(2) { vec![json(&scalar(dice))] } else { Vec::new() }),
+        _ => Json::Object(Vec::new()),
+    }
+}
+
+fn json(scalar: &Scalar) -> Json {
+    match scalar {
+        Scalar::Null => Json::Null,
+        Scalar::Bool(value) => Json::Bool(*value),
+        Scalar::Int(value) => Json::Int(*value),
+        Scalar::Dec(value) => Json::Dec(*value),
+        Scalar::Str(value) => Json::Str(value.clone()),
+    }
+}
+
+/// A call that lies near a scope: aimed at one of its capabilities, and missing it now and then.
+pub fn call_near(scope: &Scope, dice: &mut Dice) -> Call {
+    let aim = dice.pick(scope.capabilities());
+    let mut audience = exact(aim.audience().pattern());
+    let mut action = exact(aim.action().pattern());
+    if dice.one_in(8) {
+        audience = (*dice.pick(&AUDIENCES)).to_owned();
+    }
+    if dice.one_in(8) {
+        action = (*dice.pick(&ACTIONS)).to_owned();
+    }
+    let mut leaves: BTreeMap<String, Json> = BTreeMap::new();
+    for (name, constraint) in aim.args() {
+        // A value that the constraint admits, where a few tries find one.
+        let tried: Vec<Json> = (0..12).map(|_| value(dice)).collect();
+        let hit = tried.iter().find(|value| constraint.admits(Some(value)));
+        let absent_is_fine = constraint.admits(None);
+        let drawn = match dice.below(8) {
+            7 => tried.first(),
+            6 => None,
+            5 if absent_is_fine => None,
+            _ => hit,
+        };
+        leaves.extend(drawn.map(|value| (name.to_owned(), value.clone())));
+    }
+    if (aim.is_open() && dice.one_in(2)) || dice.one_in(8) {
+        leaves.insert((*dice.pick(&NAMES)).to_owned(), value(dice));
+    }
+    let fields = object(&leaves);
+    let arguments = Arguments::from_message(&fields.canonical(), &fields).unwrap();
+    Call { audience, action, arguments }
+}
+
+/// The object with these leaves, nested as their pointers say; a leaf where an object must be is
+/// left out.
+fn object(leaves: &BTreeMap<String, Json>) -> Json {
+    let unescape = |segment: &str| segment.replace("~1", "/").replace("~0", "~");
+    let mut members: BTreeMap<String, Json> = BTreeMap::new();
+    for (pointer, value) in leaves {
+        match pointer.split_once('/') {
+            None => drop(members.insert(unescape(pointer), value.clone())),
+            Some((outer, inner)) => {
+                let inner = Json::Object(vec![(unescape(inner), value.clone())]);
+                members.insert(unescape(outer), inner);
+            }
+        }
+    }
+    Json::object(members.into_iter().collect()).unwrap()
+}
+
+/// A chain of helpers below the planner, and the key of its last holder.
+pub struct Chain {
+    /// The token.
+    pub token: VerifiedToken,
+    /// The key of its last holder.
+    pub holder: SecretKey,
+}
+
+/// A chain of up to three hops, each made by `mint::append` with less than the hop before.
+pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
+    let hops_max = *dice.pick(&[4, 2, 1, 3]);
+    let unrecorded_max = *dice.pick(&[2, 0, 1, 4]);
+    let scope = Some(scope(dice));
+    let grant = Block { scope, hops_max, unrecorded_max, ..fleet.grant("planner", &["a@t:x"]) };
+    let mut chain = Chain { token: fleet.issue(grant), holder: key("planner") };
+    for depth in 0..dice.below(4) {
+        let label = format!("helper-{depth}");
+        let next = if dice.one_in(3) { curve_key(&label) } else { key(&label) };
+        let last = chain.token.last().block().clone();
+        let hop = Hop {
+            to: Delegate::Helper { label, key: next.public_key().clone() },
+            scope: narrowed(last.scope.as_ref().unwrap(), dice),
+            ttl_seconds: *dice.pick(&[600, 30, 60, 3]),
+            hops_max: dice.one_in(4).then_some(last.hops_max),
+            unrecorded_max: dice.one_in(4).then_some(last.unrecorded_max.saturating_sub(1)),
+        };
+        let made = mint::append(
+            &chain.token,
+            &hop,
+            nonce(&[b"chain", &depth.to_be_bytes()]),
+            NOW,
+            &chain.holder,
+        );
+        let Ok(token) = made else { break }; // No hops left, or longer than its parent.
+        chain = Chain { token, holder: next };
+    }
+    chain
+}
