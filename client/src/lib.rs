@@ -1,6 +1,55 @@
-//! Who asks (under construction).
+//! Who asks: the Sublet SDK for agents, for the helpers that they spawn, and for tools.
+//!
+//! An agent enrols once, asks for authority on someone's behalf, hands parts of it on, and proves
+//! each call:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use sublet_client::{Broker, Failure, Grant, Identity, Terms};
+//!
+//! # async fn plan() -> Result<(), Failure> {
+//! let broker = Broker::connect("http://127.0.0.1:7460").await?;
+//! let me = Identity::enroll(&broker, "sublet-join1.…", "agents/planner").await?;
+//! let _renewal = me.keep_renewed();
+//! let ask = Grant::of("user:alice@acme.example", &["fs.@tool://files path=under:/data"], Duration::from_secs(900))?;
+//! let held = me.ask(&ask.hops(3).offline_hops(1)).await?;
+//! let terms = Terms::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(300))?;
+//! let for_researcher = held.delegate_to_agent(&"spiffe://acme.example/agent/researcher".parse()?, &terms).await?;
+//! println!("{}", for_researcher.to_text()); // useless to anyone but the researcher
+//! let scout = held.spawn_helper("scout", &terms)?; // offline, with a key made now
+//! let shown = scout.credentials_for("tool://files", "fs.read", r#"{"path":"/data/q3/a.csv"}"#)?;
+//! # let _ = shown; Ok(())
+//! # }
+//! ```
+//!
+//! A tool follows revocations and decides offline:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//! use sublet_client::{Broker, Checker, Clock, Failure, Follower, Identity, Options, SystemClock, Trust};
+//! use sublet_core::call::Arguments;
+//!
+//! # async fn serve(shown: sublet_proto::credentials::Credentials) -> Result<(), Failure> {
+//! let trust = Trust::open(Path::new("trust.json"), SystemClock.now())?;
+//! let broker = Broker::lazy("http://127.0.0.1:7460")?;
+//! let me = Identity::load("agents/files-tool")?;
+//! let follower = Follower::start(broker, Some(Arc::new(me)), trust.clone());
+//! let checker = Checker::new("tool://files", trust, follower.view(), Options::default());
+//! let arguments = Arguments::from_json(br#"{"path":"/data/q3/a.csv"}"#)?;
+//! let permit = checker.check(&shown, &checker.call("fs.read", arguments))?;
+//! println!("{} for {}", permit.holder, permit.principal);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Owns: keys of agents, calls to the broker, the revocation view, the order of a tool's checks.
+//! Does not own: what is true (`sublet-core`), the shapes that travel (`sublet-proto`). Every
+//! error is a [`Failure`], except where a tool decides: there it is a `sublet_core::no::No`.
 
 pub mod ask;
+pub mod audit;
+pub mod chain;
 pub mod check;
 pub mod connect;
 pub mod directory;
@@ -12,3 +61,15 @@ pub mod identity;
 pub mod ports;
 pub mod renewal;
 pub mod trust;
+
+pub use ask::{Caller, Credential};
+pub use check::{Checker, Options};
+pub use connect::Broker;
+pub use directory::Directory;
+pub use failure::{Failure, Kind};
+pub use follow::{Follower, SharedView};
+pub use holder::{Held, Terms};
+pub use identity::{Grant, Identity};
+pub use ports::{Clock, Entropy, Ports, SystemClock, SystemEntropy};
+pub use renewal::Renewal;
+pub use trust::Trust;
