@@ -1,0 +1,287 @@
+//! What happened to one delegation, put together again from its records. SPEC section 9.
+//!
+//! Owns: reading a replay, and checking that it is whole: numbers without a gap, each record bound
+//! to the one before, each payload to its record, and every hop's signature and id recomputed from
+//! the blocks. Does not own: whether the ledger as a whole is the one that others saw (a later
+//! checkpoint says that), who may read it (the broker).
+//!
+//! Invariants: nothing that a record says about a hop is taken for shown by its block unless it
+//! was recomputed; what does not fit is told as a problem, and the rest is still shown.
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use sublet_core::bytes::sha256;
+use sublet_core::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::convert::hop_id;
+use sublet_proto::record::record::Body;
+use sublet_proto::record::{Hop, HopPayload, Record};
+use sublet_proto::v1::ReplayEntry;
+
+use crate::ask::Credential;
+use crate::chain::{Chains, HopReport};
+use crate::connect::{Broker, DEADLINE_DEFAULT};
+use crate::failure::Failure;
+use crate::trust::Trust;
+
+/// The version byte of a leaf that is understood here.
+const LEAF_VERSION: u8 = 1;
+
+/// Entries of one replay: at about 1 KiB each 200 MiB. What is longer is read from
+/// `Broker::replay_stream` entry by entry.
+pub const ENTRIES_MAX: usize = 200_000;
+
+/// One record, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its index in the ledger.
+    pub index: u64,
+    /// The hash of its leaf.
+    pub leaf_hash: [u8; 32],
+    /// The ledger's link after it.
+    pub link: Vec<u8>,
+    /// What it says.
+    pub record: Record,
+    /// A hop's own signed block.
+    pub payload: Option<HopPayload>,
+}
+
+impl Entry {
+    /// Reads one entry: the leaf, and the payload that its digest binds.
+    pub fn read(entry: &ReplayEntry) -> Result<Self, Failure> {
+        let bad = |says: &str| Failure::answer(format!("record {}: {says}", entry.index));
+        let leaf_hash = sublet_ledger::leaf_hash(&entry.leaf)
+            .map_err(|too_large| bad(&too_large.to_string()))?;
+        let Some((&LEAF_VERSION, message)) = entry.leaf.split_first() else {
+            return Err(bad("of a version that is not known here"));
+        };
+        let record = Record::decode(message).map_err(|_| bad("not a record"))?;
+        let payload = match hop_of(&record) {
+            None => None,
+            Some(hop) => {
+                if hop.payload_digest != sha256(&entry.payload) {
+                    return Err(bad("the block beside it is not the one that it names"));
+                }
+                let payload = HopPayload::decode(entry.payload.as_slice());
+                Some(payload.map_err(|_| bad("the block beside it is not one"))?)
+            }
+        };
+        let (index, link) = (entry.index, entry.link.clone());
+        Ok(Entry { index, leaf_hash, link, record, payload })
+    }
+
+    /// When it was recorded, by the broker's clock.
+    pub fn time(&self) -> UnixMillis {
+        UnixMillis(self.record.time_ms)
+    }
+
+    /// The hop that it records, if it records one.
+    pub fn hop(&self) -> Option<&Hop> {
+        hop_of(&self.record)
+    }
+
+    /// What kind of record it is, in `snake_case`.
+    pub fn kind(&self) -> &'static str {
+        match &self.record.body {
+            Some(Body::AgentCreated(_)) => "agent_created",
+            Some(Body::AgentEnrolled(_)) => "agent_enrolled",
+            Some(Body::AgentRenewed(_)) => "agent_renewed",
+            Some(Body::KeyRotated(_)) => "key_rotated",
+            Some(Body::AgentSuspended(_)) => "agent_suspended",
+            Some(Body::AgentResumed(_)) => "agent_resumed",
+            Some(Body::KeyRevoked(_)) => "key_revoked",
+            Some(Body::ProfileApplied(_)) => "profile_applied",
+            Some(Body::JoinTokenCreated(_)) => "join_token_created",
+            Some(Body::JoinTokenRevoked(_)) => "join_token_revoked",
+            Some(Body::Issued(_)) => "issued",
+            Some(Body::HopRecorded(_)) => "hop_recorded",
+            Some(Body::Refused(_)) => "refused",
+            Some(Body::Revoked(_)) => "revoked",
+            Some(Body::Exported(_)) => "exported",
+            None => "unknown",
+        }
+    }
+}
+
+fn hop_of(record: &Record) -> Option<&Hop> {
+    match &record.body {
+        Some(Body::Issued(hop) | Body::HopRecorded(hop)) => Some(hop),
+        _ => None,
+    }
+}
+
+/// A refusal that was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its index in the ledger.
+    pub index: u64,
+    /// When.
+    pub time: UnixMillis,
+    /// Who asked.
+    pub actor: String,
+    /// The full method path.
+    pub method: String,
+    /// The stable code.
+    pub code: String,
+    /// The reason, as the ledger has it.
+    pub says: String,
+    /// What was asked.
+    pub asked: String,
+}
+
+/// A revocation that was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its index in the ledger.
+    pub index: u64,
+    /// When.
+    pub time: UnixMillis,
+    /// By whom.
+    pub actor: String,
+    /// What kind of thing.
+    pub kind: String,
+    /// Which, as text.
+    pub target: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One delegation, replayed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Its id.
+    pub delegation: DelegationId,
+    /// On whose behalf; `None` when the root could not be read.
+    pub on_behalf_of: Option<String>,
+    /// Every hop, in the order in which they were recorded; parents before children.
+    pub hops: Vec<HopReport>,
+    /// What was refused.
+    pub refusals: Vec<Refusal>,
+    /// What was revoked.
+    pub revocations: Vec<Revoked>,
+    /// Every record, in order.
+    pub entries: Vec<Entry>,
+    /// What does not fit; empty when everything does.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// Whether the records are whole and every hop's signature, id and link holds.
+    pub fn holds(&self) -> bool {
+        self.problems.is_empty() && self.hops.iter().all(|hop| hop.verified.is_ok())
+    }
+}
+
+/// Asks for all records of a delegation, and puts them together.
+pub async fn replay(
+    broker: &Broker,
+    who: &Credential,
+    trust: &Trust,
+    delegation: &DelegationId,
+) -> Result<Report, Failure> {
+    let mut stream = broker.replay_stream(who, delegation).await?;
+    let mut entries = Vec::new();
+    loop {
+        let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
+        let next = next.map_err(|_| Failure::deadline("the replay", DEADLINE_DEFAULT))?;
+        match next.map_err(|status| Failure::from_status(&status))? {
+            Some(_) if entries.len() >= ENTRIES_MAX => {
+                let says = format!("the replay has over {ENTRIES_MAX} records: read the stream");
+                return Err(Failure::local("replay_too_long", says));
+            }
+            Some(entry) => entries.push(Entry::read(&entry)?),
+            None => return Ok(report(delegation, entries, trust)),
+        }
+    }
+}
+
+/// Puts the records of a delegation together.
+pub fn report(delegation: &DelegationId, entries: Vec<Entry>, trust: &Trust) -> Report {
+    let mut problems = sequence_problems(delegation, &entries);
+    let revocations: Vec<Revoked> = entries.iter().filter_map(revoked).collect();
+    let mut chains = Chains::new(trust.current(), revoked_hops(delegation, &revocations));
+    for entry in &entries {
+        if let (Some(hop), Some(payload)) = (entry.hop(), &entry.payload)
+            && let Err(says) = chains.add(entry, hop, payload)
+        {
+            problems.push(format!("record {}: {says}", entry.index));
+        }
+    }
+    let (hops, on_behalf_of) = chains.finish(delegation, &mut problems);
+    let refusals = entries.iter().filter_map(refusal).collect();
+    let delegation = *delegation;
+    Report { delegation, on_behalf_of, hops, refusals, revocations, entries, problems }
+}
+
+/// Whether these are all records of this delegation, in order, each bound to the one before.
+fn sequence_problems(delegation: &DelegationId, entries: &[Entry]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut before: Option<&Entry> = None;
+    for (position, entry) in (0u64..).zip(entries) {
+        let mut problem = |says: &str| problems.push(format!("record {}: {says}", entry.index));
+        if entry.record.delegation != delegation.0 {
+            problem("of another delegation");
+        }
+        if entry.record.position != position {
+            problem("records are missing before it");
+        }
+        let previous = before.map(|before| before.leaf_hash.to_vec()).unwrap_or_default();
+        if entry.record.previous != previous {
+            problem("not bound to the record before it");
+        }
+        if before.is_some_and(|before| before.index >= entry.index) {
+            problem("its index does not follow");
+        }
+        before = Some(entry);
+    }
+    if entries.is_empty() {
+        problems.push("there are no records".to_owned());
+    }
+    problems
+}
+
+fn refusal(entry: &Entry) -> Option<Refusal> {
+    let Some(Body::Refused(refused)) = &entry.record.body else { return None };
+    Some(Refusal {
+        index: entry.index,
+        time: entry.time(),
+        actor: entry.record.actor.clone(),
+        method: refused.method.clone(),
+        code: refused.code.clone(),
+        says: refused.says.clone(),
+        asked: refused.asked.clone(),
+    })
+}
+
+fn revoked(entry: &Entry) -> Option<Revoked> {
+    let Some(Body::Revoked(revoked)) = &entry.record.body else { return None };
+    Some(Revoked {
+        index: entry.index,
+        time: entry.time(),
+        actor: entry.record.actor.clone(),
+        kind: revoked.kind.clone(),
+        target: revoked.target.clone(),
+        reason: revoked.reason.clone(),
+    })
+}
+
+/// The hops that were revoked themselves, with the index of the record.
+fn revoked_hops(delegation: &DelegationId, revocations: &[Revoked]) -> HashMap<HopId, u64> {
+    let hop = |revoked: &Revoked| match revoked.kind.as_str() {
+        "delegation" => Some((*delegation, revoked.index)),
+        "hop" => revoked.target.parse().ok().map(|hop| (hop, revoked.index)),
+        _ => None,
+    };
+    revocations.iter().filter_map(hop).collect()
+}
+
+/// The ids of a token's hops, for a reader that looks for them in a report.
+pub fn hops_of(token: &VerifiedToken) -> Vec<HopId> {
+    token.hops().map(|(id, _)| id).collect()
+}
+
+/// The id in a record of a hop.
+pub(crate) fn recorded_id(hop: &Hop) -> Result<HopId, Failure> {
+    Ok(hop_id("hop", &hop.hop)?)
+}
