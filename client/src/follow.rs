@@ -106,7 +106,12 @@ impl SharedView {
     }
 
     /// Takes in one event of the feed. Says whether it was a head.
-    fn apply(&self, event: &Event, trust: &Trust, ports: &Ports) -> Result<bool, Failure> {
+    pub(crate) fn apply(
+        &self,
+        event: &Event,
+        trust: &Trust,
+        ports: &Ports,
+    ) -> Result<bool, Failure> {
         match event {
             Event::Delta(bytes) => self.write(|view| view.apply_delta(bytes))?,
             Event::Head(bytes) => self.apply_head(bytes, trust, ports)?,

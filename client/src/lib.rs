@@ -55,6 +55,8 @@ pub mod connect;
 pub mod directory;
 pub mod failure;
 pub mod files;
+#[cfg(test)]
+mod fixture;
 pub mod follow;
 pub mod holder;
 pub mod identity;

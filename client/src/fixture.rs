@@ -1,0 +1,124 @@
+//! A small world for unit tests: a broker's keys, tokens, receipts and feed, made by hand.
+
+use std::sync::Arc;
+
+use sublet_core::block::{Block, Role, Window};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::capability::Scope;
+use sublet_core::feed::{FeedWriter, Revocation, SignedHead, snapshot_text};
+use sublet_core::id::{HopId, Nonce, UnixMillis};
+use sublet_core::mint;
+use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::verify::VerifiedToken;
+
+use crate::follow::SharedView;
+use crate::holder::Held;
+use crate::ports::Ports;
+use crate::ports::tests::{FakeClock, ports};
+use crate::trust::Trust;
+
+/// When everything happens.
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+pub(crate) const TOOL: &str = "tool://files";
+
+pub(crate) fn key(seed: u8) -> SecretKey {
+    SecretKey::ed25519_from_seed([seed; 32])
+}
+
+pub(crate) struct World {
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) ports: Ports,
+    pub(crate) trust: Trust,
+    pub(crate) feed: FeedWriter,
+}
+
+const USES: [(KeyUse, u8); 4] =
+    [(KeyUse::Delegation, 1), (KeyUse::Receipt, 2), (KeyUse::Feed, 3), (KeyUse::Bundle, 4)];
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let clock = FakeClock::at(NOW);
+        let keys = USES.map(|(use_, seed)| TrustedKey {
+            use_,
+            id: KeyId(u32::from(seed)),
+            alg: "ed25519".into(),
+            public: key(seed).public_key().clone(),
+            not_before: UnixMillis(0),
+            not_after: UnixMillis(i64::MAX),
+            state: KeyState::Active,
+        });
+        let (issued, expires) = (UnixMillis(NOW - 1_000), UnixMillis(NOW + 3_600_000));
+        let domain = "acme.example".parse().unwrap();
+        let bundle = TrustBundle::new(domain, 1, issued, expires, keys.to_vec()).unwrap();
+        let feed = FeedWriter::new(bundle.trust_domain().clone(), 1);
+        World { ports: ports(&clock), clock, trust: Trust::new(bundle), feed }
+    }
+
+    /// A delegation to the planner, whose key has the seed 10.
+    pub(crate) fn issued(&self, offline_hops: u32) -> Held {
+        let seconds = NOW / 1000;
+        let block = Block {
+            role: Role::Grant {
+                issuer: "spiffe://acme.example/sublet".parse().unwrap(),
+                on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+            },
+            agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
+            helper: None,
+            nonce: Nonce([1; 16]),
+            issued_at: seconds,
+            window: Window { not_before: seconds - 10, not_after: seconds + 900 },
+            hops_max: 3,
+            unrecorded_max: offline_hops,
+            scope: Some(Scope::from_texts(&["fs.@tool://files path=under:/data"]).unwrap()),
+        };
+        let token = mint::root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap();
+        let receipt = self.receipt(&token);
+        self.held(token, receipt, 10)
+    }
+
+    pub(crate) fn held(&self, token: VerifiedToken, receipt: Vec<u8>, seed: u8) -> Held {
+        let key = Arc::new(key(seed));
+        Held::of(token, receipt, key, &self.trust, None, self.ports.clone()).unwrap()
+    }
+
+    /// The broker's receipt for all of a chain, as of now.
+    pub(crate) fn receipt(&self, token: &VerifiedToken) -> Vec<u8> {
+        let now = self.ports.clock.now();
+        let claims = ReceiptClaims {
+            issuer: "spiffe://acme.example/sublet".parse().unwrap(),
+            origin: "acme.example/sublet".into(),
+            hop: token.id(),
+            position: token.depth(),
+            indices: (0..=u64::from(token.depth())).collect(),
+            recorded_at: now,
+            as_of: now,
+            revocation_epoch: 1,
+            revocation_sequence: self.feed.sequence(),
+            fresh_until: now.plus_ms(30_000),
+        };
+        Receipt::sign(claims, KeyId(2), &key(2)).unwrap().encode()
+    }
+
+    pub(crate) fn revoke(&mut self, revocation: Revocation) {
+        let now = self.ports.clock.now();
+        self.feed.append(revocation, now, now.plus_ms(3_600_000));
+    }
+
+    pub(crate) fn revoke_hop(&mut self, hop: HopId) {
+        self.revoke(Revocation::Hop(hop));
+    }
+
+    /// The feed as a snapshot, with a head of now.
+    pub(crate) fn snapshot(&self) -> String {
+        let head = self.feed.head(self.ports.clock.now());
+        let head = SignedHead::sign(head, KeyId(3), &key(3)).unwrap().encode();
+        snapshot_text(self.feed.deltas_after(0, 0).map(|(_, bytes)| bytes), &head)
+    }
+
+    /// A view of the feed as it is now.
+    pub(crate) fn view(&self) -> SharedView {
+        SharedView::from_snapshot(&self.snapshot(), &self.trust, &self.ports).unwrap()
+    }
+}
