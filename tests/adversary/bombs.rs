@@ -157,7 +157,8 @@ fn rules_scopes_contexts_and_foreign_checks_are_refused() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", ANY);
     let good = append(&root, &to_self(ANY), "planner").unwrap().last().payload().to_vec();
-    let changes: [(&str, fn(&mut raw::schema::Block)); 7] = [
+    type Change = fn(&mut raw::schema::Block);
+    let changes: [(&str, Change); 7] = [
         ("a rule", |b| b.rules.push(b.checks[0].queries[0].clone())),
         ("a context", |b| b.context = Some("x".into())),
         ("a scope", |b| b.scope.push(raw::schema::Scope { content: None })),

@@ -1,0 +1,122 @@
+//! Our sources, and which of their lines are code that ships.
+
+use std::path::{Path, PathBuf};
+
+/// A source file.
+#[derive(Clone)]
+pub(crate) struct File {
+    /// Its path below the root, with `/`.
+    pub(crate) path: String,
+    /// All of it.
+    pub(crate) text: String,
+    /// Numbered lines that are neither comment nor test.
+    pub(crate) code: Vec<(usize, String)>,
+    /// How many lines it has without its tests.
+    pub(crate) lines: usize,
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every source file of what ships: all crates but the tests, without their test modules.
+pub(crate) fn ours() -> Vec<File> {
+    ["core", "ledger", "proto", "broker", "client", "cli"]
+        .iter()
+        .flat_map(|name| files(&format!("{name}/src")))
+        .collect()
+}
+
+/// Every source file, tests and all.
+pub(crate) fn everything() -> Vec<File> {
+    let mut found = Vec::new();
+    for name in ["core", "ledger", "proto", "broker", "client", "cli", "tests"] {
+        walk(&root().join(name), &mut found);
+    }
+    found.iter().map(|path| read(path)).collect()
+}
+
+/// The source files below a folder that ship.
+pub(crate) fn files(folder: &str) -> Vec<File> {
+    let mut found = Vec::new();
+    walk(&root().join(folder), &mut found);
+    let tests_only = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name == "tests.rs"
+            || name.ends_with("_tests.rs")
+            || path.components().any(|c| c.as_os_str() == "tests")
+    };
+    found.iter().filter(|path| !tests_only(path)).map(|path| read(path)).collect()
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> File {
+    let text = std::fs::read_to_string(path).unwrap();
+    let below = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+    let shipped = shipped(&text);
+    let is_comment = |line: &str| line.trim_start().starts_with("//");
+    let code = shipped.iter().filter(|(_, line)| !is_comment(line));
+    let code = code.map(|(at, line)| (*at, (*line).to_owned())).collect();
+    File { path: below, lines: shipped.len(), code, text }
+}
+
+/// The numbered lines outside `#[cfg(test)]` items. Formatted code ends an item with a brace in
+/// the item's own column, or on its first line.
+fn shipped(text: &str) -> Vec<(usize, &str)> {
+    let mut shipped = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            shipped.push((at + 1, line));
+            continue;
+        }
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let (end, mut first) = (format!("{indent}}}"), true);
+        for (_, line) in lines.by_ref() {
+            let attribute = first && line.trim_start().starts_with("#[");
+            let one_line = first && !attribute && (line.ends_with(';') || line.ends_with('}'));
+            if one_line || line.trim_end() == end {
+                break;
+            }
+            first = first && attribute;
+        }
+    }
+    shipped
+}
+
+/// Whether the line says this word, not as a part of a longer one.
+pub(crate) fn has_word(line: &str, word: &str) -> bool {
+    let joins = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        let starts = word.starts_with('.') || !before.is_some_and(joins);
+        starts && !after.is_some_and(joins)
+    })
+}
+
+#[test]
+fn test_items_are_left_out_and_what_follows_them_is_not() {
+    let text = "//! x\n#[cfg(test)]\nmod a;\nfn b() {}\n#[cfg(test)]\n#[rustfmt::skip]\nmod c {\n    fn d() {\n    }\n}\nfn e() {}\n";
+    let lines: Vec<&str> = shipped(text).into_iter().map(|(_, line)| line).collect();
+    assert_eq!(lines, ["//! x", "fn b() {}", "fn e() {}"]);
+}
+
+#[test]
+fn a_word_is_found_alone() {
+    assert!(has_word("let t = Instant::now();", "Instant") && has_word("x.await", ".await"));
+    assert!(!has_word("Instantiate", "Instant") && !has_word("let my_tokio = 1", "tokio"));
+}
