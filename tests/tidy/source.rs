@@ -41,13 +41,29 @@ pub(crate) fn everything() -> Vec<File> {
 pub(crate) fn files(folder: &str) -> Vec<File> {
     let mut found = Vec::new();
     walk(&root().join(folder), &mut found);
-    let tests_only = |path: &PathBuf| {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        name == "tests.rs"
-            || name.ends_with("_tests.rs")
-            || path.components().any(|c| c.as_os_str() == "tests")
+    let tests: Vec<PathBuf> = found.iter().flat_map(|path| test_modules(path)).collect();
+    let tests_only = |path: &Path| {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        stem.ends_with("_tests")
+            || tests.iter().any(|module| path.starts_with(module))
+            || tests.contains(&path.with_extension(""))
     };
     found.iter().filter(|path| !tests_only(path)).map(|path| read(path)).collect()
+}
+
+/// The modules that a file declares as tests, each as its path without `.rs`.
+fn test_modules(path: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let folder = match stem.as_str() {
+        "lib" | "main" | "mod" => path.parent().unwrap().to_owned(),
+        _ => path.with_extension(""),
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let declared = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let name =
+        |pair: &[&str]| pair[1].strip_suffix(';')?.rsplit_once("mod ").map(|(_, n)| folder.join(n));
+    declared.filter_map(name).collect()
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
