@@ -1,1 +1,57 @@
-fn main() {}
+//! `sublet`: the one binary. One file a command, under `command`.
+
+mod actor;
+mod command;
+mod context;
+mod demo;
+mod print;
+mod trouble;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::command::Command;
+use crate::context::Context;
+use crate::trouble::Trouble;
+
+/// Delegation and impersonation prevention for fleets of AI agents.
+#[derive(clap::Parser)]
+#[command(name = "sublet", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    context: Context,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let _ = usage.print();
+            return ExitCode::from(if usage.use_stderr() { trouble::USAGE } else { 0 });
+        }
+    };
+    trace();
+    match run(cli) {
+        Ok(code) => code,
+        Err(trouble) => {
+            eprintln!("{trouble}");
+            ExitCode::from(trouble.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Trouble> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Trouble::local(format!("no runtime: {error}")))?;
+    runtime.block_on(command::run(cli.command, &cli.context))
+}
+
+/// Words about what happens go to stderr; SUBLET_LOG sets how many.
+fn trace() {
+    let filter = std::env::var("SUBLET_LOG").unwrap_or_else(|_| "error".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

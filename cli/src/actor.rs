@@ -1,0 +1,94 @@
+//! Who acts in a command: `--as DIR`, the directory of an identity or of a helper's key.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sublet_client::ask::Credential;
+use sublet_client::connect::Broker;
+use sublet_client::files;
+use sublet_client::holder::Held;
+use sublet_client::identity::Identity;
+use sublet_core::sign::SecretKey;
+
+use crate::context::Context;
+use crate::trouble::Trouble;
+
+/// An enrolled agent, or a helper that has a key and a token.
+pub(crate) enum Actor {
+    /// An agent's identity.
+    Agent(Identity),
+    /// A helper's key, made by `sublet key create`.
+    Helper(Arc<SecretKey>),
+}
+
+impl Actor {
+    /// Loads what the directory holds.
+    pub(crate) fn load(directory: &Path) -> Result<Self, Trouble> {
+        if directory.join("agent.toml").exists() {
+            return Ok(Actor::Agent(Identity::load(directory)?));
+        }
+        let key = directory.join("key.pem");
+        if !key.exists() {
+            let says = format!(
+                "{} holds no identity and no key.pem: enrol, or make a key for a helper",
+                directory.display()
+            );
+            return Err(Trouble::local(says));
+        }
+        Ok(Actor::Helper(Arc::new(files::read_key(&key)?)))
+    }
+
+    /// The identity; a helper has none.
+    pub(crate) fn identity(self) -> Result<Identity, Trouble> {
+        match self {
+            Actor::Agent(identity) => Ok(identity),
+            Actor::Helper(_) => Err(Trouble::usage(
+                "this needs an enrolled agent, and the directory holds a helper's key",
+            )),
+        }
+    }
+
+    /// Opens a token that this actor holds. `online` gives it a broker to ask.
+    pub(crate) async fn open(
+        &self,
+        token: &Path,
+        context: &Context,
+        online: bool,
+    ) -> Result<Held, Trouble> {
+        let text = files::read_text(token)?;
+        match self {
+            Actor::Agent(identity) => Ok(identity.open(&text)?),
+            Actor::Helper(key) => {
+                let held = Held::open(&text, key.clone(), &context.trust()?)?;
+                Ok(if online { held.with_broker(context.broker().await?) } else { held })
+            }
+        }
+    }
+}
+
+/// Who asks the broker: the admin, or `--as DIR`, a helper with its token.
+pub(crate) async fn caller(
+    context: &Context,
+    as_: Option<&PathBuf>,
+    token: Option<&PathBuf>,
+) -> Result<(Broker, Credential), Trouble> {
+    let Some(directory) = as_ else {
+        return Ok((context.broker().await?, context.admin()?));
+    };
+    match (Actor::load(directory)?, token) {
+        (Actor::Agent(identity), _) => {
+            let credential = Credential::identity(identity.key(), identity.token());
+            Ok((identity.broker()?.clone(), credential))
+        }
+        (actor @ Actor::Helper(_), Some(token)) => {
+            let held = actor.open(token, context, false).await?;
+            Ok((context.broker().await?, held.as_caller()))
+        }
+        (Actor::Helper(_), None) => Err(Trouble::usage("a helper shows its token: --token FILE")),
+    }
+}
+
+/// Writes a token or proof, whole, for its owner alone.
+pub(crate) fn write_line(path: &Path, text: &str) -> Result<(), Trouble> {
+    Ok(files::replace(path, format!("{text}\n").as_bytes())?)
+}

@@ -1,0 +1,269 @@
+//! `sublet agent …`: the life of an agent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sublet_client::connect::Broker;
+use sublet_client::identity::Identity;
+use sublet_core::id::AgentId;
+use sublet_core::no::Malformed;
+use sublet_proto::convert::public_key;
+use sublet_proto::v1;
+
+use crate::actor::Actor;
+use crate::context::{Context, duration, read_secret};
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Agents.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Create an agent; prints a join token, once (admin)
+    Create {
+        /// A SPIFFE id, or a path behind the trust domain: agent/planner
+        id: String,
+        /// Its profile
+        #[arg(long, default_value = "default", value_name = "NAME")]
+        profile: String,
+        /// How long the join token lives
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        join_ttl: Duration,
+    },
+    /// One more join token for an agent (admin)
+    Invite {
+        /// Which agent
+        id: String,
+        /// How long it lives
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        join_ttl: Duration,
+    },
+    /// Enrol with a join token: makes a key, keeps the identity in a directory
+    Enroll {
+        /// The file of the join token, - for standard input
+        #[arg(long, value_name = "FILE|-")]
+        join_token: PathBuf,
+        /// The directory to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Renew an identity
+    Renew {
+        /// The identity's directory
+        #[arg(long = "as", value_name = "DIR")]
+        as_: PathBuf,
+    },
+    /// Change an agent's key
+    RotateKey {
+        /// The identity's directory
+        #[arg(long = "as", value_name = "DIR")]
+        as_: PathBuf,
+    },
+    /// All agents (admin)
+    List,
+    /// One agent (admin)
+    Show {
+        /// Which
+        id: String,
+    },
+    /// Stop an agent: its tokens and its helpers' are refused (admin)
+    Suspend {
+        /// Which
+        id: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let an agent go on (admin)
+    Resume {
+        /// Which
+        id: String,
+    },
+    /// Revoke an agent's key, for ever (admin)
+    RevokeKey {
+        /// Whose
+        id: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+    match command {
+        Command::Create { id, profile, join_ttl } => {
+            let agent_id = agent_id(context, &id)?.to_string();
+            let join_ttl_seconds = seconds(join_ttl);
+            let request = v1::CreateAgentRequest {
+                agent_id,
+                profile,
+                join_ttl_seconds,
+                ..Default::default()
+            };
+            invited(
+                context,
+                context.broker().await?.create_agent(&context.admin()?, request).await?,
+            )
+        }
+        Command::Invite { id, join_ttl } => {
+            let agent_id = agent_id(context, &id)?.to_string();
+            let request = v1::CreateJoinTokenRequest {
+                agent_id,
+                ttl_seconds: seconds(join_ttl),
+                ..Default::default()
+            };
+            invited(
+                context,
+                context.broker().await?.create_join_token(&context.admin()?, request).await?,
+            )
+        }
+        Command::Enroll { join_token, out } => enroll(context, &join_token, &out).await,
+        Command::Renew { as_ } => {
+            let identity = Actor::load(&as_)?.identity()?;
+            identity.renew().await?;
+            about(context, &identity)
+        }
+        Command::RotateKey { as_ } => {
+            let identity = Actor::load(&as_)?.identity()?;
+            identity.rotate_key().await?;
+            about(context, &identity)
+        }
+        Command::List => list(context).await,
+        Command::Show { id } => {
+            let request = v1::ShowAgentRequest { agent_id: agent_id(context, &id)?.to_string() };
+            show(context, &context.broker().await?.show_agent(&context.admin()?, request).await?)
+        }
+        Command::Suspend { id, reason } => {
+            let agent_id = agent_id(context, &id)?.to_string();
+            let request = v1::SuspendAgentRequest { agent_id, reason, ..Default::default() };
+            show(context, &context.broker().await?.suspend_agent(&context.admin()?, request).await?)
+        }
+        Command::Resume { id } => {
+            let agent_id = agent_id(context, &id)?.to_string();
+            let request = v1::ResumeAgentRequest { agent_id, ..Default::default() };
+            show(context, &context.broker().await?.resume_agent(&context.admin()?, request).await?)
+        }
+        Command::RevokeKey { id, reason } => {
+            let agent_id = agent_id(context, &id)?.to_string();
+            let request = v1::RevokeAgentKeyRequest { agent_id, reason, ..Default::default() };
+            show(
+                context,
+                &context.broker().await?.revoke_agent_key(&context.admin()?, request).await?,
+            )
+        }
+    }
+}
+
+/// An agent as it was typed: a full id, or a path behind the trust domain.
+pub(crate) fn agent_id(context: &Context, text: &str) -> Result<AgentId, Trouble> {
+    if text.contains("://") {
+        return Ok(text.parse::<AgentId>().map_err(Malformed::from)?);
+    }
+    Ok(AgentId::parse_in(&context.trust()?.domain(), text).map_err(Malformed::from)?)
+}
+
+/// Whole seconds for the wire.
+pub(crate) fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn invited(context: &Context, answer: v1::JoinTokenResponse) -> Result<(), Trouble> {
+    if context.json() {
+        print::json(&json!({
+            "join_token": answer.join_token,
+            "join_token_id": answer.join_token_id,
+            "expires": print::utc_ms(answer.expires_at_ms),
+        }));
+    } else {
+        println!("{}", answer.join_token);
+        eprintln!(
+            "good once, until {}; hand it to the agent by file or stdin",
+            print::utc_ms(answer.expires_at_ms)
+        );
+    }
+    Ok(())
+}
+
+async fn enroll(
+    context: &Context,
+    join_token: &std::path::Path,
+    out: &std::path::Path,
+) -> Result<(), Trouble> {
+    let secret = read_secret(join_token)?;
+    let broker: Broker = context.broker().await?;
+    let identity = match &context.trust {
+        Some(_) => Identity::enroll_trusting(&broker, &secret, out, &context.trust()?).await?,
+        None => Identity::enroll(&broker, &secret, out).await?,
+    };
+    about(context, &identity)
+}
+
+fn about(context: &Context, identity: &Identity) -> Result<(), Trouble> {
+    let (id, key) =
+        (identity.id().to_string(), identity.token().holder_key().thumbprint().to_string());
+    let (directory, until) =
+        (identity.directory().path().display().to_string(), print::utc(identity.expires()));
+    let value = json!({"agent": id, "key": key, "directory": directory, "identity_expires": until});
+    print::pairs(
+        context,
+        &[("agent", id), ("key", key), ("directory", directory), ("identity until", until)],
+        &value,
+    );
+    Ok(())
+}
+
+async fn list(context: &Context) -> Result<(), Trouble> {
+    let (broker, admin) = (context.broker().await?, context.admin()?);
+    let (mut agents, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = broker
+            .list_agents(&admin, v1::ListAgentsRequest { page_size: 500, page_token })
+            .await?;
+        agents.extend(page.agents);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let rows: Vec<_> = agents
+        .iter()
+        .map(|agent| {
+            vec![
+                agent.agent_id.clone(),
+                agent.state.clone(),
+                agent.profile.clone(),
+                thumbprint(agent),
+            ]
+        })
+        .collect();
+    let value = Value::Array(agents.iter().map(value).collect());
+    print::rows(context, &["AGENT", "STATE", "PROFILE", "KEY"], &rows, &value);
+    Ok(())
+}
+
+fn show(context: &Context, agent: &v1::AgentRow) -> Result<(), Trouble> {
+    let pairs = [
+        ("agent", agent.agent_id.clone()),
+        ("state", agent.state.clone()),
+        ("profile", agent.profile.clone()),
+        ("key", thumbprint(agent)),
+        ("created", print::utc_ms(agent.created_at_ms)),
+    ];
+    print::pairs(context, &pairs, &value(agent));
+    Ok(())
+}
+
+fn thumbprint(agent: &v1::AgentRow) -> String {
+    public_key("public_key", agent.public_key.as_ref())
+        .map_or("-".to_owned(), |key| key.thumbprint().to_string())
+}
+
+fn value(agent: &v1::AgentRow) -> Value {
+    json!({
+        "agent": agent.agent_id,
+        "state": agent.state,
+        "profile": agent.profile,
+        "key": agent.public_key.as_ref().map(|_| thumbprint(agent)),
+        "created": print::utc_ms(agent.created_at_ms),
+    })
+}

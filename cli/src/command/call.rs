@@ -1,0 +1,87 @@
+//! `sublet call`: prove one call.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use sublet_core::json::Json;
+use sublet_core::no::Malformed;
+use sublet_proto::convert::field;
+
+use crate::actor::{Actor, write_line};
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Prove one call by the holder of a token.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The holder's directory
+    #[arg(long = "as", value_name = "DIR")]
+    as_: PathBuf,
+    /// The token held
+    #[arg(long, value_name = "FILE")]
+    token: PathBuf,
+    #[command(flatten)]
+    call: CallArgs,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// One call.
+#[derive(clap::Args)]
+pub(crate) struct CallArgs {
+    /// The tool
+    #[arg(long, value_name = "URI")]
+    pub(crate) audience: String,
+    /// What it shall do
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: String,
+    /// An argument: k=text, or k:=JSON; repeat for more
+    #[arg(long = "arg", value_name = "K=V")]
+    args: Vec<String>,
+}
+
+impl CallArgs {
+    /// The arguments as canonical JSON.
+    pub(crate) fn json(&self) -> Result<String, Trouble> {
+        let member = |text: &String| -> Result<(String, Json), Trouble> {
+            let (name, value) = text.split_once('=').ok_or_else(|| {
+                Trouble::usage(format!(
+                    "{text:?} is no argument: --arg name=text or --arg name:=JSON"
+                ))
+            })?;
+            match name.strip_suffix(':') {
+                None => Ok((name.to_owned(), Json::Str(value.to_owned()))),
+                Some(name) => {
+                    let json = Json::parse(value.as_bytes());
+                    let json = json.map_err(|bad| field("arg", format!("{name}: {bad}")))?;
+                    Ok((name.to_owned(), json))
+                }
+            }
+        };
+        let members = self.args.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        let object = Json::object(members)
+            .map_err(sublet_core::call::BadArguments::from)
+            .map_err(Malformed::from)?;
+        Ok(String::from_utf8_lossy(&object.canonical()).into_owned())
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+    let held = Actor::load(&args.as_)?.open(&args.token, context, false).await?;
+    let json = args.call.json()?;
+    let proof = held.prove(&args.call.audience, &args.call.action, &json)?;
+    write_line(&args.out, &proof.to_text())?;
+    let file = args.out.display().to_string();
+    let value = json!({"hop": held.id().to_string(), "arguments": json, "file": file});
+    let pairs = [
+        ("holder", held.holder().to_string()),
+        ("call", format!("{} at {}", args.call.action, args.call.audience)),
+        ("arguments", json),
+        ("good for", "30 seconds, once".to_owned()),
+        ("file", file),
+    ];
+    print::pairs(context, &pairs, &value);
+    Ok(())
+}

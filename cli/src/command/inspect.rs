@@ -1,0 +1,199 @@
+//! `sublet inspect`: a token as a tree that a person can read.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sublet_client::files;
+use sublet_core::block::{Block, Role};
+use sublet_core::no::Malformed;
+use sublet_core::receipt::Receipt;
+use sublet_core::token::{Presentation, UnverifiedToken};
+use sublet_core::verify::{Coverage, VerifiedToken};
+
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Show who holds a token, for whom, until when, and what each hop took away.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The token's file
+    file: PathBuf,
+}
+
+/// What is known of the token's signatures.
+enum Authenticity {
+    Verified(Box<VerifiedToken>),
+    Refused(String),
+    NotAsked,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+    let presentation =
+        Presentation::from_text(&files::read_text(&args.file)?).map_err(Malformed::from)?;
+    let token = presentation.open().map_err(Malformed::from)?;
+    let authenticity = match &context.trust {
+        None => Authenticity::NotAsked,
+        Some(_) => match VerifiedToken::verify(token.clone(), &context.trust()?.current()) {
+            Ok(verified) => Authenticity::Verified(Box::new(verified)),
+            Err(no) => Authenticity::Refused(no.to_string()),
+        },
+    };
+    let receipt = receipt(&presentation, &authenticity, context)?;
+    if context.json() {
+        print::json(&value(&token, &authenticity, &receipt)?);
+    } else {
+        tree(&token, &authenticity, &receipt);
+    }
+    Ok(())
+}
+
+/// In words, and how many hops it covers.
+fn receipt(
+    presentation: &Presentation,
+    authenticity: &Authenticity,
+    context: &Context,
+) -> Result<(String, Option<u32>), Trouble> {
+    if presentation.receipt.is_empty() {
+        return Ok(("none".to_owned(), None));
+    }
+    let receipt = Receipt::decode(&presentation.receipt).map_err(Malformed::Receipt)?;
+    let (position, until) = (receipt.claims.position, print::utc_ms(receipt.claims.fresh_until.0));
+    let says = format!("covers hops 0 to {position}, staples \"not revoked\" until {until}");
+    let Authenticity::Verified(token) = authenticity else {
+        return Ok((format!("{says} (not verified)"), Some(position)));
+    };
+    match Coverage::verify(receipt, token, &context.trust()?.current()) {
+        Ok(_) => Ok((says, Some(position))),
+        Err(no) => Ok((format!("not valid: {no}"), None)),
+    }
+}
+
+fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String, Option<u32>)) {
+    let first = token.blocks().first().map(|signed| signed.block());
+    match first.map(|block| &block.role) {
+        Some(Role::Grant { issuer, on_behalf_of }) => {
+            println!("delegation on behalf of {on_behalf_of}, issued by {issuer}")
+        }
+        Some(Role::Identity { issuer }) => println!("identity token, issued by {issuer}"),
+        _ => {}
+    }
+    match authenticity {
+        Authenticity::Verified(token) => println!("signatures: hold; id {}", token.delegation()),
+        Authenticity::Refused(says) => println!("signatures: REFUSED: {says}"),
+        Authenticity::NotAsked => {
+            println!("signatures: not verified (set SUBLET_TRUST or --trust)")
+        }
+    }
+    println!("receipt: {}", receipt.0);
+    let mut parent: Option<&Block> = None;
+    for (position, signed) in token.blocks().iter().enumerate() {
+        let block = signed.block();
+        let indent = "   ".repeat(position);
+        let branch = if position == 0 { "" } else { "└─ " };
+        let indent_branch = indent.get(3..).unwrap_or_default();
+        println!("{indent_branch}{branch}{}", who(block));
+        if let Authenticity::Verified(token) = authenticity {
+            println!(
+                "{indent}   hop {position}  {}",
+                token.id_at(position).map(|id| id.to_string()).unwrap_or_default()
+            );
+        }
+        println!(
+            "{indent}   until {}  hops ≤ {}  unrecorded ≤ {}",
+            print::utc(block.expires()),
+            block.hops_max,
+            block.unrecorded_max
+        );
+        for line in scope(block) {
+            println!("{indent}   may {line}");
+        }
+        for line in parent.map(|parent| taken(parent, block)).unwrap_or_default() {
+            println!("{indent}   − {line}");
+        }
+        parent = Some(block);
+    }
+}
+
+fn who(block: &Block) -> String {
+    match &block.helper {
+        None => block.agent.to_string(),
+        Some(helper) => format!("{} as its helper {helper}", block.agent),
+    }
+}
+
+fn scope(block: &Block) -> Vec<String> {
+    block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string).collect()
+}
+
+/// What a hop took away from the one before it.
+fn taken(parent: &Block, child: &Block) -> Vec<String> {
+    let mut lines = Vec::new();
+    let shorter = parent.expires().saturating_sub(child.expires());
+    if shorter > 0 {
+        lines.push(format!("{shorter} s of life"));
+    }
+    if child.hops_max < parent.hops_max {
+        lines.push(format!("{} hops", parent.hops_max - child.hops_max));
+    }
+    if let (Some(held), Some(kept)) = (&parent.scope, &child.scope) {
+        let narrowed = held.capabilities().iter().filter(|c| !kept.capabilities().contains(c));
+        lines.extend(narrowed.map(|capability| format!("{capability}")));
+        if kept.covers(held).is_err() && held.covers(kept).is_err() {
+            lines.push(
+                "WARNING: states more than the hop before it; what counts is what every hop allows"
+                    .to_owned(),
+            );
+        }
+    }
+    lines
+}
+
+fn value(
+    token: &UnverifiedToken,
+    authenticity: &Authenticity,
+    receipt: &(String, Option<u32>),
+) -> Result<Value, Trouble> {
+    let ids = |position: usize| match authenticity {
+        Authenticity::Verified(token) => token.id_at(position).map(|id| id.to_string()),
+        _ => None,
+    };
+    let mut hops = Vec::new();
+    for (position, signed) in token.blocks().iter().enumerate() {
+        let block = signed.block();
+        let scope: Vec<Value> = block
+            .scope
+            .iter()
+            .flat_map(|scope| scope.capabilities())
+            .filter_map(|capability| serde_json::from_slice(&capability.to_json()).ok())
+            .collect();
+        hops.push(json!({
+            "hop": ids(position),
+            "position": position,
+            "agent": block.agent.to_string(),
+            "helper": block.helper.as_ref().map(ToString::to_string),
+            "key": signed.next_key().thumbprint().to_string(),
+            "not_before": print::utc(block.window.not_before),
+            "not_after": print::utc(block.window.not_after),
+            "hops_max": block.hops_max,
+            "unrecorded_max": block.unrecorded_max,
+            "scope": scope,
+        }));
+    }
+    let principal = token.blocks().first().and_then(|signed| match &signed.block().role {
+        Role::Grant { on_behalf_of, .. } => Some(on_behalf_of.to_string()),
+        _ => None,
+    });
+    let (verified, says) = match authenticity {
+        Authenticity::Verified(_) => (Some(true), None),
+        Authenticity::Refused(says) => (Some(false), Some(says)),
+        Authenticity::NotAsked => (None, None),
+    };
+    Ok(json!({
+        "on_behalf_of": principal,
+        "verified": verified,
+        "says": says,
+        "receipt": {"says": receipt.0, "covers": receipt.1},
+        "hops": hops,
+    }))
+}

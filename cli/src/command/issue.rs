@@ -1,0 +1,55 @@
+//! `sublet issue`: authority on someone's behalf.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sublet_client::identity::Grant;
+use sublet_core::capability::Scope;
+use sublet_core::id::Principal;
+use sublet_core::no::Malformed;
+
+use crate::actor::{Actor, write_line};
+use crate::command::delegate::wrote;
+use crate::context::{Context, duration};
+use crate::trouble::Trouble;
+
+/// Ask the broker for authority on someone's behalf, within the agent's profile.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The identity's directory
+    #[arg(long = "as", value_name = "DIR")]
+    as_: PathBuf,
+    /// On whose behalf: user:alice@<trust domain>, or user:alice
+    #[arg(long, value_name = "PRINCIPAL")]
+    on_behalf_of: String,
+    /// What for, one capability; repeat for more: 'fs.read@tool://files path=under:/data'
+    #[arg(long, value_name = "SCOPE", required = true)]
+    allow: Vec<String>,
+    /// How long
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    ttl: Duration,
+    /// How many hops may follow
+    #[arg(long, default_value_t = 3)]
+    hops: u32,
+    /// How many of them may be without a receipt at a tool
+    #[arg(long, default_value_t = 0)]
+    offline_hops: u32,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+    let identity = Actor::load(&args.as_)?.identity()?;
+    let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
+    let mut principal = args.on_behalf_of;
+    if !principal.contains('@') {
+        principal = format!("{principal}@{}", identity.trust().domain());
+    }
+    let principal: Principal = principal.parse().map_err(Malformed::from)?;
+    let grant =
+        Grant::new(principal, scope, args.ttl).hops(args.hops).offline_hops(args.offline_hops);
+    let held = identity.ask(&grant).await?;
+    write_line(&args.out, &held.presentation().to_text())?;
+    wrote(context, held.token(), held.receipt(), &args.out)
+}

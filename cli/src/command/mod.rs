@@ -1,0 +1,94 @@
+//! The commands, one file each.
+
+mod agent;
+mod audit;
+mod bench;
+mod call;
+mod delegate;
+mod inspect;
+mod issue;
+mod key;
+mod profile;
+mod record;
+mod revoke;
+mod serve;
+mod status;
+mod trust;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::context::Context;
+use crate::demo;
+use crate::trouble::Trouble;
+
+pub(crate) use audit::lines as audit_lines;
+
+/// What `sublet` can do.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Watch a real fleet: broker, agents and a tool as processes, attacks that fail
+    Demo(demo::Args),
+    /// Run the broker
+    Serve(serve::Args),
+    /// Agents: create, enrol, renew, suspend …
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Profiles: the ceiling of what may be issued
+    #[command(subcommand)]
+    Profile(profile::Command),
+    /// Keys for helpers
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Get authority on someone's behalf
+    Issue(issue::Args),
+    /// Hand a part of it on
+    Delegate(delegate::Args),
+    /// Have a chain recorded, or its receipt refreshed
+    Record(record::Args),
+    /// Prove one call
+    Call(call::Args),
+    /// Decide one call, offline
+    Verify(verify::Args),
+    /// Show a token: who, for whom, until when, what each hop took away
+    Inspect(inspect::Args),
+    /// Revoke a hop, a delegation, an agent, a key, a principal
+    Revoke(revoke::Args),
+    /// Replay what happened
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// The trust bundle and the revocation feed
+    #[command(subcommand)]
+    Trust(trust::Command),
+    /// How the broker is
+    Status,
+    /// Measure durable delegations a second
+    Bench(bench::Args),
+    /// A process of the demo
+    #[command(hide = true, subcommand)]
+    DemoActor(demo::actor::Command),
+}
+
+/// Runs one.
+pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, Trouble> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Serve(args) => serve::run(args, context).await.map(done),
+        Command::Agent(command) => agent::run(command, context).await.map(done),
+        Command::Profile(command) => profile::run(command, context).await.map(done),
+        Command::Key(command) => key::run(command, context).map(done),
+        Command::Issue(args) => issue::run(args, context).await.map(done),
+        Command::Delegate(args) => delegate::run(args, context).await.map(done),
+        Command::Record(args) => record::run(args, context).await.map(done),
+        Command::Call(args) => call::run(args, context).await.map(done),
+        Command::Verify(args) => verify::run(args, context).await,
+        Command::Inspect(args) => inspect::run(args, context).map(done),
+        Command::Revoke(args) => revoke::run(args, context).await.map(done),
+        Command::Audit(command) => audit::run(command, context).await.map(done),
+        Command::Trust(command) => trust::run(command, context).await.map(done),
+        Command::Status => status::run(context).await.map(done),
+        Command::Bench(args) => bench::run(args, context).await.map(done),
+        Command::DemoActor(command) => demo::actor::run(command).await.map(done),
+    }
+}

@@ -1,0 +1,139 @@
+//! `sublet profile …`: the ceiling of what may be issued.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sublet_client::files;
+use sublet_core::capability::{Capability, Scope};
+use sublet_core::no::Malformed;
+use sublet_proto::convert::{field, scope_message};
+use sublet_proto::v1;
+
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Profiles (admin).
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Publish a profile, new or changed
+    Apply {
+        /// TOML: name, principals, ttl_seconds_max, hops_max, offline_hops_max, allow
+        file: PathBuf,
+    },
+    /// All profiles
+    List,
+    /// One profile
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// A profile as its file says it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    principals: Vec<String>,
+    ttl_seconds_max: i64,
+    hops_max: u32,
+    offline_hops_max: u32,
+    allow: Vec<String>,
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+    let (broker, admin) = match &command {
+        Command::Apply { file } => {
+            let profile = read(file)?;
+            let (broker, admin) = (context.broker().await?, context.admin()?);
+            let request =
+                v1::ApplyProfileRequest { profile: Some(profile), idempotency_key: Vec::new() };
+            return show(context, &broker.apply_profile(&admin, request).await?);
+        }
+        _ => (context.broker().await?, context.admin()?),
+    };
+    match command {
+        Command::Show { name } => {
+            show(context, &broker.show_profile(&admin, v1::ShowProfileRequest { name }).await?)
+        }
+        _ => {
+            let profiles = broker.list_profiles(&admin, v1::ListProfilesRequest {}).await?.profiles;
+            let rows: Vec<_> = profiles
+                .iter()
+                .map(|profile| {
+                    let limits = format!(
+                        "{} s, {} hops, {} offline",
+                        profile.ttl_seconds_max, profile.hops_max, profile.offline_hops_max
+                    );
+                    vec![
+                        profile.name.clone(),
+                        profile.principals.join(" "),
+                        limits,
+                        profile.allow_json.len().to_string(),
+                    ]
+                })
+                .collect();
+            let value = profiles.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+            print::rows(
+                context,
+                &["PROFILE", "PRINCIPALS", "AT MOST", "CAPABILITIES"],
+                &rows,
+                &Value::Array(value),
+            );
+            Ok(())
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
+    let text = files::read_text(path)?;
+    let file: File = toml::from_str(&text)
+        .map_err(|bad| field("profile", format!("{}: {bad}", path.display())))?;
+    let allow = Scope::from_texts(&file.allow).map_err(Malformed::from)?;
+    Ok(v1::Profile {
+        name: file.name,
+        principals: file.principals,
+        ttl_seconds_max: file.ttl_seconds_max,
+        hops_max: file.hops_max,
+        offline_hops_max: file.offline_hops_max,
+        allow_json: scope_message(&allow),
+    })
+}
+
+fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
+    let texts = texts(profile)?;
+    let mut pairs = vec![
+        ("profile", profile.name.clone()),
+        ("principals", profile.principals.join(" ")),
+        (
+            "at most",
+            format!(
+                "{} s, {} hops, {} offline",
+                profile.ttl_seconds_max, profile.hops_max, profile.offline_hops_max
+            ),
+        ),
+    ];
+    pairs.extend(texts.iter().map(|text| ("allow", text.clone())));
+    print::pairs(context, &pairs, &value(profile)?);
+    Ok(())
+}
+
+fn texts(profile: &v1::Profile) -> Result<Vec<String>, Trouble> {
+    let text = |json: &String| {
+        Capability::from_json(json.as_bytes()).map(|capability| capability.to_string())
+    };
+    Ok(profile.allow_json.iter().map(text).collect::<Result<_, _>>().map_err(Malformed::from)?)
+}
+
+fn value(profile: &v1::Profile) -> Result<Value, Trouble> {
+    Ok(json!({
+        "name": profile.name,
+        "principals": profile.principals,
+        "ttl_seconds_max": profile.ttl_seconds_max,
+        "hops_max": profile.hops_max,
+        "offline_hops_max": profile.offline_hops_max,
+        "allow": texts(profile)?,
+    }))
+}

@@ -1,0 +1,26 @@
+//! `sublet record`: have a chain recorded.
+
+use std::path::PathBuf;
+
+use crate::actor::{Actor, write_line};
+use crate::command::delegate::wrote;
+use crate::context::Context;
+use crate::trouble::Trouble;
+
+/// Have what is not recorded of a chain recorded, and keep the receipt with the token.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The holder's directory
+    #[arg(long = "as", value_name = "DIR")]
+    as_: PathBuf,
+    /// The token held; rewritten with its receipt
+    #[arg(long, value_name = "FILE")]
+    token: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+    let mut held = Actor::load(&args.as_)?.open(&args.token, context, true).await?;
+    held.record().await?;
+    write_line(&args.token, &held.presentation().to_text())?;
+    wrote(context, held.token(), held.receipt(), &args.token)
+}

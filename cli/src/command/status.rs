@@ -1,0 +1,41 @@
+//! `sublet status`: how the broker is.
+
+use serde_json::json;
+use sublet_core::text::base64url;
+use sublet_proto::v1;
+
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+pub(crate) async fn run(context: &Context) -> Result<(), Trouble> {
+    let status = context.broker().await?.status(&context.admin()?, v1::GetStatusRequest {}).await?;
+    let head = base64url(&status.ledger_head);
+    let feed = format!("{}/{}", status.revocation_epoch, status.revocation_sequence);
+    let value = json!({
+        "trust_domain": status.trust_domain,
+        "agents": status.agents,
+        "delegations": status.delegations,
+        "hops": status.hops,
+        "ledger_size": status.ledger_size,
+        "ledger_head": head,
+        "revocation_epoch": status.revocation_epoch,
+        "revocation_sequence": status.revocation_sequence,
+        "uptime_ms": status.uptime_ms,
+        "store": status.store,
+        "unauthenticated_calls": status.unauthenticated_calls,
+    });
+    let pairs = [
+        ("trust domain", status.trust_domain),
+        ("agents", status.agents.to_string()),
+        ("delegations", status.delegations.to_string()),
+        ("live hops", status.hops.to_string()),
+        ("ledger", format!("{} records, head {head}", status.ledger_size)),
+        ("feed", feed),
+        ("up", format!("{} s", status.uptime_ms / 1000)),
+        ("store", status.store),
+        ("unauthenticated calls", status.unauthenticated_calls.to_string()),
+    ];
+    print::pairs(context, &pairs, &value);
+    Ok(())
+}

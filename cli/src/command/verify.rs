@@ -1,0 +1,103 @@
+//! `sublet verify`: decide one call, offline, as a tool would.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+use sublet_client::check::{Checker, Options};
+use sublet_client::files;
+use sublet_client::follow::{self, SharedView};
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::call::Arguments;
+use sublet_core::no::{Malformed, No};
+use sublet_core::proof::CallProof;
+use sublet_core::token::Presentation;
+use sublet_core::verify::Holder;
+use sublet_proto::credentials::Credentials;
+
+use crate::command::call::CallArgs;
+use crate::context::{Context, duration};
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Decide one call, offline. Exit 0: allowed; 2: refused, with the reason.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The token that the caller shows
+    #[arg(long, value_name = "FILE")]
+    token: PathBuf,
+    /// The call proof that the caller shows
+    #[arg(long, value_name = "FILE")]
+    proof: PathBuf,
+    #[command(flatten)]
+    call: CallArgs,
+    /// A revocation snapshot (sublet trust snapshot); else one is asked of SUBLET_BROKER, else the
+    /// token's receipt must be fresh
+    #[arg(long, value_name = "FILE")]
+    revocations: Option<PathBuf>,
+    /// How old the revocation view may be
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    max_staleness: Duration,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+    let trust = context.trust()?;
+    let presentation =
+        Presentation::from_text(&files::read_text(&args.token)?).map_err(Malformed::from)?;
+    let proof = CallProof::from_text(&files::read_text(&args.proof)?).map_err(Malformed::Proof)?;
+    let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
+    let view = view(&args, context, &trust).await?;
+    let options = Options {
+        staleness_ms_max: i64::try_from(args.max_staleness.as_millis()).unwrap_or(i64::MAX),
+        // No nonces are kept between runs, so proofs from before this one are let through.
+        start_margin_ms: -120_000,
+        ..Options::default()
+    };
+    let checker = Checker::new(args.call.audience.clone(), trust, view, options);
+    let call = checker.call(args.call.action.clone(), arguments);
+    let Presentation { token, receipt } = presentation;
+    let credentials = Credentials { token, receipt, proof: proof.encode() };
+    if !context.json() {
+        eprintln!(
+            "note: no nonces are kept between runs, so a proof shown twice is not noticed here"
+        );
+    }
+    match checker.check(&credentials, &call) {
+        Ok(permit) => {
+            let (holder, principal): (Holder, _) = (permit.holder, permit.principal.to_string());
+            let value = json!({
+                "verdict": "allowed",
+                "holder": holder.to_string(),
+                "on_behalf_of": principal,
+                "hop": permit.hop.to_string(),
+            });
+            let pairs = [
+                ("verdict", "allowed".to_owned()),
+                ("holder", holder.to_string()),
+                ("on behalf of", principal),
+                ("hop", permit.hop.to_string()),
+            ];
+            print::pairs(context, &pairs, &value);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(no @ (No::Deny(_) | No::Unauthenticated(_))) if context.json() => {
+            print::json(&json!({"verdict": "denied", "code": no.code(), "says": no.to_string()}));
+            Ok(ExitCode::from(2))
+        }
+        Err(no) => Err(no.into()),
+    }
+}
+
+async fn view(args: &Args, context: &Context, trust: &Trust) -> Result<SharedView, Trouble> {
+    if let Some(path) = &args.revocations {
+        return Ok(SharedView::from_snapshot(&files::read_text(path)?, trust, &Ports::system())?);
+    }
+    if context.broker.is_none() {
+        return Ok(SharedView::empty(trust.domain()));
+    }
+    let broker = context.broker().await?;
+    let (view, _) = follow::snapshot(&broker, None, trust).await?;
+    Ok(view)
+}

@@ -1,0 +1,124 @@
+//! What every command may need: the broker, the trust bundle, the admin key, how to print.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sublet_client::ask::Credential;
+use sublet_client::connect::Broker;
+use sublet_client::files;
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+
+use crate::trouble::Trouble;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Flags and environment that commands share.
+#[derive(clap::Args)]
+pub(crate) struct Context {
+    /// How data is printed.
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+    /// The broker's address, such as http://127.0.0.1:7373.
+    #[arg(long, global = true, env = "SUBLET_BROKER", value_name = "URL")]
+    pub(crate) broker: Option<String>,
+    /// The trust bundle, trust.json.
+    #[arg(long, global = true, env = "SUBLET_TRUST", value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+    /// The admin key, PKCS#8 PEM.
+    #[arg(
+        long,
+        global = true,
+        env = "SUBLET_ADMIN_KEY",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) admin_key: Option<PathBuf>,
+}
+
+impl Context {
+    /// The broker, or what to set.
+    pub(crate) async fn broker(&self) -> Result<Broker, Trouble> {
+        let endpoint = self.broker.as_ref();
+        let endpoint = endpoint
+            .ok_or_else(|| Trouble::usage("which broker? set SUBLET_BROKER or --broker"))?;
+        Ok(Broker::connect(endpoint).await?)
+    }
+
+    /// The trust bundle, or what to set.
+    pub(crate) fn trust(&self) -> Result<Trust, Trouble> {
+        let path = self.trust.as_ref();
+        let path =
+            path.ok_or_else(|| Trouble::usage("whom to trust? set SUBLET_TRUST or --trust"))?;
+        Ok(Trust::open(path, Ports::system().clock.now())?)
+    }
+
+    /// The admin's credential, or what to set.
+    pub(crate) fn admin(&self) -> Result<Credential, Trouble> {
+        let path = self.admin_key.as_ref();
+        let path = path
+            .ok_or_else(|| Trouble::usage("by which key? set SUBLET_ADMIN_KEY or --admin-key"))?;
+        let key = files::read_key(path)?;
+        Ok(Credential::admin(Arc::new(key), self.trust()?.domain()))
+    }
+
+    /// Whether programs read what is printed.
+    pub(crate) fn json(&self) -> bool {
+        self.output == Output::Json
+    }
+}
+
+/// Reads a file, or standard input for `-`; one line end after it is let pass.
+pub(crate) fn read_secret(path: &Path) -> Result<String, Trouble> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::Read::read_to_string(
+            &mut std::io::Read::take(std::io::stdin(), 64 * 1024),
+            &mut text,
+        )
+        .map_err(|error| Trouble::local(format!("cannot read standard input: {error}")))?;
+        text
+    } else {
+        files::read_text(path)?
+    };
+    Ok(text.trim_end().to_owned())
+}
+
+/// Durations as people write them: 30s, 15m, 2h, 1d.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let bad = || format!("{text:?} is no duration: 30s, 15m, 2h or 1d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3600,
+        Some("d") => 24 * 3600,
+        _ => return Err(bad()),
+    };
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count
+        .checked_mul(unit)
+        .filter(|seconds| *seconds > 0)
+        .map(std::time::Duration::from_secs)
+        .ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("15m"), Ok(std::time::Duration::from_secs(900)));
+        for bad in ["", "15", "m", "0s", "-1s", "1y", "1.5h", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

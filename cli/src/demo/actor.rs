@@ -1,0 +1,367 @@
+//! A process of the demo: the tool, or one agent that does what it is told, line by line.
+//!
+//! An agent process makes its own key, which never leaves it. Asks come as JSON on stdin, answers
+//! go as JSON to stdout. Some asks are attacks: what a rogue agent or a thief would try.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sublet_client::connect::Broker;
+use sublet_client::failure::{Failure, Kind};
+use sublet_client::files;
+use sublet_client::holder::{Held, Terms};
+use sublet_client::identity::{Grant, Identity};
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::bytes::sha256;
+use sublet_core::capability::Scope;
+use sublet_core::mint::Delegate;
+use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::token::Presentation;
+use sublet_proto::credentials::Credentials;
+use sublet_proto::demo::files_client::FilesClient;
+use sublet_proto::demo::{ReadRequest, WriteRequest};
+use tokio::io::AsyncBufReadExt as _;
+
+use super::tool;
+use crate::trouble::Trouble;
+
+/// Which process.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// The file tool
+    Tool {
+        #[arg(long)]
+        broker_url: String,
+        #[arg(long)]
+        trust_file: PathBuf,
+        #[arg(long)]
+        files: PathBuf,
+        #[arg(long)]
+        staleness_ms: i64,
+    },
+    /// An agent
+    Agent {
+        #[arg(long)]
+        directory: PathBuf,
+        #[arg(long)]
+        broker_url: String,
+        #[arg(long)]
+        trust_file: PathBuf,
+    },
+}
+
+/// What an agent is told to do. `token` is always a token in text form.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Ask {
+    /// Enrol with a join token.
+    Enroll { join_token: String },
+    /// Make a key, as a helper does; answers with its public half.
+    MakeKey,
+    /// Ask for authority.
+    Issue { on_behalf_of: String, allow: String, ttl_seconds: u64, hops: u32, offline_hops: u32 },
+    /// Hand a part on to an enrolled agent, online.
+    Delegate { token: String, to: String, allow: String, ttl_seconds: u64 },
+    /// Hand a part on to a helper with this key, offline.
+    Spawn { token: String, label: String, key: String, allow: String, ttl_seconds: u64 },
+    /// Read a file of the tool.
+    Read { token: String, tool: String, path: String },
+    /// Write a file of the tool.
+    Write { token: String, tool: String, path: String },
+    /// Revoke a hop that this agent made.
+    Revoke { token: String, hop: String },
+    /// Attack: show a token that is another's, with a proof by this process's own key.
+    ReadStolen { token: String, tool: String, path: String },
+    /// Attack: send the last successful read again, token, receipt and proof as they were.
+    ReadAgain { tool: String },
+    /// Attack: make a hop in another agent's name, with a key of one's own, and have it recorded.
+    Impersonate { token: String, name: String, allow: String },
+    /// Attack: put the last block of one token on another, and read with it.
+    ReadSpliced { token: String, onto: String, tool: String, path: String },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// `done`, `allowed` or `denied`; `trouble` when nothing was decided.
+    pub(crate) actual: String,
+    /// The stable code of a refusal.
+    pub(crate) code: String,
+    /// Why, or what.
+    pub(crate) says: String,
+    /// A token, or whatever was asked for.
+    pub(crate) data: String,
+}
+
+impl Answer {
+    /// Something was done.
+    pub(crate) fn done(says: impl Into<String>, data: impl Into<String>) -> Self {
+        Answer { actual: "done".into(), code: String::new(), says: says.into(), data: data.into() }
+    }
+
+    fn allowed(says: impl Into<String>) -> Self {
+        Answer {
+            actual: "allowed".into(),
+            code: String::new(),
+            says: says.into(),
+            data: String::new(),
+        }
+    }
+
+    /// Something was refused, or failed.
+    pub(crate) fn failed(failure: &Failure) -> Self {
+        let denied = matches!(failure.kind(), Kind::Deny | Kind::Unauthenticated | Kind::Malformed);
+        let actual = if denied { "denied" } else { "trouble" };
+        Answer {
+            actual: actual.into(),
+            code: failure.code(),
+            says: failure.message().to_owned(),
+            data: String::new(),
+        }
+    }
+}
+
+/// Runs a process of the demo until its story ends.
+pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
+    match command {
+        Command::Tool { broker_url, trust_file, files, staleness_ms } => {
+            tool::serve(&broker_url, &trust_file, files, staleness_ms).await
+        }
+        Command::Agent { directory, broker_url, trust_file } => {
+            let trust = Trust::open(&trust_file, Ports::system().clock.now())?;
+            let broker = Broker::lazy(&broker_url)?;
+            let mut agent =
+                Agent { directory, broker, trust, identity: None, key: None, last: None };
+            let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let ask = serde_json::from_str(&line)
+                    .map_err(|error| Trouble::local(error.to_string()))?;
+                let answer =
+                    agent.obey(ask).await.unwrap_or_else(|failure| Answer::failed(&failure));
+                println!("{}", serde_json::to_string(&answer).unwrap_or_default());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// One agent, or a helper, or a thief.
+struct Agent {
+    directory: PathBuf,
+    broker: Broker,
+    trust: Trust,
+    identity: Option<Identity>,
+    key: Option<Arc<SecretKey>>,
+    last: Option<(Credentials, String)>,
+}
+
+impl Agent {
+    async fn obey(&mut self, ask: Ask) -> Result<Answer, Failure> {
+        match ask {
+            Ask::Enroll { join_token } => {
+                let identity = Identity::enroll_trusting(
+                    &self.broker,
+                    &join_token,
+                    &self.directory,
+                    &self.trust,
+                )
+                .await?;
+                let says = format!(
+                    "{} with key {}",
+                    identity.id(),
+                    identity.token().holder_key().thumbprint()
+                );
+                self.identity = Some(identity);
+                Ok(Answer::done(says, ""))
+            }
+            Ask::MakeKey => {
+                std::fs::create_dir_all(&self.directory)
+                    .map_err(|error| Failure::io("create", &self.directory, &error))?;
+                let key = files::create_key(&self.directory.join("key.pem"), &Ports::system())?;
+                let public = key.public_key().to_string();
+                self.key = Some(Arc::new(key));
+                Ok(Answer::done("a key of its own", public))
+            }
+            Ask::Issue { on_behalf_of, allow, ttl_seconds, hops, offline_hops } => {
+                let principal = on_behalf_of.parse().map_err(sublet_core::no::Malformed::from)?;
+                let grant = Grant::new(principal, scope(&allow)?, Duration::from_secs(ttl_seconds));
+                let held =
+                    self.identity()?.ask(&grant.hops(hops).offline_hops(offline_hops)).await?;
+                Ok(Answer::done(
+                    format!("delegation {}", held.delegation()),
+                    held.presentation().to_text(),
+                ))
+            }
+            Ask::Delegate { token, to, allow, ttl_seconds } => {
+                let terms = Terms::new(scope(&allow)?, Duration::from_secs(ttl_seconds));
+                let to = to.parse().map_err(sublet_core::no::Malformed::from)?;
+                let presentation = self.open(&token)?.delegate_to_agent(&to, &terms).await?;
+                Ok(Answer::done(format!("{to} may {allow}"), presentation.to_text()))
+            }
+            Ask::Spawn { token, label, key, allow, ttl_seconds } => {
+                let terms = Terms::new(scope(&allow)?, Duration::from_secs(ttl_seconds));
+                let key = key.parse().map_err(|_| Failure::local("bad_key", "no key"))?;
+                let to = Delegate::Helper { label, key };
+                let presentation = self.open(&token)?.delegate_offline(to, &terms)?;
+                Ok(Answer::done(
+                    format!("its helper may {allow}; the broker was not asked"),
+                    presentation.to_text(),
+                ))
+            }
+            Ask::Read { token, tool, path } => {
+                let message = ReadRequest { path: path.clone() };
+                let held = self.open(&token)?;
+                let digest = sha256(&prost::Message::encode_to_vec(&message));
+                let proof = held.prove_digest(tool::AUDIENCE, "fs.read", digest)?;
+                let credentials = held.credentials_with(&proof);
+                let answer = read(&tool, &path, credentials.clone()).await?;
+                self.last = Some((credentials, path));
+                Ok(answer)
+            }
+            Ask::Write { token, tool, path } => {
+                let message = WriteRequest { path, content: b"overwritten".to_vec() };
+                let request = self.open(&token)?.request(tool::AUDIENCE, "fs.write", message)?;
+                let mut client = connect(&tool).await?;
+                let written =
+                    client.write(request).await.map_err(|status| Failure::from_status(&status))?;
+                Ok(Answer::allowed(format!("{} bytes written", written.get_ref().bytes_written)))
+            }
+            Ask::Revoke { token, hop } => {
+                let hop = hop.parse().map_err(sublet_core::no::Malformed::from)?;
+                self.open(&token)?.revoke(hop, "the demo says so").await?;
+                Ok(Answer::done(format!("hop {hop} and everything below it"), ""))
+            }
+            attack => self.attack(attack).await,
+        }
+    }
+
+    async fn attack(&mut self, attack: Ask) -> Result<Answer, Failure> {
+        match attack {
+            Ask::ReadStolen { token, tool, path } => {
+                let stolen = Presentation::from_text(&token)?;
+                read(&tool, &path, self.forged(stolen, &path)?).await
+            }
+            Ask::ReadAgain { tool } => {
+                let (credentials, path) = self
+                    .last
+                    .clone()
+                    .ok_or_else(|| Failure::local("nothing", "nothing to replay"))?;
+                read(&tool, &path, credentials).await
+            }
+            Ask::Impersonate { token, name, allow } => {
+                let own = Ports::system().new_key().map_err(Failure::from)?;
+                let id = name.parse().map_err(sublet_core::no::Malformed::from)?;
+                let to = Delegate::Agent { id, key: own.public_key().clone() };
+                let terms = Terms::new(scope(&allow)?, Duration::from_secs(60));
+                self.open(&token)?.delegate_online(to, &terms).await?;
+                Ok(Answer::done("the broker recorded a hop in another's name", ""))
+            }
+            Ask::ReadSpliced { token, onto, tool, path } => {
+                let (from, onto) =
+                    (Presentation::from_text(&token)?, Presentation::from_text(&onto)?);
+                let spliced = splice(&onto.token, &from.token);
+                let spliced = spliced
+                    .ok_or_else(|| Failure::local("nothing", "the tokens have no such blocks"))?;
+                read(
+                    &tool,
+                    &path,
+                    self.forged(Presentation { token: spliced, receipt: onto.receipt }, &path)?,
+                )
+                .await
+            }
+            _ => Err(Failure::local("not_an_attack", "not an attack")),
+        }
+    }
+
+    /// Credentials with a proof by this process's own key, whoever the token's holder is.
+    fn forged(&self, token: Presentation, path: &str) -> Result<Credentials, Failure> {
+        let ports = Ports::system();
+        // The id of a token that does not verify is nobody's; any will do.
+        let hop = self
+            .trust
+            .verify(&token.token)
+            .map_or(sublet_core::id::HopId([7; 32]), |token| token.id());
+        let digest = sha256(&prost::Message::encode_to_vec(&ReadRequest { path: path.to_owned() }));
+        let (now, nonce) = (ports.clock.now(), ports.entropy.nonce()?);
+        let claims = CallClaims::of_digest(hop, tool::AUDIENCE, "fs.read", digest, now, nonce);
+        let key = match (&self.key, &self.identity) {
+            (Some(key), _) => key.clone(),
+            (None, Some(identity)) => identity.key(),
+            (None, None) => Arc::new(ports.new_key().map_err(Failure::from)?),
+        };
+        let proof = CallProof::sign(claims, key.as_ref())?;
+        Ok(Credentials { token: token.token, receipt: token.receipt, proof: proof.encode() })
+    }
+
+    fn identity(&self) -> Result<&Identity, Failure> {
+        self.identity
+            .as_ref()
+            .ok_or_else(|| Failure::local("not_enrolled", "this process did not enrol"))
+    }
+
+    fn open(&self, token: &str) -> Result<Held, Failure> {
+        match (&self.identity, &self.key) {
+            (Some(identity), _) => identity.open(token),
+            (None, Some(key)) => Held::open(token, key.clone(), &self.trust),
+            (None, None) => Err(Failure::local("no_key", "this process has no key")),
+        }
+    }
+}
+
+fn scope(text: &str) -> Result<Scope, Failure> {
+    let texts: Vec<&str> = text.split(" | ").collect();
+    Ok(Scope::from_texts(&texts).map_err(sublet_core::no::Malformed::from)?)
+}
+
+async fn connect(tool: &str) -> Result<FilesClient<tonic::transport::Channel>, Failure> {
+    let client = FilesClient::connect(tool.to_owned()).await;
+    client.map_err(|error| Failure::local("tool_unreachable", error.to_string()))
+}
+
+async fn read(tool: &str, path: &str, credentials: Credentials) -> Result<Answer, Failure> {
+    let mut request = tonic::Request::new(ReadRequest { path: path.to_owned() });
+    credentials.into_metadata(request.metadata_mut());
+    let answer =
+        connect(tool).await?.read(request).await.map_err(|status| Failure::from_status(&status))?;
+    let text = String::from_utf8_lossy(&answer.get_ref().content).trim_end().to_owned();
+    Ok(Answer::allowed(format!("{path} says {text:?}")))
+}
+
+/// The first token with the blocks after block 0 of the second: protobuf fields put together anew.
+fn splice(onto: &[u8], from: &[u8]) -> Option<Vec<u8>> {
+    const BLOCKS: u8 = 3 << 3 | 2;
+    let (onto, from) = (fields(onto)?, fields(from)?);
+    let is_block = |field: &&&[u8]| field.first() == Some(&BLOCKS);
+    let head = onto.iter().take(2);
+    let blocks = from.iter().filter(is_block);
+    let proof = onto.last();
+    Some(head.chain(blocks).chain(proof).copied().collect::<Vec<_>>().concat())
+}
+
+/// The top-level fields of a Biscuit, each with its tag.
+fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut fields = Vec::new();
+    while let Some(tag) = bytes.first() {
+        let mut length = 1 + varint_bytes(bytes.get(1..)?)?;
+        if tag & 7 == 2 {
+            let (mut value, mut shift) = (0usize, 0);
+            for byte in bytes.get(1..length)? {
+                value |= usize::from(byte & 0x7f).checked_shl(shift)?;
+                shift += 7;
+            }
+            length = length.checked_add(value)?;
+        }
+        let (field, rest) = bytes.split_at_checked(length)?;
+        fields.push(field);
+        bytes = rest;
+    }
+    Some(fields)
+}
+
+fn varint_bytes(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| byte & 0x80 == 0).map(|at| at + 1)
+}

@@ -1,0 +1,129 @@
+//! `sublet demo`: a real fleet in one command. Broker, tool, agents and a helper are processes of
+//! their own, each agent with a key of its own; the files behind the tool are real.
+//!
+//! Owns: starting and stopping the processes, and the count of outcomes. The story itself is in
+//! `story`; what an agent does in `actor`; the tool in `tool`.
+
+pub(crate) mod actor;
+pub(crate) mod fleet;
+mod story;
+mod tool;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Watch a fleet: authority that narrows at each hop, attacks that fail, a revocation that bites.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep everything in this directory instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+/// What came of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    name: &'static str,
+    expected: &'static str,
+    actual: String,
+    code: String,
+    says: String,
+}
+
+/// Tells the story as it happens, and keeps the outcomes.
+pub(crate) struct Teller {
+    aloud: bool,
+    outcomes: Vec<Outcome>,
+}
+
+impl Teller {
+    /// A heading.
+    fn chapter(&self, text: &str) {
+        if self.aloud {
+            println!("\n{text}");
+        }
+    }
+
+    /// A line that is no outcome.
+    fn aside(&self, text: &str) {
+        if self.aloud {
+            println!("     {text}");
+        }
+    }
+
+    /// One step: what was expected, what came.
+    fn step(&mut self, name: &'static str, expected: &'static str, answer: &actor::Answer) {
+        let outcome = Outcome {
+            name,
+            expected,
+            actual: answer.actual.clone(),
+            code: answer.code.clone(),
+            says: answer.says.clone(),
+        };
+        if self.aloud {
+            let mark = if outcome.actual == expected { "✓" } else { "✗ UNEXPECTED" };
+            let code = if outcome.code.is_empty() {
+                String::new()
+            } else {
+                format!(" [{}]", outcome.code)
+            };
+            println!("  {mark} {name}: {}{code}", outcome.actual);
+            if !outcome.says.is_empty() {
+                println!("     {}", outcome.says);
+            }
+        }
+        self.outcomes.push(outcome);
+    }
+
+    fn ok(&self) -> bool {
+        !self.outcomes.is_empty()
+            && self.outcomes.iter().all(|outcome| outcome.actual == outcome.expected)
+    }
+
+    fn value(&self) -> Value {
+        let outcome = |o: &Outcome| json!({"name": o.name, "expected": o.expected, "actual": o.actual, "code": o.code, "says": o.says});
+        json!({"ok": self.ok(), "outcomes": self.outcomes.iter().map(outcome).collect::<Vec<_>>()})
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+    let temporary = tempfile::tempdir()
+        .map_err(|error| Trouble::local(format!("no temporary directory: {error}")))?;
+    let home = match &args.keep {
+        Some(directory) => {
+            let fresh =
+                std::fs::create_dir_all(directory).and_then(|()| std::fs::read_dir(directory));
+            let mut entries = fresh
+                .map_err(|error| Trouble::local(format!("{}: {error}", directory.display())))?;
+            if entries.next().is_some() {
+                return Err(Trouble::usage(format!("{} is not empty", directory.display())));
+            }
+            directory.clone()
+        }
+        None => temporary.path().to_owned(),
+    };
+    let mut teller = Teller { aloud: !context.json(), outcomes: Vec::new() };
+    let told = story::tell(&mut teller, &home).await;
+    if context.json() {
+        print::json(&teller.value());
+    }
+    told?;
+    let unexpected =
+        teller.outcomes.iter().filter(|outcome| outcome.actual != outcome.expected).count();
+    if teller.aloud {
+        println!("\n{} outcomes, {unexpected} unexpected.", teller.outcomes.len());
+        if let Some(directory) = &args.keep {
+            println!(
+                "Kept in {}: broker/ (store, trust.json), agents/, files/.",
+                directory.display()
+            );
+        }
+    }
+    Ok(if teller.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

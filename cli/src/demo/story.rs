@@ -1,0 +1,439 @@
+//! The story of the demo, from enrolment to replay. Each step says what was expected.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sublet_client::ask::Credential;
+use sublet_client::audit;
+use sublet_client::connect::Broker;
+use sublet_client::failure::Failure;
+use sublet_client::files;
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::decide::Target;
+use sublet_core::id::AgentId;
+use sublet_core::token::Presentation;
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::v1;
+
+use super::Teller;
+use super::actor::{Answer, Ask};
+use super::fleet::{BrokerProcess, Process};
+use crate::command::audit_lines;
+use crate::trouble::Trouble;
+
+/// How old the tool's revocation view may be.
+const STALENESS_MS: i64 = 2_000;
+
+/// How soon a revocation must bite at the tool.
+const BITES_WITHIN: Duration = Duration::from_secs(1);
+
+const DOMAIN: &str = sublet_broker::config::DEV_TRUST_DOMAIN;
+const SUMMARY: &str = "/reports/2026/q3/summary.txt";
+
+/// Everybody on stage.
+struct Stage {
+    broker: BrokerProcess,
+    admin: Credential,
+    trust: Trust,
+    tool: String,
+    _tool_process: Process,
+    planner: Process,
+    researcher: Process,
+    analyst: Process,
+    editor: Process,
+    scout: Process,
+    mallory: Process,
+}
+
+/// The tokens that the story hands around, in text form.
+#[derive(Default)]
+struct Tokens {
+    root: String,
+    researcher: String,
+    analyst: String,
+    scout: String,
+    editor: String,
+}
+
+/// Tells the whole story; outcomes go to the teller, an error is trouble with the stage itself.
+pub(super) async fn tell(teller: &mut Teller, home: &Path) -> Result<(), Trouble> {
+    teller.chapter(
+        "The stage: a broker on sled, a file tool and six agents, each a process of its own.",
+    );
+    let mut stage = set(home).await?;
+    teller.aside(&format!(
+        "broker {}, tool {} ({})",
+        stage.broker.endpoint,
+        stage.tool,
+        super::tool::AUDIENCE
+    ));
+    let mut tokens = Tokens::default();
+    enrolment(teller, &mut stage).await?;
+    delegation(teller, &mut stage, &mut tokens).await?;
+    use_and_abuse(teller, &mut stage, &tokens).await?;
+    attacks(teller, &mut stage, &tokens).await?;
+    revocation(teller, &mut stage, &tokens).await?;
+    outage(teller, &mut stage, &tokens, home).await?;
+    replay(teller, &stage, &tokens).await
+}
+
+async fn set(home: &Path) -> Result<Stage, Trouble> {
+    let root = home.join("files");
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        let parent = path.parent().map(std::fs::create_dir_all).transpose();
+        parent
+            .and_then(|_| std::fs::write(&path, text))
+            .map_err(|error| Trouble::local(format!("{}: {error}", path.display())))
+    };
+    write("reports/2026/q3/summary.txt", "revenue up 4 percent\n")?;
+    write("reports/2026/q2/summary.txt", "revenue flat\n")?;
+    write("secret.txt", "nobody may read this\n")?;
+    let broker = BrokerProcess::start(&home.join("broker"), "127.0.0.1:0").await?;
+    let trust = Trust::open(Path::new(&broker.trust), Ports::system().clock.now())?;
+    let key = files::read_key(Path::new(&broker.admin_key))?;
+    let admin = Credential::admin(Arc::new(key), trust.domain());
+    let (url, trust_file) = (broker.endpoint.clone(), broker.trust.clone());
+    let (files, staleness) = (root.display().to_string(), STALENESS_MS.to_string());
+    let mut tool_process = Process::start(
+        "the tool",
+        &[
+            "demo-actor",
+            "tool",
+            "--broker-url",
+            &url,
+            "--trust-file",
+            &trust_file,
+            "--files",
+            &files,
+            "--staleness-ms",
+            &staleness,
+        ],
+    )?;
+    let tool = tool_process.line().await?;
+    let agent = |name: &str| {
+        let directory = home.join("agents").join(name).display().to_string();
+        Process::start(
+            name,
+            &[
+                "demo-actor",
+                "agent",
+                "--directory",
+                &directory,
+                "--broker-url",
+                &url,
+                "--trust-file",
+                &trust_file,
+            ],
+        )
+    };
+    Ok(Stage {
+        planner: agent("planner")?,
+        researcher: agent("researcher")?,
+        analyst: agent("analyst")?,
+        editor: agent("editor")?,
+        scout: agent("scout")?,
+        mallory: agent("mallory")?,
+        broker,
+        admin,
+        trust,
+        tool,
+        _tool_process: tool_process,
+    })
+}
+
+fn id(name: &str) -> String {
+    format!("spiffe://{DOMAIN}/agent/{name}")
+}
+
+async fn enrolment(teller: &mut Teller, stage: &mut Stage) -> Result<(), Trouble> {
+    teller.chapter("Enrolment: the operator invites four agents; each makes its own key and shows it with a one-time join token.");
+    let broker = Broker::connect(&stage.broker.endpoint).await?;
+    let mut first = None;
+    let names = [
+        ("enrol planner", "planner"),
+        ("enrol researcher", "researcher"),
+        ("enrol analyst", "analyst"),
+        ("enrol editor", "editor"),
+    ];
+    for (step, name) in names {
+        let request = v1::CreateAgentRequest {
+            agent_id: id(name),
+            profile: "default".into(),
+            join_ttl_seconds: 600,
+            idempotency_key: Vec::new(),
+        };
+        let join_token = broker.create_agent(&stage.admin, request).await?.join_token;
+        first.get_or_insert_with(|| join_token.clone());
+        let process = match name {
+            "planner" => &mut stage.planner,
+            "researcher" => &mut stage.researcher,
+            "analyst" => &mut stage.analyst,
+            _ => &mut stage.editor,
+        };
+        teller.step(step, "done", &process.ask(&Ask::Enroll { join_token }).await?);
+    }
+    let join_token = first.unwrap_or_default();
+    teller.step(
+        "join token used twice",
+        "denied",
+        &stage.mallory.ask(&Ask::Enroll { join_token }).await?,
+    );
+    stage.mallory.ask(&Ask::MakeKey).await.map(drop)
+}
+
+async fn delegation(
+    teller: &mut Teller,
+    stage: &mut Stage,
+    tokens: &mut Tokens,
+) -> Result<(), Trouble> {
+    teller.chapter("Delegation: alice's authority to the planner, then narrower at every hop.");
+    let issue = Ask::Issue {
+        on_behalf_of: format!("user:alice@{DOMAIN}"),
+        allow:
+            "fs.read@tool://files path=under:/reports | fs.list@tool://files path=under:/reports"
+                .into(),
+        ttl_seconds: 600,
+        hops: 4,
+        offline_hops: 1,
+    };
+    let answer = stage.planner.ask(&issue).await?;
+    teller.step("issue to planner on behalf of alice", "done", &answer);
+    tokens.root = answer.data;
+    let hop = |token: &str, to: &str, under: &str| Ask::Delegate {
+        token: token.to_owned(),
+        to: id(to),
+        allow: format!("fs.read@tool://files path=under:{under}"),
+        ttl_seconds: 300,
+    };
+    let answer = stage.planner.ask(&hop(&tokens.root, "researcher", "/reports/2026")).await?;
+    teller.step("hop 1 online, planner to researcher", "done", &answer);
+    tokens.researcher = answer.data;
+    let answer =
+        stage.researcher.ask(&hop(&tokens.researcher, "analyst", "/reports/2026/q3")).await?;
+    teller.step("hop 2 online, researcher to analyst", "done", &answer);
+    tokens.analyst = answer.data;
+    let key = stage.scout.ask(&Ask::MakeKey).await?.data;
+    let spawn = Ask::Spawn {
+        token: tokens.analyst.clone(),
+        label: "scout".into(),
+        key,
+        allow: format!("fs.read@tool://files path=exactly:{SUMMARY}"),
+        ttl_seconds: 120,
+    };
+    let answer = stage.analyst.ask(&spawn).await?;
+    teller.step("hop 3 offline, analyst to its helper scout", "done", &answer);
+    tokens.scout = answer.data;
+    let answer = stage.planner.ask(&hop(&tokens.root, "editor", "/reports/2026/q2")).await?;
+    teller.step("a sibling hop, planner to editor", "done", &answer);
+    tokens.editor = answer.data;
+    Ok(())
+}
+
+fn read(token: &str, stage: &Stage, path: &str) -> Ask {
+    Ask::Read { token: token.to_owned(), tool: stage.tool.clone(), path: path.to_owned() }
+}
+
+async fn use_and_abuse(
+    teller: &mut Teller,
+    stage: &mut Stage,
+    tokens: &Tokens,
+) -> Result<(), Trouble> {
+    teller.chapter(
+        "Use: the tool decides offline, from the token, the proof and its revocation view.",
+    );
+    let ask = read(&tokens.scout, stage, SUMMARY);
+    teller.step("scout reads what it may", "allowed", &stage.scout.ask(&ask).await?);
+    let ask = Ask::ReadAgain { tool: stage.tool.clone() };
+    teller.step("the same proof replayed", "denied", &stage.scout.ask(&ask).await?);
+    let ask =
+        Ask::Write { token: tokens.scout.clone(), tool: stage.tool.clone(), path: SUMMARY.into() };
+    teller.step("scout writes", "denied", &stage.scout.ask(&ask).await?);
+    let ask = read(&tokens.analyst, stage, "/reports/2026/q3/../../../secret.txt");
+    teller.step("analyst escapes its path", "denied", &stage.analyst.ask(&ask).await?);
+    let wider = Ask::Delegate {
+        token: tokens.researcher.clone(),
+        to: id("analyst"),
+        allow: "fs.read@tool://files path=under:/".into(),
+        ttl_seconds: 60,
+    };
+    teller.step(
+        "researcher hands on more than it holds",
+        "denied",
+        &stage.researcher.ask(&wider).await?,
+    );
+    let longer = Ask::Delegate {
+        token: tokens.researcher.clone(),
+        to: id("analyst"),
+        allow: "fs.read@tool://files path=under:/reports/2026".into(),
+        ttl_seconds: 3600,
+    };
+    teller.step(
+        "researcher hands on for longer than it holds",
+        "denied",
+        &stage.researcher.ask(&longer).await?,
+    );
+    Ok(())
+}
+
+async fn attacks(teller: &mut Teller, stage: &mut Stage, tokens: &Tokens) -> Result<(), Trouble> {
+    teller.chapter("Theft and forgery: mallory has copies of every token, and no key but its own.");
+    let ask = Ask::ReadStolen {
+        token: tokens.analyst.clone(),
+        tool: stage.tool.clone(),
+        path: SUMMARY.into(),
+    };
+    teller.step("a stolen token without its key", "denied", &stage.mallory.ask(&ask).await?);
+    let ask = Ask::Impersonate {
+        token: tokens.editor.clone(),
+        name: id("researcher"),
+        allow: "fs.read@tool://files path=under:/reports/2026/q2".into(),
+    };
+    teller.step("a hop in another agent's name", "denied", &stage.editor.ask(&ask).await?);
+    let ask = Ask::ReadSpliced {
+        token: tokens.editor.clone(),
+        onto: tokens.analyst.clone(),
+        tool: stage.tool.clone(),
+        path: SUMMARY.into(),
+    };
+    teller.step("a block spliced from another token", "denied", &stage.editor.ask(&ask).await?);
+    Ok(())
+}
+
+async fn revocation(
+    teller: &mut Teller,
+    stage: &mut Stage,
+    tokens: &Tokens,
+) -> Result<(), Trouble> {
+    teller.chapter(
+        "Revocation: the planner takes back the researcher's hop; everything below dies with it.",
+    );
+    let middle = verified(&tokens.researcher, &stage.trust)?.id().to_string();
+    let ask = Ask::Revoke { token: tokens.root.clone(), hop: middle };
+    teller.step("planner revokes the middle hop", "done", &stage.planner.ask(&ask).await?);
+    let ask = read(&tokens.scout, stage, SUMMARY);
+    let answer = until_denied(&mut stage.scout, &ask, BITES_WITHIN).await?;
+    teller.step("scout, two hops below, within a second", "denied", &answer);
+    let ask = read(&tokens.editor, stage, "/reports/2026/q2/summary.txt");
+    teller.step("editor, a sibling, goes on", "allowed", &stage.editor.ask(&ask).await?);
+    let broker = Broker::connect(&stage.broker.endpoint).await?;
+    let target =
+        Target::Agent(id("editor").parse::<AgentId>().map_err(sublet_core::no::Malformed::from)?);
+    let suspended = broker.revoke_target(&stage.admin, &target, "laptop lost", Vec::new()).await;
+    teller.step(
+        "the operator suspends editor",
+        "done",
+        &answer_of(suspended.map(|_| "its tokens are refused until it is resumed")),
+    );
+    let ask = read(&tokens.editor, stage, "/reports/2026/q2/summary.txt");
+    let answer = until_denied(&mut stage.editor, &ask, BITES_WITHIN).await?;
+    teller.step("editor, suspended, within a second", "denied", &answer);
+    Ok(())
+}
+
+async fn outage(
+    teller: &mut Teller,
+    stage: &mut Stage,
+    tokens: &Tokens,
+    home: &Path,
+) -> Result<(), Trouble> {
+    teller.chapter("Outage: the broker is killed with SIGKILL. The tool decides on, until its view is 2 seconds old.");
+    let address = stage.broker.address();
+    stage.broker.kill().await?;
+    let ask = read(&tokens.root, stage, "/reports/2026/q2/summary.txt");
+    teller.step("planner reads, the broker is gone", "allowed", &stage.planner.ask(&ask).await?);
+    let answer = until_denied(&mut stage.planner, &ask, Duration::from_secs(5)).await?;
+    teller.step("planner reads on a stale view", "denied", &answer);
+    stage.broker = BrokerProcess::start(&home.join("broker"), &address).await?;
+    let (recorded, says) = every_hop_is_there(stage, tokens).await?;
+    let answer =
+        if recorded { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
+    teller.step("the broker restarted with every hop", "done", &answer);
+    let answer = until(&mut stage.planner, &ask, "allowed", Duration::from_secs(15)).await?;
+    teller.step("planner reads, the feed is back", "allowed", &answer);
+    Ok(())
+}
+
+/// Whether the broker has each hop that it acknowledged; the offline hop it never saw.
+async fn every_hop_is_there(stage: &Stage, tokens: &Tokens) -> Result<(bool, String), Trouble> {
+    let broker = Broker::connect(&stage.broker.endpoint).await?;
+    let mut seen = 0;
+    for token in [&tokens.root, &tokens.researcher, &tokens.analyst, &tokens.editor] {
+        let bytes = Presentation::from_text(token).map_err(sublet_core::no::Malformed::from)?.token;
+        let answer = broker.inspect(&stage.admin, v1::InspectRequest { token: bytes }).await?;
+        if answer.hops.iter().any(|hop| !hop.recorded) {
+            return Ok((false, "an acknowledged hop is missing".to_owned()));
+        }
+        seen += answer.hops.len();
+    }
+    Ok((true, format!("4 chains, {seen} blocks, each in the ledger as before")))
+}
+
+async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(), Trouble> {
+    teller.chapter("Replay: what happened, put together again from the ledger and verified again.");
+    let broker = Broker::connect(&stage.broker.endpoint).await?;
+    let delegation = verified(&tokens.root, &stage.trust)?.delegation();
+    let report = audit::replay(&broker, &stage.admin, &stage.trust, &delegation).await?;
+    for line in audit_lines(&report) {
+        teller.aside(&line);
+    }
+    let whole = report.holds()
+        && report.hops.len() == 4
+        && !report.revocations.is_empty()
+        && !report.refusals.is_empty();
+    let says = format!(
+        "{} hops, {} refusals, {} revocations",
+        report.hops.len(),
+        report.refusals.len(),
+        report.revocations.len()
+    );
+    let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
+    teller.step("the chain replayed", "done", &answer);
+    Ok(())
+}
+
+/// Asks again and again until it is denied, or the time is over.
+async fn until_denied(
+    process: &mut Process,
+    ask: &Ask,
+    within: Duration,
+) -> Result<Answer, Trouble> {
+    until(process, ask, "denied", within).await
+}
+
+async fn until(
+    process: &mut Process,
+    ask: &Ask,
+    actual: &str,
+    within: Duration,
+) -> Result<Answer, Trouble> {
+    let clock = Ports::system().clock;
+    let started = clock.monotonic_ms();
+    loop {
+        let mut answer = process.ask(ask).await?;
+        let elapsed = clock.monotonic_ms().saturating_sub(started);
+        if answer.actual == actual {
+            answer.says = format!("{} (after {elapsed} ms)", answer.says);
+            return Ok(answer);
+        }
+        if u128::from(elapsed) > within.as_millis() {
+            answer.says = format!("still {} after {elapsed} ms", answer.actual);
+            return Ok(answer);
+        }
+        // The feed brings the change; between two looks the machine is left to it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn verified(text: &str, trust: &Trust) -> Result<VerifiedToken, Trouble> {
+    Ok(trust.verify_text(text)?.0)
+}
+
+fn answer_of(result: Result<&str, Failure>) -> Answer {
+    match result {
+        Ok(says) => Answer::done(says, ""),
+        Err(failure) => Answer::failed(&failure),
+    }
+}

@@ -1,0 +1,145 @@
+//! The demo's tool: serves a real directory over gRPC and decides every call offline.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sublet_client::check::{Checker, Options};
+use sublet_client::connect::Broker;
+use sublet_client::failure;
+use sublet_client::follow::Follower;
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::call::safe_path;
+use sublet_core::json::Json;
+use sublet_core::limits;
+use sublet_core::no::{Fault, Malformed, No};
+use sublet_proto::demo::files_server::{Files, FilesServer};
+use sublet_proto::demo::{
+    ListRequest, ListResponse, ReadRequest, ReadResponse, WriteRequest, WriteResponse,
+};
+use sublet_proto::digest::DigestLayer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+use crate::trouble::Trouble;
+
+/// The tool's name: what tokens name as their audience.
+pub(super) const AUDIENCE: &str = "tool://files";
+
+struct FileTool {
+    checker: Arc<Checker>,
+    root: PathBuf,
+}
+
+/// Serves `root` until it is killed; prints its address.
+pub(super) async fn serve(
+    broker: &str,
+    trust: &Path,
+    root: PathBuf,
+    staleness_ms_max: i64,
+) -> Result<(), Trouble> {
+    let trust = Trust::open(trust, Ports::system().clock.now())?;
+    let follower = Follower::start(Broker::lazy(broker)?, None, trust.clone());
+    follower.ready(Duration::from_secs(10)).await?;
+    let options = Options { staleness_ms_max, ..Options::default() };
+    let checker = Arc::new(Checker::new(AUDIENCE, trust, follower.view(), options));
+    let socket = |error: std::io::Error| Trouble::local(format!("the tool cannot listen: {error}"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(socket)?;
+    println!("http://{}", listener.local_addr().map_err(socket)?);
+    tonic::transport::Server::builder()
+        .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+        .timeout(Duration::from_secs(10))
+        .layer(DigestLayer::new(&["/sublet.demo.v1."]))
+        .add_service(FilesServer::new(FileTool { checker, root }))
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await
+        .map_err(|error| Trouble::local(format!("the tool ended: {error}")))
+}
+
+#[tonic::async_trait]
+impl Files for FileTool {
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
+        let path = request.get_ref().path.clone();
+        self.permit(&request, "fs.read", vec![("path".to_owned(), Json::Str(path.clone()))])?;
+        let content =
+            tokio::fs::read(self.resolve(&path)?).await.map_err(|error| gone(&path, &error))?;
+        Ok(Response::new(ReadResponse { content }))
+    }
+
+    async fn write(
+        &self,
+        request: Request<WriteRequest>,
+    ) -> Result<Response<WriteResponse>, Status> {
+        let path = request.get_ref().path.clone();
+        let length = i64::try_from(request.get_ref().content.len()).unwrap_or(i64::MAX);
+        let fields = vec![
+            ("path".to_owned(), Json::Str(path.clone())),
+            ("bytes".to_owned(), Json::Int(length)),
+        ];
+        self.permit(&request, "fs.write", fields)?;
+        let content = request.into_inner().content;
+        tokio::fs::write(self.resolve(&path)?, &content)
+            .await
+            .map_err(|error| gone(&path, &error))?;
+        Ok(Response::new(WriteResponse { bytes_written: content.len() as u64 }))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let path = request.get_ref().path.clone();
+        self.permit(&request, "fs.list", vec![("path".to_owned(), Json::Str(path.clone()))])?;
+        let mut names = Vec::new();
+        let mut entries =
+            tokio::fs::read_dir(self.resolve(&path)?).await.map_err(|error| gone(&path, &error))?;
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(Response::new(ListResponse { names }))
+    }
+}
+
+impl FileTool {
+    /// Decides: token, possession, revocations, scope; offline, in this process.
+    fn permit<M>(
+        &self,
+        request: &Request<M>,
+        action: &str,
+        fields: Vec<(String, Json)>,
+    ) -> Result<(), Status> {
+        let fields = Json::object(fields)
+            .map_err(sublet_core::call::BadArguments::from)
+            .map_err(Malformed::from);
+        let fields = fields.map_err(|bad| failure::status(&No::from(bad)))?;
+        let permit = self.checker.check_request(request, action, &fields);
+        permit.map(drop).map_err(|no| failure::status(&no))
+    }
+
+    /// The file behind a path, inside the root whatever links lie there. The authority says which
+    /// paths are allowed; that none leaves the root is the tool's own duty.
+    fn resolve(&self, path: &str) -> Result<PathBuf, Status> {
+        let bad = || {
+            failure::status(
+                &Malformed::Field {
+                    field: "path",
+                    says: format!("{path:?} is no path of this tool"),
+                }
+                .into(),
+            )
+        };
+        let relative = safe_path(path).ok_or_else(bad)?.trim_start_matches('/');
+        let root = self.root.canonicalize().map_err(|_| bad())?;
+        let full = root.join(relative);
+        let existing = if full.exists() {
+            full.canonicalize()
+        } else {
+            full.parent().unwrap_or(&root).canonicalize()
+        };
+        if existing.map_err(|_| bad())?.starts_with(&root) { Ok(full) } else { Err(bad()) }
+    }
+}
+
+fn gone(path: &str, error: &std::io::Error) -> Status {
+    failure::status(&Fault::Internal(format!("{path}: {error}")).into())
+}

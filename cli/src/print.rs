@@ -1,0 +1,81 @@
+//! Data on stdout: a table for people, JSON for programs.
+
+use serde_json::Value;
+use sublet_core::id::UnixMillis;
+
+use crate::context::Context;
+
+/// Prints rows under their heads, or the value.
+pub(crate) fn rows(context: &Context, heads: &[&str], rows: &[Vec<String>], value: &Value) {
+    if context.json() {
+        return json(value);
+    }
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let head = heads.get(column).map_or(0, |head| head.chars().count());
+        cells.max().unwrap_or(0).max(head)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}", width = *width));
+        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    line(heads.to_vec());
+    for row in rows {
+        line(row.iter().map(String::as_str).collect());
+    }
+}
+
+/// Prints names and what stands for them, or the value.
+pub(crate) fn pairs(context: &Context, pairs: &[(&str, String)], value: &Value) {
+    if context.json() {
+        return json(value);
+    }
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, text) in pairs {
+        println!("{name:<width$}  {text}");
+    }
+}
+
+/// Prints a value as JSON.
+pub(crate) fn json(value: &Value) {
+    println!("{value:#}");
+}
+
+/// Seconds since the epoch as UTC: 2026-11-24T10:53:18Z (RFC 3339).
+pub(crate) fn utc(seconds: i64) -> String {
+    // Days to a civil date, after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The same, of milliseconds.
+pub(crate) fn utc_ms(millis: i64) -> String {
+    utc(UnixMillis(millis).seconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_517_598), "2026-11-24T10:53:18Z");
+    }
+}

@@ -1,0 +1,307 @@
+//! What every store must do. One suite, run over each backend. architecture.md, "The store".
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use sublet_broker::config::Durability;
+use sublet_broker::store::{Commit, Memory, NotCommitted, Sled, Store};
+use sublet_core::feed::Revocation;
+use sublet_core::id::{AgentId, HopId, TrustDomain, UnixMillis};
+use sublet_core::no::Fault;
+use sublet_core::record::{Body, Record};
+use sublet_core::state::{Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write};
+
+const NOW: UnixMillis = UnixMillis(1_000_000);
+
+fn domain() -> TrustDomain {
+    "acme.example".parse().unwrap()
+}
+
+fn agent_id(name: &str) -> AgentId {
+    format!("spiffe://acme.example/agent/{name}").parse().unwrap()
+}
+
+fn agent(name: &str, version: u64) -> Agent {
+    let state = AgentState::Invited;
+    Agent { id: agent_id(name), profile: "p".into(), state, key: None, created_at: NOW, version }
+}
+
+fn delegation(id: u8) -> Delegation {
+    Delegation {
+        id: HopId([id; 32]),
+        principal: "user:a@acme.example".parse().unwrap(),
+        agent: agent_id("a"),
+        issued_at: NOW,
+        expires_at: NOW.plus_ms(60_000),
+        hops: 0,
+        records: 0,
+        last_leaf: [0; 32],
+    }
+}
+
+fn hop(id: HopId, delegation: u8) -> RecordedHop {
+    RecordedHop {
+        id,
+        parent: None,
+        delegation: HopId([delegation; 32]),
+        position: 0,
+        agent: agent_id("a"),
+        helper: None,
+        key: sublet_core::key::Thumbprint([0; 32]),
+        expires_at: NOW.plus_ms(60_000),
+        index: 0,
+    }
+}
+
+fn record(delegation: Option<u8>, what: &str) -> Record {
+    let body = Body::Exported { what: what.into() };
+    Record { delegation: delegation.map(|id| HopId([id; 32])), actor: "test".into(), body }
+}
+
+fn commit(guards: Vec<Guard>, writes: Vec<Write>, records: Vec<Record>) -> Commit {
+    Commit { guards, writes, records, now: NOW }
+}
+
+/// A store that can be closed and opened again.
+trait Disk {
+    fn open(&self) -> Result<Store, Fault>;
+}
+
+struct InMemory(Memory);
+
+impl Disk for InMemory {
+    fn open(&self) -> Result<Store, Fault> {
+        Store::open(self.0.clone(), &domain())
+    }
+}
+
+struct OnSled(tempfile::TempDir);
+
+impl OnSled {
+    fn new() -> Self {
+        OnSled(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Disk for OnSled {
+    fn open(&self) -> Result<Store, Fault> {
+        // The committer that still holds the database lets go a moment after its store is dropped.
+        let mut last = None;
+        for _ in 0..1000 {
+            match Sled::open(&self.path().join("store"), Durability::PowerLoss) {
+                Ok(backend) => return Store::open(backend, &domain()),
+                Err(fault) => last = Some(fault),
+            }
+            std::thread::yield_now();
+        }
+        Err(last.unwrap())
+    }
+}
+
+/// Runs one law over both backends.
+macro_rules! law {
+    ($($name:ident),* $(,)?) => {
+        mod memory { $(#[tokio::test] async fn $name() { super::$name(&super::InMemory(Default::default())).await; })* }
+        mod sled { $(#[tokio::test] async fn $name() { super::$name(&super::OnSled::new()).await; })* }
+    };
+}
+
+law!(
+    what_is_answered_is_there_after_a_restart,
+    a_commit_whose_guard_changed_does_nothing,
+    of_a_hundred_who_spend_one_token_one_wins,
+    a_delegations_records_are_chained_and_read_in_order,
+    revocations_are_numbered_without_a_gap,
+    what_ended_is_forgotten_and_the_rest_stays,
+    waiters_are_committed_together,
+);
+
+async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    let writes = vec![Write::Agent(agent("a", 0)), Write::Delegation(delegation(1))];
+    store.commit(commit(vec![], writes, vec![record(Some(1), "one")])).await.unwrap();
+    let id = HopId([9; 32]);
+    let writes = vec![Write::Hop { hop: hop(id, 1), record: 0 }];
+    store.commit(commit(vec![], writes, vec![record(Some(1), "two")])).await.unwrap();
+    let before = store.log().unwrap();
+    drop(store);
+    let store = disk.open().unwrap();
+    assert_eq!(store.log().unwrap(), before);
+    let state = store.view().unwrap();
+    assert_eq!(state.agent(&agent_id("a")), Some(&agent("a", 0)));
+    assert_eq!(state.hop(&id).unwrap().index, 1, "a hop knows the index of its record");
+    assert_eq!(state.delegation(&HopId([1; 32])).unwrap().records, 2);
+}
+
+async fn a_commit_whose_guard_changed_does_nothing(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    store.commit(commit(vec![], vec![Write::Agent(agent("a", 3))], vec![])).await.unwrap();
+    let stale = Guard::Agent(agent_id("a"), Some(2));
+    let writes = vec![Write::Agent(agent("a", 9)), Write::Agent(agent("b", 0))];
+    let refused = store.commit(commit(vec![stale], writes, vec![record(None, "never")])).await;
+    assert_eq!(refused, Err(NotCommitted::Changed));
+    let state = store.view().unwrap();
+    assert_eq!(state.agent(&agent_id("a")).unwrap().version, 3);
+    assert_eq!(state.agent(&agent_id("b")), None);
+    assert_eq!(store.log().unwrap().size, 0);
+}
+
+async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    let token = |state, version| {
+        let (id, agent, expires_at) = ("t".to_owned(), agent_id("a"), NOW.plus_ms(1_000));
+        Write::JoinToken(JoinToken { id, agent, hash: [0; 32], expires_at, state, version })
+    };
+    store.commit(commit(vec![], vec![token(JoinTokenState::Open, 0)], vec![])).await.unwrap();
+    let tries = (0..100).map(|n| {
+        let (store, spend) = (store.clone(), token(JoinTokenState::Spent, 1));
+        let guard = Guard::JoinToken("t".into(), Some(0));
+        tokio::spawn(async move { store.commit(commit(vec![guard], vec![spend], vec![record(None, &n.to_string())])).await })
+    });
+    let mut won = 0;
+    for tried in tries.collect::<Vec<_>>() {
+        match tried.await.unwrap() {
+            Ok(()) => won += 1,
+            Err(why) => assert_eq!(why, NotCommitted::Changed),
+        }
+    }
+    assert_eq!(won, 1);
+    assert_eq!(store.log().unwrap().size, 1);
+}
+
+async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    for id in [1, 2] {
+        store.commit(commit(vec![], vec![Write::Delegation(delegation(id))], vec![record(Some(id), "issued")])).await.unwrap();
+    }
+    for n in 0..300u16 {
+        store.commit(commit(vec![], vec![], vec![record(Some(if n % 2 == 0 { 1 } else { 2 }), &format!("record {n}"))])).await.unwrap();
+    }
+    let reader = store.entries();
+    let all = reader.of_delegation(&HopId([1; 32]), 0, 1_000).unwrap();
+    assert_eq!(all.len(), 151);
+    assert!(all.windows(2).all(|pair| pair[0].index < pair[1].index));
+    let rest = reader.of_delegation(&HopId([1; 32]), all[100].index, 10).unwrap();
+    assert_eq!(rest, all[100..110]);
+}
+
+async fn revocations_are_numbered_without_a_gap(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    let mut heard = store.revocations();
+    let revoke = |n: u8| Write::Revocation { revocation: Revocation::Hop(HopId([n; 32])), expires_at: NOW.plus_ms(60_000) };
+    for n in 1..=20 {
+        store.commit(commit(vec![], vec![revoke(n)], vec![])).await.unwrap();
+    }
+    assert_eq!(*heard.borrow_and_update(), 20);
+    let stale = store.commit(commit(vec![Guard::Revocations(19)], vec![Write::Agent(agent("a", 0))], vec![])).await;
+    assert_eq!(stale, Err(NotCommitted::Changed), "a decision that did not know the last revocation is made again");
+    let head = store.feed().unwrap().head(NOW);
+    drop(store);
+    let store = disk.open().unwrap();
+    assert_eq!(store.feed().unwrap().head(NOW), head);
+    assert!(store.view().unwrap().revoked(&Revocation::Hop(HopId([20; 32]))).is_some());
+}
+
+async fn what_ended_is_forgotten_and_the_rest_stays(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    let ended = RecordedHop { expires_at: NOW.plus_ms(-1), ..hop(HopId([1; 32]), 1) };
+    let lives = hop(HopId([2; 32]), 1);
+    let writes = [ended, lives].map(|hop| Write::Hop { hop, record: 0 }).to_vec();
+    store.commit(commit(vec![], writes, vec![record(None, "hops")])).await.unwrap();
+    assert_eq!(store.prune(NOW).await, Ok(1));
+    assert_eq!(store.prune(NOW).await, Ok(0));
+    assert!(store.view().unwrap().hop(&HopId([1; 32])).is_none());
+    assert!(store.view().unwrap().hop(&HopId([2; 32])).is_some());
+}
+
+async fn waiters_are_committed_together(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    let waiters = (0..1_000u32).map(|n| {
+        let store = store.clone();
+        let mut id = [7; 32];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        let writes = vec![Write::Hop { hop: hop(HopId(id), 1), record: 0 }];
+        tokio::spawn(async move {
+            store.commit(commit(vec![Guard::NoHop(HopId(id))], writes, vec![record(None, "hop")])).await.unwrap();
+            let row = store.view().unwrap().hop(&HopId(id)).cloned();
+            row.expect("what is answered is visible").index
+        })
+    });
+    let mut indices = HashSet::new();
+    for waiter in waiters.collect::<Vec<_>>() {
+        assert!(indices.insert(waiter.await.unwrap()), "no two hops have one index");
+    }
+    assert_eq!(store.log().unwrap().size, 1_000);
+}
+
+#[tokio::test]
+async fn a_sled_store_that_was_altered_is_refused() {
+    let disk = OnSled::new();
+    let store = disk.open().unwrap();
+    for n in 0..10 {
+        store.commit(commit(vec![], vec![], vec![record(None, &format!("record {n}"))])).await.unwrap();
+    }
+    drop(store);
+    drop(disk.open().unwrap());
+    let path = disk.path().join("store");
+    let alter = |change: &dyn Fn(&Raw)| {
+        let raw = Raw::open(&path);
+        change(&raw);
+    };
+    let fifth = [b"l".as_slice(), &5u64.to_be_bytes()].concat();
+    let kept = Raw::open(&path).read(&fifth);
+    let mut flipped = kept.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    alter(&|raw| raw.write(&fifth, &flipped));
+    assert!(disk.open().err().unwrap().to_string().contains("broken at index 5"));
+    alter(&|raw| raw.remove(&fifth));
+    assert!(disk.open().err().unwrap().to_string().contains("broken at index 5"));
+    alter(&|raw| raw.write(&fifth, &kept));
+    let last = [b"l".as_slice(), &9u64.to_be_bytes()].concat();
+    alter(&|raw| raw.remove(&last));
+    assert!(disk.open().err().unwrap().to_string().contains("records were removed or added"));
+}
+
+#[tokio::test]
+async fn another_schema_and_another_domain_are_refused() {
+    let disk = OnSled::new();
+    drop(disk.open().unwrap());
+    drop(disk.open().unwrap());
+    let other: TrustDomain = "other.example".parse().unwrap();
+    let open = |domain: &TrustDomain| {
+        let backend = (0..1000).find_map(|_| Sled::open(&disk.path().join("store"), Durability::Process).ok());
+        Store::open(backend.unwrap(), domain)
+    };
+    assert!(open(&other).err().unwrap().to_string().contains("another data directory"));
+    Raw::open(&disk.path().join("store")).write(b"mschema", b"sublet 99 acme.example");
+    assert!(open(&domain()).err().unwrap().to_string().contains("sublet 99"));
+}
+
+/// The database as someone with a shell sees it.
+struct Raw(::sled::Db);
+
+impl Raw {
+    fn open(path: &Path) -> Self {
+        let opened = (0..100_000).find_map(|_| ::sled::Config::new().path(path).flush_every_ms(None).open().ok());
+        Raw(opened.expect("the database is free"))
+    }
+
+    fn read(&self, key: &[u8]) -> Vec<u8> {
+        self.0.get(key).unwrap().unwrap().to_vec()
+    }
+
+    fn write(&self, key: &[u8], value: &[u8]) {
+        self.0.insert(key, value).unwrap();
+        self.0.flush().unwrap();
+    }
+
+    fn remove(&self, key: &[u8]) {
+        self.0.remove(key).unwrap();
+        self.0.flush().unwrap();
+    }
+}
