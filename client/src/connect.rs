@@ -104,7 +104,7 @@ impl Broker {
             let mut grpc = self.grpc().await?;
             let path = PathAndQuery::from_static(method);
             let answer = grpc.unary(request, path, ProstCodec::<Q, R>::default()).await;
-            answer.map(tonic::Response::into_inner).map_err(|no| Failure::from_status(&no))
+            answer.map(tonic::Response::into_inner).map_err(|no| self.failure(&no))
         });
         match tokio::time::timeout(self.deadline, attempts).await {
             Ok(answer) => answer,
@@ -129,7 +129,7 @@ impl Broker {
             let mut grpc = self.grpc().await?;
             let path = PathAndQuery::from_static(method);
             let answer = grpc.server_streaming(request, path, ProstCodec::<Q, R>::default()).await;
-            answer.map(tonic::Response::into_inner).map_err(|no| Failure::from_status(&no))
+            answer.map(tonic::Response::into_inner).map_err(|no| self.failure(&no))
         };
         match tokio::time::timeout(self.deadline, opening).await {
             Ok(answer) => answer,
@@ -153,6 +153,15 @@ impl Broker {
             credentials.into_metadata(request.metadata_mut());
         }
         Ok(request)
+    }
+
+    /// What a status says; one that no broker sent says where none is.
+    fn failure(&self, status: &tonic::Status) -> Failure {
+        let failure = Failure::from_status(status);
+        match failure.code().as_str() {
+            "unreachable" => failure.at(&self.endpoint),
+            _ => failure,
+        }
     }
 
     async fn grpc(&self) -> Result<tonic::client::Grpc<Channel>, Failure> {

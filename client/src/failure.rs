@@ -102,6 +102,11 @@ impl Failure {
         Failure { kind: Kind::Io, code: code.into(), message: message.into(), retriable: false }
     }
 
+    /// The same, with where it happened.
+    pub(crate) fn at(self, endpoint: &str) -> Self {
+        Failure { message: format!("no broker at {endpoint}: {}", self.message), ..self }
+    }
+
     /// The broker cannot be reached.
     pub(crate) fn unreachable(endpoint: &str, error: &dyn std::error::Error) -> Self {
         let message = format!("no broker at {endpoint}: {}", root_cause(error));

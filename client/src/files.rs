@@ -18,7 +18,7 @@ use crate::ports::Ports;
 /// The largest file that is read: a token of 64 KiB in base64, or a trust bundle, and room.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Reads a file of at most [`FILE_BYTES_MAX`] bytes.
+/// Reads a file of at most 256 KiB.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let trouble = |error| Failure::io("read", path, &error);
     let file = File::open(path).map_err(trouble)?;

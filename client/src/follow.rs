@@ -302,3 +302,67 @@ impl Feed {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::World;
+    use sublet_core::feed::Revocation;
+    use sublet_core::id::HopId;
+
+    fn events(world: &World) -> Vec<Event> {
+        let event = |line| match line {
+            SnapshotLine::Delta(bytes) => Event::Delta(bytes),
+            SnapshotLine::Head(bytes) => Event::Head(bytes),
+        };
+        read_snapshot(&world.snapshot()).unwrap().into_iter().map(event).collect()
+    }
+
+    fn take(world: &World, view: &SharedView, events: &[Event]) -> Result<(), Failure> {
+        events
+            .iter()
+            .try_for_each(|event| view.apply(event, &world.trust, &world.ports).map(|_| ()))
+    }
+
+    #[test]
+    fn a_feed_that_goes_wrong_leaves_the_view_to_go_stale() {
+        let mut world = World::new();
+        let before = events(&world);
+        world.revoke_hop(HopId([7; 32]));
+        let view = world.view();
+        assert_eq!((view.position(), view.age_ms(&world.ports)), ((1, 1), Some(0)));
+        world.clock.pass(3_000);
+
+        let rolled_back = take(&world, &view, &before).unwrap_err();
+        assert_eq!(rolled_back.code(), "feed_rolled_back");
+        let mut forked = World::new();
+        forked.clock.pass(3_000);
+        forked.revoke_hop(HopId([8; 32]));
+        assert_eq!(take(&world, &view, &events(&forked)).unwrap_err().code(), "feed_forked");
+        world.revoke_hop(HopId([9; 32]));
+        world.revoke_hop(HopId([10; 32]));
+        let mut gap = events(&world);
+        gap.remove(1);
+        assert_eq!(take(&world, &view, &gap).unwrap_err().code(), "feed_gap");
+
+        assert_eq!((view.position(), view.age_ms(&world.ports)), ((1, 1), Some(3_000)));
+        let revoked = |hop| {
+            view.read(&world.ports, |view, _| view.is_revoked(&Revocation::Hop(HopId([hop; 32]))))
+        };
+        assert!(revoked(7) && !revoked(8) && !revoked(9));
+
+        take(&world, &view, &events(&world)).unwrap();
+        assert_eq!((view.position(), view.age_ms(&world.ports)), ((1, 3), Some(0)));
+        assert!(revoked(9));
+    }
+
+    #[test]
+    fn a_damaged_view_has_no_age() {
+        let world = World::new();
+        let view = world.view();
+        let poisoner = view.clone();
+        let died = std::thread::spawn(move || poisoner.write(|_| panic!("dies in the middle")));
+        assert!(died.join().is_err());
+        assert_eq!(view.age_ms(&world.ports), None);
+    }
+}
