@@ -9,6 +9,7 @@ use sublet_core::key::Thumbprint;
 use sublet_core::no::Fault;
 use sublet_core::seen::{Bounds, SeenProofs};
 use sublet_core::state::State;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::feed::Feed;
@@ -41,6 +42,8 @@ pub struct Broker {
     pub started_at: UnixMillis,
     /// Calls without a valid proof: counted, not recorded.
     pub unauthenticated: AtomicU64,
+    /// Turns true when the broker is told to stop; streams that never end by themselves end then.
+    pub stopping: watch::Sender<bool>,
 }
 
 impl Broker {
@@ -69,6 +72,7 @@ impl Broker {
             entropy,
             started_at,
             unauthenticated: AtomicU64::new(0),
+            stopping: watch::channel(false).0,
         }))
     }
 

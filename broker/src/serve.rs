@@ -131,8 +131,11 @@ impl Bound {
             .add_service(DelegationServer::new(DelegationService(broker.clone())))
             .add_service(RevocationServer::new(RevocationService::new(broker.clone())))
             .add_service(AuditServer::new(AuditService(broker.clone())))
-            .add_service(AdminServer::new(AdminService(broker)))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), stop)
+            .add_service(AdminServer::new(AdminService(broker.clone())))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), async move {
+                stop.await;
+                broker.stopping.send_replace(true);
+            })
             .await;
         heartbeat.abort();
         pruning.abort();

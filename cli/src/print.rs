@@ -1,9 +1,24 @@
 //! Data on stdout: a table for people, JSON for programs.
 
+use std::io::Write as _;
+
 use serde_json::Value;
 use sublet_core::id::UnixMillis;
 
 use crate::context::Context;
+
+/// Prints a line of data; when nobody reads any more, the program ends.
+macro_rules! line {
+    ($($text:tt)*) => { $crate::print::text(&format!($($text)*)) };
+}
+pub(crate) use line;
+
+/// Prints a line of data.
+pub(crate) fn text(text: &str) {
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(1);
+    }
+}
 
 /// Prints rows under their heads, or the value.
 pub(crate) fn rows(context: &Context, heads: &[&str], rows: &[Vec<String>], value: &Value) {
@@ -21,7 +36,7 @@ pub(crate) fn rows(context: &Context, heads: &[&str], rows: &[Vec<String>], valu
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}", width = *width));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        crate::print::line!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(heads.to_vec());
     for row in rows {
@@ -36,13 +51,13 @@ pub(crate) fn pairs(context: &Context, pairs: &[(&str, String)], value: &Value) 
     }
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, text) in pairs {
-        println!("{name:<width$}  {text}");
+        crate::print::line!("{name:<width$}  {text}");
     }
 }
 
 /// Prints a value as JSON.
 pub(crate) fn json(value: &Value) {
-    println!("{value:#}");
+    crate::print::line!("{value:#}");
 }
 
 /// Seconds since the epoch as UTC: 2026-11-24T10:53:18Z (RFC 3339).

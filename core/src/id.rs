@@ -22,7 +22,9 @@ pub enum BadId {
     )]
     SpiffeId(String),
     /// A helper label is 1 to 63 of `[a-z0-9-]`; a helper path is labels joined by `/`.
-    #[error("{0:?} is no helper path: labels of 1 to 63 of a-z 0-9 -, joined by /, 512 bytes at most")]
+    #[error(
+        "{0:?} is no helper path: labels of 1 to 63 of a-z 0-9 -, joined by /, 512 bytes at most"
+    )]
     Helper(String),
     /// A principal is `kind:name@realm` in lower case.
     #[error("{0:?} is no principal: kind:name@realm in lower case, as in user:alice@acme.example")]

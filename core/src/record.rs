@@ -180,7 +180,8 @@ pub fn cut(text: String, most: usize) -> String {
     if text.len() <= most {
         return text;
     }
-    let end = (0..=most.saturating_sub(64)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end =
+        (0..=most.saturating_sub(64)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let digest = crate::text::base64url(crate::bytes::sha256(text.as_bytes()));
     format!("{}… sha256:{digest}", text.get(..end).unwrap_or_default())
 }

@@ -474,7 +474,8 @@ impl State {
     /// Hops, join tokens and answers that ended before `before`, at most `most` of them. Agents,
     /// keys, profiles, delegations and revocations stay: the ledger is read through them.
     pub fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
-        let hops = self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
+        let hops =
+            self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
         let joins = self.join_tokens.values().filter(|row| row.expires_at < before);
         let joins = joins.map(|row| RowKey::JoinToken(row.id.clone()));
         let answers = self.answers.values().filter(|row| row.expires_at < before);

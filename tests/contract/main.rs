@@ -1,5 +1,11 @@
 //! What every store must do. One suite, run over each backend. architecture.md, "The store".
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -10,7 +16,9 @@ use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, HopId, TrustDomain, UnixMillis};
 use sublet_core::no::Fault;
 use sublet_core::record::{Body, Record};
-use sublet_core::state::{Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write};
+use sublet_core::state::{
+    Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write,
+};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
@@ -161,7 +169,9 @@ async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
     let tries = (0..100).map(|n| {
         let (store, spend) = (store.clone(), token(JoinTokenState::Spent, 1));
         let guard = Guard::JoinToken("t".into(), Some(0));
-        tokio::spawn(async move { store.commit(commit(vec![guard], vec![spend], vec![record(None, &n.to_string())])).await })
+        tokio::spawn(async move {
+            store.commit(commit(vec![guard], vec![spend], vec![record(None, &n.to_string())])).await
+        })
     });
     let mut won = 0;
     for tried in tries.collect::<Vec<_>>() {
@@ -177,10 +187,24 @@ async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
 async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     for id in [1, 2] {
-        store.commit(commit(vec![], vec![Write::Delegation(delegation(id))], vec![record(Some(id), "issued")])).await.unwrap();
+        store
+            .commit(commit(
+                vec![],
+                vec![Write::Delegation(delegation(id))],
+                vec![record(Some(id), "issued")],
+            ))
+            .await
+            .unwrap();
     }
     for n in 0..300u16 {
-        store.commit(commit(vec![], vec![], vec![record(Some(if n % 2 == 0 { 1 } else { 2 }), &format!("record {n}"))])).await.unwrap();
+        store
+            .commit(commit(
+                vec![],
+                vec![],
+                vec![record(Some(if n % 2 == 0 { 1 } else { 2 }), &format!("record {n}"))],
+            ))
+            .await
+            .unwrap();
     }
     let reader = store.entries();
     let all = reader.of_delegation(&HopId([1; 32]), 0, 1_000).unwrap();
@@ -193,13 +217,22 @@ async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
 async fn revocations_are_numbered_without_a_gap(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let mut heard = store.revocations();
-    let revoke = |n: u8| Write::Revocation { revocation: Revocation::Hop(HopId([n; 32])), expires_at: NOW.plus_ms(60_000) };
+    let revoke = |n: u8| Write::Revocation {
+        revocation: Revocation::Hop(HopId([n; 32])),
+        expires_at: NOW.plus_ms(60_000),
+    };
     for n in 1..=20 {
         store.commit(commit(vec![], vec![revoke(n)], vec![])).await.unwrap();
     }
     assert_eq!(*heard.borrow_and_update(), 20);
-    let stale = store.commit(commit(vec![Guard::Revocations(19)], vec![Write::Agent(agent("a", 0))], vec![])).await;
-    assert_eq!(stale, Err(NotCommitted::Changed), "a decision that did not know the last revocation is made again");
+    let stale = store
+        .commit(commit(vec![Guard::Revocations(19)], vec![Write::Agent(agent("a", 0))], vec![]))
+        .await;
+    assert_eq!(
+        stale,
+        Err(NotCommitted::Changed),
+        "a decision that did not know the last revocation is made again"
+    );
     let head = store.feed().unwrap().head(NOW);
     drop(store);
     let store = disk.open().unwrap();
@@ -227,7 +260,10 @@ async fn waiters_are_committed_together(disk: &dyn Disk) {
         id[..4].copy_from_slice(&n.to_be_bytes());
         let writes = vec![Write::Hop { hop: hop(HopId(id), 1), record: 0 }];
         tokio::spawn(async move {
-            store.commit(commit(vec![Guard::NoHop(HopId(id))], writes, vec![record(None, "hop")])).await.unwrap();
+            store
+                .commit(commit(vec![Guard::NoHop(HopId(id))], writes, vec![record(None, "hop")]))
+                .await
+                .unwrap();
             let row = store.view().unwrap().hop(&HopId(id)).cloned();
             row.expect("what is answered is visible").index
         })
@@ -244,7 +280,10 @@ async fn a_sled_store_that_was_altered_is_refused() {
     let disk = OnSled::new();
     let store = disk.open().unwrap();
     for n in 0..10 {
-        store.commit(commit(vec![], vec![], vec![record(None, &format!("record {n}"))])).await.unwrap();
+        store
+            .commit(commit(vec![], vec![], vec![record(None, &format!("record {n}"))]))
+            .await
+            .unwrap();
     }
     drop(store);
     drop(disk.open().unwrap());
@@ -274,7 +313,8 @@ async fn another_schema_and_another_domain_are_refused() {
     drop(disk.open().unwrap());
     let other: TrustDomain = "other.example".parse().unwrap();
     let open = |domain: &TrustDomain| {
-        let backend = (0..1000).find_map(|_| Sled::open(&disk.path().join("store"), Durability::Process).ok());
+        let backend = (0..1000)
+            .find_map(|_| Sled::open(&disk.path().join("store"), Durability::Process).ok());
         Store::open(backend.unwrap(), domain)
     };
     assert!(open(&other).err().unwrap().to_string().contains("another data directory"));
@@ -287,7 +327,8 @@ struct Raw(::sled::Db);
 
 impl Raw {
     fn open(path: &Path) -> Self {
-        let opened = (0..100_000).find_map(|_| ::sled::Config::new().path(path).flush_every_ms(None).open().ok());
+        let opened = (0..100_000)
+            .find_map(|_| ::sled::Config::new().path(path).flush_every_ms(None).open().ok());
         Raw(opened.expect("the database is free"))
     }
 

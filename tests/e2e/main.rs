@@ -1,1 +1,16 @@
-//! (below)
+//! End to end: the real binary, real processes, real sockets on port 0.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod demo;
+mod golden;
+mod kills;
+mod race;
+mod stage;
+mod walk;
+mod wire;

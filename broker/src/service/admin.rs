@@ -181,9 +181,11 @@ impl Admin for AdminService {
 }
 
 impl AdminService {
-    async fn read<M>(&self, request: Request<M>, method: &str) -> Result<Recorded<()>, No> {
-        super::read(&self.0, request, &format!("/sublet.v1.Admin/{method}"), |_| Ok(ReadAdmin))
-            .await
+    async fn read<M>(&self, request: Request<M>, method: &'static str) -> Result<Recorded<()>, No> {
+        super::read(&self.0, request, &format!("/sublet.v1.Admin/{method}"), |_| {
+            Ok(ReadAdmin { what: method })
+        })
+        .await
     }
 
     fn agent(&self, id: &AgentId) -> Result<v1::AgentRow, No> {

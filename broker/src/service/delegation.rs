@@ -7,7 +7,7 @@ use sublet_core::id::HopId;
 use sublet_core::no::{Fault, Malformed, No};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
-use sublet_proto::convert::{hop_id, scope};
+use sublet_proto::convert::{field, hop_id, scope};
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_server::Delegation;
 use tonic::Request;
@@ -106,6 +106,10 @@ impl Delegation for DelegationService {
 }
 
 fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
+    if message.offline_hops > message.hops {
+        let says = format!("{} of {} hops cannot be offline", message.offline_hops, message.hops);
+        return Err(field("offline_hops", says).into());
+    }
     Ok(Issue {
         on_behalf_of: message.on_behalf_of.parse().map_err(Malformed::from)?,
         scope: scope(&message.scope_json)?,

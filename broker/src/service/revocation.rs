@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sublet_core::decide::Revoke;
+use sublet_core::caller::Authenticated;
+use sublet_core::decide::{Ask, Revoke, WatchFeed};
 use sublet_core::no::No;
 use sublet_proto::convert::target;
 use sublet_proto::v1;
@@ -14,10 +15,8 @@ use tonic::{Request, Response, Status};
 
 use crate::authenticate;
 use crate::broker::Broker;
+use crate::pipeline;
 use crate::respond::{self, Answer};
-
-/// The full path of Watch, which the proof binds.
-const WATCH: &str = "/sublet.v1.Revocation/Watch";
 
 /// Events that wait for one watcher. A watcher that is this far behind is slower than its feed;
 /// the stream waits for it, and its view goes stale, which is what it must.
@@ -62,18 +61,20 @@ impl Revocation for RevocationService {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        self.open(request).map_err(|no| respond::status(&no))
+        self.open(request).await.map_err(|no| respond::status(&no))
     }
 }
 
 impl RevocationService {
-    fn open(
+    async fn open(
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<<Self as Revocation>::WatchStream>, No> {
         let broker = self.broker.clone();
         if !broker.config.dev {
-            authenticate::caller(&broker, &request, WATCH)?;
+            let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
+            let ask = Authenticated { caller, ask: WatchFeed };
+            pipeline::run(&broker, ask, None).await?.into_outcome()?;
         }
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| sublet_core::no::Overload::Queue("watchers"))?;
@@ -93,7 +94,7 @@ async fn follow(
     mut position: (u64, u64),
     events: &mpsc::Sender<Result<v1::WatchEvent, Status>>,
 ) {
-    let mut beats = broker.feed.beats();
+    let (mut beats, mut stopping) = (broker.feed.beats(), broker.stopping.subscribe());
     loop {
         beats.mark_unchanged();
         let portion = match broker.feed.portion(position.0, position.1) {
@@ -113,6 +114,7 @@ async fn follow(
         let gone = tokio::select! {
             changed = beats.changed() => changed.is_err(),
             () = events.closed() => true,
+            _ = stopping.wait_for(|stopping| *stopping) => true,
         };
         if gone {
             return;

@@ -175,7 +175,7 @@ fn invited(context: &Context, answer: v1::JoinTokenResponse) -> Result<(), Troub
             "expires": print::utc_ms(answer.expires_at_ms),
         }));
     } else {
-        println!("{}", answer.join_token);
+        crate::print::line!("{}", answer.join_token);
         eprintln!(
             "good once, until {}; hand it to the agent by file or stdin",
             print::utc_ms(answer.expires_at_ms)

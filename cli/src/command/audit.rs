@@ -37,7 +37,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
     if context.json() {
         print::json(&value(&report));
     } else {
-        lines(&report).iter().for_each(|line| println!("{line}"));
+        lines(&report).iter().for_each(|line| crate::print::line!("{line}"));
     }
     if report.holds() {
         Ok(())

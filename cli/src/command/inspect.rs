@@ -73,43 +73,47 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
     let first = token.blocks().first().map(|signed| signed.block());
     match first.map(|block| &block.role) {
         Some(Role::Grant { issuer, on_behalf_of }) => {
-            println!("delegation on behalf of {on_behalf_of}, issued by {issuer}")
+            crate::print::line!("delegation on behalf of {on_behalf_of}, issued by {issuer}")
         }
-        Some(Role::Identity { issuer }) => println!("identity token, issued by {issuer}"),
+        Some(Role::Identity { issuer }) => {
+            crate::print::line!("identity token, issued by {issuer}")
+        }
         _ => {}
     }
     match authenticity {
-        Authenticity::Verified(token) => println!("signatures: hold; id {}", token.delegation()),
-        Authenticity::Refused(says) => println!("signatures: REFUSED: {says}"),
+        Authenticity::Verified(token) => {
+            crate::print::line!("signatures: hold; id {}", token.delegation())
+        }
+        Authenticity::Refused(says) => crate::print::line!("signatures: REFUSED: {says}"),
         Authenticity::NotAsked => {
-            println!("signatures: not verified (set SUBLET_TRUST or --trust)")
+            crate::print::line!("signatures: not verified (set SUBLET_TRUST or --trust)")
         }
     }
-    println!("receipt: {}", receipt.0);
+    crate::print::line!("receipt: {}", receipt.0);
     let mut parent: Option<&Block> = None;
     for (position, signed) in token.blocks().iter().enumerate() {
         let block = signed.block();
         let indent = "   ".repeat(position);
         let branch = if position == 0 { "" } else { "└─ " };
         let indent_branch = indent.get(3..).unwrap_or_default();
-        println!("{indent_branch}{branch}{}", who(block));
+        crate::print::line!("{indent_branch}{branch}{}", who(block));
         if let Authenticity::Verified(token) = authenticity {
-            println!(
+            crate::print::line!(
                 "{indent}   hop {position}  {}",
                 token.id_at(position).map(|id| id.to_string()).unwrap_or_default()
             );
         }
-        println!(
+        crate::print::line!(
             "{indent}   until {}  hops ≤ {}  unrecorded ≤ {}",
             print::utc(block.expires()),
             block.hops_max,
             block.unrecorded_max
         );
         for line in scope(block) {
-            println!("{indent}   may {line}");
+            crate::print::line!("{indent}   may {line}");
         }
         for line in parent.map(|parent| taken(parent, block)).unwrap_or_default() {
-            println!("{indent}   − {line}");
+            crate::print::line!("{indent}   − {line}");
         }
         parent = Some(block);
     }

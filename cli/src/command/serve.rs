@@ -59,9 +59,9 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
         let broker = Broker::connect(&endpoint).await?;
         ensure_default_profile(&broker, &admin).await?;
         let data = data.canonicalize().unwrap_or(data);
-        println!("export SUBLET_BROKER={endpoint}");
-        println!("export SUBLET_TRUST={}", quoted(&data.join("trust.json")));
-        println!("export SUBLET_ADMIN_KEY={}", quoted(&data.join("admin.pem")));
+        crate::print::line!("export SUBLET_BROKER={endpoint}");
+        crate::print::line!("export SUBLET_TRUST={}", quoted(&data.join("trust.json")));
+        crate::print::line!("export SUBLET_ADMIN_KEY={}", quoted(&data.join("admin.pem")));
     }
     eprintln!("sublet broker of {domain} on {endpoint}");
     let served =

@@ -57,7 +57,7 @@ fn show(context: &Context) -> Result<(), Trouble> {
         })
         .collect();
     if !context.json() {
-        println!(
+        crate::print::line!(
             "trust domain {}, version {}, until {}\n",
             bundle.trust_domain(),
             bundle.version(),

@@ -142,7 +142,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
                     .map_err(|error| Trouble::local(error.to_string()))?;
                 let answer =
                     agent.obey(ask).await.unwrap_or_else(|failure| Answer::failed(&failure));
-                println!("{}", serde_json::to_string(&answer).unwrap_or_default());
+                crate::print::line!("{}", serde_json::to_string(&answer).unwrap_or_default());
             }
             Ok(())
         }

@@ -46,14 +46,14 @@ impl Teller {
     /// A heading.
     fn chapter(&self, text: &str) {
         if self.aloud {
-            println!("\n{text}");
+            crate::print::line!("\n{text}");
         }
     }
 
     /// A line that is no outcome.
     fn aside(&self, text: &str) {
         if self.aloud {
-            println!("     {text}");
+            crate::print::line!("     {text}");
         }
     }
 
@@ -73,9 +73,9 @@ impl Teller {
             } else {
                 format!(" [{}]", outcome.code)
             };
-            println!("  {mark} {name}: {}{code}", outcome.actual);
+            crate::print::line!("  {mark} {name}: {}{code}", outcome.actual);
             if !outcome.says.is_empty() {
-                println!("     {}", outcome.says);
+                crate::print::line!("     {}", outcome.says);
             }
         }
         self.outcomes.push(outcome);
@@ -117,9 +117,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
     let unexpected =
         teller.outcomes.iter().filter(|outcome| outcome.actual != outcome.expected).count();
     if teller.aloud {
-        println!("\n{} outcomes, {unexpected} unexpected.", teller.outcomes.len());
+        crate::print::line!("\n{} outcomes, {unexpected} unexpected.", teller.outcomes.len());
         if let Some(directory) = &args.keep {
-            println!(
+            crate::print::line!(
                 "Kept in {}: broker/ (store, trust.json), agents/, files/.",
                 directory.display()
             );

@@ -47,7 +47,7 @@ pub(super) async fn serve(
     let checker = Arc::new(Checker::new(AUDIENCE, trust, follower.view(), options));
     let socket = |error: std::io::Error| Trouble::local(format!("the tool cannot listen: {error}"));
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(socket)?;
-    println!("http://{}", listener.local_addr().map_err(socket)?);
+    crate::print::line!("http://{}", listener.local_addr().map_err(socket)?);
     tonic::transport::Server::builder()
         .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
         .timeout(Duration::from_secs(10))

@@ -382,18 +382,12 @@ impl Ask for RevokeAgentKey {
         format!("revoke the key of {}", self.agent)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<()> {
+    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
         admin_only(caller)?;
         let agent = known_agent(view, &self.agent)?;
         let key =
             agent.key.as_ref().ok_or_else(|| Deny::NotFound(format!("key of {}", self.agent)))?;
-        revoke_key(view, caller, &key.thumbprint(), &self.reason, now, ())
+        revoke_key(view, caller, &key.thumbprint(), &self.reason, ())
     }
 }
 
@@ -403,7 +397,6 @@ pub(super) fn revoke_key<G>(
     caller: &Caller,
     key: &crate::key::Thumbprint,
     reason: &str,
-    now: UnixMillis,
     granted: G,
 ) -> Decision<G> {
     let owner = view.state.key_owner(key);
@@ -417,7 +410,7 @@ pub(super) fn revoke_key<G>(
         reason: reason.to_owned(),
     };
     let mut grant = Grant::read(granted)
-        .writing([Write::Revocation { revocation, expires_at: horizon(now) }])
+        .writing([Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) }])
         .recording(caller, body);
     if let Some(owner) = owner {
         grant = grant.writing([Write::KeyOwner(KeyOwner { revoked: true, ..owner.clone() })]);

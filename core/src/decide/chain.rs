@@ -51,7 +51,8 @@ pub(super) fn check_revocations(
     if known.is_revoked(&Revocation::RootKey(token.root_key().thumbprint())) {
         return Err(Deny::RootRevoked);
     }
-    let revoked = |principal: &&Principal| known.is_revoked(&Revocation::Principal((*principal).clone()));
+    let revoked =
+        |principal: &&Principal| known.is_revoked(&Revocation::Principal((*principal).clone()));
     if let Some(principal) = token.principal().filter(revoked) {
         return Err(Deny::PrincipalRevoked { principal: principal.clone() });
     }

@@ -192,16 +192,39 @@ impl Ask for Replay {
     }
 }
 
+/// Following the revocation feed: by the admin, and by any identity or holder that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchFeed;
+
+impl Ask for WatchFeed {
+    type Granted = ();
+    const METHOD: &'static str = "/sublet.v1.Revocation/Watch";
+
+    fn asked(&self) -> String {
+        "the revocation feed".to_owned()
+    }
+
+    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
+        match caller.kind() {
+            Kind::NewKey(_) => Err(Deny::NotPermitted("an identity is needed")),
+            Kind::Admin | Kind::Agent(_) | Kind::Holder(_) => Ok(Grant::read(())),
+        }
+    }
+}
+
 /// A read of the admin's: agents, profiles, join tokens, status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadAdmin;
+pub struct ReadAdmin {
+    /// Which, by the method's name.
+    pub what: &'static str,
+}
 
 impl Ask for ReadAdmin {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Admin/";
 
     fn asked(&self) -> String {
-        "what the admin sees".to_owned()
+        self.what.to_owned()
     }
 
     fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {

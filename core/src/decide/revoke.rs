@@ -82,7 +82,7 @@ impl Ask for Revoke {
             Target::Hop(id) | Target::Delegation(id) => self.hop(view, caller, id, now),
             _ if !caller.is_admin() => Err(Deny::NotYoursToRevoke),
             Target::Agent(agent) => suspend(view, caller, agent, &self.reason, ()),
-            Target::Key(key) => revoke_key(view, caller, key, &self.reason, now, ()),
+            Target::Key(key) => revoke_key(view, caller, key, &self.reason, ()),
             Target::Principal(principal) => {
                 if principal.realm() != view.state.domain().as_str() {
                     return Err(Deny::NotFound(format!("principal {principal}")));

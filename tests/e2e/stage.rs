@@ -1,0 +1,162 @@
+//! A broker process and a directory to work in.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// The binary under test.
+pub(crate) const SUBLET: &str = env!("CARGO_BIN_EXE_sublet");
+
+/// A broker in `--dev` and its directory; killed when dropped.
+pub(crate) struct Stage {
+    pub(crate) home: tempfile::TempDir,
+    broker: Option<Child>,
+    pub(crate) endpoint: String,
+    pub(crate) trust: PathBuf,
+    pub(crate) admin_key: PathBuf,
+}
+
+impl Stage {
+    /// Starts a broker on a free port.
+    pub(crate) fn set() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let stage = Stage {
+            home,
+            broker: None,
+            endpoint: String::new(),
+            trust: PathBuf::new(),
+            admin_key: PathBuf::new(),
+        };
+        stage.started("127.0.0.1:0")
+    }
+
+    fn started(mut self, listen: &str) -> Self {
+        self.start(listen);
+        self
+    }
+
+    fn start(&mut self, listen: &str) {
+        let mut child = Command::new(SUBLET)
+            .args(["serve", "--dev", "--listen", listen, "--data"])
+            .arg(self.home.path().join("broker"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut exported = |name: &str| {
+            let line = lines.next().expect("the broker ended at once").unwrap();
+            line.strip_prefix(&format!("export {name}="))
+                .expect("three export lines")
+                .trim_matches('\'')
+                .to_owned()
+        };
+        self.endpoint = exported("SUBLET_BROKER");
+        self.trust = exported("SUBLET_TRUST").into();
+        self.admin_key = exported("SUBLET_ADMIN_KEY").into();
+        self.broker = Some(child);
+    }
+
+    /// Kills the broker with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.broker.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Asks the broker to stop (SIGTERM), and waits until it has.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        let mut child = self.broker.take().unwrap();
+        let stopped =
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(stopped.success());
+        child.wait().unwrap()
+    }
+
+    /// Kills the broker and starts it again on the same data and address.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        let listen = self.endpoint.trim_start_matches("http://").to_owned();
+        self.start(&listen);
+    }
+
+    /// A path in the stage's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Runs `sublet` in the stage's directory with the three variables set.
+    pub(crate) fn sublet(&self, args: &[&str]) -> Run {
+        let output = Command::new(SUBLET)
+            .args(args)
+            .current_dir(self.home.path())
+            .env("SUBLET_BROKER", &self.endpoint)
+            .env("SUBLET_TRUST", &self.trust)
+            .env("SUBLET_ADMIN_KEY", &self.admin_key)
+            .output()
+            .unwrap();
+        Run::of(args, output)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Run {
+    #[expect(dead_code, reason = "shown by Debug when an assertion fails")]
+    pub(crate) args: String,
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    pub(crate) fn of(args: &[&str], output: Output) -> Self {
+        Run {
+            args: args.join(" "),
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// It succeeded; its output.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// It ended with this exit code and these words.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32, words: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.contains(words), "no {words:?} in {self:?}");
+        assert!(!self.err.contains("panicked"), "{self:?}");
+    }
+
+    /// It succeeded; its output as JSON.
+    #[track_caller]
+    pub(crate) fn json(self) -> serde_json::Value {
+        serde_json::from_str(&self.ok()).unwrap()
+    }
+}
+
+/// Runs `sublet` outside any stage.
+pub(crate) fn sublet_in(directory: &Path, args: &[&str]) -> Run {
+    let output = Command::new(SUBLET)
+        .args(args)
+        .current_dir(directory)
+        .env_remove("SUBLET_BROKER")
+        .env_remove("SUBLET_TRUST")
+        .env_remove("SUBLET_ADMIN_KEY")
+        .output()
+        .unwrap();
+    Run::of(args, output)
+}
