@@ -296,7 +296,7 @@ pub enum Deny {
         principal: Principal,
     },
     /// The revocation view is too old to decide on.
-    #[error("the revocation view is {} old, at most {bound_ms} ms are allowed", age(.age_ms))]
+    #[error("{}", stale(.age_ms, .bound_ms))]
     StaleView {
         /// How old; `None` when there is none.
         age_ms: Option<i64>,
@@ -314,7 +314,7 @@ pub enum Deny {
         hop: usize,
     },
     /// The child wants to live longer than its parent, or start before it.
-    #[error("the child asks for {} to {}, hop {hop} holds {} to {} (seconds): {} seconds at most are left", asked.not_before, asked.not_after, held.not_before, held.not_after, held.not_after.saturating_sub(asked.not_before))]
+    #[error("{}", outlives(.asked, .held, .hop))]
     OutlivesParent {
         /// What is asked.
         asked: Window,
@@ -483,8 +483,25 @@ pub enum Deny {
     NotPermitted(&'static str),
 }
 
-fn age(age_ms: &Option<i64>) -> String {
-    age_ms.map_or("infinitely".to_owned(), |ms| format!("{ms} ms"))
+fn outlives(asked: &Window, held: &Window, hop: &usize) -> String {
+    let beyond = asked.not_after.saturating_sub(held.not_after);
+    let left = held.not_after.saturating_sub(asked.not_before);
+    if beyond > 0 {
+        return format!(
+            "the child asks to live {beyond} s longer than hop {hop} does, which has {left} s left at most"
+        );
+    }
+    let before = held.not_before.saturating_sub(asked.not_before);
+    format!("the child asks to begin {before} s before hop {hop} does")
+}
+
+fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {
+    match age_ms {
+        Some(age_ms) => {
+            format!("the revocation view is {age_ms} ms old, at most {bound_ms} ms are allowed")
+        }
+        None => format!("there is no revocation view, and one of at most {bound_ms} ms is needed"),
+    }
 }
 
 impl Deny {

@@ -269,7 +269,7 @@ impl Agent {
                 read(
                     &tool,
                     &path,
-                    self.forged(Presentation { token: spliced, receipt: onto.receipt }, &path)?,
+                    self.forged(Presentation { token: spliced, receipt: Vec::new() }, &path)?,
                 )
                 .await
             }
