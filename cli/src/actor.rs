@@ -92,3 +92,19 @@ pub(crate) async fn caller(
 pub(crate) fn write_line(path: &Path, text: &str) -> Result<(), Trouble> {
     Ok(files::replace(path, format!("{text}\n").as_bytes())?)
 }
+
+/// Who watches the feed: `--as DIR`, else the admin where its key is set, else nobody, which is
+/// enough for a broker in `--dev`.
+pub(crate) fn watcher(
+    context: &Context,
+    as_: Option<&PathBuf>,
+) -> Result<Option<Credential>, Trouble> {
+    match as_ {
+        Some(directory) => {
+            let identity = Actor::load(directory)?.identity()?;
+            Ok(Some(Credential::identity(identity.key(), identity.token())))
+        }
+        None if context.admin_key.is_some() => Ok(Some(context.admin()?)),
+        None => Ok(None),
+    }
+}

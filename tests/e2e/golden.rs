@@ -46,12 +46,12 @@ fn agreed(name: &str, text: &str) {
 fn refusals() -> Vec<No> {
     let agent = || "spiffe://acme.example/agent/planner".parse().unwrap();
     let scope = |text: &str| Scope::from_texts(&[text]).unwrap();
-    let exceeds = |child: &str| {
-        scope("fs.@tool://files path=under:/data").covers(&scope(child)).unwrap_err()
-    };
+    let exceeds =
+        |child: &str| scope("fs.@tool://files path=under:/data").covers(&scope(child)).unwrap_err();
     let held = Window { not_before: 0, not_after: 300 };
     vec![
-        Malformed::from("fs.read".parse::<sublet_core::capability::Capability>().unwrap_err()).into(),
+        Malformed::from("fs.read".parse::<sublet_core::capability::Capability>().unwrap_err())
+            .into(),
         Malformed::Field { field: "ttl_seconds", says: "missing".into() }.into(),
         Unauthenticated::Missing("the call proof").into(),
         Unauthenticated::Root(KeyRefusal::Tainted(KeyId(1))).into(),
@@ -60,10 +60,17 @@ fn refusals() -> Vec<No> {
         Deny::Expired { hop: 1, at: 300 }.into(),
         Deny::NotAllowed { hop: 1, says: "the action \"fs.write\" is not fs.read".into() }.into(),
         Deny::ScopeExceeds { exceeds: exceeds("fs.read@tool://files path=under:/"), hop: 1 }.into(),
-        Deny::ScopeExceeds { exceeds: exceeds("fs.read@tool://files path=under:/data x=any"), hop: 0 }.into(),
-        Deny::ScopeExceeds { exceeds: exceeds("db.read@tool://files path=under:/data"), hop: 0 }.into(),
-        Deny::OutlivesParent { asked: Window { not_before: 0, not_after: 400 }, held, hop: 1 }.into(),
-        Deny::OutlivesParent { asked: Window { not_before: -5, not_after: 300 }, held, hop: 1 }.into(),
+        Deny::ScopeExceeds {
+            exceeds: exceeds("fs.read@tool://files path=under:/data x=any"),
+            hop: 0,
+        }
+        .into(),
+        Deny::ScopeExceeds { exceeds: exceeds("db.read@tool://files path=under:/data"), hop: 0 }
+            .into(),
+        Deny::OutlivesParent { asked: Window { not_before: 0, not_after: 400 }, held, hop: 1 }
+            .into(),
+        Deny::OutlivesParent { asked: Window { not_before: -5, not_after: 300 }, held, hop: 1 }
+            .into(),
         Deny::NoHopsLeft { hop: 0, allowed: 2, next: 3 }.into(),
         Deny::Unrecorded { unrecorded: 2, hop: 0, allowed: 1 }.into(),
         Deny::UnrecordedAgentHop { hop: 2, agent: agent() }.into(),
@@ -72,7 +79,13 @@ fn refusals() -> Vec<No> {
         Deny::StaleView { age_ms: Some(12_000), bound_ms: 10_000 }.into(),
         Deny::StaleView { age_ms: None, bound_ms: 10_000 }.into(),
         Deny::NotTheAgentsKey { hop: 2, agent: agent() }.into(),
-        Deny::ProfileLimit { what: "seconds", asked: 7_200, allowed: 3_600, profile: "default".into() }.into(),
+        Deny::ProfileLimit {
+            what: "seconds",
+            asked: 7_200,
+            allowed: 3_600,
+            profile: "default".into(),
+        }
+        .into(),
         Overload::Queue("commits").into(),
         Fault::Store("cannot flush: no space left".into()).into(),
         Fault::Internal("what the caller does not hear".into()).into(),
@@ -86,7 +99,9 @@ fn error_texts_and_statuses_are_as_they_were_agreed() {
         let status = sublet_broker::respond::status(&no);
         // A guarded tool answers with the same kind and code as the broker.
         let tool = sublet_client::failure::status(&no);
-        let reason = |status: &tonic::Status| status.get_details_error_info().map(|info| (info.reason, info.domain));
+        let reason = |status: &tonic::Status| {
+            status.get_details_error_info().map(|info| (info.reason, info.domain))
+        };
         assert_eq!((tool.code(), reason(&tool)), (status.code(), reason(&status)));
         assert_eq!(reason(&status), Some((no.code().to_owned(), "sublet".to_owned())));
         text.push_str(&format!("{:?} {}\n    {}\n", status.code(), no.code(), status.message()));

@@ -57,6 +57,21 @@ impl Stage {
         self.broker = Some(child);
     }
 
+    /// Starts a broker by its configuration file, in the stage's directory.
+    pub(crate) fn start_configured(&mut self, config: &str, data: &str, admin_key: &str) {
+        let mut child = Command::new(SUBLET)
+            .args(["serve", "--config", config])
+            .current_dir(self.home.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+        self.endpoint = line.split_once(" on ").expect("where it listens").1.to_owned();
+        self.trust = self.path(data).join("trust.json");
+        self.admin_key = self.path(admin_key);
+        self.broker = Some(child);
+    }
+
     /// Kills the broker with SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.broker.take() {

@@ -316,3 +316,58 @@ fn a_broker_that_is_told_to_stop_stops_with_a_watcher_on_its_feed() {
         assert!(stopped.success());
     });
 }
+
+#[test]
+fn a_broker_that_is_not_dev_shows_its_feed_to_identities_alone() {
+    let mut stage = Stage::set();
+    stage.sublet(&["key", "create", "--out", "admin"]).ok();
+    stage.stop();
+    std::fs::create_dir_all(stage.path("own")).unwrap();
+    std::fs::copy(stage.path("admin/key.pub"), stage.path("own/admin.pub")).unwrap();
+    std::fs::write(
+        stage.path("sublet.toml"),
+        "trust_domain = \"acme.example\"\ndata = \"own\"\nlisten = \"127.0.0.1:0\"\n",
+    )
+    .unwrap();
+    stage.start_configured("sublet.toml", "own", "admin/key.pem");
+    let profile = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\nttl_seconds_max = 900\nhops_max = 4\n\
+        offline_hops_max = 1\nallow = [\"fs.@tool://files path=under:/data\"]\n";
+    std::fs::write(stage.path("profile.toml"), profile).unwrap();
+    stage.sublet(&["profile", "apply", "profile.toml"]).ok();
+    enrol(&stage, "planner");
+    issue(&stage);
+    let snapshot = |more: &[&str]| {
+        let trust = stage.trust.to_str().unwrap();
+        let words = [
+            &[
+                "--broker",
+                &stage.endpoint,
+                "--trust",
+                trust,
+                "trust",
+                "snapshot",
+                "--out",
+                "feed.txt",
+            ],
+            more,
+        ]
+        .concat();
+        sublet_in(stage.home.path(), &words)
+    };
+    snapshot(&[]).fails(2, "[credentials_missing]");
+    snapshot(&["--as", "planner"]).ok();
+    run(
+        &stage,
+        &["call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
+        &CALL,
+    )
+    .ok();
+    run(
+        &stage,
+        &["verify", "--token", "root.token", "--proof", "call.proof", "--as", "planner"],
+        &CALL,
+    )
+    .ok();
+    stage.sublet(&["agent", "suspend", "agent/planner"]).ok();
+    snapshot(&["--as", "planner"]).fails(2, "suspended");
+}

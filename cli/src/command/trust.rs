@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use sublet_client::ask::Caller;
 use sublet_client::{files, follow};
 
+use crate::actor::watcher;
 use crate::context::Context;
 use crate::print;
 use crate::trouble::Trouble;
@@ -16,6 +18,9 @@ pub(crate) enum Command {
     Show,
     /// Keep a verified snapshot of the revocation feed, for `verify --revocations`
     Snapshot {
+        /// Who asks: an identity's directory; else the admin
+        #[arg(long = "as", value_name = "DIR")]
+        as_: Option<PathBuf>,
         /// The file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -25,10 +30,12 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
     match command {
         Command::Show => show(context),
-        Command::Snapshot { out } => {
+        Command::Snapshot { as_, out } => {
             let trust = context.trust()?;
             let broker = context.broker().await?;
-            let (view, text) = follow::snapshot(&broker, None, &trust).await?;
+            let who = watcher(context, as_.as_ref())?;
+            let who = who.as_ref().map(|who| who as &dyn Caller);
+            let (view, text) = follow::snapshot(&broker, who, &trust).await?;
             files::replace(&out, text.as_bytes())?;
             let (epoch, sequence) = view.position();
             let value =

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::json;
+use sublet_client::ask::Caller;
 use sublet_client::check::{Checker, Options};
 use sublet_client::files;
 use sublet_client::follow::{self, SharedView};
@@ -17,6 +18,7 @@ use sublet_core::token::Presentation;
 use sublet_core::verify::Holder;
 use sublet_proto::credentials::Credentials;
 
+use crate::actor::watcher;
 use crate::command::call::CallArgs;
 use crate::context::{Context, duration};
 use crate::print;
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// token's receipt must be fresh
     #[arg(long, value_name = "FILE")]
     revocations: Option<PathBuf>,
+    /// Who asks the broker for its feed: an identity's directory; else the admin
+    #[arg(long = "as", value_name = "DIR")]
+    as_: Option<PathBuf>,
     /// How old the revocation view may be
     #[arg(long, default_value = "10s", value_parser = duration)]
     max_staleness: Duration,
@@ -98,6 +103,8 @@ async fn view(args: &Args, context: &Context, trust: &Trust) -> Result<SharedVie
         return Ok(SharedView::empty(trust.domain()));
     }
     let broker = context.broker().await?;
-    let (view, _) = follow::snapshot(&broker, None, trust).await?;
+    let who = watcher(context, args.as_.as_ref())?;
+    let who = who.as_ref().map(|who| who as &dyn Caller);
+    let (view, _) = follow::snapshot(&broker, who, trust).await?;
     Ok(view)
 }
