@@ -9,11 +9,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prost::Message;
 use sublet_core::block::Block;
 use sublet_core::bundle::{KeyUse, TrustBundle};
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
-use sublet_core::key::Algorithm;
+use sublet_core::key::{Algorithm, PublicKey};
+use sublet_core::record::BlockPayload;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::hop_id;
@@ -56,7 +56,7 @@ struct Recorded {
     hop: HopId,
     parent: Option<HopId>,
     record: Hop,
-    block: RawBlock,
+    block: BlockPayload,
     index: u64,
     recorded_at: UnixMillis,
     recorded_by: String,
@@ -93,8 +93,7 @@ impl Chains {
         if self.hops.contains_key(&hop) {
             return Err(format!("hop {hop} was recorded twice"));
         }
-        let block = RawBlock::of(payload)
-            .ok_or_else(|| format!("hop {hop} names an algorithm that is not known"))?;
+        let block = block_payload(payload).ok_or_else(|| format!("hop {hop} names no key"))?;
         let (record, index) = (record.clone(), entry.index);
         let (recorded_at, recorded_by) = (entry.time(), entry.record.actor.clone());
         self.order.push(hop);
@@ -148,17 +147,10 @@ impl Chains {
     /// recorded, as it is under no signature: every one that may have is tried.
     fn verify(&self, hop: &HopId) -> Result<VerifiedToken, String> {
         let chain = self.chain(hop);
-        let mut blocks = chain.iter().map(|recorded| recorded.block.clone());
-        let mut raw = RawToken {
-            root_key_id: None,
-            authority: blocks.next().unwrap_or_default(),
-            blocks: blocks.collect(),
-            proof: RawProof {},
-        };
         let mut says = "the trust bundle lists no key for delegations".to_owned();
         for key in self.bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
-            raw.root_key_id = Some(key.id.0);
-            let token = UnverifiedToken::decode(&raw.encode_to_vec()).map_err(|b| b.to_string())?;
+            let blocks = chain.iter().map(|recorded| &recorded.block);
+            let token = UnverifiedToken::assemble(key.id, blocks).map_err(|bad| bad.to_string())?;
             match VerifiedToken::verify(token, &self.bundle) {
                 Ok(token) if token.id() == *hop => return Ok(token),
                 Ok(token) => {
@@ -298,55 +290,12 @@ pub fn narrowing(parent: &Block, child: &Block) -> Vec<String> {
     words
 }
 
-/// Biscuit's envelope (schema.proto of v3.3), in as much as an open token has of it.
-#[derive(Clone, PartialEq, Message)]
-struct RawToken {
-    #[prost(uint32, optional, tag = "1")]
-    root_key_id: Option<u32>,
-    #[prost(message, required, tag = "2")]
-    authority: RawBlock,
-    #[prost(message, repeated, tag = "3")]
-    blocks: Vec<RawBlock>,
-    #[prost(message, required, tag = "4")]
-    proof: RawProof,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawBlock {
-    #[prost(bytes = "vec", required, tag = "1")]
-    block: Vec<u8>,
-    #[prost(message, required, tag = "2")]
-    next_key: RawKey,
-    #[prost(bytes = "vec", required, tag = "3")]
-    signature: Vec<u8>,
-    #[prost(uint32, optional, tag = "5")]
-    version: Option<u32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawKey {
-    #[prost(int32, required, tag = "1")]
-    algorithm: i32,
-    #[prost(bytes = "vec", required, tag = "2")]
-    key: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawProof {}
-
-impl RawBlock {
-    fn of(payload: &HopPayload) -> Option<Self> {
-        let algorithm = Algorithm::from_name(&payload.next_key_algorithm)?;
-        Some(RawBlock {
-            block: payload.block.clone(),
-            next_key: RawKey {
-                algorithm: i32::from(algorithm.number()),
-                key: payload.next_key.clone(),
-            },
-            signature: payload.signature.clone(),
-            version: Some(sublet_core::token::SIGNATURE_VERSION),
-        })
-    }
+/// A recorded block; `None` when its key is none.
+fn block_payload(payload: &HopPayload) -> Option<BlockPayload> {
+    let algorithm = Algorithm::from_name(&payload.next_key_algorithm)?;
+    let next_key = PublicKey::from_bytes(algorithm, &payload.next_key).ok()?;
+    let (payload, signature) = (payload.block.clone(), payload.signature.clone());
+    Some(BlockPayload { payload, next_key, signature })
 }
 
 #[cfg(test)]

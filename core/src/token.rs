@@ -16,6 +16,7 @@ use crate::datalog::Symbols;
 use crate::id::{HopId, SpiffeId};
 use crate::key::{Algorithm, BadKey, PublicKey};
 use crate::limits;
+use crate::record::BlockPayload;
 use crate::text::{base64url, from_base64url};
 
 /// The only block signature version: it signs the signature before it, so that a block cannot be
@@ -193,6 +194,27 @@ impl UnverifiedToken {
         let raw = std::iter::once(biscuit.authority).chain(biscuit.blocks);
         let blocks = raw.enumerate().map(|(at, raw)| read_block(at, raw, &mut symbols));
         Ok(UnverifiedToken { root_key, blocks: blocks.collect::<Result<_, _>>()? })
+    }
+
+    /// A token put together again from recorded blocks, block 0 first. Understood like one that
+    /// was decoded, and believed as little.
+    pub fn assemble<'a>(
+        root_key: KeyId,
+        recorded: impl IntoIterator<Item = &'a BlockPayload>,
+    ) -> Result<Self, BadToken> {
+        let mut symbols = Symbols::default();
+        let block = |(at, recorded): (usize, &BlockPayload)| {
+            let block = Block::lift(&recorded.payload, at == 0, &mut symbols);
+            Ok(SignedBlock {
+                payload: recorded.payload.clone(),
+                next_key: recorded.next_key.clone(),
+                signature: recorded.signature.clone(),
+                block: block.map_err(|bad| BadToken::Block(at, bad))?,
+            })
+        };
+        let blocks = recorded.into_iter().enumerate().map(block).collect::<Result<_, _>>()?;
+        // What cannot be encoded and read back is no token: sizes and counts are asked there.
+        UnverifiedToken::decode(&UnverifiedToken { root_key, blocks }.encode())
     }
 
     /// The canonical bytes.

@@ -107,7 +107,7 @@ fn the_whole_walk() {
     assert!(
         tree.contains("signatures: hold")
             && tree.contains("as its helper scout")
-            && tree.contains("− fs.read"),
+            && tree.contains("− only fs.read"),
         "{tree}"
     );
     // The delegator revokes its hop: everything below is refused, with a reason.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use sublet_client::chain::narrowing;
 use sublet_client::files;
 use sublet_core::block::{Block, Role};
+use sublet_core::narrow;
 use sublet_core::no::Malformed;
 use sublet_core::receipt::Receipt;
 use sublet_core::token::{Presentation, UnverifiedToken};
@@ -112,7 +114,12 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
         for line in scope(block) {
             crate::print::line!("{indent}   may {line}");
         }
-        for line in parent.map(|parent| taken(parent, block)).unwrap_or_default() {
+        if parent.is_some_and(|parent| narrow::check(parent, block, position - 1).is_err()) {
+            crate::print::line!(
+                "{indent}   WARNING: no true sublease of the hop before it; what counts is what every hop allows"
+            );
+        }
+        for line in parent.map(|parent| narrowing(parent, block)).unwrap_or_default() {
             crate::print::line!("{indent}   − {line}");
         }
         parent = Some(block);
@@ -128,29 +135,6 @@ fn who(block: &Block) -> String {
 
 fn scope(block: &Block) -> Vec<String> {
     block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string).collect()
-}
-
-/// What a hop took away from the one before it.
-fn taken(parent: &Block, child: &Block) -> Vec<String> {
-    let mut lines = Vec::new();
-    let shorter = parent.expires().saturating_sub(child.expires());
-    if shorter > 0 {
-        lines.push(format!("{shorter} s of life"));
-    }
-    if child.hops_max < parent.hops_max {
-        lines.push(format!("{} hops", parent.hops_max - child.hops_max));
-    }
-    if let (Some(held), Some(kept)) = (&parent.scope, &child.scope) {
-        let narrowed = held.capabilities().iter().filter(|c| !kept.capabilities().contains(c));
-        lines.extend(narrowed.map(|capability| format!("{capability}")));
-        if kept.covers(held).is_err() && held.covers(kept).is_err() {
-            lines.push(
-                "WARNING: states more than the hop before it; what counts is what every hop allows"
-                    .to_owned(),
-            );
-        }
-    }
-    lines
 }
 
 fn value(
