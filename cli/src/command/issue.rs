@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The identity's directory
     #[arg(long = "as", value_name = "DIR")]
     as_: PathBuf,
-    /// On whose behalf: user:alice@<trust domain>, or user:alice
+    /// On whose behalf: user:alice@DOMAIN, or user:alice
     #[arg(long, value_name = "PRINCIPAL")]
     on_behalf_of: String,
     /// What for, one capability; repeat for more: 'fs.read@tool://files path=under:/data'
