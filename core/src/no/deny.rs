@@ -1,0 +1,353 @@
+//! What is understood, decided and refused: the one exhaustive list. SPEC section 8.
+//!
+//! Owns: each refusal with what was asked, what is held and at which hop, its words and its code.
+//! Does not own: the other kinds of no.
+
+use crate::block::Window;
+use crate::capability::Exceeds;
+use crate::id::{AgentId, HopId, Principal};
+
+/// Understood, decided, and refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Deny {
+    // A call at a tool, and anything that rests on a chain.
+    /// A block of the chain is not good yet.
+    #[error("hop {hop} is good only from {from} (seconds)")]
+    NotYetValid {
+        /// Which hop, 0 for the root.
+        hop: usize,
+        /// From when.
+        from: i64,
+    },
+    /// A block of the chain is over.
+    #[error("hop {hop} expired at {at} (seconds)")]
+    Expired {
+        /// Which hop.
+        hop: usize,
+        /// When.
+        at: i64,
+    },
+    /// The chain is longer than a block of it allows.
+    #[error("the token has {hops} hops, hop {hop} allows {allowed}")]
+    TooDeep {
+        /// Hops of the token.
+        hops: u32,
+        /// Which hop sets the limit.
+        hop: usize,
+        /// The limit.
+        allowed: u32,
+    },
+    /// More hops without a receipt than a block of the chain allows.
+    #[error(
+        "{unrecorded} hops are not recorded, hop {hop} allows {allowed}: record the chain and present its receipt"
+    )]
+    Unrecorded {
+        /// How many.
+        unrecorded: u32,
+        /// Which hop sets the limit.
+        hop: usize,
+        /// The limit.
+        allowed: u32,
+    },
+    /// A hop to an enrolled agent that no receipt covers.
+    #[error("hop {hop} hands the token to the enrolled agent {agent} and is not recorded")]
+    UnrecordedAgentHop {
+        /// Which hop.
+        hop: usize,
+        /// To whom.
+        agent: AgentId,
+    },
+    /// No capability of a block admits the call.
+    #[error("hop {hop} does not allow this call: {says}")]
+    NotAllowed {
+        /// Which hop.
+        hop: usize,
+        /// What is asked and what is held.
+        says: String,
+    },
+    /// A hop, and with it everything below, was revoked.
+    #[error("hop {hop} ({id}) was revoked")]
+    HopRevoked {
+        /// Which hop.
+        hop: usize,
+        /// Its id.
+        id: HopId,
+    },
+    /// An agent of the chain is suspended.
+    #[error("{agent}, holder at hop {hop}, is suspended")]
+    AgentSuspended {
+        /// Which hop.
+        hop: usize,
+        /// Who.
+        agent: AgentId,
+    },
+    /// A key of the chain was revoked for ever.
+    #[error("the key of {agent} at hop {hop} was revoked")]
+    KeyRevoked {
+        /// Which hop.
+        hop: usize,
+        /// Whose.
+        agent: AgentId,
+    },
+    /// The root key was revoked.
+    #[error("the root key that signed this token was revoked")]
+    RootRevoked,
+    /// The principal's authority was revoked.
+    #[error("the authority of {principal} was revoked")]
+    PrincipalRevoked {
+        /// Whose.
+        principal: Principal,
+    },
+    /// The revocation view is too old to decide on.
+    #[error("{}", stale(.age_ms, .bound_ms))]
+    StaleView {
+        /// How old; `None` when there is none.
+        age_ms: Option<i64>,
+        /// The bound.
+        bound_ms: i64,
+    },
+
+    // Delegation.
+    /// The child asks for more than its parent holds.
+    #[error("{} asks for {} {}; hop {hop} holds {}: ask for {} or less", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.held)]
+    ScopeExceeds {
+        /// What exceeds what.
+        exceeds: Exceeds,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// The child wants to live longer than its parent, or start before it.
+    #[error("{}", outlives(.asked, .held, .hop))]
+    OutlivesParent {
+        /// What is asked.
+        asked: Window,
+        /// What is held.
+        held: Window,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// A window that is empty.
+    #[error("the time asked for is empty")]
+    EmptyWindow,
+    /// The child wants to travel further than its parent may.
+    #[error("the child asks for {asked} hops in all, hop {hop} holds {held}")]
+    HopsExceed {
+        /// What is asked.
+        asked: u32,
+        /// What is held.
+        held: u32,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// The parent may not travel on.
+    #[error("hop {hop} allows {allowed} hops, this would be hop {next}")]
+    NoHopsLeft {
+        /// The hop that sets the limit.
+        hop: usize,
+        /// The limit.
+        allowed: u32,
+        /// What the new hop would be.
+        next: u32,
+    },
+    /// The child allows more hops without a receipt than its parent.
+    #[error("the child asks for {asked} unrecorded hops, hop {hop} holds {held}")]
+    UnrecordedExceed {
+        /// What is asked.
+        asked: u32,
+        /// What is held.
+        held: u32,
+        /// The hop that holds it.
+        hop: usize,
+    },
+    /// The caller is not the holder that the chain names.
+    #[error("the hop is {holder}'s to make, the caller is {caller}")]
+    NotTheHolder {
+        /// Who holds the parent.
+        holder: String,
+        /// Who asks.
+        caller: String,
+    },
+    /// The next key is not the current key of the agent named.
+    #[error("hop {hop} names {agent} with a key that is not its current key")]
+    NotTheAgentsKey {
+        /// Which hop.
+        hop: usize,
+        /// Who is named.
+        agent: AgentId,
+    },
+    /// A helper's key that belongs to an enrolled agent.
+    #[error("hop {hop} gives a helper a key that belongs to {agent}")]
+    KeyOfAnother {
+        /// Which hop.
+        hop: usize,
+        /// Whose key it is.
+        agent: AgentId,
+    },
+    /// The root of the chain is not in this broker's ledger.
+    #[error("the delegation {id} is not one that this broker issued")]
+    UnknownDelegation {
+        /// Its id.
+        id: HopId,
+    },
+    /// The chain has nothing to record or to delegate.
+    #[error("the chain has no hop after its root")]
+    NoHop,
+
+    // Issue.
+    /// No such agent.
+    #[error("no agent {agent} is known here")]
+    UnknownAgent {
+        /// Who.
+        agent: AgentId,
+    },
+    /// The agent's profile does not exist.
+    #[error("the profile {profile:?} of {agent} does not exist")]
+    UnknownProfile {
+        /// Which.
+        profile: String,
+        /// Whose.
+        agent: AgentId,
+    },
+    /// The profile does not let the agent act for this principal.
+    #[error(
+        "the profile {profile:?} does not let {agent} act on behalf of {principal}; it allows {allowed}"
+    )]
+    PrincipalNotAllowed {
+        /// The profile.
+        profile: String,
+        /// Who asks.
+        agent: AgentId,
+        /// For whom.
+        principal: Principal,
+        /// What the profile allows.
+        allowed: String,
+    },
+    /// The profile allows less.
+    #[error("{asked} {what} asked, the profile {profile:?} allows {allowed}")]
+    ProfileLimit {
+        /// Of what: `seconds`, `hops`, `offline hops`.
+        what: &'static str,
+        /// What is asked.
+        asked: i64,
+        /// What is allowed.
+        allowed: i64,
+        /// The profile.
+        profile: String,
+    },
+    /// The profile's ceiling is exceeded.
+    #[error("{} asks for {} {}; the profile {profile:?} holds {}: ask for {} or less", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.held)]
+    ProfileScope {
+        /// What exceeds what.
+        exceeds: Exceeds,
+        /// The profile.
+        profile: String,
+    },
+
+    // Identity.
+    /// No such join token, or spent, expired, revoked, or of another agent: never said which to
+    /// the caller; `why` goes to the ledger.
+    #[error("the join token is not good (unknown, used, expired or revoked)")]
+    JoinToken {
+        /// What it is, for the ledger.
+        why: &'static str,
+    },
+    /// The key belongs to somebody already, or did.
+    #[error("the key belongs, or belonged, to another agent; make a new one")]
+    KeyTaken,
+    /// The agent has the wrong state for this.
+    #[error("{agent} is {state}")]
+    AgentState {
+        /// Who.
+        agent: AgentId,
+        /// Its state.
+        state: &'static str,
+    },
+
+    // Admin and revocation.
+    /// It exists already, with other content.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// It does not exist, or the caller may not know that it does.
+    #[error("no {0} is known here")]
+    NotFound(String),
+    /// The caller may not revoke this.
+    #[error("the caller may revoke hops that it made or holds, not this")]
+    NotYoursToRevoke,
+    /// The same idempotency key with another request.
+    #[error("this idempotency key was used with another request")]
+    IdempotencyConflict,
+    /// A secret is shown once; the first answer had it.
+    #[error(
+        "this was done before with the same idempotency key, and its secret is shown only once: create another"
+    )]
+    SecretShownOnce,
+    /// The caller's role may not do this.
+    #[error("{0}")]
+    NotPermitted(&'static str),
+}
+
+fn outlives(asked: &Window, held: &Window, hop: &usize) -> String {
+    let beyond = asked.not_after.saturating_sub(held.not_after);
+    let left = held.not_after.saturating_sub(asked.not_before);
+    if beyond > 0 {
+        return format!(
+            "the child asks to live {beyond} s longer than hop {hop} does, which has {left} s left at most"
+        );
+    }
+    let before = held.not_before.saturating_sub(asked.not_before);
+    format!("the child asks to begin {before} s before hop {hop} does")
+}
+
+fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {
+    match age_ms {
+        Some(age_ms) => {
+            format!("the revocation view is {age_ms} ms old, at most {bound_ms} ms are allowed")
+        }
+        None => format!("there is no revocation view, and one of at most {bound_ms} ms is needed"),
+    }
+}
+
+impl Deny {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Deny::NotYetValid { .. } => "not_yet_valid",
+            Deny::Expired { .. } => "expired",
+            Deny::TooDeep { .. } => "too_deep",
+            Deny::Unrecorded { .. } => "unrecorded_hops",
+            Deny::UnrecordedAgentHop { .. } => "unrecorded_agent_hop",
+            Deny::NotAllowed { .. } => "not_allowed",
+            Deny::HopRevoked { .. } => "hop_revoked",
+            Deny::AgentSuspended { .. } => "agent_suspended",
+            Deny::KeyRevoked { .. } => "key_revoked",
+            Deny::RootRevoked => "root_revoked",
+            Deny::PrincipalRevoked { .. } => "principal_revoked",
+            Deny::StaleView { .. } => "stale_view",
+            Deny::ScopeExceeds { .. } => "scope_exceeds_parent",
+            Deny::OutlivesParent { .. } => "outlives_parent",
+            Deny::EmptyWindow => "empty_window",
+            Deny::HopsExceed { .. } => "hops_exceed_parent",
+            Deny::NoHopsLeft { .. } => "no_hops_left",
+            Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
+            Deny::NotTheHolder { .. } => "not_the_holder",
+            Deny::NotTheAgentsKey { .. } => "not_the_agents_key",
+            Deny::KeyOfAnother { .. } => "key_of_another",
+            Deny::UnknownDelegation { .. } => "unknown_delegation",
+            Deny::NoHop => "no_hop",
+            Deny::UnknownAgent { .. } => "unknown_agent",
+            Deny::UnknownProfile { .. } => "unknown_profile",
+            Deny::PrincipalNotAllowed { .. } => "principal_not_allowed",
+            Deny::ProfileLimit { .. } => "profile_limit",
+            Deny::ProfileScope { .. } => "scope_exceeds_profile",
+            Deny::JoinToken { .. } => "join_token",
+            Deny::KeyTaken => "key_taken",
+            Deny::AgentState { .. } => "agent_state",
+            Deny::Exists(_) => "already_exists",
+            Deny::NotFound(_) => "not_found",
+            Deny::NotYoursToRevoke => "not_yours_to_revoke",
+            Deny::IdempotencyConflict => "idempotency_conflict",
+            Deny::SecretShownOnce => "secret_shown_once",
+            Deny::NotPermitted(_) => "not_permitted",
+        }
+    }
+}
