@@ -259,13 +259,13 @@ impl Held {
     /// The stock form, for a verifier that knows no Sublet: a sealed Biscuit for one exact
     /// audience and action, for at most a minute. Whoever has it can use it.
     pub fn stock(&self, scope: &Scope, ttl: Duration) -> Result<Vec<u8>, Failure> {
-        let (nonce, now) = (self.ports.entropy.nonce()?, self.ports.clock.now());
-        Ok(mint::stock(&self.token, scope, seconds(ttl), nonce, now, self.key.as_ref())?)
+        let now = self.ports.clock.now();
+        Ok(mint::stock(&self.token, scope, seconds(ttl), now, self.key.as_ref())?)
     }
 
     fn append(&self, to: Delegate, terms: &Terms) -> Result<VerifiedToken, Failure> {
-        let (nonce, now) = (self.ports.entropy.nonce()?, self.ports.clock.now());
-        Ok(mint::append(&self.token, &terms.hop(to), nonce, now, self.key.as_ref())?)
+        let now = self.ports.clock.now();
+        Ok(mint::append(&self.token, &terms.hop(to), now, self.key.as_ref())?)
     }
 }
 

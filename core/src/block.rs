@@ -7,8 +7,10 @@
 //! enforced here and what a stock Biscuit library enforces are one statement. Every block states
 //! its whole scope and its whole window; nothing is inherited by being left out.
 
-use crate::capability::{BadScope, Scope, lift_scope, render_scope};
-use crate::datalog::{BadDatalog, Binary, Check, Datalog, Op, Predicate, Query, Symbols, Term};
+use crate::capability::{BadScope, CALL, Scope, lift_scope, render_scope};
+use crate::datalog::{
+    BadDatalog, Binary, Check, Datalog, Expression, Op, Predicate, Query, Symbols, Term,
+};
 use crate::id::{AgentId, BadId, HelperPath, Nonce, Principal, SpiffeId};
 use crate::limits;
 
@@ -18,23 +20,45 @@ const PROFILE: i64 = 1;
 /// The action that an identity token is good for, and nothing else.
 pub const IDENTIFY: &str = "sublet.identify";
 
+/// What only block 0 says: who issued the token, when, and what makes it single. The blocks after
+/// it hang on its id, so two hops alike in all they say, in one second and to one key, are one hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The broker.
+    pub issuer: SpiffeId,
+    /// Makes the token's id unique.
+    pub nonce: Nonce,
+    /// When it was issued, in seconds.
+    pub issued_at: i64,
+}
+
 /// What kind of block it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Block 0 of a delegation: the broker grants, on someone's behalf.
     Grant {
-        /// The broker.
-        issuer: SpiffeId,
+        /// By whom and when.
+        origin: Origin,
         /// Whose authority this is.
         on_behalf_of: Principal,
     },
     /// Block 0 of an identity token, which has no other block.
     Identity {
-        /// The broker.
-        issuer: SpiffeId,
+        /// By whom and when.
+        origin: Origin,
     },
     /// A later block: the holder before it delegates.
     Hop,
+}
+
+impl Role {
+    /// What block 0 says of where the token comes from; `None` for a hop.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Role::Grant { origin, .. } | Role::Identity { origin } => Some(origin),
+            Role::Hop => None,
+        }
+    }
 }
 
 /// A half-open span of whole seconds: `not_before <= t < not_after`.
@@ -67,10 +91,6 @@ pub struct Block {
     pub agent: AgentId,
     /// The helper of that agent that holds it, if it is not the agent itself.
     pub helper: Option<HelperPath>,
-    /// Makes the hop's id unique.
-    pub nonce: Nonce,
-    /// When it was made, in seconds.
-    pub issued_at: i64,
     /// When it is good.
     pub window: Window,
     /// How many blocks may follow block 0, counted from the root.
@@ -120,20 +140,28 @@ impl BadBlock {
 
 impl Block {
     /// The payload; adds the block's symbols to `symbols`.
-    pub fn lower(&self, symbols: &mut Symbols) -> Vec<u8> {
+    pub fn lower<'a>(&'a self, symbols: &mut Symbols<'a>) -> Vec<u8> {
         self.render().encode(symbols)
     }
 
     /// Reads a payload, block 0 when `first`. Refuses whatever `lower` would not write.
-    pub fn lift(payload: &[u8], first: bool, symbols: &mut Symbols) -> Result<Block, BadBlock> {
+    pub fn lift<'a>(
+        payload: &'a [u8],
+        first: bool,
+        symbols: &mut Symbols<'a>,
+    ) -> Result<Block, BadBlock> {
         if payload.len() > limits::BLOCK_BYTES_MAX {
             return Err(BadBlock::TooLarge(payload.len()));
         }
-        let mut before = symbols.clone();
+        let known = symbols.count();
         let datalog = Datalog::decode(payload, symbols)?;
         let block = Reader { facts: &datalog.facts, checks: &datalog.checks }.block(first)?;
-        // Counts the symbols too: one that is not used, or comes in another order, changes bytes.
-        if block.lower(&mut before) == payload { Ok(block) } else { Err(BadBlock::NotCanonical) }
+        // Counts the symbols too: one that is not used, or comes in another order, is refused.
+        if block.render().is_encoded_as(payload, known, symbols) {
+            Ok(block)
+        } else {
+            Err(BadBlock::NotCanonical)
+        }
     }
 
     /// When the block stops being good, in seconds.
@@ -141,111 +169,107 @@ impl Block {
         self.window.not_after
     }
 
+    /// When it was made, in seconds, as far as it says: a hop says from when it is good.
+    pub fn issued_at(&self) -> i64 {
+        self.role.origin().map_or(self.window.not_before, |origin| origin.issued_at)
+    }
+
     /// The block as Datalog text would say it; also what a stock library reads.
-    pub fn render(&self) -> Datalog {
+    pub fn render(&self) -> Datalog<'_> {
         Datalog { facts: self.facts(), checks: self.checks() }
     }
 
-    fn facts(&self) -> Vec<Predicate> {
-        let text = |value: &str| [Term::String(value.to_owned())];
-        let mut facts = Vec::new();
-        match &self.role {
-            Role::Grant { issuer, .. } => {
-                facts.push(Predicate::new("sublet", [Term::Integer(PROFILE)]));
-                facts.push(Predicate::new("issuer", text(issuer.as_str())));
-            }
-            Role::Identity { issuer } => {
-                facts.push(Predicate::new("sublet", [Term::Integer(PROFILE)]));
-                facts.push(Predicate::new("identity", [Term::Integer(1)]));
-                facts.push(Predicate::new("issuer", text(issuer.as_str())));
-            }
-            Role::Hop => {}
+    fn facts(&self) -> Vec<Predicate<'_>> {
+        let mut facts = Vec::with_capacity(7);
+        let (directory, name) = self.agent.split();
+        let agent = Predicate::new("agent", [Term::text(directory), Term::text(name)]);
+        let helper = self.helper.as_ref().map(|h| Predicate::new("helper", [text(h.as_str())]));
+        let Some(origin) = self.role.origin() else {
+            facts.push(agent);
+            facts.extend(helper);
+            return facts;
+        };
+        facts.push(Predicate::new("sublet", [Term::Integer(PROFILE)]));
+        if let Role::Identity { .. } = self.role {
+            facts.push(Predicate::new("identity", [Term::Integer(1)]));
         }
-        facts.push(Predicate::new("agent", text(self.agent.as_str())));
-        if let Some(helper) = &self.helper {
-            facts.push(Predicate::new("helper", text(helper.as_str())));
-        }
+        facts.push(Predicate::new("issuer", [text(origin.issuer.as_str())]));
+        facts.push(agent);
+        facts.extend(helper);
         if let Role::Grant { on_behalf_of, .. } = &self.role {
-            facts.push(Predicate::new("on_behalf_of", text(on_behalf_of.as_str())));
+            facts.push(Predicate::new("on_behalf_of", [text(on_behalf_of.as_str())]));
         }
-        facts.push(Predicate::new("nonce", [Term::Bytes(self.nonce.0.to_vec())]));
-        facts.push(Predicate::new("issued_at", [date(self.issued_at)]));
+        facts.push(Predicate::new("nonce", [Term::Bytes(&origin.nonce.0)]));
+        facts.push(Predicate::new("issued_at", [date(origin.issued_at)]));
         facts
     }
 
-    fn checks(&self) -> Vec<Check> {
+    fn checks(&self) -> Vec<Check<'_>> {
         let scope = match &self.scope {
             Some(scope) => render_scope(scope),
             None => {
-                let identify = Predicate::new("action", [Term::String(IDENTIFY.to_owned())]);
+                let identify = Predicate::new(
+                    CALL,
+                    [Term::variable("audience"), text(IDENTIFY), Term::Integer(0)],
+                );
                 Check { queries: vec![Query { body: vec![identify], expressions: Vec::new() }] }
             }
         };
-        let window = bounds(
-            "time",
-            "t",
-            &[
-                (Binary::GreaterOrEqual, date(self.window.not_before)),
-                (Binary::LessThan, date(self.window.not_after)),
-            ],
-        );
-        let at_most = |name, variable, limit: u32| {
-            bounds(name, variable, &[(Binary::LessOrEqual, Term::Integer(i64::from(limit)))])
+        vec![self.limits(), scope]
+    }
+
+    /// `check if time($time), hops(4), unrecorded(0), $time >= …, $time < …`.
+    fn limits(&self) -> Check<'_> {
+        let time = || Term::variable("time");
+        let bound = |operator, seconds| -> Expression<'_> {
+            vec![Op::Value(time()), Op::Value(date(seconds)), Op::Binary(operator)]
         };
-        vec![
-            window,
-            at_most("hops", "n", self.hops_max),
-            at_most("unrecorded", "u", self.unrecorded_max),
-            scope,
-        ]
+        let at_most = |name, limit: u32| Predicate::new(name, [Term::Integer(i64::from(limit))]);
+        let query = Query {
+            body: vec![
+                Predicate::new("time", [time()]),
+                at_most("hops", self.hops_max),
+                at_most("unrecorded", self.unrecorded_max),
+            ],
+            expressions: vec![
+                bound(Binary::GreaterOrEqual, self.window.not_before),
+                bound(Binary::LessThan, self.window.not_after),
+            ],
+        };
+        Check { queries: vec![query] }
     }
 }
 
-fn date(seconds: i64) -> Term {
+fn text(value: &str) -> Term<'_> {
+    Term::text(value)
+}
+
+fn date(seconds: i64) -> Term<'static> {
     // Times before 1970 cannot be said; they read back as 1970 and so are not canonical.
     Term::Date(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// `check if name($variable), $variable op limit, …`.
-fn bounds(name: &str, variable: &str, limits: &[(Binary, Term)]) -> Check {
-    let variable = || Term::Variable(variable.to_owned());
-    let expressions = limits.iter().map(|(operator, limit)| {
-        vec![Op::Value(variable()), Op::Value(limit.clone()), Op::Binary(*operator)]
-    });
-    let query = Query {
-        body: vec![Predicate::new(name, [variable()])],
-        expressions: expressions.collect(),
-    };
-    Check { queries: vec![query] }
-}
-
 /// Takes facts and checks in the order in which `lower` writes them.
-struct Reader<'a> {
-    facts: &'a [Predicate],
-    checks: &'a [Check],
+struct Reader<'r, 'a> {
+    facts: &'r [Predicate<'a>],
+    checks: &'r [Check<'a>],
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn block(mut self, first: bool) -> Result<Block, BadBlock> {
         let head = if first { Some(self.head()?) } else { None };
-        let agent = self.text("agent").ok_or(BadBlock::Missing("agent"))?.parse()?;
+        let agent = self.agent()?;
         let helper = self.text("helper").map(|text| text.parse()).transpose()?;
         let role = match head {
             None => Role::Hop,
-            Some((true, issuer)) => Role::Identity { issuer },
+            Some((true, issuer)) => Role::Identity { origin: self.origin(issuer)? },
             Some((false, issuer)) => {
-                let on_behalf_of =
-                    self.text("on_behalf_of").ok_or(BadBlock::Missing("on_behalf_of"))?;
-                Role::Grant { issuer, on_behalf_of: on_behalf_of.parse()? }
+                let principal = self.text("on_behalf_of").map(|text| text.parse());
+                let on_behalf_of = principal.ok_or(BadBlock::Missing("on_behalf_of"))??;
+                Role::Grant { origin: self.origin(issuer)?, on_behalf_of }
             }
         };
-        let nonce = match self.fact("nonce") {
-            Some(Term::Bytes(bytes)) => bytes.as_slice().try_into().ok().map(Nonce),
-            _ => None,
-        };
-        let issued_at = self.fact("issued_at").and_then(seconds);
-        let (window, hops_max, unrecorded_max) =
-            (self.window()?, self.at_most("hops")?, self.at_most("unrecorded")?);
+        let (window, hops_max, unrecorded_max) = self.limits()?;
         let scope = self.check().ok_or(BadBlock::Missing("scope"))?;
         let scope = match role {
             Role::Identity { .. } => None,
@@ -254,15 +278,13 @@ impl Reader<'_> {
         if !self.facts.is_empty() || !self.checks.is_empty() {
             return Err(BadBlock::Missing("facts and checks, and no others, in their order"));
         }
-        let nonce = nonce.ok_or(BadBlock::Missing("nonce"))?;
-        let issued_at = issued_at.ok_or(BadBlock::Missing("issued_at"))?;
-        Ok(Block { role, agent, helper, nonce, issued_at, window, hops_max, unrecorded_max, scope })
+        Ok(Block { role, agent, helper, window, hops_max, unrecorded_max, scope })
     }
 
     /// Whether it is an identity, and the issuer.
     fn head(&mut self) -> Result<(bool, SpiffeId), BadBlock> {
         match self.fact("sublet") {
-            Some(Term::Integer(PROFILE)) => {}
+            Some([Term::Integer(PROFILE)]) => {}
             _ => return Err(BadBlock::Missing("profile version, sublet(1)")),
         }
         let identity = self.fact("identity").is_some();
@@ -270,65 +292,84 @@ impl Reader<'_> {
         Ok((identity, issuer.parse()?))
     }
 
-    /// The only term of the next fact, if it has this name.
-    fn fact(&mut self, name: &str) -> Option<&Term> {
+    fn agent(&mut self) -> Result<AgentId, BadBlock> {
+        match self.fact("agent") {
+            Some([Term::String(directory), Term::String(name)]) => {
+                Ok(format!("{directory}{name}").parse()?)
+            }
+            _ => Err(BadBlock::Missing("agent")),
+        }
+    }
+
+    fn origin(&mut self, issuer: SpiffeId) -> Result<Origin, BadBlock> {
+        let nonce = match self.fact("nonce") {
+            Some([Term::Bytes(bytes)]) => (*bytes).try_into().ok().map(Nonce),
+            _ => None,
+        };
+        let issued_at = match self.fact("issued_at") {
+            Some([seconds]) => self::seconds(seconds),
+            _ => None,
+        };
+        let nonce = nonce.ok_or(BadBlock::Missing("nonce"))?;
+        let issued_at = issued_at.ok_or(BadBlock::Missing("issued_at"))?;
+        Ok(Origin { issuer, nonce, issued_at })
+    }
+
+    /// The terms of the next fact, if it has this name.
+    fn fact(&mut self, name: &str) -> Option<&[Term<'_>]> {
         let (first, rest) = self.facts.split_first()?;
-        let [term] = first.terms.as_slice() else { return None };
         if first.name != name {
             return None;
         }
         self.facts = rest;
-        Some(term)
+        Some(&first.terms)
     }
 
     fn text(&mut self, name: &str) -> Option<&str> {
         match self.fact(name) {
-            Some(Term::String(text)) => Some(text),
+            Some([term]) => term.as_text(),
             _ => None,
         }
     }
 
-    fn check(&mut self) -> Option<&Check> {
+    fn check(&mut self) -> Option<&Check<'_>> {
         let (first, rest) = self.checks.split_first()?;
         self.checks = rest;
         Some(first)
     }
 
-    /// The limits of the next check, if it bounds this fact.
-    fn limits(&mut self, name: &'static str) -> Result<Vec<Term>, BadBlock> {
-        let missing = BadBlock::Missing(name);
+    /// Window, hops and unrecorded hops of the first check.
+    fn limits(&mut self) -> Result<(Window, u32, u32), BadBlock> {
+        let missing = BadBlock::Missing("limits: time, hops and unrecorded");
         let Some([query]) = self.check().map(|check| check.queries.as_slice()) else {
             return Err(missing);
         };
-        if query.body.first().is_none_or(|predicate| predicate.name != name) {
+        let ([time, hops, unrecorded], [from, to]) =
+            (query.body.as_slice(), query.expressions.as_slice())
+        else {
+            return Err(missing);
+        };
+        if time.name != "time" || hops.name != "hops" || unrecorded.name != "unrecorded" {
             return Err(missing);
         }
-        let limit = |ops: &Vec<Op>| match ops.as_slice() {
-            [_, Op::Value(limit), _] => Some(limit.clone()),
+        let count = |predicate: &Predicate<'_>| match predicate.terms.as_slice() {
+            [Term::Integer(limit)] => u32::try_from(*limit).ok(),
             _ => None,
         };
-        query.expressions.iter().map(limit).collect::<Option<_>>().ok_or(missing)
-    }
-
-    fn window(&mut self) -> Result<Window, BadBlock> {
-        match self.limits("time")?.as_slice() {
-            [from, to] => match (seconds(from), seconds(to)) {
-                (Some(not_before), Some(not_after)) => Ok(Window { not_before, not_after }),
-                _ => Err(BadBlock::Missing("time")),
-            },
-            _ => Err(BadBlock::Missing("time")),
-        }
-    }
-
-    fn at_most(&mut self, name: &'static str) -> Result<u32, BadBlock> {
-        match self.limits(name)?.as_slice() {
-            [Term::Integer(limit)] => u32::try_from(*limit).map_err(|_| BadBlock::Missing(name)),
-            _ => Err(BadBlock::Missing(name)),
+        let bound = |expression: &Expression<'_>| match expression.as_slice() {
+            [_, Op::Value(limit), _] => seconds(limit),
+            _ => None,
+        };
+        match (bound(from), bound(to), count(hops), count(unrecorded)) {
+            (Some(not_before), Some(not_after), Some(hops), Some(unrecorded)) => {
+                Ok((Window { not_before, not_after }, hops, unrecorded))
+            }
+            _ => Err(missing),
         }
     }
 }
 
-fn seconds(term: &Term) -> Option<i64> {
+fn seconds(term: &Term<'_>) -> Option<i64> {
     match term {
         Term::Date(seconds) => i64::try_from(*seconds).ok(),
         _ => None,
@@ -339,16 +380,19 @@ fn seconds(term: &Term) -> Option<i64> {
 pub(crate) mod tests {
     use super::*;
 
+    pub(crate) fn origin(nonce: u8) -> Origin {
+        let issuer = "spiffe://acme.example/sublet".parse().unwrap();
+        Origin { issuer, nonce: Nonce([nonce; 16]), issued_at: 1_000_000 }
+    }
+
     pub(crate) fn grant(scope: &[&str]) -> Block {
         Block {
             role: Role::Grant {
-                issuer: "spiffe://acme.example/sublet".parse().unwrap(),
+                origin: origin(1),
                 on_behalf_of: "user:alice@acme.example".parse().unwrap(),
             },
             agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
             helper: None,
-            nonce: Nonce([1; 16]),
-            issued_at: 1_000_000,
             window: Window { not_before: 999_990, not_after: 1_000_900 },
             hops_max: 3,
             unrecorded_max: 1,
@@ -368,11 +412,8 @@ pub(crate) mod tests {
             "db.q@mcp://db *=any x=absent y=one_of:a,read",
             "db.q@mcp://db *=any a=one_of:p,q x=absent",
         ];
-        let identity = Block {
-            role: Role::Identity { issuer: "spiffe://acme.example/sublet".parse().unwrap() },
-            scope: None,
-            ..grant(&scopes)
-        };
+        let identity =
+            Block { role: Role::Identity { origin: origin(1) }, scope: None, ..grant(&scopes) };
         for block in [grant(&scopes), identity] {
             let payload = block.lower(&mut Symbols::default());
             assert_eq!(Block::lift(&payload, true, &mut Symbols::default()), Ok(block));
@@ -382,8 +423,9 @@ pub(crate) mod tests {
     #[test]
     fn a_hop_reads_with_the_symbols_before_it_and_no_others() {
         let mut writer = Symbols::default();
-        let first = grant(&["fs.@tool://files path=under:/data"]).lower(&mut writer);
-        let second = hop().lower(&mut writer);
+        let (root, child) = (grant(&["fs.@tool://files path=under:/data"]), hop());
+        let first = root.lower(&mut writer);
+        let second = child.lower(&mut writer);
         let mut reader = Symbols::default();
         Block::lift(&first, true, &mut reader).unwrap();
         assert_eq!(Block::lift(&second, false, &mut reader), Ok(hop()));
@@ -392,7 +434,8 @@ pub(crate) mod tests {
 
     #[test]
     fn anything_left_out_or_added_is_refused() {
-        let full = grant(&["fs.read@tool://files"]).render();
+        let block = grant(&["fs.read@tool://files"]);
+        let full = block.render();
         let lift = |datalog: Datalog| {
             let payload = datalog.encode(&mut Symbols::default());
             Block::lift(&payload, true, &mut Symbols::default())
@@ -412,10 +455,10 @@ pub(crate) mod tests {
         more.facts.push(Predicate::new("action", [Term::String("fs.read".into())]));
         assert!(lift(more).is_err());
         let mut swapped = full.clone();
-        swapped.checks.swap(1, 2);
+        swapped.checks.swap(0, 1);
         assert!(lift(swapped).is_err());
         let mut wider = full;
-        wider.checks[3].queries[0].body.remove(1);
+        wider.checks[1].queries[0].body.remove(0);
         assert!(lift(wider).is_err());
     }
 
@@ -434,9 +477,13 @@ pub(crate) mod tests {
             Block::lift(&unknown_field, true, &mut Symbols::default()),
             Err(BadBlock::NotCanonical)
         );
-        let variables = grant(&["fs.read@tool://files"]).render();
+        let block = grant(&["fs.read@tool://files"]);
+        let variables = block.render();
         let mut renamed = variables.clone();
-        renamed.checks[1] = bounds("hops", "m", &[(Binary::LessOrEqual, Term::Integer(3))]);
+        for expression in &mut renamed.checks[0].queries[0].expressions {
+            expression[0] = Op::Value(Term::variable("t"));
+        }
+        renamed.checks[0].queries[0].body[0] = Predicate::new("time", [Term::variable("t")]);
         let lifted =
             Block::lift(&renamed.encode(&mut Symbols::default()), true, &mut Symbols::default());
         assert_eq!(lifted, Err(BadBlock::NotCanonical));

@@ -6,9 +6,11 @@
 //! Invariants: what is checked and what is hashed come from the same bytes; one leaf a name, one
 //! fact for each predicate and name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::bytes::sha256;
+use crate::capability::family::FAMILIES;
+use crate::capability::{CALL, NAMES};
 use crate::datalog::{Predicate, Term};
 use crate::id::UnixMillis;
 use crate::json::{BadJson, Json};
@@ -136,52 +138,64 @@ pub fn safe_path(text: &str) -> Option<&str> {
     let fine = |c: char| {
         (c.is_ascii_graphic() && !matches!(c, '%' | '\\')) || c == ' ' || c.is_alphanumeric()
     };
+    if text.len() > limits::PATH_BYTES_MAX || rest.split('/').count() > limits::PATH_SEGMENTS_MAX {
+        return None;
+    }
     let segment =
         |s: &str| !s.is_empty() && s != "." && s != ".." && s.chars().all(fine) && s.trim() == s;
     (rest.is_empty() || rest.split('/').all(segment)).then_some(text)
 }
 
+/// The predicate of a path and of each directory above it.
+pub(crate) const UNDER: &str = "arg_under";
+
 /// The facts under which a stock Biscuit authorizer sees a call. SPEC 4.6.
 ///
-/// `time/1` is `now` floored to seconds with no leeway; `hops/1` counts blocks after block 0;
-/// `unrecorded/1` counts hops that no receipt covers.
-pub fn facts(call: &Call, now: UnixMillis, hops: u32, unrecorded: u32) -> Vec<Predicate> {
-    let text = |value: &str| Term::String(value.to_owned());
+/// `time/1` is `now` floored to seconds with no leeway. `hops(n)` says that at most n blocks follow
+/// block 0, for every n for which that is so; `unrecorded(n)` that at most n hops are without a
+/// receipt.
+pub fn facts(call: &Call, now: UnixMillis, hops: u32, unrecorded: u32) -> Vec<Predicate<'_>> {
+    // There are at most ARGUMENTS_MAX of them.
+    let count = i64::try_from(call.arguments.leaves.len()).unwrap_or(i64::MAX);
+    let who = [Term::text(&call.audience), Term::text(&call.action), Term::Integer(count)];
+    let names = call.arguments.leaves.keys().map(Term::text).collect();
     let mut facts = vec![
-        Predicate::new("audience", [text(&call.audience)]),
-        Predicate::new("action", [text(&call.action)]),
+        Predicate::new(CALL, who),
         Predicate::new("time", [Term::Date(u64::try_from(now.seconds()).unwrap_or(0))]),
-        Predicate::new("hops", [Term::Integer(i64::from(hops))]),
-        Predicate::new("unrecorded", [Term::Integer(i64::from(unrecorded))]),
+        Predicate::new(NAMES, [Term::Set(names)]),
     ];
-    let names: BTreeSet<Term> = call.arguments.leaves.keys().map(|name| text(name)).collect();
-    facts.push(Predicate::new("arg_names", [Term::Set(names)]));
+    let at_most = |name, from| {
+        (from..=limits::HOPS_MAX).map(move |n| Predicate::new(name, [Term::Integer(i64::from(n))]))
+    };
+    facts.extend(at_most("hops", hops));
+    facts.extend(at_most("unrecorded", unrecorded));
     for (name, value) in &call.arguments.leaves {
         argument_facts(name, value, &mut facts);
     }
     facts
 }
 
-fn argument_facts(name: &str, value: &Json, facts: &mut Vec<Predicate>) {
-    let name = Term::String(name.to_owned());
-    let mut add =
-        |predicate: &str, term: Term| facts.push(Predicate::new(predicate, [name.clone(), term]));
-    match value {
-        Json::Null => facts.push(Predicate::new("arg_null", [name])),
-        Json::Bool(value) => add("arg_bool", Term::Bool(*value)),
-        Json::Int(value) => add("arg_int", Term::Integer(*value)),
-        Json::Dec(millionths) => add("arg_dec", Term::Integer(*millionths)),
-        Json::Str(value) => {
-            add("arg_str", Term::String(value.clone()));
-            if let Some(path) = safe_path(value) {
-                add("arg_path", Term::String(path.to_owned()));
-            }
-        }
-        Json::List(items) if items.is_empty() => {
-            facts.push(Predicate::new("arg_list_empty", [name]))
-        }
-        Json::List(_) | Json::Object(_) => {}
+fn argument_facts<'a>(name: &'a str, value: &'a Json, facts: &mut Vec<Predicate<'a>>) {
+    if *value == Json::Null {
+        facts.push(Predicate::new("arg_null", [Term::text(name)]));
     }
+    for family in FAMILIES {
+        let view = family.view(value).map(|view| [Term::text(name), view]);
+        facts.extend(view.map(|terms| Predicate::new(family.predicate(), terms)));
+    }
+    let Json::Str(text) = value else { return };
+    for above in safe_path(text).into_iter().flat_map(ancestors) {
+        facts.push(Predicate::new(UNDER, [Term::text(name), Term::text(above)]));
+    }
+}
+
+/// A safe path and each directory above it, up to the root.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    let parents = path
+        .char_indices()
+        .filter(|(_, c)| *c == '/')
+        .filter_map(|(at, _)| if at == 0 { path.get(..1) } else { path.get(..at) });
+    parents.chain((path != "/").then_some(path))
 }
 
 #[cfg(test)]

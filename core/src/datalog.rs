@@ -6,15 +6,12 @@
 //! Invariants: `encode` writes the symbols of a block in order of first use, never twice, never a
 //! default one; `decode` refuses rules, scopes, public keys, contexts, heads other than `query()`,
 //! closures, foreign functions and every term that no Sublet block has. Untrusted Datalog is read
-//! here and never evaluated.
+//! here, without a copy and in time linear in its bytes, and never evaluated.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use biscuit_auth::format::schema;
-use prost_biscuit::Message as _;
-
-use schema::op::Content as OpContent;
-use schema::term::Content as TermContent;
+use crate::wire::{BadWire, Encoder, Fields, Value, only};
 
 /// Biscuit Datalog v3.3, the only version in a Sublet block.
 pub const VERSION: u32 = 6;
@@ -58,104 +55,137 @@ const FIRST_OWN_SYMBOL: u64 = 1024;
 /// The index of `query`, the head of every check.
 const QUERY: u64 = 27;
 
-/// A term.
+/// A term. Text is borrowed from the bytes that were read or the type that is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Term {
+pub enum Term<'a> {
     /// `$name`
-    Variable(String),
+    Variable(Cow<'a, str>),
     /// An integer.
     Integer(i64),
     /// A string.
-    String(String),
+    String(Cow<'a, str>),
     /// Seconds since the epoch.
     Date(u64),
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(&'a [u8]),
     /// A boolean.
     Bool(bool),
     /// A set, written in the order of its terms.
-    Set(BTreeSet<Term>),
+    Set(BTreeSet<Term<'a>>),
+}
+
+impl<'a> Term<'a> {
+    /// A string.
+    pub fn text(value: impl Into<Cow<'a, str>>) -> Self {
+        Term::String(value.into())
+    }
+
+    /// A variable.
+    pub fn variable(name: impl Into<Cow<'a, str>>) -> Self {
+        Term::Variable(name.into())
+    }
+
+    /// The text of a string.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Term::String(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// `name(term, …)`: a fact when it has no variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Predicate {
+pub struct Predicate<'a> {
     /// Its name.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// Its terms.
-    pub terms: Vec<Term>,
+    pub terms: Vec<Term<'a>>,
 }
 
-impl Predicate {
+impl<'a> Predicate<'a> {
     /// A predicate of this name and terms.
-    pub fn new(name: &str, terms: impl Into<Vec<Term>>) -> Self {
-        Predicate { name: name.to_owned(), terms: terms.into() }
+    pub fn new(name: &'a str, terms: impl Into<Vec<Term<'a>>>) -> Self {
+        Predicate { name: name.into(), terms: terms.into() }
     }
 }
 
-/// The operators that Sublet renders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binary {
-    /// `<`
-    LessThan,
-    /// `<=`
-    LessOrEqual,
-    /// `>=`
-    GreaterOrEqual,
-    /// `===`
-    Equal,
-    /// `set.contains(term or set)`
-    Contains,
-    /// `text.starts_with(text)`
-    Prefix,
-    /// `||`, both sides evaluated
-    Or,
+macro_rules! binaries {
+    ($($(#[$doc:meta])* $name:ident = $number:literal),* $(,)?) => {
+        /// The operators that Sublet renders, with Biscuit's numbers for them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Binary { $($(#[$doc])* $name = $number),* }
+
+        impl Binary {
+            fn number(self) -> u64 {
+                match self { $(Binary::$name => $number),* }
+            }
+
+            fn of(number: u64) -> Option<Self> {
+                match number { $($number => Some(Binary::$name),)* _ => None }
+            }
+        }
+    };
 }
 
-const BINARIES: [(Binary, schema::op_binary::Kind); 7] = [
-    (Binary::LessThan, schema::op_binary::Kind::LessThan),
-    (Binary::LessOrEqual, schema::op_binary::Kind::LessOrEqual),
-    (Binary::GreaterOrEqual, schema::op_binary::Kind::GreaterOrEqual),
-    (Binary::Equal, schema::op_binary::Kind::Equal),
-    (Binary::Contains, schema::op_binary::Kind::Contains),
-    (Binary::Prefix, schema::op_binary::Kind::Prefix),
-    (Binary::Or, schema::op_binary::Kind::Or),
-];
+binaries! {
+    /// `<`
+    LessThan = 0,
+    /// `<=`
+    LessOrEqual = 2,
+    /// `>=`
+    GreaterOrEqual = 3,
+    /// `===`
+    Equal = 4,
+    /// `set.contains(term or set)`
+    Contains = 5,
+    /// `text.starts_with(text)`
+    Prefix = 6,
+    /// `text.matches(regex)`
+    Regex = 8,
+    /// `&&`, both sides evaluated
+    And = 13,
+    /// `||`, both sides evaluated
+    Or = 14,
+}
 
 /// One step of an expression in reverse Polish order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum Op<'a> {
     /// Push a term.
-    Value(Term),
+    Value(Term<'a>),
     /// Negate a boolean.
     Negate,
     /// Combine two.
     Binary(Binary),
 }
 
+/// An expression in reverse Polish order.
+pub type Expression<'a> = Vec<Op<'a>>;
+
 /// One alternative of a check: all predicates match and all expressions hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
+pub struct Query<'a> {
     /// The predicates.
-    pub body: Vec<Predicate>,
+    pub body: Vec<Predicate<'a>>,
     /// The expressions.
-    pub expressions: Vec<Vec<Op>>,
+    pub expressions: Vec<Expression<'a>>,
 }
 
 /// `check if query or query …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct Check<'a> {
     /// The alternatives.
-    pub queries: Vec<Query>,
+    pub queries: Vec<Query<'a>>,
 }
 
 /// What one block holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Datalog {
+pub struct Datalog<'a> {
     /// Its facts.
-    pub facts: Vec<Predicate>,
+    pub facts: Vec<Predicate<'a>>,
     /// Its checks.
-    pub checks: Vec<Check>,
+    pub checks: Vec<Check<'a>>,
 }
 
 /// Why bytes are no block of ours.
@@ -175,230 +205,323 @@ pub enum BadDatalog {
     Symbol,
 }
 
-/// The symbols defined by the blocks up to here.
-#[derive(Clone, Debug, Default)]
-pub struct Symbols {
-    names: Vec<String>,
-    indices: HashMap<String, u64>,
+impl From<BadWire> for BadDatalog {
+    fn from(_: BadWire) -> Self {
+        BadDatalog::NotProtobuf
+    }
 }
 
-impl Symbols {
-    fn define(&mut self, name: &str) -> Result<(), BadDatalog> {
-        if DEFAULT_SYMBOLS.contains(&name) || self.indices.contains_key(name) {
-            return Err(BadDatalog::Symbol);
+/// The symbols defined by the blocks up to here.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols<'a> {
+    names: Vec<Cow<'a, str>>,
+    indices: HashMap<Cow<'a, str>, u64>,
+}
+
+impl<'a> Symbols<'a> {
+    /// Adds the symbols that a payload defines, for a block that shall follow it.
+    pub fn define_all(&mut self, payload: &'a [u8]) -> Result<(), BadDatalog> {
+        for field in Fields::of(payload) {
+            match field? {
+                (1, name) => self.define(name.text()?)?,
+                _ => return Ok(()), // Symbols come first in a canonical payload.
+            }
         }
-        self.push(name);
         Ok(())
     }
 
-    fn push(&mut self, name: &str) -> u64 {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    fn define(&mut self, name: &'a str) -> Result<(), BadDatalog> {
+        if default_symbol(name).is_some() || self.indices.contains_key(name) {
+            return Err(BadDatalog::Symbol);
+        }
+        self.push(Cow::Borrowed(name));
+        Ok(())
+    }
+
+    fn push(&mut self, name: Cow<'a, str>) -> u64 {
         let index = FIRST_OWN_SYMBOL + self.names.len() as u64;
-        self.names.push(name.to_owned());
-        self.indices.insert(name.to_owned(), index);
+        self.names.push(name.clone());
+        self.indices.insert(name, index);
         index
     }
 
-    fn intern(&mut self, name: &str) -> u64 {
-        if let Some(index) = DEFAULT_SYMBOLS.iter().position(|s| *s == name) {
-            return index as u64;
+    #[expect(clippy::ptr_arg, reason = "the text is kept, and borrowed when it can be")]
+    fn intern(&mut self, name: &Cow<'a, str>) -> u64 {
+        if let Some(index) = default_symbol(name) {
+            return index;
         }
         match self.indices.get(name) {
             Some(index) => *index,
-            None => self.push(name),
+            None => self.push(name.clone()),
         }
     }
 
-    fn name(&self, index: u64) -> Result<String, BadDatalog> {
+    fn find(&self, name: &str) -> Option<u64> {
+        default_symbol(name).or_else(|| self.indices.get(name).copied())
+    }
+
+    /// The symbols from the `known`th on, and the version: how a payload begins.
+    fn head(&self, known: usize) -> Vec<u8> {
+        let mut head = Encoder::with_capacity(1024);
+        for name in self.names.iter().skip(known) {
+            head.bytes(1, name.as_bytes());
+        }
+        head.number(3, u64::from(VERSION));
+        head.finish()
+    }
+
+    fn name(&self, index: u64) -> Result<Cow<'a, str>, BadDatalog> {
         let own = index.checked_sub(FIRST_OWN_SYMBOL);
         let name = match own.and_then(|i| usize::try_from(i).ok()) {
-            Some(i) => self.names.get(i).map(String::as_str),
-            None => usize::try_from(index).ok().and_then(|i| DEFAULT_SYMBOLS.get(i)).copied(),
+            Some(i) => self.names.get(i).cloned(),
+            None => usize::try_from(index)
+                .ok()
+                .and_then(|i| DEFAULT_SYMBOLS.get(i))
+                .map(|name| Cow::Borrowed(*name)),
         };
-        name.map(str::to_owned).ok_or(BadDatalog::Symbol)
+        name.ok_or(BadDatalog::Symbol)
     }
 }
 
-impl Datalog {
+fn default_symbol(name: &str) -> Option<u64> {
+    // usize to u64 does not lose: there are 28.
+    DEFAULT_SYMBOLS.iter().position(|symbol| *symbol == name).map(|index| index as u64)
+}
+
+/// Numbers a symbol.
+type Intern<'f, 'a> = dyn FnMut(&Cow<'a, str>) -> u64 + 'f;
+
+impl<'a> Datalog<'a> {
     /// The block's payload; adds its symbols to `symbols`.
-    pub fn encode(&self, symbols: &mut Symbols) -> Vec<u8> {
-        let known = symbols.names.len();
-        let facts = self.facts.iter();
-        let facts =
-            facts.map(|f| schema::Fact { predicate: encode_predicate(f, symbols) }).collect();
-        let checks = self.checks.iter().map(|c| encode_check(c, symbols)).collect();
-        let block = schema::Block {
-            symbols: symbols.names.iter().skip(known).cloned().collect(),
-            context: None,
-            version: Some(VERSION),
-            facts,
-            rules: Vec::new(),
-            checks,
-            scope: Vec::new(),
-            public_keys: Vec::new(),
-        };
-        block.encode_to_vec()
+    pub fn encode(&self, symbols: &mut Symbols<'a>) -> Vec<u8> {
+        let known = symbols.count();
+        let body = self.body(&mut |name| symbols.intern(name));
+        let mut payload = symbols.head(known);
+        payload.extend(body);
+        payload
+    }
+
+    /// Whether `encode` writes this payload after the first `known` of these symbols. The others
+    /// are the payload's own: all of them must be used, in the order of their first use.
+    pub(crate) fn is_encoded_as(
+        &self,
+        payload: &[u8],
+        known: usize,
+        symbols: &Symbols<'_>,
+    ) -> bool {
+        let own = |at: usize| FIRST_OWN_SYMBOL + at as u64;
+        let (mut next, mut in_order) = (own(known), true);
+        let body = self.body(&mut |name| {
+            let index = symbols.find(name).unwrap_or(u64::MAX);
+            in_order &= index <= next;
+            next += u64::from(index == next);
+            index
+        });
+        let all_used = next == own(symbols.count());
+        let head = symbols.head(known);
+        in_order && all_used && payload.strip_prefix(head.as_slice()) == Some(body.as_slice())
+    }
+
+    /// Facts and checks, with symbols numbered by `intern`.
+    fn body(&self, intern: &mut Intern<'_, 'a>) -> Vec<u8> {
+        let mut body = Encoder::with_capacity(512);
+        for fact in &self.facts {
+            body.message(4, |f| f.message(1, |p| encode_predicate(p, fact, intern)));
+        }
+        for check in &self.checks {
+            body.message(6, |c| encode_check(c, check, intern));
+        }
+        body.finish()
     }
 
     /// Reads a payload; adds its symbols to `symbols`. That the bytes are canonical is shown by
     /// encoding what they mean again, which the caller does.
-    pub fn decode(payload: &[u8], symbols: &mut Symbols) -> Result<Self, BadDatalog> {
-        let block = schema::Block::decode(payload).map_err(|_| BadDatalog::NotProtobuf)?;
-        if block.version != Some(VERSION) {
-            return Err(BadDatalog::Version);
+    pub fn decode(payload: &'a [u8], symbols: &mut Symbols<'a>) -> Result<Self, BadDatalog> {
+        let (mut version, mut datalog) = (None, Datalog::default());
+        for field in Fields::of(payload) {
+            match field? {
+                (1, name) => symbols.define(name.text()?)?,
+                (2, _) => return Err(BadDatalog::Foreign("a context")),
+                (3, number) => version = Some(number.number()?),
+                (4, fact) => match only(fact.bytes()?)? {
+                    (1, fact) => datalog.facts.push(decode_predicate(fact.bytes()?, symbols)?),
+                    _ => return Err(BadDatalog::NotProtobuf),
+                },
+                (5, _) => return Err(BadDatalog::Foreign("a rule")),
+                (6, check) => datalog.checks.push(decode_check(check.bytes()?, symbols)?),
+                (7, _) => return Err(BadDatalog::Foreign("a scope")),
+                (8, _) => return Err(BadDatalog::Foreign("a public key table")),
+                // Whatever it is, it is not written again, so the bytes are not canonical.
+                _ => {}
+            }
         }
-        refuse(block.context.is_some(), "a context")?;
-        refuse(!block.rules.is_empty(), "a rule")?;
-        refuse(!block.scope.is_empty(), "a scope")?;
-        refuse(!block.public_keys.is_empty(), "a public key table")?;
-        for symbol in &block.symbols {
-            symbols.define(symbol)?;
-        }
-        let facts = block.facts.iter().map(|f| decode_predicate(&f.predicate, symbols));
-        let checks = block.checks.iter().map(|c| decode_check(c, symbols));
-        Ok(Datalog {
-            facts: facts.collect::<Result<_, _>>()?,
-            checks: checks.collect::<Result<_, _>>()?,
-        })
+        if version == Some(u64::from(VERSION)) { Ok(datalog) } else { Err(BadDatalog::Version) }
     }
 }
 
-fn refuse(found: bool, what: &'static str) -> Result<(), BadDatalog> {
-    if found { Err(BadDatalog::Foreign(what)) } else { Ok(()) }
-}
-
-fn encode_check(check: &Check, symbols: &mut Symbols) -> schema::Check {
-    let queries = check.queries.iter().map(|query| schema::Rule {
-        head: schema::Predicate { name: QUERY, terms: Vec::new() },
-        body: query.body.iter().map(|p| encode_predicate(p, symbols)).collect(),
-        expressions: query.expressions.iter().map(|e| encode_expression(e, symbols)).collect(),
-        scope: Vec::new(),
-    });
-    schema::Check { queries: queries.collect(), kind: None }
-}
-
-fn decode_check(check: &schema::Check, symbols: &Symbols) -> Result<Check, BadDatalog> {
-    refuse(check.kind.is_some(), "a check of another kind")?;
-    let query = |rule: &schema::Rule| {
-        refuse(
-            rule.head.name != QUERY || !rule.head.terms.is_empty(),
-            "a check head other than query()",
-        )?;
-        refuse(!rule.scope.is_empty(), "a query scope")?;
-        let body = rule.body.iter().map(|p| decode_predicate(p, symbols));
-        let expressions = rule.expressions.iter().map(|e| decode_expression(e, symbols));
-        Ok(Query {
-            body: body.collect::<Result<_, _>>()?,
-            expressions: expressions.collect::<Result<_, _>>()?,
-        })
-    };
-    Ok(Check { queries: check.queries.iter().map(query).collect::<Result<_, _>>()? })
-}
-
-fn encode_predicate(predicate: &Predicate, symbols: &mut Symbols) -> schema::Predicate {
-    schema::Predicate {
-        name: symbols.intern(&predicate.name),
-        terms: predicate.terms.iter().map(|t| encode_term(t, symbols)).collect(),
+fn encode_check<'a>(out: &mut Encoder, check: &Check<'a>, intern: &mut Intern<'_, 'a>) {
+    for query in &check.queries {
+        out.message(1, |rule| {
+            rule.message(1, |head| head.number(1, QUERY));
+            for predicate in &query.body {
+                rule.message(2, |p| encode_predicate(p, predicate, intern));
+            }
+            for expression in &query.expressions {
+                rule.message(3, |e| expression.iter().for_each(|op| encode_op(e, op, intern)));
+            }
+        });
     }
 }
 
-fn decode_predicate(
-    predicate: &schema::Predicate,
-    symbols: &Symbols,
-) -> Result<Predicate, BadDatalog> {
-    let terms =
-        predicate.terms.iter().map(|t| decode_term(t, symbols)).collect::<Result<_, _>>()?;
-    Ok(Predicate { name: symbols.name(predicate.name)?, terms })
+fn decode_check<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Check<'a>, BadDatalog> {
+    let mut queries = Vec::new();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, query) => queries.push(decode_query(query.bytes()?, symbols)?),
+            _ => return Err(BadDatalog::Foreign("a check of another kind")),
+        }
+    }
+    Ok(Check { queries })
 }
 
-fn encode_term(term: &Term, symbols: &mut Symbols) -> schema::Term {
-    let content = match term {
-        // A token has at most 64 KiB of symbols, so an index fits; were it not to, the block
-        // would not read back as itself and be refused.
-        Term::Variable(name) => {
-            TermContent::Variable(u32::try_from(symbols.intern(name)).unwrap_or(u32::MAX))
+fn decode_query<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Query<'a>, BadDatalog> {
+    let mut query = Query::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, head) if only(head.bytes()?) == Ok((1, Value::Varint(QUERY))) => {}
+            (1, _) => return Err(BadDatalog::Foreign("a check head other than query()")),
+            (2, body) => query.body.push(decode_predicate(body.bytes()?, symbols)?),
+            (3, ops) => query.expressions.push(decode_expression(ops.bytes()?, symbols)?),
+            _ => return Err(BadDatalog::Foreign("a query scope")),
         }
-        Term::Integer(value) => TermContent::Integer(*value),
-        Term::String(value) => TermContent::String(symbols.intern(value)),
-        Term::Date(seconds) => TermContent::Date(*seconds),
-        Term::Bytes(value) => TermContent::Bytes(value.clone()),
-        Term::Bool(value) => TermContent::Bool(*value),
-        Term::Set(terms) => TermContent::Set(schema::TermSet {
-            set: terms.iter().map(|t| encode_term(t, symbols)).collect(),
+    }
+    Ok(query)
+}
+
+fn encode_predicate<'a>(out: &mut Encoder, predicate: &Predicate<'a>, intern: &mut Intern<'_, 'a>) {
+    out.number(1, intern(&predicate.name));
+    for term in &predicate.terms {
+        out.message(2, |t| encode_term(t, term, intern));
+    }
+}
+
+fn decode_predicate<'a>(
+    bytes: &'a [u8],
+    symbols: &Symbols<'a>,
+) -> Result<Predicate<'a>, BadDatalog> {
+    let (mut name, mut terms) = (None, Vec::with_capacity(3));
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, index) => name = Some(symbols.name(index.number()?)?),
+            (2, term) => terms.push(decode_term(term.bytes()?, symbols)?),
+            _ => return Err(BadDatalog::NotProtobuf),
+        }
+    }
+    Ok(Predicate { name: name.ok_or(BadDatalog::NotProtobuf)?, terms })
+}
+
+fn encode_term<'a>(out: &mut Encoder, term: &Term<'a>, intern: &mut Intern<'_, 'a>) {
+    match term {
+        Term::Variable(name) => out.number(1, intern(name)),
+        Term::Integer(value) => out.signed(2, *value),
+        Term::String(value) => out.number(3, intern(value)),
+        Term::Date(seconds) => out.number(4, *seconds),
+        Term::Bytes(value) => out.bytes(5, value),
+        Term::Bool(value) => out.number(6, u64::from(*value)),
+        Term::Set(terms) => out.message(7, |set| {
+            for term in terms {
+                set.message(1, |t| encode_term(t, term, intern));
+            }
         }),
-    };
-    schema::Term { content: Some(content) }
+    }
 }
 
-fn decode_term(term: &schema::Term, symbols: &Symbols) -> Result<Term, BadDatalog> {
-    Ok(match term.content.as_ref().ok_or(BadDatalog::NotProtobuf)? {
-        TermContent::Variable(index) => Term::Variable(symbols.name(u64::from(*index))?),
-        TermContent::Integer(value) => Term::Integer(*value),
-        TermContent::String(index) => Term::String(symbols.name(*index)?),
-        TermContent::Date(seconds) => Term::Date(*seconds),
-        TermContent::Bytes(value) => Term::Bytes(value.clone()),
-        TermContent::Bool(value) => Term::Bool(*value),
-        TermContent::Set(set) => {
-            let nested = |t: &schema::Term| {
-                matches!(t.content, Some(TermContent::Set(_) | TermContent::Variable(_)))
-            };
-            refuse(set.set.iter().any(nested), "a set of sets")?;
-            Term::Set(set.set.iter().map(|t| decode_term(t, symbols)).collect::<Result<_, _>>()?)
-        }
+fn decode_term<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Term<'a>, BadDatalog> {
+    match only(bytes)? {
+        (7, set) => decode_set(set.bytes()?, symbols),
+        (number, value) => decode_scalar(number, value, symbols),
+    }
+}
+
+fn decode_set<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Term<'a>, BadDatalog> {
+    let mut set = BTreeSet::new();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, term) => match only(term.bytes()?)? {
+                (1 | 7, _) => return Err(BadDatalog::Foreign("a set of sets or variables")),
+                (number, value) => set.insert(decode_scalar(number, value, symbols)?),
+            },
+            _ => return Err(BadDatalog::NotProtobuf),
+        };
+    }
+    Ok(Term::Set(set))
+}
+
+fn decode_scalar<'a>(
+    number: u64,
+    value: Value<'a>,
+    symbols: &Symbols<'a>,
+) -> Result<Term<'a>, BadDatalog> {
+    Ok(match number {
+        1 => Term::Variable(symbols.name(u64::from(value.number32()?))?),
+        2 => Term::Integer(value.signed()?),
+        3 => Term::String(symbols.name(value.number()?)?),
+        4 => Term::Date(value.number()?),
+        5 => Term::Bytes(value.bytes()?),
+        6 => Term::Bool(value.number()? != 0),
         _ => return Err(BadDatalog::Foreign("a null, array or map")),
     })
 }
 
-fn encode_expression(ops: &[Op], symbols: &mut Symbols) -> schema::Expression {
-    let op = |op: &Op| {
-        let content = match op {
-            Op::Value(term) => OpContent::Value(encode_term(term, symbols)),
-            Op::Negate => OpContent::Unary(schema::OpUnary {
-                kind: schema::op_unary::Kind::Negate as i32,
-                ffi_name: None,
-            }),
-            Op::Binary(binary) => {
-                OpContent::Binary(schema::OpBinary { kind: binary.number(), ffi_name: None })
-            }
-        };
-        schema::Op { content: Some(content) }
-    };
-    schema::Expression { ops: ops.iter().map(op).collect() }
+fn encode_op<'a>(out: &mut Encoder, op: &Op<'a>, intern: &mut Intern<'_, 'a>) {
+    out.message(1, |o| match op {
+        Op::Value(term) => o.message(1, |t| encode_term(t, term, intern)),
+        Op::Negate => o.message(2, |unary| unary.number(1, 0)),
+        Op::Binary(binary) => o.message(3, |b| b.number(1, binary.number())),
+    });
 }
 
-impl Binary {
-    fn number(self) -> i32 {
-        let kind = BINARIES.iter().find(|(own, _)| *own == self).map(|(_, kind)| *kind);
-        // Every variant has a row in BINARIES; the fallback is an operator that decode refuses.
-        kind.unwrap_or(schema::op_binary::Kind::Ffi) as i32
+fn decode_expression<'a>(
+    bytes: &'a [u8],
+    symbols: &Symbols<'a>,
+) -> Result<Expression<'a>, BadDatalog> {
+    let mut ops = Vec::with_capacity(4);
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, op) => ops.push(decode_op(op.bytes()?, symbols)?),
+            _ => return Err(BadDatalog::NotProtobuf),
+        }
     }
+    Ok(ops)
 }
 
-fn decode_expression(
-    expression: &schema::Expression,
-    symbols: &Symbols,
-) -> Result<Vec<Op>, BadDatalog> {
-    let op = |op: &schema::Op| match op.content.as_ref().ok_or(BadDatalog::NotProtobuf)? {
-        OpContent::Value(term) => Ok(Op::Value(decode_term(term, symbols)?)),
-        OpContent::Unary(u)
-            if u.kind == schema::op_unary::Kind::Negate as i32 && u.ffi_name.is_none() =>
-        {
-            Ok(Op::Negate)
-        }
-        OpContent::Binary(b) if b.ffi_name.is_none() => {
-            let known = BINARIES.iter().find(|(_, kind)| *kind as i32 == b.kind);
-            known.map(|(own, _)| Op::Binary(*own)).ok_or(BadDatalog::Foreign("an operator"))
-        }
-        _ => Err(BadDatalog::Foreign("an operator")),
-    };
-    expression.ops.iter().map(op).collect()
+fn decode_op<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Op<'a>, BadDatalog> {
+    let foreign = BadDatalog::Foreign("an operator");
+    match only(bytes)? {
+        (1, term) => Ok(Op::Value(decode_term(term.bytes()?, symbols)?)),
+        (2, unary) if only(unary.bytes()?) == Ok((1, Value::Varint(0))) => Ok(Op::Negate),
+        (3, binary) => match only(binary.bytes()?) {
+            Ok((1, kind)) => Binary::of(kind.number()?).map(Op::Binary).ok_or(foreign),
+            _ => Err(foreign),
+        },
+        _ => Err(foreign),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use biscuit_auth::format::schema;
+    use prost_biscuit::Message as _;
+
     use super::*;
 
-    fn sample() -> Datalog {
-        let set: BTreeSet<Term> = ["b", "a", "read"].map(|s| Term::String(s.into())).into();
+    fn sample() -> Datalog<'static> {
+        let set: BTreeSet<Term> = ["b", "a", "read"].map(Term::text).into();
         let query = Query {
             body: vec![Predicate::new(
                 "arg_str",

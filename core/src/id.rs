@@ -98,6 +98,12 @@ impl SpiffeId {
         self.text.get(9 + self.domain_bytes + 1..).unwrap_or_default()
     }
 
+    /// The id up to and with its last slash, and what is behind it.
+    pub fn split(&self) -> (&str, &str) {
+        let at = self.text.rfind('/').map_or(0, |slash| slash + 1);
+        self.text.split_at_checked(at).unwrap_or((&self.text, ""))
+    }
+
     /// A full SPIFFE id, or a path behind `domain`: what people type.
     pub fn parse_in(domain: &TrustDomain, text: &str) -> Result<Self, BadId> {
         if text.contains("://") {

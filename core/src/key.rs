@@ -9,7 +9,6 @@
 
 use std::fmt;
 
-use biscuit_auth::format::schema;
 use ed25519_dalek::VerifyingKey;
 use p256::ecdsa::signature::Verifier as _;
 use sha2::{Digest as _, Sha256};
@@ -37,8 +36,8 @@ impl Algorithm {
     /// Biscuit's number for it, as written in a block and in a hop id.
     pub fn number(self) -> u8 {
         match self {
-            Algorithm::Ed25519 => schema::public_key::Algorithm::Ed25519 as u8,
-            Algorithm::Secp256r1 => schema::public_key::Algorithm::Secp256r1 as u8,
+            Algorithm::Ed25519 => 0,
+            Algorithm::Secp256r1 => 1,
         }
     }
 
@@ -55,6 +54,13 @@ impl Algorithm {
     pub fn from_name(name: &str) -> Option<Self> {
         [Algorithm::Ed25519, Algorithm::Secp256r1].into_iter().find(|a| a.name() == name)
     }
+}
+
+/// A message, and who is said to have signed it.
+pub(crate) struct Signed<'a> {
+    pub(crate) key: &'a PublicKey,
+    pub(crate) message: Vec<u8>,
+    pub(crate) signature: &'a [u8],
 }
 
 /// Why bytes are not a public key that Sublet accepts.
@@ -124,6 +130,28 @@ impl PublicKey {
         }
     }
 
+    /// Verifies Ed25519 signatures together, about twice as fast as one by one. Not strict: some
+    /// signatures pass that [`PublicKey::verify`] refuses, so it serves only messages of which a
+    /// receipt says that the broker verified them strictly. SPEC 2.9.
+    #[must_use]
+    pub(crate) fn verify_batch(signed: &[Signed<'_>]) -> bool {
+        let (mut messages, mut signatures, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for one in signed {
+            match &one.key.inner {
+                Inner::Ed25519(key) => {
+                    let signature = ed25519_dalek::Signature::from_slice(one.signature);
+                    let Ok(signature) = signature else { return false };
+                    messages.push(one.message.as_slice());
+                    signatures.push(signature);
+                    keys.push(*key);
+                }
+                Inner::Secp256r1(..) if one.key.verify(&one.message, one.signature) => {}
+                Inner::Secp256r1(..) => return false,
+            }
+        }
+        ed25519_dalek::verify_batch(&messages, &signatures, &keys).is_ok()
+    }
+
     /// The RFC 7638 thumbprint: the key's name in revocations, records and `cnf.jkt`.
     pub fn thumbprint(&self) -> Thumbprint {
         let jwk = match &self.inner {
@@ -140,26 +168,25 @@ impl PublicKey {
         };
         Thumbprint(Sha256::digest(jwk.as_bytes()).into())
     }
-
-    pub(crate) fn to_schema(&self) -> schema::PublicKey {
-        schema::PublicKey {
-            algorithm: i32::from(self.algorithm().number()),
-            key: self.bytes().to_vec(),
-        }
-    }
 }
 
 fn ed25519_key(bytes: &[u8]) -> Result<VerifyingKey, BadKey> {
     let bytes: &[u8; 32] = bytes.try_into().map_err(|_| BadKey::NotAPoint)?;
     let key = VerifyingKey::from_bytes(bytes).map_err(|_| BadKey::NotAPoint)?;
-    // dalek keeps the bytes it was given, so a non-canonical y must be found by encoding again.
-    if key.to_edwards().compress().as_bytes() != bytes {
+    if !is_canonical(bytes) {
         return Err(BadKey::NotCanonical);
     }
     if key.is_weak() {
         return Err(BadKey::Weak);
     }
     Ok(key)
+}
+
+/// Whether y, the low 255 bits, is below p = 2^255 - 19 (RFC 8032 section 5.1.3). The only other
+/// second spelling is a sign on x = 0, of two points that are both weak.
+fn is_canonical(bytes: &[u8; 32]) -> bool {
+    let [first, middle @ .., last] = bytes;
+    *first < 0xed || middle.iter().any(|byte| *byte != 0xff) || last & 0x7f != 0x7f
 }
 
 fn secp256r1_key(bytes: &[u8]) -> Result<Inner, BadKey> {

@@ -32,3 +32,4 @@ pub mod state;
 pub mod text;
 pub mod token;
 pub mod verify;
+mod wire;

@@ -18,8 +18,26 @@ pub const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// Capabilities in the scope of one block.
 pub const CAPABILITIES_MAX: usize = 64;
 
-/// Named constraints in one capability.
+/// Constraints in one capability, nested ones included.
 pub const CONSTRAINTS_MAX: usize = 32;
+
+/// Constraints inside constraints: all_of in any_of in not in all_of.
+pub const CONSTRAINT_DEPTH_MAX: usize = 4;
+
+/// The text of a regex or glob.
+pub const PATTERN_BYTES_MAX: usize = 256;
+
+/// The automaton of a regex or glob. 256 bytes of repeated sets need about 50 KiB.
+pub const REGEX_BYTES_MAX: usize = 256 * 1024;
+
+/// Groups inside groups of a regex.
+pub const REGEX_NESTING_MAX: u32 = 16;
+
+/// Segments of a path that is taken for one: a call has a fact for each.
+pub const PATH_SEGMENTS_MAX: usize = 64;
+
+/// Bytes of such a path.
+pub const PATH_BYTES_MAX: usize = 4096;
 
 /// Values in one `one_of`.
 pub const ONE_OF_MAX: usize = 128;

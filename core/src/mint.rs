@@ -7,14 +7,12 @@
 //! has the signing key; what is appended was checked to be narrower, by the same code that the
 //! broker runs; a stock token is sealed only when narrowed to one action for at most a minute.
 
-use prost_biscuit::Message as _;
-
 use crate::block::BadBlock;
 use crate::block::{Block, Role, Window};
 use crate::bundle::KeyId;
 use crate::capability::{Pattern, Scope};
 use crate::datalog::Symbols;
-use crate::id::{AgentId, HelperPath, Nonce, UnixMillis};
+use crate::id::{AgentId, HelperPath, UnixMillis};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::narrow;
@@ -72,7 +70,7 @@ pub fn root(
     if matches!(block.role, Role::Hop) {
         return Err(Deny::NotPermitted("a hop is no root").into());
     }
-    let signed = sign(block, holder_key, None, &mut Symbols::default(), signer)?;
+    let signed = sign(block, holder_key, None, Symbols::default(), signer)?;
     let token = UnverifiedToken { root_key, blocks: vec![signed] };
     Ok(VerifiedToken::of_own_root(token, signer.public_key().clone()))
 }
@@ -83,7 +81,6 @@ pub fn root(
 pub fn append(
     parent: &VerifiedToken,
     hop: &Hop,
-    nonce: Nonce,
     now: UnixMillis,
     signer: &dyn Signer,
 ) -> Result<VerifiedToken, No> {
@@ -99,8 +96,6 @@ pub fn append(
         role: Role::Hop,
         agent,
         helper,
-        nonce,
-        issued_at: seconds,
         window: Window {
             not_before: held
                 .window
@@ -117,8 +112,8 @@ pub fn append(
         return Err(Malformed::from(BadToken::TooManyHops(position.saturating_add(1))).into());
     }
     narrow::check(held, &block, position)?;
-    let mut symbols = parent.unverified().symbols();
-    let signed = sign(block, &key, Some(last.signature()), &mut symbols, signer)?;
+    let symbols = parent.unverified().symbols();
+    let signed = sign(block, &key, Some(last.signature()), symbols, signer)?;
     let longer = parent.with_own_block(signed);
     let bytes = longer.encode().len();
     if bytes > limits::TOKEN_BYTES_MAX {
@@ -146,10 +141,13 @@ fn sign(
     block: Block,
     next_key: &PublicKey,
     previous: Option<&[u8]>,
-    symbols: &mut Symbols,
+    symbols: Symbols<'_>,
     signer: &dyn Signer,
 ) -> Result<SignedBlock, No> {
-    let payload = block.lower(symbols);
+    let payload = {
+        let mut symbols = symbols;
+        block.lower(&mut symbols)
+    };
     if payload.len() > limits::BLOCK_BYTES_MAX {
         let bad =
             BadToken::Block(usize::from(previous.is_some()), BadBlock::TooLarge(payload.len()));
@@ -169,7 +167,6 @@ pub fn stock(
     token: &VerifiedToken,
     scope: &Scope,
     ttl_seconds: i64,
-    nonce: Nonce,
     now: UnixMillis,
     signer: &dyn Signer,
 ) -> Result<Vec<u8>, No> {
@@ -195,7 +192,7 @@ pub fn stock(
         hops_max: None,
         unrecorded_max: None,
     };
-    let narrowed = append(token, &hop, nonce, now, signer)?;
+    let narrowed = append(token, &hop, now, signer)?;
     Ok(seal(&narrowed, signer)?)
 }
 
@@ -207,7 +204,7 @@ fn seal(token: &VerifiedToken, signer: &dyn Signer) -> Result<Vec<u8>, crate::no
     message.extend_from_slice(last.next_key().bytes());
     message.extend_from_slice(last.signature());
     let signature = signer.sign(&message)?;
-    Ok(token.unverified().to_schema(Some(signature)).encode_to_vec())
+    Ok(token.unverified().encode_with(Some(&signature)))
 }
 
 #[cfg(test)]
@@ -269,7 +266,6 @@ mod tests {
         let child = append(
             &issued(),
             &hop("scout", 11, "fs.read@tool://files path=under:/data/q3"),
-            Nonce([2; 16]),
             NOW,
             &key(10),
         );
@@ -284,12 +280,11 @@ mod tests {
     #[test]
     fn only_the_holder_appends_and_only_narrower() {
         let narrow = hop("scout", 11, "fs.read@tool://files path=under:/data/q3");
-        let thief = append(&issued(), &narrow, Nonce([2; 16]), NOW, &key(66));
+        let thief = append(&issued(), &narrow, NOW, &key(66));
         assert_eq!(thief.unwrap_err().code(), "not_the_holder");
         let wider = append(
             &issued(),
             &hop("scout", 11, "fs.read@tool://files path=under:/"),
-            Nonce([2; 16]),
             NOW,
             &key(10),
         );
@@ -297,14 +292,14 @@ mod tests {
         assert_eq!(no.code(), "scope_exceeds_parent");
         assert!(no.to_string().contains("under:/data or less"), "{no}");
         let longer = Hop { ttl_seconds: 100_000, ..narrow };
-        let no = append(&issued(), &longer, Nonce([2; 16]), NOW, &key(10)).unwrap_err();
+        let no = append(&issued(), &longer, NOW, &key(10)).unwrap_err();
         assert_eq!(no.code(), "outlives_parent");
     }
 
     #[test]
     fn a_block_cannot_be_moved_to_a_wider_token_of_the_same_holder() {
         let other = root(
-            Block { nonce: Nonce([9; 16]), ..grant(&["fs.@tool://files path=under:/"]) },
+            grant(&["fs.@tool://files path=under:/"]),
             key(10).public_key(),
             KeyId(1),
             &key(1),
@@ -313,7 +308,6 @@ mod tests {
         let child = append(
             &issued(),
             &hop("scout", 11, "fs.read@tool://files path=under:/data"),
-            Nonce([2; 16]),
             NOW,
             &key(10),
         );
@@ -333,7 +327,7 @@ mod tests {
     #[test]
     fn stock_biscuit_takes_the_stock_form_and_no_other_key() {
         let scope = Scope::from_texts(&["fs.read@tool://files path=under:/data/q3"]).unwrap();
-        let sealed = stock(&issued(), &scope, 30, Nonce([3; 16]), NOW, &key(10)).unwrap();
+        let sealed = stock(&issued(), &scope, 30, NOW, &key(10)).unwrap();
         let stock_key = |seed: u8| {
             biscuit_auth::PublicKey::from_bytes(
                 key(seed).public_key().bytes(),
@@ -345,8 +339,8 @@ mod tests {
         assert!(biscuit_auth::Biscuit::from(&sealed, stock_key(9)).is_err());
         assert_eq!(UnverifiedToken::decode(&sealed), Err(BadToken::Sealed));
         let wide = Scope::from_texts(&["fs.@tool://files path=under:/data/q3"]).unwrap();
-        assert!(stock(&issued(), &wide, 30, Nonce([3; 16]), NOW, &key(10)).is_err());
-        assert!(stock(&issued(), &scope, 61, Nonce([3; 16]), NOW, &key(10)).is_err());
+        assert!(stock(&issued(), &wide, 30, NOW, &key(10)).is_err());
+        assert!(stock(&issued(), &scope, 61, NOW, &key(10)).is_err());
         assert!(
             seal(&issued(), &key(66))
                 .is_ok_and(|s| biscuit_auth::Biscuit::from(&s, stock_key(1)).is_err())

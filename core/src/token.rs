@@ -6,9 +6,6 @@
 //! Invariants: an [`UnverifiedToken`] is bounded, canonical, open, all of its blocks in signature
 //! version 1 and understood; nothing in it is believed yet.
 
-use biscuit_auth::format::schema;
-use prost_biscuit::Message as _;
-
 use crate::block::{BadBlock, Block};
 use crate::bundle::KeyId;
 use crate::bytes::{Reader, domain, sha256};
@@ -18,6 +15,7 @@ use crate::key::{Algorithm, BadKey, PublicKey};
 use crate::limits;
 use crate::record::BlockPayload;
 use crate::text::{base64url, from_base64url};
+use crate::wire::{BadWire, Encoder, Fields, Value, only};
 
 /// The only block signature version: it signs the signature before it, so that a block cannot be
 /// moved to another chain of the same signer.
@@ -114,15 +112,19 @@ impl SignedBlock {
         &self.signature
     }
 
-    fn to_schema(&self) -> schema::SignedBlock {
-        schema::SignedBlock {
-            block: self.payload.clone(),
-            next_key: self.next_key.to_schema(),
-            signature: self.signature.clone(),
-            external_signature: None,
-            version: Some(SIGNATURE_VERSION),
-        }
+    fn encode(&self, out: &mut Encoder) {
+        out.bytes(1, &self.payload);
+        encode_key(out, 2, &self.next_key);
+        out.bytes(3, &self.signature);
+        out.number(5, u64::from(SIGNATURE_VERSION));
     }
+}
+
+fn encode_key(out: &mut Encoder, field: u64, key: &PublicKey) {
+    out.message(field, |k| {
+        k.number(1, u64::from(key.algorithm().number()));
+        k.bytes(2, key.bytes());
+    });
 }
 
 /// What a version 1 block signature covers (Biscuit specification, "Signature version 1"):
@@ -177,23 +179,18 @@ impl UnverifiedToken {
         if bytes.len() > limits::TOKEN_BYTES_MAX {
             return Err(BadToken::TooLarge(bytes.len()));
         }
-        let biscuit = schema::Biscuit::decode(bytes).map_err(|_| BadToken::NotABiscuit)?;
-        match biscuit.proof.content {
-            Some(schema::proof::Content::NextSecret(_)) => return Err(BadToken::LeakedKey),
-            Some(schema::proof::Content::FinalSignature(_)) => return Err(BadToken::Sealed),
-            None => {}
-        }
-        if biscuit.encode_to_vec() != bytes {
-            return Err(BadToken::NotCanonical);
-        }
-        let root_key = KeyId(biscuit.root_key_id.ok_or(BadToken::NoRootKey)?);
-        if biscuit.blocks.len() > limits::HOPS_MAX as usize {
-            return Err(BadToken::TooManyHops(biscuit.blocks.len()));
+        let raw = Envelope::read(bytes).map_err(|_| BadToken::NotABiscuit)?;
+        raw.check_proof()?;
+        let root_key = KeyId(raw.root_key.ok_or(BadToken::NoRootKey)?);
+        if raw.blocks.len() > limits::HOPS_MAX as usize {
+            return Err(BadToken::TooManyHops(raw.blocks.len()));
         }
         let mut symbols = Symbols::default();
-        let raw = std::iter::once(biscuit.authority).chain(biscuit.blocks);
-        let blocks = raw.enumerate().map(|(at, raw)| read_block(at, raw, &mut symbols));
-        Ok(UnverifiedToken { root_key, blocks: blocks.collect::<Result<_, _>>()? })
+        let authority = raw.authority.ok_or(BadToken::NotABiscuit)?;
+        let blocks = std::iter::once(authority).chain(raw.blocks).enumerate();
+        let blocks = blocks.map(|(at, block)| read_block(at, block, &mut symbols));
+        let token = UnverifiedToken { root_key, blocks: blocks.collect::<Result<_, _>>()? };
+        if token.encode() == bytes { Ok(token) } else { Err(BadToken::NotCanonical) }
     }
 
     /// A token put together again from recorded blocks, block 0 first. Understood like one that
@@ -203,7 +200,7 @@ impl UnverifiedToken {
         recorded: impl IntoIterator<Item = &'a BlockPayload>,
     ) -> Result<Self, BadToken> {
         let mut symbols = Symbols::default();
-        let block = |(at, recorded): (usize, &BlockPayload)| {
+        let block = |(at, recorded): (usize, &'a BlockPayload)| {
             let block = Block::lift(&recorded.payload, at == 0, &mut symbols);
             Ok(SignedBlock {
                 payload: recorded.payload.clone(),
@@ -219,17 +216,19 @@ impl UnverifiedToken {
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        self.to_schema(None).encode_to_vec()
+        self.encode_with(None)
     }
 
-    pub(crate) fn to_schema(&self, seal: Option<Vec<u8>>) -> schema::Biscuit {
-        let mut blocks = self.blocks.iter().map(SignedBlock::to_schema);
-        schema::Biscuit {
-            root_key_id: Some(self.root_key.0),
-            authority: blocks.next().unwrap_or_default(),
-            blocks: blocks.collect(),
-            proof: schema::Proof { content: seal.map(schema::proof::Content::FinalSignature) },
+    /// The bytes with a seal, which makes it a stock token, or open.
+    pub(crate) fn encode_with(&self, seal: Option<&[u8]>) -> Vec<u8> {
+        let sizes = self.blocks.iter().map(|b| b.payload.len() + b.signature.len() + 64);
+        let mut out = Encoder::with_capacity(sizes.sum::<usize>() + 96);
+        out.number(1, u64::from(self.root_key.0));
+        for (at, block) in self.blocks.iter().enumerate() {
+            out.message(if at == 0 { 2 } else { 3 }, |b| block.encode(b));
         }
+        out.message(4, |proof| seal.into_iter().for_each(|seal| proof.bytes(2, seal)));
+        out.finish()
     }
 
     /// The root key that the token says it is signed by. A selector, under no signature.
@@ -243,32 +242,114 @@ impl UnverifiedToken {
     }
 
     /// The symbols that the blocks define, for a block that shall follow.
-    pub(crate) fn symbols(&self) -> Symbols {
+    pub(crate) fn symbols(&self) -> Symbols<'_> {
         let mut symbols = Symbols::default();
         for signed in &self.blocks {
-            signed.block.lower(&mut symbols);
+            // These payloads were read or written here, so their symbols are in order; were they
+            // not, what is made with them would not verify.
+            let _ = symbols.define_all(&signed.payload);
         }
         symbols
     }
 }
 
-fn read_block(
+/// The envelope's fields, as they stand.
+#[derive(Default)]
+struct Envelope<'a> {
+    root_key: Option<u32>,
+    authority: Option<&'a [u8]>,
+    blocks: Vec<&'a [u8]>,
+    proof: Option<&'a [u8]>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, BadWire> {
+        let mut envelope = Envelope::default();
+        for field in Fields::of(bytes) {
+            match field? {
+                (1, number) => envelope.root_key = Some(number.number32()?),
+                (2, block) => envelope.authority = Some(block.bytes()?),
+                (3, block) => envelope.blocks.push(block.bytes()?),
+                (4, proof) => envelope.proof = Some(proof.bytes()?),
+                _ => {} // Is not written again, so the bytes are not canonical.
+            }
+        }
+        Ok(envelope)
+    }
+
+    /// Open: a proof that is there and empty.
+    fn check_proof(&self) -> Result<(), BadToken> {
+        match self.proof {
+            Some([]) => Ok(()),
+            Some(proof) => match only(proof) {
+                Ok((1, Value::Bytes(_))) => Err(BadToken::LeakedKey),
+                Ok((2, Value::Bytes(_))) => Err(BadToken::Sealed),
+                _ => Err(BadToken::NotCanonical),
+            },
+            None => Err(BadToken::NotABiscuit),
+        }
+    }
+}
+
+fn read_block<'a>(
     at: usize,
-    raw: schema::SignedBlock,
-    symbols: &mut Symbols,
+    bytes: &'a [u8],
+    symbols: &mut Symbols<'a>,
 ) -> Result<SignedBlock, BadToken> {
-    if raw.external_signature.is_some() {
+    let raw = RawBlock::read(bytes).map_err(|_| BadToken::NotABiscuit)?;
+    if raw.third_party {
         return Err(BadToken::ThirdParty(at));
     }
     if raw.version != Some(SIGNATURE_VERSION) {
         return Err(BadToken::SignatureVersion(at));
     }
-    let algorithm = Algorithm::from_number(raw.next_key.algorithm).ok_or(BadToken::NotABiscuit)?;
-    let next_key = PublicKey::from_bytes(algorithm, &raw.next_key.key)
-        .map_err(|bad| BadToken::Key(at, bad))?;
+    let algorithm = raw.algorithm.and_then(|number| i32::try_from(number).ok());
+    let algorithm = algorithm.and_then(Algorithm::from_number).ok_or(BadToken::NotABiscuit)?;
+    let next_key =
+        PublicKey::from_bytes(algorithm, raw.key).map_err(|bad| BadToken::Key(at, bad))?;
     let block =
-        Block::lift(&raw.block, at == 0, symbols).map_err(|bad| BadToken::Block(at, bad))?;
-    Ok(SignedBlock { payload: raw.block, next_key, signature: raw.signature, block })
+        Block::lift(raw.payload, at == 0, symbols).map_err(|bad| BadToken::Block(at, bad))?;
+    let (payload, signature) = (raw.payload.to_vec(), raw.signature.to_vec());
+    Ok(SignedBlock { payload, next_key, signature, block })
+}
+
+/// A block's fields, as they stand.
+#[derive(Default)]
+struct RawBlock<'a> {
+    payload: &'a [u8],
+    algorithm: Option<u32>,
+    key: &'a [u8],
+    signature: &'a [u8],
+    third_party: bool,
+    version: Option<u32>,
+}
+
+impl<'a> RawBlock<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, BadWire> {
+        let mut block = RawBlock::default();
+        for field in Fields::of(bytes) {
+            match field? {
+                (1, payload) => block.payload = payload.bytes()?,
+                (2, key) => block.read_key(key.bytes()?)?,
+                (3, signature) => block.signature = signature.bytes()?,
+                (4, _) => block.third_party = true,
+                (5, version) => block.version = Some(version.number32()?),
+                _ => {} // Is not written again, so the bytes are not canonical.
+            }
+        }
+        Ok(block)
+    }
+
+    fn read_key(&mut self, bytes: &'a [u8]) -> Result<(), BadWire> {
+        for field in Fields::of(bytes) {
+            match field? {
+                (1, algorithm) => self.algorithm = Some(algorithm.number32()?),
+                (2, key) => self.key = key.bytes()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What travels and lies in files: a token and, if there is one, the receipt that covers it.

@@ -10,7 +10,7 @@
 use crate::block::{Block, Role};
 use crate::bundle::{KeyUse, TrustBundle};
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, UnixMillis};
-use crate::key::PublicKey;
+use crate::key::{PublicKey, Signed};
 use crate::no::Unauthenticated;
 use crate::proof::{CallClaims, CallProof, Expected};
 use crate::receipt::Receipt;
@@ -46,19 +46,88 @@ impl VerifiedToken {
     /// Verifies all of a token: root key by use and time, every block signature strictly, names
     /// inside the trust domain, helpers spawned by their parents.
     pub fn verify(token: UnverifiedToken, bundle: &TrustBundle) -> Result<Self, Unauthenticated> {
+        let unsigned = VerifiedToken::check_unsigned(token, bundle)?;
+        unsigned.check_signatures(0)?;
+        Ok(unsigned)
+    }
+
+    /// The same with a receipt. The receipt is verified first and strictly; of the hops that it
+    /// covers, which the broker verified strictly before it recorded them, the signatures are then
+    /// verified together.
+    pub fn verify_recorded(
+        token: UnverifiedToken,
+        receipt: Receipt,
+        bundle: &TrustBundle,
+    ) -> Result<(Self, Coverage), Unauthenticated> {
+        let unsigned = VerifiedToken::check_unsigned(token, bundle)?;
+        let coverage = Coverage::verify(receipt, &unsigned, bundle)?;
+        let covered = usize::try_from(coverage.position()).unwrap_or(usize::MAX).saturating_add(1);
+        unsigned.check_signatures(covered)?;
+        Ok((unsigned, coverage))
+    }
+
+    /// A chain of which `known` is a verified beginning, block for block: only what is behind it
+    /// is verified, strictly.
+    pub fn verify_longer(
+        token: UnverifiedToken,
+        known: &VerifiedToken,
+        bundle: &TrustBundle,
+    ) -> Result<Self, Unauthenticated> {
+        let begins = token.root_key == known.token.root_key
+            && token.blocks.starts_with(known.signed_blocks());
+        let longer = VerifiedToken::check_unsigned(token, bundle)?;
+        let root_is_same = longer.root_key == known.root_key;
+        let from = if begins && root_is_same { known.signed_blocks().len() } else { 0 };
+        for block in from..longer.token.blocks.len() {
+            longer.check_signature(block)?;
+        }
+        Ok(longer)
+    }
+
+    /// All but the signatures. What it returns is not yet believed and does not leave this file.
+    fn check_unsigned(
+        token: UnverifiedToken,
+        bundle: &TrustBundle,
+    ) -> Result<Self, Unauthenticated> {
         let root_key = root_key(&token, bundle)?;
-        check_signatures(&token, &root_key)?;
         check_names(&token, bundle)?;
         check_helpers(&token)?;
         Ok(VerifiedToken::of_valid(token, root_key))
     }
 
+    /// Block signatures: the first `covered` together, the others strictly, one by one.
+    fn check_signatures(&self, covered: usize) -> Result<(), Unauthenticated> {
+        let covered = covered.min(self.token.blocks.len());
+        let together: Vec<_> = (0..covered).filter_map(|block| self.signed(block)).collect();
+        // Who is at fault in a batch is found one by one.
+        let from = if covered > 1 && PublicKey::verify_batch(&together) { covered } else { 0 };
+        (from..self.token.blocks.len()).try_for_each(|block| self.check_signature(block))
+    }
+
+    fn check_signature(&self, block: usize) -> Result<(), Unauthenticated> {
+        match self.signed(block) {
+            Some(signed) if signed.key.verify(&signed.message, signed.signature) => Ok(()),
+            _ => Err(Unauthenticated::Signature { block }),
+        }
+    }
+
+    /// What is signed at a block, and with which key.
+    fn signed(&self, at: usize) -> Option<Signed<'_>> {
+        let block = self.token.blocks.get(at)?;
+        let previous = at.checked_sub(1).and_then(|before| self.token.blocks.get(before));
+        let message = signed_bytes(
+            &block.payload,
+            &block.next_key,
+            previous.map(|previous| previous.signature.as_slice()),
+        );
+        let key = previous.map_or(&self.root_key, |previous| &previous.next_key);
+        Some(Signed { key, message, signature: &block.signature })
+    }
+
     fn of_valid(token: UnverifiedToken, root_key: PublicKey) -> Self {
         let mut ids = Vec::with_capacity(token.blocks.len());
-        let mut id = token.blocks.first().map_or(HopId([0; 32]), |first| match &first.block.role {
-            Role::Grant { issuer, .. } | Role::Identity { issuer } => root_id(issuer, &root_key),
-            Role::Hop => HopId([0; 32]),
-        });
+        let origin = token.blocks.first().and_then(|first| first.block.role.origin());
+        let mut id = origin.map_or(HopId([0; 32]), |origin| root_id(&origin.issuer, &root_key));
         for signed in &token.blocks {
             id = hop_id(&id, &signed.payload, &signed.next_key);
             ids.push(id);
@@ -68,9 +137,10 @@ impl VerifiedToken {
 
     /// The token and one more block, which this process has just signed with the holder's key.
     pub(crate) fn with_own_block(&self, block: SignedBlock) -> Self {
-        let mut token = self.token.clone();
-        token.blocks.push(block);
-        VerifiedToken::of_valid(token, self.root_key.clone())
+        let mut longer = self.clone();
+        longer.ids.push(hop_id(&self.id(), &block.payload, &block.next_key));
+        longer.token.blocks.push(block);
+        longer
     }
 
     /// A token of one block that this process has just signed with the root key.
@@ -182,20 +252,8 @@ fn root_key(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<PublicKey, 
         }
         Role::Hop => return Err(Unauthenticated::Kind("block 0 is not a root")),
     };
-    let issued_at = UnixMillis::from_seconds(first.block.issued_at);
+    let issued_at = UnixMillis::from_seconds(first.block.issued_at());
     bundle.signing_key(use_, token.root_key, issued_at).cloned().map_err(Unauthenticated::Root)
-}
-
-fn check_signatures(token: &UnverifiedToken, root_key: &PublicKey) -> Result<(), Unauthenticated> {
-    let (mut key, mut previous) = (root_key, None);
-    for (block, signed) in token.blocks.iter().enumerate() {
-        let message = signed_bytes(&signed.payload, &signed.next_key, previous);
-        if !key.verify(&message, &signed.signature) {
-            return Err(Unauthenticated::Signature { block });
-        }
-        (key, previous) = (&signed.next_key, Some(signed.signature.as_slice()));
-    }
-    Ok(())
 }
 
 fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unauthenticated> {
@@ -207,11 +265,11 @@ fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unau
             domain: domain.clone(),
         };
         match &signed.block.role {
-            Role::Grant { issuer, .. } | Role::Identity { issuer }
-                if *issuer != domain.issuer() =>
+            Role::Grant { origin, .. } | Role::Identity { origin }
+                if origin.issuer != domain.issuer() =>
             {
                 return Err(Unauthenticated::Issuer {
-                    named: issuer.clone(),
+                    named: origin.issuer.clone(),
                     domain: domain.clone(),
                 });
             }

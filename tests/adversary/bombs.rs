@@ -102,7 +102,8 @@ fn a_scope_has_64_capabilities_and_a_capability_32_constraints() {
 fn a_block_with_more_capabilities_than_allowed_is_refused() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", ANY);
-    let mut datalog = append(&root, &to_self(ANY), "planner").unwrap().last().block().render();
+    let hop = append(&root, &to_self(ANY), "planner").unwrap();
+    let mut datalog = hop.last().block().render();
     let scope = datalog.checks.last_mut().unwrap();
     scope.queries = vec![scope.queries[0].clone(); 65];
     assert_eq!(sent(&fleet, &root, &datalog), "block_scope");
@@ -120,11 +121,12 @@ fn sent(fleet: &Fleet, root: &VerifiedToken, datalog: &Datalog) -> &'static str 
 fn a_datalog_bomb_is_refused_without_being_evaluated() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", ANY);
-    let mut datalog = append(&root, &to_self(ANY), "planner").unwrap().last().block().render();
+    let hop = append(&root, &to_self(ANY), "planner").unwrap();
+    let mut datalog = hop.last().block().render();
     for value in 0..100 {
         datalog.facts.push(Predicate::new("f", [Term::Integer(value)]));
     }
-    let body = (0..7).map(|at| Predicate::new("f", [Term::Variable(format!("x{at}"))]));
+    let body = (0..7).map(|at| Predicate::new("f", [Term::variable(format!("x{at}"))]));
     let query = Query { body: body.collect(), expressions: Vec::new() };
     datalog.checks.push(Check { queries: vec![query] });
     assert_eq!(sent(&fleet, &root, &datalog), "block_incomplete");

@@ -1,6 +1,6 @@
 //! Roots that are unknown, retired, tainted, not yet in use, or of another domain.
 
-use sublet_core::block::{Block, Role};
+use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustedKey};
 use sublet_core::mint;
 use sublet_core::sign::Signer as _;
@@ -74,8 +74,9 @@ fn the_issuer_the_agents_and_the_principal_belong_to_the_roots_domain() {
         code(fleet.verify(&token.encode()))
     };
     let grant = fleet.grant("planner", READ);
+    let origin = grant.role.origin().unwrap().clone();
     let role = |issuer: &str, principal: &str| Role::Grant {
-        issuer: issuer.parse().unwrap(),
+        origin: Origin { issuer: issuer.parse().unwrap(), ..origin.clone() },
         on_behalf_of: principal.parse().unwrap(),
     };
     let (ours, alice) = ("spiffe://acme.example/sublet", "user:alice@acme.example");

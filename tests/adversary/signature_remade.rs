@@ -6,7 +6,7 @@ use sublet_core::mint::{self, Delegate};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{
-    Fleet, NOW, Request, Tool, append, code, curve_key, key, nonce, raw, to_helper,
+    Fleet, NOW, Request, Tool, append, code, curve_key, key, raw, to_helper,
 };
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -19,7 +19,7 @@ fn by_ecdsa(fleet: &Fleet) -> VerifiedToken {
         Delegate::Helper { label: "scout".into(), key: curve_key("scout").public_key().clone() };
     let child = append(&fleet.root("planner", READ), &hop, "planner").unwrap();
     let deep = to_helper("deep", READ);
-    mint::append(&child, &deep, nonce(&[b"deep"]), NOW, &curve_key("scout")).unwrap()
+    mint::append(&child, &deep, NOW, &curve_key("scout")).unwrap()
 }
 
 fn flipped(signature: &[u8]) -> Vec<u8> {

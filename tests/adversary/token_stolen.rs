@@ -29,7 +29,7 @@ fn a_thief_cannot_narrow_it_for_himself() {
     let hop = to_helper("thief", READ);
     assert_eq!(code(append(&token, &hop, "thief")), "not_the_holder");
     let mut block = append(&token, &hop, "planner").unwrap().last().block().clone();
-    block.issued_at += 1;
+    block.window.not_before += 1;
     let forged = raw::forge(&token, &block, key("thief").public_key(), &key("thief"));
     assert_eq!(code(fleet.verify(&forged)), "bad_signature");
 }
@@ -42,7 +42,6 @@ fn a_thief_cannot_seal_it_into_a_bearer_token() {
         &token,
         &sublet_tests::scope(READ),
         30,
-        sublet_tests::nonce(&[b"s"]),
         sublet_tests::NOW,
         &key("thief"),
     );

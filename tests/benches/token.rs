@@ -12,7 +12,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sublet_core::block::{Block, Role, Window};
+use sublet_core::block::{Block, Origin, Role, Window};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::capability::Scope;
 use sublet_core::id::{Nonce, UnixMillis};
@@ -47,13 +47,15 @@ fn bundle() -> TrustBundle {
 fn root() -> VerifiedToken {
     let block = Block {
         role: Role::Grant {
-            issuer: "spiffe://acme.example/sublet".parse().unwrap(),
+            origin: Origin {
+                issuer: "spiffe://acme.example/sublet".parse().unwrap(),
+                nonce: Nonce([1; 16]),
+                issued_at: NOW.seconds(),
+            },
             on_behalf_of: "user:alice@acme.example".parse().unwrap(),
         },
         agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
         helper: None,
-        nonce: Nonce([1; 16]),
-        issued_at: NOW.seconds(),
         window: Window { not_before: NOW.seconds() - 10, not_after: NOW.seconds() + 900 },
         hops_max: 16,
         unrecorded_max: 16,
@@ -76,9 +78,7 @@ fn hop(depth: u8) -> Hop {
 }
 
 fn chain(depth: u8) -> VerifiedToken {
-    (0..depth).fold(root(), |token, at| {
-        mint::append(&token, &hop(at), Nonce([at; 16]), NOW, &key(10 + at)).unwrap()
-    })
+    (0..depth).fold(root(), |token, at| mint::append(&token, &hop(at), NOW, &key(10 + at)).unwrap())
 }
 
 fn bench(c: &mut Criterion) {
@@ -89,7 +89,7 @@ fn bench(c: &mut Criterion) {
     });
     let (parent, first) = (root(), hop(0));
     c.bench_function("hop_offline", |b| {
-        b.iter(|| mint::append(black_box(&parent), &first, Nonce([9; 16]), NOW, &key(10)).unwrap());
+        b.iter(|| mint::append(black_box(&parent), &first, NOW, &key(10)).unwrap());
     });
     let bundle = bundle();
     for depth in [0, 1, 4, 8] {

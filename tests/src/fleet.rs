@@ -1,6 +1,6 @@
 //! Keys, trust, roots and hops that are honest.
 
-use sublet_core::block::{Block, Role, Window};
+use sublet_core::block::{Block, Origin, Role, Window};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::capability::Scope;
@@ -99,10 +99,18 @@ impl Fleet {
         key(&format!("broker {use_:?}"))
     }
 
+    fn origin(&self, to: &str, scopes: &[&str]) -> Origin {
+        Origin {
+            issuer: self.bundle.trust_domain().issuer(),
+            nonce: nonce(&[to.as_bytes(), scopes.concat().as_bytes()]),
+            issued_at: NOW.seconds(),
+        }
+    }
+
     /// Block 0 for an agent: an hour, four hops, two of them unrecorded.
     pub fn grant(&self, to: &str, scopes: &[&str]) -> Block {
         let role = Role::Grant {
-            issuer: self.bundle.trust_domain().issuer(),
+            origin: self.origin(to, scopes),
             on_behalf_of: "user:alice@acme.example".parse().unwrap(),
         };
         let scope = Some(scope(scopes));
@@ -111,8 +119,6 @@ impl Fleet {
             role,
             agent: agent(to),
             helper: None,
-            nonce: nonce(&[to.as_bytes(), scopes.concat().as_bytes()]),
-            issued_at: seconds,
             window: Window { not_before: seconds - 10, not_after: seconds + 3600 },
             hops_max: 4,
             unrecorded_max: 2,
@@ -139,7 +145,7 @@ impl Fleet {
     /// An identity token of an agent.
     pub fn identity(&self, name: &str) -> VerifiedToken {
         let grant = self.grant(name, &["a@t:x"]);
-        let role = Role::Identity { issuer: self.bundle.trust_domain().issuer() };
+        let role = Role::Identity { origin: self.origin(name, &[]) };
         self.issue(Block { role, hops_max: 0, unrecorded_max: 0, scope: None, ..grant })
     }
 
@@ -198,6 +204,5 @@ fn hop(to: Delegate, scopes: &[&str]) -> Hop {
 
 /// Appends a hop with the key of the holder's name.
 pub fn append(parent: &VerifiedToken, hop: &Hop, signer: &str) -> Result<VerifiedToken, No> {
-    let nonce = nonce(&[&parent.id().0, format!("{hop:?}").as_bytes()]);
-    mint::append(parent, hop, nonce, NOW, &key(signer))
+    mint::append(parent, hop, NOW, &key(signer))
 }

@@ -36,7 +36,7 @@ pub fn public_key(key: &PublicKey) -> schema::PublicKey {
 }
 
 /// The symbols that a token's blocks define.
-pub fn symbols(token: &VerifiedToken) -> Symbols {
+pub fn symbols(token: &VerifiedToken) -> Symbols<'_> {
     let mut symbols = Symbols::default();
     for signed in token.signed_blocks() {
         signed.block().lower(&mut symbols);

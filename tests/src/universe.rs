@@ -15,7 +15,7 @@ use sublet_core::mint::{self, Delegate, Hop};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::VerifiedToken;
 
-use crate::fleet::{Fleet, NOW, curve_key, key, nonce};
+use crate::fleet::{Fleet, NOW, curve_key, key};
 
 /// Numbers to draw from; when they are used up, every draw is 0.
 #[derive(Clone, Debug)]
@@ -296,13 +296,7 @@ pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
             hops_max: dice.one_in(4).then_some(last.hops_max),
             unrecorded_max: dice.one_in(4).then_some(last.unrecorded_max.saturating_sub(1)),
         };
-        let made = mint::append(
-            &chain.token,
-            &hop,
-            nonce(&[b"chain", &depth.to_be_bytes()]),
-            NOW,
-            &chain.holder,
-        );
+        let made = mint::append(&chain.token, &hop, NOW, &chain.holder);
         let Ok(token) = made else { break }; // No hops left, or longer than its parent.
         chain = Chain { token, holder: next };
     }

@@ -33,7 +33,7 @@ pub(crate) fn allows(
     let mut builder = AuthorizerBuilder::new().set_limits(limits);
     for fact in facts(call, now, hops, unrecorded) {
         let terms: Vec<StockTerm> = fact.terms.iter().map(term).collect();
-        builder = builder.fact(Fact::new(fact.name, terms)).unwrap();
+        builder = builder.fact(Fact::new(fact.name.into_owned(), terms)).unwrap();
     }
     let mut authorizer = builder.policy("allow if true").unwrap().build(biscuit).unwrap();
     match authorizer.authorize() {
@@ -43,12 +43,12 @@ pub(crate) fn allows(
     }
 }
 
-fn term(term: &Term) -> StockTerm {
+fn term(term: &Term<'_>) -> StockTerm {
     match term {
         Term::Integer(value) => StockTerm::Integer(*value),
-        Term::String(value) => StockTerm::Str(value.clone()),
+        Term::String(value) => StockTerm::Str(value.clone().into_owned()),
         Term::Date(seconds) => StockTerm::Date(*seconds),
-        Term::Bytes(value) => StockTerm::Bytes(value.clone()),
+        Term::Bytes(value) => StockTerm::Bytes(value.to_vec()),
         Term::Bool(value) => StockTerm::Bool(*value),
         Term::Set(terms) => StockTerm::Set(terms.iter().map(self::term).collect()),
         Term::Variable(name) => panic!("a fact has no variable, ${name}"),

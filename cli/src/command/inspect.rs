@@ -74,11 +74,12 @@ fn receipt(
 fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String, Option<u32>)) {
     let first = token.blocks().first().map(|signed| signed.block());
     match first.map(|block| &block.role) {
-        Some(Role::Grant { issuer, on_behalf_of }) => {
-            crate::print::line!("delegation on behalf of {on_behalf_of}, issued by {issuer}")
-        }
-        Some(Role::Identity { issuer }) => {
-            crate::print::line!("identity token, issued by {issuer}")
+        Some(Role::Grant { origin, on_behalf_of }) => crate::print::line!(
+            "delegation on behalf of {on_behalf_of}, issued by {}",
+            origin.issuer
+        ),
+        Some(Role::Identity { origin }) => {
+            crate::print::line!("identity token, issued by {}", origin.issuer)
         }
         _ => {}
     }

@@ -4,9 +4,9 @@
 //! `path=under:/data force=absent *=any`. Renders as `arg_names($names), !$names.contains("force")`:
 //! a negation that first requires its positive fact, which every call has exactly once.
 
-use super::kind::{Constraint, Kind, no_value};
-use super::{BadScope, render};
-use crate::datalog::{Binary, Op, Query, Term};
+use super::BadScope;
+use super::kind::{Constraint, Kind, Shown, no_value};
+use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
 /// Absence alone.
@@ -28,25 +28,12 @@ impl Kind for Absent {
         false
     }
 
-    fn render(&self, argument: &render::Argument<'_>, query: &mut Query) {
-        query.expressions.push(vec![
-            Op::Value(Term::Variable(render::NAMES.into())),
-            Op::Value(argument.name()),
-            Op::Binary(Binary::Contains),
-            Op::Negate,
-        ]);
+    fn tests<'a>(&'a self, _: &Term<'a>) -> Vec<Expression<'a>> {
+        Vec::new()
     }
 
-    fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Self)> {
-        match cursor.expression()? {
-            [
-                Op::Value(Term::Variable(_)),
-                Op::Value(Term::String(name)),
-                Op::Binary(Binary::Contains),
-                Op::Negate,
-            ] => Some((name.clone(), Absent)),
-            _ => None,
-        }
+    fn lift(_: &Shown<'_>) -> Option<Self> {
+        None // `render` writes and reads it: it is about names, not values.
     }
 
     fn to_text(&self) -> Option<String> {

@@ -3,9 +3,9 @@
 //! `limit=any` lets the argument be whatever it is, or not be there. It renders as nothing but the
 //! name in the list of known names.
 
-use super::kind::{Constraint, Kind, no_value};
-use super::{BadScope, render};
-use crate::datalog::Query;
+use super::BadScope;
+use super::kind::{Constraint, Kind, Shown, no_value};
+use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
 /// Every value, and absence.
@@ -23,10 +23,12 @@ impl Kind for Any {
         true
     }
 
-    fn render(&self, _: &render::Argument<'_>, _: &mut Query) {}
+    fn tests<'a>(&'a self, _: &Term<'a>) -> Vec<Expression<'a>> {
+        Vec::new()
+    }
 
-    fn lift(_: &mut render::Cursor<'_>) -> Option<(String, Self)> {
-        None
+    fn lift(_: &Shown<'_>) -> Option<Self> {
+        None // `render` writes and reads it: it is about names, not values.
     }
 
     fn to_text(&self) -> Option<String> {

@@ -1,8 +1,12 @@
 //! `exactly`: one value of one type. `region=exactly:r`, `dry_run=exactly:true`.
+//!
+//! Renders as the fact itself, `arg_str("region", "r")`; inside `any_of` and `not` as `$v === "r"`.
 
-use super::kind::{Constraint, Kind, value};
-use super::{BadScope, Scalar, render};
-use crate::datalog::{Predicate, Query};
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, value};
+use super::tree::{Tree, test};
+use super::{BadScope, Scalar};
+use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// One value.
@@ -17,7 +21,7 @@ impl Kind for Exactly {
     }
 
     fn admits(&self, value: Option<&Json>) -> bool {
-        value == Some(&self.0.to_json())
+        value.is_some_and(|value| self.0.is(value))
     }
 
     fn values(&self) -> Option<Vec<Option<Json>>> {
@@ -28,14 +32,33 @@ impl Kind for Exactly {
         false
     }
 
-    fn render(&self, argument: &render::Argument<'_>, query: &mut Query) {
-        let terms: Vec<_> = std::iter::once(argument.name()).chain(self.0.term()).collect();
-        query.body.push(Predicate::new(self.0.predicate(), terms));
+    fn family(&self) -> Option<Family> {
+        self.0.family()
     }
 
-    fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Self)> {
-        let (predicate, name, term) = cursor.argument()?;
-        Scalar::from_term(predicate, term).map(|scalar| (name.to_owned(), Exactly(scalar)))
+    fn fact(&self) -> Option<(&'static str, Option<Term<'_>>)> {
+        let predicate = self.0.family().map_or("arg_null", Family::predicate);
+        Some((predicate, self.0.term()))
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        self.0.term().into_iter().map(|term| test(view, Binary::Equal, term)).collect()
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Fact(fact) if fact.name == "arg_null" && fact.terms.len() == 1 => {
+                Some(Exactly(Scalar::Null))
+            }
+            Shown::Fact(fact) => {
+                let family = Family::of_predicate(&fact.name)?;
+                Scalar::from_term(family, fact.terms.get(1)?).map(Exactly)
+            }
+            Shown::Tests(family, [Tree::Test(Binary::Equal, literal)]) => {
+                Scalar::from_term(*family, literal).map(Exactly)
+            }
+            Shown::Tests(..) => None,
+        }
     }
 
     fn to_text(&self) -> Option<String> {

@@ -41,10 +41,7 @@ impl Capability {
 
     /// Writes the JSON long form, in RFC 8785 canonical bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        let args = self.args().map(|(name, constraint)| {
-            let member = (constraint.kind().to_owned(), constraint.to_json());
-            (name.to_owned(), Json::Object(vec![member]))
-        });
+        let args = self.args().map(|(name, constraint)| (name.to_owned(), constraint.to_json()));
         let mut members = vec![
             ("action".to_owned(), Json::Str(self.action.to_string())),
             ("args".to_owned(), Json::Object(args.collect())),
@@ -59,14 +56,9 @@ impl Capability {
 }
 
 fn constraints(members: &[(String, Json)]) -> Result<Vec<(String, Constraint)>, BadScope> {
-    let one = |(name, value): &(String, Json)| match value {
-        Json::Object(kinds) => match kinds.as_slice() {
-            [(kind, value)] => Ok((name.clone(), Constraint::from_json(kind, value)?)),
-            _ => {
-                Err(BadScope(format!("the argument {name:?} needs exactly one kind of constraint")))
-            }
-        },
-        _ => Err(BadScope(format!(r#"the argument {name:?} is written {{"kind": value}}"#))),
+    let one = |(name, value): &(String, Json)| {
+        let named = |bad: BadScope| BadScope(format!("the argument {name:?}: {bad}"));
+        Ok((name.clone(), Constraint::from_json(value).map_err(named)?))
     };
     members.iter().map(one).collect()
 }

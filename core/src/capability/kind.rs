@@ -4,8 +4,10 @@
 
 use std::fmt;
 
-use super::{BadScope, render};
-use crate::datalog::Query;
+use super::family::Family;
+use super::tree::Tree;
+use super::{BadScope, Scalar};
+use crate::datalog::{Expression, Predicate, Term};
 use crate::json::Json;
 
 /// A set of values, absence being one of them, written in one way.
@@ -30,12 +32,28 @@ pub(crate) trait Kind: Sized {
     /// free to say no when unsure.
     fn covers(&self, child: &Constraint) -> bool;
 
-    /// Adds predicates and expressions to the query of the capability.
-    fn render(&self, argument: &render::Argument<'_>, query: &mut Query);
+    /// Whether no value is in both sets. Sound, and free to say no when unsure.
+    fn excludes(&self, _: &Constraint) -> bool {
+        false
+    }
 
-    /// Takes what `render` added off the front, with the argument's name. May be lenient: what it
-    /// returns is rendered again and compared.
-    fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Self)>;
+    /// The view of the argument that it tests; `None` when it tests none, or several.
+    fn family(&self) -> Option<Family> {
+        None
+    }
+
+    /// The fact that alone says it, as (predicate, term): shorter than an expression.
+    fn fact(&self) -> Option<(&'static str, Option<Term<'_>>)> {
+        None
+    }
+
+    /// What it tests of the view, as expressions that must all hold. Of values without the view
+    /// nothing is said here: they have no fact and are refused.
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>>;
+
+    /// Reads what `fact` or `tests` say; `None` when it is not of this kind. May be lenient: what
+    /// it returns is rendered again and compared.
+    fn lift(shown: &Shown<'_>) -> Option<Self>;
 
     /// The value behind `kind:` in SCOPE text; `None` when there is none.
     fn to_text(&self) -> Option<String>;
@@ -48,6 +66,14 @@ pub(crate) trait Kind: Sized {
 
     /// Reads what `to_json` writes.
     fn from_json(value: &Json) -> Result<Self, BadScope>;
+}
+
+/// What a block says about one argument.
+pub(crate) enum Shown<'a> {
+    /// One fact with this value.
+    Fact(&'a Predicate<'a>),
+    /// The view that must be there, and what is tested of it.
+    Tests(Family, &'a [Tree<'a>]),
 }
 
 macro_rules! kinds {
@@ -69,34 +95,38 @@ macro_rules! kinds {
                 match self { $(Constraint::$variant(kind) => kind.admits(value)),* }
             }
 
-            /// Whether all that `child` allows is allowed here. Sound, not complete.
-            pub fn covers(&self, child: &Constraint) -> bool {
-                match child.values() {
-                    Some(values) => values.iter().all(|value| self.admits(value.as_ref())),
-                    None => match self { $(Constraint::$variant(kind) => kind.covers(child)),* },
-                }
-            }
-
             pub(super) fn check(&self) -> Result<(), BadScope> {
                 match self { $(Constraint::$variant(kind) => kind.check()),* }
             }
 
-            fn values(&self) -> Option<Vec<Option<Json>>> {
+            pub(super) fn values(&self) -> Option<Vec<Option<Json>>> {
                 match self { $(Constraint::$variant(kind) => kind.values()),* }
             }
 
-            pub(super) fn render(&self, argument: &render::Argument<'_>, query: &mut Query) {
-                match self { $(Constraint::$variant(kind) => kind.render(argument, query)),* }
+            pub(super) fn kind_covers(&self, child: &Constraint) -> bool {
+                match self { $(Constraint::$variant(kind) => kind.covers(child)),* }
             }
 
-            pub(super) fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Constraint)> {
-                $(
-                    let mut ahead = cursor.clone();
-                    if let Some((name, kind)) = super::$variant::lift(&mut ahead) {
-                        *cursor = ahead;
-                        return Some((name, Constraint::$variant(kind)));
-                    }
-                )*
+            pub(super) fn kind_excludes(&self, other: &Constraint) -> bool {
+                match self { $(Constraint::$variant(kind) => kind.excludes(other)),* }
+            }
+
+            pub(crate) fn family(&self) -> Option<Family> {
+                match self { $(Constraint::$variant(kind) => kind.family()),* }
+            }
+
+            pub(super) fn fact(&self) -> Option<(&'static str, Option<Term<'_>>)> {
+                match self { $(Constraint::$variant(kind) => kind.fact()),* }
+            }
+
+            pub(super) fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+                match self { $(Constraint::$variant(kind) => kind.tests(view)),* }
+            }
+
+            pub(super) fn lift(shown: &Shown<'_>) -> Option<Self> {
+                $(if let Some(kind) = super::$variant::lift(shown) {
+                    return Some(Constraint::$variant(kind));
+                })*
                 None
             }
 
@@ -111,11 +141,11 @@ macro_rules! kinds {
                 Err(unknown(kind))
             }
 
-            pub(super) fn to_json(&self) -> Json {
+            fn value_to_json(&self) -> Json {
                 match self { $(Constraint::$variant(kind) => kind.to_json()),* }
             }
 
-            pub(super) fn from_json(kind: &str, value: &Json) -> Result<Self, BadScope> {
+            fn value_from_json(kind: &str, value: &Json) -> Result<Self, BadScope> {
                 $(if kind == super::$variant::NAME {
                     return super::$variant::from_json(value).map(Constraint::$variant);
                 })*
@@ -123,14 +153,92 @@ macro_rules! kinds {
             }
         }
 
-        const NAMES: &[&str] = &[$(super::$variant::NAME),*];
+        /// The names of all kinds.
+        pub const KINDS: &[&str] = &[$(super::$variant::NAME),*];
     };
 }
 
-kinds!(any Any, absent Absent, exactly Exactly, one_of OneOf, prefix Prefix, under Under, range Range);
+kinds!(
+    any Any, absent Absent, exactly Exactly, one_of OneOf, not_one_of NotOneOf, prefix Prefix,
+    glob Glob, regex Regex, under Under, url Url, cidr Cidr, range Range, decimal Decimal,
+    max_length MaxLength, contains_all ContainsAll, subset_of SubsetOf, all_of AllOf, any_of AnyOf,
+    not Not
+);
+
+impl Constraint {
+    /// Whether all that `child` allows is allowed here. Sound, not complete.
+    pub fn covers(&self, child: &Constraint) -> bool {
+        if let Some(values) = child.values() {
+            return values.iter().all(|value| self.admits(value.as_ref()));
+        }
+        match (self, child) {
+            (Constraint::AllOf(all), _) => all.parts().iter().all(|part| part.covers(child)),
+            (_, Constraint::AnyOf(any)) => any.parts().iter().all(|part| self.covers(part)),
+            (Constraint::AnyOf(any), _) if any.parts().iter().any(|part| part.covers(child)) => {
+                true
+            }
+            (_, Constraint::AllOf(all)) => all.parts().iter().any(|part| self.covers(part)),
+            _ => self.kind_covers(child),
+        }
+    }
+
+    /// Whether no value is allowed by both. Sound, not complete.
+    pub(super) fn excludes(&self, other: &Constraint) -> bool {
+        if let Some(values) = other.values() {
+            return !values.iter().any(|value| self.admits(value.as_ref()));
+        }
+        match (self, other) {
+            (Constraint::AnyOf(any), _) => any.parts().iter().all(|part| part.excludes(other)),
+            (_, Constraint::AnyOf(any)) => any.parts().iter().all(|part| self.excludes(part)),
+            (Constraint::AllOf(all), _) if all.parts().iter().any(|part| part.excludes(other)) => {
+                true
+            }
+            (_, Constraint::AllOf(all)) => all.parts().iter().any(|part| self.excludes(part)),
+            _ => self.kind_excludes(other) || other.kind_excludes(self),
+        }
+    }
+
+    /// The constraint behind tests that stand inside `any_of`, `all_of` or `not`.
+    pub(super) fn lift_nested(family: Family, tests: &[Tree<'_>]) -> Option<Self> {
+        Constraint::lift(&Shown::Tests(family, tests))
+    }
+
+    /// Whether absence is refused.
+    pub(super) fn needs_a_value(&self) -> bool {
+        !matches!(self, Constraint::Any(_) | Constraint::Absent(_))
+    }
+
+    /// Constraints in it, itself included, and how deep they nest.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let parts: &[Constraint] = match self {
+            Constraint::AllOf(all) => all.parts(),
+            Constraint::AnyOf(any) => any.parts(),
+            Constraint::Not(not) => std::slice::from_ref(not.part()),
+            _ => &[],
+        };
+        let sizes = parts.iter().map(Constraint::size);
+        sizes.fold((1, 1), |(count, depth), (c, d)| (count + c, depth.max(d + 1)))
+    }
+
+    /// The JSON long form: `{"kind": value}`.
+    pub(super) fn to_json(&self) -> Json {
+        Json::Object(vec![(self.kind().to_owned(), self.value_to_json())])
+    }
+
+    /// Reads the JSON long form.
+    pub(super) fn from_json(json: &Json) -> Result<Self, BadScope> {
+        match json {
+            Json::Object(members) => match members.as_slice() {
+                [(kind, value)] => Constraint::value_from_json(kind, value),
+                _ => Err(BadScope("a constraint needs exactly one kind".into())),
+            },
+            _ => Err(BadScope(r#"a constraint is written {"kind": value}"#.into())),
+        }
+    }
+}
 
 fn unknown(kind: &str) -> BadScope {
-    BadScope(format!("{kind:?} is no kind of constraint: {}", NAMES.join(", ")))
+    BadScope(format!("{kind:?} is no kind of constraint: {}", KINDS.join(", ")))
 }
 
 impl fmt::Display for Constraint {
@@ -153,4 +261,25 @@ pub(super) fn no_value(kind: &str, value: Option<&str>) -> Result<(), BadScope> 
 /// Demands a value where a kind has one.
 pub(super) fn value<'a>(kind: &str, value: Option<&'a str>) -> Result<&'a str, BadScope> {
     value.ok_or_else(|| BadScope(format!("{kind} needs a value: {kind}:VALUE")))
+}
+
+/// The values of a list in SCOPE text: by comma, or a JSON array.
+pub(super) fn list(kind: &str, text: Option<&str>) -> Result<Vec<Scalar>, BadScope> {
+    let text = value(kind, text)?;
+    if text.starts_with('[') {
+        return list_from_json(kind, &json(text)?);
+    }
+    super::text_form::split(text, ',').iter().map(|word| Scalar::from_text(word)).collect()
+}
+
+/// The values of a JSON array.
+pub(super) fn list_from_json(kind: &str, value: &Json) -> Result<Vec<Scalar>, BadScope> {
+    let Json::List(items) = value else { return Err(BadScope(format!("{kind} takes a list"))) };
+    items.iter().map(Scalar::from_json).collect()
+}
+
+/// JSON inside SCOPE text.
+pub(super) fn json(text: &str) -> Result<Json, BadScope> {
+    let parsed = Json::parse_canonicalised(text.as_bytes());
+    parsed.map(|(json, _)| json).map_err(|bad| BadScope(format!("{text:?} is no JSON: {bad}")))
 }

@@ -8,34 +8,63 @@
 //! no when unsure. A capability that exists is normal: it names nothing that its default says.
 
 mod absent;
+mod all_of;
 mod any;
+mod any_of;
+mod bounds;
+mod cidr;
+mod contains_all;
+mod decimal;
 mod exactly;
+pub(crate) mod family;
+mod glob;
 mod json_form;
 mod kind;
+mod max_length;
 mod narrow;
+mod not;
+mod not_one_of;
 mod one_of;
 mod pattern;
+mod pattern_text;
 mod prefix;
 mod range;
+mod regex;
 mod render;
 mod scalar;
+mod subset_of;
 mod text_form;
+mod tree;
 mod under;
+mod url;
+mod values;
 
 use std::collections::BTreeMap;
 
 pub use absent::Absent;
+pub use all_of::AllOf;
 pub use any::Any;
+pub use any_of::AnyOf;
+pub use cidr::Cidr;
+pub use contains_all::ContainsAll;
+pub use decimal::Decimal;
 pub use exactly::Exactly;
-pub use kind::Constraint;
+pub use glob::Glob;
+pub use kind::{Constraint, KINDS};
+pub use max_length::MaxLength;
 pub use narrow::Exceeds;
+pub use not::Not;
+pub use not_one_of::NotOneOf;
 pub use one_of::OneOf;
 pub use pattern::{Action, Audience, Pattern};
 pub use prefix::Prefix;
 pub use range::Range;
-pub(crate) use render::{lift_scope, render_scope};
+pub use regex::Regex;
+pub(crate) use render::{CALL, NAMES, lift_scope, render_scope};
 pub use scalar::Scalar;
+pub use subset_of::SubsetOf;
 pub use under::Under;
+pub use url::Url;
 
 use crate::call::Call;
 use crate::limits;
@@ -63,6 +92,22 @@ impl Capability {
         args: impl IntoIterator<Item = (String, Constraint)>,
         open: bool,
     ) -> Result<Self, BadScope> {
+        let capability = Self::of_parts(audience, action, args, open)?;
+        let lifted = render::lift(&render::render(&capability));
+        match lifted {
+            Some(same) if same == capability => Ok(capability),
+            Some(simpler) => Err(BadScope(format!("{capability} is written as {simpler}"))),
+            None => Err(BadScope(format!("{capability} cannot be written in a block"))),
+        }
+    }
+
+    /// The same, of parts that were just read from a block, which is rendered again and compared.
+    fn of_parts(
+        audience: Audience,
+        action: Action,
+        args: impl IntoIterator<Item = (String, Constraint)>,
+        open: bool,
+    ) -> Result<Self, BadScope> {
         let default = Self::default_constraint(open);
         let mut named = BTreeMap::new();
         for (name, constraint) in args {
@@ -73,13 +118,17 @@ impl Capability {
                 )));
             }
             constraint.check()?;
+            if constraint.size().1 > limits::CONSTRAINT_DEPTH_MAX {
+                let max = limits::CONSTRAINT_DEPTH_MAX;
+                return Err(BadScope(format!("constraints nest at most {max} deep")));
+            }
             if named.contains_key(&name) {
                 return Err(BadScope(format!("the argument {name:?} is constrained twice")));
             }
             named.insert(name, constraint);
         }
         named.retain(|_, constraint| *constraint != default);
-        if named.len() > limits::CONSTRAINTS_MAX {
+        if named.values().map(|c| c.size().0).sum::<usize>() > limits::CONSTRAINTS_MAX {
             return Err(BadScope(format!(
                 "over {} constraints in one capability",
                 limits::CONSTRAINTS_MAX
@@ -110,6 +159,12 @@ impl Capability {
     /// Whether arguments that are not named are let through.
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// How many arguments a call must have: a closed capability of which none may be missing.
+    fn exact_count(&self) -> Option<i64> {
+        let exact = !self.open && self.args.values().all(Constraint::needs_a_value);
+        exact.then(|| i64::try_from(self.args.len()).unwrap_or(i64::MAX))
     }
 
     /// What holds for an argument of this name.

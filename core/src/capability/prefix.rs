@@ -1,9 +1,11 @@
 //! `prefix`: a string that begins so. `name=prefix:q3-`. For paths use `under`, which knows `..`.
 
-use super::kind::{Constraint, Kind, value};
+use super::BadScope;
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, value};
 use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
-use super::{BadScope, render};
-use crate::datalog::{Binary, Op, Predicate, Query, Term};
+use super::tree::{Tree, test};
+use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// A string that begins so.
@@ -30,23 +32,24 @@ impl Kind for Prefix {
         }
     }
 
-    fn render(&self, argument: &render::Argument<'_>, query: &mut Query) {
-        query.body.push(Predicate::new("arg_str", [argument.name(), argument.variable()]));
-        query.expressions.push(vec![
-            Op::Value(argument.variable()),
-            Op::Value(Term::String(self.0.clone())),
-            Op::Binary(Binary::Prefix),
-        ]);
+    fn excludes(&self, other: &Constraint) -> bool {
+        matches!(other, Constraint::Prefix(other)
+            if !other.0.starts_with(&self.0) && !self.0.starts_with(&other.0))
     }
 
-    fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Self)> {
-        let ("arg_str", name, _) = cursor.argument()? else { return None };
-        match cursor.expression()? {
-            [
-                Op::Value(Term::Variable(_)),
-                Op::Value(Term::String(text)),
-                Op::Binary(Binary::Prefix),
-            ] => Some((name.to_owned(), Prefix(text.clone()))),
+    fn family(&self) -> Option<Family> {
+        Some(Family::Str)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![test(view, Binary::Prefix, Term::text(self.0.as_str()))]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(Family::Str, [Tree::Test(Binary::Prefix, literal)]) => {
+                literal.as_text().map(|text| Prefix(text.to_owned()))
+            }
             _ => None,
         }
     }

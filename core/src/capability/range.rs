@@ -1,16 +1,15 @@
 //! `range`: an integer between two bounds, both inside. `limit=range:1..1000`, `1..`, `..1000`.
 
-use super::kind::{Constraint, Kind, value};
-use super::{BadScope, Scalar, render};
-use crate::datalog::{Binary, Op, Predicate, Query, Term};
+use super::bounds::Bounds;
+use super::family::{Family, MILLION};
+use super::kind::{Constraint, Kind, Shown, value};
+use super::{BadScope, Scalar};
+use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
 /// An integer from `min` to `max`, both inside; at least one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    min: Option<i64>,
-    max: Option<i64>,
-}
+pub struct Range(Bounds);
 
 impl Range {
     /// From `min` to `max`; refused when both are missing or `min > max`.
@@ -19,82 +18,73 @@ impl Range {
             (None, None) => Err(BadScope(
                 "range needs a bound: range:1..1000, range:1.. or range:..1000".into(),
             )),
-            (Some(min), Some(max)) if min > max => {
-                Err(BadScope(format!("range:{min}..{max} is empty")))
+            (Some(low), Some(high)) if low > high => {
+                Err(BadScope(format!("range:{}..{} is empty", show(min), show(max))))
             }
-            _ => Ok(Range { min, max }),
+            _ => Ok(Range(Bounds { min, max })),
         }
     }
 
-    fn contains(&self, value: i64) -> bool {
-        self.min.is_none_or(|min| min <= value) && self.max.is_none_or(|max| value <= max)
+    /// The bounds in millionths; `None` when one does not fit, or is missing: an integer beyond it
+    /// would have no view as a decimal.
+    pub(super) fn in_millionths(&self) -> Option<Bounds> {
+        let scaled = |limit: Option<i64>| limit?.checked_mul(MILLION);
+        Some(Bounds { min: Some(scaled(self.0.min)?), max: Some(scaled(self.0.max)?) })
     }
+}
+
+fn show(limit: Option<i64>) -> String {
+    limit.map(|limit| limit.to_string()).unwrap_or_default()
 }
 
 impl Kind for Range {
     const NAME: &'static str = "range";
 
     fn check(&self) -> Result<(), BadScope> {
-        self.min.into_iter().chain(self.max).try_for_each(|bound| Scalar::Int(bound).check())
+        self.0.min.into_iter().chain(self.0.max).try_for_each(|bound| Scalar::Int(bound).check())
     }
 
     fn admits(&self, value: Option<&Json>) -> bool {
-        matches!(value, Some(Json::Int(value)) if self.contains(*value))
+        matches!(value, Some(Json::Int(value)) if self.0.contains(*value))
     }
 
     fn covers(&self, child: &Constraint) -> bool {
-        let Constraint::Range(child) = child else { return false };
-        let low = self.min.is_none_or(|min| child.min.is_some_and(|c| min <= c));
-        let high = self.max.is_none_or(|max| child.max.is_some_and(|c| c <= max));
-        low && high
+        matches!(child, Constraint::Range(child) if self.0.covers(&child.0))
     }
 
-    fn render(&self, argument: &render::Argument<'_>, query: &mut Query) {
-        query.body.push(Predicate::new("arg_int", [argument.name(), argument.variable()]));
-        let mut bound = |limit: Option<i64>, operator| {
-            let ops = limit.map(|limit| {
-                vec![
-                    Op::Value(argument.variable()),
-                    Op::Value(Term::Integer(limit)),
-                    Op::Binary(operator),
-                ]
-            });
-            query.expressions.extend(ops);
-        };
-        bound(self.min, Binary::GreaterOrEqual);
-        bound(self.max, Binary::LessOrEqual);
+    fn excludes(&self, other: &Constraint) -> bool {
+        matches!(other, Constraint::Range(other) if self.0.excludes(&other.0))
     }
 
-    fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Self)> {
-        let ("arg_int", name, Some(variable)) = cursor.argument()? else { return None };
-        let mut bound = |operator| {
-            let mut ahead = cursor.clone();
-            match ahead.expression()? {
-                [Op::Value(v), Op::Value(Term::Integer(limit)), Op::Binary(found)]
-                    if v == variable && *found == operator =>
-                {
-                    *cursor = ahead;
-                    Some(*limit)
-                }
-                _ => None,
+    fn family(&self) -> Option<Family> {
+        Some(Family::Int)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        self.0.tests(view)
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(Family::Int, tests) => {
+                Bounds::lift(tests).and_then(|(min, max)| Range::new(min, max).ok())
             }
-        };
-        let (min, max) = (bound(Binary::GreaterOrEqual), bound(Binary::LessOrEqual));
-        Some((name.to_owned(), Range::new(min, max).ok()?))
+            _ => None,
+        }
     }
 
     fn to_text(&self) -> Option<String> {
-        let bound = |limit: Option<i64>| limit.map(|limit| limit.to_string()).unwrap_or_default();
-        Some(format!("{}..{}", bound(self.min), bound(self.max)))
+        Some(format!("{}..{}", show(self.0.min), show(self.0.max)))
     }
 
     fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
         let text = value(Self::NAME, text)?;
-        let bad = || BadScope(format!("{text:?} is no range of integers: 1..1000, 1.. or ..1000"));
+        let bad =
+            || BadScope(format!("{text:?} is no range: range:1..1000, range:1.. or range:..1000"));
         let (min, max) = text.split_once("..").ok_or_else(bad)?;
         let bound = |word: &str| match word {
             "" => Ok(None),
-            word => word.parse().map(Some).map_err(|_| bad()),
+            word => word.parse().ok().map(Some).ok_or_else(bad),
         };
         Range::new(bound(min)?, bound(max)?)
     }
@@ -103,23 +93,31 @@ impl Kind for Range {
         let bound =
             |name: &str, limit: Option<i64>| limit.map(|limit| (name.to_owned(), Json::Int(limit)));
         Json::Object(
-            [bound("max", self.max), bound("min", self.min)].into_iter().flatten().collect(),
+            [bound("max", self.0.max), bound("min", self.0.min)].into_iter().flatten().collect(),
         )
     }
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         let bad = || {
-            BadScope(r#"range takes {"min": integer, "max": integer}, one of them at least"#.into())
+            BadScope(r#"range takes {"min": number, "max": number}, one of them at least"#.into())
         };
         let Json::Object(members) = value else { return Err(bad()) };
         let (mut min, mut max) = (None, None);
-        for member in members {
-            match (member.0.as_str(), &member.1) {
-                ("min", Json::Int(limit)) => min = Some(*limit),
-                ("max", Json::Int(limit)) => max = Some(*limit),
+        for (name, limit) in members {
+            let limit = integer(limit).ok_or_else(bad)?;
+            match name.as_str() {
+                "min" => min = Some(limit),
+                "max" => max = Some(limit),
                 _ => return Err(bad()),
             }
         }
         Range::new(min, max)
+    }
+}
+
+fn integer(value: &Json) -> Option<i64> {
+    match value {
+        Json::Int(number) => Some(*number),
+        _ => None,
     }
 }

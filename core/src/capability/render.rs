@@ -1,76 +1,31 @@
 //! A scope as a Datalog check, and back. SPEC 4.5.
 //!
-//! One capability is one query of the check: audience, action, the closure over names, then each
-//! argument in order of its name. `lift` reads leniently; the block is rendered again and compared
-//! byte by byte, so what it misreads is refused.
+//! One capability is one query of the check: `call(audience, action, count)`, then each argument
+//! in order of its name. A closed capability whose arguments must all be there bounds their count;
+//! one with arguments that may be missing bounds their names. `lift` reads leniently; the block is
+//! rendered again and compared byte by byte, so what it misreads is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Action, Any, Audience, BadScope, Capability, Constraint, Pattern, Scope};
-use crate::datalog::{Binary, Check, Op, Predicate, Query, Term};
+use super::family::Family;
+use super::kind::Shown;
+use super::tree::{self, Tree, test, within};
+use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, Pattern, Scope};
+use crate::datalog::{Binary, Check, Expression, Op, Predicate, Query, Term};
 
-/// The variable that holds the names of a call.
-pub(crate) const NAMES: &str = "names";
+/// The fact that a call has once: audience, action, number of arguments.
+pub(crate) const CALL: &str = "call";
 
-/// The argument that a constraint is rendered for.
-pub(crate) struct Argument<'a> {
-    name: &'a str,
-    index: usize,
-}
-
-impl Argument<'_> {
-    pub(crate) fn name(&self) -> Term {
-        Term::String(self.name.to_owned())
-    }
-
-    pub(crate) fn variable(&self) -> Term {
-        Term::Variable(format!("v{}", self.index))
-    }
-}
-
-/// What is left to lift of a query.
-#[derive(Clone)]
-pub(crate) struct Cursor<'a> {
-    body: &'a [Predicate],
-    expressions: &'a [Vec<Op>],
-}
-
-impl<'a> Cursor<'a> {
-    fn predicate(&mut self) -> Option<&'a Predicate> {
-        let (first, rest) = self.body.split_first()?;
-        self.body = rest;
-        Some(first)
-    }
-
-    /// The next predicate as (predicate, argument name, its value).
-    pub(crate) fn argument(&mut self) -> Option<(&'a str, &'a str, Option<&'a Term>)> {
-        let predicate = self.predicate()?;
-        match predicate.terms.as_slice() {
-            [Term::String(name)] => Some((&predicate.name, name, None)),
-            [Term::String(name), value] => Some((&predicate.name, name, Some(value))),
-            _ => None,
-        }
-    }
-
-    /// The next expression.
-    pub(crate) fn expression(&mut self) -> Option<&'a [Op]> {
-        let (first, rest) = self.expressions.split_first()?;
-        self.expressions = rest;
-        Some(first)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.body.is_empty() && self.expressions.is_empty()
-    }
-}
+/// The fact that a call has once: the set of its arguments' names.
+pub(crate) const NAMES: &str = "arg_names";
 
 /// The scope as one check.
-pub(crate) fn render_scope(scope: &Scope) -> Check {
+pub(crate) fn render_scope(scope: &Scope) -> Check<'_> {
     Check { queries: scope.capabilities().iter().map(render).collect() }
 }
 
 /// The scope of a check that `render_scope` could have written.
-pub(crate) fn lift_scope(check: &Check) -> Result<Scope, BadScope> {
+pub(crate) fn lift_scope(check: &Check<'_>) -> Result<Scope, BadScope> {
     let capabilities = check.queries.iter().map(|query| {
         lift(query)
             .ok_or_else(|| BadScope("the scope check is no rendering of a capability".into()))
@@ -78,96 +33,194 @@ pub(crate) fn lift_scope(check: &Check) -> Result<Scope, BadScope> {
     Scope::new(capabilities.collect::<Result<_, _>>()?)
 }
 
-fn render(capability: &Capability) -> Query {
+pub(super) fn render(capability: &Capability) -> Query<'_> {
     let mut query = Query::default();
-    render_pattern("audience", capability.audience.pattern(), &mut query);
-    render_pattern("action", capability.action.pattern(), &mut query);
-    let negates =
-        capability.args.values().any(|constraint| matches!(constraint, Constraint::Absent(_)));
-    if !capability.open || negates {
-        query.body.push(Predicate::new("arg_names", [Term::Variable(NAMES.into())]));
-    }
-    if !capability.open {
-        let names: BTreeSet<Term> =
-            capability.args.keys().map(|name| Term::String(name.clone())).collect();
-        query.expressions.push(vec![
-            Op::Value(Term::Set(names)),
-            Op::Value(Term::Variable(NAMES.into())),
-            Op::Binary(Binary::Contains),
-        ]);
-    }
-    for (index, (name, constraint)) in capability.args.iter().enumerate() {
-        constraint.render(&Argument { name, index }, &mut query);
+    let (audience, audience_prefix) = render_pattern("audience", capability.audience().pattern());
+    let (action, action_prefix) = render_pattern("action", capability.action().pattern());
+    let count = match capability.exact_count() {
+        Some(count) => Term::Integer(count),
+        None => Term::variable("count"),
+    };
+    query.body.push(Predicate::new(CALL, [audience, action, count]));
+    query.expressions.extend(audience_prefix.into_iter().chain(action_prefix));
+    render_names(capability, &mut query);
+    let mut views = 0;
+    for (name, constraint) in capability.args() {
+        render_argument(name, constraint, &mut views, &mut query);
     }
     query
 }
 
-fn render_pattern(predicate: &str, pattern: &Pattern, query: &mut Query) {
+/// The term for a pattern, and what is tested of it when it is a prefix.
+fn render_pattern<'a>(
+    variable: &'static str,
+    pattern: &'a Pattern,
+) -> (Term<'a>, Option<Expression<'a>>) {
     match pattern {
-        Pattern::Exact(text) => {
-            query.body.push(Predicate::new(predicate, [Term::String(text.clone())]))
-        }
+        Pattern::Exact(text) => (Term::text(text.as_str()), None),
         Pattern::Prefix(text) => {
-            let variable = || Term::Variable(predicate.to_owned());
-            query.body.push(Predicate::new(predicate, [variable()]));
-            query.expressions.push(vec![
-                Op::Value(variable()),
-                Op::Value(Term::String(text.clone())),
-                Op::Binary(Binary::Prefix),
-            ]);
+            let variable = Term::variable(variable);
+            let prefix = test(&variable, Binary::Prefix, Term::text(text.as_str()));
+            (variable, Some(prefix))
         }
     }
 }
 
-fn lift(query: &Query) -> Option<Capability> {
+/// The closure over names that may be missing, and the names that must be.
+fn render_names<'a>(capability: &'a Capability, query: &mut Query<'a>) {
+    let absent = || capability.args().filter(|(_, c)| matches!(c, Constraint::Absent(_)));
+    let by_names = !capability.is_open() && capability.exact_count().is_none();
+    if !by_names && absent().next().is_none() {
+        return;
+    }
+    let names = Term::variable("names");
+    query.body.push(Predicate::new(NAMES, [names.clone()]));
+    if by_names {
+        let known: BTreeSet<Term<'a>> =
+            capability.args().map(|(name, _)| Term::text(name)).collect();
+        query.expressions.push(within(&names, Term::Set(known)));
+    }
+    for (name, _) in absent() {
+        let mut expression = test(&names, Binary::Contains, Term::text(name));
+        expression.push(Op::Negate);
+        query.expressions.push(expression);
+    }
+}
+
+fn render_argument<'a>(
+    name: &'a str,
+    constraint: &'a Constraint,
+    views: &mut usize,
+    query: &mut Query<'a>,
+) {
+    if let Constraint::AllOf(all) = constraint {
+        all.parts().iter().for_each(|part| render_argument(name, part, views, query));
+    } else if let Some((predicate, value)) = constraint.fact() {
+        let terms: Vec<_> = std::iter::once(Term::text(name)).chain(value).collect();
+        query.body.push(Predicate::new(predicate, terms));
+    } else if let Some(family) = constraint.family() {
+        let view = Term::variable(format!("v{views}"));
+        *views += 1;
+        query.body.push(Predicate::new(family.predicate(), [Term::text(name), view.clone()]));
+        query.expressions.extend(constraint.tests(&view));
+    }
+}
+
+/// What is left to read of a query.
+struct Cursor<'q, 'a> {
+    body: &'q [Predicate<'a>],
+    expressions: &'q [Expression<'a>],
+}
+
+impl<'q, 'a> Cursor<'q, 'a> {
+    fn predicate(&mut self) -> Option<&'q Predicate<'a>> {
+        let (first, rest) = self.body.split_first()?;
+        self.body = rest;
+        Some(first)
+    }
+
+    /// The next expressions that read as trees over this variable.
+    fn tests(&mut self, view: &Term<'a>) -> Vec<Tree<'a>> {
+        let mut trees = Vec::with_capacity(2);
+        while let Some((first, rest)) = self.expressions.split_first() {
+            let Some(tree) = tree::read(first, view) else { break };
+            trees.push(tree);
+            self.expressions = rest;
+        }
+        trees
+    }
+}
+
+pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
     let mut cursor = Cursor { body: &query.body, expressions: &query.expressions };
-    let audience: Audience = lift_pattern("audience", &mut cursor)?.parse().ok()?;
-    let action: Action = lift_pattern("action", &mut cursor)?.parse().ok()?;
-    let names = lift_names(&mut cursor);
-    let open = names.is_none();
-    let mut args: BTreeMap<String, Constraint> = BTreeMap::new();
-    args.extend(names.into_iter().flatten().map(|name| (name, Constraint::Any(Any))));
-    while !cursor.is_empty() {
-        let (name, constraint) = Constraint::lift(&mut cursor)?;
-        args.insert(name, constraint);
+    let call = cursor.predicate().filter(|call| call.name == CALL)?;
+    let [audience, action, count] = call.terms.as_slice() else { return None };
+    let audience = lift_pattern(audience, &mut cursor)?.parse().ok()?;
+    let action = lift_pattern(action, &mut cursor)?.parse().ok()?;
+    let (closed, mut args) = lift_names(&mut cursor)?;
+    let open = !closed && !matches!(count, Term::Integer(_));
+    while let Some(shown) = cursor.predicate() {
+        let (name, constraint) = lift_argument(shown, &mut cursor)?;
+        match args.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = both(known.clone(), constraint)?,
+            None => args.push((name, constraint)),
+        }
     }
-    Capability::new(audience, action, args, open).ok()
+    if !cursor.expressions.is_empty() {
+        return None;
+    }
+    Capability::of_parts(audience, action, args, open).ok()
 }
 
-fn lift_pattern(predicate: &str, cursor: &mut Cursor<'_>) -> Option<String> {
-    let found = cursor.predicate()?;
-    match found.terms.as_slice() {
-        _ if found.name != predicate => None,
-        [Term::String(text)] => Some(text.clone()),
-        [Term::Variable(_)] => match cursor.expression()? {
-            [_, Op::Value(Term::String(text)), Op::Binary(Binary::Prefix)] => Some(text.clone()),
-            _ => None,
-        },
+fn lift_pattern(term: &Term<'_>, cursor: &mut Cursor<'_, '_>) -> Option<String> {
+    match term {
+        Term::String(text) => Some(text.clone().into_owned()),
+        Term::Variable(_) => {
+            let (first, rest) = cursor.expressions.split_first()?;
+            cursor.expressions = rest;
+            match first.as_slice() {
+                [Op::Value(variable), Op::Value(text), Op::Binary(Binary::Prefix)]
+                    if variable == term =>
+                {
+                    text.as_text().map(str::to_owned)
+                }
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
 
-/// The names of a closed capability; `None` for an open one.
-fn lift_names(cursor: &mut Cursor<'_>) -> Option<Vec<String>> {
-    let first = cursor.body.first()?;
-    if first.name != "arg_names" {
-        return None;
-    }
-    cursor.predicate();
-    let mut ahead = cursor.clone();
-    // An open capability can begin with another set, that of a `one_of`: over another variable.
-    let [Op::Value(Term::Set(names)), Op::Value(Term::Variable(over)), ..] = ahead.expression()?
-    else {
-        return None;
+/// Whether the names are closed by their set, with what is known of each by it.
+fn lift_names(cursor: &mut Cursor<'_, '_>) -> Option<(bool, Vec<(String, Constraint)>)> {
+    let (mut closed, mut args) = (false, Vec::new());
+    let Some(names) = cursor.body.first().filter(|first| first.name == NAMES) else {
+        return Some((closed, args));
     };
-    if over != NAMES {
-        return None;
+    cursor.predicate();
+    for tree in cursor.tests(names.terms.first()?) {
+        match tree {
+            Tree::In(Term::Set(names)) => {
+                closed = true;
+                for name in &names {
+                    args.push((name.as_text()?.to_owned(), Constraint::Any(Any)));
+                }
+            }
+            Tree::Not(inner) => match *inner {
+                Tree::Test(Binary::Contains, name) => {
+                    args.push((name.as_text()?.to_owned(), Constraint::Absent(Absent)));
+                }
+                _ => return None,
+            },
+            _ => return None,
+        }
     }
-    let names = names.iter().map(|term| match term {
-        Term::String(name) => Some(name.clone()),
-        _ => None,
-    });
-    let names = names.collect::<Option<Vec<_>>>()?;
-    *cursor = ahead;
-    Some(names)
+    Some((closed, args))
+}
+
+fn lift_argument<'a>(
+    shown: &Predicate<'a>,
+    cursor: &mut Cursor<'_, 'a>,
+) -> Option<(String, Constraint)> {
+    let name = shown.terms.first()?.as_text()?.to_owned();
+    let constraint = match shown.terms.get(1) {
+        Some(view @ Term::Variable(_)) => {
+            let family = Family::of_predicate(&shown.name)?;
+            Constraint::lift(&Shown::Tests(family, &cursor.tests(view)))
+        }
+        _ => Constraint::lift(&Shown::Fact(shown)),
+    };
+    Some((name, constraint?))
+}
+
+/// What holds for a name that two predicates speak of.
+fn both(known: Constraint, more: Constraint) -> Option<Constraint> {
+    match known {
+        Constraint::Any(_) => Some(more),
+        Constraint::AllOf(all) => {
+            let parts = all.parts().iter().cloned().chain([more]).collect();
+            AllOf::new(parts).ok().map(Constraint::AllOf)
+        }
+        known => AllOf::new(vec![known, more]).ok().map(Constraint::AllOf),
+    }
 }

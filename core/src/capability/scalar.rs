@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::BadScope;
+use super::family::Family;
 use crate::datalog::Term;
 use crate::json::{INTEGER_MAX, Json};
 use crate::limits;
@@ -24,36 +25,48 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// The predicate under which a call presents a value of this type.
-    pub(super) fn predicate(&self) -> &'static str {
+    /// The view under which a call presents a value of this type; null has none.
+    pub(super) fn family(&self) -> Option<Family> {
         match self {
-            Scalar::Null => "arg_null",
-            Scalar::Bool(_) => "arg_bool",
-            Scalar::Int(_) => "arg_int",
-            Scalar::Dec(_) => "arg_dec",
-            Scalar::Str(_) => "arg_str",
+            Scalar::Null => None,
+            Scalar::Bool(_) => Some(Family::Bool),
+            Scalar::Int(_) => Some(Family::Int),
+            Scalar::Dec(_) => Some(Family::Dec),
+            Scalar::Str(_) => Some(Family::Str),
         }
     }
 
     /// The value as a term; null has none.
-    pub(super) fn term(&self) -> Option<Term> {
+    pub(super) fn term(&self) -> Option<Term<'_>> {
         match self {
             Scalar::Null => None,
             Scalar::Bool(value) => Some(Term::Bool(*value)),
             Scalar::Int(value) | Scalar::Dec(value) => Some(Term::Integer(*value)),
-            Scalar::Str(value) => Some(Term::String(value.clone())),
+            Scalar::Str(value) => Some(Term::text(value.as_str())),
         }
     }
 
-    /// The value of a term under a predicate.
-    pub(super) fn from_term(predicate: &str, term: Option<&Term>) -> Option<Scalar> {
-        match (predicate, term) {
-            ("arg_null", None) => Some(Scalar::Null),
-            ("arg_bool", Some(Term::Bool(value))) => Some(Scalar::Bool(*value)),
-            ("arg_int", Some(Term::Integer(value))) => Some(Scalar::Int(*value)),
-            ("arg_dec", Some(Term::Integer(value))) => Some(Scalar::Dec(*value)),
-            ("arg_str", Some(Term::String(value))) => Some(Scalar::Str(value.clone())),
+    /// The value of a term under a view.
+    pub(super) fn from_term(family: Family, term: &Term<'_>) -> Option<Scalar> {
+        match (family, term) {
+            (Family::Bool, Term::Bool(value)) => Some(Scalar::Bool(*value)),
+            (Family::Int, Term::Integer(value)) => Some(Scalar::Int(*value)),
+            (Family::Dec, Term::Integer(value)) => Some(Scalar::Dec(*value)),
+            (Family::Str, Term::String(value)) => Some(Scalar::Str(value.clone().into_owned())),
             _ => None,
+        }
+    }
+
+    /// Whether a JSON value is this value, of this type.
+    pub(super) fn is(&self, json: &Json) -> bool {
+        match (self, json) {
+            (Scalar::Null, Json::Null) => true,
+            (Scalar::Bool(own), Json::Bool(value)) => own == value,
+            (Scalar::Int(own), Json::Int(value)) | (Scalar::Dec(own), Json::Dec(value)) => {
+                own == value
+            }
+            (Scalar::Str(own), Json::Str(value)) => own == value,
+            _ => false,
         }
     }
 

@@ -2,13 +2,16 @@
 //!
 //! Only a path that is absolute and safe in exactly one reading is admitted (`call::safe_path`):
 //! no `..`, no `%`, no `\`, no empty segment. What has no such reading is refused, whatever it
-//! would resolve to.
+//! would resolve to. Renders as `arg_under("path", "/data")`, a fact that a call has for its path
+//! and for each directory above it; inside `any_of` and `not` as `$v.starts_with("/data/")`.
 
-use super::kind::{Constraint, Kind, value};
+use super::BadScope;
+use super::family::{Family, slashed};
+use super::kind::{Constraint, Kind, Shown, value};
 use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
-use super::{BadScope, render};
-use crate::call::safe_path;
-use crate::datalog::{Binary, Op, Predicate, Query, Term};
+use super::tree::{Tree, test};
+use crate::call::{UNDER, safe_path};
+use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// A safe absolute path that is the base or lies below it.
@@ -31,12 +34,9 @@ impl Under {
         &self.0
     }
 
-    fn below(&self) -> String {
-        if self.0 == "/" { "/".to_owned() } else { format!("{}/", self.0) }
-    }
-
     fn contains(&self, path: &str) -> bool {
-        path == self.0 || path.starts_with(&self.below())
+        let rest = path.strip_prefix(&self.0);
+        rest.is_some_and(|rest| self.0 == "/" || rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -56,25 +56,31 @@ impl Kind for Under {
         matches!(child, Constraint::Under(child) if self.contains(&child.0))
     }
 
-    fn render(&self, argument: &render::Argument<'_>, query: &mut Query) {
-        query.body.push(Predicate::new("arg_path", [argument.name(), argument.variable()]));
-        let variable = || Op::Value(argument.variable());
-        query.expressions.push(vec![
-            variable(),
-            Op::Value(Term::String(self.0.clone())),
-            Op::Binary(Binary::Equal),
-            variable(),
-            Op::Value(Term::String(self.below())),
-            Op::Binary(Binary::Prefix),
-            Op::Binary(Binary::Or),
-        ]);
+    fn excludes(&self, other: &Constraint) -> bool {
+        matches!(other, Constraint::Under(other)
+            if !self.contains(&other.0) && !other.contains(&self.0))
     }
 
-    fn lift(cursor: &mut render::Cursor<'_>) -> Option<(String, Self)> {
-        let ("arg_path", name, _) = cursor.argument()? else { return None };
-        match cursor.expression()? {
-            [Op::Value(Term::Variable(_)), Op::Value(Term::String(base)), ..] => {
-                Some((name.to_owned(), Under::new(base).ok()?))
+    fn family(&self) -> Option<Family> {
+        Some(Family::Path)
+    }
+
+    fn fact(&self) -> Option<(&'static str, Option<Term<'_>>)> {
+        Some((UNDER, Some(Term::text(self.0.as_str()))))
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![test(view, Binary::Prefix, Term::text(slashed(&self.0)))]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Fact(fact) if fact.name == UNDER => {
+                Under::new(fact.terms.get(1)?.as_text()?).ok()
+            }
+            Shown::Tests(Family::Path, [Tree::Test(Binary::Prefix, literal)]) => {
+                let slashed = literal.as_text()?;
+                Under::new(if slashed == "/" { "/" } else { slashed.strip_suffix('/')? }).ok()
             }
             _ => None,
         }

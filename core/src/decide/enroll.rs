@@ -2,7 +2,7 @@
 
 use super::join_token_hash;
 use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only};
-use crate::block::{Block, Role, Window};
+use crate::block::{Block, Origin, Role, Window};
 use crate::bundle::KeyUse;
 use crate::caller::{Caller, Kind};
 use crate::id::{AgentId, UnixMillis};
@@ -199,12 +199,15 @@ fn identity(
 ) -> Grant<serde_bytes::ByteBuf> {
     let seconds = now.seconds();
     let ttl = view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
-    let block = Block {
-        role: Role::Identity { issuer: view.state.domain().issuer() },
-        agent: agent.id.clone(),
-        helper: None,
+    let origin = Origin {
+        issuer: view.state.domain().issuer(),
         nonce: entropy.nonce("identity"),
         issued_at: seconds,
+    };
+    let block = Block {
+        role: Role::Identity { origin },
+        agent: agent.id.clone(),
+        helper: None,
         window: Window {
             not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
             not_after: seconds.saturating_add(ttl),

@@ -1,7 +1,7 @@
 //! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
 
 use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only, is_revoked};
-use crate::block::{Block, Role, Window};
+use crate::block::{Block, Origin, Role, Window};
 use crate::bundle::KeyUse;
 use crate::caller::Caller;
 use crate::capability::Scope;
@@ -128,15 +128,15 @@ impl Issue {
 
     fn block(&self, view: View<'_>, agent: &Agent, now: UnixMillis, entropy: &Entropy) -> Block {
         let seconds = now.seconds();
-        Block {
-            role: Role::Grant {
-                issuer: view.state.domain().issuer(),
-                on_behalf_of: self.on_behalf_of.clone(),
-            },
-            agent: agent.id.clone(),
-            helper: None,
+        let origin = Origin {
+            issuer: view.state.domain().issuer(),
             nonce: entropy.nonce("block"),
             issued_at: seconds,
+        };
+        Block {
+            role: Role::Grant { origin, on_behalf_of: self.on_behalf_of.clone() },
+            agent: agent.id.clone(),
+            helper: None,
             window: Window {
                 not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
                 not_after: seconds.saturating_add(self.ttl_seconds),

@@ -1,0 +1,103 @@
+//! `all_of`: every one of some constraints.
+//! `path=all_of:[{"under":"/data"},{"not":{"under":"/data/secret"}}]`.
+//!
+//! The parts may look at different views of the argument; inside `any_of` and `not` they look at
+//! one. Renders as the parts one after the other.
+
+use super::BadScope;
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, json, value};
+use super::tree::{Tree, join};
+use crate::datalog::{Binary, Expression, Term};
+use crate::json::Json;
+
+/// Values that every part allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllOf(Vec<Constraint>);
+
+impl AllOf {
+    /// Of two constraints or more, none of them of this very kind.
+    pub fn new(parts: Vec<Constraint>) -> Result<Self, BadScope> {
+        let inside = parts.iter().any(|part| matches!(part, Constraint::AllOf(_)));
+        if parts.len() < 2 || inside {
+            return Err(BadScope(
+                "all_of takes two constraints or more, none of them all_of".into(),
+            ));
+        }
+        if !parts.iter().all(Constraint::needs_a_value) {
+            return Err(BadScope("all_of takes constraints on a value, not any or absent".into()));
+        }
+        Ok(AllOf(parts))
+    }
+
+    pub(super) fn parts(&self) -> &[Constraint] {
+        &self.0
+    }
+}
+
+impl Kind for AllOf {
+    const NAME: &'static str = "all_of";
+
+    fn check(&self) -> Result<(), BadScope> {
+        self.0.iter().try_for_each(Constraint::check)
+    }
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        self.0.iter().all(|part| part.admits(value))
+    }
+
+    fn covers(&self, _: &Constraint) -> bool {
+        false // `Constraint::covers` asks the parts.
+    }
+
+    fn family(&self) -> Option<Family> {
+        let first = self.0.first()?.family()?;
+        self.0.iter().all(|part| part.family() == Some(first)).then_some(first)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        let parts = self.0.iter().map(|part| join(part.tests(view), Binary::And));
+        vec![join(parts, Binary::And)]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        let Shown::Tests(family, tests) = shown else { return None };
+        let (mut parts, mut rest) = (Vec::new(), *tests);
+        while !rest.is_empty() {
+            // A range is two tests, all else is one.
+            let range = rest.split_at_checked(2).and_then(|(two, behind)| {
+                matches!(
+                    two,
+                    [Tree::Test(Binary::GreaterOrEqual, _), Tree::Test(Binary::LessOrEqual, _)]
+                )
+                .then_some((two, behind))
+            });
+            let (tests, behind) = range.or_else(|| rest.split_at_checked(1))?;
+            if parts.is_empty() && behind.is_empty() {
+                return None; // One constraint alone: each part is smaller than the whole.
+            }
+            parts.push(Constraint::lift_nested(*family, tests)?);
+            rest = behind;
+        }
+        AllOf::new(parts).ok()
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.to_json().canonical()).into_owned())
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        Self::from_json(&json(value(Self::NAME, text)?)?)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::List(self.0.iter().map(Constraint::to_json).collect())
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        let Json::List(parts) = value else {
+            return Err(BadScope("all_of takes a list of constraints".into()));
+        };
+        AllOf::new(parts.iter().map(Constraint::from_json).collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,77 @@
+//! `contains_all`: a list with at least these. `tags=contains_all:reviewed,public`.
+//!
+//! A list of strings, or of integers; a mixed or nested list has no view and is refused.
+
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, list, list_from_json};
+use super::tree::{Tree, test};
+use super::values::{Values, list_family, of_list};
+use super::{BadScope, Scalar};
+use crate::datalog::{Binary, Expression, Term};
+use crate::json::Json;
+
+/// A list of strings, or of integers, with all of these in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainsAll(Values);
+
+impl ContainsAll {
+    /// Of these; refused when empty, too many, or of mixed types.
+    pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
+        let values = Values::new(Self::NAME, values)?;
+        match list_family(&values) {
+            Some(_) => Ok(ContainsAll(values)),
+            None => Err(BadScope(format!("{} takes strings or integers", Self::NAME))),
+        }
+    }
+}
+
+impl Kind for ContainsAll {
+    const NAME: &'static str = "contains_all";
+
+    fn check(&self) -> Result<(), BadScope> {
+        self.0.check()
+    }
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        let Some(Json::List(items)) = value else { return false };
+        list_family(&self.0).is_some_and(|family| family.has(value))
+            && self.0.iter().all(|wanted| items.iter().any(|item| wanted.is(item)))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        matches!(child, Constraint::ContainsAll(child) if self.0.is_within(&child.0))
+    }
+
+    fn family(&self) -> Option<Family> {
+        list_family(&self.0)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![test(view, Binary::Contains, self.0.set())]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(family, [Tree::Test(Binary::Contains, set)]) => {
+                of_list(Self::NAME, *family, set).map(ContainsAll)
+            }
+            _ => None,
+        }
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(self.0.to_text())
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        ContainsAll::new(list(Self::NAME, text)?)
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        ContainsAll::new(list_from_json(Self::NAME, value)?)
+    }
+}

@@ -1,0 +1,132 @@
+//! `decimal`: a number between two bounds, both inside, with up to six places.
+//! `amount=decimal:0.5..100`.
+//!
+//! Integers count: JSON writes 10.0 as 10, so an amount of ten is an integer on the wire. A number
+//! that does not fit an i64 of millionths has no view as a decimal and is refused.
+
+use super::bounds::Bounds;
+use super::family::{Family, MILLION, millionths};
+use super::kind::{Constraint, Kind, Shown, value};
+use super::{BadScope, Scalar};
+use crate::datalog::{Expression, Term};
+use crate::json::Json;
+
+/// A number from `min` to `max` millionths, both inside; at least one is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal(Bounds);
+
+impl Decimal {
+    /// From `min` to `max` millionths; refused when both are missing or `min > max`.
+    pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
+        match (min, max) {
+            (None, None) => Err(BadScope(
+                "decimal needs a bound: decimal:0.5..100, decimal:0.. or decimal:..99.95".into(),
+            )),
+            (Some(low), Some(high)) if low > high => {
+                Err(BadScope(format!("decimal:{}..{} is empty", show(min), show(max))))
+            }
+            _ => Ok(Decimal(Bounds { min, max })),
+        }
+    }
+}
+
+fn show(limit: Option<i64>) -> String {
+    let text = |limit| String::from_utf8_lossy(&number(limit).canonical()).into_owned();
+    limit.map(text).unwrap_or_default()
+}
+
+/// Millionths as JSON writes them: whole ones as an integer.
+fn number(millionths: i64) -> Json {
+    if millionths % MILLION == 0 { Json::Int(millionths / MILLION) } else { Json::Dec(millionths) }
+}
+
+impl Kind for Decimal {
+    const NAME: &'static str = "decimal";
+
+    fn check(&self) -> Result<(), BadScope> {
+        self.0
+            .min
+            .into_iter()
+            .chain(self.0.max)
+            .try_for_each(|bound| Scalar::from_json(&number(bound))?.check())
+    }
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        value.and_then(millionths).is_some_and(|value| self.0.contains(value))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        match child {
+            Constraint::Decimal(child) => self.0.covers(&child.0),
+            Constraint::Range(child) => child.in_millionths().is_some_and(|c| self.0.covers(&c)),
+            _ => false,
+        }
+    }
+
+    fn excludes(&self, other: &Constraint) -> bool {
+        matches!(other, Constraint::Decimal(other) if self.0.excludes(&other.0))
+    }
+
+    fn family(&self) -> Option<Family> {
+        Some(Family::Num)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        self.0.tests(view)
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(Family::Num, tests) => {
+                Bounds::lift(tests).and_then(|(min, max)| Decimal::new(min, max).ok())
+            }
+            _ => None,
+        }
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(format!("{}..{}", show(self.0.min), show(self.0.max)))
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        let text = value(Self::NAME, text)?;
+        let bad = || {
+            BadScope(format!(
+                "{text:?} is no decimal: decimal:0.5..100, decimal:0.. or decimal:..99.95"
+            ))
+        };
+        let (min, max) = text.split_once("..").ok_or_else(bad)?;
+        let bound = |word: &str| match word {
+            "" => Ok(None),
+            word => {
+                super::kind::json(word).ok().as_ref().and_then(millionths).map(Some).ok_or_else(bad)
+            }
+        };
+        Decimal::new(bound(min)?, bound(max)?)
+    }
+
+    fn to_json(&self) -> Json {
+        let bound =
+            |name: &str, limit: Option<i64>| limit.map(|limit| (name.to_owned(), number(limit)));
+        Json::Object(
+            [bound("max", self.0.max), bound("min", self.0.min)].into_iter().flatten().collect(),
+        )
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        let bad = || {
+            BadScope(r#"decimal takes {"min": number, "max": number}, one of them at least"#.into())
+        };
+        let Json::Object(members) = value else { return Err(bad()) };
+        let (mut min, mut max) = (None, None);
+        for (name, limit) in members {
+            let limit = millionths(limit).ok_or_else(bad)?;
+            match name.as_str() {
+                "min" => min = Some(limit),
+                "max" => max = Some(limit),
+                _ => return Err(bad()),
+            }
+        }
+        Decimal::new(min, max)
+    }
+}

@@ -1,0 +1,137 @@
+//! The typed views under which a call presents an argument. SPEC 4.6.
+//!
+//! A constraint looks at an argument through one view: its string, its integer, its safe path…
+//! An argument without that view meets no constraint over it, negated ones included: what has no
+//! normal form fails closed.
+
+use std::borrow::Cow;
+
+use super::{cidr, url};
+use crate::call::safe_path;
+use crate::datalog::Term;
+use crate::json::{INTEGER_MAX, Json};
+
+/// Millionths in one, the unit of decimals.
+pub(crate) const MILLION: i64 = 1_000_000;
+
+/// One typed view of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// A string, as it is.
+    Str,
+    /// An integer.
+    Int,
+    /// A number that is no integer, in millionths.
+    Dec,
+    /// Any number, in millionths, where they fit an i64.
+    Num,
+    /// A boolean.
+    Bool,
+    /// A safe absolute path with a slash behind it, so that containment is a prefix.
+    Path,
+    /// A plain URL with its port written out and a slash behind its path.
+    Url,
+    /// An IP address as `4` or `6` and its bits, so that a network is a prefix.
+    Ip,
+    /// The length of a string in bytes, or of a list in items.
+    Len,
+    /// The set of a list's strings.
+    ListStr,
+    /// The set of a list's integers.
+    ListInt,
+}
+
+/// Every view, in the order in which facts are made.
+pub(crate) const FAMILIES: [Family; 11] = [
+    Family::Str,
+    Family::Int,
+    Family::Dec,
+    Family::Num,
+    Family::Bool,
+    Family::Path,
+    Family::Url,
+    Family::Ip,
+    Family::Len,
+    Family::ListStr,
+    Family::ListInt,
+];
+
+impl Family {
+    /// The predicate of its facts: `predicate(name, view)`.
+    pub(crate) fn predicate(self) -> &'static str {
+        match self {
+            Family::Str => "arg_str",
+            Family::Int => "arg_int",
+            Family::Dec => "arg_dec",
+            Family::Num => "arg_num",
+            Family::Bool => "arg_bool",
+            Family::Path => "arg_path",
+            Family::Url => "arg_url",
+            Family::Ip => "arg_ip",
+            Family::Len => "arg_len",
+            Family::ListStr => "arg_list_str",
+            Family::ListInt => "arg_list_int",
+        }
+    }
+
+    /// The family of this predicate.
+    pub(crate) fn of_predicate(predicate: &str) -> Option<Self> {
+        FAMILIES.into_iter().find(|family| family.predicate() == predicate)
+    }
+
+    /// The view of a value; `None` when the value has none.
+    pub(crate) fn view(self, value: &Json) -> Option<Term<'_>> {
+        match (self, value) {
+            (Family::Str, Json::Str(text)) => Some(Term::text(text.as_str())),
+            (Family::Int, Json::Int(number)) => Some(Term::Integer(*number)),
+            (Family::Dec, Json::Dec(millionths)) => Some(Term::Integer(*millionths)),
+            (Family::Num, value) => millionths(value).map(Term::Integer),
+            (Family::Bool, Json::Bool(value)) => Some(Term::Bool(*value)),
+            (Family::Path, Json::Str(text)) => safe_path(text).map(|p| Term::text(slashed(p))),
+            (Family::Url, Json::Str(text)) => url::normal(text).map(Term::text),
+            (Family::Ip, Json::Str(text)) => cidr::bits(text).map(Term::text),
+            (Family::Len, value) => length(value).map(Term::Integer),
+            (Family::ListStr | Family::ListInt, Json::List(items)) => self.set(items),
+            _ => None,
+        }
+    }
+
+    /// Whether the value has this view.
+    pub(crate) fn has(self, value: Option<&Json>) -> bool {
+        value.is_some_and(|value| self.view(value).is_some())
+    }
+
+    fn set<'v>(self, items: &'v [Json]) -> Option<Term<'v>> {
+        let item = |item: &'v Json| match (self, item) {
+            (Family::ListStr, Json::Str(text)) => Some(Term::text(text.as_str())),
+            (Family::ListInt, Json::Int(number)) => Some(Term::Integer(*number)),
+            _ => None,
+        };
+        items.iter().map(item).collect::<Option<_>>().map(Term::Set)
+    }
+}
+
+/// Any number in millionths.
+pub(crate) fn millionths(value: &Json) -> Option<i64> {
+    match value {
+        Json::Int(number) if number.unsigned_abs() <= INTEGER_MAX.unsigned_abs() => {
+            number.checked_mul(MILLION)
+        }
+        Json::Dec(millionths) => Some(*millionths),
+        _ => None,
+    }
+}
+
+/// Bytes of a string, items of a list.
+pub(crate) fn length(value: &Json) -> Option<i64> {
+    match value {
+        Json::Str(text) => i64::try_from(text.len()).ok(),
+        Json::List(items) => i64::try_from(items.len()).ok(),
+        _ => None,
+    }
+}
+
+/// The path and a slash, which `/` alone already is.
+pub(crate) fn slashed(path: &str) -> Cow<'_, str> {
+    if path == "/" { Cow::Borrowed(path) } else { Cow::Owned(format!("{path}/")) }
+}

@@ -1,0 +1,186 @@
+//! `glob`: a string that matches as a whole, with `*`, `**` and `?`. `name=glob:q3-*.csv`.
+//!
+//! `*` stands for any run of characters but `/`, `?` for one of them, `**` for any run at all;
+//! everything else for itself. For paths use `under`, which knows `..`.
+
+use super::BadScope;
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, value};
+use super::pattern_text::Compiled;
+use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use super::tree::{Tree, test};
+use crate::datalog::{Binary, Expression, Term};
+use crate::json::Json;
+use crate::limits;
+
+/// A string that matches as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    pattern: String,
+    compiled: Compiled,
+}
+
+/// One piece of a glob.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Literal(char),
+    One,
+    Run,
+    Any,
+}
+
+const ONE: &str = "[^/]";
+const RUN: &str = "[^/]*";
+const ANY: &str = "(?s:.*)";
+
+impl Glob {
+    /// Of at most [`limits::PATTERN_BYTES_MAX`] bytes.
+    pub fn new(pattern: &str) -> Result<Self, BadScope> {
+        if pattern.len() > limits::PATTERN_BYTES_MAX {
+            let max = limits::PATTERN_BYTES_MAX;
+            return Err(BadScope(format!("a glob has at most {max} bytes")));
+        }
+        if pattern.contains("***") {
+            return Err(BadScope(format!("{pattern:?}: three stars are two too many")));
+        }
+        let mut anchored = String::from(r"\A");
+        for piece in pieces(pattern) {
+            match piece {
+                Piece::Literal(c) => {
+                    if c.is_ascii_punctuation() {
+                        anchored.push('\\');
+                    }
+                    anchored.push(c);
+                }
+                Piece::One => anchored.push_str(ONE),
+                Piece::Run => anchored.push_str(RUN),
+                Piece::Any => anchored.push_str(ANY),
+            }
+        }
+        anchored.push_str(r"\z");
+        Ok(Glob { pattern: pattern.to_owned(), compiled: Compiled::new(anchored)? })
+    }
+}
+
+fn pieces(pattern: &str) -> Vec<Piece> {
+    let (mut pieces, mut rest) = (Vec::new(), pattern.chars().peekable());
+    while let Some(c) = rest.next() {
+        pieces.push(match c {
+            '*' if rest.next_if_eq(&'*').is_some() => Piece::Any,
+            '*' => Piece::Run,
+            '?' => Piece::One,
+            c => Piece::Literal(c),
+        });
+    }
+    pieces
+}
+
+/// Whether `held` matches all that `asked` matches, since each piece of `asked` lies in one of
+/// `held`. Sound, not complete. Steps: pieces times pieces.
+fn absorbs(held: &[Piece], asked: &[Piece]) -> bool {
+    // reach[i]: the first i pieces of `held` can absorb what was read of `asked`.
+    let empty = |piece: &Piece| matches!(piece, Piece::Run | Piece::Any);
+    let close = |reach: &mut Vec<bool>| {
+        for (i, piece) in held.iter().enumerate() {
+            if reach.get(i) == Some(&true) && empty(piece) {
+                reach.iter_mut().skip(i + 1).take(1).for_each(|next| *next = true);
+            }
+        }
+    };
+    let mut reach = vec![false; held.len() + 1];
+    reach.iter_mut().take(1).for_each(|start| *start = true);
+    close(&mut reach);
+    for piece in asked {
+        let mut next = vec![false; held.len() + 1];
+        for (i, by) in held.iter().enumerate().filter(|(i, _)| reach.get(*i) == Some(&true)) {
+            let stays = match by {
+                Piece::Any => true,
+                Piece::Run => !matches!(piece, Piece::Any | Piece::Literal('/')),
+                _ => false,
+            };
+            let moves = match by {
+                Piece::One => {
+                    matches!(piece, Piece::One | Piece::Literal(_)) && *piece != Piece::Literal('/')
+                }
+                Piece::Literal(_) => by == piece,
+                _ => false,
+            };
+            let to = if stays { i } else { i + 1 };
+            if stays || moves {
+                next.iter_mut().skip(to).take(1).for_each(|reached| *reached = true);
+            }
+        }
+        close(&mut next);
+        reach = next;
+    }
+    reach.last() == Some(&true)
+}
+
+/// The glob of an anchored pattern that `Glob::new` wrote.
+fn from_anchored(mut rest: &str) -> Option<String> {
+    let mut pattern = String::new();
+    while let Some(c) = rest.chars().next() {
+        let (text, used) = if rest.starts_with(ANY) {
+            ("**", ANY.len())
+        } else if rest.starts_with(RUN) {
+            ("*", RUN.len())
+        } else if rest.starts_with(ONE) {
+            ("?", ONE.len())
+        } else {
+            let literal = rest.strip_prefix('\\').unwrap_or(rest);
+            let c = literal.chars().next().unwrap_or(c);
+            let from = rest.len() - literal.len();
+            (literal.get(..c.len_utf8())?, from + c.len_utf8())
+        };
+        pattern.push_str(text);
+        rest = rest.get(used..)?;
+    }
+    Some(pattern)
+}
+
+impl Kind for Glob {
+    const NAME: &'static str = "glob";
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        matches!(value, Some(Json::Str(text)) if self.compiled.is_match(text))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        match child {
+            Constraint::Glob(child) => absorbs(&pieces(&self.pattern), &pieces(&child.pattern)),
+            _ => false,
+        }
+    }
+
+    fn family(&self) -> Option<Family> {
+        Some(Family::Str)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![test(view, Binary::Regex, Term::text(self.compiled.anchored()))]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        let Shown::Tests(Family::Str, [Tree::Test(Binary::Regex, literal)]) = shown else {
+            return None;
+        };
+        let inner = literal.as_text()?.strip_prefix(r"\A")?.strip_suffix(r"\z")?;
+        Glob::new(&from_anchored(inner)?).ok()
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(bare_or_quoted(&self.pattern))
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        Glob::new(&string_from_text(value(Self::NAME, text)?)?)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::Str(self.pattern.clone())
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        Glob::new(&string_from_json(Self::NAME, value)?)
+    }
+}

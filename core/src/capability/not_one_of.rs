@@ -1,0 +1,89 @@
+//! `not_one_of`: a value of the type of these, and none of these. `region=not_one_of:eu,us`.
+//!
+//! A negation first requires its positive fact: a value of another type is refused, and absence.
+
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, list, list_from_json};
+use super::tree::{Tree, within};
+use super::values::Values;
+use super::{BadScope, Scalar};
+use crate::datalog::{Expression, Op, Term};
+use crate::json::Json;
+
+/// A string, or integer, or decimal as these are, and none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOneOf(Values);
+
+impl NotOneOf {
+    /// Of these; refused when empty, too many, or of mixed types.
+    pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
+        Values::new(Self::NAME, values).map(NotOneOf)
+    }
+
+    /// Whether the other constraint admits none of these.
+    fn excluded_by(&self, other: &Constraint) -> bool {
+        !self.0.iter().any(|scalar| other.admits(Some(&scalar.to_json())))
+    }
+}
+
+impl Kind for NotOneOf {
+    const NAME: &'static str = "not_one_of";
+
+    fn check(&self) -> Result<(), BadScope> {
+        self.0.check()
+    }
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        let of_the_type = self.0.family().is_some_and(|family| family.has(value));
+        of_the_type && value.is_some_and(|value| !self.0.contains(value))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        match child {
+            Constraint::NotOneOf(child) => {
+                child.0.family() == self.0.family() && self.0.is_within(&child.0)
+            }
+            _ => {
+                child.family() == self.0.family()
+                    && child.family().is_some()
+                    && self.excluded_by(child)
+            }
+        }
+    }
+
+    fn family(&self) -> Option<Family> {
+        self.0.family()
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        let mut test = within(view, self.0.set());
+        test.push(Op::Negate);
+        vec![test]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(family, [Tree::Not(inner)]) => match inner.as_ref() {
+                Tree::In(set) => Values::from_set(Self::NAME, *family, set).map(NotOneOf),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(self.0.to_text())
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        NotOneOf::new(list(Self::NAME, text)?)
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        NotOneOf::new(list_from_json(Self::NAME, value)?)
+    }
+}

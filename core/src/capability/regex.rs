@@ -1,0 +1,114 @@
+//! `regex`: a string that matches as a whole. `id=regex:"INV-[0-9]{6}"`.
+//!
+//! The pattern is parsed alone, then anchored, so no `)` or `|` in it reaches the anchors. Only
+//! what every Biscuit library reads alike is taken: no `\w`, `\d` or other escape of a letter or
+//! digit, no flags, no sets inside sets. Matching takes time linear in the text. A regex is
+//! narrowed only by the same regex, or by values that match.
+
+use super::BadScope;
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, value};
+use super::pattern_text::Compiled;
+use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use super::tree::{Tree, test};
+use crate::datalog::{Binary, Expression, Term};
+use crate::json::Json;
+use crate::limits;
+
+/// A string that matches as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Regex {
+    pattern: String,
+    compiled: Compiled,
+}
+
+impl Regex {
+    /// Of at most [`limits::PATTERN_BYTES_MAX`] bytes of portable syntax.
+    pub fn new(pattern: &str) -> Result<Self, BadScope> {
+        if pattern.len() > limits::PATTERN_BYTES_MAX {
+            let max = limits::PATTERN_BYTES_MAX;
+            return Err(BadScope(format!("a regex has at most {max} bytes")));
+        }
+        if let Some(what) = not_portable(pattern) {
+            return Err(BadScope(format!("{pattern:?}: {what} is not read alike everywhere")));
+        }
+        Compiled::new(pattern.to_owned())?; // Alone: what only parses between anchors is refused.
+        let compiled = Compiled::new(format!(r"\A(?:{pattern})\z"))?;
+        Ok(Regex { pattern: pattern.to_owned(), compiled })
+    }
+}
+
+/// What in the pattern has another meaning in another library.
+fn not_portable(pattern: &str) -> Option<&'static str> {
+    let (mut escaped, mut in_set) = (false, false);
+    let mut rest = pattern.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = rest.next() {
+        match c {
+            _ if escaped => {
+                escaped = false;
+                if c.is_alphanumeric() || !c.is_ascii() {
+                    return Some("an escape of a letter or digit");
+                }
+            }
+            '\\' => escaped = true,
+            '[' if in_set => return Some("a set inside a set"),
+            '&' | '-' | '~' if in_set && before == c => return Some("an operation on sets"),
+            '[' => in_set = true,
+            ']' => in_set = false,
+            '(' if !in_set && rest.peek() == Some(&'?') => {
+                let mut ahead = rest.clone().skip(1);
+                if ahead.next() != Some(':') {
+                    return Some("a flag, name or look-around");
+                }
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
+impl Kind for Regex {
+    const NAME: &'static str = "regex";
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        matches!(value, Some(Json::Str(text)) if self.compiled.is_match(text))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        matches!(child, Constraint::Regex(child) if child == self)
+    }
+
+    fn family(&self) -> Option<Family> {
+        Some(Family::Str)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![test(view, Binary::Regex, Term::text(self.compiled.anchored()))]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        let Shown::Tests(Family::Str, [Tree::Test(Binary::Regex, literal)]) = shown else {
+            return None;
+        };
+        let inner = literal.as_text()?.strip_prefix(r"\A")?.strip_suffix(r"\z")?;
+        Regex::new(inner.strip_prefix("(?:")?.strip_suffix(')')?).ok()
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(bare_or_quoted(&self.pattern))
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        Regex::new(&string_from_text(value(Self::NAME, text)?)?)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::Str(self.pattern.clone())
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        Regex::new(&string_from_json(Self::NAME, value)?)
+    }
+}

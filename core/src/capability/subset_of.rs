@@ -1,0 +1,77 @@
+//! `subset_of`: a list with nothing but these. `tags=subset_of:draft,public`.
+//!
+//! The empty list is a subset. A mixed or nested list has no view and is refused.
+
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, list, list_from_json};
+use super::tree::{Tree, within};
+use super::values::{Values, list_family, of_list};
+use super::{BadScope, Scalar};
+use crate::datalog::{Expression, Term};
+use crate::json::Json;
+
+/// A list of strings, or of integers, each of which is one of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubsetOf(Values);
+
+impl SubsetOf {
+    /// Of these; refused when empty, too many, or of mixed types.
+    pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
+        let values = Values::new(Self::NAME, values)?;
+        match list_family(&values) {
+            Some(_) => Ok(SubsetOf(values)),
+            None => Err(BadScope(format!("{} takes strings or integers", Self::NAME))),
+        }
+    }
+}
+
+impl Kind for SubsetOf {
+    const NAME: &'static str = "subset_of";
+
+    fn check(&self) -> Result<(), BadScope> {
+        self.0.check()
+    }
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        let Some(Json::List(items)) = value else { return false };
+        list_family(&self.0).is_some_and(|family| family.has(value))
+            && items.iter().all(|item| self.0.contains(item))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        matches!(child, Constraint::SubsetOf(child) if child.0.is_within(&self.0))
+    }
+
+    fn family(&self) -> Option<Family> {
+        list_family(&self.0)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![within(view, self.0.set())]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(family, [Tree::In(set)]) => {
+                of_list(Self::NAME, *family, set).map(SubsetOf)
+            }
+            _ => None,
+        }
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(self.0.to_text())
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        SubsetOf::new(list(Self::NAME, text)?)
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        SubsetOf::new(list_from_json(Self::NAME, value)?)
+    }
+}

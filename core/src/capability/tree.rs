@@ -1,0 +1,127 @@
+//! Expressions as trees: what an expression in reverse Polish order tests of one variable.
+//!
+//! Reading is lenient; what is lifted is rendered again and compared (`block`).
+
+use crate::datalog::{Binary, Expression, Op, Term};
+
+/// What one test compares a view with.
+#[derive(Clone, Debug)]
+pub(crate) enum Tree<'a> {
+    /// `$view operator literal`.
+    Test(Binary, Term<'a>),
+    /// `set.contains($view)`.
+    In(Term<'a>),
+    /// `!tree`.
+    Not(Box<Tree<'a>>),
+    /// `tree && tree`.
+    And(Box<Tree<'a>>, Box<Tree<'a>>),
+    /// `tree || tree`.
+    Or(Box<Tree<'a>>, Box<Tree<'a>>),
+}
+
+/// `$view operator literal`.
+pub(crate) fn test<'a>(view: &Term<'a>, operator: Binary, literal: Term<'a>) -> Expression<'a> {
+    vec![Op::Value(view.clone()), Op::Value(literal), Op::Binary(operator)]
+}
+
+/// `set.contains($view)`.
+pub(crate) fn within<'a>(view: &Term<'a>, set: Term<'a>) -> Expression<'a> {
+    vec![Op::Value(set), Op::Value(view.clone()), Op::Binary(Binary::Contains)]
+}
+
+/// The expressions joined by an operator, from left to right.
+pub(crate) fn join<'a>(
+    parts: impl IntoIterator<Item = Expression<'a>>,
+    operator: Binary,
+) -> Expression<'a> {
+    let mut joined = Vec::new();
+    for (at, part) in parts.into_iter().enumerate() {
+        joined.extend(part);
+        if at > 0 {
+            joined.push(Op::Binary(operator));
+        }
+    }
+    joined
+}
+
+/// What is on the stack while an expression is read.
+enum Item<'a> {
+    View,
+    Literal(Term<'a>),
+    Tree(Tree<'a>),
+}
+
+/// Reads an expression over this variable; `None` if it is none of ours.
+pub(crate) fn read<'a>(expression: &[Op<'a>], view: &Term<'a>) -> Option<Tree<'a>> {
+    let mut stack: Vec<Item<'a>> = Vec::with_capacity(4);
+    for op in expression {
+        let item = match op {
+            Op::Value(term @ Term::Variable(_)) if term == view => Item::View,
+            Op::Value(Term::Variable(_)) => return None,
+            Op::Value(literal) => Item::Literal(literal.clone()),
+            Op::Negate => match stack.pop()? {
+                Item::Tree(tree) => Item::Tree(Tree::Not(Box::new(tree))),
+                _ => return None,
+            },
+            Op::Binary(operator) => {
+                let (right, left) = (stack.pop()?, stack.pop()?);
+                Item::Tree(combine(left, *operator, right)?)
+            }
+        };
+        stack.push(item);
+    }
+    match (stack.pop(), stack.is_empty()) {
+        (Some(Item::Tree(tree)), true) => Some(tree),
+        _ => None,
+    }
+}
+
+fn combine<'a>(left: Item<'a>, operator: Binary, right: Item<'a>) -> Option<Tree<'a>> {
+    match (left, operator, right) {
+        (Item::Tree(left), Binary::And, Item::Tree(right)) => {
+            Some(Tree::And(Box::new(left), Box::new(right)))
+        }
+        (Item::Tree(left), Binary::Or, Item::Tree(right)) => {
+            Some(Tree::Or(Box::new(left), Box::new(right)))
+        }
+        (Item::View, operator, Item::Literal(literal)) => Some(Tree::Test(operator, literal)),
+        (Item::Literal(set @ Term::Set(_)), Binary::Contains, Item::View) => Some(Tree::In(set)),
+        _ => None,
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// The parts of a chain of `&&`, or the tree alone.
+    pub(crate) fn conjuncts(self) -> Vec<Tree<'a>> {
+        self.parts(|tree| match tree {
+            Tree::And(left, right) => Ok((*left, *right)),
+            other => Err(other),
+        })
+    }
+
+    /// The parts of a chain of `||`, or the tree alone.
+    pub(crate) fn disjuncts(self) -> Vec<Tree<'a>> {
+        self.parts(|tree| match tree {
+            Tree::Or(left, right) => Ok((*left, *right)),
+            other => Err(other),
+        })
+    }
+
+    /// Chains lean to the left: `((a op b) op c)`.
+    fn parts(self, split: impl Fn(Self) -> Result<(Self, Self), Self>) -> Vec<Tree<'a>> {
+        let (mut parts, mut rest) = (Vec::new(), self);
+        loop {
+            match split(rest) {
+                Ok((left, right)) => {
+                    parts.push(right);
+                    rest = left;
+                }
+                Err(first) => {
+                    parts.push(first);
+                    parts.reverse();
+                    return parts;
+                }
+            }
+        }
+    }
+}

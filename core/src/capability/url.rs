@@ -1,0 +1,291 @@
+//! `url`: an absolute URL on this host, with its path at or below this one.
+//! `to=url:https://api.acme.example/v1`, `to=url:https://*.acme.example`.
+//!
+//! Scheme, host and port are compared exactly, `*.` stands for one or more labels. Only a URL that
+//! every parser reads alike is admitted: lower-case scheme and host, no user info, no `%` or `\`
+//! before the query, no fragment, no dot segments, no host that is a disguised address. The query
+//! is not constrained.
+
+use super::BadScope;
+use super::family::Family;
+use super::kind::{Constraint, Kind, Shown, value};
+use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
+use super::tree::{Tree, test};
+use crate::call::safe_path;
+use crate::datalog::{Binary, Expression, Term};
+use crate::json::Json;
+
+/// What a wildcard matches in the regular expression of a stock library.
+const LABELS: &str = "[a-z0-9.-]+";
+
+/// URLs under a base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    written: String,
+    scheme: String,
+    /// Whether anything may stand before `rest` in the host.
+    wildcard: bool,
+    /// Host or its end, port and path, with a slash behind.
+    rest: String,
+}
+
+impl Url {
+    /// Under this base: `scheme://host[:port][/path]`, the host perhaps with `*.` before it.
+    pub fn new(written: &str) -> Result<Self, BadScope> {
+        let bad = || {
+            BadScope(format!(
+                "{written:?} is no base for url: scheme://host[:port][/path] in lower case, as in https://api.acme.example/v1"
+            ))
+        };
+        let (scheme, rest) = written.split_once("://").ok_or_else(bad)?;
+        let wildcard = rest.starts_with("*.");
+        let plain = format!("{scheme}://{}", rest.strip_prefix("*.").unwrap_or(rest));
+        let parts = split(&plain).filter(|_| !written.contains('?')).ok_or_else(bad)?;
+        if parts.written() != plain {
+            return Err(bad());
+        }
+        let before = if wildcard { "." } else { "" };
+        let rest = format!("{before}{}", parts.normal_rest());
+        Ok(Url { written: written.to_owned(), scheme: scheme.to_owned(), wildcard, rest })
+    }
+
+    fn contains(&self, normal: &str) -> bool {
+        let rest = normal.strip_prefix(&self.scheme).and_then(|r| r.strip_prefix("://"));
+        rest.is_some_and(|rest| {
+            if !self.wildcard {
+                return rest.starts_with(&self.rest);
+            }
+            let (host, behind) = rest.split_at(rest.find(':').unwrap_or(rest.len()));
+            let (end, path) = self.rest.split_at(self.rest.find(':').unwrap_or(self.rest.len()));
+            host.len() > end.len() && host.ends_with(end) && behind.starts_with(path)
+        })
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}://{}", self.scheme, self.rest)
+    }
+
+    fn pattern(&self) -> String {
+        let escaped = self.rest.chars().flat_map(|c| {
+            let escape = c.is_ascii_punctuation().then_some('\\');
+            escape.into_iter().chain([c])
+        });
+        format!(r"\A{}://{LABELS}{}", self.scheme, escaped.collect::<String>())
+    }
+
+    /// The base that renders as this prefix or pattern.
+    fn lifted(scheme: &str, wildcard: &str, rest: &str) -> Option<Self> {
+        let rest = rest.strip_suffix('/')?;
+        let (host, behind) = rest.split_once(':')?;
+        let (port, path) = match behind.split_once('/') {
+            Some((port, path)) => (port, format!("/{path}")),
+            None => (behind, String::new()),
+        };
+        let port = if default_port(scheme) == port.parse().ok() { "" } else { port };
+        let colon = if port.is_empty() { "" } else { ":" };
+        Url::new(&format!("{scheme}://{wildcard}{host}{colon}{port}{path}")).ok()
+    }
+}
+
+struct Parts<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: u16,
+    path: &'a str,
+}
+
+impl Parts<'_> {
+    /// As a person writes it: without a port that the scheme implies, and without a last slash.
+    fn written(&self) -> String {
+        let port = match default_port(self.scheme) {
+            Some(port) if port == self.port => String::new(),
+            _ => format!(":{}", self.port),
+        };
+        let path = if self.path == "/" { "" } else { self.path };
+        format!("{}://{}{port}{path}", self.scheme, self.host)
+    }
+
+    fn normal_rest(&self) -> String {
+        format!("{}:{}{}", self.host, self.port, super::family::slashed(self.path))
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// The normal form of a URL: `https://host:443/path/`. `None` for one that can be read two ways.
+pub(super) fn normal(url: &str) -> Option<String> {
+    let parts = split(url)?;
+    Some(format!("{}://{}", parts.scheme, parts.normal_rest()))
+}
+
+fn split(url: &str) -> Option<Parts<'_>> {
+    if !url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#' | b'"')) {
+        return None;
+    }
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, plain_port(port)?),
+        None => (authority, default_port(scheme)?),
+    };
+    let path = match path {
+        "" | "/" => "/",
+        longer => safe_path(longer.strip_suffix('/').unwrap_or(longer))?,
+    };
+    (scheme_ok && plain_host(host)).then_some(Parts { scheme, host, port, path })
+}
+
+fn plain_port(text: &str) -> Option<u16> {
+    let port: u16 = text.parse().ok()?;
+    (port > 0 && port.to_string() == text).then_some(port)
+}
+
+/// A DNS name in lower case, or an IPv4 address in its one dotted form. What ends in a number is
+/// an address to a browser, so it must be that address and no other spelling of one.
+fn plain_host(host: &str) -> bool {
+    let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let label = |l: &str| {
+        (1..=63).contains(&l.len()) && l.bytes().all(ok) && !l.starts_with('-') && !l.ends_with('-')
+    };
+    if host.len() > 253 || !host.split('.').all(label) {
+        return false;
+    }
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
+    let address = || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.to_string() == host);
+    !numeric || address()
+}
+
+impl Kind for Url {
+    const NAME: &'static str = "url";
+
+    fn check(&self) -> Result<(), BadScope> {
+        text(&self.written).map(|_| ())
+    }
+
+    fn admits(&self, value: Option<&Json>) -> bool {
+        let Some(Json::Str(text)) = value else { return false };
+        normal(text).is_some_and(|normal| self.contains(&normal))
+    }
+
+    fn covers(&self, child: &Constraint) -> bool {
+        let Constraint::Url(child) = child else { return false };
+        if child.wildcard {
+            // Hosts that end as the child's end as the parent's, if the child's ending does.
+            self.wildcard && self.contains(&format!("{}://x{}", child.scheme, child.rest))
+        } else {
+            self.contains(&child.prefix())
+        }
+    }
+
+    fn family(&self) -> Option<Family> {
+        Some(Family::Url)
+    }
+
+    fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
+        vec![if self.wildcard {
+            test(view, Binary::Regex, Term::text(self.pattern()))
+        } else {
+            test(view, Binary::Prefix, Term::text(self.prefix()))
+        }]
+    }
+
+    fn lift(shown: &Shown<'_>) -> Option<Self> {
+        match shown {
+            Shown::Tests(Family::Url, [Tree::Test(Binary::Prefix, literal)]) => {
+                let (scheme, rest) = literal.as_text()?.split_once("://")?;
+                Url::lifted(scheme, "", rest)
+            }
+            Shown::Tests(Family::Url, [Tree::Test(Binary::Regex, literal)]) => {
+                let (scheme, rest) = literal.as_text()?.strip_prefix(r"\A")?.split_once("://")?;
+                let rest = rest.strip_prefix(LABELS)?.replace('\\', "");
+                Url::lifted(scheme, "*.", rest.strip_prefix('.')?)
+            }
+            _ => None,
+        }
+    }
+
+    fn to_text(&self) -> Option<String> {
+        Some(bare_or_quoted(&self.written))
+    }
+
+    fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
+        Url::new(&string_from_text(value(Self::NAME, text)?)?)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::Str(self.written.clone())
+    }
+
+    fn from_json(value: &Json) -> Result<Self, BadScope> {
+        Url::new(&string_from_json(Self::NAME, value)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(base: &str, url: &str) -> bool {
+        Url::new(base).unwrap().admits(Some(&Json::Str(url.into())))
+    }
+
+    #[test]
+    fn host_port_and_path_are_compared_as_they_are_meant() {
+        let base = "https://api.acme.example/v1";
+        for good in ["/v1", "/v1/", "/v1/users?q=%2e#".trim_end_matches('#'), "/v1/a/b"] {
+            assert!(admits(base, &format!("https://api.acme.example{good}")), "{good}");
+        }
+        assert!(admits(base, "https://api.acme.example:443/v1/x"));
+        let bad = [
+            "https://api.acme.example/v2",
+            "https://api.acme.example/v10",
+            "https://api.acme.example/v1/../v2",
+            "https://api.acme.example/v1/%2e%2e/v2",
+            "https://api.acme.example:444/v1",
+            "http://api.acme.example/v1",
+            "https://api.acme.example@evil.example/v1",
+            "https://evil.example/https://api.acme.example/v1",
+            "https://api.acme.example.evil.example/v1",
+            "https://API.acme.example/v1",
+            "https://api.acme.example\\@evil.example/v1",
+            "https://api.acme.example./v1",
+            "https://api.acme.example/v1#x",
+            "https://api.acme.example:0443/v1",
+            "//api.acme.example/v1",
+        ];
+        for bad in bad {
+            assert!(!admits(base, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_whole_labels_before_the_dot() {
+        let base = "https://*.acme.example";
+        assert!(
+            admits(base, "https://a.acme.example/x") && admits(base, "https://a.b.acme.example")
+        );
+        assert!(
+            !admits(base, "https://acme.example/x") && !admits(base, "https://evilacme.example")
+        );
+    }
+
+    #[test]
+    fn a_disguised_address_is_no_host() {
+        let bad =
+            ["0x7f.1", "2130706433", "127.1", "0177.0.0.1", "0x7f000001", "127.0.0.01", "[::1]"];
+        for host in bad {
+            assert_eq!(normal(&format!("http://{host}/")), None, "{host}");
+        }
+        assert_eq!(normal("http://127.0.0.1").as_deref(), Some("http://127.0.0.1:80/"));
+    }
+}

@@ -1,0 +1,96 @@
+//! A set of values of one type: what `one_of`, `not_one_of` and the list kinds hold.
+
+use std::collections::BTreeSet;
+
+use super::family::Family;
+use super::{BadScope, Scalar};
+use crate::datalog::Term;
+use crate::json::Json;
+use crate::limits;
+
+/// 1 to [`limits::ONE_OF_MAX`] strings, or integers, or decimals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Values(BTreeSet<Scalar>);
+
+impl Values {
+    /// These; refused when empty, too many, or of mixed types.
+    pub(super) fn new(
+        kind: &str,
+        values: impl IntoIterator<Item = Scalar>,
+    ) -> Result<Self, BadScope> {
+        let values: BTreeSet<Scalar> = values.into_iter().collect();
+        let Some(first) = values.first() else {
+            return Err(BadScope(format!("{kind} needs at least one value")));
+        };
+        if values.len() > limits::ONE_OF_MAX {
+            return Err(BadScope(format!("{kind} takes at most {} values", limits::ONE_OF_MAX)));
+        }
+        if matches!(first, Scalar::Null | Scalar::Bool(_))
+            || values.iter().any(|v| v.family() != first.family())
+        {
+            return Err(BadScope(format!(
+                "{kind} takes strings, or integers, or decimals, not a mixture"
+            )));
+        }
+        Ok(Values(values))
+    }
+
+    pub(super) fn check(&self) -> Result<(), BadScope> {
+        self.0.iter().try_for_each(Scalar::check)
+    }
+
+    /// The view that all of them are of.
+    pub(super) fn family(&self) -> Option<Family> {
+        self.0.first().and_then(Scalar::family)
+    }
+
+    pub(super) fn contains(&self, value: &Json) -> bool {
+        self.0.iter().any(|scalar| scalar.is(value))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Scalar> {
+        self.0.iter()
+    }
+
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    pub(super) fn set(&self) -> Term<'_> {
+        Term::Set(self.0.iter().filter_map(Scalar::term).collect())
+    }
+
+    /// The values of a set of this view's items.
+    pub(super) fn from_set(kind: &str, family: Family, set: &Term<'_>) -> Option<Self> {
+        let Term::Set(terms) = set else { return None };
+        let values: Option<Vec<_>> = terms.iter().map(|t| Scalar::from_term(family, t)).collect();
+        Values::new(kind, values?).ok()
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let words: Vec<String> = self.0.iter().map(Scalar::to_string).collect();
+        words.join(",")
+    }
+
+    pub(super) fn to_json(&self) -> Json {
+        Json::List(self.0.iter().map(Scalar::to_json).collect())
+    }
+}
+
+/// The view of a list of such values; decimals make none.
+pub(super) fn list_family(values: &Values) -> Option<Family> {
+    match values.family() {
+        Some(Family::Str) => Some(Family::ListStr),
+        Some(Family::Int) => Some(Family::ListInt),
+        _ => None,
+    }
+}
+
+/// The values of a set under a list's view.
+pub(super) fn of_list(kind: &str, family: Family, set: &Term<'_>) -> Option<Values> {
+    match family {
+        Family::ListStr => Values::from_set(kind, Family::Str, set),
+        Family::ListInt => Values::from_set(kind, Family::Int, set),
+        _ => None,
+    }
+}
