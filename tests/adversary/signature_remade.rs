@@ -5,9 +5,7 @@ use sublet_core::key::Algorithm;
 use sublet_core::mint::{self, Delegate};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
-use sublet_tests::{
-    Fleet, NOW, Request, Tool, append, code, curve_key, key, raw, to_helper,
-};
+use sublet_tests::{Fleet, NOW, Request, Tool, append, code, curve_key, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;

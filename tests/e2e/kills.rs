@@ -26,8 +26,12 @@ async fn load(held: Held, stop: Arc<AtomicBool>) -> Vec<Vec<u8>> {
         Terms::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(60)).unwrap();
     let key = Ports::system().new_key().unwrap().public_key().clone();
     let mut acknowledged = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        let to = Delegate::Helper { label: "worker".into(), key: key.clone() };
+    for worker in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        // Alike in all, within one second, they would be one hop.
+        let to = Delegate::Helper { label: format!("worker-{worker}"), key: key.clone() };
         match held.delegate_online(to, &terms).await {
             Ok(presentation) => acknowledged.push(presentation.token),
             Err(failure) => assert!(!failure.is_final(), "{failure}"),

@@ -6,7 +6,7 @@ use sublet_core::call::Call;
 use sublet_core::capability::Scope;
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
-use sublet_tests::universe::{Dice, call_near, chain, constraint, narrowed, scope, value};
+use sublet_tests::universe::{Dice, call_near, chain, constraint, narrowed, scope, simple, value};
 use sublet_tests::{Fleet, key, raw};
 
 use crate::{config, dice};
@@ -39,13 +39,11 @@ proptest! {
         prop_assert_eq!(held.covers(&narrowed(&held, &mut dice)), Ok(()));
     }
 
+    /// Of single constraints. Of all_of, any_of and not `covers` says no when unsure, and can be
+    /// unsure of the whole way where it was sure of each step.
     #[test]
     fn covering_is_transitive(mut dice in dice()) {
-        let [a, b, c] = three(&mut dice);
-        if a.covers(&b).is_ok() && b.covers(&c).is_ok() {
-            prop_assert_eq!(a.covers(&c), Ok(()), "{:?} {:?} {:?}", a, b, c);
-        }
-        let pool: Vec<_> = (0..12).map(|_| constraint(&mut dice)).collect();
+        let pool: Vec<_> = (0..24).map(|_| simple(&mut dice)).collect();
         for (a, b) in pairs(&pool) {
             for c in pool.iter().filter(|c| a.covers(b) && b.covers(c)) {
                 prop_assert!(a.covers(c), "{} covers {} covers {}", a, b, c);

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use sublet_core::block::Block;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{
-    Absent, Any, Capability, Constraint, Exactly, OneOf, Pattern, Prefix, Range, Scalar, Scope,
-    Under,
+    Absent, AllOf, Any, AnyOf, Capability, Cidr, Constraint, ContainsAll, Decimal, Exactly, Glob,
+    MaxLength, Not, NotOneOf, OneOf, Pattern, Prefix, Range, Regex, Scalar, Scope, SubsetOf, Under,
+    Url,
 };
 use sublet_core::json::{INTEGER_MAX, Json};
 use sublet_core::mint::{self, Delegate, Hop};
@@ -47,7 +48,7 @@ impl Dice {
 /// symbol of Biscuit, one that is a predicate, an empty one.
 const NAMES: [&str; 10] = ["a", "b", "c", "path", "n", "n/x", "n~1x", "arg_str", "v0", ""];
 
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 33] = [
     "x",
     "q",
     "q3",
@@ -70,7 +71,31 @@ const TEXTS: [&str; 22] = [
     "a b",
     "\"",
     "tool://files",
+    "https://api.acme.example/v1",
+    "https://api.acme.example:443/v1/users/?q=%2f",
+    "https://acme.example",
+    "https://api.acme.example@evil.example/v1",
+    "http://127.0.0.1:8080/x",
+    "10.1.2.3",
+    "10.1.0.0",
+    "::ffff:10.1.2.3",
+    "2001:db8::1",
+    "q3-2026.csv",
+    "a\nb",
 ];
+
+const URLS: [&str; 6] = [
+    "https://api.acme.example/v1",
+    "https://api.acme.example",
+    "https://*.acme.example",
+    "https://*.example",
+    "https://*.acme.example/v1",
+    "http://127.0.0.1:8080",
+];
+const NETWORKS: [&str; 6] =
+    ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "0.0.0.0/0", "2001:db8::/32", "::/0"];
+const GLOBS: [&str; 9] = ["*", "**", "q*", "q3-*.csv", "q?", "/data/*", "/data/**", "a?b", "q3-2*"];
+const REGEXES: [&str; 5] = ["q[0-9]", "q3|x", "[^/]*", "(?:a|b).*", "1\\.5"];
 
 const INTEGERS: [i64; 11] = [0, 1, 2, 5, 10, 11, -1, -10, 1_500_000, INTEGER_MAX, -INTEGER_MAX];
 
@@ -93,38 +118,105 @@ pub fn scalar(dice: &mut Dice) -> Scalar {
     }
 }
 
-fn one_of(dice: &mut Dice) -> OneOf {
+fn values(dice: &mut Dice) -> Vec<Scalar> {
     let count = 1 + dice.below(4);
-    let values: Vec<Scalar> = match dice.below(4) {
+    match dice.below(4) {
         0 | 1 => (0..count).map(|_| Scalar::Str((*dice.pick(&TEXTS)).to_owned())).collect(),
         2 => (0..count).map(|_| Scalar::Int(*dice.pick(&INTEGERS))).collect(),
         _ => (0..count).map(|_| Scalar::Dec(*dice.pick(&DECIMALS))).collect(),
-    };
-    OneOf::new(values).unwrap()
+    }
 }
 
-/// A constraint of any kind.
+fn bounds(dice: &mut Dice, of: &[i64]) -> (Option<i64>, Option<i64>) {
+    let (one, two) = (*dice.pick(of), *dice.pick(of));
+    let (min, max) = (one.min(two), one.max(two));
+    match dice.below(4) {
+        0 => (Some(min), None),
+        1 => (None, Some(max)),
+        _ => (Some(min), Some(max)),
+    }
+}
+
+/// A constraint of any kind, by itself or of others.
 pub fn constraint(dice: &mut Dice) -> Constraint {
-    match dice.below(9) {
+    match dice.below(12) {
         0 => Constraint::Any(Any),
         1 => Constraint::Absent(Absent),
         2 => Constraint::Exactly(Exactly(scalar(dice))),
-        3 | 4 => Constraint::OneOf(one_of(dice)),
-        5 => Constraint::Prefix(Prefix((*dice.pick(&TEXTS)).to_owned())),
-        6 => {
+        3..=7 => simple(dice),
+        _ => {
+            let made = combined(dice, 2);
+            // Not every combination can be said, nor said in this form: then a simple one.
+            let fits = |c: &Constraint| {
+                let args = [("a".to_owned(), c.clone())];
+                let (audience, action) = ("t:x".parse().unwrap(), "a.b".parse().unwrap());
+                Capability::new(audience, action, args, false).is_ok()
+            };
+            made.filter(fits).unwrap_or_else(|| simple(dice))
+        }
+    }
+}
+
+/// A constraint on a value, without others in it.
+pub fn simple(dice: &mut Dice) -> Constraint {
+    let text = |dice: &mut Dice, from: &[&str]| (*dice.pick(from)).to_owned();
+    match dice.below(14) {
+        0 | 1 => Constraint::OneOf(OneOf::new(values(dice)).unwrap()),
+        2 => Constraint::NotOneOf(NotOneOf::new(values(dice)).unwrap()),
+        3 => Constraint::Prefix(Prefix(text(dice, &TEXTS))),
+        4 | 5 => {
             let bases = ["/data", "/", "/data/q3", "/données"];
             Constraint::Under(Under::new(bases[dice.below(bases.len())]).unwrap())
         }
-        _ => {
-            let (one, two) = (*dice.pick(&INTEGERS), *dice.pick(&INTEGERS));
-            let (min, max) = (one.min(two), one.max(two));
-            let (min, max) = match dice.below(4) {
-                0 => (Some(min), None),
-                1 => (None, Some(max)),
-                _ => (Some(min), Some(max)),
-            };
+        6 | 7 => {
+            let (min, max) = bounds(dice, &INTEGERS);
             Constraint::Range(Range::new(min, max).unwrap())
         }
+        8 => {
+            let (min, max) = bounds(dice, &DECIMALS);
+            Constraint::Decimal(Decimal::new(min, max).unwrap())
+        }
+        9 => Constraint::MaxLength(MaxLength(*dice.pick(&[0, 1, 3, 12]))),
+        10 => match dice.one_in(2) {
+            true => Constraint::Glob(Glob::new(&text(dice, &GLOBS)).unwrap()),
+            false => Constraint::Regex(Regex::new(&text(dice, &REGEXES)).unwrap()),
+        },
+        11 => Constraint::Url(Url::new(&text(dice, &URLS)).unwrap()),
+        12 => Constraint::Cidr(Cidr::new(&text(dice, &NETWORKS)).unwrap()),
+        _ => {
+            let values = values(dice);
+            let list = match dice.one_in(2) {
+                true => ContainsAll::new(values).map(Constraint::ContainsAll),
+                false => SubsetOf::new(values).map(Constraint::SubsetOf),
+            };
+            list.unwrap_or(Constraint::MaxLength(MaxLength(1)))
+        }
+    }
+}
+
+/// all_of, any_of or not, nested up to this deep; `None` where the parts do not go together.
+fn combined(dice: &mut Dice, depth: usize) -> Option<Constraint> {
+    let part = |dice: &mut Dice| match depth > 0 && dice.one_in(3) {
+        true => combined(dice, depth - 1),
+        false => Some(simple(dice)),
+    };
+    let parts = |dice: &mut Dice| -> Option<Vec<Constraint>> {
+        (0..2 + dice.below(2)).map(|_| part(dice)).collect()
+    };
+    match dice.below(3) {
+        0 => AllOf::new(parts(dice)?).ok().map(Constraint::AllOf),
+        1 => {
+            // Parts of one view, found among some.
+            let pool: Vec<Constraint> = (0..8).filter_map(|_| part(dice)).collect();
+            let tried = pool.iter().map(|first| {
+                let like =
+                    pool.iter().filter(|c| AnyOf::new(vec![(*c).clone(), first.clone()]).is_ok());
+                like.cloned().collect::<Vec<_>>()
+            });
+            let most = tried.max_by_key(Vec::len)?;
+            AnyOf::new(most.into_iter().take(3).collect()).ok().map(Constraint::AnyOf)
+        }
+        _ => Not::new(part(dice)?).ok().map(Constraint::Not),
     }
 }
 
@@ -205,7 +297,11 @@ pub fn value(dice: &mut Dice) -> Json {
         // What a binary message can hold, and JSON cannot.
         10 => Json::Int(i64::MAX),
         11 => Json::Dec(5_000_000),
-        8 => Json::List(if dice.one_in(2) { vec![json(&scalar(dice))] } else { Vec::new() }),
+        8 => Json::List(match dice.below(3) {
+            0 => Vec::new(),
+            1 => vec![json(&scalar(dice))],
+            _ => values(dice).iter().map(json).collect(),
+        }),
         _ => Json::Object(Vec::new()),
     }
 }

@@ -8,7 +8,6 @@
     reason = "tests"
 )]
 
-mod zz_size;
 mod oracle;
 
 use proptest::prelude::*;
@@ -23,14 +22,13 @@ use sublet_core::proof::{CallClaims, CallProof, Expected};
 use sublet_core::sign::SecretKey;
 use sublet_core::verify::{Coverage, Possession, VerifiedToken};
 use sublet_tests::universe::{Chain, Dice, call_near, chain, pinned, scope};
-use sublet_tests::{Fleet, NOW, Tool, key, nonce, law_cases, raw};
+use sublet_tests::{Fleet, NOW, Tool, key, law_cases, nonce, raw};
 
 /// Seals in stock form, if the chain may travel one hop more, and reads what was sealed.
 fn stock(fleet: &Fleet, chain: &Chain, dice: &mut Dice) -> Option<(Vec<u8>, VerifiedToken)> {
     let held = chain.token.last().block().scope.clone().unwrap();
     let (scope, ttl) = (pinned(&held, dice), *dice.pick(&[30, 60, 1]));
-    let sealed =
-        mint::stock(&chain.token, &scope, ttl, NOW, &chain.holder).ok()?;
+    let sealed = mint::stock(&chain.token, &scope, ttl, NOW, &chain.holder).ok()?;
     let mut envelope = raw::open(&sealed);
     envelope.proof.content = None;
     let opened = fleet.verify(&raw::bytes(&envelope)).unwrap();

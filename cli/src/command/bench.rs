@@ -116,8 +116,9 @@ async fn prepare(identity: &Identity, count: u64) -> Result<Vec<Prepared>, Troub
     let key = Ports::system().new_key().map_err(sublet_core::no::No::from)?.public_key().clone();
     let credential = Credential::identity(identity.key(), identity.token());
     (0..count)
-        .map(|_| {
-            let to = Delegate::Helper { label: "worker".into(), key: key.clone() };
+        .map(|worker| {
+            // Alike in all, within one second, they would be one hop.
+            let to = Delegate::Helper { label: format!("worker-{worker}"), key: key.clone() };
             let Presentation { token, .. } = held.delegate_offline(to, &terms)?;
             let message = v1::DelegateRequest { token };
             let digest = sha256(&prost::Message::encode_to_vec(&message));

@@ -3,7 +3,7 @@
 //! An address is compared by its bits. What could be two addresses has no bits and is refused:
 //! octal or short forms, zones, and IPv6 that carries an IPv4 address.
 
-use std::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::BadScope;
 use super::family::Family;

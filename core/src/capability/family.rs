@@ -96,6 +96,14 @@ impl Family {
         }
     }
 
+    /// Whether every value with this view has that one too.
+    pub(crate) fn implies(self, other: Family) -> bool {
+        match other {
+            Family::Str => matches!(self, Family::Str | Family::Path | Family::Url | Family::Ip),
+            _ => self == other,
+        }
+    }
+
     /// Whether the value has this view.
     pub(crate) fn has(self, value: Option<&Json>) -> bool {
         value.is_some_and(|value| self.view(value).is_some())

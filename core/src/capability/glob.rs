@@ -165,7 +165,8 @@ impl Kind for Glob {
             return None;
         };
         let inner = literal.as_text()?.strip_prefix(r"\A")?.strip_suffix(r"\z")?;
-        Glob::new(&from_anchored(inner)?).ok()
+        let glob = Glob::new(&from_anchored(inner)?).ok()?;
+        (glob.compiled.anchored() == literal.as_text()?).then_some(glob) // Else it is a regex.
     }
 
     fn to_text(&self) -> Option<String> {

@@ -50,11 +50,12 @@ impl Kind for Not {
     }
 
     fn covers(&self, child: &Constraint) -> bool {
-        if child.family() != self.family() {
+        let typed = child.family().zip(self.family());
+        if !typed.is_some_and(|(child, own)| child.implies(own)) {
             return false;
         }
         match child {
-            Constraint::Not(child) => child.0.covers(&self.0),
+            Constraint::Not(other) if other.family() == self.family() => other.0.covers(&self.0),
             _ => self.0.excludes(child),
         }
     }

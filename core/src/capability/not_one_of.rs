@@ -44,9 +44,8 @@ impl Kind for NotOneOf {
                 child.0.family() == self.0.family() && self.0.is_within(&child.0)
             }
             _ => {
-                child.family() == self.0.family()
-                    && child.family().is_some()
-                    && self.excluded_by(child)
+                let typed = child.family().zip(self.0.family());
+                typed.is_some_and(|(child, own)| child.implies(own)) && self.excluded_by(child)
             }
         }
     }

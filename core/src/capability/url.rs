@@ -161,7 +161,7 @@ fn plain_host(host: &str) -> bool {
     }
     let last = host.rsplit('.').next().unwrap_or_default();
     let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
-    let address = || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.to_string() == host);
+    let address = || host.parse::<core::net::Ipv4Addr>().is_ok_and(|ip| ip.to_string() == host);
     !numeric || address()
 }
 
