@@ -3,7 +3,8 @@
 //! Owns: the order of the checks, and their state (view, nonces, bundle). Does not own: any of
 //! the checks (`sublet_core`: `verify`, `proof`, `decide`, `seen`).
 //!
-//! Invariants: offline — nobody is asked; every check is made on every call, and the nonce is
+//! Invariants: offline — nobody is asked; a chain seen before is not verified again (`chains`), all
+//! else is checked on every call, and the nonce is
 //! spent last, after everything else admits, so that noise spends nothing; when anything is
 //! missing, stale or broken the answer is no. There is no switch that turns a check off.
 
@@ -13,14 +14,13 @@ use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::limits;
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
-use sublet_core::proof::{CallProof, Expected};
-use sublet_core::receipt::Receipt;
+use sublet_core::proof::Expected;
 use sublet_core::seen::{BadReplay, Bounds, SeenProofs};
-use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Coverage, Possession, VerifiedToken};
+use sublet_core::verify::{Possession, VerifiedToken};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
 
+use crate::chains::Chains;
 use crate::follow::SharedView;
 use crate::ports::Ports;
 use crate::trust::Trust;
@@ -36,6 +36,9 @@ pub struct Options {
     /// clock runs ahead of this one could have used such a proof before a restart;
     /// [`limits::CLOCK_SKEW_MS`] closes that, at the price of refusing for as long.
     pub start_margin_ms: i64,
+    /// About how many bytes of chains seen before are kept, so that they need not be verified
+    /// again. 0 keeps none.
+    pub chain_bytes_max: u64,
     /// Clocks and randomness.
     pub ports: Ports,
 }
@@ -46,6 +49,7 @@ impl Default for Options {
             staleness_ms_max: limits::STALENESS_MS_DEFAULT,
             nonces: Bounds::default(),
             start_margin_ms: 0,
+            chain_bytes_max: 32 * 1024 * 1024,
             ports: Ports::system(),
         }
     }
@@ -58,6 +62,7 @@ pub struct Checker {
     trust: Trust,
     revocations: SharedView,
     seen: SeenProofs,
+    chains: Chains,
     options: Options,
 }
 
@@ -76,6 +81,7 @@ impl Checker {
             trust: trust.into(),
             revocations,
             seen: SeenProofs::new(options.nonces, started_at),
+            chains: Chains::new(options.chain_bytes_max),
             options,
         }
     }
@@ -131,12 +137,9 @@ impl Checker {
         }
         let bundle = self.trust.current();
         bundle.check_time(now).map_err(Malformed::from)?;
-        let (token, receipt, proof) = read(shown)?;
-        let token = VerifiedToken::verify(token, &bundle)?;
-        let coverage = match receipt {
-            Some(receipt) => Some(Coverage::verify(receipt, &token, &bundle)?),
-            None => None,
-        };
+        check_there(shown)?;
+        let proof = shown.call_proof()?;
+        let (token, coverage) = self.chains.verify(&shown.token, &shown.receipt, &bundle, now)?;
         let expected = Expected {
             hop: token.id(),
             audience: &self.audience,
@@ -146,7 +149,7 @@ impl Checker {
         let possession = Possession::verify(&token, &proof, &expected, now)?;
         let permit = self.revocations.read(&self.options.ports, |revocations, age_ms| {
             let staleness_ms_max = self.options.staleness_ms_max;
-            let coverage = coverage.as_ref();
+            let coverage = coverage.as_deref();
             let view = CallView { revocations, age_ms, staleness_ms_max, coverage };
             decide_call(&token, &possession, call, view, now)
         })?;
@@ -167,19 +170,14 @@ impl Checker {
     }
 }
 
-fn read(shown: &Credentials) -> Result<(UnverifiedToken, Option<Receipt>, CallProof), No> {
+fn check_there(shown: &Credentials) -> Result<(), No> {
     if shown.token.is_empty() {
         return Err(Unauthenticated::Missing("the token").into());
     }
     if shown.proof.is_empty() {
         return Err(Unauthenticated::Missing("the call proof").into());
     }
-    let token = UnverifiedToken::decode(&shown.token).map_err(Malformed::from)?;
-    let receipt = match shown.receipt.as_slice() {
-        [] => None,
-        bytes => Some(Receipt::decode(bytes).map_err(Malformed::Receipt)?),
-    };
-    Ok((token, receipt, shown.call_proof()?))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -303,3 +303,84 @@ fn a_grpc_call_is_bound_by_its_message_bytes() {
     let bare = tonic::Request::new(message.clone());
     assert_eq!(code(checker.check_request(&bare, "fs.read", &fields)), "credentials_missing");
 }
+
+#[test]
+fn a_chain_seen_before_is_refused_from_the_moment_of_its_revocation() {
+    let mut world = World::new();
+    let held = world.issued(1);
+    let view = world.view();
+    let checker = checker_on(&world, view.clone());
+    assert_eq!(ask(&checker, &shown(&held)), "allowed");
+    assert_eq!(ask(&checker, &shown(&held)), "allowed", "seen before");
+    world.revoke_hop(held.id());
+    world.refresh(&view);
+    assert_eq!(ask(&checker, &shown(&held)), "hop_revoked");
+}
+
+/// Callers hold the same chain while it is revoked: whoever asks after the view has the
+/// revocation is refused, however warm the cache.
+#[test]
+fn no_cached_chain_outlives_a_revocation_in_a_race() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let mut world = World::new();
+    let held = world.issued(1);
+    let view = world.view();
+    let checker = checker_on(&world, view.clone());
+    let calls: Vec<Credentials> = (0..400).map(|_| shown(&held)).collect();
+    let (revoked, checker) = (AtomicBool::new(false), &checker);
+    std::thread::scope(|scope| {
+        let revoked = &revoked;
+        for mine in calls.chunks(100) {
+            scope.spawn(move || {
+                for call in mine {
+                    let after = revoked.load(Ordering::SeqCst);
+                    let verdict = ask(checker, call);
+                    assert!(verdict == "hop_revoked" || !after, "{verdict} after the revocation");
+                }
+            });
+        }
+        world.revoke_hop(held.id());
+        world.refresh(&view);
+        revoked.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(ask(checker, &shown(&held)), "hop_revoked");
+}
+
+#[test]
+fn a_chain_seen_before_still_expires_and_still_needs_its_proof() {
+    let world = World::new();
+    let (checker, held) = (checker(&world), world.issued(1));
+    assert_eq!(ask(&checker, &shown(&held)), "allowed");
+    let again = shown(&held);
+    let thief = CallProof::sign(again.call_proof().unwrap().claims, &key(66)).unwrap();
+    let stolen = Credentials { proof: thief.encode(), ..again };
+    assert_eq!(ask(&checker, &stolen), "proof_signature");
+    assert_eq!(ask(&checker, &shown(&held)), "allowed");
+}
+
+#[test]
+fn only_what_is_new_behind_a_known_chain_is_verified_and_it_is() {
+    let world = World::new();
+    let (checker, held) = (checker(&world), world.issued(1));
+    assert_eq!(ask(&checker, &shown(&held)), "allowed");
+    let helper = held.spawn_helper("scout", &q3()).unwrap();
+    let good = shown(&helper);
+    let at = good.token.len() - 20; // In the signature of the last block.
+    let mut bad = good.clone();
+    *bad.token.get_mut(at).unwrap() ^= 1;
+    assert_eq!(ask(&checker, &bad), "bad_signature");
+    assert_eq!(ask(&checker, &good), "allowed");
+    let mut root = good.clone();
+    *root.token.get_mut(30).unwrap() ^= 1;
+    assert_ne!(ask(&checker, &root), "allowed", "another beginning is not known");
+}
+
+#[test]
+fn a_checker_that_keeps_nothing_decides_alike() {
+    let world = World::new();
+    let options = Options { ports: world.ports.clone(), chain_bytes_max: 0, ..Options::default() };
+    let checker = Checker::new(TOOL, world.trust.clone(), world.view(), options);
+    let helper = world.issued(1).spawn_helper("scout", &q3()).unwrap();
+    assert_eq!(ask(&checker, &shown(&helper)), "allowed");
+    assert_eq!(ask(&checker, &shown(&helper)), "allowed");
+}

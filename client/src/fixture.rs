@@ -17,6 +17,7 @@ use crate::holder::Held;
 use crate::ports::Ports;
 use crate::ports::tests::{FakeClock, ports};
 use crate::trust::Trust;
+use sublet_proto::v1::watch_event::Event;
 
 /// When everything happens.
 pub(crate) const NOW: i64 = 1_800_000_000_000;
@@ -122,5 +123,17 @@ impl World {
     /// A view of the feed as it is now.
     pub(crate) fn view(&self) -> SharedView {
         SharedView::from_snapshot(&self.snapshot(), &self.trust, &self.ports).unwrap()
+    }
+
+    /// Has the view take in the feed from where it is.
+    pub(crate) fn refresh(&self, view: &SharedView) {
+        let (epoch, from) = view.position();
+        let deltas =
+            self.feed.deltas_after(epoch, from).map(|(_, bytes)| Event::Delta(bytes.to_vec()));
+        let head = self.feed.head(self.ports.clock.now());
+        let head = SignedHead::sign(head, KeyId(3), &key(3)).unwrap().encode();
+        for event in deltas.chain([Event::Head(head)]) {
+            view.apply(&event, &self.trust, &self.ports).unwrap();
+        }
     }
 }

@@ -50,6 +50,7 @@
 pub mod ask;
 pub mod audit;
 pub mod chain;
+mod chains;
 pub mod check;
 pub mod connect;
 pub mod directory;

@@ -6,6 +6,8 @@
 //! Invariants: an [`UnverifiedToken`] is bounded, canonical, open, all of its blocks in signature
 //! version 1 and understood; nothing in it is believed yet.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::block::{BadBlock, Block};
 use crate::bundle::KeyId;
 use crate::bytes::{Reader, domain, sha256};
@@ -193,6 +195,34 @@ impl UnverifiedToken {
         if token.encode() == bytes { Ok(token) } else { Err(BadToken::NotCanonical) }
     }
 
+    /// Reads a token that begins with `known`, block for block, and has more: only what is new is
+    /// read. `None` when it does not begin so.
+    pub fn decode_longer(bytes: &[u8], known: &UnverifiedToken) -> Option<Result<Self, BadToken>> {
+        let before = known.encode();
+        let before = before.strip_suffix(OPEN)?;
+        let rest = bytes.strip_prefix(before)?;
+        (bytes.len() <= limits::TOKEN_BYTES_MAX).then(|| known.longer(rest))
+    }
+
+    fn longer(&self, rest: &[u8]) -> Result<Self, BadToken> {
+        let raw = Envelope::read(rest).map_err(|_| BadToken::NotABiscuit)?;
+        raw.check_proof()?;
+        let at = self.blocks.len();
+        let hops = at.saturating_sub(1).saturating_add(raw.blocks.len());
+        if hops > limits::HOPS_MAX as usize {
+            return Err(BadToken::TooManyHops(hops));
+        }
+        let mut symbols = self.symbols();
+        let new = raw.blocks.iter().enumerate();
+        let new = new.map(|(i, block)| read_block(at + i, block, &mut symbols));
+        let new = new.collect::<Result<Vec<_>, _>>()?;
+        if encode_blocks(&new, at) != rest {
+            return Err(BadToken::NotCanonical);
+        }
+        let blocks = self.blocks.iter().cloned().chain(new).collect();
+        Ok(UnverifiedToken { root_key: self.root_key, blocks })
+    }
+
     /// A token put together again from recorded blocks, block 0 first. Understood like one that
     /// was decoded, and believed as little.
     pub fn assemble<'a>(
@@ -224,9 +254,7 @@ impl UnverifiedToken {
         let sizes = self.blocks.iter().map(|b| b.payload.len() + b.signature.len() + 64);
         let mut out = Encoder::with_capacity(sizes.sum::<usize>() + 96);
         out.number(1, u64::from(self.root_key.0));
-        for (at, block) in self.blocks.iter().enumerate() {
-            out.message(if at == 0 { 2 } else { 3 }, |b| block.encode(b));
-        }
+        put_blocks(&mut out, &self.blocks, 0);
         out.message(4, |proof| seal.into_iter().for_each(|seal| proof.bytes(2, seal)));
         out.finish()
     }
@@ -251,6 +279,51 @@ impl UnverifiedToken {
         }
         symbols
     }
+}
+
+/// How an open token ends: a proof, and nothing in it.
+const OPEN: &[u8] = &[0x22, 0x00];
+
+/// Blocks, the first of them at this position.
+fn put_blocks(out: &mut Encoder, blocks: &[SignedBlock], first: usize) {
+    for (at, block) in blocks.iter().enumerate() {
+        out.message(if first + at == 0 { 2 } else { 3 }, |b| block.encode(b));
+    }
+}
+
+/// How a token ends that has these blocks last.
+fn encode_blocks(blocks: &[SignedBlock], first: usize) -> Vec<u8> {
+    let mut out = Encoder::default();
+    put_blocks(&mut out, blocks, first);
+    let mut bytes = out.finish();
+    bytes.extend_from_slice(OPEN);
+    bytes
+}
+
+/// SHA-256 of a token's bytes up to the end of each block, block 0 first; the last is the name of
+/// the whole. `None` for what is no open token. Of an open token's bytes alone: nothing in them is
+/// understood or believed by this.
+pub fn prefix_digests(bytes: &[u8]) -> Option<Vec<[u8; 32]>> {
+    let before_end = bytes.len().checked_sub(OPEN.len())?;
+    let (mut rest, end) = bytes.split_at_checked(before_end)?;
+    if end != OPEN || bytes.len() > limits::TOKEN_BYTES_MAX {
+        return None;
+    }
+    let (mut hash, mut digests) = (Sha256::new(), Vec::with_capacity(9));
+    while !rest.is_empty() {
+        let mut fields = Fields::of(rest);
+        let (number, _) = fields.next()?.ok()?;
+        let (field, behind) = rest.split_at_checked(rest.len() - fields.rest().len())?;
+        hash.update(field);
+        if number != 1 {
+            digests.push(hash.clone().finalize().into());
+        }
+        if digests.len() > limits::HOPS_MAX as usize + 1 {
+            return None;
+        }
+        rest = behind;
+    }
+    (!digests.is_empty()).then_some(digests)
 }
 
 /// The envelope's fields, as they stand.

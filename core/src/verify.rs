@@ -10,8 +10,8 @@
 use crate::block::{Block, Role};
 use crate::bundle::{KeyUse, TrustBundle};
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, UnixMillis};
-use crate::key::{PublicKey, Signed};
-use crate::no::Unauthenticated;
+use crate::key::{PublicKey, Signed, Thumbprint};
+use crate::no::{Malformed, No, Unauthenticated};
 use crate::proof::{CallClaims, CallProof, Expected};
 use crate::receipt::Receipt;
 use crate::token::{SignedBlock, UnverifiedToken, hop_id, root_id, signed_bytes};
@@ -22,6 +22,7 @@ pub struct VerifiedToken {
     token: UnverifiedToken,
     root_key: PublicKey,
     ids: Vec<HopId>,
+    keys: Vec<Thumbprint>,
 }
 
 /// Who holds a token: an enrolled agent, or a helper of one.
@@ -66,21 +67,38 @@ impl VerifiedToken {
         Ok((unsigned, coverage))
     }
 
-    /// A chain of which `known` is a verified beginning, block for block: only what is behind it
-    /// is verified, strictly.
-    pub fn verify_longer(
+    /// A chain that begins with this one, block for block, and has more: only what is new is read,
+    /// and verified strictly. `None` when it does not begin so.
+    pub fn verify_longer(&self, bytes: &[u8], bundle: &TrustBundle) -> Option<Result<Self, No>> {
+        let token = UnverifiedToken::decode_longer(bytes, &self.token)?;
+        Some(
+            token
+                .map_err(|bad| Malformed::from(bad).into())
+                .and_then(|token| Ok(self.with_unverified(token, bundle)?)),
+        )
+    }
+
+    fn with_unverified(
+        &self,
         token: UnverifiedToken,
-        known: &VerifiedToken,
         bundle: &TrustBundle,
     ) -> Result<Self, Unauthenticated> {
-        let begins = token.root_key == known.token.root_key
-            && token.blocks.starts_with(known.signed_blocks());
-        let longer = VerifiedToken::check_unsigned(token, bundle)?;
-        let root_is_same = longer.root_key == known.root_key;
-        let from = if begins && root_is_same { known.signed_blocks().len() } else { 0 };
-        for block in from..longer.token.blocks.len() {
-            longer.check_signature(block)?;
+        // Cheap, and the bundle may be another than before.
+        let root_key = root_key(&token, bundle)?;
+        check_names(&token, bundle)?;
+        check_helpers(&token)?;
+        if root_key != self.root_key {
+            return Err(Unauthenticated::Signature { block: 0 });
         }
+        let from = self.token.blocks.len();
+        let (mut ids, mut keys) = (self.ids.clone(), self.keys.clone());
+        for block in token.blocks.iter().skip(from) {
+            let before = ids.last().copied().unwrap_or(HopId([0; 32]));
+            ids.push(hop_id(&before, &block.payload, &block.next_key));
+            keys.push(block.next_key.thumbprint());
+        }
+        let longer = VerifiedToken { token, root_key, ids, keys };
+        (from..longer.token.blocks.len()).try_for_each(|block| longer.check_signature(block))?;
         Ok(longer)
     }
 
@@ -132,13 +150,15 @@ impl VerifiedToken {
             id = hop_id(&id, &signed.payload, &signed.next_key);
             ids.push(id);
         }
-        VerifiedToken { token, root_key, ids }
+        let keys = token.blocks.iter().map(|signed| signed.next_key.thumbprint()).collect();
+        VerifiedToken { token, root_key, ids, keys }
     }
 
     /// The token and one more block, which this process has just signed with the holder's key.
     pub(crate) fn with_own_block(&self, block: SignedBlock) -> Self {
         let mut longer = self.clone();
         longer.ids.push(hop_id(&self.id(), &block.payload, &block.next_key));
+        longer.keys.push(block.next_key.thumbprint());
         longer.token.blocks.push(block);
         longer
     }
@@ -153,7 +173,8 @@ impl VerifiedToken {
         let blocks = self.token.blocks.get(..=position)?.to_vec();
         let ids = self.ids.get(..=position)?.to_vec();
         let token = UnverifiedToken { root_key: self.token.root_key, blocks };
-        Some(VerifiedToken { token, root_key: self.root_key.clone(), ids })
+        let keys = self.keys.get(..=position)?.to_vec();
+        Some(VerifiedToken { token, root_key: self.root_key.clone(), ids, keys })
     }
 
     /// The canonical bytes.
@@ -169,6 +190,11 @@ impl VerifiedToken {
     /// What each block says, with its hop id, block 0 first.
     pub fn hops(&self) -> impl Iterator<Item = (HopId, &SignedBlock)> {
         self.ids.iter().copied().zip(&self.token.blocks)
+    }
+
+    /// The thumbprint of the key that holds the token from each block on, block 0 first.
+    pub fn thumbprints(&self) -> &[Thumbprint] {
+        &self.keys
     }
 
     pub(crate) fn unverified(&self) -> &UnverifiedToken {

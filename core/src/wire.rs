@@ -60,6 +60,11 @@ impl<'a> Fields<'a> {
         Fields(message)
     }
 
+    /// What is not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     fn varint(&mut self) -> Result<u64, BadWire> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

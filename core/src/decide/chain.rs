@@ -56,7 +56,7 @@ pub(super) fn check_revocations(
     if let Some(principal) = token.principal().filter(revoked) {
         return Err(Deny::PrincipalRevoked { principal: principal.clone() });
     }
-    for (hop, (id, signed)) in token.hops().enumerate() {
+    for (hop, ((id, signed), key)) in token.hops().zip(token.thumbprints()).enumerate() {
         let agent = &signed.block().agent;
         if known.is_revoked(&Revocation::Hop(id)) {
             return Err(Deny::HopRevoked { hop, id });
@@ -64,7 +64,7 @@ pub(super) fn check_revocations(
         if known.is_revoked(&Revocation::AgentSuspended(agent.clone())) {
             return Err(Deny::AgentSuspended { hop, agent: agent.clone() });
         }
-        if known.is_revoked(&Revocation::AgentKey(signed.next_key().thumbprint())) {
+        if known.is_revoked(&Revocation::AgentKey(*key)) {
             return Err(Deny::KeyRevoked { hop, agent: agent.clone() });
         }
     }
