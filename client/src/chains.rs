@@ -1,5 +1,5 @@
 //! Chains and receipts that this verifier has seen: what was verified once is not verified again.
-//! SPEC section 8.
+//! SPEC 2.8.3.
 //!
 //! Owns: bytes to verified chain, within a bound of memory. Does not own: what may change from one
 //! call to the next — time, revocation, possession, policy — which is asked on every call, so that
@@ -133,8 +133,7 @@ impl Chains {
             Some((digest, receipt, bytes)) => {
                 let (chain, coverage) = VerifiedToken::verify_recorded(read, receipt, bundle)?;
                 let (chain, coverage) = (Arc::new(chain), Arc::new(coverage));
-                let name = named(&digest, &chain);
-                self.insert(&self.receipts, name, &coverage, bytes, bundle);
+                self.insert(&self.receipts, digest, &coverage, bytes, bundle);
                 (chain, Some(coverage))
             }
         };
@@ -150,12 +149,12 @@ impl Chains {
         chain: &VerifiedToken,
         bundle: &TrustBundle,
     ) -> Result<Arc<Coverage>, No> {
-        let name = named(&digest, chain);
-        if let Some(known) = self.known(&self.receipts, &name, bundle) {
+        if let Some(known) = self.known(&self.receipts, &digest, bundle) {
+            known.check_chain(chain, bundle)?;
             return Ok(known);
         }
         let coverage = Arc::new(Coverage::verify(receipt, chain, bundle)?);
-        self.insert(&self.receipts, name, &coverage, bytes, bundle);
+        self.insert(&self.receipts, digest, &coverage, bytes, bundle);
         Ok(coverage)
     }
 
@@ -201,12 +200,6 @@ impl Chains {
         let entry = Verified { bundle: bundle.version(), value: value.clone(), bytes };
         cache.insert(name, entry);
     }
-}
-
-/// A receipt is kept with the chain that it was verified for: it covers a beginning of it, so the
-/// delegation and the hop are enough.
-fn named(receipt: &Digest, chain: &VerifiedToken) -> Digest {
-    sha256(&[receipt.as_slice(), &chain.id().0].concat())
 }
 
 fn read_receipt(bytes: &[u8]) -> Result<Option<(Digest, Receipt, usize)>, No> {

@@ -16,38 +16,48 @@ use crate::wire::{BadWire, Encoder, Fields, Value, only};
 /// Biscuit Datalog v3.3, the only version in a Sublet block.
 pub const VERSION: u32 = 6;
 
-/// Biscuit's default symbols, which no block may define again (Biscuit specification, "Symbol
-/// table").
-const DEFAULT_SYMBOLS: [&str; 28] = [
-    "read",
-    "write",
-    "resource",
-    "operation",
-    "right",
-    "time",
-    "role",
-    "owner",
-    "tenant",
-    "namespace",
-    "user",
-    "team",
-    "service",
-    "admin",
-    "email",
-    "group",
-    "member",
-    "ip_address",
-    "client",
-    "client_ip",
-    "domain",
-    "path",
-    "version",
-    "cluster",
-    "node",
-    "hostname",
-    "nonce",
-    "query",
-];
+macro_rules! default_symbols {
+    ($($name:literal = $index:literal),* $(,)?) => {
+        /// Biscuit's default symbols, which no block may define again (Biscuit specification,
+        /// "Symbol table").
+        const DEFAULT_SYMBOLS: [&str; 28] = [$($name),*];
+
+        fn default_symbol(name: &str) -> Option<u64> {
+            match name { $($name => Some($index),)* _ => None }
+        }
+    };
+}
+
+default_symbols! {
+    "read" = 0,
+    "write" = 1,
+    "resource" = 2,
+    "operation" = 3,
+    "right" = 4,
+    "time" = 5,
+    "role" = 6,
+    "owner" = 7,
+    "tenant" = 8,
+    "namespace" = 9,
+    "user" = 10,
+    "team" = 11,
+    "service" = 12,
+    "admin" = 13,
+    "email" = 14,
+    "group" = 15,
+    "member" = 16,
+    "ip_address" = 17,
+    "client" = 18,
+    "client_ip" = 19,
+    "domain" = 20,
+    "path" = 21,
+    "version" = 22,
+    "cluster" = 23,
+    "node" = 24,
+    "hostname" = 25,
+    "nonce" = 26,
+    "query" = 27,
+}
 
 /// The first index of symbols that blocks define.
 const FIRST_OWN_SYMBOL: u64 = 1024;
@@ -286,11 +296,6 @@ impl<'a> Symbols<'a> {
         };
         name.ok_or(BadDatalog::Symbol)
     }
-}
-
-fn default_symbol(name: &str) -> Option<u64> {
-    // usize to u64 does not lose: there are 28.
-    DEFAULT_SYMBOLS.iter().position(|symbol| *symbol == name).map(|index| index as u64)
 }
 
 /// Numbers a symbol.

@@ -132,7 +132,7 @@ impl PublicKey {
 
     /// Verifies Ed25519 signatures together, about twice as fast as one by one. Not strict: some
     /// signatures pass that [`PublicKey::verify`] refuses, so it serves only messages of which a
-    /// receipt says that the broker verified them strictly. SPEC 2.9.
+    /// receipt says that the broker verified them strictly. SPEC 2.8.2.
     #[must_use]
     pub(crate) fn verify_batch(signed: &[Signed<'_>]) -> bool {
         let (mut messages, mut signatures, mut keys) = (Vec::new(), Vec::new(), Vec::new());

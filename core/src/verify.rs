@@ -391,13 +391,26 @@ impl Coverage {
         let key = bundle.signing_key(KeyUse::Receipt, receipt.key, claims.recorded_at);
         let key = key.map_err(Unauthenticated::ReceiptKey)?;
         receipt.verify_signature(key).map_err(Unauthenticated::Receipt)?;
+        let coverage = Coverage { receipt };
+        coverage.check_chain(token, bundle)?;
+        Ok(coverage)
+    }
+
+    /// That it is of this chain: what is left to ask of a receipt whose signature was verified
+    /// before, under this bundle.
+    pub fn check_chain(
+        &self,
+        token: &VerifiedToken,
+        bundle: &TrustBundle,
+    ) -> Result<(), Unauthenticated> {
+        let claims = &self.receipt.claims;
         let position = usize::try_from(claims.position).unwrap_or(usize::MAX);
-        if claims.issuer != bundle.trust_domain().issuer()
-            || token.id_at(position) != Some(claims.hop)
-        {
-            return Err(Unauthenticated::ReceiptOfAnotherChain);
+        let ours = claims.issuer == bundle.trust_domain().issuer();
+        if ours && token.id_at(position) == Some(claims.hop) {
+            Ok(())
+        } else {
+            Err(Unauthenticated::ReceiptOfAnotherChain)
         }
-        Ok(Coverage { receipt })
     }
 
     /// The last hop that it covers.

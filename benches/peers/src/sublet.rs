@@ -1,0 +1,182 @@
+//! Sublet: a recorded chain between enrolled agents, with a receipt and a call proof.
+
+use std::sync::Arc;
+
+use sublet_client::check::{Checker, Options};
+use sublet_client::follow::SharedView;
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::block::{Block, Origin, Role, Window};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::call::{Arguments, Call};
+use sublet_core::capability::Scope;
+use sublet_core::feed::{FeedWriter, SignedHead, snapshot_text};
+use sublet_core::id::{Nonce, UnixMillis};
+use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::credentials::Credentials;
+
+const SCOPE: &str =
+    "fs.read@tool://files limit=range:1..1000 mode=one_of:raw,text path=under:/data";
+const TOOL: &str = "tool://files";
+const ACTION: &str = "fs.read";
+const USES: [(KeyUse, u8); 4] =
+    [(KeyUse::Delegation, 1), (KeyUse::Receipt, 2), (KeyUse::Feed, 3), (KeyUse::Bundle, 4)];
+
+/// A broker's keys, and tools that trust them.
+pub(crate) struct Peer {
+    ports: Ports,
+    trust: Trust,
+    view: SharedView,
+}
+
+/// A chain, the key of its last holder, and the receipt for it.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    pub(crate) token: VerifiedToken,
+    pub(crate) holder: Arc<SecretKey>,
+    receipt: Vec<u8>,
+}
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::ed25519_from_seed([seed; 32])
+}
+
+impl Peer {
+    pub(crate) fn new() -> Self {
+        let ports = Ports::system();
+        let now = ports.clock.now();
+        let trusted = USES.map(|(use_, seed)| TrustedKey {
+            use_,
+            id: KeyId(u32::from(seed)),
+            alg: "ed25519".into(),
+            public: key(seed).public_key().clone(),
+            not_before: UnixMillis(0),
+            not_after: UnixMillis(i64::MAX),
+            state: KeyState::Active,
+        });
+        let domain = "acme.example".parse().expect("a domain");
+        let end = now.plus_ms(3_600_000);
+        let bundle = TrustBundle::new(domain, 1, now, end, trusted.to_vec()).expect("a bundle");
+        let feed = FeedWriter::new(bundle.trust_domain().clone(), 1);
+        let trust = Trust::new(bundle);
+        let head = SignedHead::sign(feed.head(now), KeyId(3), &key(3)).expect("a head").encode();
+        let view = SharedView::from_snapshot(&snapshot_text([], &head), &trust, &ports);
+        Peer { view: view.expect("a view"), ports, trust }
+    }
+
+    /// A tool that remembers chains within this many bytes.
+    pub(crate) fn tool(&self, chain_bytes_max: u64) -> Checker {
+        let options = Options {
+            chain_bytes_max,
+            staleness_ms_max: 3_600_000,
+            ports: self.ports.clone(),
+            ..Options::default()
+        };
+        Checker::new(TOOL, self.trust.clone(), self.view.clone(), options)
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.ports.clock.now()
+    }
+
+    /// A chain from agent to agent, recorded as a whole.
+    pub(crate) fn chain(&self, depth: usize) -> Chain {
+        let holder = self.ports.new_key().expect("a key");
+        let seconds = self.now().seconds();
+        let origin = Origin {
+            issuer: "spiffe://acme.example/sublet".parse().expect("an issuer"),
+            nonce: self.ports.entropy.nonce().expect("a nonce"),
+            issued_at: seconds,
+        };
+        let block = Block {
+            role: Role::Grant {
+                origin,
+                on_behalf_of: "user:alice@acme.example".parse().expect("a principal"),
+            },
+            agent: "spiffe://acme.example/agent/planner".parse().expect("an agent"),
+            helper: None,
+            window: Window { not_before: seconds - 10, not_after: seconds + 3600 },
+            hops_max: 16,
+            unrecorded_max: 1,
+            scope: Some(scope()),
+        };
+        let token = mint::root(block, holder.public_key(), KeyId(1), &key(1)).expect("a root");
+        let mut chain = Chain { token, holder: Arc::new(holder), receipt: Vec::new() };
+        for at in 0..depth {
+            let next = self.ports.new_key().expect("a key");
+            let id = format!("spiffe://acme.example/agent/worker-{at}").parse().expect("an agent");
+            let to = Delegate::Agent { id, key: next.public_key().clone() };
+            chain = self.longer(&chain, to, next);
+        }
+        chain.receipt = self.receipt(&chain.token);
+        chain
+    }
+
+    /// The chain and a hop to a helper, which no receipt covers yet.
+    pub(crate) fn with_helper(&self, chain: &Chain) -> Chain {
+        let next = self.ports.new_key().expect("a key");
+        let to = Delegate::Helper { label: "scout".into(), key: next.public_key().clone() };
+        self.longer(chain, to, next)
+    }
+
+    fn longer(&self, chain: &Chain, to: Delegate, next: SecretKey) -> Chain {
+        let token = append(chain, to, self.now());
+        Chain { token, holder: Arc::new(next), receipt: chain.receipt.clone() }
+    }
+
+    fn receipt(&self, token: &VerifiedToken) -> Vec<u8> {
+        let now = self.now();
+        let claims = ReceiptClaims {
+            issuer: "spiffe://acme.example/sublet".parse().expect("an issuer"),
+            origin: "acme.example/sublet".into(),
+            hop: token.id(),
+            position: token.depth(),
+            indices: (0..=u64::from(token.depth())).collect(),
+            recorded_at: now,
+            as_of: now,
+            revocation_epoch: 1,
+            revocation_sequence: 0,
+            fresh_until: now.plus_ms(3_600_000),
+        };
+        Receipt::sign(claims, KeyId(2), &key(2)).expect("a receipt").encode()
+    }
+
+    /// What a caller shows for one call: the chain, its receipt, a new proof.
+    pub(crate) fn present(&self, chain: &Chain, path: &str) -> Credentials {
+        let digest = arguments(path).digest();
+        let nonce: Nonce = self.ports.entropy.nonce().expect("a nonce");
+        let id = chain.token.id();
+        let claims = CallClaims::of_digest(id, TOOL, ACTION, digest, self.now(), nonce);
+        let proof = CallProof::sign(claims, chain.holder.as_ref()).expect("a proof").encode();
+        Credentials { token: chain.token.encode(), receipt: chain.receipt.clone(), proof }
+    }
+}
+
+/// One hop made offline, subset check included.
+pub(crate) fn append(chain: &Chain, to: Delegate, now: UnixMillis) -> VerifiedToken {
+    let ttl_seconds = chain.token.expires() - now.seconds() - 20;
+    let hop = Hop { to, scope: scope(), ttl_seconds, hops_max: None, unrecorded_max: None };
+    mint::append(&chain.token, &hop, now, chain.holder.as_ref()).expect("a narrower hop")
+}
+
+pub(crate) fn scope() -> Scope {
+    Scope::from_texts(&[SCOPE]).expect("a scope")
+}
+
+fn arguments(path: &str) -> Arguments {
+    let json = format!(r#"{{"limit":10,"mode":"text","path":"{path}"}}"#);
+    Arguments::from_json(json.as_bytes()).expect("arguments")
+}
+
+/// All that a tool pays: arguments, decoding, chain, receipt, possession, revocation, policy.
+pub(crate) fn check(tool: &Checker, shown: &Credentials, path: &str) -> bool {
+    tool.check(shown, &call(path)).is_ok()
+}
+
+pub(crate) fn call(path: &str) -> Call {
+    Call { audience: TOOL.to_owned(), action: ACTION.to_owned(), arguments: arguments(path) }
+}
