@@ -34,6 +34,7 @@ mod proof_replayed;
 mod receipt_of_another;
 mod revoked_ancestor;
 mod root_not_trusted;
+mod signature_edge_cases;
 mod signature_remade;
 mod symbols_from_later;
 mod token_stolen;

@@ -13,9 +13,10 @@ impl FromStr for Capability {
     type Err = BadScope;
 
     fn from_str(text: &str) -> Result<Self, BadScope> {
-        let words = split(text, ' ');
-        let mut words = words.into_iter().filter(|word| !word.is_empty());
-        let head = words.next().unwrap_or_default();
+        // An audience may hold brackets of its own, but no space: the head ends at the first one.
+        let text = text.trim_start_matches(' ');
+        let (head, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let words = split(rest, ' ').into_iter().filter(|word| !word.is_empty());
         let (action, audience) = head.split_once('@').ok_or_else(|| {
             BadScope(format!(
                 "{head:?} does not begin a scope: action@audience, as in fs.read@tool://files"
