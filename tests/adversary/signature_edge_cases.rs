@@ -40,7 +40,8 @@ enum Falls {
 /// By number: 0, 1 a key of small order (0: an R too); 2 an R of small order; 3 key and R of mixed
 /// order; 4 the same, and only the cofactored equation holds; 5 the same, if 8h is not reduced
 /// first; 6, 7 an s that is not reduced; 8, 9 an R and 10, 11 a key of small order that is not
-/// canonical, hashed reduced (8, 10) or as it stands (9, 11).
+/// canonical, hashed reduced (8, 10) or as it stands (9, 11); in 10 and 11 only the sign of x = 0 is
+/// another, so the key falls as the weak one that it is.
 ///
 /// Vector 3 holds: neither key nor R is of small order, both are canonical, s is reduced, and the
 /// torsion components of R and of h·A cancel, so the cofactorless equation holds without a
@@ -112,13 +113,13 @@ const VECTORS: [Vector; 12] = [
         "e96b7021eb39c1a163b6da4e3093dcd3f21387da4cc4572be588fafae23c155b",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         "a9d55260f765261eb9b84e106f665e00b867287a761990d7135963ee0a7d59dca5bb704786be79fc476f91d3f3f89b03984d8068dcf1bb7dfc6637b45450ac04",
-        false, Falls::Key(BadKey::NotCanonical),
+        false, Falls::Key(BadKey::Weak),
     ),
     (
         "39a591f5321bbe07fd5a23dc2f39d025d74526615746727ceefd6e82ae65c06f",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         "a9d55260f765261eb9b84e106f665e00b867287a761990d7135963ee0a7d59dca5bb704786be79fc476f91d3f3f89b03984d8068dcf1bb7dfc6637b45450ac04",
-        true, Falls::Key(BadKey::NotCanonical),
+        true, Falls::Key(BadKey::Weak),
     ),
 ];
 
