@@ -7,8 +7,10 @@ mod report;
 mod sublet;
 mod tenuo;
 
+use std::hint::black_box;
+
 use ed25519_dalek::{Signer as _, SigningKey};
-use measure::{RUNS, SAMPLES, each, many};
+use measure::{Lane, RUNS, SAMPLES, beside, many};
 use report::Report;
 use sublet_core::mint::Delegate;
 use sublet_core::sign::Signer as _;
@@ -16,8 +18,6 @@ use sublet_core::sign::Signer as _;
 const PATH: &str = "/data/q3/report.txt";
 const OUTSIDE: &str = "/etc/passwd";
 const DEPTHS: [usize; 4] = [0, 1, 4, 8];
-/// Memory for chains seen before.
-const REMEMBERS: u64 = 64 * 1024 * 1024;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,10 +51,8 @@ fn run() -> Report {
     refuse_what_is_outside(&peers);
     let mut report = Report::default();
     for _ in 0..RUNS {
-        let strict = strict_us();
-        report.add("verify_strict_us", "us", None, strict);
         for depth in DEPTHS {
-            at_depth(&peers, depth, strict, &mut report);
+            at_depth(&peers, depth, &mut report);
         }
         hops(&peers, &mut report);
         policy(&mut report);
@@ -64,7 +62,7 @@ fn run() -> Report {
 
 /// A benchmark of a check that lets everything through would be fast, and wrong.
 fn refuse_what_is_outside(peers: &Peers) {
-    let (chain, tool) = (peers.sublet.chain(2), peers.sublet.tool(REMEMBERS));
+    let (chain, tool) = (peers.sublet.chain(2), peers.sublet.tool());
     let shown = peers.sublet.present(&chain, OUTSIDE);
     assert!(!sublet::check(&tool, &shown, OUTSIDE), "sublet");
     let stolen = peers.sublet.present(&chain, PATH);
@@ -75,89 +73,118 @@ fn refuse_what_is_outside(peers: &Peers) {
     }
 }
 
-fn strict_us() -> f64 {
-    let key = SigningKey::from_bytes(&[7; 32]);
-    let message = [5u8; 200];
-    let signature = key.sign(&message);
-    let public = key.verifying_key();
-    many(10, || public.verify_strict(&message, &signature).expect("a good signature"))
-}
-
-fn at_depth(peers: &Peers, depth: usize, strict: f64, report: &mut Report) {
-    let chain = peers.sublet.chain(depth);
-    let tool = peers.sublet.tool(0); // Remembers nothing.
-    let shown: Vec<_> = (0..SAMPLES).map(|_| peers.sublet.present(&chain, PATH)).collect();
-    let cold = each(&shown, |s| assert!(sublet::check(&tool, s, PATH)));
-    let presented = peers.tenuo.present(depth, PATH);
-    let theirs = each(&[(); SAMPLES], |()| assert!(peers.tenuo.check(&presented, PATH)));
-    let (plain, third) = (peers.biscuit.plain(depth), peers.biscuit.third_party(depth));
-    let plain_us = each(&[(); SAMPLES], |()| assert!(peers.biscuit.check(&plain, PATH)));
-    let third_us = each(&[(); SAMPLES], |()| assert!(peers.biscuit.check(&third, PATH)));
-    let warm = warm(peers, &chain);
-    let prefix = prefix_plus_one(peers, &chain);
-
-    let mut us = |name: &str, value| {
-        report.add(&format!("{name}_depth_{depth}_us"), "us", None, value);
-    };
-    us("sublet_cold", cold);
-    us("sublet_warm", warm);
-    us("sublet_prefix_plus_one", prefix);
-    us("tenuo", theirs);
-    us("biscuit", plain_us);
-    us("biscuit_third_party", third_us);
-    let bytes = chain.token.encode().len() as f64;
-    let named = peers.tenuo.named(depth).len() as f64;
+fn at_depth(peers: &Peers, depth: usize, report: &mut Report) {
+    let [strict, cold, warm, prefix, tenuo, plain, third] = beside([
+        strict(),
+        cold(&peers.sublet, depth),
+        warm(&peers.sublet, depth),
+        prefix_plus_one(&peers.sublet, depth),
+        tenuo(&peers.tenuo, depth),
+        biscuit(&peers.biscuit, peers.biscuit.plain(depth)),
+        biscuit(&peers.biscuit, peers.biscuit.third_party(depth)),
+    ]);
+    report.add("verify_strict_us", "us", None, strict);
     for (name, value) in [
-        ("sublet", bytes),
-        ("tenuo", presented.bytes.len() as f64),
-        ("tenuo_named", named),
-        ("biscuit", plain.len() as f64),
-        ("biscuit_third_party", third.len() as f64),
+        ("sublet_cold", cold),
+        ("sublet_warm", warm),
+        ("sublet_prefix_plus_one", prefix),
+        ("tenuo", tenuo),
+        ("biscuit", plain),
+        ("biscuit_third_party", third),
     ] {
-        report.add(&format!("{name}_depth_{depth}_bytes"), "bytes", None, value);
+        report.add(&format!("{name}_depth_{depth}_us"), "us", None, value);
     }
+    let [ours, theirs, named] = bytes(peers, depth, report);
     match depth {
-        4 => report.add("cold_depth_4_vs_tenuo", "ratio", Some(0.55), cold / theirs),
+        4 => report.add("cold_depth_4_vs_tenuo", "ratio", Some(0.55), cold / tenuo),
         8 => {
-            report.add("cold_depth_8_vs_tenuo", "ratio", Some(0.5), cold / theirs);
+            report.add("cold_depth_8_vs_tenuo", "ratio", Some(0.5), cold / tenuo);
             report.add("warm_vs_verify_strict", "ratio", Some(1.4), warm / strict);
             report.add("prefix_plus_one_vs_verify_strict", "ratio", Some(2.6), prefix / strict);
-            let bytes_ratio = bytes / presented.bytes.len() as f64;
-            report.add("bytes_depth_8_vs_tenuo", "ratio", Some(1.0), bytes_ratio);
-            report.add("bytes_depth_8_vs_tenuo_named", "ratio", None, bytes / named);
+            report.add("bytes_depth_8_vs_tenuo", "ratio", Some(1.0), ours / theirs);
+            report.add("bytes_depth_8_vs_tenuo_named", "ratio", None, ours / named);
         }
         _ => {}
     }
 }
 
+/// The bytes of our token, of Tenuo's, and of Tenuo's with its agents named.
+fn bytes(peers: &Peers, depth: usize, report: &mut Report) -> [f64; 3] {
+    let shown = peers.sublet.present(&peers.sublet.chain(depth), PATH);
+    let ours = shown.token.len() as f64;
+    let beside = (shown.receipt.len() + shown.proof.len()) as f64;
+    let theirs = peers.tenuo.present(depth, PATH).bytes.len() as f64;
+    let named = peers.tenuo.named(depth).len() as f64;
+    for (name, value) in [
+        ("sublet", ours),
+        ("sublet_presented", ours + beside),
+        ("tenuo", theirs),
+        ("tenuo_presented", theirs + tenuo::PROOF_BYTES),
+        ("tenuo_named", named),
+        ("biscuit", peers.biscuit.plain(depth).len() as f64),
+        ("biscuit_third_party", peers.biscuit.third_party(depth).len() as f64),
+    ] {
+        report.add(&format!("{name}_depth_{depth}_bytes"), "bytes", None, value);
+    }
+    [ours, theirs, named]
+}
+
+/// One strict check of a signature over 200 bytes.
+fn strict<'a>() -> Lane<'a> {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let message = [5u8; 200];
+    let signature = key.sign(&message);
+    let public = key.verifying_key();
+    Box::new(move |_| public.verify_strict(&message, &signature).expect("a good signature"))
+}
+
+/// Chains that the tool has not seen: another for each call.
+fn cold(peer: &sublet::Peer, depth: usize) -> Lane<'_> {
+    let tool = peer.tool();
+    let shown: Vec<_> = (0..SAMPLES).map(|_| peer.present(&peer.chain(depth), PATH)).collect();
+    Box::new(move |sample| assert!(sublet::check(&tool, &shown[sample], PATH)))
+}
+
 /// A chain that the tool has seen, with a new proof for each call.
-fn warm(peers: &Peers, chain: &sublet::Chain) -> f64 {
-    let tool = peers.sublet.tool(REMEMBERS);
-    assert!(sublet::check(&tool, &peers.sublet.present(chain, PATH), PATH));
-    let shown: Vec<_> = (0..SAMPLES).map(|_| peers.sublet.present(chain, PATH)).collect();
-    each(&shown, |s| assert!(sublet::check(&tool, s, PATH)))
+fn warm(peer: &sublet::Peer, depth: usize) -> Lane<'_> {
+    let (tool, chain) = (peer.tool(), peer.chain(depth));
+    assert!(sublet::check(&tool, &peer.present(&chain, PATH), PATH));
+    let shown: Vec<_> = (0..SAMPLES).map(|_| peer.present(&chain, PATH)).collect();
+    Box::new(move |sample| assert!(sublet::check(&tool, &shown[sample], PATH)))
 }
 
 /// A chain that the tool has seen, and one hop more: another helper each time.
-fn prefix_plus_one(peers: &Peers, chain: &sublet::Chain) -> f64 {
-    let tool = peers.sublet.tool(REMEMBERS);
-    assert!(sublet::check(&tool, &peers.sublet.present(chain, PATH), PATH));
-    let shown: Vec<_> = (0..SAMPLES)
-        .map(|_| peers.sublet.present(&peers.sublet.with_helper(chain), PATH))
-        .collect();
-    each(&shown, |s| assert!(sublet::check(&tool, s, PATH)))
+fn prefix_plus_one(peer: &sublet::Peer, depth: usize) -> Lane<'_> {
+    let (tool, chain) = (peer.tool(), peer.chain(depth));
+    assert!(sublet::check(&tool, &peer.present(&chain, PATH), PATH));
+    let longer = |_| peer.present(&peer.with_helper(&chain), PATH);
+    let shown: Vec<_> = (0..SAMPLES).map(longer).collect();
+    Box::new(move |sample| assert!(sublet::check(&tool, &shown[sample], PATH)))
 }
 
+/// Another chain for each call.
+fn tenuo(peer: &tenuo::Peer, depth: usize) -> Lane<'_> {
+    let shown: Vec<_> = (0..SAMPLES).map(|_| peer.present(depth, PATH)).collect();
+    Box::new(move |sample| assert!(peer.check(&shown[sample], PATH)))
+}
+
+/// A bearer token, shown over and over.
+fn biscuit(peer: &biscuit::Peer, token: Vec<u8>) -> Lane<'_> {
+    Box::new(move |_| assert!(peer.check(&token, PATH)))
+}
+
+/// One hop made offline behind a chain of one, subset check included.
 fn hops(peers: &Peers, report: &mut Report) {
     let chain = peers.sublet.chain(1);
     let next = sublet_core::sign::SecretKey::ed25519_from_seed([9; 32]);
     let to = Delegate::Helper { label: "scout".into(), key: next.public_key().clone() };
-    let now = peers.sublet.now();
-    let ours = each(&[(); SAMPLES], |()| sublet::append(&chain, to.clone(), now));
     let (warrants, holder) = peers.tenuo.chain(1);
     let parent = warrants.last().expect("a warrant");
     let next = tenuo::key();
-    let theirs = each(&[(); SAMPLES], |()| tenuo::hop(parent, &holder, &next, None));
+    let [ours, theirs] = beside([
+        Box::new(|_| drop(black_box(sublet::append(&chain, to.clone())))),
+        Box::new(|_| drop(black_box(tenuo::hop(parent, &holder, &next, None)))),
+    ]);
     report.add("sublet_hop_us", "us", None, ours);
     report.add("tenuo_hop_us", "us", None, theirs);
     report.add("offline_hop_vs_tenuo", "ratio", Some(1.0), ours / theirs);

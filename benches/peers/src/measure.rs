@@ -9,17 +9,28 @@ pub(crate) const RUNS: usize = 5;
 /// Samples in a run.
 pub(crate) const SAMPLES: usize = 200;
 
-/// The median time of one call over these inputs, in microseconds.
-pub(crate) fn each<I, O>(inputs: &[I], mut work: impl FnMut(&I) -> O) -> f64 {
-    let time = |input| {
-        let start = Instant::now();
-        black_box(work(black_box(input)));
-        start.elapsed().as_secs_f64() * 1e6
-    };
-    median(inputs.iter().map(time).collect())
+/// Samples of one lane before the next has its turn: enough to be warm, few against drift.
+const TURN: usize = 20;
+
+/// One of several works that are measured beside each other. It is given the sample's number.
+pub(crate) type Lane<'a> = Box<dyn FnMut(usize) + 'a>;
+
+/// The median time of each lane's samples, in microseconds; the lanes take turns.
+pub(crate) fn beside<const N: usize>(mut lanes: [Lane<'_>; N]) -> [f64; N] {
+    let mut times = [const { Vec::new() }; N];
+    for turn in (0..SAMPLES).step_by(TURN) {
+        for (lane, times) in lanes.iter_mut().zip(&mut times) {
+            for sample in turn..(turn + TURN).min(SAMPLES) {
+                let start = Instant::now();
+                lane(black_box(sample));
+                times.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+    }
+    times.map(median)
 }
 
-/// The same of work that is done over and over, `times` in each sample.
+/// The median time of short work, done `times` in each sample, in microseconds.
 pub(crate) fn many<O>(times: usize, mut work: impl FnMut() -> O) -> f64 {
     let sample = |()| {
         let start = Instant::now();

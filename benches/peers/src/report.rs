@@ -2,6 +2,12 @@
 
 use crate::measure::median;
 
+/// What the names do not say.
+const NOTE: &str = "
+Sublet and Tenuo: decoding, chain, proof of possession for this call, policy; Sublet also receipt,
+revocation and replay. Both forms of biscuit: a bearer token, no possession is proven.
+bytes: the token; presented: with all that is shown beside it (receipt, proof).";
+
 /// One figure: its values in each run, and the bound that it shall keep.
 pub(crate) struct Figure {
     name: String,
@@ -43,6 +49,7 @@ impl Report {
             let value = median(figure.runs.clone());
             lines.push(format!("{:40} {value:>10.3} {:6} {bound:>6}", figure.name, figure.unit));
         }
+        lines.push(NOTE.to_owned());
         lines.join("\n")
     }
 }

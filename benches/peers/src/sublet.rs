@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sublet_client::check::{Checker, Options};
 use sublet_client::follow::SharedView;
-use sublet_client::ports::Ports;
+use sublet_client::ports::{Clock, Ports, SystemEntropy};
 use sublet_client::trust::Trust;
 use sublet_core::block::{Block, Origin, Role, Window};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
@@ -23,8 +23,26 @@ const SCOPE: &str =
     "fs.read@tool://files limit=range:1..1000 mode=one_of:raw,text path=under:/data";
 const TOOL: &str = "tool://files";
 const ACTION: &str = "fs.read";
+/// Memory for chains seen before.
+const REMEMBERS: u64 = 64 * 1024 * 1024;
 const USES: [(KeyUse, u8); 4] =
     [(KeyUse::Delegation, 1), (KeyUse::Receipt, 2), (KeyUse::Feed, 3), (KeyUse::Bundle, 4)];
+
+/// When everything happens.
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// A clock that stands.
+struct Standing;
+
+impl Clock for Standing {
+    fn now(&self) -> UnixMillis {
+        NOW
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        0
+    }
+}
 
 /// A broker's keys, and tools that trust them.
 pub(crate) struct Peer {
@@ -47,8 +65,8 @@ fn key(seed: u8) -> SecretKey {
 
 impl Peer {
     pub(crate) fn new() -> Self {
-        let ports = Ports::system();
-        let now = ports.clock.now();
+        let ports = Ports { clock: Arc::new(Standing), entropy: Arc::new(SystemEntropy) };
+        let now = NOW;
         let trusted = USES.map(|(use_, seed)| TrustedKey {
             use_,
             id: KeyId(u32::from(seed)),
@@ -68,10 +86,10 @@ impl Peer {
         Peer { view: view.expect("a view"), ports, trust }
     }
 
-    /// A tool that remembers chains within this many bytes.
-    pub(crate) fn tool(&self, chain_bytes_max: u64) -> Checker {
+    /// A tool that has seen nothing yet, and remembers what it sees.
+    pub(crate) fn tool(&self) -> Checker {
         let options = Options {
-            chain_bytes_max,
+            chain_bytes_max: REMEMBERS,
             staleness_ms_max: 3_600_000,
             ports: self.ports.clone(),
             ..Options::default()
@@ -79,14 +97,10 @@ impl Peer {
         Checker::new(TOOL, self.trust.clone(), self.view.clone(), options)
     }
 
-    pub(crate) fn now(&self) -> UnixMillis {
-        self.ports.clock.now()
-    }
-
     /// A chain from agent to agent, recorded as a whole.
     pub(crate) fn chain(&self, depth: usize) -> Chain {
         let holder = self.ports.new_key().expect("a key");
-        let seconds = self.now().seconds();
+        let seconds = NOW.seconds();
         let origin = Origin {
             issuer: "spiffe://acme.example/sublet".parse().expect("an issuer"),
             nonce: self.ports.entropy.nonce().expect("a nonce"),
@@ -124,12 +138,12 @@ impl Peer {
     }
 
     fn longer(&self, chain: &Chain, to: Delegate, next: SecretKey) -> Chain {
-        let token = append(chain, to, self.now());
+        let token = append(chain, to);
         Chain { token, holder: Arc::new(next), receipt: chain.receipt.clone() }
     }
 
     fn receipt(&self, token: &VerifiedToken) -> Vec<u8> {
-        let now = self.now();
+        let now = NOW;
         let claims = ReceiptClaims {
             issuer: "spiffe://acme.example/sublet".parse().expect("an issuer"),
             origin: "acme.example/sublet".into(),
@@ -150,17 +164,17 @@ impl Peer {
         let digest = arguments(path).digest();
         let nonce: Nonce = self.ports.entropy.nonce().expect("a nonce");
         let id = chain.token.id();
-        let claims = CallClaims::of_digest(id, TOOL, ACTION, digest, self.now(), nonce);
+        let claims = CallClaims::of_digest(id, TOOL, ACTION, digest, NOW, nonce);
         let proof = CallProof::sign(claims, chain.holder.as_ref()).expect("a proof").encode();
         Credentials { token: chain.token.encode(), receipt: chain.receipt.clone(), proof }
     }
 }
 
 /// One hop made offline, subset check included.
-pub(crate) fn append(chain: &Chain, to: Delegate, now: UnixMillis) -> VerifiedToken {
-    let ttl_seconds = chain.token.expires() - now.seconds() - 20;
+pub(crate) fn append(chain: &Chain, to: Delegate) -> VerifiedToken {
+    let ttl_seconds = chain.token.expires() - NOW.seconds() - 20;
     let hop = Hop { to, scope: scope(), ttl_seconds, hops_max: None, unrecorded_max: None };
-    mint::append(&chain.token, &hop, now, chain.holder.as_ref()).expect("a narrower hop")
+    mint::append(&chain.token, &hop, NOW, chain.holder.as_ref()).expect("a narrower hop")
 }
 
 pub(crate) fn scope() -> Scope {

@@ -101,6 +101,9 @@ pub(crate) fn key() -> SigningKey {
     SigningKey::generate()
 }
 
+/// What the proof of possession adds to a chain.
+pub(crate) const PROOF_BYTES: f64 = 64.0;
+
 const TOOL: &str = "fs.read";
 
 fn constraints() -> ConstraintSet {
