@@ -27,8 +27,20 @@ pub const CONSTRAINT_DEPTH_MAX: usize = 4;
 /// The text of a regex or glob.
 pub const PATTERN_BYTES_MAX: usize = 256;
 
-/// The automaton of a regex or glob. 256 bytes of repeated sets need about 50 KiB.
-pub const REGEX_BYTES_MAX: usize = 256 * 1024;
+/// Patterns (regex, glob, url with a wildcard) in the scope of one block. Each is compiled when the
+/// block is read, which is before any signature is verified.
+pub const PATTERNS_MAX: usize = 8;
+
+/// Patterns in a whole token: eight hops with as many as they may have.
+pub const TOKEN_PATTERNS_MAX: usize = 64;
+
+/// The automaton of a regex or glob: some hundreds of states, compiled in about a tenth of a
+/// millisecond.
+pub const REGEX_BYTES_MAX: usize = 32 * 1024;
+
+/// A string that is matched against a pattern. Matching takes at most its bytes times the states of
+/// the automaton, some milliseconds.
+pub const MATCHED_BYTES_MAX: usize = 4096;
 
 /// Groups inside groups of a regex.
 pub const REGEX_NESTING_MAX: u32 = 16;

@@ -10,7 +10,7 @@
 use crate::block::BadBlock;
 use crate::block::{Block, Role, Window};
 use crate::bundle::KeyId;
-use crate::capability::{Pattern, Scope};
+use crate::capability::{Pattern, Scope, check_patterns};
 use crate::datalog::Symbols;
 use crate::id::{AgentId, HelperPath, UnixMillis};
 use crate::key::PublicKey;
@@ -112,6 +112,8 @@ pub fn append(
         return Err(Malformed::from(BadToken::TooManyHops(position.saturating_add(1))).into());
     }
     narrow::check(held, &block, position)?;
+    let patterns = crate::token::patterns(parent.signed_blocks()) + hop.scope.patterns();
+    check_patterns(patterns, limits::TOKEN_PATTERNS_MAX, "token").map_err(Malformed::from)?;
     let symbols = parent.unverified().symbols();
     let signed = sign(block, &key, Some(last.signature()), symbols, signer)?;
     let longer = parent.with_own_block(signed);

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::block::{BadBlock, Block};
 use crate::bundle::KeyId;
 use crate::bytes::{Reader, domain, sha256};
+use crate::capability::{Scope, check_patterns};
 use crate::datalog::Symbols;
 use crate::id::{HopId, SpiffeId};
 use crate::key::{Algorithm, BadKey, PublicKey};
@@ -190,8 +191,8 @@ impl UnverifiedToken {
         let mut symbols = Symbols::default();
         let authority = raw.authority.ok_or(BadToken::NotABiscuit)?;
         let blocks = std::iter::once(authority).chain(raw.blocks).enumerate();
-        let blocks = blocks.map(|(at, block)| read_block(at, block, &mut symbols));
-        let token = UnverifiedToken { root_key, blocks: blocks.collect::<Result<_, _>>()? };
+        let blocks = read_blocks(blocks, Vec::new(), &mut symbols)?;
+        let token = UnverifiedToken { root_key, blocks };
         if token.encode() == bytes { Ok(token) } else { Err(BadToken::NotCanonical) }
     }
 
@@ -213,13 +214,11 @@ impl UnverifiedToken {
             return Err(BadToken::TooManyHops(hops));
         }
         let mut symbols = self.symbols();
-        let new = raw.blocks.iter().enumerate();
-        let new = new.map(|(i, block)| read_block(at + i, block, &mut symbols));
-        let new = new.collect::<Result<Vec<_>, _>>()?;
-        if encode_blocks(&new, at) != rest {
+        let new = raw.blocks.into_iter().enumerate().map(|(i, block)| (at + i, block));
+        let blocks = read_blocks(new, self.blocks.clone(), &mut symbols)?;
+        if encode_blocks(blocks.get(at..).unwrap_or_default(), at) != rest {
             return Err(BadToken::NotCanonical);
         }
-        let blocks = self.blocks.iter().cloned().chain(new).collect();
         Ok(UnverifiedToken { root_key: self.root_key, blocks })
     }
 
@@ -362,6 +361,29 @@ impl<'a> Envelope<'a> {
             None => Err(BadToken::NotABiscuit),
         }
     }
+}
+
+/// Reads blocks behind those that are there. Patterns are counted block by block, so that a token
+/// of too many costs no more than one of as many as it may have.
+fn read_blocks<'a>(
+    raw: impl Iterator<Item = (usize, &'a [u8])>,
+    mut blocks: Vec<SignedBlock>,
+    symbols: &mut Symbols<'a>,
+) -> Result<Vec<SignedBlock>, BadToken> {
+    let mut patterns = patterns(&blocks);
+    for (at, bytes) in raw {
+        let signed = read_block(at, bytes, symbols)?;
+        patterns += signed.block.scope.as_ref().map_or(0, Scope::patterns);
+        check_patterns(patterns, limits::TOKEN_PATTERNS_MAX, "token")
+            .map_err(|bad| BadToken::Block(at, BadBlock::Scope(bad)))?;
+        blocks.push(signed);
+    }
+    Ok(blocks)
+}
+
+/// Patterns in the scopes of blocks.
+pub(crate) fn patterns(blocks: &[SignedBlock]) -> usize {
+    blocks.iter().filter_map(|signed| signed.block.scope.as_ref()).map(Scope::patterns).sum()
 }
 
 fn read_block<'a>(

@@ -1,8 +1,9 @@
 //! Input made to cost much: nesting, size, count. Refused before work is spent on it.
 
 use sublet_core::block::Block;
+use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{Capability, Scope};
-use sublet_core::datalog::{Check, Datalog, Predicate, Query, Term};
+use sublet_core::datalog::{Check, Datalog, Op, Predicate, Query, Term};
 use sublet_core::limits;
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::sign::Signer as _;
@@ -130,6 +131,77 @@ fn a_datalog_bomb_is_refused_without_being_evaluated() {
     let query = Query { body: body.collect(), expressions: Vec::new() };
     datalog.checks.push(Check { queries: vec![query] });
     assert_eq!(sent(&fleet, &root, &datalog), "block_incomplete");
+}
+
+/// `!!…!$v0.starts_with("x")`: reading must not nest as deep as the bytes allow.
+#[test]
+fn an_expression_that_nests_deep_is_refused() {
+    let fleet = Fleet::new();
+    let scope = &["fs.read@tool://files path=prefix:x"];
+    let root = fleet.root("planner", scope);
+    let hop = append(&root, &to_self(scope), "planner").unwrap();
+    for negations in [1, 2, 9, 100, 440] {
+        let mut datalog = hop.last().block().render();
+        let test = &mut datalog.checks[1].queries[0].expressions[0];
+        test.extend(std::iter::repeat_n(Op::Negate, negations));
+        let verdict = sent(&fleet, &root, &datalog);
+        // One negation is `not`, which is a scope that a holder may write: by force, here.
+        assert_eq!(verdict, if negations == 1 { "granted" } else { "block_scope" }, "{negations}");
+    }
+}
+
+/// A pattern is compiled when a block is read, which anyone can have done: how many, how long and
+/// how large is counted first.
+#[test]
+fn patterns_are_counted_before_they_are_compiled() {
+    let fleet = Fleet::new();
+    let scope = |count: usize| -> Vec<String> {
+        (0..count).map(|at| format!("fs.a{at}@tool://files path=regex:[a-z]*")).collect()
+    };
+    assert!(Scope::from_texts(&scope(8)).is_ok() && Scope::from_texts(&scope(9)).is_err());
+    let root = fleet.root("planner", &["fs.@tool://files path=regex:[a-z]*"]);
+    let hop = append(&root, &to_self(&["fs.a@tool://files path=regex:[a-z]*"]), "planner").unwrap();
+    let mut datalog = hop.last().block().render();
+    let query = datalog.checks[1].queries[0].clone();
+    datalog.checks[1].queries = vec![query; 9];
+    assert_eq!(sent(&fleet, &root, &datalog), "block_scope");
+    for large in ["[a-z]{250}".repeat(20), "(((a{99}){99}){99})".into(), "x".repeat(257)] {
+        let text = format!("fs.read@tool://files path=regex:{}", serde_json::json!(large));
+        assert!(text.parse::<Capability>().is_err(), "{large}");
+    }
+}
+
+#[test]
+fn a_token_of_too_many_patterns_is_refused() {
+    let fleet = Fleet::new();
+    let text: Vec<String> = (0..8).map(|at| format!("fs.a{at}@tool://files path=glob:*")).collect();
+    let scope: Vec<&str> = text.iter().map(String::as_str).collect();
+    let mut grant = fleet.grant("planner", &scope);
+    grant.hops_max = 64;
+    let mut token = fleet.issue(grant);
+    for _ in 1..8 {
+        token = append(&token, &to_self(&scope), "planner").unwrap();
+    }
+    assert_eq!(code(append(&token, &to_self(&scope), "planner")), "bad_scope");
+    let block = token.last().block().clone();
+    let forged = raw::forge(&token, &block, key("planner").public_key(), &key("planner"));
+    assert_eq!(code(fleet.verify(&forged)), "block_scope");
+}
+
+/// What is matched is short, and what is too long is refused under a negation too.
+#[test]
+fn a_long_string_is_matched_against_no_pattern() {
+    let admits = |constraint: &str, length: usize| {
+        let capability: Capability =
+            format!("fs.read@tool://files path={constraint}").parse().unwrap();
+        let json = format!(r#"{{"path":"{}"}}"#, "a".repeat(length));
+        let arguments = Arguments::from_json(json.as_bytes()).unwrap();
+        let (audience, action) = ("tool://files".to_owned(), "fs.read".to_owned());
+        capability.admits(&Call { audience, action, arguments })
+    };
+    for constraint in ["glob:a*", "regex:a*", r#"not:{"glob":"b*"}"#, r#"not:{"regex":"b*"}"#] {
+        assert!(admits(constraint, 4096) && !admits(constraint, 4097), "{constraint}");
+    }
 }
 
 #[test]

@@ -231,7 +231,13 @@ pub fn capability(dice: &mut Dice) -> Capability {
 
 /// A scope of one to three capabilities.
 pub fn scope(dice: &mut Dice) -> Scope {
-    Scope::new((0..1 + dice.below(3)).map(|_| capability(dice)).collect()).unwrap()
+    // One with too many patterns is drawn again; dice that are used up draw none.
+    loop {
+        let drawn = (0..1 + dice.below(3)).map(|_| capability(dice)).collect();
+        if let Ok(scope) = Scope::new(drawn) {
+            return scope;
+        }
+    }
 }
 
 /// A scope that this one covers: some capabilities, each argument the same or less.
@@ -242,7 +248,8 @@ pub fn narrowed(held: &Scope, dice: &mut Dice) -> Scope {
             narrower.push(narrowed_one(capability, None, dice));
         }
     }
-    Scope::new(narrower).unwrap()
+    // With too many patterns: as it was.
+    Scope::new(narrower).unwrap_or_else(|_| held.clone())
 }
 
 /// The same for one audience and one action exactly, as a stock token needs.
@@ -251,8 +258,16 @@ pub fn pinned(held: &Scope, dice: &mut Dice) -> Scope {
     let pin = (exact(first.audience().pattern()), exact(first.action().pattern()));
     let admits = |c: &&Capability| c.audience().admits(&pin.0) && c.action().admits(&pin.1);
     let narrower = held.capabilities().iter().filter(admits);
-    let narrower = narrower.map(|c| narrowed_one(c, Some(&pin), dice)).collect();
-    Scope::new(narrower).unwrap()
+    let mut kept: Vec<Capability> = Vec::new();
+    for capability in narrower.map(|c| narrowed_one(c, Some(&pin), dice)) {
+        kept.push(capability);
+        if Scope::new(kept.clone()).is_err() {
+            kept.pop(); // Too many patterns.
+        }
+    }
+    // The first alone can have too many: then nothing but its audience and action, closed.
+    let bare = || Capability::new(pin.0.parse().unwrap(), pin.1.parse().unwrap(), [], false);
+    Scope::new(kept).unwrap_or_else(|_| Scope::new(vec![bare().unwrap()]).unwrap())
 }
 
 fn exact(pattern: &Pattern) -> String {

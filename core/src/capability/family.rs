@@ -10,6 +10,7 @@ use super::{cidr, url};
 use crate::call::safe_path;
 use crate::datalog::Term;
 use crate::json::{INTEGER_MAX, Json};
+use crate::limits;
 
 /// Millionths in one, the unit of decimals.
 pub(crate) const MILLION: i64 = 1_000_000;
@@ -19,6 +20,8 @@ pub(crate) const MILLION: i64 = 1_000_000;
 pub(crate) enum Family {
     /// A string, as it is.
     Str,
+    /// A string of at most [`limits::MATCHED_BYTES_MAX`] bytes: what a pattern is matched against.
+    Short,
     /// An integer.
     Int,
     /// A number that is no integer, in millionths.
@@ -42,8 +45,9 @@ pub(crate) enum Family {
 }
 
 /// Every view, in the order in which facts are made.
-pub(crate) const FAMILIES: [Family; 11] = [
+pub(crate) const FAMILIES: [Family; 12] = [
     Family::Str,
+    Family::Short,
     Family::Int,
     Family::Dec,
     Family::Num,
@@ -61,6 +65,7 @@ impl Family {
     pub(crate) fn predicate(self) -> &'static str {
         match self {
             Family::Str => "arg_str",
+            Family::Short => "arg_short",
             Family::Int => "arg_int",
             Family::Dec => "arg_dec",
             Family::Num => "arg_num",
@@ -83,6 +88,9 @@ impl Family {
     pub(crate) fn view(self, value: &Json) -> Option<Term<'_>> {
         match (self, value) {
             (Family::Str, Json::Str(text)) => Some(Term::text(text.as_str())),
+            (Family::Short, Json::Str(text)) if text.len() <= limits::MATCHED_BYTES_MAX => {
+                Some(Term::text(text.as_str()))
+            }
             (Family::Int, Json::Int(number)) => Some(Term::Integer(*number)),
             (Family::Dec, Json::Dec(millionths)) => Some(Term::Integer(*millionths)),
             (Family::Num, value) => millionths(value).map(Term::Integer),
@@ -99,7 +107,12 @@ impl Family {
     /// Whether every value with this view has that one too.
     pub(crate) fn implies(self, other: Family) -> bool {
         match other {
-            Family::Str => matches!(self, Family::Str | Family::Path | Family::Url | Family::Ip),
+            Family::Str => {
+                matches!(
+                    self,
+                    Family::Str | Family::Short | Family::Path | Family::Url | Family::Ip
+                )
+            }
             _ => self == other,
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use super::family::Family;
 use super::tree::Tree;
 use super::{BadScope, Scalar};
-use crate::datalog::{Expression, Predicate, Term};
+use crate::datalog::{Binary, Expression, Op, Predicate, Term};
 use crate::json::Json;
 
 /// A set of values, absence being one of them, written in one way.
@@ -220,6 +220,12 @@ impl Constraint {
         sizes.fold((1, 1), |(count, depth), (c, d)| (count + c, depth.max(d + 1)))
     }
 
+    /// Patterns in it, which are costly to read and to match.
+    pub(super) fn patterns(&self) -> usize {
+        let view = Term::variable("v");
+        self.tests(&view).iter().flatten().filter(|op| is_pattern(op)).count()
+    }
+
     /// The JSON long form: `{"kind": value}`.
     pub(super) fn to_json(&self) -> Json {
         Json::Object(vec![(self.kind().to_owned(), self.value_to_json())])
@@ -235,6 +241,11 @@ impl Constraint {
             _ => Err(BadScope(r#"a constraint is written {"kind": value}"#.into())),
         }
     }
+}
+
+/// Whether a step of an expression matches a pattern.
+pub(super) fn is_pattern(op: &Op<'_>) -> bool {
+    matches!(op, Op::Binary(Binary::Regex))
 }
 
 fn unknown(kind: &str) -> BadScope {

@@ -73,7 +73,8 @@ impl Kind for Regex {
     const NAME: &'static str = "regex";
 
     fn admits(&self, value: Option<&Json>) -> bool {
-        matches!(value, Some(Json::Str(text)) if self.compiled.is_match(text))
+        let Some(Json::Str(text)) = value else { return false };
+        text.len() <= limits::MATCHED_BYTES_MAX && self.compiled.is_match(text)
     }
 
     fn covers(&self, child: &Constraint) -> bool {
@@ -81,7 +82,7 @@ impl Kind for Regex {
     }
 
     fn family(&self) -> Option<Family> {
-        Some(Family::Str)
+        Some(Family::Short)
     }
 
     fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
@@ -89,7 +90,7 @@ impl Kind for Regex {
     }
 
     fn lift(shown: &Shown<'_>) -> Option<Self> {
-        let Shown::Tests(Family::Str, [Tree::Test(Binary::Regex, literal)]) = shown else {
+        let Shown::Tests(Family::Short, [Tree::Test(Binary::Regex, literal)]) = shown else {
             return None;
         };
         let inner = literal.as_text()?.strip_prefix(r"\A")?.strip_suffix(r"\z")?;

@@ -8,10 +8,11 @@
 use std::collections::BTreeSet;
 
 use super::family::Family;
-use super::kind::Shown;
+use super::kind::{Shown, is_pattern};
 use super::tree::{self, Tree, test, within};
 use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, Pattern, Scope};
 use crate::datalog::{Binary, Check, Expression, Op, Predicate, Query, Term};
+use crate::limits;
 
 /// The fact that a call has once: audience, action, number of arguments.
 pub(crate) const CALL: &str = "call";
@@ -26,11 +27,24 @@ pub(crate) fn render_scope(scope: &Scope) -> Check<'_> {
 
 /// The scope of a check that `render_scope` could have written.
 pub(crate) fn lift_scope(check: &Check<'_>) -> Result<Scope, BadScope> {
+    // Counted before any is compiled.
+    let expressions = check.queries.iter().flat_map(|query| query.expressions.iter().flatten());
+    check_patterns(expressions.filter(|op| is_pattern(op)).count(), limits::PATTERNS_MAX, "scope")?;
     let capabilities = check.queries.iter().map(|query| {
         lift(query)
             .ok_or_else(|| BadScope("the scope check is no rendering of a capability".into()))
     });
     Scope::new(capabilities.collect::<Result<_, _>>()?)
+}
+
+/// Refuses more patterns than a scope or a token may hold.
+pub(crate) fn check_patterns(count: usize, max: usize, of: &str) -> Result<(), BadScope> {
+    if count > max {
+        return Err(BadScope(format!(
+            "{count} patterns (regex, glob, url with *.) in one {of}, at most {max} are allowed"
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn render(capability: &Capability) -> Query<'_> {

@@ -3,6 +3,7 @@
 //! Reading is lenient; what is lifted is rendered again and compared (`block`).
 
 use crate::datalog::{Binary, Expression, Op, Term};
+use crate::limits;
 
 /// What one test compares a view with.
 #[derive(Clone, Debug)]
@@ -44,14 +45,18 @@ pub(crate) fn join<'a>(
     joined
 }
 
-/// What is on the stack while an expression is read.
+/// What is on the stack while an expression is read; a tree with how deep it nests.
 enum Item<'a> {
     View,
     Literal(Term<'a>),
-    Tree(Tree<'a>),
+    Tree(Tree<'a>, usize),
 }
 
-/// Reads an expression over this variable; `None` if it is none of ours.
+/// A range in a constraint nests once more than the constraint.
+const DEPTH_MAX: usize = 2 * limits::CONSTRAINT_DEPTH_MAX;
+
+/// Reads an expression over this variable; `None` if it is none of ours, or nests deeper than any
+/// of ours.
 pub(crate) fn read<'a>(expression: &[Op<'a>], view: &Term<'a>) -> Option<Tree<'a>> {
     let mut stack: Vec<Item<'a>> = Vec::with_capacity(4);
     for op in expression {
@@ -60,32 +65,46 @@ pub(crate) fn read<'a>(expression: &[Op<'a>], view: &Term<'a>) -> Option<Tree<'a
             Op::Value(Term::Variable(_)) => return None,
             Op::Value(literal) => Item::Literal(literal.clone()),
             Op::Negate => match stack.pop()? {
-                Item::Tree(tree) => Item::Tree(Tree::Not(Box::new(tree))),
+                Item::Tree(tree, depth) if depth < DEPTH_MAX => {
+                    Item::Tree(Tree::Not(Box::new(tree)), depth + 1)
+                }
                 _ => return None,
             },
             Op::Binary(operator) => {
                 let (right, left) = (stack.pop()?, stack.pop()?);
-                Item::Tree(combine(left, *operator, right)?)
+                combine(left, *operator, right)?
             }
         };
         stack.push(item);
     }
     match (stack.pop(), stack.is_empty()) {
-        (Some(Item::Tree(tree)), true) => Some(tree),
+        (Some(Item::Tree(tree, _)), true) => Some(tree),
         _ => None,
     }
 }
 
-fn combine<'a>(left: Item<'a>, operator: Binary, right: Item<'a>) -> Option<Tree<'a>> {
+fn combine<'a>(left: Item<'a>, operator: Binary, right: Item<'a>) -> Option<Item<'a>> {
     match (left, operator, right) {
-        (Item::Tree(left), Binary::And, Item::Tree(right)) => {
-            Some(Tree::And(Box::new(left), Box::new(right)))
+        (Item::Tree(left, l), Binary::And | Binary::Or, Item::Tree(right, r)) => {
+            // A chain of one operator is one level, however long: it leans to the left.
+            let chain = match operator {
+                Binary::And => matches!(left, Tree::And(..)),
+                _ => matches!(left, Tree::Or(..)),
+            };
+            let depth = (r + 1).max(if chain { l } else { l + 1 });
+            let (left, right) = (Box::new(left), Box::new(right));
+            let tree = match operator {
+                Binary::And => Tree::And(left, right),
+                _ => Tree::Or(left, right),
+            };
+            (depth <= DEPTH_MAX).then_some(Item::Tree(tree, depth))
         }
-        (Item::Tree(left), Binary::Or, Item::Tree(right)) => {
-            Some(Tree::Or(Box::new(left), Box::new(right)))
+        (Item::View, operator, Item::Literal(literal)) => {
+            Some(Item::Tree(Tree::Test(operator, literal), 1))
         }
-        (Item::View, operator, Item::Literal(literal)) => Some(Tree::Test(operator, literal)),
-        (Item::Literal(set @ Term::Set(_)), Binary::Contains, Item::View) => Some(Tree::In(set)),
+        (Item::Literal(set @ Term::Set(_)), Binary::Contains, Item::View) => {
+            Some(Item::Tree(Tree::In(set), 1))
+        }
         _ => None,
     }
 }
