@@ -83,22 +83,14 @@ impl VerifiedToken {
         token: UnverifiedToken,
         bundle: &TrustBundle,
     ) -> Result<Self, Unauthenticated> {
-        // Cheap, and the bundle may be another than before.
-        let root_key = root_key(&token, bundle)?;
-        check_names(&token, bundle)?;
-        check_helpers(&token)?;
+        let known = self.token.blocks.len();
+        // Asked of the whole again: it is cheap, and the bundle may be another than before.
+        let root_key = check_all_but_signatures(&token, bundle)?;
         if root_key != self.root_key {
             return Err(Unauthenticated::Signature { block: 0 });
         }
-        let from = self.token.blocks.len();
-        let (mut ids, mut keys) = (self.ids.clone(), self.keys.clone());
-        for block in token.blocks.iter().skip(from) {
-            let before = ids.last().copied().unwrap_or(HopId([0; 32]));
-            ids.push(hop_id(&before, &block.payload, &block.next_key));
-            keys.push(block.next_key.thumbprint());
-        }
-        let longer = VerifiedToken { token, root_key, ids, keys };
-        (from..longer.token.blocks.len()).try_for_each(|block| longer.check_signature(block))?;
+        let longer = self.longer(token);
+        (known..longer.token.blocks.len()).try_for_each(|block| longer.check_signature(block))?;
         Ok(longer)
     }
 
@@ -107,9 +99,7 @@ impl VerifiedToken {
         token: UnverifiedToken,
         bundle: &TrustBundle,
     ) -> Result<Self, Unauthenticated> {
-        let root_key = root_key(&token, bundle)?;
-        check_names(&token, bundle)?;
-        check_helpers(&token)?;
+        let root_key = check_all_but_signatures(&token, bundle)?;
         Ok(VerifiedToken::of_valid(token, root_key))
     }
 
@@ -143,24 +133,39 @@ impl VerifiedToken {
     }
 
     fn of_valid(token: UnverifiedToken, root_key: PublicKey) -> Self {
-        let mut ids = Vec::with_capacity(token.blocks.len());
-        let origin = token.blocks.first().and_then(|first| first.block.role.origin());
-        let mut id = origin.map_or(HopId([0; 32]), |origin| root_id(&origin.issuer, &root_key));
-        for signed in &token.blocks {
-            id = hop_id(&id, &signed.payload, &signed.next_key);
-            ids.push(id);
+        VerifiedToken::named(token, root_key, Vec::new(), Vec::new())
+    }
+
+    /// Names the blocks that have no id and thumbprint yet.
+    fn named(
+        token: UnverifiedToken,
+        root_key: PublicKey,
+        mut ids: Vec<HopId>,
+        mut keys: Vec<Thumbprint>,
+    ) -> Self {
+        for block in token.blocks.iter().skip(ids.len()) {
+            let before = match (ids.last(), block.block.role.origin()) {
+                (Some(id), _) => *id,
+                (None, Some(origin)) => root_id(&origin.issuer, &root_key),
+                (None, None) => HopId([0; 32]),
+            };
+            ids.push(hop_id(&before, &block.payload, &block.next_key));
+            keys.push(block.next_key.thumbprint());
         }
-        let keys = token.blocks.iter().map(|signed| signed.next_key.thumbprint()).collect();
         VerifiedToken { token, root_key, ids, keys }
+    }
+
+    /// A token that begins with this one, which keeps its names.
+    fn longer(&self, token: UnverifiedToken) -> Self {
+        let (ids, keys) = (self.ids.clone(), self.keys.clone());
+        VerifiedToken::named(token, self.root_key.clone(), ids, keys)
     }
 
     /// The token and one more block, which this process has just signed with the holder's key.
     pub(crate) fn with_own_block(&self, block: SignedBlock) -> Self {
-        let mut longer = self.clone();
-        longer.ids.push(hop_id(&self.id(), &block.payload, &block.next_key));
-        longer.keys.push(block.next_key.thumbprint());
-        longer.token.blocks.push(block);
-        longer
+        let mut token = self.token.clone();
+        token.blocks.push(block);
+        self.longer(token)
     }
 
     /// A token of one block that this process has just signed with the root key.
@@ -266,6 +271,17 @@ impl VerifiedToken {
     pub fn expires(&self) -> i64 {
         self.token.blocks.iter().map(|signed| signed.block.expires()).min().unwrap_or(0)
     }
+}
+
+/// Root key, names and helpers. Returns the root key, by which block 0 must be signed.
+fn check_all_but_signatures(
+    token: &UnverifiedToken,
+    bundle: &TrustBundle,
+) -> Result<PublicKey, Unauthenticated> {
+    let root_key = root_key(token, bundle)?;
+    check_names(token, bundle)?;
+    check_helpers(token)?;
+    Ok(root_key)
 }
 
 fn root_key(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<PublicKey, Unauthenticated> {

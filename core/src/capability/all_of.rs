@@ -6,32 +6,24 @@
 
 use super::BadScope;
 use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, json, value};
-use super::tree::{Tree, join};
+use super::kind::{Constraint, Kind, Shown};
+use super::parts::{self, Parts};
+use super::tree::Tree;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// Values that every part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllOf(Vec<Constraint>);
+pub struct AllOf(Parts);
 
 impl AllOf {
     /// Of two constraints or more, none of them of this very kind.
     pub fn new(parts: Vec<Constraint>) -> Result<Self, BadScope> {
-        let inside = parts.iter().any(|part| matches!(part, Constraint::AllOf(_)));
-        if parts.len() < 2 || inside {
-            return Err(BadScope(
-                "all_of takes two constraints or more, none of them all_of".into(),
-            ));
-        }
-        if !parts.iter().all(Constraint::needs_a_value) {
-            return Err(BadScope("all_of takes constraints on a value, not any or absent".into()));
-        }
-        Ok(AllOf(parts))
+        Parts::new(Self::NAME, parts).map(AllOf)
     }
 
     pub(super) fn parts(&self) -> &[Constraint] {
-        &self.0
+        self.0.as_slice()
     }
 }
 
@@ -39,11 +31,11 @@ impl Kind for AllOf {
     const NAME: &'static str = "all_of";
 
     fn check(&self) -> Result<(), BadScope> {
-        self.0.iter().try_for_each(Constraint::check)
+        self.0.check()
     }
 
     fn admits(&self, value: Option<&Json>) -> bool {
-        self.0.iter().all(|part| part.admits(value))
+        self.parts().iter().all(|part| part.admits(value))
     }
 
     fn covers(&self, _: &Constraint) -> bool {
@@ -51,13 +43,12 @@ impl Kind for AllOf {
     }
 
     fn family(&self) -> Option<Family> {
-        let first = self.0.first()?.family()?;
-        self.0.iter().all(|part| part.family() == Some(first)).then_some(first)
+        let first = self.parts().first()?.family()?;
+        self.parts().iter().all(|part| part.family() == Some(first)).then_some(first)
     }
 
     fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
-        let parts = self.0.iter().map(|part| join(part.tests(view), Binary::And));
-        vec![join(parts, Binary::And)]
+        self.0.joined(view, Binary::And)
     }
 
     fn lift(shown: &Shown<'_>) -> Option<Self> {
@@ -83,21 +74,18 @@ impl Kind for AllOf {
     }
 
     fn to_text(&self) -> Option<String> {
-        Some(String::from_utf8_lossy(&self.to_json().canonical()).into_owned())
+        Some(parts::to_text(&self.to_json()))
     }
 
     fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
-        Self::from_json(&json(value(Self::NAME, text)?)?)
+        Self::from_json(&parts::from_text(Self::NAME, text)?)
     }
 
     fn to_json(&self) -> Json {
-        Json::List(self.0.iter().map(Constraint::to_json).collect())
+        self.0.to_json()
     }
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
-        let Json::List(parts) = value else {
-            return Err(BadScope("all_of takes a list of constraints".into()));
-        };
-        AllOf::new(parts.iter().map(Constraint::from_json).collect::<Result<_, _>>()?)
+        Parts::from_json(Self::NAME, value).map(AllOf)
     }
 }

@@ -5,29 +5,26 @@
 
 use super::BadScope;
 use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, json, value};
-use super::tree::{Tree, join};
+use super::kind::{Constraint, Kind, Shown};
+use super::parts::{self, Parts};
+use super::tree::Tree;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// Values that some part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnyOf(Vec<Constraint>);
+pub struct AnyOf(Parts);
 
 impl AnyOf {
     /// Of two constraints or more, none of them of this very kind.
     pub fn new(parts: Vec<Constraint>) -> Result<Self, BadScope> {
-        let inside = parts.iter().any(|part| matches!(part, Constraint::AnyOf(_)));
-        if parts.len() < 2 || inside {
-            return Err(BadScope(
-                "any_of takes two constraints or more, none of them any_of".into(),
-            ));
-        }
-        if !parts.iter().all(Constraint::needs_a_value) {
-            return Err(BadScope("any_of takes constraints on a value, not any or absent".into()));
-        }
-        let first = parts.first().and_then(Constraint::family);
-        if first.is_none() || parts.iter().any(|part| part.family() != first) {
+        let parts = Parts::new(Self::NAME, parts)?;
+        AnyOf::on_one_view(parts)
+    }
+
+    fn on_one_view(parts: Parts) -> Result<Self, BadScope> {
+        let first = parts.as_slice().first().and_then(Constraint::family);
+        if first.is_none() || parts.as_slice().iter().any(|part| part.family() != first) {
             return Err(BadScope(
                 "any_of takes constraints on one view: strings, or integers, or paths…; others are capabilities of their own".into(),
             ));
@@ -36,7 +33,7 @@ impl AnyOf {
     }
 
     pub(super) fn parts(&self) -> &[Constraint] {
-        &self.0
+        self.0.as_slice()
     }
 }
 
@@ -44,11 +41,11 @@ impl Kind for AnyOf {
     const NAME: &'static str = "any_of";
 
     fn check(&self) -> Result<(), BadScope> {
-        self.0.iter().try_for_each(Constraint::check)
+        self.0.check()
     }
 
     fn admits(&self, value: Option<&Json>) -> bool {
-        self.0.iter().any(|part| part.admits(value))
+        self.parts().iter().any(|part| part.admits(value))
     }
 
     fn covers(&self, _: &Constraint) -> bool {
@@ -56,12 +53,11 @@ impl Kind for AnyOf {
     }
 
     fn family(&self) -> Option<Family> {
-        self.0.first().and_then(Constraint::family)
+        self.parts().first().and_then(Constraint::family)
     }
 
     fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
-        let parts = self.0.iter().map(|part| join(part.tests(view), Binary::And));
-        vec![join(parts, Binary::Or)]
+        self.0.joined(view, Binary::Or)
     }
 
     fn lift(shown: &Shown<'_>) -> Option<Self> {
@@ -78,21 +74,18 @@ impl Kind for AnyOf {
     }
 
     fn to_text(&self) -> Option<String> {
-        Some(String::from_utf8_lossy(&self.to_json().canonical()).into_owned())
+        Some(parts::to_text(&self.to_json()))
     }
 
     fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
-        Self::from_json(&json(value(Self::NAME, text)?)?)
+        Self::from_json(&parts::from_text(Self::NAME, text)?)
     }
 
     fn to_json(&self) -> Json {
-        Json::List(self.0.iter().map(Constraint::to_json).collect())
+        self.0.to_json()
     }
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
-        let Json::List(parts) = value else {
-            return Err(BadScope("any_of takes a list of constraints".into()));
-        };
-        AnyOf::new(parts.iter().map(Constraint::from_json).collect::<Result<_, _>>()?)
+        Parts::from_json(Self::NAME, value).and_then(AnyOf::on_one_view)
     }
 }

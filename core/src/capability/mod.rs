@@ -25,6 +25,7 @@ mod narrow;
 mod not;
 mod not_one_of;
 mod one_of;
+mod parts;
 mod pattern;
 mod pattern_text;
 mod prefix;
@@ -60,7 +61,7 @@ pub use pattern::{Action, Audience, Pattern};
 pub use prefix::Prefix;
 pub use range::Range;
 pub use regex::Regex;
-pub(crate) use render::{CALL, NAMES, lift_scope, render_scope};
+pub(crate) use render::{CALL, NAMES, check_patterns, lift_scope, render_scope};
 pub use scalar::Scalar;
 pub use subset_of::SubsetOf;
 pub use under::Under;
@@ -233,8 +234,21 @@ impl Scope {
                 "{n} capabilities, at most {} are allowed",
                 limits::CAPABILITIES_MAX
             ))),
-            _ => Ok(Scope(capabilities)),
+            _ => {
+                let scope = Scope(capabilities);
+                check_patterns(scope.patterns(), limits::PATTERNS_MAX, "scope")?;
+                Ok(scope)
+            }
         }
+    }
+
+    /// Patterns in it: regex, glob, url with a wildcard.
+    pub(crate) fn patterns(&self) -> usize {
+        self.0
+            .iter()
+            .flat_map(|capability| capability.args.values())
+            .map(Constraint::patterns)
+            .sum()
     }
 
     /// Reads each text as one capability in SCOPE text form (docs, "SCOPE text").

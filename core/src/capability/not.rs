@@ -6,7 +6,8 @@
 
 use super::BadScope;
 use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, json, value};
+use super::kind::{Constraint, Kind, Shown};
+use super::parts;
 use super::tree::{Tree, join};
 use crate::datalog::{Binary, Expression, Op, Term};
 use crate::json::Json;
@@ -85,11 +86,11 @@ impl Kind for Not {
     }
 
     fn to_text(&self) -> Option<String> {
-        Some(String::from_utf8_lossy(&self.to_json().canonical()).into_owned())
+        Some(parts::to_text(&self.to_json()))
     }
 
     fn from_text(text: Option<&str>) -> Result<Self, BadScope> {
-        Self::from_json(&json(value(Self::NAME, text)?)?)
+        Self::from_json(&parts::from_text(Self::NAME, text)?)
     }
 
     fn to_json(&self) -> Json {

@@ -1,0 +1,63 @@
+//! Constraints inside a constraint: what `all_of` and `any_of` hold, and how nesting is written.
+
+use super::BadScope;
+use super::kind::{Constraint, json, value};
+use super::tree::join;
+use crate::datalog::{Binary, Expression, Term};
+use crate::json::Json;
+
+/// Two constraints or more, each on a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parts(Vec<Constraint>);
+
+impl Parts {
+    /// Refused when fewer than two, when one is of this very kind, `any` or `absent`.
+    pub(super) fn new(kind: &str, parts: Vec<Constraint>) -> Result<Self, BadScope> {
+        if parts.len() < 2 || parts.iter().any(|part| part.kind() == kind) {
+            let says = format!("{kind} takes two constraints or more, none of them {kind}");
+            return Err(BadScope(says));
+        }
+        if !parts.iter().all(Constraint::needs_a_value) {
+            return Err(BadScope(format!(
+                "{kind} takes constraints on a value, not any or absent"
+            )));
+        }
+        Ok(Parts(parts))
+    }
+
+    pub(super) fn as_slice(&self) -> &[Constraint] {
+        &self.0
+    }
+
+    pub(super) fn check(&self) -> Result<(), BadScope> {
+        self.0.iter().try_for_each(Constraint::check)
+    }
+
+    /// One expression: each part's tests together, and the parts joined by the operator.
+    pub(super) fn joined<'a>(&'a self, view: &Term<'a>, operator: Binary) -> Vec<Expression<'a>> {
+        let parts = self.0.iter().map(|part| join(part.tests(view), Binary::And));
+        vec![join(parts, operator)]
+    }
+
+    pub(super) fn to_json(&self) -> Json {
+        Json::List(self.0.iter().map(Constraint::to_json).collect())
+    }
+
+    pub(super) fn from_json(kind: &str, value: &Json) -> Result<Self, BadScope> {
+        let Json::List(parts) = value else {
+            return Err(BadScope(format!("{kind} takes a list of constraints")));
+        };
+        let parts = parts.iter().map(Constraint::from_json).collect::<Result<_, _>>();
+        Parts::new(kind, parts?)
+    }
+}
+
+/// In SCOPE text nested constraints are written as their JSON.
+pub(super) fn to_text(json: &Json) -> String {
+    String::from_utf8_lossy(&json.canonical()).into_owned()
+}
+
+/// Reads what `to_text` writes.
+pub(super) fn from_text(kind: &str, text: Option<&str>) -> Result<Json, BadScope> {
+    json(value(kind, text)?)
+}
