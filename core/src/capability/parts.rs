@@ -59,5 +59,10 @@ pub(super) fn to_text(json: &Json) -> String {
 
 /// Reads what `to_text` writes.
 pub(super) fn from_text(kind: &str, text: Option<&str>) -> Result<Json, BadScope> {
-    json(value(kind, text)?)
+    let text = value(kind, text)?;
+    json(text).map_err(|_| {
+        let like =
+            if kind == "not" { r#"{"under":"/x"}"# } else { r#"[{"under":"/x"},{"under":"/y"}]"# };
+        BadScope(format!("{text:?}: {kind} takes constraints as JSON, as in {kind}:{like}"))
+    })
 }
