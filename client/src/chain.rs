@@ -234,7 +234,7 @@ impl Recorded {
             ("agent", self.record.agent_id == block.agent.as_str()),
             ("helper", self.record.helper == helper),
             ("key", self.record.key == key),
-            ("expiry", self.record.expires_seconds == block.expires()),
+            ("expiry", self.record.expires_seconds == block.not_after),
         ];
         match fields.iter().find(|(_, same)| !same) {
             None => Ok(()),
@@ -276,7 +276,7 @@ pub fn narrowing(parent: &Block, child: &Block) -> Vec<String> {
             words.push(format!("only {kept}"));
         }
     }
-    let earlier = parent.expires().saturating_sub(child.expires());
+    let earlier = parent.not_after.saturating_sub(child.not_after);
     if earlier > 0 {
         words.push(format!("ends {earlier} s earlier"));
     }

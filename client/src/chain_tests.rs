@@ -37,7 +37,7 @@ fn hop(token: &VerifiedToken) -> (Body, Vec<u8>) {
         agent_id: token.holder().agent.to_string(),
         helper: token.holder().helper.map(|helper| helper.to_string()).unwrap_or_default(),
         key: token.holder_key().thumbprint().0.to_vec(),
-        expires_seconds: last.block().expires(),
+        expires_seconds: last.block().not_after,
         payload_digest: sha256(&payload).to_vec(),
     };
     let body = if position == 0 { Body::Issued(message) } else { Body::HopRecorded(message) };

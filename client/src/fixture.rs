@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sublet_core::block::{Block, Origin, Role, Window};
+use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::capability::Scope;
 use sublet_core::feed::{FeedWriter, Revocation, SignedHead, snapshot_text};
@@ -66,12 +66,13 @@ impl World {
                     issuer: "spiffe://acme.example/sublet".parse().unwrap(),
                     nonce: Nonce([1; 16]),
                     issued_at: seconds,
+                    not_before: seconds - 10,
                 },
                 on_behalf_of: "user:alice@acme.example".parse().unwrap(),
             },
             agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
             helper: None,
-            window: Window { not_before: seconds - 10, not_after: seconds + 900 },
+            not_after: seconds + 900,
             hops_max: 3,
             unrecorded_max: offline_hops,
             scope: Some(Scope::from_texts(&["fs.@tool://files path=under:/data"]).unwrap()),

@@ -99,7 +99,8 @@ async fn keep(identity: Identity, told: watch::Sender<Standing>) {
 /// Half of the token's life after it was issued, or up to a tenth of that life earlier.
 fn due(identity: &Identity) -> UnixMillis {
     let token = identity.token();
-    let issued_at = token.root().issued_at();
+    // An identity token has an origin; were there none, it would be due at once.
+    let issued_at = token.root().role.origin().map_or(0, |origin| origin.issued_at);
     let life_ms = token.expires().saturating_sub(issued_at).saturating_mul(1000).max(0);
     let early = identity.ports().jitter(u64::try_from(life_ms / 10).unwrap_or(0));
     let early = i64::try_from(early).unwrap_or(0);

@@ -5,7 +5,8 @@
 //!
 //! Invariants: a payload that is not the exact rendering of a block is refused, so what is
 //! enforced here and what a stock Biscuit library enforces are one statement. Every block states
-//! its whole scope and its whole window; nothing is inherited by being left out.
+//! its whole scope and when it ends; nothing is inherited by being left out. Only block 0 says
+//! when a token begins: a hop begins with it.
 
 use crate::capability::{BadScope, CALL, Scope, lift_scope, render_scope};
 use crate::datalog::{
@@ -20,8 +21,9 @@ const PROFILE: i64 = 1;
 /// The action that an identity token is good for, and nothing else.
 pub const IDENTIFY: &str = "sublet.identify";
 
-/// What only block 0 says: who issued the token, when, and what makes it single. The blocks after
-/// it hang on its id, so two hops alike in all they say, in one second and to one key, are one hop.
+/// What only block 0 says: who issued the token, when, from when it is good, and what makes it
+/// single. The blocks after it hang on its id, so two hops alike in all they say, to one key and
+/// with one end, are one hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The broker.
@@ -30,6 +32,8 @@ pub struct Origin {
     pub nonce: Nonce,
     /// When it was issued, in seconds.
     pub issued_at: i64,
+    /// The first second at which the token is good.
+    pub not_before: i64,
 }
 
 /// What kind of block it is.
@@ -59,6 +63,13 @@ impl Role {
             Role::Hop => None,
         }
     }
+
+    fn origin_mut(&mut self) -> Option<&mut Origin> {
+        match self {
+            Role::Grant { origin, .. } | Role::Identity { origin } => Some(origin),
+            Role::Hop => None,
+        }
+    }
 }
 
 /// A half-open span of whole seconds: `not_before <= t < not_after`.
@@ -75,11 +86,6 @@ impl Window {
     pub fn contains(&self, second: i64) -> bool {
         self.not_before <= second && second < self.not_after
     }
-
-    /// Whether `child` lies inside, ends included.
-    pub fn covers(&self, child: &Window) -> bool {
-        self.not_before <= child.not_before && child.not_after <= self.not_after
-    }
 }
 
 /// What one block says.
@@ -91,8 +97,8 @@ pub struct Block {
     pub agent: AgentId,
     /// The helper of that agent that holds it, if it is not the agent itself.
     pub helper: Option<HelperPath>,
-    /// When it is good.
-    pub window: Window,
+    /// The first second at which it is good no more.
+    pub not_after: i64,
     /// How many blocks may follow block 0, counted from the root.
     pub hops_max: u32,
     /// How many hops of the token may be without a receipt.
@@ -164,14 +170,10 @@ impl Block {
         }
     }
 
-    /// When the block stops being good, in seconds.
-    pub fn expires(&self) -> i64 {
-        self.window.not_after
-    }
-
-    /// When it was made, in seconds, as far as it says: a hop says from when it is good.
-    pub fn issued_at(&self) -> i64 {
-        self.role.origin().map_or(self.window.not_before, |origin| origin.issued_at)
+    /// Whether what the block says of time holds at this second.
+    pub fn is_good_at(&self, second: i64) -> bool {
+        let begun = self.role.origin().is_none_or(|origin| origin.not_before <= second);
+        begun && second < self.not_after
     }
 
     /// The block as Datalog text would say it; also what a stock library reads.
@@ -206,7 +208,7 @@ impl Block {
 
     fn checks(&self) -> Vec<Check<'_>> {
         let scope = match &self.scope {
-            Some(scope) => render_scope(scope),
+            Some(scope) => render_scope(scope, self.agent.split()),
             None => {
                 let identify = Predicate::new(
                     CALL,
@@ -218,12 +220,14 @@ impl Block {
         vec![self.limits(), scope]
     }
 
-    /// `check if time($time), hops(4), unrecorded(0), $time >= …, $time < …`.
+    /// `check if time($time), hops(4), unrecorded(0), $time >= …, $time < …`, the `>=` in block 0.
     fn limits(&self) -> Check<'_> {
         let time = || Term::variable("time");
         let bound = |operator, seconds| -> Expression<'_> {
             vec![Op::Value(time()), Op::Value(date(seconds)), Op::Binary(operator)]
         };
+        let begins = self.role.origin().map(|o| bound(Binary::GreaterOrEqual, o.not_before));
+        let ends = bound(Binary::LessThan, self.not_after);
         let at_most = |name, limit: u32| Predicate::new(name, [Term::Integer(i64::from(limit))]);
         let query = Query {
             body: vec![
@@ -231,10 +235,7 @@ impl Block {
                 at_most("hops", self.hops_max),
                 at_most("unrecorded", self.unrecorded_max),
             ],
-            expressions: vec![
-                bound(Binary::GreaterOrEqual, self.window.not_before),
-                bound(Binary::LessThan, self.window.not_after),
-            ],
+            expressions: begins.into_iter().chain([ends]).collect(),
         };
         Check { queries: vec![query] }
     }
@@ -260,7 +261,7 @@ impl Reader<'_, '_> {
         let head = if first { Some(self.head()?) } else { None };
         let agent = self.agent()?;
         let helper = self.text("helper").map(|text| text.parse()).transpose()?;
-        let role = match head {
+        let mut role = match head {
             None => Role::Hop,
             Some((true, issuer)) => Role::Identity { origin: self.origin(issuer)? },
             Some((false, issuer)) => {
@@ -269,7 +270,7 @@ impl Reader<'_, '_> {
                 Role::Grant { origin: self.origin(issuer)?, on_behalf_of }
             }
         };
-        let (window, hops_max, unrecorded_max) = self.limits()?;
+        let (not_after, hops_max, unrecorded_max) = self.limits(&mut role)?;
         let scope = self.check().ok_or(BadBlock::Missing("scope"))?;
         let scope = match role {
             Role::Identity { .. } => None,
@@ -278,7 +279,7 @@ impl Reader<'_, '_> {
         if !self.facts.is_empty() || !self.checks.is_empty() {
             return Err(BadBlock::Missing("facts and checks, and no others, in their order"));
         }
-        Ok(Block { role, agent, helper, window, hops_max, unrecorded_max, scope })
+        Ok(Block { role, agent, helper, not_after, hops_max, unrecorded_max, scope })
     }
 
     /// Whether it is an identity, and the issuer.
@@ -312,7 +313,9 @@ impl Reader<'_, '_> {
         };
         let nonce = nonce.ok_or(BadBlock::Missing("nonce"))?;
         let issued_at = issued_at.ok_or(BadBlock::Missing("issued_at"))?;
-        Ok(Origin { issuer, nonce, issued_at })
+        // Says the limits check, which comes later.
+        let not_before = 0;
+        Ok(Origin { issuer, nonce, issued_at, not_before })
     }
 
     /// The terms of the next fact, if it has this name.
@@ -338,13 +341,13 @@ impl Reader<'_, '_> {
         Some(first)
     }
 
-    /// Window, hops and unrecorded hops of the first check.
-    fn limits(&mut self) -> Result<(Window, u32, u32), BadBlock> {
+    /// End, hops and unrecorded hops of the first check, and the beginning of what has an origin.
+    fn limits(&mut self, role: &mut Role) -> Result<(i64, u32, u32), BadBlock> {
         let missing = BadBlock::Missing("limits: time, hops and unrecorded");
         let Some([query]) = self.check().map(|check| check.queries.as_slice()) else {
             return Err(missing);
         };
-        let ([time, hops, unrecorded], [from, to]) =
+        let ([time, hops, unrecorded], [begins @ .., ends]) =
             (query.body.as_slice(), query.expressions.as_slice())
         else {
             return Err(missing);
@@ -360,10 +363,15 @@ impl Reader<'_, '_> {
             [_, Op::Value(limit), _] => seconds(limit),
             _ => None,
         };
-        match (bound(from), bound(to), count(hops), count(unrecorded)) {
-            (Some(not_before), Some(not_after), Some(hops), Some(unrecorded)) => {
-                Ok((Window { not_before, not_after }, hops, unrecorded))
+        match (role.origin_mut(), begins) {
+            (Some(origin), [begins]) => {
+                origin.not_before = bound(begins).ok_or(missing.clone())?;
             }
+            (None, []) => {}
+            _ => return Err(missing),
+        }
+        match (bound(ends), count(hops), count(unrecorded)) {
+            (Some(not_after), Some(hops), Some(unrecorded)) => Ok((not_after, hops, unrecorded)),
             _ => Err(missing),
         }
     }
@@ -382,7 +390,7 @@ pub(crate) mod tests {
 
     pub(crate) fn origin(nonce: u8) -> Origin {
         let issuer = "spiffe://acme.example/sublet".parse().unwrap();
-        Origin { issuer, nonce: Nonce([nonce; 16]), issued_at: 1_000_000 }
+        Origin { issuer, nonce: Nonce([nonce; 16]), issued_at: 1_000_000, not_before: 999_990 }
     }
 
     pub(crate) fn grant(scope: &[&str]) -> Block {
@@ -393,7 +401,7 @@ pub(crate) mod tests {
             },
             agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
             helper: None,
-            window: Window { not_before: 999_990, not_after: 1_000_900 },
+            not_after: 1_000_900,
             hops_max: 3,
             unrecorded_max: 1,
             scope: Some(Scope::from_texts(scope).unwrap()),

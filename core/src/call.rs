@@ -6,13 +6,13 @@
 //! Invariants: what is checked and what is hashed come from the same bytes; one leaf a name, one
 //! fact for each predicate and name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::sha256;
 use crate::capability::family::FAMILIES;
-use crate::capability::{CALL, NAMES};
+use crate::capability::{CALL, NAMES, delegate_of};
 use crate::datalog::{Predicate, Term};
-use crate::id::UnixMillis;
+use crate::id::{AgentId, UnixMillis};
 use crate::json::{BadJson, Json};
 use crate::limits;
 
@@ -149,12 +149,24 @@ pub fn safe_path(text: &str) -> Option<&str> {
 /// The predicate of a path and of each directory above it.
 pub(crate) const UNDER: &str = "arg_under";
 
+/// What a stock authorizer is told of a chain.
+#[derive(Clone, Debug)]
+pub struct ChainFacts<'a> {
+    /// Blocks after block 0.
+    pub hops: u32,
+    /// Those without a receipt.
+    pub unrecorded: u32,
+    /// The agents in it other than that of the last block.
+    pub delegate_of: BTreeSet<&'a AgentId>,
+}
+
 /// The facts under which a stock Biscuit authorizer sees a call. SPEC 4.6.
 ///
 /// `time/1` is `now` floored to seconds with no leeway. `hops(n)` says that at most n blocks follow
 /// block 0, for every n for which that is so; `unrecorded(n)` that at most n hops are without a
-/// receipt.
-pub fn facts(call: &Call, now: UnixMillis, hops: u32, unrecorded: u32) -> Vec<Predicate<'_>> {
+/// receipt. `delegate_of(directory, name)` says that the caller is neither this agent nor its
+/// helper.
+pub fn facts<'a>(call: &'a Call, now: UnixMillis, chain: &ChainFacts<'a>) -> Vec<Predicate<'a>> {
     // There are at most ARGUMENTS_MAX of them.
     let count = i64::try_from(call.arguments.leaves.len()).unwrap_or(i64::MAX);
     let who = [Term::text(&call.audience), Term::text(&call.action), Term::Integer(count)];
@@ -167,8 +179,9 @@ pub fn facts(call: &Call, now: UnixMillis, hops: u32, unrecorded: u32) -> Vec<Pr
     let at_most = |name, from| {
         (from..=limits::HOPS_MAX).map(move |n| Predicate::new(name, [Term::Integer(i64::from(n))]))
     };
-    facts.extend(at_most("hops", hops));
-    facts.extend(at_most("unrecorded", unrecorded));
+    facts.extend(at_most("hops", chain.hops));
+    facts.extend(at_most("unrecorded", chain.unrecorded));
+    facts.extend(chain.delegate_of.iter().map(|agent| delegate_of(agent.split())));
     for (name, value) in &call.arguments.leaves {
         argument_facts(name, value, &mut facts);
     }

@@ -8,7 +8,7 @@
 //! broker runs; a stock token is sealed only when narrowed to one action for at most a minute.
 
 use crate::block::BadBlock;
-use crate::block::{Block, Role, Window};
+use crate::block::{Block, Role};
 use crate::bundle::KeyId;
 use crate::capability::{Pattern, Scope, check_patterns};
 use crate::datalog::Symbols;
@@ -91,18 +91,14 @@ pub fn append(
     let last = parent.last();
     let (agent, helper, key) = recipient(last, &hop.to)?;
     let held = last.block();
-    let seconds = now.seconds();
+    if hop.ttl_seconds <= 0 {
+        return Err(Deny::EmptyWindow.into());
+    }
     let block = Block {
         role: Role::Hop,
         agent,
         helper,
-        window: Window {
-            not_before: held
-                .window
-                .not_before
-                .max(seconds.saturating_sub(limits::BACKDATE_SECONDS)),
-            not_after: seconds.saturating_add(hop.ttl_seconds),
-        },
+        not_after: now.seconds().saturating_add(hop.ttl_seconds),
         hops_max: hop.hops_max.unwrap_or(held.hops_max),
         unrecorded_max: hop.unrecorded_max.unwrap_or(held.unrecorded_max),
         scope: Some(hop.scope.clone()),

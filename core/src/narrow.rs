@@ -2,9 +2,10 @@
 //! delegation. Verification asks every block again, whatever was checked here.
 
 use crate::block::Block;
+use crate::capability::Step;
 use crate::no::Deny;
 
-/// Checks block `hop + 1` against block `hop`, both of one chain: scope, window, depth.
+/// Checks block `hop + 1` against block `hop`, both of one chain: scope, end, depth.
 pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
     let next = u32::try_from(hop).unwrap_or(u32::MAX).saturating_add(1);
     if next > parent.hops_max {
@@ -20,15 +21,13 @@ pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
             hop,
         });
     }
-    if child.window.not_before >= child.window.not_after {
-        return Err(Deny::EmptyWindow);
-    }
-    if !parent.window.covers(&child.window) {
-        return Err(Deny::OutlivesParent { asked: child.window, held: parent.window, hop });
+    if child.not_after > parent.not_after {
+        return Err(Deny::OutlivesParent { asked: child.not_after, held: parent.not_after, hop });
     }
     match (&parent.scope, &child.scope) {
         (Some(held), Some(asked)) => {
-            held.covers(asked).map_err(|exceeds| Deny::ScopeExceeds { exceeds, hop })
+            let step = Step { hop: next, to_another: child.agent != parent.agent };
+            held.covers_after(asked, step).map_err(|exceeds| Deny::ScopeExceeds { exceeds, hop })
         }
         _ => Err(Deny::NotPermitted("an identity token cannot be delegated")),
     }

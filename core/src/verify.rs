@@ -7,8 +7,12 @@
 //! of block i-1; a prefix of a chain gains nothing, because the proof must be by the last holder
 //! of what is presented.
 
-use crate::block::{Block, Role};
+use std::collections::BTreeSet;
+
+use crate::block::{Block, Role, Window};
 use crate::bundle::{KeyUse, TrustBundle};
+use crate::call::ChainFacts;
+use crate::capability::Standing;
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, UnixMillis};
 use crate::key::{PublicKey, Signed, Thumbprint};
 use crate::no::{Malformed, No, Unauthenticated};
@@ -243,6 +247,18 @@ impl VerifiedToken {
         &self.root_key
     }
 
+    /// Where the holder stands to what a block of this token states.
+    pub fn standing(&self, block: &Block) -> Standing {
+        Standing { hops: self.depth(), is_delegate: block.agent != self.last().block.agent }
+    }
+
+    /// What a stock authorizer is told of the chain, of which so many hops are unrecorded.
+    pub fn facts(&self, unrecorded: u32) -> ChainFacts<'_> {
+        let agents = self.token.blocks.iter().map(|signed| &signed.block.agent);
+        let others: BTreeSet<_> = agents.filter(|a| **a != self.last().block.agent).collect();
+        ChainFacts { hops: self.depth(), unrecorded, delegate_of: others }
+    }
+
     /// Who holds it.
     pub fn holder(&self) -> Holder {
         let block = &self.last().block;
@@ -267,9 +283,15 @@ impl VerifiedToken {
         matches!(self.root().role, Role::Identity { .. })
     }
 
-    /// When the whole chain stops being good, in seconds: its earliest expiry.
+    /// When the whole chain stops being good, in seconds: its earliest end.
     pub fn expires(&self) -> i64 {
-        self.token.blocks.iter().map(|signed| signed.block.expires()).min().unwrap_or(0)
+        self.token.blocks.iter().map(|signed| signed.block.not_after).min().unwrap_or(0)
+    }
+
+    /// When the whole chain is good: from what block 0 says to the earliest end.
+    pub fn window(&self) -> Window {
+        let not_before = self.root().role.origin().map_or(i64::MAX, |origin| origin.not_before);
+        Window { not_before, not_after: self.expires() }
     }
 }
 
@@ -294,7 +316,8 @@ fn root_key(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<PublicKey, 
         }
         Role::Hop => return Err(Unauthenticated::Kind("block 0 is not a root")),
     };
-    let issued_at = UnixMillis::from_seconds(first.block.issued_at());
+    let issued_at = first.block.role.origin().map_or(i64::MIN, |origin| origin.issued_at);
+    let issued_at = UnixMillis::from_seconds(issued_at);
     bundle.signing_key(use_, token.root_key, issued_at).cloned().map_err(Unauthenticated::Root)
 }
 

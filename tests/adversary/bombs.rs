@@ -2,7 +2,7 @@
 
 use sublet_core::block::Block;
 use sublet_core::call::{Arguments, Call};
-use sublet_core::capability::{Capability, Scope};
+use sublet_core::capability::{Capability, Scope, Standing};
 use sublet_core::datalog::{Check, Datalog, Op, Predicate, Query, Term};
 use sublet_core::limits;
 use sublet_core::mint::{Delegate, Hop};
@@ -197,7 +197,7 @@ fn a_long_string_is_matched_against_no_pattern() {
         let json = format!(r#"{{"path":"{}"}}"#, "a".repeat(length));
         let arguments = Arguments::from_json(json.as_bytes()).unwrap();
         let (audience, action) = ("tool://files".to_owned(), "fs.read".to_owned());
-        capability.admits(&Call { audience, action, arguments })
+        capability.admits(&Call { audience, action, arguments }, Standing::default())
     };
     for constraint in ["glob:a*", "regex:a*", r#"not:{"glob":"b*"}"#, r#"not:{"regex":"b*"}"#] {
         assert!(admits(constraint, 4096) && !admits(constraint, 4097), "{constraint}");

@@ -1,6 +1,6 @@
 //! A child that outlives its parent, starts before it, or travels further.
 
-use sublet_core::block::{Block, Window};
+use sublet_core::block::Block;
 use sublet_core::mint::Hop;
 use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, NOW, Request, Tool, append, code, key, raw, to_helper};
@@ -58,8 +58,7 @@ fn a_child_by_force_dies_with_its_parent() {
     let root = fleet.root("planner", READ);
     let made = append(&root, &hop(), "planner").unwrap();
     let seconds = NOW.seconds();
-    let window = Window { not_before: seconds - 7200, not_after: seconds + 7200 };
-    let block = Block { window, ..made.last().block().clone() };
+    let block = Block { not_after: seconds + 7200, ..made.last().block().clone() };
     let forged = raw::forge(&root, &block, key("scout").public_key(), &key("planner"));
     let forged = fleet.verify(&forged).unwrap();
     assert_eq!(forged.expires(), seconds + 3600);

@@ -2,6 +2,7 @@
 //! combination. Two locks: it is not made, and if it is made by force, it opens nothing more.
 
 use sublet_core::block::Block;
+use sublet_core::capability::Standing;
 use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_helper};
 
@@ -16,6 +17,8 @@ const WIDER: &[(&str, &str, &str, &str)] = &[
     ("a=one_of:x,y", "a=one_of:x,z", "fs.read", r#"{"a":"z"}"#),
     ("a=one_of:x,y", "a=prefix:x", "fs.read", r#"{"a":"xx"}"#),
     ("a=one_of:1,2", r#"a=one_of:"1","2""#, "fs.read", r#"{"a":"1"}"#),
+    ("a=exactly:x use:delegates", "a=exactly:x", "fs.read", r#"{"a":"x"}"#),
+    ("a=exactly:x hops:0", "a=exactly:x", "fs.read", r#"{"a":"x"}"#),
     ("a=prefix:q3", "a=prefix:q", "fs.read", r#"{"a":"q4"}"#),
     ("a=prefix:q3", r#"a=prefix:"""#, "fs.read", r#"{"a":"z"}"#),
     ("a=prefix:/data/", "a=under:/data", "fs.read", r#"{"a":"/data"}"#),
@@ -135,7 +138,8 @@ fn cap(head: &str, args: &str) -> String {
 /// The child by force: correctly rendered, signed by the parent's holder.
 fn forced(fleet: &Fleet, held: &[&str], asked: &[&str]) -> Vec<u8> {
     let root = fleet.root("planner", held);
-    let template = append(&root, &to_helper("scout", held), "planner").unwrap();
+    let other = fleet.root("planner", &["a@t:x"]);
+    let template = append(&other, &to_helper("scout", &["a@t:x"]), "planner").unwrap();
     let block = Block { scope: Some(scope(asked)), ..template.last().block().clone() };
     raw::forge(&root, &block, key("scout").public_key(), &key("planner"))
 }
@@ -154,7 +158,10 @@ fn check(held: &[&str], asked: &[&str], action: &str, arguments: &str) {
         action: action.into(),
         arguments: sublet_core::call::Arguments::from_json(arguments.as_bytes()).unwrap(),
     };
-    assert!(own_scope.admits(&call), "{asked:?} on its own allows {arguments}");
+    assert!(
+        own_scope.admits(&call, Standing::default()),
+        "{asked:?} on its own allows {arguments}"
+    );
     let request = Request::new(&child, &key("scout"), action, arguments);
     assert_eq!(code(tool.answer(&request)), "not_allowed", "{held:?} over {asked:?}");
 }

@@ -20,6 +20,7 @@ mod child_wider;
 mod clock_wrong;
 mod encoded_otherwise;
 mod feed_tampered;
+mod handed_out_only;
 mod hop_by_non_holder;
 mod hop_in_anothers_name;
 mod hop_unrecorded;

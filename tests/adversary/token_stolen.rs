@@ -29,7 +29,7 @@ fn a_thief_cannot_narrow_it_for_himself() {
     let hop = to_helper("thief", READ);
     assert_eq!(code(append(&token, &hop, "thief")), "not_the_holder");
     let mut block = append(&token, &hop, "planner").unwrap().last().block().clone();
-    block.window.not_before += 1;
+    block.not_after -= 1;
     let forged = raw::forge(&token, &block, key("thief").public_key(), &key("thief"));
     assert_eq!(code(fleet.verify(&forged)), "bad_signature");
 }

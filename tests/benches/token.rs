@@ -12,7 +12,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sublet_core::block::{Block, Origin, Role, Window};
+use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::capability::Scope;
 use sublet_core::id::{Nonce, UnixMillis};
@@ -51,12 +51,13 @@ fn root() -> VerifiedToken {
                 issuer: "spiffe://acme.example/sublet".parse().unwrap(),
                 nonce: Nonce([1; 16]),
                 issued_at: NOW.seconds(),
+                not_before: NOW.seconds() - 10,
             },
             on_behalf_of: "user:alice@acme.example".parse().unwrap(),
         },
         agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
         helper: None,
-        window: Window { not_before: NOW.seconds() - 10, not_after: NOW.seconds() + 900 },
+        not_after: NOW.seconds() + 900,
         hops_max: 16,
         unrecorded_max: 16,
         scope: Some(Scope::from_texts(&[SCOPE]).unwrap()),

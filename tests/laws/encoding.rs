@@ -1,7 +1,7 @@
 //! Encoding: every form has an inverse, and no token has a second spelling.
 
 use proptest::prelude::*;
-use sublet_core::block::{Block, Origin, Role, Window};
+use sublet_core::block::{Block, Origin, Role};
 use sublet_core::capability::{Any, Capability, Constraint, Scope};
 use sublet_core::datalog::Symbols;
 use sublet_core::id::Nonce;
@@ -17,6 +17,7 @@ fn block(dice: &mut Dice, first: bool) -> Block {
         issuer: "spiffe://acme.example/sublet".parse().unwrap(),
         nonce: Nonce([u8::try_from(dice.below(256)).unwrap(); 16]),
         issued_at: seconds(dice),
+        not_before: seconds(dice),
     };
     let role = match (first, dice.below(3)) {
         (false, _) => Role::Hop,
@@ -31,7 +32,7 @@ fn block(dice: &mut Dice, first: bool) -> Block {
         role,
         agent: agent(dice.pick::<&str>(&["planner", "time", "a.b_c-D"])),
         helper: dice.one_in(2).then(|| dice.pick(&["scout", "a/b/c-9"]).parse().unwrap()),
-        window: Window { not_before: seconds(dice), not_after: seconds(dice) },
+        not_after: seconds(dice),
         hops_max: *dice.pick(&[0, 1, 64, u32::MAX]),
         unrecorded_max: *dice.pick(&[0, 1, u32::MAX]),
         scope,

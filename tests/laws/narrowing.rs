@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sublet_core::block::Block;
 use sublet_core::call::Call;
-use sublet_core::capability::Scope;
+use sublet_core::capability::{Scope, Standing};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::universe::{Dice, call_near, chain, constraint, narrowed, scope, simple, value};
@@ -71,7 +71,8 @@ proptest! {
             }
             for _ in 0..6 {
                 let call = call_near(child, &mut dice);
-                let sound = parent.admits(&call) || !child.admits(&call);
+                let here = standing(&mut dice);
+                let sound = parent.admits(&call, here) || !child.admits(&call, here);
                 prop_assert!(sound, "{:?} over {:?}: {:?}", parent, child, call);
             }
         }
@@ -81,7 +82,8 @@ proptest! {
     fn a_scope_admits_exactly_the_calls_that_it_gives_no_reason_to_refuse(mut dice in dice()) {
         let scope = scope(&mut dice);
         let call = call_near(&scope, &mut dice);
-        prop_assert_eq!(scope.admits(&call), scope.refusal(&call).is_none());
+        let here = standing(&mut dice);
+        prop_assert_eq!(scope.admits(&call, here), scope.refusal(&call, here).is_none());
     }
 
     /// By the honest maker: each block's own scope and window lie inside its parent's.
@@ -90,12 +92,13 @@ proptest! {
         let chain = chain(&Fleet::new(), &mut dice).token;
         for pair in chain.signed_blocks().windows(2) {
             let (parent, child) = (pair[0].block(), pair[1].block());
-            prop_assert!(parent.window.covers(&child.window));
+            prop_assert!(child.not_after <= parent.not_after);
             prop_assert!(child.hops_max <= parent.hops_max);
             prop_assert!(child.unrecorded_max <= parent.unrecorded_max);
             let (held, asked) = (parent.scope.as_ref().unwrap(), child.scope.as_ref().unwrap());
             let call = call_near(asked, &mut dice);
-            prop_assert!(held.admits(&call) || !asked.admits(&call), "{:?}", call);
+            let inside = |scope: &Scope, block: &Block| scope.admits(&call, chain.standing(block));
+            prop_assert!(inside(held, parent) || !inside(asked, child), "{:?}", call);
         }
     }
 
@@ -109,7 +112,8 @@ proptest! {
         }
         let aim = &token.signed_blocks()[dice.below(token.signed_blocks().len())];
         let call = call_near(aim.block().scope.as_ref().unwrap(), &mut dice);
-        let second = aim.block().window.not_before + i64::try_from(dice.below(3)).unwrap() - 1;
+        let edge = *dice.pick(&[token.window().not_before, aim.block().not_after]);
+        let second = edge + i64::try_from(dice.below(3)).unwrap() - 1;
         if admits(&token, &call, second) {
             for at in 0..token.signed_blocks().len() {
                 let prefix = token.prefix(at).unwrap();
@@ -120,6 +124,10 @@ proptest! {
     }
 }
 
+fn standing(dice: &mut Dice) -> Standing {
+    Standing { hops: u32::try_from(dice.below(4)).unwrap(), is_delegate: dice.one_in(2) }
+}
+
 fn pairs<T>(pool: &[T]) -> impl Iterator<Item = (&T, &T)> {
     pool.iter().flat_map(move |a| pool.iter().map(move |b| (a, b)))
 }
@@ -127,13 +135,11 @@ fn pairs<T>(pool: &[T]) -> impl Iterator<Item = (&T, &T)> {
 /// One more block, with whatever scope, window and depth it likes.
 fn forced(fleet: &Fleet, token: &VerifiedToken, dice: &mut Dice) -> VerifiedToken {
     let held = token.last().block();
-    let mut window = held.window;
-    window.not_before += i64::try_from(dice.below(40)).unwrap() - 20;
-    window.not_after += i64::try_from(dice.below(40)).unwrap() - 20;
+    let later = i64::try_from(dice.below(40)).unwrap() - 20;
     let block = Block {
         role: sublet_core::block::Role::Hop,
         scope: Some(scope(dice)),
-        window,
+        not_after: held.not_after + later,
         hops_max: u32::try_from(dice.below(5)).unwrap(),
         ..held.clone()
     };
@@ -144,8 +150,8 @@ fn forced(fleet: &Fleet, token: &VerifiedToken, dice: &mut Dice) -> VerifiedToke
 fn admits(token: &VerifiedToken, call: &Call, second: i64) -> bool {
     token.signed_blocks().iter().all(|signed| {
         let block = signed.block();
-        block.window.contains(second)
+        block.is_good_at(second)
             && token.depth() <= block.hops_max
-            && block.scope.as_ref().unwrap().admits(call)
+            && block.scope.as_ref().unwrap().admits(call, token.standing(block))
     })
 }

@@ -1,6 +1,6 @@
 //! Keys, trust, roots and hops that are honest.
 
-use sublet_core::block::{Block, Origin, Role, Window};
+use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::capability::Scope;
@@ -104,6 +104,7 @@ impl Fleet {
             issuer: self.bundle.trust_domain().issuer(),
             nonce: nonce(&[to.as_bytes(), scopes.concat().as_bytes()]),
             issued_at: NOW.seconds(),
+            not_before: NOW.seconds() - 10,
         }
     }
 
@@ -114,12 +115,11 @@ impl Fleet {
             on_behalf_of: "user:alice@acme.example".parse().unwrap(),
         };
         let scope = Some(scope(scopes));
-        let seconds = NOW.seconds();
         Block {
             role,
             agent: agent(to),
             helper: None,
-            window: Window { not_before: seconds - 10, not_after: seconds + 3600 },
+            not_after: NOW.seconds() + 3600,
             hops_max: 4,
             unrecorded_max: 2,
             scope,

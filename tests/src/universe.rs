@@ -8,15 +8,15 @@ use sublet_core::block::Block;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{
     Absent, AllOf, Any, AnyOf, Capability, Cidr, Constraint, ContainsAll, Decimal, Exactly, Glob,
-    MaxLength, Not, NotOneOf, OneOf, Pattern, Prefix, Range, Regex, Scalar, Scope, SubsetOf, Under,
-    Url,
+    MaxLength, Not, NotOneOf, OneOf, Pattern, Prefix, Range, Regex, Scalar, Scope, SubsetOf,
+    Travel, Under, Url,
 };
 use sublet_core::json::{INTEGER_MAX, Json};
 use sublet_core::mint::{self, Delegate, Hop};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::VerifiedToken;
 
-use crate::fleet::{Fleet, NOW, curve_key, key};
+use crate::fleet::{Fleet, NOW, agent, curve_key, key};
 
 /// Numbers to draw from; when they are used up, every draw is 0.
 #[derive(Clone, Debug)]
@@ -226,7 +226,17 @@ pub fn capability(dice: &mut Dice) -> Capability {
     let action = dice.pick(&ACTION_PATTERNS).parse().unwrap();
     let args: BTreeMap<String, Constraint> =
         (0..dice.below(4)).map(|_| ((*dice.pick(&NAMES)).to_owned(), constraint(dice))).collect();
-    Capability::new(audience, action, args, dice.one_in(3)).unwrap()
+    let capability = Capability::new(audience, action, args, dice.one_in(3)).unwrap();
+    capability.travelling(travel(Travel::default(), dice)).unwrap()
+}
+
+/// The same travel or less.
+fn travel(held: Travel, dice: &mut Dice) -> Travel {
+    let hops = dice.one_in(6).then(|| u32::try_from(dice.below(4)).unwrap());
+    Travel {
+        delegates_only: held.delegates_only || dice.one_in(8),
+        hops_max: held.hops_max.into_iter().chain(hops).min(),
+    }
 }
 
 /// A scope of one to three capabilities.
@@ -302,7 +312,8 @@ fn narrowed_one(held: &Capability, pin: Option<&(String, String)>, dice: &mut Di
             }
         }
     }
-    Capability::new(audience, action, args, open).unwrap()
+    let narrower = Capability::new(audience, action, args, open).unwrap();
+    narrower.travelling(travel(held.travel(), dice)).unwrap()
 }
 
 /// A value of any type.
@@ -381,7 +392,7 @@ fn object(leaves: &BTreeMap<String, Json>) -> Json {
     Json::object(members.into_iter().collect()).unwrap()
 }
 
-/// A chain of helpers below the planner, and the key of its last holder.
+/// A chain of agents and helpers below the planner, and the key of its last holder.
 pub struct Chain {
     /// The token.
     pub token: VerifiedToken,
@@ -400,8 +411,13 @@ pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
         let label = format!("helper-{depth}");
         let next = if dice.one_in(3) { curve_key(&label) } else { key(&label) };
         let last = chain.token.last().block().clone();
+        let key = next.public_key().clone();
+        let to = match dice.one_in(3) {
+            true => Delegate::Agent { id: agent(&label), key },
+            false => Delegate::Helper { label, key },
+        };
         let hop = Hop {
-            to: Delegate::Helper { label, key: next.public_key().clone() },
+            to,
             scope: narrowed(last.scope.as_ref().unwrap(), dice),
             ttl_seconds: *dice.pick(&[600, 30, 60, 3]),
             hops_max: dice.one_in(4).then_some(last.hops_max),

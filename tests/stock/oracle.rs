@@ -5,7 +5,7 @@ use std::time::Duration;
 use biscuit_auth::builder::{AuthorizerBuilder, Fact, Term as StockTerm};
 use biscuit_auth::error::Token;
 use biscuit_auth::{AuthorizerLimits, Biscuit, PublicKey};
-use sublet_core::call::{Call, facts};
+use sublet_core::call::{Call, ChainFacts, facts};
 use sublet_core::datalog::Term;
 use sublet_core::id::UnixMillis;
 use sublet_core::sign::{SecretKey, Signer as _};
@@ -22,8 +22,7 @@ pub(crate) fn allows(
     biscuit: &Biscuit,
     call: &Call,
     now: UnixMillis,
-    hops: u32,
-    unrecorded: u32,
+    chain: &ChainFacts<'_>,
 ) -> bool {
     let limits = AuthorizerLimits {
         max_facts: 100_000,
@@ -31,7 +30,7 @@ pub(crate) fn allows(
         max_time: Duration::from_secs(3600),
     };
     let mut builder = AuthorizerBuilder::new().set_limits(limits);
-    for fact in facts(call, now, hops, unrecorded) {
+    for fact in facts(call, now, chain) {
         let terms: Vec<StockTerm> = fact.terms.iter().map(term).collect();
         builder = builder.fact(Fact::new(fact.name.into_owned(), terms)).unwrap();
     }

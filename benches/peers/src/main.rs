@@ -192,6 +192,7 @@ fn hops(peers: &Peers, report: &mut Report) {
 
 fn policy(report: &mut Report) {
     let (scope, call) = (sublet::scope(), sublet::call(PATH));
-    assert!(scope.admits(&call) && !scope.admits(&sublet::call(OUTSIDE)));
-    report.add("policy_us", "us", Some(1.0), many(100, || scope.admits(&call)));
+    let here = sublet_core::capability::Standing::default();
+    assert!(scope.admits(&call, here) && !scope.admits(&sublet::call(OUTSIDE), here));
+    report.add("policy_us", "us", Some(1.0), many(100, || scope.admits(&call, here)));
 }

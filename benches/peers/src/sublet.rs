@@ -105,6 +105,7 @@ impl Peer {
             issuer: "spiffe://acme.example/sublet".parse().expect("an issuer"),
             nonce: self.ports.entropy.nonce().expect("a nonce"),
             issued_at: seconds,
+            not_before: seconds - 10,
         };
         let block = Block {
             role: Role::Grant {
@@ -113,7 +114,7 @@ impl Peer {
             },
             agent: "spiffe://acme.example/agent/planner".parse().expect("an agent"),
             helper: None,
-            window: Window { not_before: seconds - 10, not_after: seconds + 3600 },
+            not_after: seconds + 3600,
             hops_max: 16,
             unrecorded_max: 1,
             scope: Some(scope()),

@@ -108,7 +108,7 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
         }
         crate::print::line!(
             "{indent}   until {}  hops ≤ {}  unrecorded ≤ {}",
-            print::utc(block.expires()),
+            print::utc(block.not_after),
             block.hops_max,
             block.unrecorded_max
         );
@@ -162,8 +162,7 @@ fn value(
             "agent": block.agent.to_string(),
             "helper": block.helper.as_ref().map(ToString::to_string),
             "key": signed.next_key().thumbprint().to_string(),
-            "not_before": print::utc(block.window.not_before),
-            "not_after": print::utc(block.window.not_after),
+            "not_after": print::utc(block.not_after),
             "hops_max": block.hops_max,
             "unrecorded_max": block.unrecorded_max,
             "scope": scope,

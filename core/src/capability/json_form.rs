@@ -4,8 +4,10 @@
 //! {"action": "fs.read", "audience": "tool://files", "args": {"path": {"under": "/data"}}, "other_args": "any"}
 //! ```
 //! `action`, `audience` and `args` must be there; without `other_args` the capability is closed.
+//! `"use": "delegates"` and `"hops": 2` bound how it travels.
 
-use super::{BadScope, Capability, Constraint};
+use super::travel::{read_hops, read_use};
+use super::{BadScope, Capability, Constraint, Travel};
 use crate::json::Json;
 
 impl Capability {
@@ -17,12 +19,15 @@ impl Capability {
             return Err(BadScope("a capability is a JSON object".into()));
         };
         let (mut action, mut audience, mut args, mut open) = (None, None, None, false);
+        let mut travel = Travel::default();
         for (name, value) in members {
             match (name.as_str(), value) {
                 ("action", Json::Str(text)) => action = Some(text.parse()?),
                 ("audience", Json::Str(text)) => audience = Some(text.parse()?),
                 ("args", Json::Object(members)) => args = Some(constraints(&members)?),
                 ("other_args", Json::Str(text)) if text == "any" => open = true,
+                ("use", Json::Str(text)) => travel.delegates_only = read_use(&text)?,
+                ("hops", Json::Int(hops)) => travel.hops_max = Some(read_hops(&hops.to_string())?),
                 _ => {
                     return Err(BadScope(format!(
                         "a capability has no member {name:?} of this form"
@@ -36,7 +41,8 @@ impl Capability {
             action.ok_or_else(|| missing("action"))?,
             args.ok_or_else(|| missing("args"))?,
             open,
-        )
+        )?
+        .travelling(travel)
     }
 
     /// Writes the JSON long form, in RFC 8785 canonical bytes.
@@ -50,6 +56,11 @@ impl Capability {
         if self.is_open() {
             members.push(("other_args".to_owned(), Json::Str("any".to_owned())));
         }
+        let travel = self.travel();
+        if travel.delegates_only {
+            members.push(("use".to_owned(), Json::Str("delegates".to_owned())));
+        }
+        members.extend(travel.hops_max.map(|hops| ("hops".to_owned(), Json::Int(hops.into()))));
         // `canonical` sorts; names in a capability are unique.
         Json::Object(members).canonical()
     }

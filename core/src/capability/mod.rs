@@ -35,6 +35,7 @@ mod render;
 mod scalar;
 mod subset_of;
 mod text_form;
+mod travel;
 mod tree;
 mod under;
 mod url;
@@ -64,6 +65,8 @@ pub use regex::Regex;
 pub(crate) use render::{CALL, NAMES, check_patterns, lift_scope, render_scope};
 pub use scalar::Scalar;
 pub use subset_of::SubsetOf;
+pub(crate) use travel::delegate_of;
+pub use travel::{Standing, Step, Travel};
 pub use under::Under;
 pub use url::Url;
 
@@ -82,6 +85,7 @@ pub struct Capability {
     action: Action,
     args: BTreeMap<String, Constraint>,
     open: bool,
+    travel: Travel,
 }
 
 impl Capability {
@@ -94,7 +98,7 @@ impl Capability {
         open: bool,
     ) -> Result<Self, BadScope> {
         let capability = Self::of_parts(audience, action, args, open)?;
-        let lifted = render::lift(&render::render(&capability));
+        let lifted = render::lift(&render::render(&capability, ("", "")));
         match lifted {
             Some(same) if same == capability => Ok(capability),
             Some(simpler) => Err(BadScope(format!("{capability} is written as {simpler}"))),
@@ -135,7 +139,14 @@ impl Capability {
                 limits::CONSTRAINTS_MAX
             )));
         }
-        Ok(Capability { audience, action, args: named, open })
+        let travel = Travel::default();
+        Ok(Capability { audience, action, args: named, open, travel })
+    }
+
+    /// The same capability, with these bounds on who exercises it and how far it goes.
+    pub fn travelling(self, travel: Travel) -> Result<Self, BadScope> {
+        travel.check()?;
+        Ok(Capability { travel, ..self })
     }
 
     fn default_constraint(open: bool) -> Constraint {
@@ -162,6 +173,11 @@ impl Capability {
         self.open
     }
 
+    /// Who may exercise it, and how far it goes.
+    pub fn travel(&self) -> Travel {
+        self.travel
+    }
+
     /// How many arguments a call must have: a closed capability of which none may be missing.
     fn exact_count(&self) -> Option<i64> {
         let exact = !self.open && self.args.values().all(Constraint::needs_a_value);
@@ -173,13 +189,13 @@ impl Capability {
         self.args.get(name).cloned().unwrap_or_else(|| Self::default_constraint(self.open))
     }
 
-    /// Whether the call lies inside this capability.
-    pub fn admits(&self, call: &Call) -> bool {
-        self.refusal(call).is_none()
+    /// Whether the call, by one who stands there, lies inside this capability.
+    pub fn admits(&self, call: &Call, standing: Standing) -> bool {
+        self.refusal(call, standing).is_none()
     }
 
-    /// What of the call lies outside, in words; `None` when nothing does.
-    pub fn refusal(&self, call: &Call) -> Option<String> {
+    /// What lies outside, in words; `None` when nothing does.
+    pub fn refusal(&self, call: &Call, standing: Standing) -> Option<String> {
         if !self.audience.admits(&call.audience) {
             return Some(format!("the audience {:?} is not {}", call.audience, self.audience));
         }
@@ -197,9 +213,10 @@ impl Capability {
         }
         let unnamed =
             call.arguments.leaves().find(|(name, _)| !self.open && !self.args.contains_key(*name));
-        unnamed.map(|(name, _)| {
+        let unnamed = unnamed.map(|(name, _)| {
             format!("the argument {name:?} is not named by the capability, which is closed")
-        })
+        });
+        unnamed.or_else(|| self.travel.refusal(standing))
     }
 }
 
@@ -269,19 +286,19 @@ impl Scope {
         &self.0
     }
 
-    /// Whether any capability admits the call.
-    pub fn admits(&self, call: &Call) -> bool {
-        self.0.iter().any(|capability| capability.admits(call))
+    /// Whether any capability admits the call, by one who stands there.
+    pub fn admits(&self, call: &Call, standing: Standing) -> bool {
+        self.0.iter().any(|capability| capability.admits(call, standing))
     }
 
     /// Why no capability admits the call, from the one that comes nearest; `None` if one does.
-    pub fn refusal(&self, call: &Call) -> Option<String> {
-        if self.admits(call) {
+    pub fn refusal(&self, call: &Call, standing: Standing) -> Option<String> {
+        if self.admits(call, standing) {
             return None;
         }
         let distance =
             |c: &&Capability| (!c.audience.admits(&call.audience), !c.action.admits(&call.action));
-        self.0.iter().min_by_key(distance).and_then(|nearest| nearest.refusal(call))
+        self.0.iter().min_by_key(distance).and_then(|nearest| nearest.refusal(call, standing))
     }
 }
 
@@ -298,11 +315,13 @@ mod tests {
     #[test]
     fn closed_by_default() {
         let scope = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
-        assert!(scope.admits(&call("fs.read", r#"{"path":"/data/a"}"#)));
-        assert!(!scope.admits(&call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#)));
-        assert!(!scope.admits(&call("fs.read", r#"{}"#)), "under needs a value");
-        assert!(!scope.admits(&call("fs.write", r#"{"path":"/data/a"}"#)));
-        let says = scope.refusal(&call("fs.read", r#"{"path":"/etc/x"}"#)).unwrap();
+        let admits = |call| scope.admits(&call, Standing::default());
+        assert!(admits(call("fs.read", r#"{"path":"/data/a"}"#)));
+        assert!(!admits(call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#)));
+        assert!(!admits(call("fs.read", r#"{}"#)), "under needs a value");
+        assert!(!admits(call("fs.write", r#"{"path":"/data/a"}"#)));
+        let outside = call("fs.read", r#"{"path":"/etc/x"}"#);
+        let says = scope.refusal(&outside, Standing::default()).unwrap();
         assert_eq!(says, r#"the argument "path" is "/etc/x", held is under:/data"#);
     }
 
@@ -310,7 +329,8 @@ mod tests {
     fn opening_is_explicit_and_a_child_may_close_but_not_open() {
         let open = Scope::from_texts(&["fs.@tool://files *=any path=under:/data"]).unwrap();
         let closed = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
-        assert!(open.admits(&call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#)));
+        let opened = call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#);
+        assert!(open.admits(&opened, Standing::default()));
         assert_eq!(open.covers(&closed), Ok(()));
         assert!(closed.covers(&open).is_err());
     }

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{Capability, Scope};
+use super::travel::HOP_NUMBER;
+use super::{Capability, Scope, Step};
 
 /// How a child exceeds its parent: what was asked, what is held, what would pass.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Exceeds {
     /// The child's capability, as SCOPE text.
     pub capability: String,
-    /// Which part of it: `audience`, `action`, `argument "path"`, `other arguments`.
+    /// Which part of it: `audience`, `action`, `argument "path"`, `other arguments`, `use`, `hops`,
+    /// or `hop number` when it may not travel on at all.
     pub part: String,
     /// What the child asks for there.
     pub asked: String,
@@ -20,15 +22,31 @@ pub struct Exceeds {
     pub held: String,
 }
 
+impl Exceeds {
+    /// What would pass.
+    pub fn advice(&self) -> String {
+        if self.part == HOP_NUMBER {
+            "it goes no further".to_owned()
+        } else {
+            format!("ask for {} or less", self.held)
+        }
+    }
+}
+
 impl Scope {
-    /// Whether all of `child` lies inside this scope; else the first excess, against the
-    /// capability of the parent that comes nearest.
+    /// Whether all of `child` lies inside this scope, in the same hand; else the first excess,
+    /// against the capability of the parent that comes nearest.
     pub fn covers(&self, child: &Scope) -> Result<(), Exceeds> {
-        child.capabilities().iter().try_for_each(|asked| self.covers_one(asked))
+        self.covers_after(child, Step::default())
     }
 
-    fn covers_one(&self, asked: &Capability) -> Result<(), Exceeds> {
-        let excesses = self.capabilities().iter().map(|held| excesses(held, asked));
+    /// The same when `child` is held after this hop.
+    pub fn covers_after(&self, child: &Scope, step: Step) -> Result<(), Exceeds> {
+        child.capabilities().iter().try_for_each(|asked| self.covers_one(asked, step))
+    }
+
+    fn covers_one(&self, asked: &Capability, step: Step) -> Result<(), Exceeds> {
+        let excesses = self.capabilities().iter().map(|held| excesses(held, asked, step));
         let nearest = excesses.min_by_key(|found| (found.first().map_or(0, |e| e.0), found.len()));
         match nearest.and_then(|found| found.into_iter().next()) {
             Some((_, exceeds)) => Err(exceeds),
@@ -39,7 +57,7 @@ impl Scope {
 
 /// Everything in which `asked` exceeds `held`, the gravest first: (gravity, excess). Empty means
 /// covered.
-fn excesses(held: &Capability, asked: &Capability) -> Vec<(u8, Exceeds)> {
+fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Exceeds)> {
     let mut found = Vec::new();
     let mut add = |gravity: u8, part: &str, wants: &str, has: &str| {
         let capability = asked.to_string();
@@ -63,6 +81,9 @@ fn excesses(held: &Capability, asked: &Capability) -> Vec<(u8, Exceeds)> {
     }
     if asked.open && !held.open {
         add(1, "other arguments", "any", "absent");
+    }
+    if let Some((part, wants, has)) = held.travel.excess(&asked.travel, step) {
+        add(1, part, &wants, &has);
     }
     found
 }

@@ -1,7 +1,7 @@
 //! A scope as a Datalog check, and back. SPEC 4.5.
 //!
-//! One capability is one query of the check: `call(audience, action, count)`, then each argument
-//! in order of its name. A closed capability whose arguments must all be there bounds their count;
+//! One capability is one query of the check: `call(audience, action, count)`, then how far it
+//! travels, then each argument in order of its name. A closed capability whose arguments must all be there bounds their count;
 //! one with arguments that may be missing bounds their names. `lift` reads leniently; the block is
 //! rendered again and compared byte by byte, so what it misreads is refused.
 
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::family::Family;
 use super::kind::{Shown, is_pattern};
 use super::tree::{self, Tree, test, within};
-use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, Pattern, Scope};
+use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, Pattern, Scope, Travel};
 use crate::datalog::{Binary, Check, Expression, Op, Predicate, Query, Term};
 use crate::limits;
 
@@ -20,9 +20,10 @@ pub(crate) const CALL: &str = "call";
 /// The fact that a call has once: the set of its arguments' names.
 pub(crate) const NAMES: &str = "arg_names";
 
-/// The scope as one check.
-pub(crate) fn render_scope(scope: &Scope) -> Check<'_> {
-    Check { queries: scope.capabilities().iter().map(render).collect() }
+/// The scope as one check, of a block that this agent (directory, name) holds.
+pub(crate) fn render_scope<'a>(scope: &'a Scope, agent: (&'a str, &'a str)) -> Check<'a> {
+    let queries = scope.capabilities().iter().map(|capability| render(capability, agent));
+    Check { queries: queries.collect() }
 }
 
 /// The scope of a check that `render_scope` could have written.
@@ -47,7 +48,7 @@ pub(crate) fn check_patterns(count: usize, max: usize, of: &str) -> Result<(), B
     Ok(())
 }
 
-pub(super) fn render(capability: &Capability) -> Query<'_> {
+pub(super) fn render<'a>(capability: &'a Capability, agent: (&'a str, &'a str)) -> Query<'a> {
     let mut query = Query::default();
     let (audience, audience_prefix) = render_pattern("audience", capability.audience().pattern());
     let (action, action_prefix) = render_pattern("action", capability.action().pattern());
@@ -56,6 +57,7 @@ pub(super) fn render(capability: &Capability) -> Query<'_> {
         None => Term::variable("count"),
     };
     query.body.push(Predicate::new(CALL, [audience, action, count]));
+    query.body.extend(capability.travel().render(agent));
     query.expressions.extend(audience_prefix.into_iter().chain(action_prefix));
     render_names(capability, &mut query);
     let mut views = 0;
@@ -151,6 +153,7 @@ pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
     let [audience, action, count] = call.terms.as_slice() else { return None };
     let audience = lift_pattern(audience, &mut cursor)?.parse().ok()?;
     let action = lift_pattern(action, &mut cursor)?.parse().ok()?;
+    let travel = Travel::lift(&mut cursor.body)?;
     let (closed, mut args) = lift_names(&mut cursor)?;
     let open = !closed && !matches!(count, Term::Integer(_));
     while let Some(shown) = cursor.predicate() {
@@ -163,7 +166,7 @@ pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
     if !cursor.expressions.is_empty() {
         return None;
     }
-    Capability::of_parts(audience, action, args, open).ok()
+    Capability::of_parts(audience, action, args, open).ok()?.travelling(travel).ok()
 }
 
 fn lift_pattern(term: &Term<'_>, cursor: &mut Cursor<'_, '_>) -> Option<String> {

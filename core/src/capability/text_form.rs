@@ -1,10 +1,11 @@
-//! SCOPE text: `fs.read@tool://files path=under:/data limit=range:1..10 *=any`. docs/FORMATS.
+//! SCOPE text: `fs.read@tool://files path=under:/data limit=range:1..10 *=any hops:2`. docs/FORMATS.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::scalar::{plain_or_quoted, string_from_text};
-use super::{Any, BadScope, Capability, Constraint};
+use super::travel::read_word;
+use super::{Any, BadScope, Capability, Constraint, Travel};
 
 /// The name that stands for every argument not named.
 const OTHERS: &str = "*";
@@ -22,8 +23,11 @@ impl FromStr for Capability {
                 "{head:?} does not begin a scope: action@audience, as in fs.read@tool://files"
             ))
         })?;
-        let (mut args, mut open) = (Vec::new(), false);
+        let (mut args, mut open, mut travel) = (Vec::new(), false, Travel::default());
         for word in words {
+            if read_word(word, &mut travel)? {
+                continue;
+            }
             let (name, constraint) = argument(word)?;
             match (name, &constraint) {
                 (OTHERS, Constraint::Any(Any)) => open = true,
@@ -33,7 +37,7 @@ impl FromStr for Capability {
                 }
             }
         }
-        Capability::new(audience.parse()?, action.parse()?, args, open)
+        Capability::new(audience.parse()?, action.parse()?, args, open)?.travelling(travel)
     }
 }
 
@@ -79,7 +83,10 @@ impl fmt::Display for Capability {
         for (name, constraint) in self.args() {
             write!(f, " {}={constraint}", plain_or_quoted(name))?;
         }
-        if self.is_open() { write!(f, " {OTHERS}=any") } else { Ok(()) }
+        if self.is_open() {
+            write!(f, " {OTHERS}=any")?;
+        }
+        write!(f, "{}", self.travel())
     }
 }
 
@@ -94,6 +101,8 @@ mod tests {
             "fs.@tool://files/ limit=range:1..1000 mode=one_of:raw,text region=exactly:r",
             "db.query@mcp://db dry=exactly:true n=one_of:1,2 q=prefix:\"a b\" *=any",
             "a.b@t:x x=absent y=exactly:\"5\" z=exactly:5 *=any",
+            "a.b@t:x use=exactly:1 use:delegates hops:0",
+            "a.b@t:x *=any hops:64",
             "a.b@t:x p=one_of:\"a,b\",c w=exactly:1.5 z=exactly:null",
         ];
         for text in texts {
@@ -118,5 +127,12 @@ mod tests {
         assert!(says("fs.read@tool://f *=absent").contains("only be opened"));
         assert!(says("fs.read@tool://f n=any:5").contains("no value"));
         assert!(says("fs.read@tool://f n=exactly").contains("needs a value"));
+        assert!(says("fs.read@tool://f use:holder").contains("only use:delegates"));
+        assert!(says("fs.read@tool://f use:delegates use:delegates").contains("twice"));
+        assert!(says("fs.read@tool://f hops:1 hops:1").contains("twice"));
+        assert!(says("fs.read@tool://f hops:65").contains("at most 64"));
+        for bad in ["", "-1", "+1", "01", "1.0", "4294967296"] {
+            assert!(says(&format!("fs.read@tool://f hops:{bad}")).contains("no number of hops"));
+        }
     }
 }

@@ -114,7 +114,7 @@ fn check_depth(token: &VerifiedToken, coverage: Option<&Coverage>) -> Result<(),
 fn check_scopes(token: &VerifiedToken, call: &Call) -> Result<(), Deny> {
     for (hop, signed) in token.signed_blocks().iter().enumerate() {
         let refusal = match &signed.block().scope {
-            Some(scope) => scope.refusal(call),
+            Some(scope) => scope.refusal(call, token.standing(signed.block())),
             None => Some("the block states no scope".to_owned()),
         };
         if let Some(says) = refusal {

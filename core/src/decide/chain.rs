@@ -28,16 +28,17 @@ impl Revocations for RevocationView {
     }
 }
 
-/// Refuses a chain of which any hop is outside its window.
+/// Refuses a chain that has not begun, or of which any hop is over.
 pub(super) fn check_time(token: &VerifiedToken, now: UnixMillis) -> Result<(), Deny> {
     let second = now.seconds();
+    let from = token.window().not_before;
+    if second < from {
+        return Err(Deny::NotYetValid { hop: 0, from });
+    }
     for (hop, signed) in token.signed_blocks().iter().enumerate() {
-        let window = signed.block().window;
-        if second < window.not_before {
-            return Err(Deny::NotYetValid { hop, from: window.not_before });
-        }
-        if second >= window.not_after {
-            return Err(Deny::Expired { hop, at: window.not_after });
+        let at = signed.block().not_after;
+        if second >= at {
+            return Err(Deny::Expired { hop, at });
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::join_token_hash;
 use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only};
-use crate::block::{Block, Origin, Role, Window};
+use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
 use crate::caller::{Caller, Kind};
 use crate::id::{AgentId, UnixMillis};
@@ -203,15 +203,13 @@ fn identity(
         issuer: view.state.domain().issuer(),
         nonce: entropy.nonce("identity"),
         issued_at: seconds,
+        not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
     };
     let block = Block {
         role: Role::Identity { origin },
         agent: agent.id.clone(),
         helper: None,
-        window: Window {
-            not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
-            not_after: seconds.saturating_add(ttl),
-        },
+        not_after: seconds.saturating_add(ttl),
         hops_max: 0,
         unrecorded_max: 0,
         scope: None,

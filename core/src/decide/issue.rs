@@ -1,7 +1,7 @@
 //! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
 
 use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only, is_revoked};
-use crate::block::{Block, Origin, Role, Window};
+use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
 use crate::caller::Caller;
 use crate::capability::Scope;
@@ -132,15 +132,13 @@ impl Issue {
             issuer: view.state.domain().issuer(),
             nonce: entropy.nonce("block"),
             issued_at: seconds,
+            not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
         };
         Block {
             role: Role::Grant { origin, on_behalf_of: self.on_behalf_of.clone() },
             agent: agent.id.clone(),
             helper: None,
-            window: Window {
-                not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
-                not_after: seconds.saturating_add(self.ttl_seconds),
-            },
+            not_after: seconds.saturating_add(self.ttl_seconds),
             hops_max: self.hops,
             unrecorded_max: self.offline_hops,
             scope: Some(self.scope.clone()),
@@ -173,7 +171,7 @@ fn hop_record(id: HopId, block: &Block, key: &PublicKey) -> HopRecord {
         position: 0,
         holder: Holder { agent: block.agent.clone(), helper: None },
         key: key.thumbprint(),
-        expires: block.expires(),
+        expires: block.not_after,
         block: None,
     }
 }
@@ -187,7 +185,7 @@ fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Write {
         agent: block.agent.clone(),
         helper: None,
         key: key.thumbprint(),
-        expires_at: UnixMillis::from_seconds(block.expires()),
+        expires_at: UnixMillis::from_seconds(block.not_after),
         index: 0,
     };
     Write::Hop { hop, record: 0 }

@@ -89,7 +89,7 @@ impl Ask for Inspect {
             id,
             index: view.state.hop(&id).map(|row| row.index),
             revoked: is_revoked(view, Revocation::Hop(id)),
-            expired: now.seconds() >= signed.block().expires(),
+            expired: now.seconds() >= signed.block().not_after,
         });
         let alive = super::chain::check_revocations(&self.token, view.state)
             .and_then(|()| super::chain::check_time(&self.token, now));

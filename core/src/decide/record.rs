@@ -130,7 +130,7 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
             agent: block.agent.clone(),
             helper: block.helper.clone(),
             key: signed.next_key().thumbprint(),
-            expires_at: UnixMillis::from_seconds(block.expires()),
+            expires_at: UnixMillis::from_seconds(block.not_after),
             index: 0,
         }
     }
@@ -175,7 +175,7 @@ fn hop_record(row: &RecordedHop, signed: &SignedBlock) -> HopRecord {
         position: row.position,
         holder: holder(signed),
         key: row.key,
-        expires: signed.block().expires(),
+        expires: signed.block().not_after,
         block: Some(BlockPayload::from(signed)),
     }
 }

@@ -3,7 +3,6 @@
 //! Owns: each refusal with what was asked, what is held and at which hop, its words and its code.
 //! Does not own: the other kinds of no.
 
-use crate::block::Window;
 use crate::capability::Exceeds;
 use crate::id::{AgentId, HopId, Principal};
 
@@ -109,20 +108,20 @@ pub enum Deny {
 
     // Delegation.
     /// The child asks for more than its parent holds.
-    #[error("{} asks for {} {}; hop {hop} holds {}: ask for {} or less", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.held)]
+    #[error("{} asks for {} {}; hop {hop} holds {}: {}", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.advice())]
     ScopeExceeds {
         /// What exceeds what.
         exceeds: Exceeds,
         /// The hop that holds it.
         hop: usize,
     },
-    /// The child wants to live longer than its parent, or start before it.
-    #[error("{}", outlives(.asked, .held, .hop))]
+    /// The child wants to live longer than its parent.
+    #[error("the child asks to live until {asked}, {} s longer than hop {hop}, which ends at {held} (seconds)", asked.saturating_sub(*held))]
     OutlivesParent {
-        /// What is asked.
-        asked: Window,
-        /// What is held.
-        held: Window,
+        /// The end that is asked, in seconds.
+        asked: i64,
+        /// The end that is held, in seconds.
+        held: i64,
         /// The hop that holds it.
         hop: usize,
     },
@@ -235,7 +234,7 @@ pub enum Deny {
         profile: String,
     },
     /// The profile's ceiling is exceeded.
-    #[error("{} asks for {} {}; the profile {profile:?} holds {}: ask for {} or less", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.held)]
+    #[error("{} asks for {} {}; the profile {profile:?} holds {}: {}", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.advice())]
     ProfileScope {
         /// What exceeds what.
         exceeds: Exceeds,
@@ -284,18 +283,6 @@ pub enum Deny {
     /// The caller's role may not do this.
     #[error("{0}")]
     NotPermitted(&'static str),
-}
-
-fn outlives(asked: &Window, held: &Window, hop: &usize) -> String {
-    let beyond = asked.not_after.saturating_sub(held.not_after);
-    let left = held.not_after.saturating_sub(asked.not_before);
-    if beyond > 0 {
-        return format!(
-            "the child asks to live {beyond} s longer than hop {hop} does, which has {left} s left at most"
-        );
-    }
-    let before = held.not_before.saturating_sub(asked.not_before);
-    format!("the child asks to begin {before} s before hop {hop} does")
 }
 
 fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {

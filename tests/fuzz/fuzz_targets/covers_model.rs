@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use sublet_core::call::{Arguments, Call};
-use sublet_core::capability::{Capability, Scope};
+use sublet_core::capability::{Capability, Scope, Standing};
 use sublet_core::json::Json;
 
 fuzz_target!(|data: &[u8]| {
@@ -22,9 +22,10 @@ fn check(u: &mut Unstructured) -> Result<()> {
     if held.covers(&asked).is_err() {
         return Ok(());
     }
+    let here = Standing::default();
     for _ in 0..u.int_in_range(1..=4)? {
         let call = u.choose(&child)?.call(u)?;
-        let sound = held.admits(&call) || !asked.admits(&call);
+        let sound = held.admits(&call, here) || !asked.admits(&call, here);
         assert!(sound, "{parent:?} over {child:?}: {call:?}");
     }
     Ok(())

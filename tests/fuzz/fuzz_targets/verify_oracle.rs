@@ -120,7 +120,7 @@ fn stock_agrees(token: &VerifiedToken, dice: &mut Dice) {
     for signed in token.signed_blocks() {
         let call = call_near(signed.block().scope.as_ref().unwrap(), dice);
         let unrecorded = u32::try_from(dice.below(5)).unwrap();
-        let theirs = oracle::allows(&biscuit, &call, NOW, token.depth(), unrecorded);
+        let theirs = oracle::allows(&biscuit, &call, NOW, &token.facts(unrecorded));
         assert_eq!(theirs, ours(token, &call, unrecorded), "{call:?} under {token:?}");
     }
 }
@@ -129,9 +129,9 @@ fn stock_agrees(token: &VerifiedToken, dice: &mut Dice) {
 fn ours(token: &VerifiedToken, call: &Call, unrecorded: u32) -> bool {
     token.signed_blocks().iter().all(|signed| {
         let block = signed.block();
-        block.window.contains(NOW.seconds())
+        block.is_good_at(NOW.seconds())
             && token.depth() <= block.hops_max
             && unrecorded <= block.unrecorded_max
-            && block.scope.as_ref().unwrap().admits(call)
+            && block.scope.as_ref().unwrap().admits(call, token.standing(block))
     })
 }

@@ -1,0 +1,191 @@
+//! How far a capability travels, and who of its chain may exercise it. SPEC 4.6.
+//!
+//! In SCOPE text `hops:2` (counted from the root, as a block counts; the number of the hop that
+//! states it makes it terminal) and `use:delegates` ("may hand out, may not use").
+
+use super::BadScope;
+use crate::datalog::{Predicate, Term};
+use crate::limits;
+
+/// The fact that a chain has for every n that it does not exceed: blocks after block 0.
+pub(crate) const HOPS: &str = "hops";
+
+/// The fact that a chain has for every agent in it, as directory and name, that is not the last
+/// holder or the one that the last holder is a helper of.
+pub(crate) const DELEGATE_OF: &str = "delegate_of";
+
+/// The part that is exceeded when a capability may not travel on at all.
+pub(super) const HOP_NUMBER: &str = "hop number";
+
+/// How far a capability travels, and who may exercise it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Travel {
+    /// Whether the agent of the block that states it, and its helpers, may not exercise it.
+    pub delegates_only: bool,
+    /// The last hop that may hold it, counted from the root; `None` bounds nothing beyond what
+    /// the block does.
+    pub hops_max: Option<u32>,
+}
+
+/// Where the one who exercises a capability stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Blocks after block 0.
+    pub hops: u32,
+    /// Whether it is another enrolled agent than that of the block that states the capability, or
+    /// a helper of another. Such a hop is recorded, or the whole chain is refused.
+    pub is_delegate: bool,
+}
+
+/// The hop by which a child comes by its scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Its number, 1 for the first after block 0.
+    pub hop: u32,
+    /// Whether it goes to another enrolled agent.
+    pub to_another: bool,
+}
+
+impl Travel {
+    pub(super) fn check(&self) -> Result<(), BadScope> {
+        match self.hops_max {
+            Some(hops) if hops > limits::HOPS_MAX => {
+                Err(BadScope(format!("hops:{hops}, at most {} are allowed", limits::HOPS_MAX)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why it may not be exercised from there; `None` when it may.
+    pub(super) fn refusal(&self, standing: Standing) -> Option<String> {
+        if let Some(max) = self.hops_max.filter(|max| standing.hops > *max) {
+            let hops = standing.hops;
+            return Some(format!(
+                "the capability travels {max} hops at most, this chain has {hops}"
+            ));
+        }
+        (self.delegates_only && !standing.is_delegate)
+            .then(|| "the capability is for delegates only: its holder may hand it out".to_owned())
+    }
+
+    /// What of `asked` is more than this: (part, asked, held).
+    pub(super) fn excess(
+        &self,
+        asked: &Travel,
+        step: Step,
+    ) -> Option<(&'static str, String, String)> {
+        let shown = |hops: Option<u32>| hops.map_or("any".to_owned(), |hops| hops.to_string());
+        if let Some(held) = self.hops_max {
+            if step.hop > held {
+                return Some((HOP_NUMBER, step.hop.to_string(), format!("hops:{held}")));
+            }
+            if asked.hops_max.is_none_or(|asked| asked > held) {
+                return Some(("hops", shown(asked.hops_max), shown(self.hops_max)));
+            }
+        }
+        (self.delegates_only && !asked.delegates_only && !step.to_another)
+            .then(|| ("use", "holder".to_owned(), "delegates".to_owned()))
+    }
+
+    /// What it says, of a block that this agent (directory, name) holds.
+    pub(super) fn render<'a>(
+        &self,
+        agent: (&'a str, &'a str),
+    ) -> impl Iterator<Item = Predicate<'a>> {
+        let hops = self.hops_max.map(|max| Predicate::new(HOPS, [Term::Integer(max.into())]));
+        let used = self.delegates_only.then(|| delegate_of(agent));
+        hops.into_iter().chain(used)
+    }
+
+    /// Takes what it says off the front of a body.
+    pub(super) fn lift(body: &mut &[Predicate<'_>]) -> Option<Self> {
+        let mut travel = Travel::default();
+        while let Some((first, rest)) = body.split_first() {
+            match (first.name.as_ref(), first.terms.as_slice()) {
+                (HOPS, [Term::Integer(max)]) => travel.hops_max = Some(u32::try_from(*max).ok()?),
+                (DELEGATE_OF, _) => travel.delegates_only = true,
+                _ => break,
+            }
+            *body = rest;
+        }
+        travel.check().ok()?;
+        Some(travel)
+    }
+}
+
+/// The fact, and the test, that the caller is a delegate of this agent (directory, name).
+pub(crate) fn delegate_of<'a>(agent: (&'a str, &'a str)) -> Predicate<'a> {
+    Predicate::new(DELEGATE_OF, [Term::text(agent.0), Term::text(agent.1)])
+}
+
+/// Reads one word of SCOPE text; whether it was one of these.
+pub(super) fn read_word(word: &str, travel: &mut Travel) -> Result<bool, BadScope> {
+    let once = |again: bool| {
+        if again { Err(BadScope(format!("{word:?} is said twice"))) } else { Ok(true) }
+    };
+    match word.split_once(':') {
+        Some(("use", value)) => {
+            let again = std::mem::replace(&mut travel.delegates_only, read_use(value)?);
+            once(again)
+        }
+        Some(("hops", value)) => once(travel.hops_max.replace(read_hops(value)?).is_some()),
+        _ => Ok(false),
+    }
+}
+
+/// The one word that `use` has: what it does not restrict is not said.
+pub(super) fn read_use(value: &str) -> Result<bool, BadScope> {
+    match value {
+        "delegates" => Ok(true),
+        _ => Err(BadScope(format!("use:{value} is not known, only use:delegates"))),
+    }
+}
+
+pub(super) fn read_hops(value: &str) -> Result<u32, BadScope> {
+    let plain =
+        value.bytes().all(|b| b.is_ascii_digit()) && (value == "0" || !value.starts_with('0'));
+    let hops = value.parse().ok().filter(|_| plain);
+    hops.ok_or_else(|| BadScope(format!("hops:{value} is no number of hops, as in hops:2")))
+}
+
+impl std::fmt::Display for Travel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.delegates_only {
+            write!(f, " use:delegates")?;
+        }
+        self.hops_max.map_or(Ok(()), |hops| write!(f, " hops:{hops}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn travel(delegates_only: bool, hops_max: Option<u32>) -> Travel {
+        Travel { delegates_only, hops_max }
+    }
+
+    #[test]
+    fn only_another_agent_uses_what_is_for_delegates() {
+        let held = travel(true, None);
+        assert!(held.refusal(Standing { hops: 3, is_delegate: false }).is_some());
+        assert_eq!(held.refusal(Standing { hops: 3, is_delegate: true }), None);
+        let step = |to_another| Step { hop: 1, to_another };
+        assert_eq!(held.excess(&travel(false, None), step(true)), None);
+        let (part, ..) = held.excess(&travel(false, None), step(false)).unwrap();
+        assert_eq!(part, "use");
+        assert_eq!(held.excess(&held, step(false)), None);
+    }
+
+    #[test]
+    fn hops_are_counted_from_the_root_and_end_at_the_last() {
+        let held = travel(false, Some(1));
+        let at = |hops| Standing { hops, is_delegate: false };
+        assert_eq!((held.refusal(at(1)), held.refusal(at(2)).is_some()), (None, true));
+        let step = |hop| Step { hop, to_another: true };
+        assert_eq!(held.excess(&held, step(1)), None);
+        assert_eq!(held.excess(&travel(false, None), step(1)).unwrap().0, "hops");
+        assert_eq!(held.excess(&travel(false, Some(2)), step(1)).unwrap().0, "hops");
+        assert_eq!(held.excess(&held, step(2)).unwrap().0, HOP_NUMBER);
+    }
+}
