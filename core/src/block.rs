@@ -224,7 +224,7 @@ impl Block {
     fn limits(&self) -> Check<'_> {
         let time = || Term::variable("time");
         let bound = |operator, seconds| -> Expression<'_> {
-            vec![Op::Value(time()), Op::Value(date(seconds)), Op::Binary(operator)]
+            [Op::Value(time()), Op::Value(date(seconds)), Op::Binary(operator)].into()
         };
         let begins = self.role.origin().map(|o| bound(Binary::GreaterOrEqual, o.not_before));
         let ends = bound(Binary::LessThan, self.not_after);
@@ -256,7 +256,7 @@ struct Reader<'r, 'a> {
     checks: &'r [Check<'a>],
 }
 
-impl Reader<'_, '_> {
+impl<'r, 'a> Reader<'r, 'a> {
     fn block(mut self, first: bool) -> Result<Block, BadBlock> {
         let head = if first { Some(self.head()?) } else { None };
         let agent = self.agent()?;
@@ -319,7 +319,7 @@ impl Reader<'_, '_> {
     }
 
     /// The terms of the next fact, if it has this name.
-    fn fact(&mut self, name: &str) -> Option<&[Term<'_>]> {
+    fn fact(&mut self, name: &str) -> Option<&'r [Term<'a>]> {
         let (first, rest) = self.facts.split_first()?;
         if first.name != name {
             return None;
@@ -328,14 +328,14 @@ impl Reader<'_, '_> {
         Some(&first.terms)
     }
 
-    fn text(&mut self, name: &str) -> Option<&str> {
+    fn text(&mut self, name: &str) -> Option<&'r str> {
         match self.fact(name) {
             Some([term]) => term.as_text(),
             _ => None,
         }
     }
 
-    fn check(&mut self) -> Option<&Check<'_>> {
+    fn check(&mut self) -> Option<&'r Check<'a>> {
         let (first, rest) = self.checks.split_first()?;
         self.checks = rest;
         Some(first)

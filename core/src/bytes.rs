@@ -11,6 +11,11 @@ pub fn domain(label: &str) -> Vec<u8> {
     [b"\0SUBLET\0", label.as_bytes(), b"\0"].concat()
 }
 
+/// SHA-256 of a message that begins with its label, which shall be told the rest.
+pub(crate) fn hasher(label: &str) -> Sha256 {
+    Sha256::new_with_prefix(b"\0SUBLET\0").chain_update(label).chain_update(b"\0")
+}
+
 /// SHA-256.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()

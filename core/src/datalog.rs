@@ -9,7 +9,10 @@
 //! here, without a copy and in time linear in its bytes, and never evaluated.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+
+use smallvec::SmallVec;
 
 use crate::wire::{BadWire, Encoder, Fields, Value, only};
 
@@ -104,19 +107,22 @@ impl<'a> Term<'a> {
     }
 }
 
+/// The terms of a predicate: three at most, in what a block holds.
+pub type Terms<'a> = SmallVec<[Term<'a>; 3]>;
+
 /// `name(term, …)`: a fact when it has no variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Predicate<'a> {
     /// Its name.
     pub name: Cow<'a, str>,
     /// Its terms.
-    pub terms: Vec<Term<'a>>,
+    pub terms: Terms<'a>,
 }
 
 impl<'a> Predicate<'a> {
     /// A predicate of this name and terms.
-    pub fn new(name: &'a str, terms: impl Into<Vec<Term<'a>>>) -> Self {
-        Predicate { name: name.into(), terms: terms.into() }
+    pub fn new(name: &'a str, terms: impl IntoIterator<Item = Term<'a>>) -> Self {
+        Predicate { name: name.into(), terms: terms.into_iter().collect() }
     }
 }
 
@@ -171,7 +177,7 @@ pub enum Op<'a> {
 }
 
 /// An expression in reverse Polish order.
-pub type Expression<'a> = Vec<Op<'a>>;
+pub type Expression<'a> = SmallVec<[Op<'a>; 3]>;
 
 /// One alternative of a check: all predicates match and all expressions hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,6 +235,11 @@ pub struct Symbols<'a> {
 }
 
 impl<'a> Symbols<'a> {
+    /// An empty table with room for so many.
+    pub(crate) fn with_capacity(symbols: usize) -> Self {
+        Symbols { names: Vec::with_capacity(symbols), indices: HashMap::with_capacity(symbols) }
+    }
+
     /// Adds the symbols that a payload defines, for a block that shall follow it.
     pub fn define_all(&mut self, payload: &'a [u8]) -> Result<(), BadDatalog> {
         for field in Fields::of(payload) {
@@ -246,10 +257,12 @@ impl<'a> Symbols<'a> {
     }
 
     fn define(&mut self, name: &'a str) -> Result<(), BadDatalog> {
-        if default_symbol(name).is_some() || self.indices.contains_key(name) {
-            return Err(BadDatalog::Symbol);
-        }
-        self.push(Cow::Borrowed(name));
+        let index = FIRST_OWN_SYMBOL + self.names.len() as u64;
+        match self.indices.entry(Cow::Borrowed(name)) {
+            Entry::Vacant(vacant) if default_symbol(name).is_none() => vacant.insert(index),
+            _ => return Err(BadDatalog::Symbol),
+        };
+        self.names.push(Cow::Borrowed(name));
         Ok(())
     }
 
@@ -303,7 +316,10 @@ type Intern<'f, 'a> = dyn FnMut(&Cow<'a, str>) -> u64 + 'f;
 
 impl<'a> Datalog<'a> {
     /// The block's payload; adds its symbols to `symbols`.
-    pub fn encode(&self, symbols: &mut Symbols<'a>) -> Vec<u8> {
+    pub fn encode<'s>(&self, symbols: &mut Symbols<'s>) -> Vec<u8>
+    where
+        'a: 's,
+    {
         let known = symbols.count();
         let body = self.body(&mut |name| symbols.intern(name));
         let mut payload = symbols.head(known);
@@ -384,7 +400,7 @@ fn encode_check<'a>(out: &mut Encoder, check: &Check<'a>, intern: &mut Intern<'_
 }
 
 fn decode_check<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Check<'a>, BadDatalog> {
-    let mut queries = Vec::new();
+    let mut queries = Vec::with_capacity(1);
     for field in Fields::of(bytes) {
         match field? {
             (1, query) => queries.push(decode_query(query.bytes()?, symbols)?),
@@ -395,7 +411,8 @@ fn decode_check<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Check<'a>,
 }
 
 fn decode_query<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Query<'a>, BadDatalog> {
-    let mut query = Query::default();
+    // Of three constraints, as most: a call, three predicates, five tests.
+    let mut query = Query { body: Vec::with_capacity(4), expressions: Vec::with_capacity(5) };
     for field in Fields::of(bytes) {
         match field? {
             (1, head) if only(head.bytes()?) == Ok((1, Value::Varint(QUERY))) => {}
@@ -419,7 +436,7 @@ fn decode_predicate<'a>(
     bytes: &'a [u8],
     symbols: &Symbols<'a>,
 ) -> Result<Predicate<'a>, BadDatalog> {
-    let (mut name, mut terms) = (None, Vec::with_capacity(3));
+    let (mut name, mut terms) = (None, Terms::new());
     for field in Fields::of(bytes) {
         match field? {
             (1, index) => name = Some(symbols.name(index.number()?)?),
@@ -495,7 +512,7 @@ fn decode_expression<'a>(
     bytes: &'a [u8],
     symbols: &Symbols<'a>,
 ) -> Result<Expression<'a>, BadDatalog> {
-    let mut ops = Vec::with_capacity(4);
+    let mut ops = Expression::new();
     for field in Fields::of(bytes) {
         match field? {
             (1, op) => ops.push(decode_op(op.bytes()?, symbols)?),
@@ -525,18 +542,21 @@ mod tests {
 
     use super::*;
 
-    fn sample() -> Datalog<'static> {
+    fn sample<'a>() -> Datalog<'a> {
         let set: BTreeSet<Term> = ["b", "a", "read"].map(Term::text).into();
         let query = Query {
             body: vec![Predicate::new(
                 "arg_str",
                 [Term::String("k".into()), Term::Variable("v".into())],
             )],
-            expressions: vec![vec![
-                Op::Value(Term::Set(set)),
-                Op::Value(Term::Variable("v".into())),
-                Op::Binary(Binary::Contains),
-            ]],
+            expressions: vec![
+                [
+                    Op::Value(Term::Set(set)),
+                    Op::Value(Term::Variable("v".into())),
+                    Op::Binary(Binary::Contains),
+                ]
+                .into(),
+            ],
         };
         Datalog {
             facts: vec![Predicate::new("sublet", [Term::Integer(1)])],
@@ -547,12 +567,13 @@ mod tests {
     #[test]
     fn round_trips_and_shares_symbols_with_later_blocks() {
         let mut writer = Symbols::default();
-        let first = sample().encode(&mut writer);
-        let second = sample().encode(&mut writer);
+        let written = sample();
+        let (first, second) = (written.encode(&mut writer), written.encode(&mut writer));
+        let sample = sample();
         assert!(second.len() < first.len(), "the second block defines no symbol again");
         let mut reader = Symbols::default();
-        assert_eq!(Datalog::decode(&first, &mut reader), Ok(sample()));
-        assert_eq!(Datalog::decode(&second, &mut reader), Ok(sample()));
+        assert!(Datalog::decode(&first, &mut reader).is_ok_and(|read| read == sample));
+        assert!(Datalog::decode(&second, &mut reader).is_ok_and(|read| read == sample));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::limits;
 use crate::text::{base64url_name, serde_as_text};
@@ -49,7 +50,8 @@ impl TrustDomain {
 
     /// The id of the broker of this domain: `spiffe://<domain>/sublet`.
     pub fn issuer(&self) -> SpiffeId {
-        SpiffeId { text: format!("spiffe://{}/sublet", self.0), domain_bytes: self.0.len() }
+        let text = format!("spiffe://{}/sublet", self.0).into();
+        SpiffeId { text, domain_bytes: self.0.len() }
     }
 
     /// The audience of calls to the broker of this domain: `sublet://<domain>`.
@@ -74,7 +76,7 @@ impl FromStr for TrustDomain {
 /// A SPIFFE id with a path: an agent, or the broker itself.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
-    text: String,
+    text: Arc<str>,
     domain_bytes: usize,
 }
 
@@ -89,8 +91,16 @@ impl SpiffeId {
 
     /// The trust domain it belongs to.
     pub fn trust_domain(&self) -> TrustDomain {
-        let domain = self.text.get(9..9 + self.domain_bytes).unwrap_or_default();
-        TrustDomain(domain.to_owned())
+        TrustDomain(self.domain().to_owned())
+    }
+
+    /// Whether it belongs to this trust domain.
+    pub fn is_in(&self, domain: &TrustDomain) -> bool {
+        self.domain() == domain.0
+    }
+
+    fn domain(&self) -> &str {
+        self.text.get(9..9 + self.domain_bytes).unwrap_or_default()
     }
 
     /// The path behind the domain, without its leading slash: `agent/planner`.
@@ -128,7 +138,7 @@ impl FromStr for SpiffeId {
         let ok = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         let segment = |s: &str| !s.is_empty() && s != "." && s != ".." && s.bytes().all(ok);
         if path.split('/').all(segment) {
-            Ok(SpiffeId { text: text.to_owned(), domain_bytes: domain.len() })
+            Ok(SpiffeId { text: text.into(), domain_bytes: domain.len() })
         } else {
             Err(bad())
         }
@@ -178,7 +188,7 @@ impl FromStr for HelperPath {
 
 /// On whose behalf: `kind:name@realm`, where the realm is the trust domain.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Principal(String);
+pub struct Principal(Arc<str>);
 
 impl Principal {
     /// The principal as text.
@@ -204,7 +214,7 @@ impl FromStr for Principal {
         let kind_ok =
             (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase());
         if kind_ok && (1..=128).contains(&name.len()) && name.bytes().all(name_ok) {
-            Ok(Principal(text.to_owned()))
+            Ok(Principal(text.into()))
         } else {
             Err(bad())
         }

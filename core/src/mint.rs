@@ -7,8 +7,9 @@
 //! has the signing key; what is appended was checked to be narrower, by the same code that the
 //! broker runs; a stock token is sealed only when narrowed to one action for at most a minute.
 
-use crate::block::BadBlock;
-use crate::block::{Block, Role};
+use std::sync::Arc;
+
+use crate::block::{BadBlock, Block, Role};
 use crate::bundle::KeyId;
 use crate::capability::{Pattern, Scope, check_patterns};
 use crate::datalog::Symbols;
@@ -71,7 +72,7 @@ pub fn root(
         return Err(Deny::NotPermitted("a hop is no root").into());
     }
     let signed = sign(block, holder_key, None, Symbols::default(), signer)?;
-    let token = UnverifiedToken { root_key, blocks: vec![signed] };
+    let token = UnverifiedToken { root_key, blocks: vec![Arc::new(signed)] };
     Ok(VerifiedToken::of_own_root(token, signer.public_key().clone()))
 }
 

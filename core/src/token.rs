@@ -6,11 +6,13 @@
 //! Invariants: an [`UnverifiedToken`] is bounded, canonical, open, all of its blocks in signature
 //! version 1 and understood; nothing in it is believed yet.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::block::{BadBlock, Block};
 use crate::bundle::KeyId;
-use crate::bytes::{Reader, domain, sha256};
+use crate::bytes::{Reader, hasher};
 use crate::capability::{Scope, check_patterns};
 use crate::datalog::Symbols;
 use crate::id::{HopId, SpiffeId};
@@ -151,29 +153,29 @@ pub fn signed_bytes(payload: &[u8], next_key: &PublicKey, previous: Option<&[u8]
 
 /// `id(-1)`: where the ids of all chains under one root key begin. SPEC 2.6.
 pub fn root_id(issuer: &SpiffeId, root_key: &PublicKey) -> HopId {
-    let mut bytes = domain("root-v1");
-    bytes.extend_from_slice(issuer.as_str().as_bytes());
-    bytes.extend_from_slice(root_key.bytes());
-    HopId(sha256(&bytes))
+    let hash = hasher("root-v1").chain_update(issuer.as_str()).chain_update(root_key.bytes());
+    HopId(hash.finalize().into())
 }
 
 /// `id(i)`: a hash over content, which a signature made again does not change. SPEC 2.6.
 pub fn hop_id(previous: &HopId, payload: &[u8], next_key: &PublicKey) -> HopId {
-    let mut bytes = domain("hop-id-v1");
-    bytes.extend_from_slice(&previous.0);
     // A payload is at most 3 KiB, so its length fits.
-    bytes.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-    bytes.extend_from_slice(payload);
-    bytes.push(next_key.algorithm().number());
-    bytes.extend_from_slice(next_key.bytes());
-    HopId(sha256(&bytes))
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let hash = hasher("hop-id-v1")
+        .chain_update(previous.0)
+        .chain_update(length.to_le_bytes())
+        .chain_update(payload)
+        .chain_update([next_key.algorithm().number()])
+        .chain_update(next_key.bytes());
+    HopId(hash.finalize().into())
 }
 
-/// A token that was read and understood, and is not believed yet.
+/// A token that was read and understood, and is not believed yet. Its blocks are shared with the
+/// tokens that it was made longer from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnverifiedToken {
     pub(crate) root_key: KeyId,
-    pub(crate) blocks: Vec<SignedBlock>,
+    pub(crate) blocks: Vec<Arc<SignedBlock>>,
 }
 
 impl UnverifiedToken {
@@ -188,7 +190,7 @@ impl UnverifiedToken {
         if raw.blocks.len() > limits::HOPS_MAX as usize {
             return Err(BadToken::TooManyHops(raw.blocks.len()));
         }
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::with_capacity(16 + 4 * raw.blocks.len());
         let authority = raw.authority.ok_or(BadToken::NotABiscuit)?;
         let blocks = std::iter::once(authority).chain(raw.blocks).enumerate();
         let blocks = read_blocks(blocks, Vec::new(), &mut symbols)?;
@@ -231,12 +233,12 @@ impl UnverifiedToken {
         let mut symbols = Symbols::default();
         let block = |(at, recorded): (usize, &'a BlockPayload)| {
             let block = Block::lift(&recorded.payload, at == 0, &mut symbols);
-            Ok(SignedBlock {
+            Ok(Arc::new(SignedBlock {
                 payload: recorded.payload.clone(),
                 next_key: recorded.next_key.clone(),
                 signature: recorded.signature.clone(),
                 block: block.map_err(|bad| BadToken::Block(at, bad))?,
-            })
+            }))
         };
         let blocks = recorded.into_iter().enumerate().map(block).collect::<Result<_, _>>()?;
         // What cannot be encoded and read back is no token: sizes and counts are asked there.
@@ -264,13 +266,13 @@ impl UnverifiedToken {
     }
 
     /// The blocks, block 0 first; never empty.
-    pub fn blocks(&self) -> &[SignedBlock] {
+    pub fn blocks(&self) -> &[Arc<SignedBlock>] {
         &self.blocks
     }
 
     /// The symbols that the blocks define, for a block that shall follow.
     pub(crate) fn symbols(&self) -> Symbols<'_> {
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::with_capacity(16 + 4 * self.blocks.len());
         for signed in &self.blocks {
             // These payloads were read or written here, so their symbols are in order; were they
             // not, what is made with them would not verify.
@@ -284,14 +286,14 @@ impl UnverifiedToken {
 const OPEN: &[u8] = &[0x22, 0x00];
 
 /// Blocks, the first of them at this position.
-fn put_blocks(out: &mut Encoder, blocks: &[SignedBlock], first: usize) {
+fn put_blocks(out: &mut Encoder, blocks: &[Arc<SignedBlock>], first: usize) {
     for (at, block) in blocks.iter().enumerate() {
         out.message(if first + at == 0 { 2 } else { 3 }, |b| block.encode(b));
     }
 }
 
 /// How a token ends that has these blocks last.
-fn encode_blocks(blocks: &[SignedBlock], first: usize) -> Vec<u8> {
+fn encode_blocks(blocks: &[Arc<SignedBlock>], first: usize) -> Vec<u8> {
     let mut out = Encoder::default();
     put_blocks(&mut out, blocks, first);
     let mut bytes = out.finish();
@@ -367,22 +369,22 @@ impl<'a> Envelope<'a> {
 /// of too many costs no more than one of as many as it may have.
 fn read_blocks<'a>(
     raw: impl Iterator<Item = (usize, &'a [u8])>,
-    mut blocks: Vec<SignedBlock>,
+    mut blocks: Vec<Arc<SignedBlock>>,
     symbols: &mut Symbols<'a>,
-) -> Result<Vec<SignedBlock>, BadToken> {
+) -> Result<Vec<Arc<SignedBlock>>, BadToken> {
     let mut patterns = patterns(&blocks);
     for (at, bytes) in raw {
         let signed = read_block(at, bytes, symbols)?;
         patterns += signed.block.scope.as_ref().map_or(0, Scope::patterns);
         check_patterns(patterns, limits::TOKEN_PATTERNS_MAX, "token")
             .map_err(|bad| BadToken::Block(at, BadBlock::Scope(bad)))?;
-        blocks.push(signed);
+        blocks.push(Arc::new(signed));
     }
     Ok(blocks)
 }
 
 /// Patterns in the scopes of blocks.
-pub(crate) fn patterns(blocks: &[SignedBlock]) -> usize {
+pub(crate) fn patterns(blocks: &[Arc<SignedBlock>]) -> usize {
     blocks.iter().filter_map(|signed| signed.block.scope.as_ref()).map(Scope::patterns).sum()
 }
 

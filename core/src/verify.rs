@@ -8,6 +8,7 @@
 //! of what is presented.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::block::{Block, Role, Window};
 use crate::bundle::{KeyUse, TrustBundle};
@@ -168,7 +169,7 @@ impl VerifiedToken {
     /// The token and one more block, which this process has just signed with the holder's key.
     pub(crate) fn with_own_block(&self, block: SignedBlock) -> Self {
         let mut token = self.token.clone();
-        token.blocks.push(block);
+        token.blocks.push(Arc::new(block));
         self.longer(token)
     }
 
@@ -192,13 +193,13 @@ impl VerifiedToken {
     }
 
     /// The signed blocks, block 0 first.
-    pub fn signed_blocks(&self) -> &[SignedBlock] {
+    pub fn signed_blocks(&self) -> &[Arc<SignedBlock>] {
         &self.token.blocks
     }
 
     /// What each block says, with its hop id, block 0 first.
     pub fn hops(&self) -> impl Iterator<Item = (HopId, &SignedBlock)> {
-        self.ids.iter().copied().zip(&self.token.blocks)
+        self.ids.iter().copied().zip(self.token.blocks.iter().map(Arc::as_ref))
     }
 
     /// The thumbprint of the key that holds the token from each block on, block 0 first.
@@ -343,7 +344,7 @@ fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unau
             }
             _ => {}
         }
-        if signed.block.agent.trust_domain() != *domain {
+        if !signed.block.agent.is_in(domain) {
             return Err(foreign(signed.block.agent.as_str()));
         }
     }

@@ -164,14 +164,20 @@ impl Encoder {
 
     /// Writes the length of what follows the byte at `start`, making room when it needs more.
     fn set_length(&mut self, start: usize) {
-        let length = self.0.len().saturating_sub(start + 1);
-        match (u8::try_from(length), self.0.get_mut(start)) {
-            (Ok(short @ ..=0x7f), Some(byte)) => *byte = short,
-            _ => {
-                let mut prefix = Encoder::default();
-                prefix.put(u64::try_from(length).unwrap_or(u64::MAX));
-                self.0.splice(start..=start, prefix.0);
+        let mut rest = self.0.len().saturating_sub(start + 1);
+        let mut at = start;
+        loop {
+            // The mask leaves seven bits, which fit.
+            let byte = u8::try_from(rest & 0x7f).unwrap_or(0);
+            rest >>= 7;
+            if let Some(place) = self.0.get_mut(at) {
+                *place = if rest > 0 { byte | 0x80 } else { byte };
             }
+            if rest == 0 {
+                return;
+            }
+            at += 1;
+            self.0.insert(at, 0);
         }
     }
 

@@ -6,7 +6,7 @@ use sublet_client::check::{Checker, Options};
 use sublet_client::follow::SharedView;
 use sublet_client::ports::{Clock, Ports, SystemEntropy};
 use sublet_client::trust::Trust;
-use sublet_core::block::{Block, Origin, Role, Window};
+use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Scope;

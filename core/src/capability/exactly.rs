@@ -47,12 +47,10 @@ impl Kind for Exactly {
 
     fn lift(shown: &Shown<'_>) -> Option<Self> {
         match shown {
-            Shown::Fact(fact) if fact.name == "arg_null" && fact.terms.len() == 1 => {
-                Some(Exactly(Scalar::Null))
-            }
-            Shown::Fact(fact) => {
-                let family = Family::of_predicate(&fact.name)?;
-                Scalar::from_term(family, fact.terms.get(1)?).map(Exactly)
+            Shown::Fact("arg_null", [_]) => Some(Exactly(Scalar::Null)),
+            Shown::Fact(name, terms) => {
+                let family = Family::of_predicate(name)?;
+                Scalar::from_term(family, terms.get(1)?).map(Exactly)
             }
             Shown::Tests(family, [Tree::Test(Binary::Equal, literal)]) => {
                 Scalar::from_term(*family, literal).map(Exactly)

@@ -7,7 +7,7 @@ use std::fmt;
 use super::family::Family;
 use super::tree::Tree;
 use super::{BadScope, Scalar};
-use crate::datalog::{Binary, Expression, Op, Predicate, Term};
+use crate::datalog::{Binary, Expression, Op, Term};
 use crate::json::Json;
 
 /// A set of values, absence being one of them, written in one way.
@@ -70,8 +70,8 @@ pub(crate) trait Kind: Sized {
 
 /// What a block says about one argument.
 pub(crate) enum Shown<'a> {
-    /// One fact with this value.
-    Fact(&'a Predicate<'a>),
+    /// One fact of this name, with these terms.
+    Fact(&'a str, &'a [Term<'a>]),
     /// The view that must be there, and what is tested of it.
     Tests(Family, &'a [Tree<'a>]),
 }
@@ -208,22 +208,29 @@ impl Constraint {
         !matches!(self, Constraint::Any(_) | Constraint::Absent(_))
     }
 
-    /// Constraints in it, itself included, and how deep they nest.
-    pub(super) fn size(&self) -> (usize, usize) {
-        let parts: &[Constraint] = match self {
+    /// The constraints that it is made of.
+    fn parts(&self) -> &[Constraint] {
+        match self {
             Constraint::AllOf(all) => all.parts(),
             Constraint::AnyOf(any) => any.parts(),
             Constraint::Not(not) => std::slice::from_ref(not.part()),
             _ => &[],
-        };
-        let sizes = parts.iter().map(Constraint::size);
+        }
+    }
+
+    /// Constraints in it, itself included, and how deep they nest.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let sizes = self.parts().iter().map(Constraint::size);
         sizes.fold((1, 1), |(count, depth), (c, d)| (count + c, depth.max(d + 1)))
     }
 
     /// Patterns in it, which are costly to read and to match.
     pub(super) fn patterns(&self) -> usize {
-        let view = Term::variable("v");
-        self.tests(&view).iter().flatten().filter(|op| is_pattern(op)).count()
+        match self {
+            Constraint::Regex(_) | Constraint::Glob(_) => 1,
+            Constraint::Url(url) => usize::from(url.is_wildcard()),
+            _ => self.parts().iter().map(Constraint::patterns).sum(),
+        }
     }
 
     /// The JSON long form: `{"kind": value}`.
@@ -293,4 +300,33 @@ pub(super) fn list_from_json(kind: &str, value: &Json) -> Result<Vec<Scalar>, Ba
 pub(super) fn json(text: &str) -> Result<Json, BadScope> {
     let parsed = Json::parse_canonicalised(text.as_bytes());
     parsed.map(|(json, _)| json).map_err(|bad| BadScope(format!("{text:?} is no JSON: {bad}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_counted_as_they_are_rendered() {
+        let texts = [
+            r#"regex:"a|b""#,
+            "glob:a*",
+            "url:https://*.acme.example",
+            "url:https://acme.example",
+            "prefix:a",
+            r#"not:{"glob":"a*"}"#,
+            r#"any_of:[{"glob":"a*"},{"glob":"b*"}]"#,
+            r#"all_of:[{"url":"https://*.acme.example"},{"not":{"regex":"a|b"}}]"#,
+        ];
+        for text in texts {
+            let (kind, value) = text.split_once(':').unwrap();
+            let constraint = Constraint::from_text(kind, Some(value)).unwrap();
+            let args = [("a".to_owned(), constraint.clone())];
+            let (audience, action) = ("t:x".parse().unwrap(), "a.b".parse().unwrap());
+            let capability = super::super::Capability::new(audience, action, args, false).unwrap();
+            let query = super::super::render::render(&capability, ("", ""));
+            let rendered = query.expressions.iter().flatten().filter(|op| is_pattern(op)).count();
+            assert_eq!(constraint.patterns(), rendered, "{text}");
+        }
+    }
 }

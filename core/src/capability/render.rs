@@ -112,14 +112,22 @@ fn render_argument<'a>(
     if let Constraint::AllOf(all) = constraint {
         all.parts().iter().for_each(|part| render_argument(name, part, views, query));
     } else if let Some((predicate, value)) = constraint.fact() {
-        let terms: Vec<_> = std::iter::once(Term::text(name)).chain(value).collect();
+        let terms = std::iter::once(Term::text(name)).chain(value);
         query.body.push(Predicate::new(predicate, terms));
     } else if let Some(family) = constraint.family() {
-        let view = Term::variable(format!("v{views}"));
+        let view = view(*views);
         *views += 1;
         query.body.push(Predicate::new(family.predicate(), [Term::text(name), view.clone()]));
         query.expressions.extend(constraint.tests(&view));
     }
+}
+
+/// The variable of the view that is tested next: `$v0`, `$v1`, …
+fn view<'a>(number: usize) -> Term<'a> {
+    const NAMES: [&str; 8] = ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"];
+    NAMES
+        .get(number)
+        .map_or_else(|| Term::variable(format!("v{number}")), |name| Term::variable(*name))
 }
 
 /// What is left to read of a query.
@@ -225,7 +233,7 @@ fn lift_argument<'a>(
             let family = Family::of_predicate(&shown.name)?;
             Constraint::lift(&Shown::Tests(family, &cursor.tests(view)))
         }
-        _ => Constraint::lift(&Shown::Fact(shown)),
+        _ => Constraint::lift(&Shown::Fact(&shown.name, &shown.terms)),
     };
     Some((name, constraint?))
 }

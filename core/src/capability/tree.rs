@@ -2,6 +2,8 @@
 //!
 //! Reading is lenient; what is lifted is rendered again and compared (`block`).
 
+use smallvec::SmallVec;
+
 use crate::datalog::{Binary, Expression, Op, Term};
 use crate::limits;
 
@@ -22,12 +24,12 @@ pub(crate) enum Tree<'a> {
 
 /// `$view operator literal`.
 pub(crate) fn test<'a>(view: &Term<'a>, operator: Binary, literal: Term<'a>) -> Expression<'a> {
-    vec![Op::Value(view.clone()), Op::Value(literal), Op::Binary(operator)]
+    [Op::Value(view.clone()), Op::Value(literal), Op::Binary(operator)].into()
 }
 
 /// `set.contains($view)`.
 pub(crate) fn within<'a>(view: &Term<'a>, set: Term<'a>) -> Expression<'a> {
-    vec![Op::Value(set), Op::Value(view.clone()), Op::Binary(Binary::Contains)]
+    [Op::Value(set), Op::Value(view.clone()), Op::Binary(Binary::Contains)].into()
 }
 
 /// The expressions joined by an operator, from left to right.
@@ -35,7 +37,7 @@ pub(crate) fn join<'a>(
     parts: impl IntoIterator<Item = Expression<'a>>,
     operator: Binary,
 ) -> Expression<'a> {
-    let mut joined = Vec::new();
+    let mut joined = Expression::new();
     for (at, part) in parts.into_iter().enumerate() {
         joined.extend(part);
         if at > 0 {
@@ -58,7 +60,7 @@ const DEPTH_MAX: usize = 2 * limits::CONSTRAINT_DEPTH_MAX;
 /// Reads an expression over this variable; `None` if it is none of ours, or nests deeper than any
 /// of ours.
 pub(crate) fn read<'a>(expression: &[Op<'a>], view: &Term<'a>) -> Option<Tree<'a>> {
-    let mut stack: Vec<Item<'a>> = Vec::with_capacity(4);
+    let mut stack: SmallVec<[Item<'a>; 4]> = SmallVec::new();
     for op in expression {
         let item = match op {
             Op::Value(term @ Term::Variable(_)) if term == view => Item::View,

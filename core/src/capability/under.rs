@@ -75,9 +75,7 @@ impl Kind for Under {
 
     fn lift(shown: &Shown<'_>) -> Option<Self> {
         match shown {
-            Shown::Fact(fact) if fact.name == UNDER => {
-                Under::new(fact.terms.get(1)?.as_text()?).ok()
-            }
+            Shown::Fact(UNDER, terms) => Under::new(terms.get(1)?.as_text()?).ok(),
             Shown::Tests(Family::Path, [Tree::Test(Binary::Prefix, literal)]) => {
                 let slashed = literal.as_text()?;
                 Under::new(if slashed == "/" { "/" } else { slashed.strip_suffix('/')? }).ok()

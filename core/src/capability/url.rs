@@ -49,6 +49,11 @@ impl Url {
         Ok(Url { written: written.to_owned(), scheme: scheme.to_owned(), wildcard, rest })
     }
 
+    /// Whether it is rendered as a pattern.
+    pub(super) fn is_wildcard(&self) -> bool {
+        self.wildcard
+    }
+
     fn contains(&self, normal: &str) -> bool {
         let rest = normal.strip_prefix(&self.scheme).and_then(|r| r.strip_prefix("://"));
         rest.is_some_and(|rest| {

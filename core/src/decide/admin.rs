@@ -103,9 +103,7 @@ impl Ask for CreateAgent {
         entropy: &Entropy,
     ) -> Decision<Created> {
         admin_only(caller)?;
-        if self.agent.trust_domain() != *view.state.domain()
-            || self.agent == view.state.domain().issuer()
-        {
+        if !self.agent.is_in(view.state.domain()) || self.agent == view.state.domain().issuer() {
             return Err(Deny::NotPermitted(
                 "an agent belongs to the broker's trust domain, and is not the broker",
             ));
