@@ -30,6 +30,7 @@ use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 
 use crate::ask::{Caller, Credential};
+use crate::chain::narrowing;
 use crate::connect::Broker;
 use crate::failure::Failure;
 use crate::ports::Ports;
@@ -197,8 +198,7 @@ impl Held {
         to: &AgentId,
         terms: &Terms,
     ) -> Result<Presentation, Failure> {
-        let broker = self.broker()?;
-        let key = broker.key_of(&self.as_caller(), to).await?;
+        let key = self.key_of(to).await?;
         self.delegate_online(Delegate::Agent { id: to.clone(), key }, terms).await
     }
 
@@ -221,6 +221,26 @@ impl Held {
     pub fn delegate_offline(&self, to: Delegate, terms: &Terms) -> Result<Presentation, Failure> {
         let child = self.append(to, terms)?;
         Ok(Presentation { token: child.encode(), receipt: self.receipt.clone() })
+    }
+
+    /// What a hop would take away from what is held, in words; the hop is not made. Refused as the
+    /// hop would be.
+    pub fn preview(&self, to: Delegate, terms: &Terms) -> Result<Vec<String>, Failure> {
+        let (child, _) = mint::draft(&self.token, &terms.hop(to), self.ports.clock.now())?;
+        Ok(narrowing(self.token.last().block(), &child))
+    }
+
+    /// These terms, cut to what this holder may hand on, and what was cut, in words.
+    pub fn clamp(&self, to: Delegate, terms: &Terms) -> Result<(Terms, Vec<String>), Failure> {
+        let (hop, cut) = mint::clamp(&self.token, &terms.hop(to), self.ports.clock.now())?;
+        let ttl = Duration::from_secs(u64::try_from(hop.ttl_seconds).unwrap_or(0));
+        let (hops_max, offline_hops_max) = (hop.hops_max, hop.unrecorded_max);
+        Ok((Terms { scope: hop.scope, ttl, hops_max, offline_hops_max }, cut))
+    }
+
+    /// The current key of an enrolled agent, to hand something to it.
+    pub async fn key_of(&self, agent: &AgentId) -> Result<PublicKey, Failure> {
+        self.broker()?.key_of(&self.as_caller(), agent).await
     }
 
     /// Spawns a helper of this holder with a key made now, offline. Record it, unless the root

@@ -15,6 +15,7 @@ pub mod caller;
 pub mod capability;
 pub mod datalog;
 pub mod decide;
+pub mod effective;
 pub mod feed;
 pub mod id;
 pub mod json;

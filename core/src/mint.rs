@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::block::{BadBlock, Block, Role};
 use crate::bundle::KeyId;
-use crate::capability::{Pattern, Scope, check_patterns};
+use crate::capability::{Pattern, Scope, Step, check_patterns};
 use crate::datalog::Symbols;
 use crate::id::{AgentId, HelperPath, UnixMillis};
 use crate::key::PublicKey;
@@ -89,6 +89,19 @@ pub fn append(
         let caller = format!("the holder of key {}", signer.public_key().thumbprint());
         return Err(Deny::NotTheHolder { holder: parent.holder().to_string(), caller }.into());
     }
+    let (block, key) = draft(parent, hop, now)?;
+    let symbols = parent.unverified().symbols();
+    let signed = sign(block, &key, Some(parent.last().signature()), symbols, signer)?;
+    let longer = parent.with_own_block(signed);
+    let bytes = longer.encode().len();
+    if bytes > limits::TOKEN_BYTES_MAX {
+        return Err(Malformed::from(BadToken::TooLarge(bytes)).into());
+    }
+    Ok(longer)
+}
+
+/// The block that `append` would sign, and for which key. Refused when it is not narrower.
+pub fn draft(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Block, PublicKey), No> {
     let last = parent.last();
     let (agent, helper, key) = recipient(last, &hop.to)?;
     let held = last.block();
@@ -111,14 +124,47 @@ pub fn append(
     narrow::check(held, &block, position)?;
     let patterns = crate::token::patterns(parent.signed_blocks()) + hop.scope.patterns();
     check_patterns(patterns, limits::TOKEN_PATTERNS_MAX, "token").map_err(Malformed::from)?;
-    let symbols = parent.unverified().symbols();
-    let signed = sign(block, &key, Some(last.signature()), symbols, signer)?;
-    let longer = parent.with_own_block(signed);
-    let bytes = longer.encode().len();
-    if bytes > limits::TOKEN_BYTES_MAX {
-        return Err(Malformed::from(BadToken::TooLarge(bytes)).into());
+    Ok((block, key))
+}
+
+/// The same hop, cut to what the parent's holder may hand on, and what was cut, in words. Refused
+/// when nothing is left of it.
+pub fn clamp(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Hop, Vec<String>), No> {
+    let held = parent.last().block();
+    let (agent, ..) = recipient(parent.last(), &hop.to)?;
+    let Some(scope) = &held.scope else {
+        return Err(Deny::NotPermitted("an identity token cannot be delegated").into());
+    };
+    let step = Step { hop: parent.depth().saturating_add(1), to_another: agent != held.agent };
+    let clamped = scope.clamp(&hop.scope, step);
+    let left = |left: &[String]| match left {
+        [] => "nothing of it is held".to_owned(),
+        some => format!("only {}", some.join(" and ")),
+    };
+    let mut cut: Vec<String> =
+        clamped.cut.iter().map(|(asked, some)| format!("{asked}: {}", left(some))).collect();
+    let ttl_max = held.not_after.saturating_sub(now.seconds());
+    if hop.ttl_seconds > ttl_max {
+        cut.push(format!("{} s: only the {ttl_max} s that are left", hop.ttl_seconds));
     }
-    Ok(longer)
+    if let Some(hops) = hop.hops_max.filter(|hops| *hops > held.hops_max) {
+        cut.push(format!("{hops} hops: only {}", held.hops_max));
+    }
+    let Some(scope) = clamped.scope else {
+        // What was asked first says what is exceeded.
+        let exceeds = scope.covers_after(&hop.scope, step).err();
+        let hop = usize::try_from(parent.depth()).unwrap_or(usize::MAX);
+        let none = Deny::NotPermitted("nothing is left of what was asked");
+        return Err(exceeds.map_or(none, |exceeds| Deny::ScopeExceeds { exceeds, hop }).into());
+    };
+    let clamped = Hop {
+        to: hop.to.clone(),
+        scope,
+        ttl_seconds: hop.ttl_seconds.min(ttl_max),
+        hops_max: hop.hops_max.map(|hops| hops.min(held.hops_max)),
+        unrecorded_max: hop.unrecorded_max.map(|hops| hops.min(held.unrecorded_max)),
+    };
+    Ok((clamped, cut))
 }
 
 fn recipient(

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod ahead;
 mod demo;
 mod golden;
 mod kills;

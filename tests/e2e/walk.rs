@@ -4,16 +4,16 @@ use crate::stage::{Stage, sublet_in};
 
 const SCOPE: &str = "fs.read@tool://files path=under:/data";
 const NARROW: &str = "fs.read@tool://files path=under:/data/q3";
-const CALL: [&str; 6] =
+pub(crate) const CALL: [&str; 6] =
     ["--audience", "tool://files", "--action", "fs.read", "--arg", "path=/data/q3/a"];
 
-fn enrol(stage: &Stage, name: &str) {
+pub(crate) fn enrol(stage: &Stage, name: &str) {
     let join = stage.sublet(&["agent", "create", &format!("agent/{name}")]).ok();
     std::fs::write(stage.path("join"), join).unwrap();
     stage.sublet(&["agent", "enroll", "--join-token", "join", "--out", name]).ok();
 }
 
-fn issue(stage: &Stage) -> serde_json::Value {
+pub(crate) fn issue(stage: &Stage) -> serde_json::Value {
     let args = [
         "issue",
         "--as",
@@ -38,7 +38,7 @@ fn with(head: &[&str], tail: &[&str]) -> Vec<String> {
     head.iter().chain(tail).map(|word| (*word).to_owned()).collect()
 }
 
-fn run(stage: &Stage, head: &[&str], tail: &[&str]) -> crate::stage::Run {
+pub(crate) fn run(stage: &Stage, head: &[&str], tail: &[&str]) -> crate::stage::Run {
     let words = with(head, tail);
     stage.sublet(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -8,6 +8,7 @@
 )]
 
 mod encoding;
+mod meeting;
 mod narrowing;
 
 use proptest::prelude::*;

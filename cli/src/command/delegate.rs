@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sublet_client::files;
-use sublet_client::holder::Terms;
+use sublet_client::holder::{Held, Terms};
 use sublet_core::capability::Scope;
 use sublet_core::key::{BadKey, PublicKey};
 use sublet_core::mint::Delegate;
@@ -49,9 +49,15 @@ pub(crate) struct Args {
     /// Ask nobody: the hop is recorded later
     #[arg(long)]
     offline: bool,
+    /// Where more is asked than is held, take what is held, and say what was cut
+    #[arg(long)]
+    clamp: bool,
+    /// Say what the hop would be, and what it takes away; make nothing
+    #[arg(long)]
+    dry_run: bool,
     /// The file to write
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
@@ -62,35 +68,67 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     if let Some(hops) = args.hops {
         terms = terms.hops_max(hops);
     }
-    let key = args.to_key.as_deref().map(read_public).transpose()?;
-    let presentation = match (args.to, args.helper, key) {
-        (None, Some(label), Some(key)) => {
-            let to = Delegate::Helper { label, key };
-            if args.offline {
-                held.delegate_offline(to, &terms)?
-            } else {
-                held.delegate_online(to, &terms).await?
-            }
-        }
-        (Some(id), None, None) if !args.offline => {
-            held.delegate_to_agent(&agent_id(context, &id)?, &terms).await?
-        }
-        (Some(id), None, Some(key)) if args.offline => {
-            held.delegate_offline(Delegate::Agent { id: agent_id(context, &id)?, key }, &terms)?
-        }
-        (Some(_), None, None) => {
-            return Err(Trouble::usage("offline, an agent's key has to be given: --to-key FILE"));
-        }
-        _ => return Err(Trouble::usage("--to ID, or --helper LABEL with --to-key FILE")),
+    let to = recipient(&args, &held, context).await?;
+    if args.clamp {
+        let (clamped, cut) = held.clamp(to.clone(), &terms)?;
+        cut.iter().for_each(|cut| eprintln!("cut: {cut}"));
+        terms = clamped;
+    }
+    let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
+        return preview(context, &held, to, &terms);
     };
-    write_line(&args.out, &presentation.to_text())?;
+    let presentation = match args.offline {
+        true => held.delegate_offline(to, &terms)?,
+        false => held.delegate_online(to, &terms).await?,
+    };
+    write_line(out, &presentation.to_text())?;
     let token = held.token();
     let (child, receipt) = match &actor {
         Actor::Agent(identity) => identity.trust().verify_text(&presentation.to_text())?,
         Actor::Helper(_) => context.trust()?.verify_text(&presentation.to_text())?,
     };
     debug_assert_eq!(child.delegation(), token.delegation());
-    wrote(context, &child, &receipt, &args.out)
+    wrote(context, &child, &receipt, out)
+}
+
+async fn recipient(args: &Args, held: &Held, context: &Context) -> Result<Delegate, Trouble> {
+    let key = args.to_key.as_deref().map(read_public).transpose()?;
+    match (&args.to, &args.helper, key) {
+        (None, Some(label), Some(key)) => Ok(Delegate::Helper { label: label.clone(), key }),
+        (Some(id), None, None) if !args.offline => {
+            let id = agent_id(context, id)?;
+            let key = held.key_of(&id).await?;
+            Ok(Delegate::Agent { id, key })
+        }
+        (Some(id), None, Some(key)) if args.offline => {
+            Ok(Delegate::Agent { id: agent_id(context, id)?, key })
+        }
+        (Some(_), None, None) => {
+            Err(Trouble::usage("offline, an agent's key has to be given: --to-key FILE"))
+        }
+        _ => Err(Trouble::usage("--to ID, or --helper LABEL with --to-key FILE")),
+    }
+}
+
+/// What the hop would be, beside what is held.
+fn preview(context: &Context, held: &Held, to: Delegate, terms: &Terms) -> Result<(), Trouble> {
+    let takes_away = held.preview(to, terms)?;
+    let texts = |scope: &Scope| -> Vec<String> {
+        scope.capabilities().iter().map(ToString::to_string).collect()
+    };
+    let had = held.token().last().block().scope.as_ref().map(texts).unwrap_or_default();
+    let has = texts(&terms.scope);
+    let value = json!({
+        "made": false, "held": had, "allow": has, "takes_away": takes_away,
+        "ttl_seconds": terms.ttl.as_secs(),
+    });
+    let mut pairs = vec![("dry run", "nothing was made; this would be".to_owned())];
+    pairs.extend(had.into_iter().map(|text| ("held", text)));
+    pairs.extend(has.into_iter().map(|text| ("allow", text)));
+    pairs.push(("for", format!("{} s", terms.ttl.as_secs())));
+    pairs.extend(takes_away.into_iter().map(|text| ("−", text)));
+    print::pairs(context, &pairs, &value);
+    Ok(())
 }
 
 /// A public key in its text form, `ed25519:…`, or of an `agent show`.

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use sublet_client::chain::narrowing;
 use sublet_client::files;
 use sublet_core::block::{Block, Role};
+use sublet_core::capability::Capability;
+use sublet_core::effective::effective;
 use sublet_core::narrow;
 use sublet_core::no::Malformed;
 use sublet_core::receipt::Receipt;
@@ -125,6 +127,25 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
         }
         parent = Some(block);
     }
+    print_effective(token);
+}
+
+/// What every block leaves to the last holder.
+fn print_effective(token: &UnverifiedToken) {
+    let left = effective(token.blocks().iter().map(|signed| signed.block()));
+    for capability in &left.may {
+        crate::print::line!("in effect: may {capability}");
+    }
+    for capability in &left.may_hand_out {
+        crate::print::line!("in effect: may hand out {capability}");
+    }
+    if left.incomplete {
+        crate::print::line!(
+            "in effect: perhaps more, which cannot be said in few words; ask can-i"
+        );
+    } else if left.may.is_empty() && left.may_hand_out.is_empty() {
+        crate::print::line!("in effect: nothing");
+    }
 }
 
 fn who(block: &Block) -> String {
@@ -138,6 +159,10 @@ fn scope(block: &Block) -> Vec<String> {
     block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string).collect()
 }
 
+fn capabilities(all: &[Capability]) -> Vec<Value> {
+    all.iter().filter_map(|one| serde_json::from_slice(&one.to_json()).ok()).collect()
+}
+
 fn value(
     token: &UnverifiedToken,
     authenticity: &Authenticity,
@@ -147,15 +172,11 @@ fn value(
         Authenticity::Verified(token) => token.id_at(position).map(|id| id.to_string()),
         _ => None,
     };
+    let left = effective(token.blocks().iter().map(|signed| signed.block()));
     let mut hops = Vec::new();
     for (position, signed) in token.blocks().iter().enumerate() {
         let block = signed.block();
-        let scope: Vec<Value> = block
-            .scope
-            .iter()
-            .flat_map(|scope| scope.capabilities())
-            .filter_map(|capability| serde_json::from_slice(&capability.to_json()).ok())
-            .collect();
+        let scope = block.scope.as_ref().map(|scope| capabilities(scope.capabilities()));
         hops.push(json!({
             "hop": ids(position),
             "position": position,
@@ -165,7 +186,7 @@ fn value(
             "not_after": print::utc(block.not_after),
             "hops_max": block.hops_max,
             "unrecorded_max": block.unrecorded_max,
-            "scope": scope,
+            "scope": scope.unwrap_or_default(),
         }));
     }
     let principal = token.blocks().first().and_then(|signed| match &signed.block().role {
@@ -183,5 +204,10 @@ fn value(
         "says": says,
         "receipt": {"says": receipt.0, "covers": receipt.1},
         "hops": hops,
+        "effective": {
+            "may": capabilities(&left.may),
+            "may_hand_out": capabilities(&left.may_hand_out),
+            "incomplete": left.incomplete,
+        },
     }))
 }

@@ -4,6 +4,7 @@ mod agent;
 mod audit;
 mod bench;
 mod call;
+mod can_i;
 mod delegate;
 mod inspect;
 mod issue;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Delegate(delegate::Args),
     /// Have a chain recorded, or its receipt refreshed
     Record(record::Args),
+    /// Say whether a token is good for a call, before it is made
+    CanI(can_i::Args),
     /// Prove one call
     Call(call::Args),
     /// Decide one call, offline
@@ -81,6 +84,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Issue(args) => issue::run(args, context).await.map(done),
         Command::Delegate(args) => delegate::run(args, context).await.map(done),
         Command::Record(args) => record::run(args, context).await.map(done),
+        Command::CanI(args) => can_i::run(args, context),
         Command::Call(args) => call::run(args, context).await.map(done),
         Command::Verify(args) => verify::run(args, context).await,
         Command::Inspect(args) => inspect::run(args, context).map(done),

@@ -21,6 +21,12 @@ impl Bounds {
         low && high
     }
 
+    /// The bounds that both set.
+    pub(super) fn meet(&self, other: &Bounds) -> (Option<i64>, Option<i64>) {
+        let min = self.min.into_iter().chain(other.min).max();
+        (min, self.max.into_iter().chain(other.max).min())
+    }
+
     pub(super) fn excludes(&self, other: &Bounds) -> bool {
         let below =
             |a: &Bounds, b: &Bounds| a.max.is_some_and(|max| b.min.is_some_and(|m| max < m));

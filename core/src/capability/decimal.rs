@@ -16,6 +16,10 @@ use crate::json::Json;
 pub struct Decimal(Bounds);
 
 impl Decimal {
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.0
+    }
+
     /// From `min` to `max` millionths; refused when both are missing or `min > max`.
     pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
         match (min, max) {

@@ -21,6 +21,7 @@ mod glob;
 mod json_form;
 mod kind;
 mod max_length;
+mod meet;
 mod narrow;
 mod not;
 mod not_one_of;
@@ -54,6 +55,8 @@ pub use exactly::Exactly;
 pub use glob::Glob;
 pub use kind::{Constraint, KINDS};
 pub use max_length::MaxLength;
+pub use meet::Clamped;
+pub(crate) use meet::Meets;
 pub use narrow::Exceeds;
 pub use not::Not;
 pub use not_one_of::NotOneOf;
@@ -141,6 +144,17 @@ impl Capability {
         }
         let travel = Travel::default();
         Ok(Capability { audience, action, args: named, open, travel })
+    }
+
+    /// The narrowest capability that admits this call: what to ask for. Arguments that are lists or
+    /// empty objects are left as `any`.
+    pub fn of_call(call: &Call) -> Result<Self, BadScope> {
+        let exactly = |value: &crate::json::Json| match Scalar::from_json(value) {
+            Ok(scalar) => Constraint::Exactly(Exactly(scalar)),
+            Err(_) => Constraint::Any(Any),
+        };
+        let args = call.arguments.leaves().map(|(name, value)| (name.to_owned(), exactly(value)));
+        Capability::new(call.audience.parse()?, call.action.parse()?, args, false)
     }
 
     /// The same capability, with these bounds on who exercises it and how far it goes.

@@ -12,6 +12,10 @@ use crate::json::Json;
 pub struct Range(Bounds);
 
 impl Range {
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.0
+    }
+
     /// From `min` to `max`; refused when both are missing or `min > max`.
     pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
         match (min, max) {

@@ -35,6 +35,19 @@ pub struct Permit {
     pub revocations: (u64, u64),
 }
 
+/// What a tool would say of a call by the holder of `token` before it asks for a proof and for what
+/// was revoked: time, depth, receipt and scope of every block.
+pub fn foresee_call(
+    token: &VerifiedToken,
+    call: &Call,
+    coverage: Option<&Coverage>,
+    now: UnixMillis,
+) -> Result<(), Deny> {
+    check_time(token, now)?;
+    check_depth(token, coverage)?;
+    check_scopes(token, call)
+}
+
 /// Decides a call by the holder of `token`, whose possession was verified for it.
 pub fn decide_call(
     token: &VerifiedToken,
@@ -56,9 +69,7 @@ pub fn decide_call(
     };
     check_fresh(token, view, now)?;
     check_revocations(token, view.revocations)?;
-    check_time(token, now)?;
-    check_depth(token, view.coverage)?;
-    check_scopes(token, call)?;
+    foresee_call(token, call, view.coverage, now)?;
     Ok(Permit {
         holder: token.holder(),
         principal: principal.clone(),

@@ -1,0 +1,97 @@
+//! `sublet can-i`: whether a token is good for a call, before it is made.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+use sublet_client::files;
+use sublet_client::ports::Ports;
+use sublet_core::call::{Arguments, Call};
+use sublet_core::capability::Capability;
+use sublet_core::decide::foresee_call;
+use sublet_core::no::{Deny, Malformed, No};
+use sublet_core::receipt::Receipt;
+use sublet_core::verify::{Coverage, VerifiedToken};
+
+use crate::command::call::CallArgs;
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+/// Say whether a token is good for a call, and whom to ask for more. Exit 0: it is; 2: it is not.
+/// Asks no broker: what was revoked is asked when the call is made.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The token's file
+    #[arg(long, value_name = "FILE")]
+    token: PathBuf,
+    #[command(flatten)]
+    call: CallArgs,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+    let trust = context.trust()?;
+    let (token, receipt) = trust.verify_text(&files::read_text(&args.token)?)?;
+    let coverage = match receipt.as_slice() {
+        [] => None,
+        bytes => {
+            let receipt = Receipt::decode(bytes).map_err(Malformed::Receipt)?;
+            Some(Coverage::verify(receipt, &token, &trust.current()).map_err(No::from)?)
+        }
+    };
+    let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
+    let call = Call { audience: args.call.audience, action: args.call.action, arguments };
+    let now = Ports::system().clock.now();
+    let verdict = foresee_call(&token, &call, coverage.as_ref(), now);
+    say(context, &token, &call, verdict)
+}
+
+fn say(
+    context: &Context,
+    token: &VerifiedToken,
+    call: &Call,
+    verdict: Result<(), Deny>,
+) -> Result<ExitCode, Trouble> {
+    let holder = token.holder().to_string();
+    let Err(no) = verdict else {
+        let pairs = [
+            ("can", "yes, unless something of the chain is revoked".to_owned()),
+            ("holder", holder.clone()),
+        ];
+        print::pairs(context, &pairs, &json!({"can": true, "holder": holder}));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let advice = advice(token, call, &no)?;
+    let value = json!({
+        "can": false, "holder": holder, "code": no.code(), "says": no.to_string(), "advice": advice,
+    });
+    let pairs = [
+        ("can", format!("no [{}]", no.code())),
+        ("holder", holder.clone()),
+        ("why", no.to_string()),
+        ("for more", advice),
+    ];
+    print::pairs(context, &pairs, &value);
+    Ok(ExitCode::from(2))
+}
+
+/// Whom to ask for what.
+fn advice(token: &VerifiedToken, call: &Call, no: &Deny) -> Result<String, Trouble> {
+    let from = |hop: usize| match hop.checked_sub(1).and_then(|before| token.prefix(before)) {
+        Some(parent) => format!("ask {}, who made hop {hop}", parent.holder()),
+        None => "ask whoever issues: sublet issue".to_owned(),
+    };
+    Ok(match no {
+        Deny::NotAllowed { hop, .. } => {
+            let needed = Capability::of_call(call).map_err(Malformed::from)?;
+            format!("{}, for --allow '{needed}'", from(*hop))
+        }
+        Deny::Expired { hop, .. } => format!("{}, for the same again", from(*hop)),
+        Deny::NotYetValid { .. } => "wait, or set this clock right".to_owned(),
+        Deny::TooDeep { hop, .. } => format!("{}, for more --hops", from(*hop)),
+        Deny::Unrecorded { .. } | Deny::UnrecordedAgentHop { .. } => {
+            "have the chain recorded: sublet record".to_owned()
+        }
+        _ => "see docs/CODES.md".to_owned(),
+    })
+}
