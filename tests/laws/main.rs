@@ -9,6 +9,8 @@
 
 mod encoding;
 mod meeting;
+mod model;
+mod naive;
 mod narrowing;
 
 use proptest::prelude::*;
