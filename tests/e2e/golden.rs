@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "",
     "demo",
     "serve",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 16] = [
     "delegate",
     "record",
     "call",
+    "can-i",
     "verify",
     "inspect",
     "revoke",

@@ -6,7 +6,7 @@ use std::fmt;
 use super::BadScope;
 use super::family::Family;
 use crate::datalog::Term;
-use crate::json::{INTEGER_MAX, Json};
+use crate::json::{BadJson, INTEGER_MAX, Json};
 use crate::limits;
 
 /// A value that a constraint can name.
@@ -113,6 +113,10 @@ impl Scalar {
     pub(super) fn from_text(word: &str) -> Result<Scalar, BadScope> {
         match Json::parse_canonicalised(word.as_bytes()) {
             Ok((json, _)) => Scalar::from_json(&json),
+            // A number that cannot be held is no word that happens to be made of digits.
+            Err(bad @ (BadJson::IntegerOutOfRange | BadJson::DecimalOutOfRange)) => {
+                Err(BadScope(format!("{word}: {bad}")))
+            }
             Err(bad) if word.starts_with(['"', '[', '{']) => {
                 Err(BadScope(format!("{word:?} is no JSON value: {bad}")))
             }
