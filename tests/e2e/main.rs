@@ -8,6 +8,7 @@
 )]
 
 mod ahead;
+mod crowded;
 mod demo;
 mod golden;
 mod kills;
