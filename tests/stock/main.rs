@@ -9,6 +9,7 @@
 )]
 
 mod oracle;
+mod stricter;
 
 use proptest::prelude::*;
 use sublet_core::block::Block;
