@@ -14,6 +14,7 @@ use crate::datalog::{
 };
 use crate::id::{AgentId, BadId, HelperPath, Nonce, Principal, SpiffeId};
 use crate::limits;
+use crate::wire::split_last;
 
 /// The version of this profile, the value of `sublet(…)`.
 const PROFILE: i64 = 1;
@@ -161,13 +162,47 @@ impl Block {
         }
         let known = symbols.count();
         let datalog = Datalog::decode(payload, symbols)?;
-        let block = Reader { facts: &datalog.facts, checks: &datalog.checks }.block(first)?;
+        let mut reader = Reader { facts: &datalog.facts, checks: &datalog.checks };
+        let block = reader.block(first)?;
+        reader.end()?;
         // Counts the symbols too: one that is not used, or comes in another order, is refused.
         if block.render().is_encoded_as(payload, known, symbols) {
             Ok(block)
         } else {
             Err(BadBlock::NotCanonical)
         }
+    }
+
+    /// Reads the payload of a block behind another. A scope in the very bytes in which the block
+    /// before states its own is that scope, since symbols once defined never change: it is not read
+    /// again.
+    pub(crate) fn lift_behind<'a>(
+        payload: &'a [u8],
+        before: (&[u8], &Block),
+        symbols: &mut Symbols<'a>,
+    ) -> Result<Block, BadBlock> {
+        let Some((head, scope)) = same_scope(payload, before) else {
+            return Block::lift(payload, false, symbols);
+        };
+        if payload.len() > limits::BLOCK_BYTES_MAX {
+            return Err(BadBlock::TooLarge(payload.len()));
+        }
+        let known = symbols.count();
+        let datalog = Datalog::decode(head, symbols)?;
+        let mut reader = Reader { facts: &datalog.facts, checks: &datalog.checks };
+        let mut block = reader.block_but_scope(false)?;
+        reader.end()?;
+        let but_scope = |block: &Block| {
+            let rendered = Datalog { facts: block.facts(), checks: vec![block.limits()] };
+            rendered.is_encoded_as(head, known, symbols)
+        };
+        let canonical = but_scope(&block);
+        // What is for delegates names the agent of its block.
+        if !canonical || (scope.names_its_holder() && block.agent != before.1.agent) {
+            return Err(BadBlock::NotCanonical);
+        }
+        block.scope = Some(scope);
+        Ok(block)
     }
 
     /// Whether what the block says of time holds at this second.
@@ -250,6 +285,14 @@ fn date(seconds: i64) -> Term<'static> {
     Term::Date(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// The payload but for its scope, and that scope, if it is in the bytes of the one before.
+fn same_scope<'a>(payload: &'a [u8], before: (&[u8], &Block)) -> Option<(&'a [u8], Scope)> {
+    let (head, check) = split_last(payload)?;
+    let (_, check_before) = split_last(before.0)?;
+    let scope = before.1.scope.as_ref().filter(|_| check == check_before)?;
+    Some((head, scope.clone()))
+}
+
 /// Takes facts and checks in the order in which `lower` writes them.
 struct Reader<'r, 'a> {
     facts: &'r [Predicate<'a>],
@@ -257,7 +300,16 @@ struct Reader<'r, 'a> {
 }
 
 impl<'r, 'a> Reader<'r, 'a> {
-    fn block(mut self, first: bool) -> Result<Block, BadBlock> {
+    fn block(&mut self, first: bool) -> Result<Block, BadBlock> {
+        let mut block = self.block_but_scope(first)?;
+        let scope = self.check().ok_or(BadBlock::Missing("scope"))?;
+        if !matches!(block.role, Role::Identity { .. }) {
+            block.scope = Some(lift_scope(scope)?);
+        }
+        Ok(block)
+    }
+
+    fn block_but_scope(&mut self, first: bool) -> Result<Block, BadBlock> {
         let head = if first { Some(self.head()?) } else { None };
         let agent = self.agent()?;
         let helper = self.text("helper").map(|text| text.parse()).transpose()?;
@@ -271,15 +323,16 @@ impl<'r, 'a> Reader<'r, 'a> {
             }
         };
         let (not_after, hops_max, unrecorded_max) = self.limits(&mut role)?;
-        let scope = self.check().ok_or(BadBlock::Missing("scope"))?;
-        let scope = match role {
-            Role::Identity { .. } => None,
-            _ => Some(lift_scope(scope)?),
-        };
-        if !self.facts.is_empty() || !self.checks.is_empty() {
-            return Err(BadBlock::Missing("facts and checks, and no others, in their order"));
+        Ok(Block { role, agent, helper, not_after, hops_max, unrecorded_max, scope: None })
+    }
+
+    /// Refuses what is left.
+    fn end(&self) -> Result<(), BadBlock> {
+        if self.facts.is_empty() && self.checks.is_empty() {
+            Ok(())
+        } else {
+            Err(BadBlock::Missing("facts and checks, and no others, in their order"))
         }
-        Ok(Block { role, agent, helper, not_after, hops_max, unrecorded_max, scope })
     }
 
     /// Whether it is an identity, and the issuer.
@@ -438,6 +491,77 @@ pub(crate) mod tests {
         Block::lift(&first, true, &mut reader).unwrap();
         assert_eq!(Block::lift(&second, false, &mut reader), Ok(hop()));
         assert!(Block::lift(&second, false, &mut Symbols::default()).is_err());
+    }
+
+    /// What is read behind a block is what is read alone.
+    fn behind(root: &Block, child: &Block) -> Result<Block, BadBlock> {
+        let mut writer = Symbols::default();
+        let (first, second) = (root.lower(&mut writer), child.lower(&mut writer));
+        read_behind(root, &first, &second)
+    }
+
+    fn read_behind(root: &Block, first: &[u8], second: &[u8]) -> Result<Block, BadBlock> {
+        let mut reader = Symbols::default();
+        Block::lift(first, true, &mut reader).unwrap();
+        let alone = Block::lift(second, false, &mut reader.clone());
+        let read = Block::lift_behind(second, (first, root), &mut reader);
+        assert_eq!(read.is_ok(), alone.is_ok());
+        assert!(read.is_err() || read == alone);
+        read
+    }
+
+    #[test]
+    fn the_scope_of_the_block_before_is_not_read_again() {
+        let root = grant(&["fs.@tool://files path=under:/data", "db.q@mcp://db *=any hops:3"]);
+        let same = Block { role: Role::Hop, hops_max: 2, ..root.clone() };
+        assert_eq!(behind(&root, &same), Ok(same));
+        assert_eq!(behind(&root, &hop()), Ok(hop()));
+        let agent = "spiffe://acme.example/agent/writer".parse().unwrap();
+        let other = Block { role: Role::Hop, agent, ..root.clone() };
+        assert_eq!(behind(&root, &other), Ok(other));
+    }
+
+    #[test]
+    fn a_scope_that_names_its_holder_is_not_taken_for_anothers() {
+        let root = grant(&["fs.@tool://files path=under:/data use:delegates"]);
+        let same = Block { role: Role::Hop, ..root.clone() };
+        assert_eq!(behind(&root, &same), Ok(same.clone()));
+        let agent = "spiffe://acme.example/agent/writer".parse().unwrap();
+        let other = Block { agent, ..same };
+        assert_eq!(behind(&root, &other), Ok(other.clone()));
+        // The other's block, with the planner in its check: for delegates of the planner.
+        let mut writer = Symbols::default();
+        let first = root.lower(&mut writer);
+        let mut datalog = other.render();
+        let planners = root.render();
+        datalog.checks.truncate(1);
+        datalog.checks.extend(planners.checks.into_iter().skip(1));
+        let second = datalog.encode(&mut writer);
+        assert_eq!(read_behind(&root, &first, &second), Err(BadBlock::NotCanonical));
+    }
+
+    #[test]
+    fn what_stands_before_a_known_scope_is_read_as_strictly() {
+        let root = grant(&["fs.@tool://files path=under:/data"]);
+        let same = Block { role: Role::Hop, ..root.clone() };
+        let mut writer = Symbols::default();
+        let first = root.lower(&mut writer);
+        let rendered = same.render();
+        let changed = |change: &dyn Fn(&mut Datalog)| {
+            let mut datalog = rendered.clone();
+            change(&mut datalog);
+            let second = datalog.encode(&mut writer.clone());
+            read_behind(&root, &first, &second).is_ok()
+        };
+        assert!(changed(&|_| {}));
+        assert!(!changed(&|datalog| datalog.facts.clear()));
+        assert!(!changed(&|datalog| drop(datalog.checks.remove(0))));
+        assert!(!changed(&|datalog| datalog.checks.swap(0, 1)));
+        assert!(!changed(&|datalog| datalog.checks.insert(1, datalog.checks[1].clone())));
+        assert!(!changed(&|datalog| datalog.facts.push(datalog.facts[0].clone())));
+        let payload = same.lower(&mut writer.clone());
+        let unused = [&[0x0a, 1, b'u'], payload.as_slice()].concat();
+        assert!(read_behind(&root, &first, &unused).is_err());
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! here, without a copy and in time linear in its bytes, and never evaluated.
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use smallvec::SmallVec;
@@ -231,13 +230,17 @@ impl From<BadWire> for BadDatalog {
 #[derive(Clone, Debug, Default)]
 pub struct Symbols<'a> {
     names: Vec<Cow<'a, str>>,
+    /// Where each is, once there are too many to look through.
     indices: HashMap<Cow<'a, str>, u64>,
 }
+
+/// So many symbols are looked through; a usual chain has some thirty, and no hash is as fast.
+const LOOKED_THROUGH: usize = 48;
 
 impl<'a> Symbols<'a> {
     /// An empty table with room for so many.
     pub(crate) fn with_capacity(symbols: usize) -> Self {
-        Symbols { names: Vec::with_capacity(symbols), indices: HashMap::with_capacity(symbols) }
+        Symbols { names: Vec::with_capacity(symbols), indices: HashMap::new() }
     }
 
     /// Adds the symbols that a payload defines, for a block that shall follow it.
@@ -257,35 +260,34 @@ impl<'a> Symbols<'a> {
     }
 
     fn define(&mut self, name: &'a str) -> Result<(), BadDatalog> {
-        let index = FIRST_OWN_SYMBOL + self.names.len() as u64;
-        match self.indices.entry(Cow::Borrowed(name)) {
-            Entry::Vacant(vacant) if default_symbol(name).is_none() => vacant.insert(index),
-            _ => return Err(BadDatalog::Symbol),
-        };
-        self.names.push(Cow::Borrowed(name));
-        Ok(())
+        match self.find(name) {
+            Some(_) => Err(BadDatalog::Symbol),
+            None => {
+                self.push(Cow::Borrowed(name));
+                Ok(())
+            }
+        }
     }
 
     fn push(&mut self, name: Cow<'a, str>) -> u64 {
-        let index = FIRST_OWN_SYMBOL + self.names.len() as u64;
-        self.names.push(name.clone());
-        self.indices.insert(name, index);
-        index
+        self.names.push(name);
+        if self.names.len() > LOOKED_THROUGH {
+            let new = (self.indices.len()..).zip(self.names.iter().skip(self.indices.len()));
+            self.indices.extend(new.map(|(at, name)| (name.clone(), own(at))));
+        }
+        own(self.names.len() - 1)
     }
 
     #[expect(clippy::ptr_arg, reason = "the text is kept, and borrowed when it can be")]
     fn intern(&mut self, name: &Cow<'a, str>) -> u64 {
-        if let Some(index) = default_symbol(name) {
-            return index;
-        }
-        match self.indices.get(name) {
-            Some(index) => *index,
-            None => self.push(name.clone()),
-        }
+        self.find(name).unwrap_or_else(|| self.push(name.clone()))
     }
 
     fn find(&self, name: &str) -> Option<u64> {
-        default_symbol(name).or_else(|| self.indices.get(name).copied())
+        default_symbol(name).or_else(|| match self.indices.is_empty() {
+            true => self.names.iter().position(|known| known == name).map(own),
+            false => self.indices.get(name).copied(),
+        })
     }
 
     /// The symbols from the `known`th on, and the version: how a payload begins.
@@ -309,6 +311,11 @@ impl<'a> Symbols<'a> {
         };
         name.ok_or(BadDatalog::Symbol)
     }
+}
+
+/// The index of the symbol at this place of the tables that blocks define.
+fn own(at: usize) -> u64 {
+    FIRST_OWN_SYMBOL + at as u64
 }
 
 /// Numbers a symbol.
@@ -335,7 +342,6 @@ impl<'a> Datalog<'a> {
         known: usize,
         symbols: &Symbols<'_>,
     ) -> bool {
-        let own = |at: usize| FIRST_OWN_SYMBOL + at as u64;
         let (mut next, mut in_order) = (own(known), true);
         let body = self.body(&mut |name| {
             let index = symbols.find(name).unwrap_or(u64::MAX);
@@ -561,6 +567,20 @@ mod tests {
         Datalog {
             facts: vec![Predicate::new("sublet", [Term::Integer(1)])],
             checks: vec![Check { queries: vec![query] }],
+        }
+    }
+
+    #[test]
+    fn symbols_are_found_alike_when_there_are_many() {
+        let texts: Vec<String> = (0..3 * LOOKED_THROUGH).map(|n| format!("s{n}")).collect();
+        let mut symbols = Symbols::default();
+        for (at, text) in texts.iter().enumerate() {
+            assert_eq!(symbols.define(text), Ok(()));
+            assert_eq!(symbols.define(text), Err(BadDatalog::Symbol));
+            assert_eq!(symbols.define("time"), Err(BadDatalog::Symbol));
+            assert_eq!(symbols.find(text), Some(own(at)));
+            assert_eq!(symbols.find(&texts[at / 2]), Some(own(at / 2)));
+            assert_eq!(symbols.find("none"), None);
         }
     }
 

@@ -374,7 +374,7 @@ fn read_blocks<'a>(
 ) -> Result<Vec<Arc<SignedBlock>>, BadToken> {
     let mut patterns = patterns(&blocks);
     for (at, bytes) in raw {
-        let signed = read_block(at, bytes, symbols)?;
+        let signed = read_block(at, bytes, blocks.last(), symbols)?;
         patterns += signed.block.scope.as_ref().map_or(0, Scope::patterns);
         check_patterns(patterns, limits::TOKEN_PATTERNS_MAX, "token")
             .map_err(|bad| BadToken::Block(at, BadBlock::Scope(bad)))?;
@@ -391,6 +391,7 @@ pub(crate) fn patterns(blocks: &[Arc<SignedBlock>]) -> usize {
 fn read_block<'a>(
     at: usize,
     bytes: &'a [u8],
+    before: Option<&Arc<SignedBlock>>,
     symbols: &mut Symbols<'a>,
 ) -> Result<SignedBlock, BadToken> {
     let raw = RawBlock::read(bytes).map_err(|_| BadToken::NotABiscuit)?;
@@ -404,8 +405,11 @@ fn read_block<'a>(
     let algorithm = algorithm.and_then(Algorithm::from_number).ok_or(BadToken::NotABiscuit)?;
     let next_key =
         PublicKey::from_bytes(algorithm, raw.key).map_err(|bad| BadToken::Key(at, bad))?;
-    let block =
-        Block::lift(raw.payload, at == 0, symbols).map_err(|bad| BadToken::Block(at, bad))?;
+    let block = match before {
+        None => Block::lift(raw.payload, true, symbols),
+        Some(before) => Block::lift_behind(raw.payload, (&before.payload, &before.block), symbols),
+    };
+    let block = block.map_err(|bad| BadToken::Block(at, bad))?;
     let (payload, signature) = (raw.payload.to_vec(), raw.signature.to_vec());
     Ok(SignedBlock { payload, next_key, signature, block })
 }

@@ -116,6 +116,20 @@ pub(crate) fn only<'a>(message: &'a [u8]) -> Result<(u64, Value<'a>), BadWire> {
     if fields.next().is_some() { Err(BadWire) } else { Ok(field) }
 }
 
+/// The message before its last field, and that field with its tag; `None` of an empty message.
+pub(crate) fn split_last(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = Fields::of(message);
+    let mut start = 0;
+    loop {
+        let at = message.len() - fields.rest().len();
+        match fields.next() {
+            Some(field) => field.map(|_| start = at).ok()?,
+            None => break,
+        }
+    }
+    message.split_at_checked(start).filter(|(_, last)| !last.is_empty())
+}
+
 /// Writes fields in the order in which it is told them.
 #[derive(Default)]
 pub(crate) struct Encoder(Vec<u8>);

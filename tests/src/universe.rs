@@ -418,7 +418,10 @@ pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
         };
         let hop = Hop {
             to,
-            scope: narrowed(last.scope.as_ref().unwrap(), dice),
+            scope: match (dice.one_in(4), last.scope.clone().unwrap()) {
+                (true, same) => same,
+                (false, held) => narrowed(&held, dice),
+            },
             ttl_seconds: *dice.pick(&[600, 30, 60, 3]),
             hops_max: dice.one_in(4).then_some(last.hops_max),
             unrecorded_max: dice.one_in(4).then_some(last.unrecorded_max.saturating_sub(1)),

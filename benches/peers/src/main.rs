@@ -74,9 +74,10 @@ fn refuse_what_is_outside(peers: &Peers) {
 }
 
 fn at_depth(peers: &Peers, depth: usize, report: &mut Report) {
-    let [strict, cold, warm, prefix, tenuo, plain, third] = beside([
+    let [strict, cold, narrowing, warm, prefix, tenuo, plain, third] = beside([
         strict(),
-        cold(&peers.sublet, depth),
+        cold(&peers.sublet, |sublet| sublet.chain(depth)),
+        cold(&peers.sublet, |sublet| sublet.narrowing_chain(depth)),
         warm(&peers.sublet, depth),
         prefix_plus_one(&peers.sublet, depth),
         tenuo(&peers.tenuo, depth),
@@ -86,6 +87,7 @@ fn at_depth(peers: &Peers, depth: usize, report: &mut Report) {
     report.add("verify_strict_us", "us", None, strict);
     for (name, value) in [
         ("sublet_cold", cold),
+        ("sublet_cold_narrowing", narrowing),
         ("sublet_warm", warm),
         ("sublet_prefix_plus_one", prefix),
         ("tenuo", tenuo),
@@ -96,9 +98,13 @@ fn at_depth(peers: &Peers, depth: usize, report: &mut Report) {
     }
     let [ours, theirs, named] = bytes(peers, depth, report);
     match depth {
-        4 => report.add("cold_depth_4_vs_tenuo", "ratio", Some(0.55), cold / tenuo),
+        4 => {
+            report.add("cold_depth_4_vs_tenuo", "ratio", Some(0.55), cold / tenuo);
+            report.add("cold_depth_4_narrowing_vs_tenuo", "ratio", None, narrowing / tenuo);
+        }
         8 => {
             report.add("cold_depth_8_vs_tenuo", "ratio", Some(0.5), cold / tenuo);
+            report.add("cold_depth_8_narrowing_vs_tenuo", "ratio", None, narrowing / tenuo);
             report.add("warm_vs_verify_strict", "ratio", Some(1.4), warm / strict);
             report.add("prefix_plus_one_vs_verify_strict", "ratio", Some(2.6), prefix / strict);
             report.add("bytes_depth_8_vs_tenuo", "ratio", Some(1.0), ours / theirs);
@@ -142,9 +148,9 @@ fn strict<'a>() -> Lane<'a> {
 }
 
 /// Chains that the tool has not seen: another for each call.
-fn cold(peer: &sublet::Peer, depth: usize) -> Lane<'_> {
+fn cold(peer: &sublet::Peer, chain: impl Fn(&sublet::Peer) -> sublet::Chain) -> Lane<'_> {
     let tool = peer.tool();
-    let shown: Vec<_> = (0..SAMPLES).map(|_| peer.present(&peer.chain(depth), PATH)).collect();
+    let shown: Vec<_> = (0..SAMPLES).map(|_| peer.present(&chain(peer), PATH)).collect();
     Box::new(move |sample| assert!(sublet::check(&tool, &shown[sample], PATH)))
 }
 
@@ -185,7 +191,7 @@ fn hops(peers: &Peers, report: &mut Report) {
     let parent = warrants.last().expect("a warrant");
     let next = tenuo::key();
     let [ours, theirs] = beside([
-        Box::new(|_| drop(black_box(sublet::append(&chain, to.clone())))),
+        Box::new(|_| drop(black_box(sublet::append(&chain, to.clone(), sublet::scope())))),
         Box::new(|_| drop(black_box(tenuo::hop(parent, &holder, &next, None)))),
     ]);
     report.add("sublet_hop_us", "us", None, ours);

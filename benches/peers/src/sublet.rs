@@ -97,8 +97,20 @@ impl Peer {
         Checker::new(TOOL, self.trust.clone(), self.view.clone(), options)
     }
 
-    /// A chain from agent to agent, recorded as a whole.
+    /// A chain from agent to agent, recorded as a whole; every hop states the same scope.
     pub(crate) fn chain(&self, depth: usize) -> Chain {
+        self.chain_of(depth, |_| scope())
+    }
+
+    /// The same, every hop with less than the one before.
+    pub(crate) fn narrowing_chain(&self, depth: usize) -> Chain {
+        self.chain_of(depth, |hop| {
+            let text = SCOPE.replace("1..1000", &format!("1..{}", 1000 - hop));
+            Scope::from_texts(&[text]).expect("a scope")
+        })
+    }
+
+    fn chain_of(&self, depth: usize, scope: impl Fn(usize) -> Scope) -> Chain {
         let holder = self.ports.new_key().expect("a key");
         let seconds = NOW.seconds();
         let origin = Origin {
@@ -117,7 +129,7 @@ impl Peer {
             not_after: seconds + 3600,
             hops_max: 16,
             unrecorded_max: 1,
-            scope: Some(scope()),
+            scope: Some(scope(0)),
         };
         let token = mint::root(block, holder.public_key(), KeyId(1), &key(1)).expect("a root");
         let mut chain = Chain { token, holder: Arc::new(holder), receipt: Vec::new() };
@@ -125,7 +137,7 @@ impl Peer {
             let next = self.ports.new_key().expect("a key");
             let id = format!("spiffe://acme.example/agent/worker-{at}").parse().expect("an agent");
             let to = Delegate::Agent { id, key: next.public_key().clone() };
-            chain = self.longer(&chain, to, next);
+            chain = self.longer(&chain, to, next, scope(at + 1));
         }
         chain.receipt = self.receipt(&chain.token);
         chain
@@ -135,11 +147,11 @@ impl Peer {
     pub(crate) fn with_helper(&self, chain: &Chain) -> Chain {
         let next = self.ports.new_key().expect("a key");
         let to = Delegate::Helper { label: "scout".into(), key: next.public_key().clone() };
-        self.longer(chain, to, next)
+        self.longer(chain, to, next, scope())
     }
 
-    fn longer(&self, chain: &Chain, to: Delegate, next: SecretKey) -> Chain {
-        let token = append(chain, to);
+    fn longer(&self, chain: &Chain, to: Delegate, next: SecretKey, scope: Scope) -> Chain {
+        let token = append(chain, to, scope);
         Chain { token, holder: Arc::new(next), receipt: chain.receipt.clone() }
     }
 
@@ -172,9 +184,9 @@ impl Peer {
 }
 
 /// One hop made offline, subset check included.
-pub(crate) fn append(chain: &Chain, to: Delegate) -> VerifiedToken {
+pub(crate) fn append(chain: &Chain, to: Delegate, scope: Scope) -> VerifiedToken {
     let ttl_seconds = chain.token.expires() - NOW.seconds() - 20;
-    let hop = Hop { to, scope: scope(), ttl_seconds, hops_max: None, unrecorded_max: None };
+    let hop = Hop { to, scope, ttl_seconds, hops_max: None, unrecorded_max: None };
     mint::append(&chain.token, &hop, NOW, chain.holder.as_ref()).expect("a narrower hop")
 }
 

@@ -125,7 +125,7 @@ impl Capability {
             .and_then(|capability| capability.travelling(travel));
         // By the same rule that a child is held to.
         let within = |held: &Capability, met: &Capability, step| {
-            Scope(vec![held.clone()]).covers_after(&Scope(vec![met.clone()]), step).is_ok()
+            Scope::one(held).covers_after(&Scope::one(met), step).is_ok()
         };
         let met =
             met.ok().filter(|met| within(self, met, step) && within(asked, met, Step::default()));
@@ -151,7 +151,7 @@ impl Scope {
     pub fn clamp(&self, asked: &Scope, step: Step) -> Clamped {
         let (mut kept, mut cut) = (Vec::new(), Vec::new());
         for capability in asked.capabilities() {
-            if self.covers_after(&Scope(vec![capability.clone()]), step).is_ok() {
+            if self.covers_after(&Scope::one(capability), step).is_ok() {
                 kept.push(capability.clone());
                 continue;
             }
@@ -189,9 +189,8 @@ impl Meets {
     }
 
     fn add(&mut self, found: Capability) {
-        let covers = |by: &Capability, child: &Capability| {
-            Scope(vec![by.clone()]).covers(&Scope(vec![child.clone()])).is_ok()
-        };
+        let covers =
+            |by: &Capability, child: &Capability| Scope::one(by).covers(&Scope::one(child)).is_ok();
         if self.capabilities.iter().any(|known| covers(known, &found)) {
             return;
         }

@@ -43,6 +43,7 @@ mod url;
 mod values;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use absent::Absent;
 pub use all_of::AllOf;
@@ -252,9 +253,10 @@ impl<'de> serde::Deserialize<'de> for Scope {
     }
 }
 
-/// The authority that one block states: a call is inside when any capability admits it.
+/// The authority that one block states: a call is inside when any capability admits it. Clones
+/// share what they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope(Vec<Capability>);
+pub struct Scope(Arc<[Capability]>);
 
 impl Scope {
     /// A scope of 1 to [`limits::CAPABILITIES_MAX`] capabilities.
@@ -266,11 +268,21 @@ impl Scope {
                 limits::CAPABILITIES_MAX
             ))),
             _ => {
-                let scope = Scope(capabilities);
+                let scope = Scope(capabilities.into());
                 check_patterns(scope.patterns(), limits::PATTERNS_MAX, "scope")?;
                 Ok(scope)
             }
         }
+    }
+
+    /// Whether it is this very scope, not one that only says the same.
+    pub(crate) fn is(&self, other: &Scope) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether its rendering names the agent of its block.
+    pub(crate) fn names_its_holder(&self) -> bool {
+        self.0.iter().any(|capability| capability.travel.delegates_only)
     }
 
     /// Patterns in it: regex, glob, url with a wildcard.
@@ -280,6 +292,11 @@ impl Scope {
             .flat_map(|capability| capability.args.values())
             .map(Constraint::patterns)
             .sum()
+    }
+
+    /// Of one capability.
+    fn one(capability: &Capability) -> Self {
+        Scope([capability.clone()].into())
     }
 
     /// Reads each text as one capability in SCOPE text form (docs, "SCOPE text").
