@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use sublet_client::files;
 use sublet_client::holder::{Held, Terms};
+use sublet_client::ports::Ports;
 use sublet_core::capability::Scope;
 use sublet_core::key::{BadKey, PublicKey};
 use sublet_core::mint::Delegate;
@@ -40,9 +41,9 @@ pub(crate) struct Args {
     /// What for, all of it; repeat for more
     #[arg(long, value_name = "SCOPE", required = true)]
     allow: Vec<String>,
-    /// How long
-    #[arg(long, default_value = "5m", value_parser = duration)]
-    ttl: Duration,
+    /// How long; unless given 5m, or what the token held has left if that is less
+    #[arg(long, value_parser = duration)]
+    ttl: Option<Duration>,
     /// How many hops in all, counted from the root; the parent's unless given
     #[arg(long)]
     hops: Option<u32>,
@@ -64,7 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let actor = Actor::load(&args.as_)?;
     let held = actor.open(&args.token, context, !args.offline).await?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
-    let mut terms = Terms::new(scope, args.ttl);
+    let mut terms = Terms::new(scope, args.ttl.unwrap_or_else(|| usual_ttl(&held)));
     if let Some(hops) = args.hops {
         terms = terms.hops_max(hops);
     }
@@ -89,6 +90,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     };
     debug_assert_eq!(child.delegation(), token.delegation());
     wrote(context, &child, &receipt, out)
+}
+
+/// Five minutes, or what is left, so that who has five minutes can hand on at once.
+fn usual_ttl(held: &Held) -> Duration {
+    let left = held.token().expires().saturating_sub(Ports::system().clock.now().seconds());
+    // Of what is over a second is asked, which is refused with the reason.
+    Duration::from_secs(u64::try_from(left).unwrap_or(0).clamp(1, 300))
 }
 
 async fn recipient(args: &Args, held: &Held, context: &Context) -> Result<Delegate, Trouble> {
