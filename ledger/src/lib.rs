@@ -17,6 +17,8 @@
 //! Two logs of one size and one head hold the same leaves (or someone broke SHA-256). A log that
 //! was cut short is consistent in itself: only a head kept elsewhere shows what is missing.
 
+pub mod tree;
+
 use sha2::{Digest as _, Sha256};
 
 /// The most bytes in a leaf: 4 KiB. The largest record is a refusal: 2 KiB of what was asked and
