@@ -1,0 +1,180 @@
+//! Agents, join tokens, profiles, keys: what an admin may, and nobody else.
+
+use sublet_core::caller::Caller;
+use sublet_core::decide::{
+    ApplyProfile, CreateAgent, CreateJoinToken, Enroll, Renew, ResumeAgent, RevokeAgentKey,
+    RevokeJoinToken, RotateKey, SuspendAgent, join_token_hash,
+};
+use sublet_core::sign::Signer as _;
+use sublet_core::state::AgentState;
+use sublet_tests::{House, agent, code, key};
+
+use crate::{created, profile, staffed};
+
+fn newcomer(name: &str) -> Caller {
+    let key = key(name);
+    let signature = key.sign(b"enrol").unwrap();
+    Caller::new_key(key.public_key().clone(), b"enrol", &signature).unwrap()
+}
+
+fn enrol(id: &str, join_token: &str) -> Enroll {
+    Enroll { join_token: id.into(), hash: join_token_hash(join_token), agent: None }
+}
+
+#[test]
+fn a_join_token_opens_once_for_its_agent() {
+    let (fleet, mut house, _) = staffed();
+    let invited = created(&mut house, "reader");
+    assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Invited);
+    assert!(!format!("{invited:?}").contains(&invited.join_token), "a secret is not shown");
+    let ask = enrol(&invited.id, &invited.join_token);
+    assert_eq!(code(house.ask(&House::admin(), &ask)), "not_permitted");
+    assert_eq!(
+        code(house.ask(&newcomer("reader"), &enrol("nobody", &invited.join_token))),
+        "join_token"
+    );
+    assert_eq!(
+        code(house.ask(&newcomer("reader"), &enrol(&invited.id, "sublet-join1.x.y"))),
+        "join_token"
+    );
+    let other = Enroll { agent: Some(agent("writer")), ..ask.clone() };
+    assert_eq!(code(house.ask(&newcomer("reader"), &other)), "join_token");
+    assert_eq!(
+        code(house.ask(&newcomer("planner"), &ask)),
+        "key_taken",
+        "a key is one agent's, ever"
+    );
+    let identity = house.ask(&newcomer("reader"), &ask).unwrap();
+    assert!(fleet.verify(&identity).unwrap().is_identity());
+    assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Active);
+    assert_eq!(code(house.ask(&newcomer("second"), &ask)), "join_token", "spent");
+}
+
+#[test]
+fn only_the_admin_creates_and_only_what_can_be() {
+    let (_, mut house, planner) = staffed();
+    let ask =
+        CreateAgent { agent: agent("reader"), profile: "default".into(), join_ttl_seconds: 600 };
+    assert_eq!(code(house.ask(&planner, &ask)), "not_permitted");
+    assert_eq!(code(house.ask(&newcomer("x"), &ask)), "not_permitted");
+    let with = |change: &dyn Fn(&mut CreateAgent)| {
+        let mut ask = ask.clone();
+        change(&mut ask);
+        ask
+    };
+    let admin = House::admin();
+    let cases: [(&dyn Fn(&mut CreateAgent), &str); 6] = [
+        (&|ask| ask.agent = "spiffe://other.example/agent/x".parse().unwrap(), "not_permitted"),
+        (&|ask| ask.agent = "spiffe://acme.example/sublet".parse().unwrap(), "not_permitted"),
+        (&|ask| ask.profile = "nope".into(), "unknown_profile"),
+        (&|ask| ask.join_ttl_seconds = 0, "not_permitted"),
+        (&|ask| ask.join_ttl_seconds = 86_401, "not_permitted"),
+        (&|ask| ask.agent = agent("planner"), "already_exists"),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(code(house.ask(&admin, &with(change))), expected);
+    }
+    assert_eq!(code(house.ask(&admin, &ask)), "granted");
+}
+
+#[test]
+fn join_tokens_are_made_anew_and_revoked() {
+    let (_, mut house, planner) = staffed();
+    let admin = House::admin();
+    let first = created(&mut house, "reader");
+    let more = CreateJoinToken { agent: agent("reader"), ttl_seconds: 60 };
+    assert_eq!(code(house.ask(&planner, &more)), "not_permitted");
+    let second = house.ask(&admin, &more).unwrap();
+    let unknown = CreateJoinToken { agent: agent("nobody"), ttl_seconds: 60 };
+    assert_eq!(code(house.ask(&admin, &unknown)), "unknown_agent");
+    let revoke = |id: &str| RevokeJoinToken { id: id.into() };
+    assert_eq!(code(house.ask(&planner, &revoke(&first.id))), "not_permitted");
+    assert_eq!(code(house.ask(&admin, &revoke("nobody"))), "not_found");
+    assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted");
+    assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted", "revoked is revoked");
+    assert_eq!(
+        code(house.ask(&newcomer("reader"), &enrol(&first.id, &first.join_token))),
+        "join_token"
+    );
+    assert_eq!(
+        code(house.ask(&newcomer("reader"), &enrol(&second.id, &second.join_token))),
+        "granted"
+    );
+    assert_eq!(code(house.ask(&admin, &revoke(&second.id))), "join_token", "it was used");
+}
+
+#[test]
+fn a_profile_is_checked_before_it_is_published_and_counts_its_versions() {
+    let (_, mut house, planner) = staffed();
+    let admin = House::admin();
+    let apply = |change: &dyn Fn(&mut sublet_core::state::Profile)| {
+        let mut profile = profile("ops");
+        change(&mut profile);
+        ApplyProfile { profile }
+    };
+    assert_eq!(code(house.ask(&planner, &apply(&|_| {}))), "not_permitted");
+    let bad: [&dyn Fn(&mut sublet_core::state::Profile); 6] = [
+        &|profile| profile.name = String::new(),
+        &|profile| profile.name = "Ops".into(),
+        &|profile| profile.ttl_seconds_max = 0,
+        &|profile| profile.ttl_seconds_max = 7 * 86_400 + 1,
+        &|profile| profile.hops_max = 65,
+        &|profile| profile.offline_hops_max = 5,
+    ];
+    for change in bad {
+        assert_eq!(code(house.ask(&admin, &apply(change))), "not_permitted");
+    }
+    house.ask(&admin, &apply(&|_| {})).unwrap();
+    house.ask(&admin, &apply(&|_| {})).unwrap();
+    assert_eq!(house.state.profile("ops").unwrap().version, 0, "the same again changes nothing");
+    house.ask(&admin, &apply(&|profile| profile.ttl_seconds_max = 60)).unwrap();
+    assert_eq!(house.state.profile("ops").unwrap().version, 1);
+}
+
+#[test]
+fn an_agent_is_suspended_and_resumed() {
+    let (_, mut house, planner) = staffed();
+    let admin = House::admin();
+    let suspend = SuspendAgent { agent: agent("planner"), reason: "odd".into() };
+    let resume = ResumeAgent { agent: agent("planner") };
+    assert_eq!(code(house.ask(&planner, &suspend)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &resume)), "not_permitted");
+    assert_eq!(code(house.ask(&admin, &resume)), "granted", "it is not suspended");
+    house.ask(&admin, &suspend).unwrap();
+    assert_eq!(code(house.ask(&admin, &suspend)), "granted", "it is already");
+    assert_eq!(code(house.ask(&planner, &Renew)), "agent_suspended");
+    house.ask(&admin, &resume).unwrap();
+    assert_eq!(code(house.ask(&planner, &Renew)), "granted");
+    let nobody = SuspendAgent { agent: agent("nobody"), reason: "odd".into() };
+    assert_eq!(code(house.ask(&admin, &nobody)), "unknown_agent");
+}
+
+#[test]
+fn a_revoked_key_never_comes_back() {
+    let (_, mut house, planner) = staffed();
+    let admin = House::admin();
+    let revoke = RevokeAgentKey { agent: agent("planner"), reason: "leaked".into() };
+    assert_eq!(code(house.ask(&planner, &revoke)), "not_permitted");
+    house.ask(&admin, &revoke).unwrap();
+    assert_eq!(code(house.ask(&admin, &revoke)), "not_found", "it has none now");
+    assert_eq!(code(house.ask(&planner, &Renew)), "key_revoked");
+    let more = CreateJoinToken { agent: agent("planner"), ttl_seconds: 60 };
+    let invited = house.ask(&admin, &more).unwrap();
+    let ask = enrol(&invited.id, &invited.join_token);
+    assert_eq!(code(house.ask(&newcomer("planner"), &ask)), "key_taken");
+    assert_eq!(code(house.ask(&newcomer("planner-2"), &ask)), "granted");
+    assert_eq!(house.state.agent(&agent("planner")).unwrap().state, AgentState::Active);
+}
+
+#[test]
+fn a_key_is_rotated_to_one_that_is_nobodys() {
+    let (fleet, mut house, planner) = staffed();
+    house.enrol("reader", key("reader").public_key().clone());
+    let rotate = |name: &str| RotateKey { new_key: key(name).public_key().clone() };
+    assert_eq!(code(house.ask(&planner, &rotate("reader"))), "key_taken");
+    assert_eq!(code(house.ask(&planner, &rotate("planner"))), "key_taken");
+    assert_eq!(code(house.ask(&House::admin(), &rotate("new"))), "not_permitted");
+    let identity = house.ask(&planner, &rotate("new")).unwrap();
+    assert_eq!(fleet.verify(&identity).unwrap().holder_key(), key("new").public_key());
+    assert_eq!(code(house.ask(&planner, &Renew)), "not_the_agents_key", "the old identity is over");
+}
