@@ -11,6 +11,9 @@ use sublet_tests::{House, agent, code, key};
 
 use crate::{created, profile, staffed};
 
+/// One thing asked otherwise.
+type Change<'a> = &'a dyn Fn(&mut CreateAgent);
+
 fn newcomer(name: &str) -> Caller {
     let key = key(name);
     let signature = key.sign(b"enrol").unwrap();
@@ -63,7 +66,7 @@ fn only_the_admin_creates_and_only_what_can_be() {
         ask
     };
     let admin = House::admin();
-    let cases: [(&dyn Fn(&mut CreateAgent), &str); 6] = [
+    let cases: [(Change<'_>, &str); 6] = [
         (&|ask| ask.agent = "spiffe://other.example/agent/x".parse().unwrap(), "not_permitted"),
         (&|ask| ask.agent = "spiffe://acme.example/sublet".parse().unwrap(), "not_permitted"),
         (&|ask| ask.profile = "nope".into(), "unknown_profile"),
