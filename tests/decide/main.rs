@@ -9,8 +9,10 @@
 )]
 
 mod agents;
+mod codes;
 mod issue;
 mod reads;
+mod recorded;
 mod revocations;
 
 use sublet_core::caller::Caller;

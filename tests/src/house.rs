@@ -4,7 +4,8 @@ use sublet_core::bundle::KeyUse;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::Caller;
 use sublet_core::decide::{Ask, Entropy, RecordChain, Recording, Settings, View, decide};
-use sublet_core::feed::Delta;
+use sublet_core::feed::{Delta, Revocation};
+use sublet_core::id::UnixMillis;
 use sublet_core::key::PublicKey;
 use sublet_core::mint;
 use sublet_core::no::No;
@@ -156,6 +157,11 @@ impl House {
             self.commit(write);
         }
         Ok(verdict.outcome?)
+    }
+
+    /// Knows this as revoked.
+    pub fn revoked(&mut self, revocation: Revocation) {
+        self.commit(Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) });
     }
 
     fn commit(&mut self, write: Write) {
