@@ -82,13 +82,6 @@ pub struct Window {
     pub not_after: i64,
 }
 
-impl Window {
-    /// Whether this second lies inside.
-    pub fn contains(&self, second: i64) -> bool {
-        self.not_before <= second && second < self.not_after
-    }
-}
-
 /// What one block says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
