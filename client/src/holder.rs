@@ -363,7 +363,8 @@ pub fn to_agent(id: AgentId, key: PublicKey) -> Delegate {
     Delegate::Agent { id, key }
 }
 
-fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<Coverage, Failure> {
+/// What a receipt covers of a token.
+pub fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<Coverage, Failure> {
     let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
     Ok(Coverage::verify(receipt, token, &trust.current())?)
 }

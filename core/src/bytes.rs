@@ -5,15 +5,17 @@
 
 use sha2::{Digest as _, Sha256};
 
+const DOMAIN: &[u8] = b"\0SUBLET\0";
+
 /// `\0SUBLET\0` label `\0`: how every signed message outside a block begins. 0x00 is no protobuf
 /// tag, so no block can start so.
 pub fn domain(label: &str) -> Vec<u8> {
-    [b"\0SUBLET\0", label.as_bytes(), b"\0"].concat()
+    [DOMAIN, label.as_bytes(), b"\0"].concat()
 }
 
 /// SHA-256 of a message that begins with its label, which shall be told the rest.
 pub(crate) fn hasher(label: &str) -> Sha256 {
-    Sha256::new_with_prefix(b"\0SUBLET\0").chain_update(label).chain_update(b"\0")
+    Sha256::new_with_prefix(DOMAIN).chain_update(label).chain_update(b"\0")
 }
 
 /// SHA-256.

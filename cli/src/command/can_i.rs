@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::files;
+use sublet_client::holder::coverage;
 use sublet_client::ports::Ports;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Capability;
 use sublet_core::decide::foresee_call;
-use sublet_core::no::{Deny, Malformed, No};
-use sublet_core::receipt::Receipt;
-use sublet_core::verify::{Coverage, VerifiedToken};
+use sublet_core::no::{Deny, Malformed};
+use sublet_core::verify::VerifiedToken;
 
 use crate::command::call::CallArgs;
 use crate::context::Context;
@@ -32,17 +32,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
     let trust = context.trust()?;
     let (token, receipt) = trust.verify_text(&files::read_text(&args.token)?)?;
-    let coverage = match receipt.as_slice() {
+    let covered = match receipt.as_slice() {
         [] => None,
-        bytes => {
-            let receipt = Receipt::decode(bytes).map_err(Malformed::Receipt)?;
-            Some(Coverage::verify(receipt, &token, &trust.current()).map_err(No::from)?)
-        }
+        bytes => Some(coverage(bytes, &token, &trust)?),
     };
     let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
     let call = Call { audience: args.call.audience, action: args.call.action, arguments };
     let now = Ports::system().clock.now();
-    let verdict = foresee_call(&token, &call, coverage.as_ref(), now);
+    let verdict = foresee_call(&token, &call, covered.as_ref(), now);
     say(context, &token, &call, verdict)
 }
 

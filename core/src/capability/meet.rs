@@ -151,15 +151,16 @@ impl Scope {
     pub fn clamp(&self, asked: &Scope, step: Step) -> Clamped {
         let (mut kept, mut cut) = (Vec::new(), Vec::new());
         for capability in asked.capabilities() {
-            if self.covers_after(&Scope::one(capability), step).is_ok() {
+            let room = limits::CAPABILITIES_MAX.saturating_sub(kept.len());
+            if room > 0 && self.covers_after(&Scope::one(capability), step).is_ok() {
                 kept.push(capability.clone());
                 continue;
             }
-            let met = Meets::of(&self.0, std::slice::from_ref(capability), step).capabilities;
+            let mut met = Meets::of(&self.0, std::slice::from_ref(capability), step).capabilities;
+            met.truncate(room); // What finds no room is cut, and said so.
             cut.push((capability.to_string(), met.iter().map(ToString::to_string).collect()));
             kept.extend(met);
         }
-        kept.truncate(limits::CAPABILITIES_MAX);
         Clamped { scope: Scope::new(kept).ok(), cut }
     }
 }
@@ -258,6 +259,17 @@ mod tests {
         let cut: Vec<_> =
             clamped.cut.iter().map(|(asked, left)| (asked.as_str(), left.len())).collect();
         assert_eq!(cut, [("fs.read@tool://f p=under:/", 1), ("db.q@tool://f", 0)]);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_said_to_be_cut() {
+        let held: Vec<String> = (0..64).map(|n| format!("a.x{n}@t:x")).collect();
+        let held = Scope::from_texts(&held).unwrap();
+        let asked = Scope::from_texts(&["a.@t:x", "a.x1@t:x"]).unwrap();
+        let clamped = held.clamp(&asked, Step::default());
+        assert_eq!(clamped.scope.unwrap().capabilities().len(), 64);
+        let cut: Vec<_> = clamped.cut.iter().map(|(_, left)| left.len()).collect();
+        assert_eq!(cut, [64, 0]);
     }
 
     #[test]
