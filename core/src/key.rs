@@ -124,8 +124,7 @@ impl PublicKey {
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.inner {
-            Inner::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            Inner::Ed25519(key) => verify_ed25519(key, message, signature),
             Inner::Secp256r1(key, _) => verify_secp256r1(key, message, signature),
         }
     }
@@ -176,7 +175,7 @@ fn ed25519_key(bytes: &[u8]) -> Result<VerifyingKey, BadKey> {
     if !is_canonical(bytes) {
         return Err(BadKey::NotCanonical);
     }
-    if key.is_weak() {
+    if is_small_order(bytes) {
         return Err(BadKey::Weak);
     }
     Ok(key)
@@ -188,6 +187,33 @@ fn is_canonical(bytes: &[u8; 32]) -> bool {
     let [first, middle @ .., last] = bytes;
     *first < 0xed || middle.iter().any(|byte| *byte != 0xff) || last & 0x7f != 0x7f
 }
+
+/// What `VerifyingKey::verify_strict` says of a key that is not weak, without taking the root that
+/// finds the point R: the equation compares the bytes of R with those of a point in canonical
+/// form, so R is of small order exactly if its bytes are among [`SMALL_ORDER`]. Decision 14.
+fn verify_ed25519(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
+    !is_small_order(signature.r_bytes()) && key.verify(message, &signature).is_ok()
+}
+
+/// Whether these bytes, whatever their sign of x, are a point whose order divides 8.
+fn is_small_order(point: &[u8; 32]) -> bool {
+    let [y @ .., last] = point;
+    SMALL_ORDER.iter().any(|[small @ .., end]| y == small && last & 0x7f == *end)
+}
+
+/// The canonical y of the eight points whose order divides 8: 1, -1, 0 and two of order 8.
+#[rustfmt::skip]
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    [0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+    [0; 32],
+    [0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+     0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05],
+    [0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+     0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a],
+];
 
 fn secp256r1_key(bytes: &[u8]) -> Result<Inner, BadKey> {
     let bytes: [u8; 33] = bytes.try_into().map_err(|_| BadKey::NotCanonical)?;
@@ -260,6 +286,26 @@ mod tests {
         let mut identity = [0u8; 32];
         identity[0] = 1;
         assert_eq!(PublicKey::from_bytes(Algorithm::Ed25519, &identity), Err(BadKey::Weak));
+    }
+
+    /// Eight distinct points of small order are all there are: the list misses none.
+    #[test]
+    fn the_points_of_small_order_are_all_listed() {
+        let mut points = std::collections::BTreeSet::new();
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut bytes = y;
+                bytes[31] |= sign;
+                assert!(is_small_order(&bytes));
+                let Ok(point) = VerifyingKey::from_bytes(&bytes) else { continue };
+                assert!(point.is_weak());
+                points.insert(point.to_edwards().compress().to_bytes());
+            }
+        }
+        assert_eq!(points.len(), 8);
+        assert!(!is_small_order(
+            SecretKey::ed25519_from_seed([9; 32]).public_key().bytes().try_into().unwrap()
+        ));
     }
 
     #[test]
