@@ -6,6 +6,9 @@
 /// well inside [`TOKEN_BYTES_MAX`].
 pub const HOPS_MAX: u32 = 64;
 
+/// Recorded hops behind one hop. Each is a row that the broker keeps while the hop lives.
+pub const FAN_OUT_MAX: u32 = 65_536;
+
 /// One block's payload: 64 capabilities of 48 bytes, or a few rich ones.
 pub const BLOCK_BYTES_MAX: usize = 3 * 1024;
 

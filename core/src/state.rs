@@ -117,6 +117,8 @@ pub struct Profile {
     pub hops_max: u32,
     /// How many hops offline.
     pub offline_hops_max: u32,
+    /// How many recorded hops may follow one hop.
+    pub fan_out_max: u32,
     /// What.
     pub allow: Scope,
     /// Counts changes of this row.
@@ -176,6 +178,8 @@ pub struct Delegation {
     pub issued_at: UnixMillis,
     /// When it is over.
     pub expires_at: UnixMillis,
+    /// How many recorded hops may follow one of its hops, as the profile said at issue.
+    pub fan_out_max: u32,
     /// Hops recorded after the root.
     pub hops: u64,
     /// How many records of the ledger belong to it, and the leaf hash of the last.
@@ -277,6 +281,8 @@ pub enum Guard {
     NoDelegation(DelegationId),
     /// A hop was not recorded.
     NoHop(HopId),
+    /// Fewer hops than this follow a hop.
+    FanOut(HopId, u32),
     /// No revocation was added since.
     Revocations(u64),
     /// No such answer was given.
@@ -293,6 +299,7 @@ pub struct State {
     join_tokens: BTreeMap<String, JoinToken>,
     delegations: BTreeMap<DelegationId, Delegation>,
     hops: HashMap<HopId, RecordedHop>,
+    followers: HashMap<HopId, u32>,
     revoked: HashMap<Revocation, Delta>,
     revocation_sequence: u64,
     answers: HashMap<AnswerKey, GivenAnswer>,
@@ -309,6 +316,7 @@ impl State {
             join_tokens: BTreeMap::new(),
             delegations: BTreeMap::new(),
             hops: HashMap::new(),
+            followers: HashMap::new(),
             revoked: HashMap::new(),
             revocation_sequence: 0,
             answers: HashMap::new(),
@@ -373,6 +381,11 @@ impl State {
     /// A recorded hop.
     pub fn hop(&self, id: &HopId) -> Option<&RecordedHop> {
         self.hops.get(id)
+    }
+
+    /// How many hops were recorded behind this one and are still kept.
+    pub fn followers(&self, hop: &HopId) -> u32 {
+        self.followers.get(hop).copied().unwrap_or(0)
     }
 
     /// An answer given before.
@@ -444,6 +457,7 @@ impl State {
             }
             Guard::NoDelegation(id) => !self.delegations.contains_key(id),
             Guard::NoHop(id) => !self.hops.contains_key(id),
+            Guard::FanOut(id, most) => self.followers(id) < *most,
             Guard::Revocations(sequence) => self.revocation_sequence == *sequence,
             Guard::NoAnswer(name) => !self.answers.contains_key(name),
         })
@@ -457,9 +471,25 @@ impl State {
             Row::Profile(row) => drop(self.profiles.insert(row.name.clone(), row)),
             Row::JoinToken(row) => drop(self.join_tokens.insert(row.id.clone(), row)),
             Row::Delegation(row) => drop(self.delegations.insert(row.id, row)),
-            Row::Hop(row) => drop(self.hops.insert(row.id, row)),
+            Row::Hop(row) => self.put_hop(row),
             Row::Revocation(delta) => self.put_revocation(delta),
             Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
+        }
+    }
+
+    fn put_hop(&mut self, row: RecordedHop) {
+        let parent = row.parent;
+        if let (None, Some(parent)) = (self.hops.insert(row.id, row), parent) {
+            *self.followers.entry(parent).or_default() += 1;
+        }
+    }
+
+    fn forget_hop(&mut self, id: &HopId) {
+        let Some(parent) = self.hops.remove(id).and_then(|row| row.parent) else { return };
+        let left = self.followers(&parent).saturating_sub(1);
+        match left {
+            0 => drop(self.followers.remove(&parent)),
+            left => drop(self.followers.insert(parent, left)),
         }
     }
 
@@ -487,7 +517,7 @@ impl State {
     pub fn forget(&mut self, keys: &[RowKey]) {
         for key in keys {
             match key {
-                RowKey::Hop(id) => drop(self.hops.remove(id)),
+                RowKey::Hop(id) => self.forget_hop(id),
                 RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
                 RowKey::Answer(name) => drop(self.answers.remove(name)),
             }

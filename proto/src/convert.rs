@@ -63,6 +63,7 @@ pub fn profile(message: Option<v1::Profile>) -> Result<Profile, Malformed> {
         ttl_seconds_max: message.ttl_seconds_max,
         hops_max: message.hops_max,
         offline_hops_max: message.offline_hops_max,
+        fan_out_max: message.fan_out_max,
         allow: scope(&message.allow_json)?,
         version: 0,
     })
@@ -76,6 +77,7 @@ pub fn profile_message(profile: &Profile) -> v1::Profile {
         ttl_seconds_max: profile.ttl_seconds_max,
         hops_max: profile.hops_max,
         offline_hops_max: profile.offline_hops_max,
+        fan_out_max: profile.fan_out_max,
         allow_json: scope_message(&profile.allow),
     }
 }

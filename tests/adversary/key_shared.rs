@@ -17,6 +17,7 @@ fn house(fleet: &Fleet) -> House {
         ttl_seconds_max: 3600,
         hops_max: 4,
         offline_hops_max: 2,
+        fan_out_max: 3,
         allow: scope(READ),
         version: 0,
     }));

@@ -10,6 +10,7 @@
 
 mod agents;
 mod codes;
+mod fan_out;
 mod issue;
 mod reads;
 mod recorded;
@@ -32,6 +33,7 @@ fn profile(name: &str) -> Profile {
         ttl_seconds_max: 600,
         hops_max: 4,
         offline_hops_max: 1,
+        fan_out_max: 3,
         allow: scope(READ),
         version: 0,
     }

@@ -68,6 +68,7 @@ fn refusals() -> Vec<No> {
             .into(),
         Deny::OutlivesParent { asked: 400, held: 300, hop: 1 }.into(),
         Deny::NoHopsLeft { hop: 0, allowed: 2, next: 3 }.into(),
+        Deny::FanOut { hop: 1, followers: 3, allowed: 3 }.into(),
         Deny::Unrecorded { unrecorded: 2, hop: 0, allowed: 1 }.into(),
         Deny::UnrecordedAgentHop { hop: 2, agent: agent() }.into(),
         Deny::HopRevoked { hop: 1, id: HopId([7; 32]) }.into(),

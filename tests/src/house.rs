@@ -74,6 +74,7 @@ impl House {
             agent: token.root().agent.clone(),
             issued_at: NOW,
             expires_at,
+            fan_out_max: sublet_core::limits::FAN_OUT_MAX,
             hops: 0,
             records: 0,
             last_leaf: [0; 32],

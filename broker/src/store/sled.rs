@@ -17,7 +17,7 @@ use super::{Backend, Batch, Entry, EntryReader, Loaded};
 use crate::config::Durability;
 
 /// The layout of keys and rows. Another one is refused.
-const SCHEMA: &str = "sublet 1";
+const SCHEMA: &str = "sublet 2";
 
 /// sled's cache: rows are in memory already, so it only serves replays.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;

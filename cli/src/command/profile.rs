@@ -19,7 +19,7 @@ use crate::trouble::Trouble;
 pub(crate) enum Command {
     /// Publish a profile, new or changed
     Apply {
-        /// TOML: name, principals, ttl_seconds_max, hops_max, offline_hops_max, allow
+        /// TOML: name, principals, ttl_seconds_max, hops_max, offline_hops_max, fan_out_max, allow
         file: PathBuf,
     },
     /// All profiles
@@ -40,7 +40,14 @@ struct File {
     ttl_seconds_max: i64,
     hops_max: u32,
     offline_hops_max: u32,
+    #[serde(default = "fan_out_default")]
+    fan_out_max: u32,
     allow: Vec<String>,
+}
+
+/// Hops that may follow one hop when the file does not say.
+fn fan_out_default() -> u32 {
+    1_000
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
@@ -63,14 +70,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             let rows: Vec<_> = profiles
                 .iter()
                 .map(|profile| {
-                    let limits = format!(
-                        "{} s, {} hops, {} offline",
-                        profile.ttl_seconds_max, profile.hops_max, profile.offline_hops_max
-                    );
                     vec![
                         profile.name.clone(),
                         profile.principals.join(" "),
-                        limits,
+                        limits(profile),
                         profile.allow_json.len().to_string(),
                     ]
                 })
@@ -98,6 +101,7 @@ fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
         ttl_seconds_max: file.ttl_seconds_max,
         hops_max: file.hops_max,
         offline_hops_max: file.offline_hops_max,
+        fan_out_max: file.fan_out_max,
         allow_json: scope_message(&allow),
     })
 }
@@ -107,17 +111,18 @@ fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
     let mut pairs = vec![
         ("profile", profile.name.clone()),
         ("principals", profile.principals.join(" ")),
-        (
-            "at most",
-            format!(
-                "{} s, {} hops, {} offline",
-                profile.ttl_seconds_max, profile.hops_max, profile.offline_hops_max
-            ),
-        ),
+        ("at most", limits(profile)),
     ];
     pairs.extend(texts.iter().map(|text| ("allow", text.clone())));
     print::pairs(context, &pairs, &value(profile)?);
     Ok(())
+}
+
+fn limits(profile: &v1::Profile) -> String {
+    format!(
+        "{} s, {} hops, {} offline, {} behind one hop",
+        profile.ttl_seconds_max, profile.hops_max, profile.offline_hops_max, profile.fan_out_max
+    )
 }
 
 fn texts(profile: &v1::Profile) -> Result<Vec<String>, Trouble> {
@@ -134,6 +139,7 @@ fn value(profile: &v1::Profile) -> Result<Value, Trouble> {
         "ttl_seconds_max": profile.ttl_seconds_max,
         "hops_max": profile.hops_max,
         "offline_hops_max": profile.offline_hops_max,
+        "fan_out_max": profile.fan_out_max,
         "allow": texts(profile)?,
     }))
 }

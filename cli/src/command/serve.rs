@@ -112,6 +112,7 @@ async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(
         ttl_seconds_max: 24 * 3600,
         hops_max: 8,
         offline_hops_max: 4,
+        fan_out_max: sublet_core::limits::FAN_OUT_MAX,
         allow_json: scope_message(&allow),
     };
     let request = v1::ApplyProfileRequest { profile: Some(profile), idempotency_key: Vec::new() };

@@ -262,6 +262,9 @@ fn check_profile(profile: &Profile) -> Result<(), Deny> {
             "hops_max is at most 64, offline_hops_max at most hops_max",
         ));
     }
+    if profile.fan_out_max > limits::FAN_OUT_MAX {
+        return Err(Deny::NotPermitted("fan_out_max is at most 65,536"));
+    }
     Ok(())
 }
 

@@ -71,7 +71,7 @@ impl Ask for Issue {
             Guard::Profile(profile.name.clone(), Some(profile.version)),
             Guard::NoDelegation(id),
         ];
-        let writes = [self.delegation(id, agent, now), root_row(id, &block, &key)];
+        let writes = [self.delegation(id, agent, profile, now), root_row(id, &block, &key)];
         let mut grant = Grant::read(serde_bytes::ByteBuf::new()).guarded(guards).writing(writes);
         grant.unsigned = Some(Unsigned { block, holder_key: key, root: KeyUse::Delegation });
         Ok(grant.recording_in(id, caller, Body::Issued(record)))
@@ -150,13 +150,14 @@ impl Issue {
         hop_id(&root, &block.lower(&mut Symbols::default()), key)
     }
 
-    fn delegation(&self, id: HopId, agent: &Agent, now: UnixMillis) -> Write {
+    fn delegation(&self, id: HopId, agent: &Agent, profile: &Profile, now: UnixMillis) -> Write {
         Write::Delegation(Delegation {
             id,
             principal: self.on_behalf_of.clone(),
             agent: agent.id.clone(),
             issued_at: now,
             expires_at: UnixMillis::from_seconds(now.seconds().saturating_add(self.ttl_seconds)),
+            fan_out_max: profile.fan_out_max,
             hops: 0,
             records: 0,
             last_leaf: [0; 32],

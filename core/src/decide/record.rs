@@ -60,15 +60,14 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
         let delegation = token.delegation();
         // An outsider learns nothing, not even whether the chain is known.
         self.check_caller(caller)?;
-        if view.state.delegation(&delegation).is_none() {
-            return Err(Deny::UnknownDelegation { id: delegation });
-        }
+        let row = view.state.delegation(&delegation);
+        let row = row.ok_or(Deny::UnknownDelegation { id: delegation })?;
         if DELEGATE && token.depth() == 0 {
             return Err(Deny::NoHop);
         }
         check_time(token, now)?;
         check_revocations(token, view.state)?;
-        self.new_hops(view, caller)
+        self.new_hops(view, caller, row.fan_out_max)
     }
 }
 
@@ -97,7 +96,7 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
     }
 
     /// Checks and records every hop that is not recorded yet.
-    fn new_hops(&self, view: View<'_>, caller: &Caller) -> Decision<Recording> {
+    fn new_hops(&self, view: View<'_>, caller: &Caller, fan_out_max: u32) -> Decision<Recording> {
         let delegation = self.token.delegation();
         let blocks = self.token.signed_blocks();
         let known = self.token.hops().take_while(|(id, _)| view.state.hop(id).is_some()).count();
@@ -107,12 +106,13 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
                 position.checked_sub(1).ok_or(Deny::UnknownDelegation { id: delegation })?;
             let parent = blocks.get(before).ok_or(Deny::NoHop)?;
             narrow::check(parent.block(), signed.block(), before)?;
+            let room = check_fan_out(view, self.token.id_at(before), before, fan_out_max)?;
             let guard = check_recipient(view, parent, signed, position)?;
             let row = self.row(id, position, signed);
             let record = grant.records.len();
             let body = Body::HopRecorded(hop_record(&row, signed));
             grant = grant
-                .guarded(guard.into_iter().chain([Guard::NoHop(id)]))
+                .guarded(guard.into_iter().chain(room).chain([Guard::NoHop(id)]))
                 .writing([Write::Hop { hop: row, record }])
                 .recording_in(delegation, caller, body);
         }
@@ -138,6 +138,20 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
 
 fn holder(signed: &SignedBlock) -> Holder {
     Holder { agent: signed.block().agent.clone(), helper: signed.block().helper.clone() }
+}
+
+/// No more hops follow one hop than the profile allowed when the delegation was issued.
+fn check_fan_out(
+    view: View<'_>,
+    parent: Option<HopId>,
+    hop: usize,
+    allowed: u32,
+) -> Result<Option<Guard>, Deny> {
+    let followers = parent.map_or(0, |parent| view.state.followers(&parent));
+    if followers >= allowed {
+        return Err(Deny::FanOut { hop, followers, allowed });
+    }
+    Ok(parent.map(|parent| Guard::FanOut(parent, allowed)))
 }
 
 /// An enrolled agent is named with its current key; a helper's key is nobody's.

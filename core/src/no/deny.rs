@@ -148,6 +148,16 @@ pub enum Deny {
         /// What the new hop would be.
         next: u32,
     },
+    /// As many hops follow the parent as may.
+    #[error("{followers} hops follow hop {hop} already, the delegation allows {allowed}")]
+    FanOut {
+        /// The hop that was to be followed.
+        hop: usize,
+        /// How many follow it and live.
+        followers: u32,
+        /// How many may.
+        allowed: u32,
+    },
     /// The child allows more hops without a receipt than its parent.
     #[error("the child asks for {asked} unrecorded hops, hop {hop} holds {held}")]
     UnrecordedExceed {
@@ -315,6 +325,7 @@ impl Deny {
             Deny::EmptyWindow => "empty_window",
             Deny::HopsExceed { .. } => "hops_exceed_parent",
             Deny::NoHopsLeft { .. } => "no_hops_left",
+            Deny::FanOut { .. } => "fan_out_exceeded",
             Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
             Deny::NotTheHolder { .. } => "not_the_holder",
             Deny::NotTheAgentsKey { .. } => "not_the_agents_key",

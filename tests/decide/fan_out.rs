@@ -1,0 +1,77 @@
+//! How many hops may follow one hop: the profile's number, held where a hop is recorded.
+
+use sublet_core::caller::Caller;
+use sublet_core::decide::Issue;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::No;
+use sublet_core::state::Guard;
+use sublet_core::verify::VerifiedToken;
+use sublet_tests::{Fleet, House, append, code, scope, to_helper};
+
+use crate::{READ, staffed};
+
+/// The profile's number.
+const MOST: u32 = 3;
+
+fn issued(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
+    let ask = Issue {
+        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+        scope: scope(READ),
+        ttl_seconds: 600,
+        hops: 4,
+        offline_hops: 1,
+    };
+    fleet.verify(&house.ask(planner, &ask).unwrap()).unwrap()
+}
+
+fn helper(root: &VerifiedToken, number: u32) -> VerifiedToken {
+    append(root, &to_helper(&format!("helper-{number}"), READ), "planner").unwrap()
+}
+
+#[test]
+fn as_many_hops_follow_one_as_the_profile_allows() {
+    let (fleet, mut house, planner) = staffed();
+    let root = issued(&fleet, &mut house, &planner);
+    for number in 0..MOST {
+        assert_eq!(code(house.delegate(&planner, &helper(&root, number))), "granted");
+    }
+    let no: No = house.delegate(&planner, &helper(&root, MOST)).unwrap_err();
+    assert_eq!(no.code(), "fan_out_exceeded");
+    assert_eq!(no.to_string(), "3 hops follow hop 0 already, the delegation allows 3");
+    // Made offline and brought later: no way round.
+    assert_eq!(code(house.record(&planner, &helper(&root, MOST))), "fan_out_exceeded");
+    // What is recorded is recorded, and may be followed itself.
+    assert_eq!(code(house.delegate(&planner, &helper(&root, 0))), "granted");
+    let below = append(&helper(&root, 0), &to_helper("below", READ), "helper-0").unwrap();
+    assert_eq!(code(house.record(&planner, &below)), "granted");
+    // Another delegation has room of its own.
+    let other = issued(&fleet, &mut house, &planner);
+    assert_eq!(code(house.delegate(&planner, &helper(&other, 0))), "granted");
+}
+
+#[test]
+fn a_hop_that_is_over_makes_room() {
+    let (fleet, mut house, planner) = staffed();
+    let root = issued(&fleet, &mut house, &planner);
+    for number in 0..MOST {
+        house.delegate(&planner, &helper(&root, number)).unwrap();
+    }
+    assert_eq!(house.state.followers(&root.id()), MOST);
+    let over = house.state.expired(UnixMillis(i64::MAX), 100);
+    house.state.forget(&over);
+    house.state.forget(&over);
+    assert_eq!(house.state.followers(&root.id()), 0);
+}
+
+/// Two callers that both see the last place: the committer holds the second against this.
+#[test]
+fn the_last_place_is_given_once() {
+    let (fleet, mut house, planner) = staffed();
+    let root = issued(&fleet, &mut house, &planner);
+    let room = Guard::FanOut(root.id(), MOST);
+    for number in 0..MOST {
+        assert!(house.state.holds(std::slice::from_ref(&room)));
+        house.delegate(&planner, &helper(&root, number)).unwrap();
+    }
+    assert!(!house.state.holds(&[room]));
+}
