@@ -51,6 +51,8 @@ pub struct KeyRing {
     pub identity: OwnKey,
     /// Receipts.
     pub receipt: OwnKey,
+    /// Heads of the ledger.
+    pub ledger: OwnKey,
     /// Heads of the feed.
     pub feed: OwnKey,
     /// The bundle that publishes them.
@@ -164,6 +166,7 @@ impl KeyRing {
             delegation: own(KeyUse::Delegation)?,
             identity: own(KeyUse::Identity)?,
             receipt: own(KeyUse::Receipt)?,
+            ledger: own(KeyUse::Ledger)?,
             feed: own(KeyUse::Feed)?,
             bundle,
             bundle_text,

@@ -14,11 +14,12 @@ use sublet_core::decide::{Ask, Unsigned, Verdict, decide};
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::{Deny, Fault, No, Overload};
+use sublet_core::record::{Body, Record};
 use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
 use sublet_core::verify::VerifiedToken;
 
 use crate::broker::Broker;
-use crate::store::{Commit, NotCommitted};
+use crate::store::{Commit, NotCommitted, inception, origin};
 
 /// How often a decision is made again because what it read has changed: more than commits that
 /// can change the same row within one batch are rare, and each round sees the last one's writes.
@@ -61,6 +62,7 @@ pub async fn run<A: Ask>(
     broker: &Broker,
     authenticated: Authenticated<A>,
     repeatable: Option<Repeatable>,
+    trace: Option<[u8; 16]>,
 ) -> Result<Recorded<A::Granted>, No> {
     let Authenticated { caller, ask } = authenticated;
     let name = repeatable.map(|repeatable| AnswerKey {
@@ -88,7 +90,19 @@ pub async fn run<A: Ask>(
         }
         let verdict = signed::<A>(broker, verdict)?;
         let answer = answer::<A>(&verdict, name.as_ref().zip(repeatable.as_ref()), now)?;
-        match commit(broker, &verdict, answer, now).await {
+        let mut commit = Commit {
+            guards: verdict.guards.clone(),
+            writes: verdict.writes.clone(),
+            records: verdict.records.clone(),
+            salt: entropy.nonce("payload").0,
+            trace,
+            now,
+        };
+        if let Some(answer) = answer {
+            commit.guards.push(Guard::NoAnswer(answer.name.clone()));
+            commit.writes.push(Write::Answer(answer));
+        }
+        match record(broker, commit).await {
             Ok(()) => return Ok(Recorded { outcome: verdict.outcome }),
             Err(NotCommitted::Changed) => continue,
             Err(NotCommitted::No(no)) => return Err(no),
@@ -153,22 +167,31 @@ fn repeated<A: Ask>(
     }
 }
 
-async fn commit<G>(
-    broker: &Broker,
-    verdict: &Verdict<G>,
-    answer: Option<GivenAnswer>,
-    now: UnixMillis,
-) -> Result<(), NotCommitted> {
-    let mut commit = Commit {
-        guards: verdict.guards.clone(),
-        writes: verdict.writes.clone(),
-        records: verdict.records.clone(),
-        now,
-    };
-    if let Some(answer) = answer {
-        commit.guards.push(Guard::NoAnswer(answer.name.clone()));
-        commit.writes.push(Write::Answer(answer));
+/// Begins the ledger of a new broker with the keys that it signs with.
+pub async fn begin(broker: &Broker) -> Result<(), Fault> {
+    if broker.store.published()?.tree.size() == 0 {
+        let keys = broker.keys.bundle.keys().iter().map(|key| Record {
+            delegation: None,
+            actor: broker.domain().issuer().to_string(),
+            body: Body::BrokerKey { use_: key.use_, id: key.id, key: key.public.thumbprint() },
+        });
+        let commit = Commit {
+            guards: Vec::new(),
+            writes: Vec::new(),
+            records: keys.collect(),
+            salt: broker.entropy.draw()?.nonce("payload").0,
+            trace: None,
+            now: broker.clock.now(),
+        };
+        record(broker, commit).await.map_err(|why| match why {
+            NotCommitted::No(No::Fault(fault)) => fault,
+            why => Fault::Internal(format!("the first records: {why:?}")),
+        })?;
     }
+    inception::mark(&broker.config.data, &origin(broker.domain()))
+}
+
+async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {
     let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
     match tokio::time::timeout(COMMIT_DEADLINE, broker.store.commit(commit)).await {
         Ok(committed) => committed?,

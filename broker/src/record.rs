@@ -1,12 +1,14 @@
 //! A record as ledger bytes: a version byte, then record.proto, written once in tag order.
 //!
-//! Owns: the encoding. Does not own: what a record says (`sublet_core::record`), its index.
+//! Owns: the encoding, and what of a record lies beside the tree: whatever a person may ask to have
+//! erased, and a hop's own block. Does not own: what a record says (`sublet_core::record`), its index.
 
 use prost::Message as _;
 use sublet_core::bytes::sha256;
-use sublet_core::id::UnixMillis;
+use sublet_core::id::{AgentId, UnixMillis};
 use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
-use sublet_proto::record::{self, record::Body as Wire};
+use sublet_proto::record::payload::Content;
+use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
 
 /// The first byte of every leaf.
 pub(crate) const LEAF_VERSION: u8 = 1;
@@ -22,11 +24,25 @@ pub(crate) struct Place {
     pub previous: [u8; 32],
     /// The last revocation that the decision knew.
     pub revocation_sequence: u64,
+    /// The trace that it belongs to.
+    pub trace: Option<[u8; 16]>,
+    /// Of its payload.
+    pub salt: [u8; 16],
+}
+
+/// The salt of one of a commit's payloads.
+pub(crate) fn salt(of_commit: &[u8; 16], number: u64) -> [u8; 16] {
+    let digest = sha256(&[of_commit.as_slice(), &number.to_be_bytes()].concat());
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 /// The leaf, and what lies beside it.
-pub(crate) fn encode(record: &Record, place: Place) -> (Vec<u8>, Option<Vec<u8>>) {
-    let (body, payload) = body(&record.body);
+pub(crate) fn encode(record: &Record, place: &Place) -> (Vec<u8>, Option<Vec<u8>>) {
+    let (body, content) = body(&record.body);
+    let payload = content.map(|content| {
+        let payload = Payload { salt: place.salt.to_vec(), content: Some(content) };
+        payload.encode_to_vec()
+    });
     let message = record::Record {
         time_ms: place.time.0,
         delegation: record.delegation.map(|id| id.0.to_vec()).unwrap_or_default(),
@@ -34,6 +50,8 @@ pub(crate) fn encode(record: &Record, place: Place) -> (Vec<u8>, Option<Vec<u8>>
         previous: if place.previous == [0; 32] { Vec::new() } else { place.previous.to_vec() },
         actor: record.actor.clone(),
         revocation_sequence: place.revocation_sequence,
+        payload_digest: payload.as_ref().map(|bytes| sha256(bytes).to_vec()).unwrap_or_default(),
+        trace: place.trace.map(|trace| trace.to_vec()).unwrap_or_default(),
         body: Some(body),
     };
     let mut leaf = vec![LEAF_VERSION];
@@ -41,93 +59,105 @@ pub(crate) fn encode(record: &Record, place: Place) -> (Vec<u8>, Option<Vec<u8>>
     (leaf, payload)
 }
 
-fn body(body: &Body) -> (Wire, Option<Vec<u8>>) {
-    let agent = |agent: &sublet_core::id::AgentId| record::AgentChange {
-        agent_id: agent.to_string(),
-        ..Default::default()
-    };
-    let wire = match body {
-        Body::AgentCreated { agent: id, profile } => {
-            Wire::AgentCreated(record::AgentChange { profile: profile.clone(), ..agent(id) })
+/// The body in the leaf, and what lies beside.
+fn body(body: &Body) -> (Wire, Option<Content>) {
+    let plain = |wire: Wire| (wire, None);
+    let with = |wire: Wire, reason: &String| (wire, Some(reasoned(reason)));
+    match body {
+        Body::Issued(hop) => (Wire::Issued(hop_message(hop)), block(hop)),
+        Body::HopRecorded(hop) => (Wire::HopRecorded(hop_message(hop)), block(hop)),
+        Body::Refused { method, code, says, asked } => {
+            let refused = record::Refused { method: (*method).into(), code: (*code).into() };
+            let words = Words { says: says.clone(), asked: asked.clone(), ..Words::default() };
+            (Wire::Refused(refused), Some(Content::Words(words)))
         }
-        Body::AgentEnrolled { agent: id, key, join_token } => {
-            Wire::AgentEnrolled(record::AgentChange {
-                key: key.0.to_vec(),
-                join_token_id: join_token.clone(),
-                ..agent(id)
-            })
+        Body::Revoked { kind, target, reason } => revoked(kind, target, reason),
+        Body::AgentCreated { agent, profile } => {
+            plain(Wire::AgentCreated(AgentChange { profile: profile.clone(), ..change(agent) }))
         }
-        Body::AgentRenewed { agent: id, key } => {
-            Wire::AgentRenewed(record::AgentChange { key: key.0.to_vec(), ..agent(id) })
-        }
-        Body::KeyRotated { agent: id, old, new } => Wire::KeyRotated(record::AgentChange {
-            key: new.0.to_vec(),
-            old_key: old.0.to_vec(),
-            ..agent(id)
-        }),
-        Body::AgentSuspended { agent: id, reason } => {
-            Wire::AgentSuspended(record::AgentChange { reason: reason.clone(), ..agent(id) })
-        }
-        Body::AgentResumed { agent: id } => Wire::AgentResumed(agent(id)),
-        Body::KeyRevoked { agent: id, key, reason } => Wire::KeyRevoked(record::AgentChange {
-            agent_id: id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            key: key.0.to_vec(),
-            reason: reason.clone(),
-            ..Default::default()
-        }),
-        Body::ProfileApplied { name, digest } => Wire::ProfileApplied(record::ProfileApplied {
-            name: name.clone(),
-            digest: digest.to_vec(),
-        }),
-        Body::JoinTokenCreated { join_token, agent } => {
-            Wire::JoinTokenCreated(record::JoinTokenChange {
-                join_token_id: join_token.clone(),
-                agent_id: agent.to_string(),
-            })
-        }
-        Body::JoinTokenRevoked { join_token } => Wire::JoinTokenRevoked(record::JoinTokenChange {
+        Body::AgentEnrolled { agent, key, join_token } => plain(Wire::AgentEnrolled(AgentChange {
+            key: key.0.into(),
             join_token_id: join_token.clone(),
-            agent_id: String::new(),
-        }),
-        Body::Issued(record) => return hop(record, Wire::Issued),
-        Body::HopRecorded(record) => return hop(record, Wire::HopRecorded),
-        Body::Refused { method, code, says, asked } => Wire::Refused(record::Refused {
-            method: (*method).to_owned(),
-            code: (*code).to_owned(),
-            says: says.clone(),
-            asked: asked.clone(),
-        }),
-        Body::Revoked { kind, target, reason } => Wire::Revoked(record::Revoked {
-            kind: (*kind).to_owned(),
-            target: target.clone(),
-            reason: reason.clone(),
-        }),
-        Body::Exported { what } => Wire::Exported(record::Exported { what: what.clone() }),
-    };
-    (wire, None)
+            ..change(agent)
+        })),
+        Body::AgentRenewed { agent, key } => {
+            plain(Wire::AgentRenewed(AgentChange { key: key.0.into(), ..change(agent) }))
+        }
+        Body::KeyRotated { agent, old, new } => plain(Wire::KeyRotated(AgentChange {
+            key: new.0.into(),
+            old_key: old.0.into(),
+            ..change(agent)
+        })),
+        Body::AgentSuspended { agent, reason } => with(Wire::AgentSuspended(change(agent)), reason),
+        Body::AgentResumed { agent } => plain(Wire::AgentResumed(change(agent))),
+        Body::KeyRevoked { agent, key, reason } => {
+            let whose = agent.as_ref().map(change).unwrap_or_default();
+            with(Wire::KeyRevoked(AgentChange { key: key.0.into(), ..whose }), reason)
+        }
+        Body::ProfileApplied { name, digest } => {
+            plain(Wire::ProfileApplied(record::ProfileApplied {
+                name: name.clone(),
+                digest: digest.into(),
+            }))
+        }
+        Body::JoinTokenCreated { join_token, agent } => {
+            plain(Wire::JoinTokenCreated(join(join_token, agent.to_string())))
+        }
+        Body::JoinTokenRevoked { join_token } => {
+            plain(Wire::JoinTokenRevoked(join(join_token, String::new())))
+        }
+        Body::BrokerKey { use_, id, key } => plain(Wire::BrokerKey(record::BrokerKey {
+            r#use: use_.name().to_owned(),
+            id: id.0,
+            key: key.0.into(),
+        })),
+        Body::Exported { what } => plain(Wire::Exported(record::Exported { what: what.clone() })),
+        Body::Erased { index, reason } => {
+            with(Wire::Erased(record::Erased { index: *index }), reason)
+        }
+    }
 }
 
-fn hop(hop: &HopRecord, kind: fn(record::Hop) -> Wire) -> (Wire, Option<Vec<u8>>) {
-    let payload = hop.block.as_ref().map(payload);
-    let message = record::Hop {
-        hop: hop.hop.0.to_vec(),
-        parent: hop.parent.map(|id| id.0.to_vec()).unwrap_or_default(),
+fn change(agent: &AgentId) -> AgentChange {
+    AgentChange { agent_id: agent.to_string(), ..AgentChange::default() }
+}
+
+fn join(id: &str, agent_id: String) -> record::JoinTokenChange {
+    record::JoinTokenChange { join_token_id: id.to_owned(), agent_id }
+}
+
+fn reasoned(reason: &str) -> Content {
+    Content::Words(Words { reason: reason.to_owned(), ..Words::default() })
+}
+
+/// A principal is a person's name: it lies beside.
+fn revoked(kind: &str, target: &str, reason: &str) -> (Wire, Option<Content>) {
+    let (target, principal) = if kind == "principal" { ("", target) } else { (target, "") };
+    let revoked = record::Revoked { kind: kind.to_owned(), target: target.to_owned() };
+    let words =
+        Words { reason: reason.to_owned(), principal: principal.to_owned(), ..Words::default() };
+    (Wire::Revoked(revoked), Some(Content::Words(words)))
+}
+
+fn hop_message(hop: &HopRecord) -> record::Hop {
+    record::Hop {
+        hop: hop.hop.0.into(),
+        parent: hop.parent.map(|id| id.0.into()).unwrap_or_default(),
         position: hop.position,
         agent_id: hop.holder.agent.to_string(),
         helper: hop.holder.helper.as_ref().map(ToString::to_string).unwrap_or_default(),
-        key: hop.key.0.to_vec(),
+        key: hop.key.0.into(),
         expires_seconds: hop.expires,
-        payload_digest: payload.as_ref().map(|bytes| sha256(bytes).to_vec()).unwrap_or_default(),
-    };
-    (kind(message), payload)
+    }
 }
 
-fn payload(block: &BlockPayload) -> Vec<u8> {
-    let message = record::HopPayload {
-        block: block.payload.clone(),
-        next_key_algorithm: block.next_key.algorithm().name().to_owned(),
-        next_key: block.next_key.bytes().to_vec(),
-        signature: block.signature.clone(),
-    };
-    message.encode_to_vec()
+fn block(hop: &HopRecord) -> Option<Content> {
+    hop.block.as_ref().map(|block: &BlockPayload| {
+        Content::Hop(record::HopPayload {
+            block: block.payload.clone(),
+            next_key_algorithm: block.next_key.algorithm().name().to_owned(),
+            next_key: block.next_key.bytes().to_vec(),
+            signature: block.signature.clone(),
+        })
+    })
 }

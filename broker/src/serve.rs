@@ -21,13 +21,14 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
+use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::service::admin::AdminService;
 use crate::service::audit::AuditService;
 use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
-use crate::store::Store;
+use crate::store::{Notary, Store};
 
 /// How long a unary call may take in all.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -84,7 +85,9 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         keys::make_admin(&config.data, entropy.as_ref())?;
     }
     let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
-    let store = Store::open_sled(&config.data, &config.trust_domain, config.store.durability)?;
+    let notary = Notary::new(&config.trust_domain, ring.ledger.signer.clone())?;
+    let durability = config.store.durability;
+    let store = Store::open_sled(&config.data, &config.trust_domain, durability, notary)?;
     let listener = TcpListener::bind(config.listen).await;
     let listener =
         listener.map_err(|error| NotServing::Listen { address: config.listen, error })?;
@@ -92,6 +95,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         .local_addr()
         .map_err(|error| NotServing::Listen { address: config.listen, error })?;
     let broker = Broker::new(config, ring, store, clock, entropy)?;
+    pipeline::begin(&broker).await?;
     Ok(Bound { broker, address, listener })
 }
 

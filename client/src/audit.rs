@@ -15,8 +15,9 @@ use sublet_core::bytes::sha256;
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::hop_id;
+use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
-use sublet_proto::record::{Hop, HopPayload, Record};
+use sublet_proto::record::{Hop, HopPayload, Payload, Record, Words};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::ask::Credential;
@@ -39,12 +40,10 @@ pub struct Entry {
     pub index: u64,
     /// The hash of its leaf.
     pub leaf_hash: [u8; 32],
-    /// The ledger's link after it.
-    pub link: Vec<u8>,
     /// What it says.
     pub record: Record,
-    /// A hop's own signed block.
-    pub payload: Option<HopPayload>,
+    /// What lies beside it; `None` when nothing does, and when it was erased.
+    pub content: Option<Content>,
 }
 
 impl Entry {
@@ -57,18 +56,38 @@ impl Entry {
             return Err(bad("of a version that is not known here"));
         };
         let record = Record::decode(message).map_err(|_| bad("not a record"))?;
-        let payload = match hop_of(&record) {
-            None => None,
-            Some(hop) => {
-                if hop.payload_digest != sha256(&entry.payload) {
-                    return Err(bad("the block beside it is not the one that it names"));
-                }
-                let payload = HopPayload::decode(entry.payload.as_slice());
-                Some(payload.map_err(|_| bad("the block beside it is not one"))?)
+        let content = match entry.payload.as_slice() {
+            [] => None,
+            payload if record.payload_digest != sha256(payload) => {
+                return Err(bad("what lies beside it is not what it names"));
+            }
+            payload => {
+                let payload = Payload::decode(payload);
+                payload.map_err(|_| bad("what lies beside it is not readable"))?.content
             }
         };
-        let (index, link) = (entry.index, entry.link.clone());
-        Ok(Entry { index, leaf_hash, link, record, payload })
+        Ok(Entry { index: entry.index, leaf_hash, record, content })
+    }
+
+    /// Whether something lay beside it that is there no more.
+    pub fn is_erased(&self) -> bool {
+        self.content.is_none() && !self.record.payload_digest.is_empty()
+    }
+
+    /// A hop's own signed block.
+    pub fn block(&self) -> Option<&HopPayload> {
+        match &self.content {
+            Some(Content::Hop(block)) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// What was said; empty where nothing was or it was erased.
+    pub fn words(&self) -> Words {
+        match &self.content {
+            Some(Content::Words(words)) => words.clone(),
+            _ => Words::default(),
+        }
     }
 
     /// When it was recorded, by the broker's clock.
@@ -99,6 +118,8 @@ impl Entry {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Revoked(_)) => "revoked",
             Some(Body::Exported(_)) => "exported",
+            Some(Body::BrokerKey(_)) => "broker_key",
+            Some(Body::Erased(_)) => "erased",
             None => "unknown",
         }
     }
@@ -202,9 +223,12 @@ pub fn report(delegation: &DelegationId, entries: Vec<Entry>, trust: &Trust) -> 
     let revocations: Vec<Revoked> = entries.iter().filter_map(revoked).collect();
     let mut chains = Chains::new(trust.current(), revoked_hops(delegation, &revocations));
     for entry in &entries {
-        if let (Some(hop), Some(payload)) = (entry.hop(), &entry.payload)
-            && let Err(says) = chains.add(entry, hop, payload)
-        {
+        let Some(hop) = entry.hop() else { continue };
+        let added = match entry.block() {
+            Some(block) => chains.add(entry, hop, block),
+            None => Err("the block beside it was erased or left out".to_owned()),
+        };
+        if let Err(says) = added {
             problems.push(format!("record {}: {says}", entry.index));
         }
     }
@@ -243,26 +267,29 @@ fn sequence_problems(delegation: &DelegationId, entries: &[Entry]) -> Vec<String
 
 fn refusal(entry: &Entry) -> Option<Refusal> {
     let Some(Body::Refused(refused)) = &entry.record.body else { return None };
+    let words = entry.words();
     Some(Refusal {
         index: entry.index,
         time: entry.time(),
         actor: entry.record.actor.clone(),
         method: refused.method.clone(),
         code: refused.code.clone(),
-        says: refused.says.clone(),
-        asked: refused.asked.clone(),
+        says: words.says,
+        asked: words.asked,
     })
 }
 
 fn revoked(entry: &Entry) -> Option<Revoked> {
     let Some(Body::Revoked(revoked)) = &entry.record.body else { return None };
+    let words = entry.words();
+    let principal = revoked.target.is_empty();
     Some(Revoked {
         index: entry.index,
         time: entry.time(),
         actor: entry.record.actor.clone(),
         kind: revoked.kind.clone(),
-        target: revoked.target.clone(),
-        reason: revoked.reason.clone(),
+        target: if principal { words.principal } else { revoked.target.clone() },
+        reason: words.reason,
     })
 }
 

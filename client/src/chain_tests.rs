@@ -5,8 +5,9 @@ use std::time::Duration;
 use prost::Message as _;
 use sublet_core::bytes::sha256;
 use sublet_core::verify::VerifiedToken;
+use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
-use sublet_proto::record::{Hop, HopPayload, Record, Revoked};
+use sublet_proto::record::{Hop, HopPayload, Payload, Record, Revoked, Words};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::audit::{Entry, Report, report};
@@ -27,7 +28,7 @@ fn hop(token: &VerifiedToken) -> (Body, Vec<u8>) {
         next_key: last.next_key().bytes().to_vec(),
         signature: last.signature().to_vec(),
     };
-    let payload = payload.encode_to_vec();
+    let payload = beside(Content::Hop(payload));
     let position = token.depth();
     let parent = token.depth().checked_sub(1).and_then(|at| token.id_at(at as usize));
     let message = Hop {
@@ -38,10 +39,13 @@ fn hop(token: &VerifiedToken) -> (Body, Vec<u8>) {
         helper: token.holder().helper.map(|helper| helper.to_string()).unwrap_or_default(),
         key: token.holder_key().thumbprint().0.to_vec(),
         expires_seconds: last.block().not_after,
-        payload_digest: sha256(&payload).to_vec(),
     };
     let body = if position == 0 { Body::Issued(message) } else { Body::HopRecorded(message) };
     (body, payload)
+}
+
+fn beside(content: Content) -> Vec<u8> {
+    Payload { salt: vec![9; 16], content: Some(content) }.encode_to_vec()
 }
 
 /// Writes records as the broker does.
@@ -55,13 +59,14 @@ fn written(root: &Held, bodies: Vec<(Body, Vec<u8>)>) -> Vec<ReplayEntry> {
             position,
             previous,
             actor: root.holder().to_string(),
-            revocation_sequence: 0,
+            payload_digest: sha256(&payload).to_vec(),
             body: Some(body),
+            ..Record::default()
         };
         let mut leaf = vec![1];
         leaf.extend(record.encode_to_vec());
         previous = sublet_ledger::leaf_hash(&leaf).unwrap().to_vec();
-        entries.push(ReplayEntry { index: position * 3, leaf, link: vec![0; 32], payload });
+        entries.push(ReplayEntry { index: position * 3, leaf, payload });
     }
     entries
 }
@@ -76,14 +81,11 @@ fn story(world: &World) -> (Held, Vec<(Body, Vec<u8>)>) {
     let middle = root.spawn_helper("middle", &terms()).unwrap();
     let leaf = middle.spawn_helper("leaf", &terms().hops_max(2)).unwrap();
     let sibling = root.spawn_helper("sibling", &terms()).unwrap();
-    let revoked = Revoked {
-        kind: "hop".into(),
-        target: middle.id().to_string(),
-        reason: "left the team".into(),
-    };
+    let revoked = Revoked { kind: "hop".into(), target: middle.id().to_string() };
+    let words = Words { reason: "left the team".into(), ..Words::default() };
     let bodies = [&root, &middle, &leaf, &sibling].map(|held| hop(held.token()));
     let mut bodies = bodies.to_vec();
-    bodies.push((Body::Revoked(revoked), Vec::new()));
+    bodies.push((Body::Revoked(revoked), beside(Content::Words(words))));
     (root, bodies)
 }
 
@@ -136,7 +138,7 @@ fn a_block_that_is_not_the_recorded_one_is_refused() {
     let mut entries = written(&root, bodies);
     entries[1].payload = entries[2].payload.clone();
     let failure = Entry::read(&entries[1]).unwrap_err();
-    assert!(failure.message().contains("not the one that it names"), "{failure}");
+    assert!(failure.message().contains("not what it names"), "{failure}");
 }
 
 #[test]
@@ -144,12 +146,10 @@ fn a_forged_hop_and_a_record_that_lies_are_named() {
     let world = World::new();
     let (root, mut bodies) = story(&world);
     // A leaf signed by nobody who holds its parent.
-    let mut payload = HopPayload::decode(bodies[2].1.as_slice()).unwrap();
-    payload.signature = vec![7; 64];
-    bodies[2].1 = payload.encode_to_vec();
-    if let (Body::HopRecorded(hop), payload) = &mut bodies[2] {
-        hop.payload_digest = sha256(payload).to_vec();
-    }
+    let content = Payload::decode(bodies[2].1.as_slice()).unwrap().content;
+    let Some(Content::Hop(mut block)) = content else { panic!("a hop's block") };
+    block.signature = vec![7; 64];
+    bodies[2].1 = beside(Content::Hop(block));
     // A sibling that is said to be held by another.
     if let Body::HopRecorded(hop) = &mut bodies[3].0 {
         hop.agent_id = "spiffe://acme.example/agent/mallory".into();

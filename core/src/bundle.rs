@@ -52,6 +52,20 @@ pub enum KeyUse {
     Bundle,
 }
 
+impl KeyUse {
+    /// The word for it, as in a bundle.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyUse::Delegation => "delegation",
+            KeyUse::Identity => "identity",
+            KeyUse::Receipt => "receipt",
+            KeyUse::Ledger => "ledger",
+            KeyUse::Feed => "feed",
+            KeyUse::Bundle => "bundle",
+        }
+    }
+}
+
 /// Where a key is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

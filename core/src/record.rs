@@ -7,6 +7,7 @@
 //! Invariants: no record holds a presentable token, a key's private half or a join token; a hop's
 //! own block lies beside the tree as its payload.
 
+use crate::bundle::{KeyId, KeyUse};
 use crate::id::{AgentId, DelegationId, HopId};
 use crate::key::{PublicKey, Thumbprint};
 use crate::token::SignedBlock;
@@ -29,6 +30,15 @@ pub struct Record {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
+    /// The broker has a key that it signs with from here on.
+    BrokerKey {
+        /// For what, as the trust bundle says it.
+        use_: KeyUse,
+        /// Its number there.
+        id: KeyId,
+        /// Which.
+        key: Thumbprint,
+    },
     /// An agent was created by an admin.
     AgentCreated {
         /// Who.
@@ -129,6 +139,13 @@ pub enum Body {
     Exported {
         /// What.
         what: String,
+    },
+    /// What lay beside a record was erased; its digest stays.
+    Erased {
+        /// The record's index.
+        index: u64,
+        /// Why.
+        reason: String,
     },
 }
 

@@ -113,6 +113,11 @@ fn range_root(nodes: &dyn Nodes, begin: u64, end: u64) -> Option<Hash> {
     roots?.into_iter().rev().reduce(|right, left| node_hash(&left, &right))
 }
 
+/// The root of the first `size` leaves; `None` if a node is missing.
+pub fn root_at(nodes: &dyn Nodes, size: u64) -> Option<Hash> {
+    if size == 0 { Some(empty_root()) } else { range_root(nodes, 0, size) }
+}
+
 /// Where a tree of this many leaves, two at least, is split: the largest power of two below.
 fn split(leaves: u64) -> u64 {
     1 << leaves.saturating_sub(1).checked_ilog2().unwrap_or(0)

@@ -11,11 +11,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use sublet_broker::config::Durability;
-use sublet_broker::store::{Commit, Memory, NotCommitted, Sled, Store};
+use sublet_broker::store::{Commit, Memory, NotCommitted, Notary, Sled, Store};
 use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, HopId, TrustDomain, UnixMillis};
 use sublet_core::no::Fault;
 use sublet_core::record::{Body, Record};
+use sublet_core::sign::SecretKey;
 use sublet_core::state::{
     Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write,
 };
@@ -69,7 +70,12 @@ fn record(delegation: Option<u8>, what: &str) -> Record {
 }
 
 fn commit(guards: Vec<Guard>, writes: Vec<Write>, records: Vec<Record>) -> Commit {
-    Commit { guards, writes, records, now: NOW }
+    Commit { guards, writes, records, salt: [7; 16], trace: None, now: NOW }
+}
+
+/// Whoever signs the heads of these ledgers.
+fn notary() -> Notary {
+    Notary::new(&domain(), std::sync::Arc::new(SecretKey::ed25519_from_seed([4; 32]))).unwrap()
 }
 
 /// A store that can be closed and opened again.
@@ -81,7 +87,7 @@ struct InMemory(Memory);
 
 impl Disk for InMemory {
     fn open(&self) -> Result<Store, Fault> {
-        Store::open(self.0.clone(), &domain())
+        Store::open(self.0.clone(), &domain(), notary())
     }
 }
 
@@ -103,7 +109,7 @@ impl Disk for OnSled {
         let mut last = None;
         for _ in 0..1000 {
             match Sled::open(&self.path().join("store"), Durability::PowerLoss) {
-                Ok(backend) => return Store::open(backend, &domain()),
+                Ok(backend) => return Store::open(backend, &domain(), notary()),
                 Err(fault) => last = Some(fault),
             }
             std::thread::yield_now();
@@ -137,10 +143,11 @@ async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
     let id = HopId([9; 32]);
     let writes = vec![Write::Hop { hop: hop(id, 1), record: 0 }];
     store.commit(commit(vec![], writes, vec![record(Some(1), "two")])).await.unwrap();
-    let before = store.log().unwrap();
+    let before = store.published().unwrap();
     drop(store);
     let store = disk.open().unwrap();
-    assert_eq!(store.log().unwrap(), before);
+    let after = store.published().unwrap();
+    assert_eq!((after.tree.size(), after.root, &after.note), (2, before.root, &before.note));
     let state = store.view().unwrap();
     assert_eq!(state.agent(&agent_id("a")), Some(&agent("a", 0)));
     assert_eq!(state.hop(&id).unwrap().index, 1, "a hop knows the index of its record");
@@ -157,7 +164,7 @@ async fn a_commit_whose_guard_changed_does_nothing(disk: &dyn Disk) {
     let state = store.view().unwrap();
     assert_eq!(state.agent(&agent_id("a")).unwrap().version, 3);
     assert_eq!(state.agent(&agent_id("b")), None);
-    assert_eq!(store.log().unwrap().size, 0);
+    assert_eq!(store.published().unwrap().tree.size(), 0);
 }
 
 async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
@@ -182,7 +189,7 @@ async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
         }
     }
     assert_eq!(won, 1);
-    assert_eq!(store.log().unwrap().size, 1);
+    assert_eq!(store.published().unwrap().tree.size(), 1);
 }
 
 async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
@@ -207,7 +214,7 @@ async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
             .await
             .unwrap();
     }
-    let reader = store.entries();
+    let reader = store.reader();
     let all = reader.of_delegation(&HopId([1; 32]), 0, 1_000).unwrap();
     assert_eq!(all.len(), 151);
     assert!(all.windows(2).all(|pair| pair[0].index < pair[1].index));
@@ -273,7 +280,7 @@ async fn waiters_are_committed_together(disk: &dyn Disk) {
     for waiter in waiters.collect::<Vec<_>>() {
         assert!(indices.insert(waiter.await.unwrap()), "no two hops have one index");
     }
-    assert_eq!(store.log().unwrap().size, 1_000);
+    assert_eq!(store.published().unwrap().tree.size(), 1_000);
 }
 
 #[tokio::test]
@@ -293,18 +300,23 @@ async fn a_sled_store_that_was_altered_is_refused() {
         let raw = Raw::open(&path);
         change(&raw);
     };
+    let refused = |says: &str| {
+        let heard = disk.open().err().unwrap().to_string();
+        assert!(heard.contains("not as it was left") && heard.contains(says), "{heard}");
+    };
     let fifth = [b"l".as_slice(), &5u64.to_be_bytes()].concat();
     let kept = Raw::open(&path).read(&fifth);
     let mut flipped = kept.clone();
     *flipped.last_mut().unwrap() ^= 1;
     alter(&|raw| raw.write(&fifth, &flipped));
-    assert!(disk.open().err().unwrap().to_string().contains("broken at index 5"));
+    refused("another root");
     alter(&|raw| raw.remove(&fifth));
-    assert!(disk.open().err().unwrap().to_string().contains("broken at index 5"));
+    refused("9 leaves behind the last full tile, 10 expected");
     alter(&|raw| raw.write(&fifth, &kept));
-    let last = [b"l".as_slice(), &9u64.to_be_bytes()].concat();
-    alter(&|raw| raw.remove(&last));
-    assert!(disk.open().err().unwrap().to_string().contains("records were removed or added"));
+    drop(disk.open().unwrap());
+    let tenth = [b"l".as_slice(), &10u64.to_be_bytes()].concat();
+    alter(&|raw| raw.write(&tenth, &kept));
+    refused("11 leaves");
 }
 
 #[tokio::test]
@@ -316,7 +328,7 @@ async fn another_schema_and_another_domain_are_refused() {
     let open = |domain: &TrustDomain| {
         let backend = (0..1000)
             .find_map(|_| Sled::open(&disk.path().join("store"), Durability::Process).ok());
-        Store::open(backend.unwrap(), domain)
+        Store::open(backend.unwrap(), domain, notary())
     };
     assert!(open(&other).err().unwrap().to_string().contains("another data directory"));
     Raw::open(&disk.path().join("store")).write(b"mschema", b"sublet 99 acme.example");

@@ -204,14 +204,14 @@ impl AdminService {
     fn status(&self) -> Result<v1::GetStatusResponse, No> {
         let broker = &self.0;
         let (agents, delegations, hops) = broker.store.view()?.counts();
-        let (log, feed) = (broker.store.log()?, broker.store.feed()?);
+        let (ledger, feed) = (broker.store.published()?, broker.store.feed()?);
         Ok(v1::GetStatusResponse {
             trust_domain: broker.domain().to_string(),
             agents: agents as u64,
             delegations: delegations as u64,
             hops: hops as u64,
-            ledger_size: log.size,
-            ledger_head: log.head.to_vec(),
+            ledger_size: ledger.tree.size(),
+            ledger_head: ledger.root.to_vec(),
             revocation_epoch: feed.epoch(),
             revocation_sequence: feed.sequence(),
             uptime_ms: broker.clock.now().since(broker.started_at),

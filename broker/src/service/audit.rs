@@ -13,7 +13,7 @@ use tonic::{Request, Status};
 
 use crate::broker::Broker;
 use crate::respond::{self, Answer};
-use crate::store::EntryReader;
+use crate::store::LedgerReader;
 
 /// Entries read at once: at 4 KiB each half a MiB.
 const PAGE: usize = 128;
@@ -31,7 +31,7 @@ impl Audit for AuditService {
         });
         respond::answer(recorded.await, |delegation| {
             let (entries, stream) = mpsc::channel(PAGE);
-            let reader = self.0.store.entries();
+            let reader = self.0.store.reader();
             tokio::task::spawn_blocking(move || {
                 send_all(reader.as_ref(), &delegation.id, &entries)
             });
@@ -42,7 +42,7 @@ impl Audit for AuditService {
 
 /// Reads a delegation's entries page by page; ends when the reader is gone.
 fn send_all(
-    reader: &dyn EntryReader,
+    reader: &dyn LedgerReader,
     delegation: &DelegationId,
     entries: &mpsc::Sender<Result<v1::ReplayEntry, Status>>,
 ) {
@@ -60,7 +60,6 @@ fn send_all(
             let message = v1::ReplayEntry {
                 index: entry.index,
                 leaf: entry.leaf,
-                link: entry.link.to_vec(),
                 payload: entry.payload.unwrap_or_default(),
             };
             if entries.blocking_send(Ok(message)).is_err() {

@@ -23,7 +23,7 @@ pub(crate) struct IdentityService(pub(crate) Arc<Broker>);
 impl Identity for IdentityService {
     async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Answer<v1::EnrollResponse> {
         let broker = &self.0;
-        let recorded = enroll(broker, request.into_inner()).await;
+        let recorded = enroll(broker, request).await;
         respond::answer(recorded, |identity| {
             Ok(v1::EnrollResponse {
                 identity_token: identity.into_vec(),
@@ -77,7 +77,8 @@ impl Identity for IdentityService {
 
 type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
 
-async fn enroll(broker: &Broker, message: v1::EnrollRequest) -> RecordedIdentity {
+async fn enroll(broker: &Broker, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
+    let (trace, message) = (super::trace(&request), request.into_inner());
     if message.method != "join_token" {
         return Err(field(
             "method",
@@ -91,12 +92,12 @@ async fn enroll(broker: &Broker, message: v1::EnrollRequest) -> RecordedIdentity
         String::from_utf8(message.credential).map_err(|_| field("credential", "not UTF-8"))?;
     let authenticated =
         authenticate::enrolment(broker, &credential, &message.agent_id, key, &message.signature)?;
-    pipeline::run(broker, authenticated, Some(repeatable)).await
+    pipeline::run(broker, authenticated, Some(repeatable), trace).await
 }
 
 async fn rotate(broker: &Broker, request: Request<v1::RotateKeyRequest>) -> RecordedIdentity {
     let caller = authenticate::caller(broker, &request, RotateKey::METHOD)?;
-    let message = request.into_inner();
+    let (trace, message) = (super::trace(&request), request.into_inner());
     let repeatable = super::repeatable(&message)?;
     let new_key = public_key("public_key", message.public_key.as_ref())?;
     let Kind::Agent(identity) = caller.kind() else {
@@ -109,6 +110,6 @@ async fn rotate(broker: &Broker, request: Request<v1::RotateKeyRequest>) -> Reco
     if !new_key.verify(&proven, &message.signature) {
         return Err(Unauthenticated::NewKey.into());
     }
-    pipeline::run(broker, Authenticated { caller, ask: RotateKey { new_key } }, Some(repeatable))
-        .await
+    let asked = Authenticated { caller, ask: RotateKey { new_key } };
+    pipeline::run(broker, asked, Some(repeatable), trace).await
 }

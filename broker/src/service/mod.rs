@@ -10,6 +10,7 @@ pub(crate) mod revocation;
 
 use prost::Message;
 use sublet_core::bytes::sha256;
+use sublet_core::caller::Authenticated;
 use sublet_core::decide::Ask;
 use sublet_core::no::No;
 use sublet_proto::convert::{field, fixed};
@@ -67,11 +68,11 @@ pub(crate) async fn write<M: Keyed, A: Ask>(
     understand: impl FnOnce(M) -> Result<A, No>,
 ) -> Result<Recorded<A::Granted>, No> {
     let caller = authenticate::caller(broker, &request, A::METHOD)?;
+    let trace = trace(&request);
     let message = request.into_inner();
     let repeatable = repeatable(&message)?;
     let ask = understand(message)?;
-    pipeline::run(broker, sublet_core::caller::Authenticated { caller, ask }, Some(repeatable))
-        .await
+    pipeline::run(broker, Authenticated { caller, ask }, Some(repeatable), trace).await
 }
 
 /// The road of a request that is idempotent of itself, or only reads.
@@ -82,8 +83,23 @@ pub(crate) async fn read<M, A: Ask>(
     understand: impl FnOnce(M) -> Result<A, No>,
 ) -> Result<Recorded<A::Granted>, No> {
     let caller = authenticate::caller(broker, &request, method)?;
+    let trace = trace(&request);
     let ask = understand(request.into_inner())?;
-    pipeline::run(broker, sublet_core::caller::Authenticated { caller, ask }, None).await
+    pipeline::run(broker, Authenticated { caller, ask }, None, trace).await
+}
+
+/// The trace-id of `traceparent` (W3C Trace Context, section 3.2): whoever calls may say it, and
+/// nothing is decided by it.
+pub(crate) fn trace<M>(request: &Request<M>) -> Option<[u8; 16]> {
+    let header = request.metadata().get("traceparent")?.to_str().ok()?;
+    let mut parts = header.split('-');
+    let (_, id) = (parts.next().filter(|version| version.len() == 2)?, parts.next()?);
+    let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if id.len() != 32 || !id.bytes().all(lower_hex) {
+        return None;
+    }
+    let id = u128::from_str_radix(id, 16).ok().filter(|id| *id != 0)?;
+    Some(id.to_be_bytes())
 }
 
 /// Bounds a reason.

@@ -74,7 +74,7 @@ impl RevocationService {
         if !broker.config.dev {
             let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
             let ask = Authenticated { caller, ask: WatchFeed };
-            pipeline::run(&broker, ask, None).await?.into_outcome()?;
+            pipeline::run(&broker, ask, None, super::trace(&request)).await?.into_outcome()?;
         }
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| sublet_core::no::Overload::Queue("watchers"))?;

@@ -9,12 +9,16 @@ use sublet_core::state::{AnswerKey, Row, RowKey};
 
 /// Every kind of key in the store begins with its own byte. The one table of them.
 pub(super) mod prefix {
-    /// `m` name: schema version, ledger head.
+    /// `m` name: schema version; size and root of the ledger.
     pub(crate) const META: u8 = b'm';
-    /// `l` index (u64): link hash, then the leaf.
+    /// `l` index (u64): the leaf, verbatim.
     pub(crate) const LEAF: u8 = b'l';
     /// `p` index (u64): what lies beside the leaf.
     pub(crate) const PAYLOAD: u8 = b'p';
+    /// `t` level (u8), index (u64): a full tile of the tree.
+    pub(crate) const TILE: u8 = b't';
+    /// `c` size (u64): a signed head.
+    pub(crate) const CHECKPOINT: u8 = b'c';
     /// `d` delegation (32), index (u64): nothing; which entries belong to a delegation.
     pub(crate) const OF_DELEGATION: u8 = b'd';
     /// `a` SPIFFE id: an agent.

@@ -12,10 +12,12 @@ use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::no::{Fault, No};
 use sublet_core::record::{Body, Record};
 use sublet_core::state::{Delegation, Row, State, Write};
-use sublet_ledger::Log;
+use sublet_ledger::tile::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Backend, Batch, Commit, Entry, Job, NotCommitted, Shared, stopped};
+use super::{
+    Backend, Batch, Commit, Entry, Job, NotCommitted, Notary, Published, Shared, damaged, stopped,
+};
 use crate::record::{self, Place};
 
 /// Commits in one batch: at 2 KiB each half a MiB, one sled segment.
@@ -30,11 +32,13 @@ type Answer = oneshot::Sender<Result<(), NotCommitted>>;
 pub(super) fn start(
     backend: impl Backend,
     state: State,
-    log: Log,
+    notary: Notary,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
 ) -> Result<(), Fault> {
-    let committer = Committer { backend, ahead: state, log, shared };
+    let published = shared.ledger.read().map_err(|_| damaged())?.clone();
+    let tree = published.tree.clone();
+    let committer = Committer { backend, ahead: state, tree, published, notary, shared };
     std::thread::Builder::new()
         .name("committer".to_owned())
         .spawn(move || committer.run(jobs))
@@ -45,7 +49,10 @@ pub(super) fn start(
 struct Committer<B> {
     backend: B,
     ahead: State,
-    log: Log,
+    tree: Tree,
+    /// The last signed head. The next batch that records keeps it.
+    published: Arc<Published>,
+    notary: Notary,
     shared: Arc<Shared>,
 }
 
@@ -100,24 +107,33 @@ impl<B: Backend> Committer<B> {
     /// Puts one commit into the batch, and into the state that runs ahead: all of it or nothing.
     fn stage(&mut self, commit: Commit, round: &mut Round) -> Result<(), Fault> {
         let now = commit.now;
+        let place = |position, previous, revocation_sequence, number: u64| Place {
+            time: now,
+            position,
+            previous,
+            revocation_sequence,
+            trace: commit.trace,
+            salt: record::salt(&commit.salt, number),
+        };
         let fits = commit.records.iter().all(|record| {
-            let (leaf, _) = record::encode(
-                record,
-                Place { time: now, position: 0, previous: [1; 32], revocation_sequence: 0 },
-            );
-            // Varints of the final position and sequence add at most 20 bytes.
-            leaf.len() + 20 <= sublet_ledger::LEAF_BYTES_MAX
+            // Nothing is longer than this in its final place.
+            let (leaf, _) = record::encode(record, &place(u64::MAX, [1; 32], u64::MAX, 0));
+            leaf.len() <= sublet_ledger::LEAF_BYTES_MAX
         });
         if !fits {
             return Err(Fault::Internal("a record is larger than a ledger leaf may be".to_owned()));
         }
-        let first_index = self.log.size;
+        let first_index = self.tree.size();
         for write in commit.writes {
             self.write(write, now, first_index, round);
         }
         let known = self.ahead.revocation_sequence();
-        for record in &commit.records {
-            self.record(record, now, known, round)?;
+        for (number, record) in (0u64..).zip(&commit.records) {
+            self.record(
+                record,
+                |position, previous| place(position, previous, known, number),
+                round,
+            )?;
         }
         Ok(())
     }
@@ -151,8 +167,7 @@ impl<B: Backend> Committer<B> {
     fn record(
         &mut self,
         record: &Record,
-        now: UnixMillis,
-        known: u64,
+        place: impl Fn(u64, [u8; 32]) -> Place,
         round: &mut Round,
     ) -> Result<(), Fault> {
         let row = record.delegation.and_then(|id| {
@@ -160,37 +175,40 @@ impl<B: Backend> Committer<B> {
         });
         let (position, previous) =
             row.as_ref().map_or((0, [0; 32]), |row| (row.records, row.last_leaf));
-        let place = Place { time: now, position, previous, revocation_sequence: known };
-        let (leaf, payload) = record::encode(record, place);
-        let appended = self.log.append(&leaf).map_err(|bad| Fault::Internal(bad.to_string()))?;
+        let (leaf, payload) = record::encode(record, &place(position, previous));
+        let leaf_hash = sublet_ledger::leaf_hash(&leaf);
+        let leaf_hash = leaf_hash.map_err(|bad| Fault::Internal(bad.to_string()))?;
+        let index = self.tree.size();
+        self.tree.append(leaf_hash, &mut round.batch.tiles);
         if let Some(mut row) = row {
             row.records = row.records.saturating_add(1);
-            row.last_leaf = appended.leaf_hash;
+            row.last_leaf = leaf_hash;
             row.hops =
                 row.hops.saturating_add(u64::from(matches!(record.body, Body::HopRecorded(_))));
             self.ahead.put(Row::Delegation(row.clone()));
             round.delegations.insert(row.id, row);
         }
-        let entry = Entry {
-            index: appended.index,
-            leaf,
-            link: appended.link,
-            payload,
-            delegation: record.delegation,
-        };
-        round.batch.entries.push(entry);
+        round.batch.entries.push(Entry { index, leaf, payload });
+        round.batch.of_delegations.extend(record.delegation.map(|id| (id, index)));
         Ok(())
     }
 
     /// Writes, syncs, publishes, wakes.
     fn finish(&mut self, mut round: Round) -> Result<(), Fault> {
         round.batch.rows.extend(round.delegations.into_values().map(Row::Delegation));
-        round.batch.log = Some(self.log);
+        let recorded = !round.batch.entries.is_empty();
+        if recorded {
+            round.batch.head = Some((self.tree.size(), self.tree.root()));
+            round.batch.checkpoint =
+                Some((self.published.tree.size(), self.published.note.clone()));
+        }
         let empty = round.batch.rows.is_empty()
             && round.batch.entries.is_empty()
             && round.batch.forgotten.is_empty();
         let written = if empty { Ok(()) } else { self.backend.persist(&round.batch) };
-        let published = written.and_then(|()| self.publish(round.batch, &round.deltas));
+        let published = written
+            .and_then(|()| if recorded { self.sign() } else { Ok(()) })
+            .and_then(|()| self.publish(round.batch, &round.deltas));
         if let Err(fault) = published {
             for answer in round.granted {
                 let _ = answer.send(Err(NotCommitted::No(No::Fault(fault.clone()))));
@@ -210,14 +228,20 @@ impl<B: Backend> Committer<B> {
         Ok(())
     }
 
+    /// Signs the head of what is durable now.
+    fn sign(&mut self) -> Result<(), Fault> {
+        self.published = self.notary.sign(self.tree.clone())?;
+        Ok(())
+    }
+
     fn publish(&self, batch: Batch, deltas: &[Delta]) -> Result<(), Fault> {
         {
             let mut state = self.shared.state.write().map_err(|_| stopped())?;
             batch.rows.into_iter().for_each(|row| state.put(row));
             state.forget(&batch.forgotten);
         }
-        if let Some(log) = batch.log {
-            *self.shared.log.write().map_err(|_| stopped())? = log;
+        if batch.head.is_some() {
+            *self.shared.ledger.write().map_err(|_| stopped())? = self.published.clone();
         }
         if !deltas.is_empty() {
             let mut feed = self.shared.feed.write().map_err(|_| stopped())?;

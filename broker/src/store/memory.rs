@@ -1,24 +1,30 @@
 //! A store in memory: for tests, and the model that the others are held against.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use sublet_core::id::{DelegationId, TrustDomain};
 use sublet_core::no::Fault;
 use sublet_core::state::Row;
-use sublet_ledger::Log;
+use sublet_ledger::Hash;
+use sublet_ledger::tile::{Tiles, WIDTH};
 
-use super::{Backend, Batch, Entry, EntryReader, Loaded};
+use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
 
 /// Batches in memory. A clone is another handle on the same store, as a disk is after a restart.
 #[derive(Clone, Default)]
 pub struct Memory {
-    inner: Arc<Inner>,
+    inner: Arc<RwLock<Inner>>,
 }
 
 #[derive(Default)]
 struct Inner {
-    rows: RwLock<Vec<Row>>,
-    entries: RwLock<Vec<Entry>>,
+    rows: Vec<Row>,
+    entries: BTreeMap<u64, Entry>,
+    of_delegations: Vec<(DelegationId, u64)>,
+    tiles: BTreeMap<(u8, u64), Vec<u8>>,
+    head: Option<(u64, Hash)>,
+    checkpoints: BTreeMap<u64, Vec<u8>>,
 }
 
 fn damaged<T>(_: T) -> Fault {
@@ -27,23 +33,30 @@ fn damaged<T>(_: T) -> Fault {
 
 impl Backend for Memory {
     fn load(&mut self, _: &TrustDomain) -> Result<Loaded, Fault> {
-        let rows = self.inner.rows.read().map_err(damaged)?.clone();
-        let entries = self.inner.entries.read().map_err(damaged)?;
-        let log = sublet_ledger::verify_sequence(
-            Log::empty(),
-            entries.iter().map(|entry| (&entry.leaf, entry.link)),
-        );
-        Ok(Loaded { rows, log: log.map_err(|broken| Fault::Internal(broken.to_string()))? })
+        let inner = self.inner.read().map_err(damaged)?;
+        let size = inner.head.map_or(0, |(size, _)| size);
+        let full = size - size % u64::from(WIDTH);
+        let ledger = StoredLedger {
+            head: inner.head,
+            tail: inner.entries.range(full..).map(|(_, entry)| entry.leaf.clone()).collect(),
+            checkpoint: inner.checkpoints.last_key_value().map(|(_, note)| note.clone()),
+        };
+        Ok(Loaded { rows: inner.rows.clone(), ledger })
     }
 
     fn persist(&mut self, batch: &Batch) -> Result<(), Fault> {
-        let mut rows = self.inner.rows.write().map_err(damaged)?;
-        rows.extend(batch.rows.iter().cloned());
-        self.inner.entries.write().map_err(damaged)?.extend(batch.entries.iter().cloned());
+        let mut inner = self.inner.write().map_err(damaged)?;
+        inner.rows.extend(batch.rows.iter().cloned());
+        inner.entries.extend(batch.entries.iter().map(|entry| (entry.index, entry.clone())));
+        inner.of_delegations.extend(&batch.of_delegations);
+        let tiles = batch.tiles.iter();
+        inner.tiles.extend(tiles.map(|tile| ((tile.level, tile.index), tile.bytes.clone())));
+        inner.head = batch.head.or(inner.head);
+        inner.checkpoints.extend(batch.checkpoint.clone());
         Ok(())
     }
 
-    fn reader(&self) -> Arc<dyn EntryReader> {
+    fn reader(&self) -> Arc<dyn LedgerReader> {
         Arc::new(self.clone())
     }
 
@@ -52,17 +65,32 @@ impl Backend for Memory {
     }
 }
 
-impl EntryReader for Memory {
+impl Tiles for Memory {
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
+        self.inner.read().ok()?.tiles.get(&(level, index)).cloned()
+    }
+}
+
+impl LedgerReader for Memory {
+    fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault> {
+        let inner = self.inner.read().map_err(damaged)?;
+        Ok(inner.entries.range(from..).take(most).map(|(_, entry)| entry.clone()).collect())
+    }
+
     fn of_delegation(
         &self,
         delegation: &DelegationId,
         from: u64,
         most: usize,
     ) -> Result<Vec<Entry>, Fault> {
-        let entries = self.inner.entries.read().map_err(damaged)?;
-        let of = entries
-            .iter()
-            .filter(|entry| entry.index >= from && entry.delegation == Some(*delegation));
-        Ok(of.take(most).cloned().collect())
+        let inner = self.inner.read().map_err(damaged)?;
+        let of = inner.of_delegations.iter();
+        let of = of.filter(|(id, index)| id == delegation && *index >= from);
+        Ok(of.filter_map(|(_, index)| inner.entries.get(index)).take(most).cloned().collect())
+    }
+
+    fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault> {
+        let inner = self.inner.read().map_err(damaged)?;
+        Ok(inner.checkpoints.range(from..).take(most).map(|(_, note)| note.clone()).collect())
     }
 }

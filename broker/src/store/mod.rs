@@ -9,6 +9,8 @@
 
 mod codec;
 mod committer;
+pub(crate) mod inception;
+mod ledger;
 mod memory;
 mod sled;
 
@@ -20,12 +22,14 @@ use sublet_core::id::{DelegationId, TrustDomain, UnixMillis};
 use sublet_core::no::{Fault, No, Overload};
 use sublet_core::record::Record;
 use sublet_core::state::{Guard, Row, RowKey, State, Write};
-use sublet_ledger::Log;
+use sublet_ledger::Hash;
+use sublet_ledger::tile::FullTile;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Durability;
 
 pub(crate) use codec::{cbor, from_cbor};
+pub use ledger::{LedgerReader, Notary, Published, StoredLedger, origin};
 pub use memory::Memory;
 pub use sled::Sled;
 
@@ -40,12 +44,8 @@ pub struct Entry {
     pub index: u64,
     /// The leaf, verbatim.
     pub leaf: Vec<u8>,
-    /// The link hash after it.
-    pub link: [u8; 32],
-    /// What lies beside it.
+    /// What lies beside it; `None` too when it was erased.
     pub payload: Option<Vec<u8>>,
-    /// The delegation that it belongs to.
-    pub delegation: Option<DelegationId>,
 }
 
 /// What one round of the committer writes, atomically.
@@ -57,8 +57,14 @@ pub struct Batch {
     pub forgotten: Vec<RowKey>,
     /// New entries.
     pub entries: Vec<Entry>,
-    /// The ledger after them.
-    pub log: Option<Log>,
+    /// Which of them belong to a delegation, by index.
+    pub of_delegations: Vec<(DelegationId, u64)>,
+    /// Tiles that they fill.
+    pub tiles: Vec<FullTile>,
+    /// Size and root of the ledger after them; `None` when nothing was recorded.
+    pub head: Option<(u64, Hash)>,
+    /// The signed head of the ledger before them, with its size.
+    pub checkpoint: Option<(u64, Vec<u8>)>,
 }
 
 /// Everything that a backend holds when it is opened.
@@ -66,8 +72,8 @@ pub struct Batch {
 pub struct Loaded {
     /// All rows, in any order but revocations by sequence.
     pub rows: Vec<Row>,
-    /// The ledger's size and head.
-    pub log: Log,
+    /// What there is of the ledger.
+    pub ledger: StoredLedger,
 }
 
 /// A place where batches lie. Called by the committer thread alone.
@@ -79,21 +85,10 @@ pub trait Backend: Send + 'static {
     fn persist(&mut self, batch: &Batch) -> Result<(), Fault>;
 
     /// A reader of entries, for other threads.
-    fn reader(&self) -> Arc<dyn EntryReader>;
+    fn reader(&self) -> Arc<dyn LedgerReader>;
 
     /// What it is, for people.
     fn name(&self) -> &'static str;
-}
-
-/// Reads entries of the ledger.
-pub trait EntryReader: Send + Sync + 'static {
-    /// The entries of a delegation with an index of at least `from`, at most `most`.
-    fn of_delegation(
-        &self,
-        delegation: &DelegationId,
-        from: u64,
-        most: usize,
-    ) -> Result<Vec<Entry>, Fault>;
 }
 
 /// What is committed: a verdict's consequences.
@@ -105,6 +100,10 @@ pub struct Commit {
     pub writes: Vec<Write>,
     /// What is recorded.
     pub records: Vec<Record>,
+    /// Random: keeps payloads beside the ledger from being guessed by their digests.
+    pub salt: [u8; 16],
+    /// The trace that the request belongs to (W3C Trace Context), if it said so.
+    pub trace: Option<[u8; 16]>,
     /// The time of the decision.
     pub now: UnixMillis,
 }
@@ -127,7 +126,7 @@ enum Job {
 struct Shared {
     state: RwLock<State>,
     feed: RwLock<FeedWriter>,
-    log: RwLock<Log>,
+    ledger: RwLock<Arc<Published>>,
     revocations: watch::Sender<u64>,
 }
 
@@ -136,7 +135,7 @@ struct Shared {
 pub struct Store {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Job>,
-    reader: Arc<dyn EntryReader>,
+    reader: Arc<dyn LedgerReader>,
     name: &'static str,
 }
 
@@ -146,13 +145,23 @@ impl Store {
         data: &Path,
         domain: &TrustDomain,
         durability: Durability,
+        notary: Notary,
     ) -> Result<Self, Fault> {
-        Store::open(Sled::open(&data.join("store"), durability)?, domain)
+        let store = Store::open(Sled::open(&data.join("store"), durability)?, domain, notary)?;
+        inception::check(data, &store)?;
+        Ok(store)
     }
 
     /// Opens a store over a backend and starts its committer.
-    pub fn open(mut backend: impl Backend, domain: &TrustDomain) -> Result<Self, Fault> {
-        let Loaded { rows, log } = backend.load(domain)?;
+    pub fn open(
+        mut backend: impl Backend,
+        domain: &TrustDomain,
+        notary: Notary,
+    ) -> Result<Self, Fault> {
+        let Loaded { rows, ledger } = backend.load(domain)?;
+        let (reader, name) = (backend.reader(), backend.name());
+        let tree = ledger::resume(&ledger, reader.as_ref(), &notary)?;
+        let published = notary.sign(tree)?;
         let deltas = rows.iter().filter_map(|row| match row {
             Row::Revocation(delta) => Some(delta.clone()),
             _ => None,
@@ -165,12 +174,11 @@ impl Store {
         let shared = Arc::new(Shared {
             state: RwLock::new(state.clone()),
             feed: RwLock::new(feed),
-            log: RwLock::new(log),
+            ledger: RwLock::new(published),
             revocations,
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let (reader, name) = (backend.reader(), backend.name());
-        committer::start(backend, state, log, shared.clone(), jobs)?;
+        committer::start(backend, state, notary, shared.clone(), jobs)?;
         Ok(Store { shared, queue, reader, name })
     }
 
@@ -212,13 +220,13 @@ impl Store {
         self.shared.revocations.subscribe()
     }
 
-    /// The ledger's size and head.
-    pub fn log(&self) -> Result<Log, Fault> {
-        self.shared.log.read().map(|log| *log).map_err(|_| damaged())
+    /// The ledger, as far as its head is signed: all that was answered for.
+    pub fn published(&self) -> Result<Arc<Published>, Fault> {
+        self.shared.ledger.read().map(|ledger| ledger.clone()).map_err(|_| damaged())
     }
 
-    /// Reads entries.
-    pub fn entries(&self) -> Arc<dyn EntryReader> {
+    /// Reads the ledger.
+    pub fn reader(&self) -> Arc<dyn LedgerReader> {
         self.reader.clone()
     }
 

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use sublet_core::id::{DelegationId, TrustDomain};
 use sublet_core::no::Fault;
-use sublet_ledger::Log;
+use sublet_ledger::Hash;
+use sublet_ledger::tile::{self, Tiles};
 
 use super::codec::{self, key, prefix};
-use super::{Backend, Batch, Entry, EntryReader, Loaded};
+use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
 use crate::config::Durability;
 
 /// The layout of keys and rows. Another one is refused.
@@ -67,31 +68,25 @@ impl Sled {
         }
     }
 
-    /// Recomputes the chain over every leaf and holds it against the head that was stored.
-    fn check_log(&self) -> Result<Log, Fault> {
-        let mut log = Log::empty();
-        for item in self.db.scan_prefix([prefix::LEAF]) {
-            let (at, value) = item.map_err(|error| fault("read", &error))?;
-            let (link, leaf) = split_leaf(&value)?;
-            let appended = log.append(leaf).map_err(|bad| Fault::Internal(bad.to_string()))?;
-            if at.get(1..) != Some(&appended.index.to_be_bytes()) || appended.link != link {
-                return Err(Fault::Internal(format!(
-                    "the ledger is broken at index {}: it is not as it was written",
-                    appended.index
-                )));
+    /// The last batch's head, the leaves behind the last full tile, the last head that was signed.
+    fn ledger(&self) -> Result<StoredLedger, Fault> {
+        let head =
+            self.db.get(key(prefix::META, b"head")).map_err(|error| fault("read", &error))?;
+        let head = head.map(|bytes| split_head(&bytes)).transpose()?;
+        let size = head.map_or(0, |(size, _)| size);
+        let full = size - size % u64::from(tile::WIDTH);
+        let mut tail = Vec::new();
+        // Whatever lies behind, also what the head does not know of: it shows that way.
+        for item in self.db.range(index_key(prefix::LEAF, full)..key_end(prefix::LEAF)) {
+            let (_, leaf) = item.map_err(|error| fault("read", &error))?;
+            tail.push(leaf.to_vec());
+            if tail.len() > usize::from(tile::WIDTH) {
+                break;
             }
         }
-        let stored =
-            self.db.get(key(prefix::META, b"head")).map_err(|error| fault("read", &error))?;
-        let stored =
-            stored.map(|bytes| bytes.to_vec()).unwrap_or_else(|| head_bytes(&Log::empty()));
-        if stored != head_bytes(&log) {
-            return Err(Fault::Internal(format!(
-                "the ledger has {} records, its head says otherwise: records were removed or added",
-                log.size
-            )));
-        }
-        Ok(log)
+        let checkpoint = self.db.scan_prefix([prefix::CHECKPOINT]).next_back().transpose();
+        let checkpoint = checkpoint.map_err(|error| fault("read", &error))?;
+        Ok(StoredLedger { head, tail, checkpoint: checkpoint.map(|(_, note)| note.to_vec()) })
     }
 
     fn sync(&self) -> Result<(), Fault> {
@@ -103,21 +98,44 @@ impl Sled {
     }
 }
 
-fn head_bytes(log: &Log) -> Vec<u8> {
-    [log.size.to_be_bytes().as_slice(), &log.head].concat()
+fn split_head(bytes: &[u8]) -> Result<(u64, Hash), Fault> {
+    let parts = bytes.split_first_chunk::<8>();
+    let parts =
+        parts.and_then(|(size, root)| Some((u64::from_be_bytes(*size), root.try_into().ok()?)));
+    parts.ok_or_else(|| Fault::Internal("the stored head of the ledger is not one".to_owned()))
 }
 
-fn split_leaf(value: &[u8]) -> Result<([u8; 32], &[u8]), Fault> {
-    let parts = value.split_first_chunk::<32>().map(|(link, leaf)| (*link, leaf));
-    parts.ok_or_else(|| Fault::Internal("a stored leaf is too short".to_owned()))
+fn split_index(key: &[u8]) -> Result<u64, Fault> {
+    let index = key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+    index.ok_or_else(|| Fault::Internal("a key of the ledger is too short".to_owned()))
+}
+
+fn index_key(prefix: u8, index: u64) -> Vec<u8> {
+    key(prefix, &index.to_be_bytes())
+}
+
+/// Behind every key with this prefix.
+fn key_end(prefix: u8) -> Vec<u8> {
+    vec![prefix.saturating_add(1)]
+}
+
+fn tile_key(level: u8, index: u64) -> Vec<u8> {
+    key(prefix::TILE, &[[level].as_slice(), &index.to_be_bytes()].concat())
 }
 
 impl Backend for Sled {
     fn load(&mut self, domain: &TrustDomain) -> Result<Loaded, Fault> {
         self.check_schema(domain)?;
-        let log = self.check_log()?;
+        let ledger = self.ledger()?;
         let mut rows = Vec::new();
-        let skipped = [prefix::META, prefix::LEAF, prefix::PAYLOAD, prefix::OF_DELEGATION];
+        let skipped = [
+            prefix::META,
+            prefix::LEAF,
+            prefix::PAYLOAD,
+            prefix::OF_DELEGATION,
+            prefix::TILE,
+            prefix::CHECKPOINT,
+        ];
         for first in b'a'..=b'z' {
             if skipped.contains(&first) {
                 continue;
@@ -127,7 +145,7 @@ impl Backend for Sled {
                 rows.extend(codec::decode(first, &value)?);
             }
         }
-        Ok(Loaded { rows, log })
+        Ok(Loaded { rows, ledger })
     }
 
     fn persist(&mut self, batch: &Batch) -> Result<(), Fault> {
@@ -141,25 +159,30 @@ impl Backend for Sled {
         }
         for entry in &batch.entries {
             let index = entry.index.to_be_bytes();
-            writes.insert(key(prefix::LEAF, &index), [entry.link.as_slice(), &entry.leaf].concat());
+            writes.insert(key(prefix::LEAF, &index), entry.leaf.as_slice());
             if let Some(payload) = &entry.payload {
                 writes.insert(key(prefix::PAYLOAD, &index), payload.as_slice());
             }
-            if let Some(delegation) = &entry.delegation {
-                writes.insert(
-                    key(prefix::OF_DELEGATION, &[delegation.0.as_slice(), &index].concat()),
-                    &[],
-                );
-            }
         }
-        if let Some(log) = &batch.log {
-            writes.insert(key(prefix::META, b"head"), head_bytes(log));
+        for (delegation, index) in &batch.of_delegations {
+            let name = [delegation.0.as_slice(), &index.to_be_bytes()].concat();
+            writes.insert(key(prefix::OF_DELEGATION, &name), &[]);
+        }
+        for tile in &batch.tiles {
+            writes.insert(tile_key(tile.level, tile.index), tile.bytes.as_slice());
+        }
+        if let Some((size, root)) = &batch.head {
+            let head = [size.to_be_bytes().as_slice(), root].concat();
+            writes.insert(key(prefix::META, b"head"), head);
+        }
+        if let Some((size, note)) = &batch.checkpoint {
+            writes.insert(index_key(prefix::CHECKPOINT, *size), note.as_slice());
         }
         self.db.apply_batch(writes).map_err(|error| fault("write", &error))?;
         self.sync()
     }
 
-    fn reader(&self) -> Arc<dyn EntryReader> {
+    fn reader(&self) -> Arc<dyn LedgerReader> {
         Arc::new(Reader(self.db.clone()))
     }
 
@@ -171,18 +194,44 @@ impl Backend for Sled {
 struct Reader(::sled::Db);
 
 impl Reader {
-    fn entry(&self, index: [u8; 8], delegation: DelegationId) -> Result<Entry, Fault> {
-        let read = |first| self.0.get(key(first, &index)).map_err(|error| fault("read", &error));
-        let value = read(prefix::LEAF)?
-            .ok_or_else(|| Fault::Internal("a ledger entry is missing".to_owned()))?;
-        let (link, leaf) = split_leaf(&value)?;
-        let payload = read(prefix::PAYLOAD)?.map(|bytes| bytes.to_vec());
-        let index = u64::from_be_bytes(index);
-        Ok(Entry { index, leaf: leaf.to_vec(), link, payload, delegation: Some(delegation) })
+    fn entry(&self, index: u64, leaf: Vec<u8>) -> Result<Entry, Fault> {
+        let payload = self.0.get(index_key(prefix::PAYLOAD, index));
+        let payload = payload.map_err(|error| fault("read", &error))?.map(|bytes| bytes.to_vec());
+        Ok(Entry { index, leaf, payload })
     }
 }
 
-impl EntryReader for Reader {
+impl Tiles for Reader {
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
+        match self.0.get(tile_key(level, index)) {
+            Ok(bytes) => bytes.map(|bytes| bytes.to_vec()),
+            Err(error) => {
+                tracing::error!(%error, level, index, "a tile cannot be read");
+                None
+            }
+        }
+    }
+}
+
+impl LedgerReader for Reader {
+    fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault> {
+        let range = index_key(prefix::LEAF, from)..key_end(prefix::LEAF);
+        let read = self.0.range(range).take(most).map(|item| {
+            let (at, leaf) = item.map_err(|error| fault("read", &error))?;
+            self.entry(split_index(&at)?, leaf.to_vec())
+        });
+        read.collect()
+    }
+
+    fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault> {
+        let range = index_key(prefix::CHECKPOINT, from)..key_end(prefix::CHECKPOINT);
+        let read = self.0.range(range).take(most);
+        let note = |item: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
+            item.map(|(_, note)| note.to_vec()).map_err(|error| fault("read", &error))
+        };
+        read.map(note).collect()
+    }
+
     fn of_delegation(
         &self,
         delegation: &DelegationId,
@@ -198,10 +247,11 @@ impl EntryReader for Reader {
         let mut entries = Vec::new();
         for item in self.0.range(start..=end).take(most) {
             let (at, _) = item.map_err(|error| fault("read", &error))?;
-            let index = at
-                .last_chunk::<8>()
-                .ok_or_else(|| Fault::Internal("an index row is too short".to_owned()))?;
-            entries.push(self.entry(*index, *delegation)?);
+            let index = split_index(&at)?;
+            let leaf = self.0.get(index_key(prefix::LEAF, index));
+            let leaf = leaf.map_err(|error| fault("read", &error))?;
+            let leaf = leaf.ok_or_else(|| Fault::Internal("a record is missing".to_owned()))?;
+            entries.push(self.entry(index, leaf.to_vec())?);
         }
         Ok(entries)
     }

@@ -1,0 +1,37 @@
+//! The mark that a ledger was begun in a data directory: an empty disk is never taken for a new
+//! ledger. ledger.md section 2.
+
+use std::fs;
+use std::path::Path;
+
+use sublet_core::no::Fault;
+
+use super::Store;
+
+/// Lies beside the store and not in it, so that it outlives it.
+const MARK: &str = "ledger.begun";
+
+/// Refuses an empty ledger where one was begun.
+pub(super) fn check(data: &Path, store: &Store) -> Result<(), Fault> {
+    let mark = data.join(MARK);
+    if store.published()?.tree.size() > 0 || !mark.exists() {
+        return Ok(());
+    }
+    Err(Fault::Internal(format!(
+        "a ledger was begun in this data directory and the store holds none: restore it from a \
+         backup, or begin another in an empty directory ({} says so)",
+        mark.display()
+    )))
+}
+
+/// Leaves the mark, once the first record is durable.
+pub(crate) fn mark(data: &Path, origin: &str) -> Result<(), Fault> {
+    let mark = data.join(MARK);
+    let fault = |error: std::io::Error| Fault::Store(format!("{}: {error}", mark.display()));
+    if mark.exists() {
+        return Ok(());
+    }
+    fs::write(&mark, format!("{origin}\n")).map_err(fault)?;
+    fs::File::open(&mark).and_then(|file| file.sync_all()).map_err(fault)?;
+    fs::File::open(data).and_then(|dir| dir.sync_all()).map_err(fault)
+}

@@ -1,0 +1,140 @@
+//! The ledger as it lies in the store: grown by the committer, read by everyone else.
+//! docs/SPEC section 9, ledger.md section 2.
+//!
+//! Owns: what is checked of a stored ledger before it goes on, who signs its heads, and what
+//! readers see of it. Does not own: the tree (`sublet_ledger`), how bytes lie on disk (a backend).
+//!
+//! Invariants: a head is signed after what it covers is durable, and once for every size; every
+//! signed head is kept, the last one with the batch behind it, so that a start signs it again to
+//! the same bytes; a ledger that is not the one whose head was signed is refused.
+
+use std::sync::Arc;
+
+use sublet_core::id::{DelegationId, TrustDomain};
+use sublet_core::key::Algorithm;
+use sublet_core::no::Fault;
+use sublet_core::sign::Signer;
+use sublet_ledger::Hash;
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::tile::{Tiles, Tree, TreeView};
+use sublet_ledger::tree::root_at;
+
+use super::Entry;
+
+/// The name of a trust domain's ledger: its origin line, and the name of the key that signs it.
+pub fn origin(domain: &TrustDomain) -> String {
+    format!("{domain}/sublet")
+}
+
+/// Signs the heads of one ledger.
+#[derive(Clone)]
+pub struct Notary {
+    key: HeadKey,
+    signer: Arc<dyn Signer>,
+}
+
+impl Notary {
+    /// The notary of a trust domain's ledger. Signed notes know Ed25519 alone.
+    pub fn new(domain: &TrustDomain, signer: Arc<dyn Signer>) -> Result<Self, Fault> {
+        let public = signer.public_key();
+        let ed25519 = (public.algorithm() == Algorithm::Ed25519).then_some(public.bytes());
+        let key = ed25519.and_then(|public| HeadKey::new(&origin(domain), public));
+        let says = "the ledger key is no Ed25519 key that signed notes know";
+        let key = key.ok_or_else(|| Fault::Internal(says.to_owned()))?;
+        Ok(Notary { key, signer })
+    }
+
+    /// The key under which its heads are opened.
+    pub fn key(&self) -> &HeadKey {
+        &self.key
+    }
+
+    /// The signed head of a tree. Ed25519 signs the same to the same bytes.
+    pub fn sign(&self, tree: Tree) -> Result<Arc<Published>, Fault> {
+        let head =
+            Checkpoint { origin: self.key.name().to_owned(), size: tree.size(), root: tree.root() };
+        let signature = self.signer.sign(head.text().as_bytes())?;
+        let note = head.signed(&self.key, &signature);
+        let note = note.map_err(|bad| Fault::Internal(format!("the signed head: {bad}")))?;
+        Ok(Arc::new(Published { tree, root: head.root, note }))
+    }
+}
+
+/// The ledger as it was when a head of it was signed.
+#[derive(Debug)]
+pub struct Published {
+    /// The tree.
+    pub tree: Tree,
+    /// Its root.
+    pub root: Hash,
+    /// The signed head.
+    pub note: Vec<u8>,
+}
+
+/// What a backend has of a ledger when it is opened.
+#[derive(Debug, Default)]
+pub struct StoredLedger {
+    /// Size and root, as the last batch left them.
+    pub head: Option<(u64, Hash)>,
+    /// The leaves behind the last full tile, verbatim.
+    pub tail: Vec<Vec<u8>>,
+    /// The last signed head that was kept.
+    pub checkpoint: Option<Vec<u8>>,
+}
+
+/// Reads the ledger.
+pub trait LedgerReader: Tiles + Send + Sync + 'static {
+    /// The entries with an index of at least `from`, at most `most`; in order.
+    fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault>;
+
+    /// The entries of a delegation with an index of at least `from`, at most `most`.
+    fn of_delegation(
+        &self,
+        delegation: &DelegationId,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<Entry>, Fault>;
+
+    /// The signed heads that were kept, of sizes of at least `from`, at most `most`; in order.
+    fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault>;
+}
+
+/// The tree of a stored ledger: recomputed from its full tiles and its last leaves, and held
+/// against the head that was stored and the head that was signed.
+pub(super) fn resume(
+    stored: &StoredLedger,
+    reader: &dyn LedgerReader,
+    notary: &Notary,
+) -> Result<Tree, Fault> {
+    let broken =
+        |says: String| Fault::Internal(format!("the ledger is not as it was left: {says}"));
+    let (size, root) = stored.head.unwrap_or((0, Tree::default().root()));
+    let hashes = stored.tail.iter().map(|leaf| sublet_ledger::leaf_hash(leaf));
+    let hashes = hashes.collect::<Result<Vec<_>, _>>().map_err(|bad| broken(bad.to_string()))?;
+    let tree = Tree::resume(size, hashes, &Full(reader)).map_err(|bad| broken(bad.to_string()))?;
+    if tree.root() != root {
+        let says = format!("its {size} records have another root than the one that was stored");
+        return Err(broken(says));
+    }
+    let Some(note) = &stored.checkpoint else { return Ok(tree) };
+    let signed = Checkpoint::open(note, std::slice::from_ref(notary.key()))
+        .map_err(|bad| broken(format!("its last signed head: {bad}")))?;
+    let view = TreeView { tree: &tree, tiles: &Full(reader) };
+    if signed.size > size || root_at(&view, signed.size) != Some(signed.root) {
+        let says = format!(
+            "a head of {} records was signed, and the {size} that are here do not begin with them",
+            signed.size
+        );
+        return Err(broken(says));
+    }
+    Ok(tree)
+}
+
+/// A reader as a source of tiles.
+struct Full<'a>(&'a dyn LedgerReader);
+
+impl Tiles for Full<'_> {
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
+        self.0.tile(level, index)
+    }
+}

@@ -1,0 +1,193 @@
+//! Signed heads of a log: C2SP tlog-checkpoint, <https://c2sp.org/tlog-checkpoint>, as signed
+//! notes, <https://c2sp.org/signed-note>.
+//!
+//! Owns: the three lines of a head, which of a note's signatures count, and the text form of a key
+//! that signs heads. Does not own: the private key, nor which keys are trusted.
+//!
+//! Invariants: a head has an origin, a size and a root, each in one spelling, and no extension
+//! line; a head is opened only under keys that were asked for, and a signature of one of them that
+//! does not hold spoils it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::VerifyingKey;
+use signed_note::{Note, Signature, VerificationError, Verifier, Verifiers};
+
+use crate::Hash;
+
+/// The most bytes in a signed head: a hundred signatures of 200 bytes.
+pub const CHECKPOINT_BYTES_MAX: usize = 32 * 1024;
+
+/// The signature type of signed notes for Ed25519.
+const ED25519: u8 = 0x01;
+
+/// The head of a log, unsigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The log's name, a URL without its scheme.
+    pub origin: String,
+    /// How many leaves it has.
+    pub size: u64,
+    /// Their root.
+    pub root: Hash,
+}
+
+/// Why bytes are no head under these keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCheckpoint {
+    /// Not a signed note, or over [`CHECKPOINT_BYTES_MAX`].
+    #[error("it is not a signed note")]
+    Note,
+    /// Not three lines in their one spelling.
+    #[error("its text is not an origin, a size and a root")]
+    Text,
+    /// None of the keys signed it.
+    #[error("no key that is trusted for it has signed it")]
+    Unsigned,
+    /// A signature that names one of the keys does not hold.
+    #[error("a signature on it does not hold")]
+    Signature,
+    /// It is the head of another log.
+    #[error("it is of another log")]
+    Origin,
+}
+
+impl Checkpoint {
+    /// What is signed: `origin\nsize\nroot in base64\n`.
+    pub fn text(&self) -> String {
+        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
+    }
+
+    /// Reads such a text; exactly.
+    pub fn from_text(text: &str) -> Result<Self, BadCheckpoint> {
+        let mut lines = text.split('\n');
+        let (Some(origin), Some(size), Some(root), Some(""), None) =
+            (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
+        else {
+            return Err(BadCheckpoint::Text);
+        };
+        let size = size.parse().map_err(|_| BadCheckpoint::Text)?;
+        let root = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
+        let root = root.ok_or(BadCheckpoint::Text)?;
+        let head = Checkpoint { origin: origin.to_owned(), size, root };
+        // Leading zeros, signs, loose base64: whatever is not as it would be written.
+        if head.text() != text || !signed_note::is_key_name_valid(origin) {
+            return Err(BadCheckpoint::Text);
+        }
+        Ok(head)
+    }
+
+    /// The signed head, from the signature over [`Checkpoint::text`] by the log's own key.
+    pub fn signed(&self, key: &HeadKey, signature: &[u8]) -> Result<Vec<u8>, BadCheckpoint> {
+        let line = Signature::new(key.name.clone(), key.id(), signature.to_vec());
+        let line = line.map_err(|_| BadCheckpoint::Note)?;
+        let note = Note::new(self.text().as_bytes(), &[line]).map_err(|_| BadCheckpoint::Note)?;
+        Ok(note.to_bytes())
+    }
+
+    /// Opens a signed head of the log with these keys: one of them has signed it, and its origin is
+    /// that key's name.
+    pub fn open(bytes: &[u8], keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
+        let (head, signers) = open_note(bytes, keys)?;
+        let own = signers.contains(&head.origin);
+        if own { Ok(head) } else { Err(BadCheckpoint::Origin) }
+    }
+}
+
+/// The head in a note, and the names of the keys among these that signed it: at least one.
+fn open_note(bytes: &[u8], keys: &[HeadKey]) -> Result<(Checkpoint, Vec<String>), BadCheckpoint> {
+    if bytes.len() > CHECKPOINT_BYTES_MAX {
+        return Err(BadCheckpoint::Note);
+    }
+    let note = Note::from_bytes(bytes).map_err(|_| BadCheckpoint::Note)?;
+    let verified = note.verify(&Keys(keys)).map_err(|error| match error {
+        signed_note::NoteError::UnverifiedNote => BadCheckpoint::Unsigned,
+        _ => BadCheckpoint::Signature,
+    });
+    let (verified, _) = verified?;
+    let text = std::str::from_utf8(note.text()).map_err(|_| BadCheckpoint::Text)?;
+    let signers = verified.iter().map(|signature| signature.name().to_owned()).collect();
+    Ok((Checkpoint::from_text(text)?, signers))
+}
+
+/// The public key of whoever signs heads, under the name by which its signatures are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadKey {
+    name: String,
+    public: VerifyingKey,
+}
+
+impl HeadKey {
+    /// A key of 32 bytes under a name without spaces and plus signs; `None` for what is no key, a
+    /// weak one, or no such name.
+    pub fn new(name: &str, public: &[u8]) -> Option<Self> {
+        let public = VerifyingKey::from_bytes(public.try_into().ok()?).ok()?;
+        let good = signed_note::is_key_name_valid(name) && !public.is_weak();
+        good.then(|| HeadKey { name: name.to_owned(), public })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The first four bytes of SHA-256 over name, line feed, type and key.
+    pub fn id(&self) -> u32 {
+        signed_note::key_id(&self.name, &self.typed())
+    }
+
+    fn typed(&self) -> Vec<u8> {
+        [&[ED25519], self.public.as_bytes().as_slice()].concat()
+    }
+}
+
+/// `name+id+base64`, as Go's sumdb tools and witnesses read it.
+impl std::fmt::Display for HeadKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}+{:08x}+{}", self.name, self.id(), STANDARD.encode(self.typed()))
+    }
+}
+
+impl std::str::FromStr for HeadKey {
+    type Err = BadCheckpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadCheckpoint> {
+        let read = || {
+            let (name, rest) = text.split_once('+')?;
+            let (_, typed) = rest.split_once('+')?;
+            let typed = STANDARD.decode(typed).ok()?;
+            let (&ED25519, public) = typed.split_first()? else { return None };
+            HeadKey::new(name, public).filter(|key| key.to_string() == text)
+        };
+        read().ok_or(BadCheckpoint::Note)
+    }
+}
+
+impl Verifier for HeadKey {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn key_id(&self) -> u32 {
+        self.id()
+    }
+
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        ed25519_dalek::Signature::from_slice(signature)
+            .is_ok_and(|signature| self.public.verify_strict(message, &signature).is_ok())
+    }
+}
+
+struct Keys<'a>(&'a [HeadKey]);
+
+impl Verifiers for Keys<'_> {
+    fn verifier(&self, name: &str, id: u32) -> Result<&dyn Verifier, VerificationError> {
+        let key = self.0.iter().find(|key| key.name == name && key.id() == id);
+        key.map(|key| key as &dyn Verifier)
+            .ok_or_else(|| VerificationError::UnknownKey { name: name.to_owned(), id })
+    }
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;
