@@ -1,6 +1,6 @@
 //! The broker's own keys and its trust bundle, in the data directory.
 //!
-//! Owns: `keys/<use>.pem`, `admin.pem` (dev only), `trust.json`; making them on the first start
+//! Owns: `keys/<use>.pem`, `admin.pem` (dev only), `trust.json`, `ledger.bearer`; making them on the first start
 //! and refusing to start with half of them. Does not own: what they sign.
 //!
 //! Invariants: one key a use; private halves are files of mode 0600, written before the bundle
@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::bytes::sha256;
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::sign::{SecretKey, Signer};
+use sublet_core::text::base64url;
 
 use crate::ports::EntropySource;
 
@@ -59,6 +61,8 @@ pub struct KeyRing {
     pub bundle: TrustBundle,
     /// The text of `trust.json`, as signed.
     pub bundle_text: Vec<u8>,
+    /// SHA-256 of the token by which the ledger is read over HTTP.
+    pub ledger_bearer: [u8; 32],
     /// Who is the admin; `None` when nobody is.
     pub admin: Option<PublicKey>,
 }
@@ -71,6 +75,9 @@ pub struct OwnKey {
     /// The signer.
     pub signer: Arc<dyn Signer>,
 }
+
+/// Holds the token by which the ledger is read over HTTP; whoever may read it is given it.
+const BEARER: &str = "ledger.bearer";
 
 const USES: [(KeyUse, &str, u32); 6] = [
     (KeyUse::Delegation, "delegation", 1),
@@ -92,6 +99,14 @@ impl KeyRing {
         let trust = data.join("trust.json");
         if !trust.exists() {
             KeyRing::make(data, domain, now, entropy)?;
+        }
+        let bearer = data.join(BEARER);
+        if !bearer.exists() {
+            let secret = entropy.draw();
+            let form = |says: String| BadKeys::Form { path: bearer.clone(), says };
+            let secret = secret.map_err(|fault| form(fault.to_string()))?;
+            let text = base64url(secret.bytes("ledger-bearer"));
+            write_new(&bearer, format!("{text}\n").as_bytes(), 0o600)?;
         }
         KeyRing::load(data, domain, now)
     }
@@ -162,6 +177,14 @@ impl KeyRing {
         };
         let admin = data.join("admin.pub");
         let admin = if admin.exists() { Some(read_public(&admin)?) } else { None };
+        let bearer = data.join(BEARER);
+        let secret = fs::read_to_string(&bearer);
+        let secret = secret.map_err(|error| BadKeys::Io { path: bearer.clone(), error })?;
+        let secret = secret.trim_end();
+        if secret.len() < 22 {
+            let says = "a token of at least 22 characters is expected".to_owned();
+            return Err(BadKeys::Form { path: bearer, says });
+        }
         Ok(KeyRing {
             delegation: own(KeyUse::Delegation)?,
             identity: own(KeyUse::Identity)?,
@@ -170,6 +193,7 @@ impl KeyRing {
             feed: own(KeyUse::Feed)?,
             bundle,
             bundle_text,
+            ledger_bearer: sha256(secret.as_bytes()),
             admin,
         })
     }

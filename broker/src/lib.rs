@@ -16,6 +16,7 @@ pub mod feed;
 pub mod keys;
 pub mod pipeline;
 pub mod ports;
+mod publish;
 mod record;
 pub mod respond;
 pub mod serve;

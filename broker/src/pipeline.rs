@@ -19,7 +19,7 @@ use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
 use sublet_core::verify::VerifiedToken;
 
 use crate::broker::Broker;
-use crate::store::{Commit, NotCommitted, inception, origin};
+use crate::store::{Commit, NotCommitted, inception};
 
 /// How often a decision is made again because what it read has changed: more than commits that
 /// can change the same row within one batch are rare, and each round sees the last one's writes.
@@ -188,7 +188,7 @@ pub async fn begin(broker: &Broker) -> Result<(), Fault> {
             why => Fault::Internal(format!("the first records: {why:?}")),
         })?;
     }
-    inception::mark(&broker.config.data, &origin(broker.domain()))
+    inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
 async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {

@@ -69,7 +69,7 @@ pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {
     let position = indices.len().checked_sub(1).and_then(|position| u32::try_from(position).ok());
     let claims = ReceiptClaims {
         issuer: broker.domain().issuer(),
-        origin: crate::store::origin(broker.domain()),
+        origin: broker.domain().ledger_origin(),
         hop: *hop,
         position: position.ok_or_else(|| Fault::Internal("a receipt without a hop".to_owned()))?,
         indices,

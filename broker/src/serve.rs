@@ -15,6 +15,7 @@ use sublet_proto::v1::identity_server::IdentityServer;
 use sublet_proto::v1::revocation_server::RevocationServer;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::broker::Broker;
@@ -23,6 +24,7 @@ use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
 use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
+use crate::publish;
 use crate::service::admin::AdminService;
 use crate::service::audit::AuditService;
 use crate::service::delegation::DelegationService;
@@ -121,7 +123,18 @@ impl Bound {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .map_err(|error| sublet_core::no::Fault::Internal(format!("reflection: {error}")))?;
+        let routes = Routes::new(health_service)
+            .add_service(reflection)
+            .add_service(IdentityServer::new(IdentityService(broker.clone())))
+            .add_service(DelegationServer::new(DelegationService(broker.clone())))
+            .add_service(RevocationServer::new(RevocationService::new(broker.clone())))
+            .add_service(AuditServer::new(AuditService(broker.clone())))
+            .add_service(AdminServer::new(AdminService(broker.clone())))
+            .into_axum_router()
+            .merge(publish::routes(broker.clone()));
         let served = Server::builder()
+            // For the ledger alone: gRPC is HTTP/2.
+            .accept_http1(true)
             .timeout(CALL_DEADLINE)
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
             .max_concurrent_streams(1024)
@@ -129,13 +142,7 @@ impl Bound {
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .tcp_nodelay(true)
             .layer(DigestLayer::new(&["/sublet.v1."]))
-            .add_service(health_service)
-            .add_service(reflection)
-            .add_service(IdentityServer::new(IdentityService(broker.clone())))
-            .add_service(DelegationServer::new(DelegationService(broker.clone())))
-            .add_service(RevocationServer::new(RevocationService::new(broker.clone())))
-            .add_service(AuditServer::new(AuditService(broker.clone())))
-            .add_service(AdminServer::new(AdminService(broker.clone())))
+            .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), async move {
                 stop.await;
                 broker.stopping.send_replace(true);

@@ -255,6 +255,25 @@ impl Broker {
         let request = v1::ReplayRequest { delegation: delegation.0.to_vec() };
         self.stream("/sublet.v1.Audit/Replay", Some(who), &request).await
     }
+
+    /// The ledger behind the first `from` records, as a stream; see `mirror`.
+    pub async fn tail_stream(
+        &self,
+        who: &Credential,
+        from: u64,
+        payloads: bool,
+    ) -> Result<Streaming<v1::TailPart>, Failure> {
+        let request = v1::TailRequest { from, payloads };
+        self.stream("/sublet.v1.Audit/Tail", Some(who), &request).await
+    }
+}
+
+/// The ledger's head.
+impl Broker {
+    reads! {
+        /// The signed head of the ledger.
+        checkpoint: "Audit/GetCheckpoint", GetCheckpointRequest -> GetCheckpointResponse;
+    }
 }
 
 /// What operators do; every call by the admin.

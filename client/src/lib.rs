@@ -61,6 +61,7 @@ mod fixture;
 pub mod follow;
 pub mod holder;
 pub mod identity;
+pub mod mirror;
 pub mod ports;
 pub mod renewal;
 pub mod trust;

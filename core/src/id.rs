@@ -54,6 +54,11 @@ impl TrustDomain {
         SpiffeId { text, domain_bytes: self.0.len() }
     }
 
+    /// The name of this domain's ledger, as its heads and receipts say it: `<domain>/sublet`.
+    pub fn ledger_origin(&self) -> String {
+        format!("{}/sublet", self.0)
+    }
+
     /// The audience of calls to the broker of this domain: `sublet://<domain>`.
     pub fn broker_audience(&self) -> String {
         format!("sublet://{}", self.0)

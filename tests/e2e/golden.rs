@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "",
     "demo",
     "serve",
@@ -27,6 +27,9 @@ const COMMANDS: [&str; 17] = [
     "inspect",
     "revoke",
     "audit replay",
+    "audit checkpoint",
+    "audit mirror",
+    "audit verify",
     "bench",
 ];
 

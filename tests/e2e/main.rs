@@ -12,6 +12,7 @@ mod crowded;
 mod demo;
 mod golden;
 mod kills;
+mod ledger;
 mod race;
 mod stage;
 mod walk;

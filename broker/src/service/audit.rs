@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use sublet_core::decide::{Ask, Replay};
+use sublet_core::decide::{Ask, ReadHead, ReadLedger, Replay};
 use sublet_core::id::DelegationId;
 use sublet_proto::convert::hop_id;
 use sublet_proto::v1;
 use sublet_proto::v1::audit_server::Audit;
+use sublet_proto::v1::tail_part::Part;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use crate::broker::Broker;
 use crate::respond::{self, Answer};
-use crate::store::LedgerReader;
+use crate::store::{LedgerReader, Published};
 
 /// Entries read at once: at 4 KiB each half a MiB.
 const PAGE: usize = 128;
@@ -23,6 +24,7 @@ pub(crate) struct AuditService(pub(crate) Arc<Broker>);
 
 #[tonic::async_trait]
 impl Audit for AuditService {
+    type TailStream = ReceiverStream<Result<v1::TailPart, Status>>;
     type ReplayStream = ReceiverStream<Result<v1::ReplayEntry, Status>>;
 
     async fn replay(&self, request: Request<v1::ReplayRequest>) -> Answer<Self::ReplayStream> {
@@ -37,6 +39,70 @@ impl Audit for AuditService {
             });
             Ok(ReceiverStream::new(stream))
         })
+    }
+
+    async fn tail(&self, request: Request<v1::TailRequest>) -> Answer<Self::TailStream> {
+        let asked = *request.get_ref();
+        let recorded = super::read(&self.0, request, ReadLedger::METHOD, |message| {
+            Ok(ReadLedger { from: message.from, payloads: message.payloads })
+        });
+        respond::answer(recorded.await, |()| {
+            let (published, reader) = (self.0.store.published()?, self.0.store.reader());
+            let (parts, stream) = mpsc::channel(4);
+            tokio::task::spawn_blocking(move || {
+                send_tail(&published, reader.as_ref(), asked, &parts)
+            });
+            Ok(ReceiverStream::new(stream))
+        })
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<v1::GetCheckpointRequest>,
+    ) -> Answer<v1::GetCheckpointResponse> {
+        let recorded = super::read(&self.0, request, ReadHead::METHOD, |_| Ok(ReadHead));
+        respond::answer(recorded.await, |()| {
+            let checkpoint = self.0.store.published()?.note.clone();
+            Ok(v1::GetCheckpointResponse { checkpoint })
+        })
+    }
+}
+
+/// Sends a head and the records behind the reader's; ends when the reader is gone.
+fn send_tail(
+    published: &Published,
+    reader: &dyn LedgerReader,
+    asked: v1::TailRequest,
+    parts: &mpsc::Sender<Result<v1::TailPart, Status>>,
+) {
+    let send = |part| parts.blocking_send(Ok(v1::TailPart { part: Some(part) })).is_ok();
+    let proof = published.consistency(asked.from, reader).unwrap_or_default();
+    let head = v1::TailHead {
+        checkpoint: published.note.clone(),
+        consistency: proof.into_iter().map(|hash| hash.to_vec()).collect(),
+    };
+    if !send(Part::Head(head)) {
+        return;
+    }
+    let (mut from, size) = (asked.from, published.tree.size());
+    while from < size {
+        let most = PAGE.min(usize::try_from(size - from).unwrap_or(PAGE));
+        let page = match reader.range(from, most) {
+            Ok(page) if !page.is_empty() => page,
+            Ok(_) => return,
+            Err(fault) => {
+                let _ = parts.blocking_send(Err(respond::status(&fault.into())));
+                return;
+            }
+        };
+        let first = page.first().map_or(from, |entry| entry.index);
+        from = page.last().map_or(size, |entry| entry.index.saturating_add(1));
+        let (leaves, payloads): (Vec<_>, Vec<_>) =
+            page.into_iter().map(|entry| (entry.leaf, entry.payload.unwrap_or_default())).unzip();
+        let payloads = if asked.payloads { payloads } else { Vec::new() };
+        if !send(Part::Entries(v1::TailEntries { first, leaves, payloads })) {
+            return;
+        }
     }
 }
 

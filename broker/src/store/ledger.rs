@@ -16,15 +16,10 @@ use sublet_core::no::Fault;
 use sublet_core::sign::Signer;
 use sublet_ledger::Hash;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
-use sublet_ledger::tile::{Tiles, Tree, TreeView};
-use sublet_ledger::tree::root_at;
+use sublet_ledger::tile::{self, Resource, Tiles, Tree, TreeView};
+use sublet_ledger::tree::{consistency_proof, inclusion_proof, root_at};
 
 use super::Entry;
-
-/// The name of a trust domain's ledger: its origin line, and the name of the key that signs it.
-pub fn origin(domain: &TrustDomain) -> String {
-    format!("{domain}/sublet")
-}
 
 /// Signs the heads of one ledger.
 #[derive(Clone)]
@@ -38,7 +33,7 @@ impl Notary {
     pub fn new(domain: &TrustDomain, signer: Arc<dyn Signer>) -> Result<Self, Fault> {
         let public = signer.public_key();
         let ed25519 = (public.algorithm() == Algorithm::Ed25519).then_some(public.bytes());
-        let key = ed25519.and_then(|public| HeadKey::new(&origin(domain), public));
+        let key = ed25519.and_then(|public| HeadKey::new(&domain.ledger_origin(), public));
         let says = "the ledger key is no Ed25519 key that signed notes know";
         let key = key.ok_or_else(|| Fault::Internal(says.to_owned()))?;
         Ok(Notary { key, signer })
@@ -69,6 +64,52 @@ pub struct Published {
     pub root: Hash,
     /// The signed head.
     pub note: Vec<u8>,
+}
+
+impl Published {
+    /// What is published under a name; `None` for what this head does not reach, and for leaves
+    /// that were pruned.
+    pub fn content(
+        &self,
+        resource: Resource,
+        reader: &dyn LedgerReader,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let there = |level: u8, index: u64| {
+            let hashes = self.tree.size().checked_shr(8 * u32::from(level)).unwrap_or(0);
+            hashes.saturating_sub(index.saturating_mul(u64::from(tile::WIDTH)))
+        };
+        match resource {
+            Resource::Checkpoint => Ok(Some(self.note.clone())),
+            Resource::Tile { level, index, width } if there(level, index) >= width.into() => {
+                let bytes = match reader.tile(level, index) {
+                    Some(full) => full,
+                    None => self.tree.partial(level),
+                };
+                Ok(bytes.get(..usize::from(width) * 32).map(<[u8]>::to_vec))
+            }
+            Resource::Entries { index, width } if there(0, index) >= width.into() => {
+                let from = index.saturating_mul(u64::from(tile::WIDTH));
+                let entries = reader.range(from, usize::from(width))?;
+                let whole = entries.len() == usize::from(width)
+                    && entries.first().is_some_and(|entry| entry.index == from);
+                let leaves = entries.iter().map(|entry| entry.leaf.as_slice());
+                Ok(whole.then(|| tile::bundle(leaves)))
+            }
+            Resource::Tile { .. } | Resource::Entries { .. } => Ok(None),
+        }
+    }
+
+    /// That the first `old` records are the beginning of these; `None` when they are more.
+    pub fn consistency(&self, old: u64, reader: &dyn LedgerReader) -> Option<Vec<Hash>> {
+        let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
+        consistency_proof(&view, old, self.tree.size())
+    }
+
+    /// That a record is among these; `None` when it is not.
+    pub fn inclusion(&self, index: u64, reader: &dyn LedgerReader) -> Option<Vec<Hash>> {
+        let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
+        inclusion_proof(&view, index, self.tree.size())
+    }
 }
 
 /// What a backend has of a ledger when it is opened.

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::Durability;
 
 pub(crate) use codec::{cbor, from_cbor};
-pub use ledger::{LedgerReader, Notary, Published, StoredLedger, origin};
+pub use ledger::{LedgerReader, Notary, Published, StoredLedger};
 pub use memory::Memory;
 pub use sled::Sled;
 

@@ -23,7 +23,8 @@ pub use call::{CallView, Permit, decide_call, foresee_call};
 pub use enroll::{Enroll, Renew, RotateKey};
 pub use issue::Issue;
 pub use read::{
-    Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, Replay, WatchFeed,
+    Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, ReadHead,
+    ReadLedger, Replay, WatchFeed,
 };
 pub use record::{RecordChain, Recording};
 pub use revoke::{Revoke, Target};

@@ -7,6 +7,7 @@ use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::no::Deny;
+use crate::record::Body;
 use crate::state::{Agent, Delegation};
 use crate::verify::VerifiedToken;
 
@@ -192,6 +193,52 @@ impl Ask for Replay {
     }
 }
 
+/// The ledger from a record on: by the admin. With what lies beside the records it is an export,
+/// and is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadLedger {
+    /// The first record.
+    pub from: u64,
+    /// Whether payloads are asked for too.
+    pub payloads: bool,
+}
+
+impl Ask for ReadLedger {
+    type Granted = ();
+    const METHOD: &'static str = "/sublet.v1.Audit/Tail";
+
+    fn asked(&self) -> String {
+        let what = if self.payloads { "records and payloads" } else { "records" };
+        format!("{what} from {} on", self.from)
+    }
+
+    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
+        super::admin_only(caller)?;
+        let grant = Grant::read(());
+        if self.payloads {
+            return Ok(grant.recording(caller, Body::Exported { what: self.asked() }));
+        }
+        Ok(grant)
+    }
+}
+
+/// The signed head of the ledger: by the admin, and by any identity or holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadHead;
+
+impl Ask for ReadHead {
+    type Granted = ();
+    const METHOD: &'static str = "/sublet.v1.Audit/GetCheckpoint";
+
+    fn asked(&self) -> String {
+        "the signed head of the ledger".to_owned()
+    }
+
+    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
+        known_only(caller)
+    }
+}
+
 /// Following the revocation feed: by the admin, and by any identity or holder that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchFeed;
@@ -205,10 +252,15 @@ impl Ask for WatchFeed {
     }
 
     fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        match caller.kind() {
-            Kind::NewKey(_) => Err(Deny::NotPermitted("an identity is needed")),
-            Kind::Admin | Kind::Agent(_) | Kind::Holder(_) => Ok(Grant::read(())),
-        }
+        known_only(caller)
+    }
+}
+
+/// Whoever has shown more than a new key.
+fn known_only(caller: &Caller) -> Decision<()> {
+    match caller.kind() {
+        Kind::NewKey(_) => Err(Deny::NotPermitted("an identity is needed")),
+        Kind::Admin | Kind::Agent(_) | Kind::Holder(_) => Ok(Grant::read(())),
     }
 }
 

@@ -1,0 +1,229 @@
+//! The ledger as others see it: over HTTP, as a copy, and when somebody has been at it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sublet_client::ask::Credential;
+use sublet_client::connect::Broker;
+use sublet_client::files;
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_ledger::tile::leaves;
+use sublet_proto::v1;
+
+use crate::stage::{Stage, sublet_in};
+use crate::walk::{enrol, issue};
+
+/// Grows the ledger by two records for each agent.
+fn grow(stage: &Stage, agents: std::ops::Range<u32>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+        let key = files::read_key(&stage.admin_key).unwrap();
+        let admin = Credential::admin(Arc::new(key), trust.domain());
+        let broker = Broker::connect(&stage.endpoint).await.unwrap();
+        for number in agents {
+            let request = v1::CreateAgentRequest {
+                agent_id: format!("spiffe://dev.sublet.example/agent/n{number}"),
+                profile: "default".into(),
+                join_ttl_seconds: 600,
+                idempotency_key: Vec::new(),
+            };
+            broker.create_agent(&admin, request).await.unwrap();
+        }
+    });
+}
+
+/// One GET: the status line, the headers, the body.
+fn get(stage: &Stage, path: &str, bearer: Option<&str>) -> (String, String, Vec<u8>) {
+    let host = stage.endpoint.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(host).unwrap();
+    let bearer = bearer.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\n{}Connection: close\r\n\r\n",
+        bearer.unwrap_or_default()
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+    let (status, headers) = head.split_once("\r\n").unwrap();
+    (status.to_owned(), headers.to_owned(), answer[end + 4..].to_vec())
+}
+
+fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let (mut files, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                files.push((
+                    path.strip_prefix(directory).unwrap().to_owned(),
+                    fs::read(&path).unwrap(),
+                ));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Verifies a copy where no broker is to be found.
+fn verify(stage: &Stage, copy: &str, more: &[&str]) -> crate::stage::Run {
+    let trust = stage.trust.display().to_string();
+    let args = [&["audit", "verify", copy, "--trust", &trust], more].concat();
+    sublet_in(stage.home.path(), &args)
+}
+
+#[test]
+fn a_copy_grows_with_the_ledger_and_verifies_without_the_broker() {
+    let mut stage = Stage::set();
+    enrol(&stage, "planner");
+    issue(&stage);
+    let first = stage.sublet(&["audit", "mirror", "copy", "--output", "json"]).json();
+    let records = first["records"].as_u64().unwrap();
+    assert_eq!(first["new"], records);
+    let head = stage.sublet(&["audit", "checkpoint", "--as", "planner"]).ok();
+    fs::write(stage.path("kept"), head).unwrap();
+    grow(&stage, 0..400);
+    let second = stage.sublet(&["audit", "mirror", "copy", "--output", "json"]).json();
+    assert_eq!(second["records"], second["new"].as_u64().unwrap() + records);
+    assert!(second["records"].as_u64().unwrap() > 512);
+    let again = stage.sublet(&["audit", "mirror", "copy", "--output", "json"]).json();
+    assert_eq!(again["new"], 0, "an export of bare records leaves no record itself");
+    stage.kill();
+    let verified = verify(&stage, "copy", &["--checkpoint", "kept", "--output", "json"]).json();
+    assert_eq!((&verified["records"], &verified["root"]), (&second["records"], &second["root"]));
+    // The same from nothing: a copy does not depend on when it was pulled.
+    stage.kill_and_restart();
+    stage.sublet(&["audit", "mirror", "other"]).ok();
+    assert_eq!(tree(&stage.path("copy")), tree(&stage.path("other")));
+}
+
+#[test]
+fn the_log_is_served_over_http_to_whoever_has_the_token() {
+    let stage = Stage::set();
+    grow(&stage, 0..200);
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
+    let bearer = fs::read_to_string(stage.path("broker/ledger.bearer")).unwrap();
+    let bearer = bearer.trim_end();
+    for (path, bytes) in tree(&stage.path("copy")) {
+        let path = format!("/{}", path.display());
+        let (status, headers, body) = get(&stage, &path, Some(bearer));
+        assert!(status.contains("200"), "{path}: {status}");
+        assert!(body == bytes, "{path} is what the copy has");
+        let for_ever = headers.contains("immutable");
+        assert_eq!(for_ever, !path.contains(".p/") && path != "/checkpoint", "{path}: {headers}");
+        for wrong in [None, Some(""), Some("x"), Some(&bearer[1..])] {
+            let (status, _, body) = get(&stage, &path, wrong);
+            assert!(status.contains("401") && body.len() < 64, "{path}: {status}");
+        }
+    }
+    let (_, _, bundle) = get(&stage, "/tile/entries/000", Some(bearer));
+    assert_eq!(leaves(&bundle).unwrap().len(), 256);
+    for path in [
+        "/tile/0/999",
+        "/tile/0/001.p/255",
+        "/tile/0/0",
+        "/tile/7/000",
+        "/tile/entries/x001/000",
+        "/tile/entries/000.p/257",
+        "/tile/../broker/admin.pem",
+        "/tile/",
+        "/",
+        "/metrics",
+    ] {
+        // What is no part of the log goes to gRPC, which answers with a status and nothing else.
+        let (status, _, body) = get(&stage, path, Some(bearer));
+        assert!(!status.contains("200") || body.is_empty(), "{path}: {status}");
+    }
+    // A part of what is full by now is still there for whoever saw the head of then.
+    let (status, _, part) = get(&stage, "/tile/0/000.p/3", Some(bearer));
+    assert!(status.contains("200") && part.len() == 96, "{status}");
+}
+
+#[test]
+fn every_change_to_a_copy_is_found() {
+    let stage = Stage::set();
+    grow(&stage, 0..160);
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
+    let copy = stage.path("copy");
+    for (path, bytes) in tree(&copy) {
+        let at = copy.join(&path);
+        for position in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1;
+            fs::write(&at, &flipped).unwrap();
+            let run = verify(&stage, "copy", &[]);
+            assert_eq!(run.code, 40, "{} at {position}: {run:?}", path.display());
+            fs::write(&at, &bytes[..position]).unwrap();
+            let run = verify(&stage, "copy", &[]);
+            assert_eq!(run.code, 40, "{} cut at {position}: {run:?}", path.display());
+        }
+        fs::remove_file(&at).unwrap();
+        let run = verify(&stage, "copy", &[]);
+        let expected = if path.starts_with("tile") { 20 } else { 1 };
+        assert_eq!(run.code, expected, "{} gone: {run:?}", path.display());
+        fs::write(&at, &bytes).unwrap();
+    }
+    verify(&stage, "copy", &[]).ok();
+}
+
+/// Copies a directory with all that is in it.
+fn copy_all(from: &Path, to: &Path) {
+    for (path, bytes) in tree(from) {
+        let to = to.join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evidence() {
+    let mut stage = Stage::set();
+    grow(&stage, 0..5);
+    stage.stop();
+    copy_all(&stage.path("broker"), &stage.path("backup"));
+    stage.kill_and_restart();
+    grow(&stage, 5..10);
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
+    let kept = stage.sublet(&["audit", "checkpoint"]).ok();
+    fs::write(stage.path("kept"), &kept).unwrap();
+    // The whole backup is put in place: for itself it is a whole ledger.
+    stage.stop();
+    fs::remove_dir_all(stage.path("broker")).unwrap();
+    copy_all(&stage.path("backup"), &stage.path("broker"));
+    stage.kill_and_restart();
+    let before = tree(&stage.path("copy"));
+    stage.sublet(&["audit", "mirror", "copy"]).fails(30, "another history");
+    // And it goes on: other records at the same places, more of them than the copy has.
+    grow(&stage, 20..40);
+    stage.sublet(&["audit", "mirror", "copy"]).fails(30, "both heads are kept in");
+    let evidence = fs::read_to_string(stage.path("copy/fork.txt")).unwrap();
+    assert!(
+        evidence.starts_with(&kept) && evidence.matches("dev.sublet.example/sublet\n").count() == 2
+    );
+    fs::remove_file(stage.path("copy/fork.txt")).unwrap();
+    assert_eq!(tree(&stage.path("copy")), before, "nothing of it went into the copy");
+    verify(&stage, "copy", &["--checkpoint", "kept"]).ok();
+    stage.sublet(&["audit", "mirror", "other"]).ok();
+    verify(&stage, "other", &[]).ok();
+    verify(&stage, "other", &["--checkpoint", "kept"]).fails(30, "do not begin with the");
+}
+
+#[test]
+fn an_empty_store_is_not_taken_for_a_new_ledger() {
+    let mut stage = Stage::set();
+    grow(&stage, 0..1);
+    stage.stop();
+    fs::remove_dir_all(stage.path("broker/store")).unwrap();
+    let data = stage.path("broker").display().to_string();
+    let args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data", &data];
+    sublet_in(stage.home.path(), &args).fails(1, "a ledger was begun in this data directory");
+}
