@@ -9,8 +9,9 @@
 use std::collections::HashMap;
 
 use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::no::{Fault, No};
+use sublet_core::no::{Deny, Fault, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_proto::v1;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -86,6 +87,26 @@ pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {
     let key = &broker.keys.receipt;
     let receipt = Receipt::sign(claims, key.id, key.signer.as_ref()).map_err(Fault::from)?;
     Ok(receipt.encode())
+}
+
+/// That every hop of a chain is in the ledger, under the head of this moment.
+pub fn inclusion(broker: &Broker, hop: &HopId) -> Result<v1::Inclusion, No> {
+    let indices = broker.store.view()?.indices(hop).ok_or(Deny::NoHop)?;
+    let (published, reader) = (broker.store.published()?, broker.store.reader());
+    let missing = || Fault::Internal("a recorded hop is not in the ledger".to_owned());
+    let hops = indices.into_iter().map(|index| {
+        let entry = reader.range(index, 1)?.into_iter().next();
+        let entry = entry.filter(|entry| entry.index == index).ok_or_else(missing)?;
+        let proof = published.inclusion(index, reader.as_ref()).ok_or_else(missing)?;
+        let proof = proof.into_iter().map(|hash| hash.to_vec()).collect();
+        Ok::<_, Fault>(v1::IncludedLeaf { index, leaf: entry.leaf, proof })
+    });
+    Ok(v1::Inclusion { checkpoint: published.note.clone(), hops: hops.collect::<Result<_, _>>()? })
+}
+
+/// A signed head that covers everything that was answered for so far.
+pub fn checkpoint(broker: &Broker) -> Result<Vec<u8>, No> {
+    Ok(broker.store.published()?.note.clone())
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Credential {
         let (now, nonce) = (ports.clock.now(), ports.entropy.nonce()?);
         let claims = CallClaims::of_digest(hop, &audience, method, message_digest, now, nonce);
         let proof = CallProof::sign(claims, self.signer.as_ref())?;
-        Ok(Credentials { token, receipt, proof: proof.encode() })
+        Ok(Credentials { token, receipt, proof: proof.encode(), inclusion: Vec::new() })
     }
 }
 
@@ -197,6 +197,8 @@ impl Broker {
         delegate: "Delegation/Delegate", DelegateRequest -> DelegateResponse;
         /// Records what of a chain is not recorded yet, or refreshes its receipt.
         record_hop: "Delegation/RecordHop", RecordHopRequest -> RecordHopResponse;
+        /// That every hop of a chain is in the ledger.
+        prove_recorded: "Delegation/ProveRecorded", ProveRecordedRequest -> Inclusion;
         /// How the broker sees a chain.
         inspect: "Delegation/Inspect", InspectRequest -> InspectResponse;
         /// A page of the delegations that the caller may see.

@@ -27,7 +27,7 @@ use crate::failure::Failure;
 use crate::trust::Trust;
 
 /// The version byte of a leaf that is understood here.
-const LEAF_VERSION: u8 = 1;
+pub(crate) const LEAF_VERSION: u8 = 1;
 
 /// Entries of one replay: at about 1 KiB each 200 MiB. What is longer is read from
 /// `Broker::replay_stream` entry by entry.

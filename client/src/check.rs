@@ -22,6 +22,7 @@ use sublet_proto::digest::MessageDigest;
 
 use crate::chains::Chains;
 use crate::follow::SharedView;
+use crate::included::Included;
 use crate::ports::Ports;
 use crate::trust::Trust;
 
@@ -39,6 +40,8 @@ pub struct Options {
     /// About how many bytes of chains seen before are kept, so that they need not be verified
     /// again. 0 keeps none.
     pub chain_bytes_max: u64,
+    /// Whether every hop must be shown to be in the ledger, once for each: no log, no authority.
+    pub require_inclusion: bool,
     /// Clocks and randomness.
     pub ports: Ports,
 }
@@ -50,6 +53,7 @@ impl Default for Options {
             nonces: Bounds::default(),
             start_margin_ms: 0,
             chain_bytes_max: 32 * 1024 * 1024,
+            require_inclusion: false,
             ports: Ports::system(),
         }
     }
@@ -63,6 +67,7 @@ pub struct Checker {
     revocations: SharedView,
     seen: SeenProofs,
     chains: Chains,
+    included: Included,
     options: Options,
 }
 
@@ -82,6 +87,7 @@ impl Checker {
             revocations,
             seen: SeenProofs::new(options.nonces, started_at),
             chains: Chains::new(options.chain_bytes_max),
+            included: Included::new(),
             options,
         }
     }
@@ -153,6 +159,9 @@ impl Checker {
             let view = CallView { revocations, age_ms, staleness_ms_max, coverage };
             decide_call(&token, &possession, call, view, now)
         })?;
+        if self.options.require_inclusion {
+            self.included.check(&token, &shown.inclusion, &bundle)?;
+        }
         self.spend(&token, &possession, now)?;
         Ok(permit)
     }

@@ -146,7 +146,12 @@ fn a_prefix_of_a_chain_gains_nothing() {
     let arguments = Arguments::from_json(ARGS.as_bytes()).unwrap().digest();
     let proof = scout.prove_digest(TOOL, "fs.read", arguments).unwrap();
     let wider = held.presentation();
-    let cut = Credentials { token: wider.token, receipt: wider.receipt, proof: proof.encode() };
+    let cut = Credentials {
+        token: wider.token,
+        receipt: wider.receipt,
+        proof: proof.encode(),
+        ..Credentials::default()
+    };
     assert_eq!(ask(&checker, &cut), "wrong_token");
 }
 

@@ -198,13 +198,14 @@ pub(crate) fn back_off(ports: &Ports, attempt: u32, first_ms: u64) -> Duration {
 
 /// Base64 adds a third; HTTP/2 counts 32 bytes more for each header.
 fn check_size(credentials: &Credentials) -> Result<(), Failure> {
-    let bytes = [&credentials.token, &credentials.receipt, &credentials.proof]
-        .iter()
-        .map(|part| part.len().div_ceil(3).saturating_mul(4).saturating_add(64))
-        .fold(1024usize, usize::saturating_add);
+    let bytes =
+        [&credentials.token, &credentials.receipt, &credentials.proof, &credentials.inclusion]
+            .iter()
+            .map(|part| part.len().div_ceil(3).saturating_mul(4).saturating_add(64))
+            .fold(1024usize, usize::saturating_add);
     if bytes > limits::HEADER_LIST_BYTES_MAX as usize {
         let says = format!(
-            "token, receipt and proof are {bytes} bytes as headers, {} at most are taken",
+            "token, receipt and proofs are {bytes} bytes as headers, {} at most are taken",
             limits::HEADER_LIST_BYTES_MAX
         );
         return Err(Failure::local("credentials_too_large", says));

@@ -26,6 +26,7 @@ use sublet_core::receipt::Receipt;
 use sublet_core::sign::Signer;
 use sublet_core::token::Presentation;
 use sublet_core::verify::{Coverage, Holder, VerifiedToken};
+use sublet_ledger::checkpoint::Checkpoint;
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 
@@ -33,6 +34,8 @@ use crate::ask::{Caller, Credential};
 use crate::chain::narrowing;
 use crate::connect::Broker;
 use crate::failure::Failure;
+use crate::included::Included;
+use crate::mirror::head_keys;
 use crate::ports::Ports;
 use crate::trust::Trust;
 
@@ -94,6 +97,8 @@ pub struct Held {
     key: Arc<dyn Signer>,
     token: Arc<VerifiedToken>,
     receipt: Vec<u8>,
+    /// That its hops are in the ledger, as the broker has shown it; empty until it is asked.
+    inclusion: Vec<u8>,
     trust: Trust,
     broker: Option<Broker>,
     ports: Ports,
@@ -126,7 +131,8 @@ impl Held {
         if !receipt.is_empty() {
             coverage(&receipt, &token, trust)?;
         }
-        Ok(Held { key, token: Arc::new(token), receipt, trust: trust.clone(), broker, ports })
+        let (token, inclusion) = (Arc::new(token), Vec::new());
+        Ok(Held { key, token, receipt, inclusion, trust: trust.clone(), broker, ports })
     }
 
     /// The same token with a broker to ask.
@@ -212,6 +218,7 @@ impl Held {
         let request = v1::DelegateRequest { token: child.encode() };
         let answer = self.broker()?.delegate(&self.as_caller(), request).await?;
         covers_all(&answer.receipt, &child, &self.trust)?;
+        is_head(&answer.checkpoint, &self.trust)?;
         tracing::debug!(hop = %child.id(), holder = %child.holder(), "delegated");
         Ok(Presentation { token: child.encode(), receipt: answer.receipt })
     }
@@ -249,13 +256,13 @@ impl Held {
         let key = Arc::new(self.ports.new_key()?);
         let to = Delegate::Helper { label: label.to_owned(), key: key.public_key().clone() };
         let token = Arc::new(self.append(to, terms)?);
-        Ok(Held { key, token, ..self.clone() })
+        Ok(Held { key, token, inclusion: Vec::new(), ..self.clone() })
     }
 
     /// Narrows what this holder is about to use, offline: a hop to itself, under the same key.
     pub fn narrow(&self, terms: &Terms) -> Result<Held, Failure> {
         let token = Arc::new(self.append(Delegate::Oneself, terms)?);
-        Ok(Held { token, ..self.clone() })
+        Ok(Held { token, inclusion: Vec::new(), ..self.clone() })
     }
 
     /// Has what is not recorded yet recorded, and takes the receipt. Again, it refreshes the
@@ -264,9 +271,28 @@ impl Held {
         let request = v1::RecordHopRequest { token: self.token.encode() };
         let answer = self.broker()?.record_hop(&self.as_caller(), request).await?;
         covers_all(&answer.receipt, &self.token, &self.trust)?;
+        is_head(&answer.checkpoint, &self.trust)?;
         tracing::debug!(hop = %self.id(), recorded = answer.hops_recorded, "recorded");
         self.receipt = answer.receipt;
         Ok(())
+    }
+
+    /// Asks for the proof that every hop is in the ledger, for tools that demand it; it is shown
+    /// with every call from then on. The hops must be recorded.
+    pub async fn prove_recorded(&mut self) -> Result<(), Failure> {
+        let request = v1::ProveRecordedRequest { token: self.token.encode() };
+        let inclusion = self.broker()?.prove_recorded(&self.as_caller(), request).await?;
+        let inclusion = inclusion.encode_to_vec();
+        let bundle = self.trust.current();
+        let shown = Included::new().check(&self.token, &inclusion, &bundle);
+        shown.map_err(Failure::answer)?;
+        self.inclusion = inclusion;
+        Ok(())
+    }
+
+    /// That its hops are in the ledger (`sublet.v1.Inclusion`); empty until it was asked for.
+    pub fn inclusion(&self) -> &[u8] {
+        &self.inclusion
     }
 
     /// Revokes a hop that this holder made or holds, with all below it.
@@ -337,7 +363,8 @@ impl Held {
     /// Token, receipt and this proof.
     pub fn credentials_with(&self, proof: &CallProof) -> Credentials {
         let Presentation { token, receipt } = self.presentation();
-        Credentials { token, receipt, proof: proof.encode() }
+        let inclusion = self.inclusion.clone();
+        Credentials { token, receipt, proof: proof.encode(), inclusion }
     }
 }
 
@@ -381,4 +408,10 @@ pub(crate) fn covers_all(
     } else {
         Err(Failure::answer("its receipt does not cover the whole chain"))
     }
+}
+
+/// A head that the ledger's key has signed, as every answer about a recorded hop brings one.
+pub(crate) fn is_head(note: &[u8], trust: &Trust) -> Result<(), Failure> {
+    let head = Checkpoint::open(note, &head_keys(&trust.current()));
+    head.map(drop).map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))
 }

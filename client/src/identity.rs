@@ -26,7 +26,7 @@ use crate::connect::Broker;
 use crate::directory::Directory;
 use crate::failure::Failure;
 use crate::files;
-use crate::holder::{Held, covers_all, seconds};
+use crate::holder::{Held, covers_all, is_head, seconds};
 use crate::ports::Ports;
 use crate::trust::Trust;
 
@@ -321,6 +321,7 @@ impl Identity {
             return Err(Failure::answer("it is not the delegation that was asked for"));
         }
         covers_all(&answer.receipt, &token, self.trust())?;
+        is_head(&answer.checkpoint, self.trust())?;
         tracing::debug!(delegation = %token.delegation(), "issued");
         self.held(token, answer.receipt, current.key)
     }

@@ -61,6 +61,7 @@ mod fixture;
 pub mod follow;
 pub mod holder;
 pub mod identity;
+mod included;
 pub mod mirror;
 pub mod ports;
 pub mod renewal;

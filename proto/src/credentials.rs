@@ -1,11 +1,11 @@
-//! What a caller shows: token, receipt and call proof, in gRPC metadata. docs/FORMATS, "On the wire".
+//! What a caller shows: token, receipt, call proof and, where it is demanded, inclusion, in gRPC metadata. docs/FORMATS, "On the wire".
 
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 
 use sublet_core::no::Unauthenticated;
 use sublet_core::proof::CallProof;
 
-use crate::{PROOF_METADATA, RECEIPT_METADATA, TOKEN_METADATA};
+use crate::{INCLUSION_METADATA, PROOF_METADATA, RECEIPT_METADATA, TOKEN_METADATA};
 
 /// Token, receipt and proof as bytes; nothing of it is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Credentials {
     pub receipt: Vec<u8>,
     /// The call proof, its claims and signature.
     pub proof: Vec<u8>,
+    /// That the hops are in the ledger; empty when it is not shown.
+    pub inclusion: Vec<u8>,
 }
 
 impl Credentials {
@@ -29,6 +31,7 @@ impl Credentials {
             token: read(TOKEN_METADATA),
             receipt: read(RECEIPT_METADATA),
             proof: read(PROOF_METADATA),
+            inclusion: read(INCLUSION_METADATA),
         };
         if found.proof.is_empty() {
             Err(Unauthenticated::Missing("the call proof"))
@@ -43,6 +46,7 @@ impl Credentials {
             (TOKEN_METADATA, self.token),
             (RECEIPT_METADATA, self.receipt),
             (PROOF_METADATA, self.proof),
+            (INCLUSION_METADATA, self.inclusion),
         ];
         for (name, bytes) in parts {
             if !bytes.is_empty() {

@@ -32,3 +32,5 @@ pub const TOKEN_METADATA: &str = "sublet-token-bin";
 pub const RECEIPT_METADATA: &str = "sublet-receipt-bin";
 /// Metadata that carries the call proof.
 pub const PROOF_METADATA: &str = "sublet-proof-bin";
+/// That the hops are in the ledger, where a tool demands it (`sublet.v1.Inclusion`).
+pub const INCLUSION_METADATA: &str = "sublet-inclusion-bin";

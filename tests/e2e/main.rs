@@ -11,6 +11,7 @@ mod ahead;
 mod crowded;
 mod demo;
 mod golden;
+mod inclusion;
 mod kills;
 mod ledger;
 mod race;

@@ -179,7 +179,12 @@ impl Peer {
         let id = chain.token.id();
         let claims = CallClaims::of_digest(id, TOOL, ACTION, digest, NOW, nonce);
         let proof = CallProof::sign(claims, chain.holder.as_ref()).expect("a proof").encode();
-        Credentials { token: chain.token.encode(), receipt: chain.receipt.clone(), proof }
+        Credentials {
+            token: chain.token.encode(),
+            receipt: chain.receipt.clone(),
+            proof,
+            inclusion: Vec::new(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sublet_core::decide::{Ask, Inspect, Issue, ListDelegations, RecordChain};
 use sublet_core::id::HopId;
-use sublet_core::no::{Fault, Malformed, No};
+use sublet_core::no::{Deny, Fault, Malformed, No};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::{field, hop_id, scope};
@@ -26,7 +26,8 @@ impl Delegation for DelegationService {
         let recorded = super::write(broker, request, understand_issue).await;
         respond::answer(recorded, |token| {
             let receipt = respond::receipt(broker, &issued_id(broker, &token)?)?;
-            Ok(v1::IssueResponse { token: token.into_vec(), receipt })
+            let checkpoint = respond::checkpoint(broker)?;
+            Ok(v1::IssueResponse { token: token.into_vec(), receipt, checkpoint })
         })
     }
 
@@ -40,7 +41,8 @@ impl Delegation for DelegationService {
         });
         respond::answer(recorded.await, |recording| {
             let receipt = respond::receipt(broker, &recording.hop)?;
-            Ok(v1::DelegateResponse { receipt, hops_recorded: recording.recorded })
+            let checkpoint = respond::checkpoint(broker)?;
+            Ok(v1::DelegateResponse { receipt, hops_recorded: recording.recorded, checkpoint })
         })
     }
 
@@ -54,7 +56,8 @@ impl Delegation for DelegationService {
         });
         respond::answer(recorded.await, |recording| {
             let receipt = respond::receipt(broker, &recording.hop)?;
-            Ok(v1::RecordHopResponse { receipt, hops_recorded: recording.recorded })
+            let checkpoint = respond::checkpoint(broker)?;
+            Ok(v1::RecordHopResponse { receipt, hops_recorded: recording.recorded, checkpoint })
         })
     }
 
@@ -72,6 +75,21 @@ impl Delegation for DelegationService {
                 expired: hop.expired,
             });
             Ok(v1::InspectResponse { hops: hops.collect(), dead: dead.unwrap_or_default() })
+        })
+    }
+
+    async fn prove_recorded(
+        &self,
+        request: Request<v1::ProveRecordedRequest>,
+    ) -> Answer<v1::Inclusion> {
+        let broker = &self.0;
+        let method = "/sublet.v1.Delegation/ProveRecorded";
+        let recorded = super::read(broker, request, method, |message| {
+            Ok(Inspect { token: authenticate::chain(broker, &message.token)? })
+        });
+        respond::answer(recorded.await, |(hops, _)| match hops.last() {
+            Some(last) => respond::inclusion(broker, &last.id),
+            None => Err(Deny::NoHop.into()),
         })
     }
 

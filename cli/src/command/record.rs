@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sublet_client::files;
+
 use crate::actor::{Actor, write_line};
 use crate::command::delegate::wrote;
 use crate::context::Context;
@@ -16,11 +18,18 @@ pub(crate) struct Args {
     /// The token held; rewritten with its receipt
     #[arg(long, value_name = "FILE")]
     token: PathBuf,
+    /// Keep the proof that every hop is in the ledger, for tools that demand it
+    #[arg(long, value_name = "FILE")]
+    inclusion: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let mut held = Actor::load(&args.as_)?.open(&args.token, context, true).await?;
     held.record().await?;
+    if let Some(path) = &args.inclusion {
+        held.prove_recorded().await?;
+        files::replace(path, held.inclusion())?;
+    }
     write_line(&args.token, &held.presentation().to_text())?;
     wrote(context, held.token(), held.receipt(), &args.token)
 }

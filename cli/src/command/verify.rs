@@ -45,6 +45,12 @@ pub(crate) struct Args {
     /// How old the revocation view may be
     #[arg(long, default_value = "10s", value_parser = duration)]
     max_staleness: Duration,
+    /// Refuse unless every hop is shown to be in the ledger
+    #[arg(long)]
+    require_inclusion: bool,
+    /// The proof of it, as `sublet record --inclusion` keeps it
+    #[arg(long, value_name = "FILE")]
+    inclusion: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
@@ -58,12 +64,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
         staleness_ms_max: i64::try_from(args.max_staleness.as_millis()).unwrap_or(i64::MAX),
         // No nonces are kept between runs, so proofs from before this one are let through.
         start_margin_ms: -120_000,
+        require_inclusion: args.require_inclusion,
         ..Options::default()
     };
     let checker = Checker::new(args.call.audience.clone(), trust, view, options);
     let call = checker.call(args.call.action.clone(), arguments);
     let Presentation { token, receipt } = presentation;
-    let credentials = Credentials { token, receipt, proof: proof.encode() };
+    let inclusion = args.inclusion.as_ref().map(|path| files::read(path)).transpose()?;
+    let inclusion = inclusion.unwrap_or_default();
+    let credentials = Credentials { token, receipt, proof: proof.encode(), inclusion };
     if !context.json() {
         eprintln!(
             "note: no nonces are kept between runs, so a proof shown twice is not noticed here"

@@ -294,7 +294,12 @@ impl Agent {
             (None, None) => Arc::new(ports.new_key().map_err(Failure::from)?),
         };
         let proof = CallProof::sign(claims, key.as_ref())?;
-        Ok(Credentials { token: token.token, receipt: token.receipt, proof: proof.encode() })
+        Ok(Credentials {
+            token: token.token,
+            receipt: token.receipt,
+            proof: proof.encode(),
+            ..Credentials::default()
+        })
     }
 
     fn identity(&self) -> Result<&Identity, Failure> {

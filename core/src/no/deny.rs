@@ -148,6 +148,14 @@ pub enum Deny {
         /// What the new hop would be.
         next: u32,
     },
+    /// The verifier demands that every hop is shown to be in the ledger, and one is not.
+    #[error("hop {hop} is not shown to be in the ledger: {says}")]
+    NotInLog {
+        /// Which.
+        hop: usize,
+        /// What is missing.
+        says: String,
+    },
     /// As many hops follow the parent as may.
     #[error("{followers} hops follow hop {hop} already, the delegation allows {allowed}")]
     FanOut {
@@ -325,6 +333,7 @@ impl Deny {
             Deny::EmptyWindow => "empty_window",
             Deny::HopsExceed { .. } => "hops_exceed_parent",
             Deny::NoHopsLeft { .. } => "no_hops_left",
+            Deny::NotInLog { .. } => "not_in_log",
             Deny::FanOut { .. } => "fan_out_exceeded",
             Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
             Deny::NotTheHolder { .. } => "not_the_holder",
