@@ -401,7 +401,9 @@ fn read_block<'a>(
     if raw.version != Some(SIGNATURE_VERSION) {
         return Err(BadToken::SignatureVersion(at));
     }
-    let algorithm = raw.algorithm.and_then(|number| i32::try_from(number).ok());
+    // Left out it is 0, as other readers of protobuf have it; written again it is there, so such a
+    // token is refused as another spelling.
+    let algorithm = i32::try_from(raw.algorithm.unwrap_or(0)).ok();
     let algorithm = algorithm.and_then(Algorithm::from_number).ok_or(BadToken::NotABiscuit)?;
     let next_key =
         PublicKey::from_bytes(algorithm, raw.key).map_err(|bad| BadToken::Key(at, bad))?;

@@ -81,6 +81,14 @@ fn places(fleet: &Fleet) -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let fields = raw::fields(&sealed);
     let reordered = [&fields[1..], &fields[..1]].concat().concat();
     let longer = [vec![raw::stretched(&fields[0])], fields[1..].to_vec()].concat().concat();
+    // Ed25519 is 0, and 0 is what is read where nothing is: the field becomes one of number 3.
+    let without_algorithm = {
+        let key = [0x12, 0x24, 0x08, 0x00, 0x12, 0x20];
+        let at = sealed.windows(6).rposition(|bytes| bytes == key).unwrap();
+        let mut bytes = sealed.clone();
+        bytes[at + 2] = 0x18;
+        bytes
+    };
     let in_version_0 = {
         let mut envelope = raw::open(&root.encode());
         envelope.authority = raw::signed_v0(
@@ -101,6 +109,7 @@ fn places(fleet: &Fleet) -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "token_not_canonical",
         ),
         ("fields in another order", reordered, "token_not_canonical"),
+        ("a key whose algorithm is left out", without_algorithm, "token_not_canonical"),
         ("a number in more bytes than it needs", longer, "token_not_canonical"),
         (
             "no root key id",
