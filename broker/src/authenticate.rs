@@ -10,16 +10,17 @@ use std::sync::atomic::Ordering;
 
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::Enroll;
-use sublet_core::id::HopId;
+use sublet_core::decide::{Enroll, ProvenUse, ReportedUse};
+use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
-use sublet_core::proof::{Expected, enroll_message};
+use sublet_core::proof::{CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, VerifiedToken};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
+use sublet_proto::v1;
 use tonic::Request;
 
 use crate::broker::Broker;
@@ -62,6 +63,33 @@ pub fn enrolment(
 pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<VerifiedToken, No> {
     let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
     counted(broker, VerifiedToken::verify(token, &broker.keys.bundle).map_err(No::from))
+}
+
+/// A use that a tool reports: the holder's signature must hold, and every one of the chain. Else its
+/// counter, and what does not.
+pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, String)> {
+    let counter = report.counter;
+    prove(broker, report).map_err(|says| (counter, says))
+}
+
+fn prove(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
+    let token = UnverifiedToken::decode(&report.token).map_err(|bad| bad.to_string())?;
+    let token = VerifiedToken::verify(token, &broker.keys.bundle).map_err(|no| no.to_string())?;
+    let proof = CallProof::decode(&report.proof).map_err(|bad| bad.to_string())?;
+    let reported = ReportedUse {
+        counter: report.counter,
+        audience: report.audience,
+        action: report.action,
+        code: report.code,
+        decided_at: UnixMillis(report.decided_at_ms),
+        revocations: (report.revocation_epoch, report.revocation_sequence),
+        age_ms: report.age_ms,
+        staleness_ms_max: report.staleness_ms_max,
+        arguments: report.arguments,
+        proof,
+        receipt: report.receipt,
+    };
+    ProvenUse::verify(reported, token)
 }
 
 fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {

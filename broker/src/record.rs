@@ -6,7 +6,7 @@
 use prost::Message as _;
 use sublet_core::bytes::sha256;
 use sublet_core::id::{AgentId, UnixMillis};
-use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
+use sublet_core::record::{BlockPayload, Body, HopRecord, Record, UseEvidence, UseRecord};
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
 
@@ -111,6 +111,11 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             id: id.0,
             key: key.0.into(),
         })),
+        Body::Used(used) => (Wire::Used(use_message(used)), Some(evidence(&used.evidence))),
+        Body::VerifierSynced { epoch, sequence } => {
+            let (epoch, sequence) = (*epoch, *sequence);
+            plain(Wire::VerifierSynced(record::VerifierSync { epoch, sequence }))
+        }
         Body::Exported { what } => plain(Wire::Exported(record::Exported { what: what.clone() })),
         Body::Erased { index, reason } => {
             with(Wire::Erased(record::Erased { index: *index }), reason)
@@ -152,12 +157,40 @@ fn hop_message(hop: &HopRecord) -> record::Hop {
 }
 
 fn block(hop: &HopRecord) -> Option<Content> {
-    hop.block.as_ref().map(|block: &BlockPayload| {
-        Content::Hop(record::HopPayload {
-            block: block.payload.clone(),
-            next_key_algorithm: block.next_key.algorithm().name().to_owned(),
-            next_key: block.next_key.bytes().to_vec(),
-            signature: block.signature.clone(),
-        })
+    hop.block.as_ref().map(|block| Content::Hop(block_message(block)))
+}
+
+fn block_message(block: &BlockPayload) -> record::HopPayload {
+    record::HopPayload {
+        block: block.payload.clone(),
+        next_key_algorithm: block.next_key.algorithm().name().to_owned(),
+        next_key: block.next_key.bytes().to_vec(),
+        signature: block.signature.clone(),
+    }
+}
+
+fn use_message(used: &UseRecord) -> record::Use {
+    record::Use {
+        hop: used.hop.0.into(),
+        audience: used.audience.clone(),
+        action: used.action.clone(),
+        code: used.code.clone(),
+        decided_at_ms: used.decided_at.0,
+        counter: used.counter,
+        revocation_epoch: used.revocations.0,
+        revocation_sequence: used.revocations.1,
+    }
+}
+
+fn evidence(evidence: &UseEvidence) -> Content {
+    Content::Use(record::UseEvidence {
+        proof: evidence.proof.clone(),
+        holder_key_algorithm: evidence.holder_key.algorithm().name().to_owned(),
+        holder_key: evidence.holder_key.bytes().to_vec(),
+        arguments: evidence.arguments.clone(),
+        receipt: evidence.receipt.clone(),
+        blocks: evidence.blocks.iter().map(block_message).collect(),
+        age_ms: evidence.age_ms,
+        staleness_ms_max: evidence.staleness_ms_max,
     })
 }

@@ -273,6 +273,10 @@ impl Broker {
 /// The ledger's head.
 impl Broker {
     reads! {
+        /// A tool's decisions, with the evidence for each.
+        report_uses: "Audit/ReportUses", ReportUsesRequest -> ReportUsesResponse;
+        /// Which revocations a tool has applied.
+        sync_verifier: "Audit/SyncVerifier", SyncVerifierRequest -> SyncVerifierResponse;
         /// The signed head of the ledger.
         checkpoint: "Audit/GetCheckpoint", GetCheckpointRequest -> GetCheckpointResponse;
     }

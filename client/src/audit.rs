@@ -120,6 +120,8 @@ impl Entry {
             Some(Body::Exported(_)) => "exported",
             Some(Body::BrokerKey(_)) => "broker_key",
             Some(Body::Erased(_)) => "erased",
+            Some(Body::Used(_)) => "used",
+            Some(Body::VerifierSynced(_)) => "verifier_synced",
             None => "unknown",
         }
     }

@@ -8,8 +8,10 @@
 //! spent last, after everything else admits, so that noise spends nothing; when anything is
 //! missing, stale or broken the answer is no. There is no switch that turns a check off.
 
+use std::sync::Arc;
+
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{CallView, Permit, decide_call};
+use sublet_core::decide::{ARGUMENTS_BYTES_MAX, CallView, Permit, decide_call};
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::limits;
@@ -19,11 +21,13 @@ use sublet_core::seen::{BadReplay, Bounds, SeenProofs};
 use sublet_core::verify::{Possession, VerifiedToken};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
+use sublet_proto::v1::UseReport;
 
 use crate::chains::Chains;
 use crate::follow::SharedView;
 use crate::included::Included;
 use crate::ports::Ports;
+use crate::report::Reporter;
 use crate::trust::Trust;
 
 /// What a tool may choose.
@@ -40,6 +44,8 @@ pub struct Options {
     /// About how many bytes of chains seen before are kept, so that they need not be verified
     /// again. 0 keeps none.
     pub chain_bytes_max: u64,
+    /// Where decisions are kept as evidence until the broker has them; `None` keeps none.
+    pub evidence: Option<Arc<Reporter>>,
     /// Whether every hop must be shown to be in the ledger, once for each: no log, no authority.
     pub require_inclusion: bool,
     /// Clocks and randomness.
@@ -53,6 +59,7 @@ impl Default for Options {
             nonces: Bounds::default(),
             start_margin_ms: 0,
             chain_bytes_max: 32 * 1024 * 1024,
+            evidence: None,
             require_inclusion: false,
             ports: Ports::system(),
         }
@@ -110,7 +117,9 @@ impl Checker {
     /// Decides one call, offline. A permit is for this call, now, and was given once.
     pub fn check(&self, credentials: &Credentials, call: &Call) -> Result<Permit, No> {
         let now = self.options.ports.clock.now();
-        let verdict = self.decide(credentials, call, now);
+        let mut proven = None;
+        let verdict = self.decide(credentials, call, now, &mut proven);
+        let verdict = self.with_evidence(verdict, proven, credentials, call, now);
         match &verdict {
             Ok(permit) => tracing::debug!(
                 holder = %permit.holder, principal = %permit.principal, hop = %permit.hop,
@@ -136,7 +145,54 @@ impl Checker {
         self.check(&credentials, &self.call(action, arguments))
     }
 
-    fn decide(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Result<Permit, No> {
+    /// What is allowed is kept as evidence before anyone acts on it, and so is what was refused to a
+    /// holder that proved itself. Whoever did not prove itself leaves no evidence.
+    fn with_evidence(
+        &self,
+        verdict: Result<Permit, No>,
+        proven: Option<Proven>,
+        shown: &Credentials,
+        call: &Call,
+        now: UnixMillis,
+    ) -> Result<Permit, No> {
+        let (Some(reporter), Some(proven)) = (&self.options.evidence, proven) else {
+            return verdict;
+        };
+        let code = match &verdict {
+            Ok(_) => "",
+            Err(No::Deny(deny)) => deny.code(),
+            Err(_) => return verdict,
+        };
+        let arguments = call.arguments.evidence();
+        let kept = reporter.keep(UseReport {
+            counter: 0,
+            audience: call.audience.clone(),
+            action: call.action.clone(),
+            code: code.to_owned(),
+            decided_at_ms: now.0,
+            revocation_epoch: proven.revocations.0,
+            revocation_sequence: proven.revocations.1,
+            age_ms: proven.age_ms,
+            staleness_ms_max: self.options.staleness_ms_max,
+            arguments: if arguments.len() > ARGUMENTS_BYTES_MAX { Vec::new() } else { arguments },
+            proof: shown.proof.clone(),
+            token: shown.token.clone(),
+            receipt: shown.receipt.clone(),
+        });
+        match (verdict, kept) {
+            (Ok(permit), Ok(())) => Ok(permit),
+            (Ok(_), Err(no)) => Err(no),
+            (refused, _) => refused,
+        }
+    }
+
+    fn decide(
+        &self,
+        shown: &Credentials,
+        call: &Call,
+        now: UnixMillis,
+        proven: &mut Option<Proven>,
+    ) -> Result<Permit, No> {
         if call.audience != self.audience {
             let says = format!("{:?}, this tool is {:?}", call.audience, self.audience);
             return Err(Malformed::Field { field: "audience", says }.into());
@@ -156,6 +212,8 @@ impl Checker {
         let permit = self.revocations.read(&self.options.ports, |revocations, age_ms| {
             let staleness_ms_max = self.options.staleness_ms_max;
             let coverage = coverage.as_deref();
+            let position = (revocations.epoch(), revocations.sequence());
+            *proven = Some(Proven { revocations: position, age_ms });
             let view = CallView { revocations, age_ms, staleness_ms_max, coverage };
             decide_call(&token, &possession, call, view, now)
         })?;
@@ -177,6 +235,12 @@ impl Checker {
             }
         })
     }
+}
+
+/// A holder has proved itself; what the decision about it was made on.
+struct Proven {
+    revocations: (u64, u64),
+    age_ms: Option<i64>,
 }
 
 fn check_there(shown: &Credentials) -> Result<(), No> {

@@ -65,6 +65,7 @@ mod included;
 pub mod mirror;
 pub mod ports;
 pub mod renewal;
+pub mod report;
 pub mod trust;
 
 pub use ask::{Caller, Credential};

@@ -50,13 +50,16 @@ impl BadArguments {
 pub struct Arguments {
     leaves: BTreeMap<String, Json>,
     digest: [u8; 32],
+    /// The canonical bytes, where the digest is over them.
+    canonical: Option<Vec<u8>>,
 }
 
 impl Arguments {
     /// From JSON: bound as its RFC 8785 bytes.
     pub fn from_json(text: &[u8]) -> Result<Self, BadArguments> {
         let (json, canonical) = Json::parse_canonicalised(text)?;
-        Ok(Arguments { leaves: leaves(&json)?, digest: sha256(&canonical) })
+        let (leaves, digest) = (leaves(&json)?, sha256(&canonical));
+        Ok(Arguments { leaves, digest, canonical: Some(canonical) })
     }
 
     /// From a binary message (gRPC): bound as its raw bytes; `fields` is what the tool read out
@@ -65,12 +68,37 @@ impl Arguments {
         if message.len() > limits::CALL_BYTES_MAX {
             return Err(BadArguments::TooLarge);
         }
-        Ok(Arguments { leaves: leaves(fields)?, digest: sha256(message) })
+        Self::from_digest(sha256(message), fields)
     }
 
     /// From a message of which the digest was taken as it arrived.
     pub fn from_digest(digest: [u8; 32], fields: &Json) -> Result<Self, BadArguments> {
-        Ok(Arguments { leaves: leaves(fields)?, digest })
+        Ok(Arguments { leaves: leaves(fields)?, digest, canonical: None })
+    }
+
+    /// What is kept of them as evidence: the canonical bytes that the digest is over; of a binary
+    /// message, the names and values that the tool read, as JSON.
+    pub fn evidence(&self) -> Vec<u8> {
+        let read = || {
+            let members = self.leaves.iter().map(|(name, value)| (name.clone(), value.clone()));
+            Json::object(members.collect()).map(|json| json.canonical()).unwrap_or_default()
+        };
+        self.canonical.clone().unwrap_or_else(read)
+    }
+
+    /// From what [`Arguments::evidence`] kept, and the digest that the proof binds.
+    pub fn from_evidence(kept: &[u8], digest: [u8; 32]) -> Result<Self, BadArguments> {
+        if sha256(kept) == digest {
+            return Self::from_json(kept);
+        }
+        let Json::Object(members) = Json::parse(kept)? else {
+            return Err(BadArguments::NotAnObject);
+        };
+        let leaves: BTreeMap<String, Json> = members.into_iter().collect();
+        if leaves.len() > limits::ARGUMENTS_MAX {
+            return Err(BadArguments::TooMany);
+        }
+        Ok(Arguments { leaves, digest, canonical: None })
     }
 
     /// The value under a name; `None` when absent.

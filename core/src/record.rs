@@ -8,7 +8,7 @@
 //! own block lies beside the tree as its payload.
 
 use crate::bundle::{KeyId, KeyUse};
-use crate::id::{AgentId, DelegationId, HopId};
+use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::token::SignedBlock;
 use crate::verify::Holder;
@@ -140,6 +140,15 @@ pub enum Body {
         /// What.
         what: String,
     },
+    /// A tool decided a call, and reports it.
+    Used(UseRecord),
+    /// A tool has applied revocations up to a point.
+    VerifierSynced {
+        /// The epoch of the feed.
+        epoch: u64,
+        /// The number of the last.
+        sequence: u64,
+    },
     /// What lay beside a record was erased; its digest stays.
     Erased {
         /// The record's index.
@@ -147,6 +156,47 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+}
+
+/// A use in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseRecord {
+    /// The last hop of the chain that was used.
+    pub hop: HopId,
+    /// The tool's name.
+    pub audience: String,
+    /// What was called.
+    pub action: String,
+    /// The stable code of a refusal; empty when it was allowed.
+    pub code: String,
+    /// When it was decided, by the tool's clock.
+    pub decided_at: UnixMillis,
+    /// The tool's number for it.
+    pub counter: u64,
+    /// The revocations that it was decided on: (epoch, sequence).
+    pub revocations: (u64, u64),
+    /// What lies beside.
+    pub evidence: Box<UseEvidence>,
+}
+
+/// What lies beside the record of a use: with the blocks of recorded hops it is all that the
+/// decision was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseEvidence {
+    /// The call proof: claims and the holder's signature.
+    pub proof: Vec<u8>,
+    /// The holder's key.
+    pub holder_key: PublicKey,
+    /// The arguments; empty when they were too long to keep.
+    pub arguments: Vec<u8>,
+    /// The receipt that was shown; empty when none was.
+    pub receipt: Vec<u8>,
+    /// Blocks of the chain that the ledger does not have beside a record.
+    pub blocks: Vec<BlockPayload>,
+    /// How old the revocations were; `None` when there was no signed head.
+    pub age_ms: Option<i64>,
+    /// How old they might have been.
+    pub staleness_ms_max: i64,
 }
 
 /// A hop in the ledger: ids, hashes and positions; its block lies beside.

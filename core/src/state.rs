@@ -211,6 +211,19 @@ pub struct RecordedHop {
     pub index: u64,
 }
 
+/// What is known of a tool that reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verifier {
+    /// The agent that it is.
+    pub agent: AgentId,
+    /// The counter of its next use.
+    pub next: u64,
+    /// The revocations that it has applied: (epoch, sequence).
+    pub revocations: (u64, u64),
+    /// Counts changes of this row.
+    pub version: u64,
+}
+
 /// Names an answer that was given: caller, method, the caller's key for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AnswerKey {
@@ -264,6 +277,8 @@ pub enum Write {
     },
     /// An answer to remember.
     Answer(GivenAnswer),
+    /// What is known of a tool that reports.
+    Verifier(Verifier),
 }
 
 /// Something that a decision read and that must be the same when it is committed.
@@ -287,6 +302,8 @@ pub enum Guard {
     Revocations(u64),
     /// No such answer was given.
     NoAnswer(AnswerKey),
+    /// A verifier's version; `None` if it had not reported.
+    Verifier(AgentId, Option<u64>),
 }
 
 /// Everything that a decision may read.
@@ -303,6 +320,7 @@ pub struct State {
     revoked: HashMap<Revocation, Delta>,
     revocation_sequence: u64,
     answers: HashMap<AnswerKey, GivenAnswer>,
+    verifiers: BTreeMap<AgentId, Verifier>,
 }
 
 impl State {
@@ -320,6 +338,7 @@ impl State {
             revoked: HashMap::new(),
             revocation_sequence: 0,
             answers: HashMap::new(),
+            verifiers: BTreeMap::new(),
         }
     }
 
@@ -393,6 +412,11 @@ impl State {
         self.answers.get(name)
     }
 
+    /// What is known of a tool that reports.
+    pub fn verifier(&self, agent: &AgentId) -> Option<&Verifier> {
+        self.verifiers.get(agent)
+    }
+
     /// How many answers are kept.
     pub fn answers_kept(&self) -> usize {
         self.answers.len()
@@ -460,6 +484,9 @@ impl State {
             Guard::FanOut(id, most) => self.followers(id) < *most,
             Guard::Revocations(sequence) => self.revocation_sequence == *sequence,
             Guard::NoAnswer(name) => !self.answers.contains_key(name),
+            Guard::Verifier(agent, version) => {
+                self.verifiers.get(agent).map(|row| row.version) == *version
+            }
         })
     }
 
@@ -474,6 +501,7 @@ impl State {
             Row::Hop(row) => self.put_hop(row),
             Row::Revocation(delta) => self.put_revocation(delta),
             Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
+            Row::Verifier(row) => drop(self.verifiers.insert(row.agent.clone(), row)),
         }
     }
 
@@ -544,6 +572,8 @@ pub enum Row {
     Revocation(Delta),
     /// An answer.
     Answer(GivenAnswer),
+    /// A verifier.
+    Verifier(Verifier),
 }
 
 /// Names a row that can be forgotten.

@@ -173,6 +173,7 @@ impl House {
             Write::JoinToken(row) => self.state.put(Row::JoinToken(row)),
             Write::Delegation(row) => self.state.put(Row::Delegation(row)),
             Write::Answer(row) => self.state.put(Row::Answer(row)),
+            Write::Verifier(row) => self.state.put(Row::Verifier(row)),
             Write::Hop { hop, .. } => self.put_hop(hop),
             Write::Revocation { revocation, expires_at } => {
                 let sequence = self.state.revocation_sequence() + 1;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sublet_core::decide::{Ask, ReadHead, ReadLedger, Replay};
+use sublet_core::decide::{Ask, ReadHead, ReadLedger, Replay, ReportUses, SyncVerifier, USES_MAX};
 use sublet_core::id::DelegationId;
-use sublet_proto::convert::hop_id;
+use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
 use sublet_proto::v1::audit_server::Audit;
 use sublet_proto::v1::tail_part::Part;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
+use crate::authenticate;
 use crate::broker::Broker;
 use crate::respond::{self, Answer};
 use crate::store::{LedgerReader, Published};
@@ -53,6 +54,34 @@ impl Audit for AuditService {
                 send_tail(&published, reader.as_ref(), asked, &parts)
             });
             Ok(ReceiverStream::new(stream))
+        })
+    }
+
+    async fn report_uses(
+        &self,
+        request: Request<v1::ReportUsesRequest>,
+    ) -> Answer<v1::ReportUsesResponse> {
+        let broker = &self.0;
+        let recorded = super::read(broker, request, ReportUses::METHOD, |message| {
+            if !(1..=USES_MAX).contains(&message.uses.len()) {
+                let says = format!("{} uses, 1 to {USES_MAX} are taken", message.uses.len());
+                return Err(field("uses", says).into());
+            }
+            let uses = message.uses.into_iter();
+            Ok(ReportUses { uses: uses.map(|use_| authenticate::used(broker, use_)).collect() })
+        });
+        respond::answer(recorded.await, |next_counter| Ok(v1::ReportUsesResponse { next_counter }))
+    }
+
+    async fn sync_verifier(
+        &self,
+        request: Request<v1::SyncVerifierRequest>,
+    ) -> Answer<v1::SyncVerifierResponse> {
+        let recorded = super::read(&self.0, request, SyncVerifier::METHOD, |message| {
+            Ok(SyncVerifier { revocations: (message.epoch, message.sequence) })
+        });
+        respond::answer(recorded.await, |next_counter| {
+            Ok(v1::SyncVerifierResponse { next_counter })
         })
     }
 

@@ -35,6 +35,8 @@ pub(super) mod prefix {
     pub(crate) const HOP: u8 = b'n';
     /// `r` sequence (u64): a revocation, as the feed's bytes.
     pub(crate) const REVOCATION: u8 = b'r';
+    /// `v` SPIFFE id: what is known of a tool that reports.
+    pub(crate) const VERIFIER: u8 = b'v';
     /// `i` SHA-256 over the answer's name: an answer given.
     pub(crate) const ANSWER: u8 = b'i';
 }
@@ -62,6 +64,7 @@ pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
             (key(prefix::REVOCATION, &delta.sequence.to_be_bytes()), delta.encode())
         }
         Row::Answer(row) => (answer_key(&row.name), cbor(row)?),
+        Row::Verifier(row) => (key(prefix::VERIFIER, row.agent.as_str().as_bytes()), cbor(row)?),
     })
 }
 
@@ -85,6 +88,7 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
         prefix::HOP => Row::Hop(from_cbor(value)?),
         prefix::REVOCATION => Row::Revocation(Delta::decode(value).map_err(|bad| broken(&bad))?),
         prefix::ANSWER => Row::Answer(from_cbor(value)?),
+        prefix::VERIFIER => Row::Verifier(from_cbor(value)?),
         _ => return Ok(None),
     }))
 }

@@ -145,6 +145,7 @@ impl<B: Backend> Committer<B> {
             Write::Profile(row) => Row::Profile(row),
             Write::JoinToken(row) => Row::JoinToken(row),
             Write::Answer(row) => Row::Answer(row),
+            Write::Verifier(row) => Row::Verifier(row),
             Write::Delegation(row) => {
                 round.delegations.insert(row.id, row);
                 return;

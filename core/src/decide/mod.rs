@@ -14,6 +14,7 @@ mod issue;
 mod read;
 mod record;
 mod revoke;
+mod uses;
 
 pub use admin::{
     ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
@@ -28,6 +29,7 @@ pub use read::{
 };
 pub use record::{RecordChain, Recording};
 pub use revoke::{Revoke, Target};
+pub use uses::{ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportedUse, SyncVerifier, USES_MAX};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

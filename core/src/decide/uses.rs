@@ -1,0 +1,224 @@
+//! What tools report: uses of authority, and how far they know of revocations. ledger.md section 4.
+//!
+//! Invariants: a use is recorded only with the holder's own signature over the call, under a chain
+//! of which every signature holds; what a tool reports twice is recorded once, by its counter; what
+//! does not hold is recorded as the refusal of a report.
+
+use super::{Ask, Decision, Entropy, Grant, View, agent_only};
+use crate::caller::Caller;
+use crate::id::{AgentId, DelegationId, UnixMillis};
+use crate::proof::{CallProof, Expected};
+use crate::record::{
+    ASKED_BYTES_MAX, BlockPayload, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, cut,
+};
+use crate::state::{Guard, Verifier, Write};
+use crate::verify::VerifiedToken;
+
+/// Uses in one report.
+pub const USES_MAX: usize = 64;
+
+/// The names of a tool and an action, and a code: a ledger leaf has to hold all three.
+const NAMES_BYTES_MAX: [usize; 3] = [1024, 512, 64];
+
+/// Arguments that are kept with a use; of what is longer the hash alone, which is in the proof.
+pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
+
+/// A use, as a tool reports it; not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedUse {
+    /// The tool's own number for it, without a gap.
+    pub counter: u64,
+    /// The tool's name.
+    pub audience: String,
+    /// What was called.
+    pub action: String,
+    /// The stable code of a refusal; empty when it was allowed.
+    pub code: String,
+    /// When it was decided, by the tool's clock.
+    pub decided_at: UnixMillis,
+    /// The revocations that it was decided on: (epoch, sequence).
+    pub revocations: (u64, u64),
+    /// How old they were; `None` when there was no signed head.
+    pub age_ms: Option<i64>,
+    /// How old they might have been.
+    pub staleness_ms_max: i64,
+    /// The arguments as the tool read them, at most [`ARGUMENTS_BYTES_MAX`]; else empty.
+    pub arguments: Vec<u8>,
+    /// The call proof.
+    pub proof: CallProof,
+    /// The receipt that was shown; empty when none was.
+    pub receipt: Vec<u8>,
+}
+
+/// A use of which every signature holds: the holder's over the call, and those of the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenUse {
+    reported: ReportedUse,
+    token: VerifiedToken,
+}
+
+impl ProvenUse {
+    /// Verifies that the holder of this chain signed this very call.
+    pub fn verify(reported: ReportedUse, token: VerifiedToken) -> Result<Self, String> {
+        let claims = &reported.proof.claims;
+        let named = [&reported.audience, &reported.action, &reported.code];
+        if named.iter().zip(NAMES_BYTES_MAX).any(|(name, most)| name.len() > most) {
+            return Err(format!("a tool, action or code of over {NAMES_BYTES_MAX:?} bytes"));
+        }
+        if reported.arguments.len() > ARGUMENTS_BYTES_MAX {
+            return Err(format!("arguments of over {ARGUMENTS_BYTES_MAX} bytes"));
+        }
+        if token.is_identity() {
+            return Err("an identity token opens no tool".to_owned());
+        }
+        let expected = Expected {
+            hop: token.id(),
+            audience: &reported.audience,
+            action: &reported.action,
+            arguments_hash: claims.arguments_hash,
+        };
+        claims.check_call(&expected).map_err(|bad| bad.to_string())?;
+        if !token.holder_key().verify(&claims.message(), &reported.proof.signature) {
+            return Err("the holder's signature does not hold".to_owned());
+        }
+        Ok(ProvenUse { reported, token })
+    }
+
+    /// The delegation that it belongs to, if it is one of this broker's.
+    fn delegation(&self, view: View<'_>) -> Option<DelegationId> {
+        let id = self.token.delegation();
+        view.state.delegation(&id).map(|_| id)
+    }
+
+    /// The blocks of the chain that the ledger does not have beside a record.
+    fn unrecorded(&self, view: View<'_>) -> Vec<BlockPayload> {
+        let new = self.token.hops().filter(|(id, _)| view.state.hop(id).is_none());
+        new.map(|(_, signed)| BlockPayload::from(signed)).collect()
+    }
+
+    fn record(&self, view: View<'_>) -> UseRecord {
+        let reported = self.reported.clone();
+        UseRecord {
+            hop: reported.proof.claims.hop,
+            audience: reported.audience,
+            action: reported.action,
+            code: reported.code,
+            decided_at: reported.decided_at,
+            counter: reported.counter,
+            revocations: reported.revocations,
+            evidence: Box::new(UseEvidence {
+                proof: reported.proof.encode(),
+                holder_key: self.token.holder_key().clone(),
+                arguments: reported.arguments,
+                receipt: reported.receipt,
+                blocks: self.unrecorded(view),
+                age_ms: reported.age_ms,
+                staleness_ms_max: reported.staleness_ms_max,
+            }),
+        }
+    }
+}
+
+/// Uses are reported, in the order of their counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportUses {
+    /// Each with what it is when it holds, or with its counter and why it does not.
+    pub uses: Vec<Result<ProvenUse, (u64, String)>>,
+}
+
+impl Ask for ReportUses {
+    /// The counter that is expected next.
+    type Granted = u64;
+    const METHOD: &'static str = "/sublet.v1.Audit/ReportUses";
+
+    fn asked(&self) -> String {
+        format!("{} uses to be recorded", self.uses.len())
+    }
+
+    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<u64> {
+        let agent = agent_only(view, caller)?;
+        let (before, mut row) = verifier(view, &agent.id);
+        let mut grant = Grant::read(row.next);
+        for proven in &self.uses {
+            let counter = match proven {
+                Ok(proven) => proven.reported.counter,
+                Err((counter, _)) => *counter,
+            };
+            // Below: it was recorded before. Above: what lies between was lost, and shows.
+            if counter < row.next {
+                continue;
+            }
+            row.next = counter.saturating_add(1);
+            grant = match proven {
+                Ok(proven) => match proven.delegation(view) {
+                    Some(id) => grant.recording_in(id, caller, Body::Used(proven.record(view))),
+                    None => grant.recording(caller, not_taken(counter, "no hop of this broker's")),
+                },
+                Err((_, says)) => grant.recording(caller, not_taken(counter, says)),
+            };
+        }
+        if grant.records.is_empty() {
+            return Ok(grant);
+        }
+        grant.granted = row.next;
+        Ok(grant.guarded([guard(before, &row)]).writing([Write::Verifier(row)]))
+    }
+}
+
+/// A tool says which revocations it has applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncVerifier {
+    /// Up to here: (epoch, sequence).
+    pub revocations: (u64, u64),
+}
+
+impl Ask for SyncVerifier {
+    /// The counter that is expected of its next use.
+    type Granted = u64;
+    const METHOD: &'static str = "/sublet.v1.Audit/SyncVerifier";
+
+    fn asked(&self) -> String {
+        let (epoch, sequence) = self.revocations;
+        format!("revocations applied up to {sequence} of epoch {epoch}")
+    }
+
+    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<u64> {
+        let agent = agent_only(view, caller)?;
+        let (before, mut row) = verifier(view, &agent.id);
+        let grant = Grant::read(row.next);
+        // Told twice, or less than before, it is no news.
+        if before.is_some() && self.revocations <= row.revocations {
+            return Ok(grant);
+        }
+        row.revocations = self.revocations;
+        let (epoch, sequence) = self.revocations;
+        let grant = grant.recording(caller, Body::VerifierSynced { epoch, sequence });
+        Ok(grant.guarded([guard(before, &row)]).writing([Write::Verifier(row)]))
+    }
+}
+
+/// The row of a verifier, and its version before; a new one when there is none.
+fn verifier(view: View<'_>, agent: &AgentId) -> (Option<u64>, Verifier) {
+    match view.state.verifier(agent) {
+        Some(row) => {
+            (Some(row.version), Verifier { version: row.version.saturating_add(1), ..row.clone() })
+        }
+        None => {
+            let agent = agent.clone();
+            (None, Verifier { agent, next: 0, revocations: (0, 0), version: 0 })
+        }
+    }
+}
+
+fn guard(before: Option<u64>, row: &Verifier) -> Guard {
+    Guard::Verifier(row.agent.clone(), before)
+}
+
+fn not_taken(counter: u64, says: &str) -> Body {
+    Body::Refused {
+        method: ReportUses::METHOD,
+        code: "use_not_proven",
+        says: cut(says.to_owned(), SAYS_BYTES_MAX),
+        asked: cut(format!("use {counter}"), ASKED_BYTES_MAX),
+    }
+}
