@@ -16,5 +16,6 @@ mod kills;
 mod ledger;
 mod race;
 mod stage;
+mod uses;
 mod walk;
 mod wire;

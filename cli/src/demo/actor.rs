@@ -42,6 +42,12 @@ pub(crate) enum Command {
         files: PathBuf,
         #[arg(long)]
         staleness_ms: i64,
+        /// Where its own identity and its evidence are kept
+        #[arg(long)]
+        directory: PathBuf,
+        /// The file of the join token with which it enrols
+        #[arg(long)]
+        join_token: PathBuf,
     },
     /// An agent
     Agent {
@@ -128,8 +134,9 @@ impl Answer {
 /// Runs a process of the demo until its story ends.
 pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
     match command {
-        Command::Tool { broker_url, trust_file, files, staleness_ms } => {
-            tool::serve(&broker_url, &trust_file, files, staleness_ms).await
+        Command::Tool { broker_url, trust_file, files, staleness_ms, directory, join_token } => {
+            let home = tool::Home { directory, join_token, files };
+            tool::serve(&broker_url, &trust_file, home, staleness_ms).await
         }
         Command::Agent { directory, broker_url, trust_file } => {
             let trust = Trust::open(&trust_file, Ports::system().clock.now())?;

@@ -96,7 +96,13 @@ async fn set(home: &Path) -> Result<Stage, Trouble> {
     let key = files::read_key(Path::new(&broker.admin_key))?;
     let admin = Credential::admin(Arc::new(key), trust.domain());
     let (url, trust_file) = (broker.endpoint.clone(), broker.trust.clone());
-    let (files, staleness) = (root.display().to_string(), STALENESS_MS.to_string());
+    let (served, staleness) = (root.display().to_string(), STALENESS_MS.to_string());
+    let client = Broker::connect(&broker.endpoint).await?;
+    let join = invite(&client, &admin, "files").await?;
+    let join_file = home.join("files.join");
+    files::replace(&join_file, join.as_bytes())?;
+    let (directory, join_file) =
+        (home.join("agents/files").display().to_string(), join_file.display().to_string());
     let mut tool_process = Process::start(
         "the tool",
         &[
@@ -107,9 +113,13 @@ async fn set(home: &Path) -> Result<Stage, Trouble> {
             "--trust-file",
             &trust_file,
             "--files",
-            &files,
+            &served,
             "--staleness-ms",
             &staleness,
+            "--directory",
+            &directory,
+            "--join-token",
+            &join_file,
         ],
     )?;
     let tool = tool_process.line().await?;
@@ -148,6 +158,17 @@ fn id(name: &str) -> String {
     format!("spiffe://{DOMAIN}/agent/{name}")
 }
 
+/// Creates an agent; the join token for it.
+async fn invite(broker: &Broker, admin: &Credential, name: &str) -> Result<String, Trouble> {
+    let request = v1::CreateAgentRequest {
+        agent_id: id(name),
+        profile: "default".into(),
+        join_ttl_seconds: 600,
+        idempotency_key: Vec::new(),
+    };
+    Ok(broker.create_agent(admin, request).await?.join_token)
+}
+
 async fn enrolment(teller: &mut Teller, stage: &mut Stage) -> Result<(), Trouble> {
     teller.chapter("Enrolment: the operator invites four agents; each makes its own key and shows it with a one-time join token.");
     let broker = Broker::connect(&stage.broker.endpoint).await?;
@@ -159,13 +180,7 @@ async fn enrolment(teller: &mut Teller, stage: &mut Stage) -> Result<(), Trouble
         ("enrol editor", "editor"),
     ];
     for (step, name) in names {
-        let request = v1::CreateAgentRequest {
-            agent_id: id(name),
-            profile: "default".into(),
-            join_ttl_seconds: 600,
-            idempotency_key: Vec::new(),
-        };
-        let join_token = broker.create_agent(&stage.admin, request).await?.join_token;
+        let join_token = invite(&broker, &stage.admin, name).await?;
         first.get_or_insert_with(|| join_token.clone());
         let process = match name {
             "planner" => &mut stage.planner,

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sublet_client::ask::Caller;
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
-use sublet_client::failure;
 use sublet_client::follow::Follower;
+use sublet_client::identity::Identity;
 use sublet_client::ports::Ports;
+use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
+use sublet_client::{failure, files};
 use sublet_core::call::safe_path;
 use sublet_core::json::Json;
 use sublet_core::limits;
@@ -33,17 +36,36 @@ struct FileTool {
     root: PathBuf,
 }
 
-/// Serves `root` until it is killed; prints its address.
+/// Where things lie that the tool needs.
+pub(super) struct Home {
+    /// Its identity and its evidence.
+    pub(super) directory: PathBuf,
+    /// The join token with which it enrols.
+    pub(super) join_token: PathBuf,
+    /// What it serves.
+    pub(super) files: PathBuf,
+}
+
+/// Serves files until it is killed; prints its address.
 pub(super) async fn serve(
     broker: &str,
     trust: &Path,
-    root: PathBuf,
+    home: Home,
     staleness_ms_max: i64,
 ) -> Result<(), Trouble> {
     let trust = Trust::open(trust, Ports::system().clock.now())?;
-    let follower = Follower::start(Broker::lazy(broker)?, None, trust.clone());
+    let broker = Broker::lazy(broker)?;
+    let join = files::read_text(&home.join_token)?;
+    let spool = home.directory.join("evidence");
+    let identity = Identity::enroll_trusting(&broker, &join, home.directory, &trust).await?;
+    let who: Arc<dyn Caller> = Arc::new(identity);
+    let follower = Follower::start(broker.clone(), Some(who.clone()), trust.clone());
     follower.ready(Duration::from_secs(10)).await?;
-    let options = Options { staleness_ms_max, ..Options::default() };
+    let reporter = Reporter::open(&spool, SPOOL_BYTES_DEFAULT)?;
+    let _sender = reporter.start(broker, who, follower.view());
+    let evidence = Some(reporter);
+    let options = Options { staleness_ms_max, evidence, ..Options::default() };
+    let root = home.files;
     let checker = Arc::new(Checker::new(AUDIENCE, trust, follower.view(), options));
     let socket = |error: std::io::Error| Trouble::local(format!("the tool cannot listen: {error}"));
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(socket)?;
