@@ -190,6 +190,7 @@ fn evidence(evidence: &UseEvidence) -> Content {
         arguments: evidence.arguments.clone(),
         receipt: evidence.receipt.clone(),
         blocks: evidence.blocks.iter().map(block_message).collect(),
+        behind: evidence.behind.map(|id| id.0.into()).unwrap_or_default(),
         age_ms: evidence.age_ms,
         staleness_ms_max: evidence.staleness_ms_max,
     })

@@ -267,7 +267,7 @@ fn sequence_problems(delegation: &DelegationId, entries: &[Entry]) -> Vec<String
     problems
 }
 
-fn refusal(entry: &Entry) -> Option<Refusal> {
+pub(crate) fn refusal(entry: &Entry) -> Option<Refusal> {
     let Some(Body::Refused(refused)) = &entry.record.body else { return None };
     let words = entry.words();
     Some(Refusal {

@@ -291,7 +291,7 @@ pub fn narrowing(parent: &Block, child: &Block) -> Vec<String> {
 }
 
 /// A recorded block; `None` when its key is none.
-fn block_payload(payload: &HopPayload) -> Option<BlockPayload> {
+pub(crate) fn block_payload(payload: &HopPayload) -> Option<BlockPayload> {
     let algorithm = Algorithm::from_name(&payload.next_key_algorithm)?;
     let next_key = PublicKey::from_bytes(algorithm, &payload.next_key).ok()?;
     let (payload, signature) = (payload.block.clone(), payload.signature.clone());

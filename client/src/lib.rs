@@ -59,11 +59,13 @@ pub mod files;
 #[cfg(test)]
 mod fixture;
 pub mod follow;
+pub mod history;
 pub mod holder;
 pub mod identity;
 mod included;
 pub mod mirror;
 pub mod ports;
+pub mod question;
 pub mod renewal;
 pub mod report;
 pub mod trust;

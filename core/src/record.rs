@@ -191,8 +191,10 @@ pub struct UseEvidence {
     pub arguments: Vec<u8>,
     /// The receipt that was shown; empty when none was.
     pub receipt: Vec<u8>,
-    /// Blocks of the chain that the ledger does not have beside a record.
+    /// Blocks of the chain that the ledger does not have beside a record: the last ones.
     pub blocks: Vec<BlockPayload>,
+    /// The hop that they are behind; `None` when they begin with the root.
+    pub behind: Option<HopId>,
     /// How old the revocations were; `None` when there was no signed head.
     pub age_ms: Option<i64>,
     /// How old they might have been.

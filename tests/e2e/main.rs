@@ -15,6 +15,7 @@ mod inclusion;
 mod kills;
 mod ledger;
 mod race;
+mod replay;
 mod stage;
 mod uses;
 mod walk;

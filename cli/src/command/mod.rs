@@ -11,6 +11,7 @@ mod issue;
 mod key;
 mod profile;
 mod record;
+mod replay;
 mod revoke;
 mod serve;
 mod status;
@@ -23,7 +24,7 @@ use crate::context::Context;
 use crate::demo;
 use crate::trouble::Trouble;
 
-pub(crate) use audit::lines as audit_lines;
+pub(crate) use replay::lines as audit_lines;
 
 /// What `sublet` can do.
 #[derive(clap::Subcommand)]

@@ -6,7 +6,7 @@
 
 use super::{Ask, Decision, Entropy, Grant, View, agent_only};
 use crate::caller::Caller;
-use crate::id::{AgentId, DelegationId, UnixMillis};
+use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::proof::{CallProof, Expected};
 use crate::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, cut,
@@ -90,14 +90,19 @@ impl ProvenUse {
         view.state.delegation(&id).map(|_| id)
     }
 
-    /// The blocks of the chain that the ledger does not have beside a record.
-    fn unrecorded(&self, view: View<'_>) -> Vec<BlockPayload> {
-        let new = self.token.hops().filter(|(id, _)| view.state.hop(id).is_none());
-        new.map(|(_, signed)| BlockPayload::from(signed)).collect()
+    /// The blocks of the chain that the ledger does not have beside a record, and the hop that they
+    /// are behind. A hop is recorded on a recorded one alone, so they are the last.
+    fn unrecorded(&self, view: View<'_>) -> (Option<HopId>, Vec<BlockPayload>) {
+        let is_known = |(id, _): &(HopId, _)| view.state.hop(id).is_some();
+        let known = self.token.hops().take_while(is_known).count();
+        let behind = known.checked_sub(1).and_then(|last| self.token.id_at(last));
+        let new = self.token.hops().skip(known);
+        (behind, new.map(|(_, signed)| BlockPayload::from(signed)).collect())
     }
 
     fn record(&self, view: View<'_>) -> UseRecord {
         let reported = self.reported.clone();
+        let (behind, blocks) = self.unrecorded(view);
         UseRecord {
             hop: reported.proof.claims.hop,
             audience: reported.audience,
@@ -111,7 +116,8 @@ impl ProvenUse {
                 holder_key: self.token.holder_key().clone(),
                 arguments: reported.arguments,
                 receipt: reported.receipt,
-                blocks: self.unrecorded(view),
+                blocks,
+                behind,
                 age_ms: reported.age_ms,
                 staleness_ms_max: reported.staleness_ms_max,
             }),

@@ -26,6 +26,8 @@ pub const PENDING_MAX: usize = 1_000_000;
 pub struct RevocationView {
     feed: TrustDomain,
     held: Option<Seen>,
+    /// Of a view that was put together from records; it has no head, and so no age.
+    recorded: Option<(u64, u64)>,
     revoked: HashMap<Revocation, UnixMillis>,
     /// Numbered without a gap.
     pending: VecDeque<(Delta, Vec<u8>)>,
@@ -41,7 +43,29 @@ struct Seen {
 impl RevocationView {
     /// A view that knows nothing yet, and so has no age.
     pub fn new(feed: TrustDomain) -> Self {
-        RevocationView { feed, held: None, revoked: HashMap::new(), pending: VecDeque::new() }
+        RevocationView {
+            feed,
+            held: None,
+            recorded: None,
+            revoked: HashMap::new(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// The view that somebody had at a position (epoch, sequence), from what is recorded up to
+    /// there, in order: to decide again what was decided then. No head binds it, so it has no age,
+    /// and who decides on its age refuses.
+    pub fn recorded(
+        feed: TrustDomain,
+        position: (u64, u64),
+        revocations: impl IntoIterator<Item = Revocation>,
+    ) -> Self {
+        let mut view = RevocationView { recorded: Some(position), ..RevocationView::new(feed) };
+        for (sequence, revocation) in (1..).zip(revocations) {
+            let (at, expires) = (UnixMillis(0), UnixMillis(i64::MAX));
+            view.count(Delta { sequence, at, expires, revocation });
+        }
+        view
     }
 
     /// Takes a delta in; it counts once a head binds it. One that does not follow those waiting
@@ -209,12 +233,14 @@ impl RevocationView {
 
     /// The epoch held; 0 before the first head.
     pub fn epoch(&self) -> u64 {
-        self.held.as_ref().map_or(0, |held| held.head.epoch)
+        let recorded = self.recorded.map_or(0, |(epoch, _)| epoch);
+        self.held.as_ref().map_or(recorded, |held| held.head.epoch)
     }
 
     /// The sequence number held; 0 before the first head.
     pub fn sequence(&self) -> u64 {
-        self.held.as_ref().map_or(0, |held| held.head.sequence)
+        let recorded = self.recorded.map_or(0, |(_, sequence)| sequence);
+        self.held.as_ref().map_or(recorded, |held| held.head.sequence)
     }
 
     /// The last head held.

@@ -1,0 +1,325 @@
+//! `sublet audit replay`: one delegation, or the whole ledger with every decision made again.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sublet_client::audit::{self, Report};
+use sublet_client::history::{self, History};
+use sublet_client::mirror::head_keys;
+use sublet_client::question::{Query, Source, UseAnswer};
+use sublet_core::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::no::Malformed;
+use sublet_core::text::base64url;
+use sublet_ledger::tree::Checked;
+
+use crate::actor::{Actor, caller};
+use crate::command::audit::kept_heads;
+use crate::context::Context;
+use crate::print;
+use crate::trouble::Trouble;
+
+/// What to replay. With a delegation alone: its hops, verified again, for whoever may see it. With
+/// anything else: the whole ledger, by the admin, every use decided again.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One delegation, by its id: who handed what to whom
+    delegation: Option<String>,
+    /// Who asks for one delegation: the identity that it was issued to; else the admin
+    #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["all", "of_delegation", "agent",
+        "principal", "resource", "action", "as_of", "what_if", "unused", "blast_radius",
+        "checkpoints"])]
+    as_: Option<PathBuf>,
+    /// Every use in the ledger
+    #[arg(long)]
+    all: bool,
+    /// Uses of one delegation
+    #[arg(long = "delegation", value_name = "ID")]
+    of_delegation: Option<String>,
+    /// Uses by a chain in which this agent is a holder
+    #[arg(long, value_name = "SPIFFE_ID")]
+    agent: Option<String>,
+    /// Uses on behalf of this principal
+    #[arg(long)]
+    principal: Option<String>,
+    /// Uses of this tool, or of a thing that an argument names, and what lies below
+    #[arg(long)]
+    resource: Option<String>,
+    /// Uses of this action
+    #[arg(long)]
+    action: Option<String>,
+    /// As of then: 2026-11-24T10:02:00Z, or milliseconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    as_of: Option<i64>,
+    /// What would have been refused, had this hop been revoked then
+    #[arg(long = "what-if-revoked", value_name = "HOP@TIME", value_parser = hop_at)]
+    what_if: Option<(HopId, i64)>,
+    /// What was granted and never needed
+    #[arg(long)]
+    unused: bool,
+    /// What a hop, an agent or a principal reaches, and what was done with it
+    #[arg(long, value_name = "WHAT")]
+    blast_radius: Option<String>,
+    /// A signed head that was kept elsewhere: was the ledger rewritten since? May be given again
+    #[arg(long = "checkpoint", value_name = "FILE")]
+    checkpoints: Vec<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+    match &args.delegation {
+        Some(delegation) => one(delegation, args.as_.as_ref(), context).await,
+        None => whole(args, context).await,
+    }
+}
+
+async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Result<(), Trouble> {
+    let delegation: DelegationId = delegation.parse().map_err(Malformed::from)?;
+    let (broker, who) = caller(context, as_, None).await?;
+    let trust = match as_ {
+        Some(directory) => Actor::load(directory)?.identity()?.trust().clone(),
+        None => context.trust()?,
+    };
+    let report = audit::replay(&broker, &who, &trust, &delegation).await?;
+    if context.json() {
+        print::json(&value(&report));
+    } else {
+        lines(&report).iter().for_each(|line| crate::print::line!("{line}"));
+    }
+    if report.holds() {
+        Ok(())
+    } else {
+        Err(Trouble::local("the replay found problems; see above"))
+    }
+}
+
+async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
+    let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
+    let delegation = args.of_delegation.as_deref().map(str::parse).transpose();
+    let query = Query {
+        delegation: delegation.map_err(Malformed::from)?,
+        agent: args.agent,
+        principal: args.principal,
+        resource: args.resource,
+        action: args.action,
+    };
+    let kept = kept_heads(&args.checkpoints, &head_keys(&trust.current()))?;
+    let records = history::read(&broker, &admin, &trust).await?;
+    let heads: Vec<(u64, Checked)> =
+        kept.iter().map(|kept| (kept.size, records.begin_with(kept))).collect();
+    let history = History::of(records, &trust, args.as_of.map(UnixMillis));
+    let uses = history.uses_of(&query);
+    let mut answer = json!({
+        "ledger": {
+            "origin": history.head.origin,
+            "records": history.head.size,
+            "root": base64url(history.head.root),
+            "as_of_ms": args.as_of,
+        },
+        "uses": to_value(&uses)?,
+        "revocations": to_value(&history.revoked())?,
+        "without_authority": to_value(&history.without_authority())?,
+        "completeness": to_value(&history.completeness())?,
+        "heads": heads.iter().map(|(size, checked)| json!({
+            "records": size,
+            "consistent": word(*checked),
+        })).collect::<Vec<_>>(),
+    });
+    let mut add = |name: &str, value: Value| {
+        if let Some(members) = answer.as_object_mut() {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    if let Some((hop, at)) = args.what_if {
+        add("what_if", to_value(&history.what_if_revoked(hop, UnixMillis(at)))?);
+    }
+    if args.unused {
+        add("unused", to_value(&history.unused())?);
+    }
+    if let Some(text) = &args.blast_radius {
+        add("blast_radius", to_value(&history.blast_radius(&source(text)))?);
+    }
+    if context.json() {
+        print::json(&answer);
+    } else {
+        uses.iter().flat_map(use_lines).for_each(|line| crate::print::line!("{line}"));
+        rest_lines(&answer).iter().for_each(|line| crate::print::line!("{line}"));
+    }
+    if heads.iter().any(|(_, checked)| *checked == Checked::Contradicted) {
+        return Err(Trouble::local(
+            "the ledger was rewritten: a head that was kept contradicts it",
+        ));
+    }
+    Ok(())
+}
+
+fn to_value<T: serde::Serialize>(value: &T) -> Result<Value, Trouble> {
+    serde_json::to_value(value).map_err(|error| Trouble::local(error.to_string()))
+}
+
+fn word(checked: Checked) -> &'static str {
+    match checked {
+        Checked::Holds => "holds",
+        Checked::Contradicted => "contradicted",
+        Checked::NotShown => "not_shown",
+    }
+}
+
+/// A hop's id, a SPIFFE id, or else a principal.
+fn source(text: &str) -> Source {
+    match text.parse() {
+        Ok(hop) => Source::Hop(hop),
+        Err(_) if text.starts_with("spiffe://") => Source::Agent(text.to_owned()),
+        Err(_) => Source::Principal(text.to_owned()),
+    }
+}
+
+/// One use, as a tree of its hops.
+fn use_lines(used: &UseAnswer) -> Vec<String> {
+    let arguments = used.arguments.as_deref().unwrap_or("(arguments not kept)");
+    let mut lines = vec![
+        format!(
+            "record {} at {}: {} {} {arguments}: {}",
+            used.record,
+            print::utc_ms(used.decided_at_ms),
+            used.audience,
+            used.action,
+            used.verdict
+        ),
+        format!(
+            "   by {} on behalf of {}",
+            used.by.as_deref().unwrap_or("(not shown)"),
+            used.on_behalf_of.as_deref().unwrap_or("(not shown)")
+        ),
+    ];
+    for (depth, hop) in used.hops.iter().enumerate() {
+        let record =
+            hop.record.map_or("not recorded".to_owned(), |index| format!("record {index}"));
+        let indent = "   ".repeat(depth + 1);
+        lines.push(format!("{indent}→ {} ({record})", hop.holder));
+        lines.extend(hop.narrowing.iter().map(|taken| format!("{indent}   − {taken}")));
+    }
+    lines.push(format!("   decided again: {} {}", used.decided_again, used.says));
+    let stale = used.stale.iter().map(|stale| {
+        let (record, ms) = (stale.revocation, stale.for_ms);
+        format!("   STALE: revoked by record {record} for {ms} ms, which the tool did not know")
+    });
+    lines.extend(stale);
+    lines
+}
+
+/// Everything but the uses, in words: JSON has it whole.
+fn rest_lines(answer: &Value) -> Vec<String> {
+    let members = answer.as_object().into_iter().flatten();
+    let rest = members.filter(|(name, _)| name.as_str() != "uses");
+    rest.map(|(name, value)| format!("{name}: {value:#}")).collect()
+}
+
+/// `HOP@TIME`.
+fn hop_at(text: &str) -> Result<(HopId, i64), String> {
+    let (hop, at) = text.split_once('@').ok_or("HOP@TIME is expected")?;
+    let hop = hop.parse().map_err(|bad: sublet_core::id::BadId| bad.to_string())?;
+    Ok((hop, time(at)?))
+}
+
+/// RFC 3339 in UTC to the second, or milliseconds since 1970.
+fn time(text: &str) -> Result<i64, String> {
+    if let Ok(millis) = text.parse() {
+        return Ok(millis);
+    }
+    print::from_utc(text).ok_or_else(|| {
+        format!("{text:?} is no time: 2026-11-24T10:02:00Z or milliseconds are expected")
+    })
+}
+
+/// The report in words.
+pub(crate) fn lines(report: &Report) -> Vec<String> {
+    let mut lines = vec![format!(
+        "delegation {} on behalf of {}",
+        report.delegation,
+        report.on_behalf_of.as_deref().unwrap_or("(not known)")
+    )];
+    for hop in &report.hops {
+        let indent = "   ".repeat(usize::try_from(hop.position).unwrap_or(0));
+        let signature = match &hop.verified {
+            Ok(()) => "signature holds".to_owned(),
+            Err(says) => format!("NOT VERIFIED: {says}"),
+        };
+        let at = print::utc_ms(hop.recorded_at.0);
+        lines.push(format!(
+            "{indent}hop {} at {at}, record {}: {} → {}",
+            hop.position, hop.index, hop.from, hop.holder
+        ));
+        let revoked = hop
+            .revoked
+            .map(|(_, index)| format!(", revoked by record {index}"))
+            .unwrap_or_default();
+        lines.push(format!("{indent}   {signature}, until {}{revoked}", print::utc(hop.expires)));
+        lines.extend(hop.narrowing.iter().map(|taken| format!("{indent}   − {taken}")));
+    }
+    for revoked in &report.revocations {
+        let at = print::utc_ms(revoked.time.0);
+        lines.push(format!(
+            "revoked at {at}, record {}: {} {} by {} ({})",
+            revoked.index, revoked.kind, revoked.target, revoked.actor, revoked.reason
+        ));
+    }
+    for refusal in &report.refusals {
+        let at = print::utc_ms(refusal.time.0);
+        lines.push(format!(
+            "refused at {at}, record {}: {} [{}]: {}",
+            refusal.index, refusal.actor, refusal.code, refusal.says
+        ));
+    }
+    lines.extend(report.problems.iter().map(|problem| format!("PROBLEM: {problem}")));
+    lines.push(format!(
+        "{} records, {}",
+        report.entries.len(),
+        if report.holds() {
+            "each bound to the one before, every hop verified again"
+        } else {
+            "with problems"
+        }
+    ));
+    lines
+}
+
+fn value(report: &Report) -> Value {
+    let hops: Vec<Value> = report
+        .hops
+        .iter()
+        .map(|hop| {
+            json!({
+                "hop": hop.hop.to_string(),
+                "parent": hop.parent.map(|id| id.to_string()),
+                "position": hop.position,
+                "record": hop.index,
+                "recorded_at": print::utc_ms(hop.recorded_at.0),
+                "from": hop.from,
+                "holder": hop.holder,
+                "expires": print::utc(hop.expires),
+                "narrowing": hop.narrowing,
+                "verified": hop.verified.is_ok(),
+                "revoked_by_record": hop.revoked.map(|(_, index)| index),
+            })
+        })
+        .collect();
+    let revocations: Vec<Value> = report
+        .revocations
+        .iter()
+        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "kind": r.kind, "target": r.target, "by": r.actor, "reason": r.reason}))
+        .collect();
+    let refusals: Vec<Value> = report
+        .refusals
+        .iter()
+        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor, "code": r.code, "says": r.says, "asked": r.asked}))
+        .collect();
+    json!({
+        "delegation": report.delegation.to_string(),
+        "on_behalf_of": report.on_behalf_of,
+        "holds": report.holds(),
+        "problems": report.problems,
+        "hops": hops,
+        "revocations": revocations,
+        "refusals": refusals,
+        "records": report.entries.len(),
+    })
+}

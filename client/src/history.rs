@@ -1,0 +1,451 @@
+//! The whole ledger, read as what happened: who did what, on whose behalf, through which hops, and
+//! every decision made again. ledger.md section 5; SPEC section 9.
+//!
+//! Owns: reading the ledger under its signed head, putting records together, deciding again with
+//! the functions that tools decide with. Does not own: what is asked of it (`question`), one
+//! delegation's chain (`audit`).
+//!
+//! Invariants: nothing counts that is not under the head; a decision is called reproduced only when
+//! it was made again, from recorded inputs alone, and came out the same; what could not be made
+//! again is called so, and why.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sublet_core::bundle::KeyUse;
+use sublet_core::call::{Arguments, Call};
+use sublet_core::decide::{CallView, decide_call};
+use sublet_core::feed::{Revocation, RevocationView};
+use sublet_core::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::key::Thumbprint;
+use sublet_core::proof::{CallProof, Expected};
+use sublet_core::receipt::Receipt;
+use sublet_core::record::BlockPayload;
+use sublet_core::token::UnverifiedToken;
+use sublet_core::verify::{Coverage, Possession, VerifiedToken};
+use sublet_ledger::checkpoint::Checkpoint;
+use sublet_ledger::tile::Tree;
+use sublet_ledger::tree::Checked;
+use sublet_proto::convert::hop_id;
+use sublet_proto::record::payload::Content;
+use sublet_proto::record::record::Body;
+use sublet_proto::record::{Use, UseEvidence};
+use sublet_proto::v1::ReplayEntry;
+use sublet_proto::v1::tail_part::Part;
+
+use crate::ask::Credential;
+use crate::audit::{self, ENTRIES_MAX, Entry, Refusal, Report};
+use crate::chain::block_payload;
+use crate::connect::{Broker, DEADLINE_DEFAULT};
+use crate::failure::Failure;
+use crate::mirror::head_keys;
+use crate::trust::Trust;
+
+/// Every record of a ledger, under its head.
+#[derive(Debug)]
+pub struct Records {
+    /// The head, whose key the bundle trusts.
+    pub head: Checkpoint,
+    /// The signed head's bytes.
+    pub note: Vec<u8>,
+    /// From the first to the last.
+    pub entries: Vec<Entry>,
+}
+
+impl Records {
+    /// Question 10: whether these begin with the records of another head, one that was kept
+    /// elsewhere. Two heads of one ledger that contradict each other show that it was rewritten.
+    pub fn begin_with(&self, kept: &Checkpoint) -> Checked {
+        if kept.origin != self.head.origin || kept.size > self.head.size {
+            return Checked::NotShown;
+        }
+        let mut tree = Tree::default();
+        for entry in self.entries.iter().take_while(|entry| entry.index < kept.size) {
+            tree.append(entry.leaf_hash, &mut Vec::new());
+        }
+        if tree.root() == kept.root { Checked::Holds } else { Checked::Contradicted }
+    }
+}
+
+/// Reads the whole ledger from a broker, by the admin, and holds it against its signed head. It is
+/// an export, and is recorded as one.
+pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Records, Failure> {
+    let mut stream = broker.tail_stream(who, 0, true).await?;
+    let (mut head, mut tree, mut entries) = (None, Tree::default(), Vec::new());
+    loop {
+        let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
+        let next = next.map_err(|_| Failure::deadline("the ledger", DEADLINE_DEFAULT))?;
+        match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
+            Some(Part::Head(part)) if head.is_none() => {
+                let opened = Checkpoint::open(&part.checkpoint, &head_keys(&trust.current()));
+                let opened =
+                    opened.map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))?;
+                head = Some((opened, part.checkpoint));
+            }
+            Some(Part::Entries(part)) => {
+                let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));
+                for (index, (leaf, payload)) in
+                    (part.first..).zip(part.leaves.into_iter().zip(payloads))
+                {
+                    if entries.len() >= ENTRIES_MAX {
+                        let says = format!("the ledger has over {ENTRIES_MAX} records");
+                        return Err(Failure::local("replay_too_long", says));
+                    }
+                    if index != tree.size() {
+                        return Err(Failure::answer("records are missing in between"));
+                    }
+                    let entry = Entry::read(&ReplayEntry { index, leaf, payload })?;
+                    tree.append(entry.leaf_hash, &mut Vec::new());
+                    entries.push(entry);
+                }
+            }
+            Some(Part::Head(_)) => return Err(Failure::answer("a second head")),
+            None => break,
+        }
+    }
+    let (head, note) = head.ok_or_else(|| Failure::answer("the ledger has no head"))?;
+    if (tree.size(), tree.root()) != (head.size, head.root) {
+        let says = "the records have another root than the head that was signed over them";
+        return Err(Failure::local("ledger_invalid", says));
+    }
+    Ok(Records { head, note, entries })
+}
+
+/// A use, and what becomes of it when it is decided again.
+#[derive(Clone, Debug)]
+pub struct RecordedUse {
+    /// The index of its record.
+    pub index: u64,
+    /// When the broker recorded it.
+    pub recorded_at: UnixMillis,
+    /// The tool that reported it.
+    pub verifier: String,
+    /// The delegation.
+    pub delegation: DelegationId,
+    /// What the record says.
+    pub used: Use,
+    /// What lay beside it; `None` when it was erased.
+    pub evidence: Option<UseEvidence>,
+    /// The chain, put together again; else why not.
+    pub token: Result<VerifiedToken, String>,
+    /// The call as it was made; else why it is not known.
+    pub call: Result<Call, String>,
+    /// The decision, made again.
+    pub again: Again,
+}
+
+impl RecordedUse {
+    /// Whether the tool allowed it.
+    pub fn allowed(&self) -> bool {
+        self.used.code.is_empty()
+    }
+
+    /// When the tool decided it, by its clock.
+    pub fn decided_at(&self) -> UnixMillis {
+        UnixMillis(self.used.decided_at_ms)
+    }
+
+    /// The revocations that it was decided on: (epoch, sequence).
+    pub fn position(&self) -> (u64, u64) {
+        (self.used.revocation_epoch, self.used.revocation_sequence)
+    }
+}
+
+/// What a decision made again came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same as was recorded.
+    Reproduced,
+    /// Another: in words.
+    Diverged(String),
+    /// It could not be made again: why.
+    NotShown(String),
+}
+
+impl Again {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Again::Reproduced => "reproduced",
+            Again::Diverged(_) => "diverged",
+            Again::NotShown(_) => "not_shown",
+        }
+    }
+
+    /// The words behind it.
+    pub fn says(&self) -> &str {
+        match self {
+            Again::Reproduced => "",
+            Again::Diverged(says) | Again::NotShown(says) => says,
+        }
+    }
+}
+
+/// A revocation, a suspension, a resumption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedRevocation {
+    /// The index of its record.
+    pub index: u64,
+    /// Its number in the feed.
+    pub sequence: u64,
+    /// When.
+    pub time: UnixMillis,
+    /// By whom.
+    pub actor: String,
+    /// Why; empty when it was erased.
+    pub reason: String,
+    /// Of what; `None` when the name of a principal was erased.
+    pub revocation: Option<Revocation>,
+}
+
+/// A tool said how far it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sync {
+    /// The tool.
+    pub verifier: String,
+    /// When the broker heard it.
+    pub time: UnixMillis,
+    /// Up to here: (epoch, sequence).
+    pub position: (u64, u64),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub struct History {
+    /// The head that all of it is under.
+    pub head: Checkpoint,
+    /// Each delegation, replayed.
+    pub delegations: BTreeMap<DelegationId, Report>,
+    /// Every use, in the order of the ledger.
+    pub uses: Vec<RecordedUse>,
+    /// Every revocation, in order.
+    pub revocations: Vec<RecordedRevocation>,
+    /// Every refusal, in order.
+    pub refusals: Vec<Refusal>,
+    /// What tools said of how far they know.
+    pub syncs: Vec<Sync>,
+    /// Records of which what lay beside was erased.
+    pub erased: Vec<u64>,
+    trust: Trust,
+}
+
+impl History {
+    /// Puts records together, those up to `as_of` if it is given.
+    pub fn of(records: Records, trust: &Trust, as_of: Option<UnixMillis>) -> Self {
+        let known = |entry: &Entry| as_of.is_none_or(|as_of| entry.time() <= as_of);
+        let entries: Vec<Entry> = records.entries.into_iter().filter(known).collect();
+        let mut history = History {
+            head: records.head,
+            delegations: BTreeMap::new(),
+            uses: Vec::new(),
+            revocations: entries.iter().filter_map(revocation).collect(),
+            refusals: entries.iter().filter_map(audit::refusal).collect(),
+            syncs: entries.iter().filter_map(sync).collect(),
+            erased: entries.iter().filter(|e| e.is_erased()).map(|e| e.index).collect(),
+            trust: trust.clone(),
+        };
+        let blocks = Blocks::of(&entries);
+        let uses = entries.iter().filter_map(|entry| history.used(entry, &blocks)).collect();
+        history.uses = uses;
+        let mut of_delegations: BTreeMap<DelegationId, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            if let Ok(id) = hop_id("delegation", &entry.record.delegation) {
+                of_delegations.entry(id).or_default().push(entry);
+            }
+        }
+        let report = |(id, entries)| (id, audit::report(&id, entries, trust));
+        history.delegations = of_delegations.into_iter().map(report).collect();
+        history
+    }
+
+    fn used(&self, entry: &Entry, blocks: &Blocks) -> Option<RecordedUse> {
+        let Some(Body::Used(used)) = &entry.record.body else { return None };
+        let evidence = match &entry.content {
+            Some(Content::Use(evidence)) => Some(evidence.clone()),
+            _ => None,
+        };
+        let shown = evidence.as_ref().ok_or_else(|| "its evidence was erased".to_owned());
+        let token = shown.clone().and_then(|evidence| blocks.token(used, evidence, &self.trust));
+        let call = shown.and_then(|evidence| call(used, evidence));
+        let mut recorded = RecordedUse {
+            index: entry.index,
+            recorded_at: entry.time(),
+            verifier: entry.record.actor.clone(),
+            delegation: hop_id("delegation", &entry.record.delegation).ok()?,
+            used: used.clone(),
+            evidence,
+            token,
+            call,
+            again: Again::Reproduced,
+        };
+        recorded.again = self.again(&recorded);
+        Some(recorded)
+    }
+
+    /// Decides a use again from what is recorded, and holds it against what was.
+    fn again(&self, recorded: &RecordedUse) -> Again {
+        match self.decide(recorded, None) {
+            Err(why) => Again::NotShown(why),
+            Ok(code) if code == recorded.used.code => Again::Reproduced,
+            Ok(code) => {
+                let word = |code: &str| if code.is_empty() { "allowed" } else { code }.to_owned();
+                let (was, is) = (word(&recorded.used.code), word(&code));
+                Again::Diverged(format!("recorded: {was}, decided again: {is}"))
+            }
+        }
+    }
+
+    /// The code that a use gets when it is decided again, empty when it is allowed; with one more
+    /// revocation, if one is given. An error says what is missing to decide it.
+    pub fn decide(&self, used: &RecordedUse, more: Option<&Revocation>) -> Result<String, String> {
+        let evidence = used.evidence.as_ref().ok_or("its evidence was erased")?;
+        let (token, call) = (used.token.as_ref()?, used.call.as_ref()?);
+        let bundle = self.trust.current();
+        let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
+        let expected = Expected {
+            hop: token.id(),
+            audience: &call.audience,
+            action: &call.action,
+            arguments_hash: call.arguments.digest(),
+        };
+        let now = used.decided_at();
+        let possession = Possession::verify(token, &proof, &expected, now);
+        let possession = possession.map_err(|no| format!("the holder's signature: {no}"))?;
+        let coverage = match evidence.receipt.as_slice() {
+            [] => None,
+            receipt => {
+                let receipt = Receipt::decode(receipt).map_err(|bad| bad.to_string())?;
+                let coverage = Coverage::verify(receipt, token, &bundle);
+                Some(coverage.map_err(|no| format!("its receipt: {no}"))?)
+            }
+        };
+        let known = self.revocations.iter().filter(|known| known.sequence <= used.position().1);
+        let known: Option<Vec<_>> = known.map(|known| known.revocation.clone()).collect();
+        let known = known.ok_or("the name of a revoked principal was erased")?;
+        let known = known.into_iter().chain(more.cloned());
+        let view = RevocationView::recorded(self.trust.domain(), used.position(), known);
+        let view = CallView {
+            revocations: &view,
+            age_ms: evidence.age_ms,
+            staleness_ms_max: evidence.staleness_ms_max,
+            coverage: coverage.as_ref(),
+        };
+        match decide_call(token, &possession, call, view, now) {
+            Ok(_) => Ok(String::new()),
+            Err(no) => Ok(no.code().to_owned()),
+        }
+    }
+}
+
+/// The blocks of recorded hops, by hop.
+struct Blocks(HashMap<HopId, (Option<HopId>, BlockPayload)>);
+
+impl Blocks {
+    fn of(entries: &[Entry]) -> Self {
+        let block = |entry: &Entry| {
+            let hop = entry.hop()?;
+            let parent = hop_id("parent", &hop.parent).ok();
+            let id = hop_id("hop", &hop.hop).ok()?;
+            Some((id, (parent, block_payload(entry.block()?)?)))
+        };
+        Blocks(entries.iter().filter_map(block).collect())
+    }
+
+    /// The chain that was used: from the records, and from the evidence what no record has.
+    fn token(
+        &self,
+        used: &Use,
+        evidence: &UseEvidence,
+        trust: &Trust,
+    ) -> Result<VerifiedToken, String> {
+        let id = hop_id("hop", &used.hop).map_err(|bad| bad.to_string())?;
+        let from = match (evidence.blocks.as_slice(), evidence.behind.as_slice()) {
+            ([], _) => Some(id),
+            (_, []) => None,
+            (_, behind) => Some(hop_id("behind", behind).map_err(|bad| bad.to_string())?),
+        };
+        let mut chain = self.chain(from)?;
+        for block in &evidence.blocks {
+            chain.push(block_payload(block).ok_or("a block names no key")?);
+        }
+        let bundle = trust.current();
+        let mut says = "the trust bundle lists no key for delegations".to_owned();
+        for key in bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
+            let token = UnverifiedToken::assemble(key.id, &chain).map_err(|bad| bad.to_string())?;
+            match VerifiedToken::verify(token, &bundle) {
+                Ok(token) if token.id() == id => return Ok(token),
+                Ok(token) => says = format!("its blocks make hop {}", token.id()),
+                Err(no) => says = no.to_string(),
+            }
+        }
+        Err(says)
+    }
+
+    /// The blocks from the root to a recorded hop.
+    fn chain(&self, from: Option<HopId>) -> Result<Vec<BlockPayload>, String> {
+        let (mut chain, mut next) = (Vec::new(), from);
+        while let Some(id) = next {
+            let (parent, block) =
+                self.0.get(&id).ok_or_else(|| format!("the block of hop {id} is not there"))?;
+            // As many as a token may have; more is a circle.
+            if chain.len() > sublet_core::limits::HOPS_MAX as usize {
+                return Err("the recorded hops go round in a circle".to_owned());
+            }
+            chain.push(block.clone());
+            next = *parent;
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+}
+
+fn call(used: &Use, evidence: &UseEvidence) -> Result<Call, String> {
+    if evidence.arguments.is_empty() {
+        return Err("its arguments were too long to keep".to_owned());
+    }
+    let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
+    let digest = proof.claims.arguments_hash;
+    let arguments = Arguments::from_evidence(&evidence.arguments, digest);
+    let arguments = arguments.map_err(|bad| bad.to_string())?;
+    Ok(Call { audience: used.audience.clone(), action: used.action.clone(), arguments })
+}
+
+fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
+    let words = entry.words();
+    let revocation = match &entry.record.body {
+        Some(Body::Revoked(revoked)) => match revoked.kind.as_str() {
+            "hop" | "delegation" => revoked.target.parse().ok().map(Revocation::Hop),
+            "principal" => words.principal.parse().ok().map(Revocation::Principal),
+            "agent" => revoked.target.parse().ok().map(Revocation::AgentSuspended),
+            "key" => revoked.target.parse().ok().map(Revocation::AgentKey),
+            _ => None,
+        },
+        Some(Body::AgentSuspended(change)) => {
+            change.agent_id.parse().ok().map(Revocation::AgentSuspended)
+        }
+        Some(Body::AgentResumed(change)) => {
+            change.agent_id.parse().ok().map(Revocation::AgentResumed)
+        }
+        Some(Body::KeyRevoked(change)) => {
+            let key = change.key.as_slice().try_into().ok();
+            key.map(|key| Revocation::AgentKey(Thumbprint(key)))
+        }
+        _ => return None,
+    };
+    Some(RecordedRevocation {
+        index: entry.index,
+        sequence: entry.record.revocation_sequence,
+        time: entry.time(),
+        actor: entry.record.actor.clone(),
+        reason: words.reason,
+        revocation,
+    })
+}
+
+fn sync(entry: &Entry) -> Option<Sync> {
+    let Some(Body::VerifierSynced(sync)) = &entry.record.body else { return None };
+    Some(Sync {
+        verifier: entry.record.actor.clone(),
+        time: entry.time(),
+        position: (sync.epoch, sync.sequence),
+    })
+}
