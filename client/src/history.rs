@@ -34,7 +34,7 @@ use sublet_proto::v1::tail_part::Part;
 
 use crate::ask::Credential;
 use crate::audit::{self, ENTRIES_MAX, Entry, Refusal, Report};
-use crate::chain::block_payload;
+use crate::chain::{HopReport, block_payload};
 use crate::connect::{Broker, DEADLINE_DEFAULT};
 use crate::failure::Failure;
 use crate::mirror::head_keys;
@@ -225,6 +225,8 @@ pub struct History {
     pub syncs: Vec<Sync>,
     /// Records of which what lay beside was erased.
     pub erased: Vec<u64>,
+    /// Where each recorded hop stands: its delegation, and its place among the hops of it.
+    places: HashMap<HopId, (DelegationId, usize)>,
     trust: Trust,
 }
 
@@ -241,10 +243,11 @@ impl History {
             refusals: entries.iter().filter_map(audit::refusal).collect(),
             syncs: entries.iter().filter_map(sync).collect(),
             erased: entries.iter().filter(|e| e.is_erased()).map(|e| e.index).collect(),
+            places: HashMap::new(),
             trust: trust.clone(),
         };
-        let blocks = Blocks::of(&entries);
-        let uses = entries.iter().filter_map(|entry| history.used(entry, &blocks)).collect();
+        let mut blocks = Blocks::of(&entries);
+        let uses = entries.iter().filter_map(|entry| history.used(entry, &mut blocks)).collect();
         history.uses = uses;
         let mut of_delegations: BTreeMap<DelegationId, Vec<Entry>> = BTreeMap::new();
         for entry in entries {
@@ -254,10 +257,20 @@ impl History {
         }
         let report = |(id, entries)| (id, audit::report(&id, entries, trust));
         history.delegations = of_delegations.into_iter().map(report).collect();
+        let places = history.delegations.iter().flat_map(|(id, report)| {
+            report.hops.iter().enumerate().map(move |(at, hop)| (hop.hop, (*id, at)))
+        });
+        history.places = places.collect();
         history
     }
 
-    fn used(&self, entry: &Entry, blocks: &Blocks) -> Option<RecordedUse> {
+    /// What the ledger shows of a recorded hop.
+    pub fn hop(&self, hop: &HopId) -> Option<&HopReport> {
+        let (delegation, at) = self.places.get(hop)?;
+        self.delegations.get(delegation)?.hops.get(*at)
+    }
+
+    fn used(&self, entry: &Entry, blocks: &mut Blocks) -> Option<RecordedUse> {
         let Some(Body::Used(used)) = &entry.record.body else { return None };
         let evidence = match &entry.content {
             Some(Content::Use(evidence)) => Some(evidence.clone()),
@@ -337,7 +350,11 @@ impl History {
 }
 
 /// The blocks of recorded hops, by hop.
-struct Blocks(HashMap<HopId, (Option<HopId>, BlockPayload)>);
+struct Blocks {
+    blocks: HashMap<HopId, (Option<HopId>, BlockPayload)>,
+    /// Chains that records alone show, verified once.
+    verified: HashMap<HopId, Result<VerifiedToken, String>>,
+}
 
 impl Blocks {
     fn of(entries: &[Entry]) -> Self {
@@ -347,17 +364,34 @@ impl Blocks {
             let id = hop_id("hop", &hop.hop).ok()?;
             Some((id, (parent, block_payload(entry.block()?)?)))
         };
-        Blocks(entries.iter().filter_map(block).collect())
+        let blocks = entries.iter().filter_map(block).collect();
+        Blocks { blocks, verified: HashMap::new() }
     }
 
     /// The chain that was used: from the records, and from the evidence what no record has.
     fn token(
-        &self,
+        &mut self,
         used: &Use,
         evidence: &UseEvidence,
         trust: &Trust,
     ) -> Result<VerifiedToken, String> {
         let id = hop_id("hop", &used.hop).map_err(|bad| bad.to_string())?;
+        if let Some(known) = self.verified.get(&id).filter(|_| evidence.blocks.is_empty()) {
+            return known.clone();
+        }
+        let token = self.verify(id, evidence, trust);
+        if evidence.blocks.is_empty() {
+            self.verified.insert(id, token.clone());
+        }
+        token
+    }
+
+    fn verify(
+        &self,
+        id: HopId,
+        evidence: &UseEvidence,
+        trust: &Trust,
+    ) -> Result<VerifiedToken, String> {
         let from = match (evidence.blocks.as_slice(), evidence.behind.as_slice()) {
             ([], _) => Some(id),
             (_, []) => None,
@@ -384,8 +418,10 @@ impl Blocks {
     fn chain(&self, from: Option<HopId>) -> Result<Vec<BlockPayload>, String> {
         let (mut chain, mut next) = (Vec::new(), from);
         while let Some(id) = next {
-            let (parent, block) =
-                self.0.get(&id).ok_or_else(|| format!("the block of hop {id} is not there"))?;
+            let (parent, block) = self
+                .blocks
+                .get(&id)
+                .ok_or_else(|| format!("the block of hop {id} is not there"))?;
             // As many as a token may have; more is a circle.
             if chain.len() > sublet_core::limits::HOPS_MAX as usize {
                 return Err("the recorded hops go round in a circle".to_owned());

@@ -166,15 +166,11 @@ impl History {
             UsedHop {
                 hop: id.to_string(),
                 holder: token.prefix(at).map(|to| to.holder().to_string()).unwrap_or_default(),
-                record: self.report(&id).map(|report| report.index),
+                record: self.hop(&id).map(|report| report.index),
                 narrowing: parent.map(|p| narrowing(p.block(), block)).unwrap_or_default(),
             }
         };
         token.hops().enumerate().map(hop).collect()
-    }
-
-    fn report(&self, hop: &HopId) -> Option<&HopReport> {
-        self.hop_reports().find(|report| report.hop == *hop)
     }
 
     fn hop_reports(&self) -> impl Iterator<Item = &HopReport> {
@@ -561,17 +557,17 @@ pub struct Unused {
 impl History {
     /// Granted against used: what no allowed call under the hop needed.
     pub fn unused(&self) -> Vec<Unused> {
-        let used: Vec<(&VerifiedToken, &Call)> = self
-            .uses
-            .iter()
-            .filter(|used| used.allowed())
-            .filter_map(|used| used.token.as_ref().ok().zip(used.call.as_ref().ok()))
-            .collect();
+        let mut by_hop: BTreeMap<HopId, Vec<(&VerifiedToken, &Call)>> = BTreeMap::new();
+        for used in self.uses.iter().filter(|used| used.allowed()) {
+            let (Ok(token), Ok(call)) = (&used.token, &used.call) else { continue };
+            for (id, _) in token.hops() {
+                by_hop.entry(id).or_default().push((token, call));
+            }
+        }
         let mut unused = Vec::new();
         for report in self.hop_reports() {
             let Some(block) = &report.block else { continue };
-            let below: Vec<_> =
-                used.iter().filter(|(t, _)| t.hops().any(|(id, _)| id == report.hop)).collect();
+            let below = by_hop.get(&report.hop).map(Vec::as_slice).unwrap_or_default();
             for capability in block.scope.iter().flat_map(|scope| scope.capabilities()) {
                 let needed = below
                     .iter()

@@ -435,3 +435,46 @@ fn check_rest(script: &Script, history: &History, refused: usize) {
     let listed = unused.iter().filter(|unused| unused.capability.starts_with("fs.list")).count();
     assert_eq!(listed, hops, "nobody listed anything");
 }
+
+#[test]
+fn the_command_answers_and_refuses_what_it_does_not_understand() {
+    let stage = Stage::set();
+    crate::walk::enrol(&stage, "planner");
+    let issued = crate::walk::issue(&stage);
+    let delegation = issued["delegation"].as_str().unwrap();
+    std::fs::write(stage.path("kept"), stage.sublet(&["audit", "checkpoint"]).ok()).unwrap();
+    let what_if = format!("{delegation}@2026-11-24T10:02:00Z");
+    let args = [
+        "audit",
+        "replay",
+        "--all",
+        "--unused",
+        "--what-if-revoked",
+        &what_if,
+        "--blast-radius",
+        delegation,
+        "--checkpoint",
+        "kept",
+        "--output",
+        "json",
+    ];
+    let answer = stage.sublet(&args).json();
+    assert_eq!(answer["uses"].as_array().unwrap().len(), 0);
+    assert_eq!(answer["heads"][0]["consistent"], "holds");
+    assert_eq!(answer["unused"][0]["capability"], "fs.read@tool://files path=under:/data");
+    assert_eq!(answer["blast_radius"]["hops"][0], delegation);
+    assert_eq!(answer["what_if"]["refused"].as_array().unwrap().len(), 0);
+    assert_eq!(answer["completeness"]["records"], answer["ledger"]["records"]);
+    let says = stage.sublet(&["audit", "replay", "--all", "--unused"]).ok();
+    assert!(says.contains("fs.read@tool://files path=under:/data"), "{says}");
+    for (args, words) in [
+        (vec!["--as-of", "yesterday"], "is no time"),
+        (vec!["--what-if-revoked", delegation], "HOP@TIME is expected"),
+        (vec!["--what-if-revoked", "x@0"], "invalid value"),
+        (vec!["--all", "--as", "planner"], "cannot be used with"),
+    ] {
+        stage.sublet(&[&["audit", "replay"], args.as_slice()].concat()).fails(64, words);
+    }
+    stage.sublet(&["audit", "replay", "--delegation", "x"]).fails(3, "[bad_name]");
+    stage.sublet(&["audit", "replay", "--all", "--checkpoint", "none"]).fails(1, "none");
+}
