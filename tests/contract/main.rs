@@ -307,9 +307,11 @@ async fn a_sled_store_that_was_altered_is_refused() {
     let fifth = [b"l".as_slice(), &5u64.to_be_bytes()].concat();
     let kept = Raw::open(&path).read(&fifth);
     let mut flipped = kept.clone();
-    *flipped.last_mut().unwrap() ^= 1;
+    flipped[10] ^= 1;
     alter(&|raw| raw.write(&fifth, &flipped));
     refused("another root");
+    alter(&|raw| raw.write(&fifth, &kept[..kept.len() - 1]));
+    refused("record 5 is torn");
     alter(&|raw| raw.remove(&fifth));
     refused("9 leaves behind the last full tile, 10 expected");
     alter(&|raw| raw.write(&fifth, &kept));

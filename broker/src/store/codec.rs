@@ -11,10 +11,8 @@ use sublet_core::state::{AnswerKey, Row, RowKey};
 pub(super) mod prefix {
     /// `m` name: schema version; size and root of the ledger.
     pub(crate) const META: u8 = b'm';
-    /// `l` index (u64): the leaf, verbatim.
+    /// `l` index (u64): a segment, the records from this one on with what lies beside each.
     pub(crate) const LEAF: u8 = b'l';
-    /// `p` index (u64): what lies beside the leaf.
-    pub(crate) const PAYLOAD: u8 = b'p';
     /// `t` level (u8), index (u64): a full tile of the tree.
     pub(crate) const TILE: u8 = b't';
     /// `c` size (u64): a signed head.

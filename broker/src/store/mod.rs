@@ -12,6 +12,7 @@ mod committer;
 pub(crate) mod inception;
 mod ledger;
 mod memory;
+mod segment;
 mod sled;
 
 use std::path::Path;

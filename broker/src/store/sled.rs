@@ -14,6 +14,7 @@ use sublet_ledger::Hash;
 use sublet_ledger::tile::{self, Tiles};
 
 use super::codec::{self, key, prefix};
+use super::segment;
 use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
 use crate::config::Durability;
 
@@ -75,15 +76,10 @@ impl Sled {
         let head = head.map(|bytes| split_head(&bytes)).transpose()?;
         let size = head.map_or(0, |(size, _)| size);
         let full = size - size % u64::from(tile::WIDTH);
-        let mut tail = Vec::new();
         // Whatever lies behind, also what the head does not know of: it shows that way.
-        for item in self.db.range(index_key(prefix::LEAF, full)..key_end(prefix::LEAF)) {
-            let (_, leaf) = item.map_err(|error| fault("read", &error))?;
-            tail.push(leaf.to_vec());
-            if tail.len() > usize::from(tile::WIDTH) {
-                break;
-            }
-        }
+        let most = usize::from(tile::WIDTH) + 1;
+        let tail =
+            read_entries(&self.db, full, most)?.into_iter().map(|entry| entry.leaf).collect();
         let checkpoint = self.db.scan_prefix([prefix::CHECKPOINT]).next_back().transpose();
         let checkpoint = checkpoint.map_err(|error| fault("read", &error))?;
         Ok(StoredLedger { head, tail, checkpoint: checkpoint.map(|(_, note)| note.to_vec()) })
@@ -128,14 +124,8 @@ impl Backend for Sled {
         self.check_schema(domain)?;
         let ledger = self.ledger()?;
         let mut rows = Vec::new();
-        let skipped = [
-            prefix::META,
-            prefix::LEAF,
-            prefix::PAYLOAD,
-            prefix::OF_DELEGATION,
-            prefix::TILE,
-            prefix::CHECKPOINT,
-        ];
+        let skipped =
+            [prefix::META, prefix::LEAF, prefix::OF_DELEGATION, prefix::TILE, prefix::CHECKPOINT];
         for first in b'a'..=b'z' {
             if skipped.contains(&first) {
                 continue;
@@ -157,12 +147,8 @@ impl Backend for Sled {
         for forgotten in &batch.forgotten {
             writes.remove(codec::encode_key(forgotten));
         }
-        for entry in &batch.entries {
-            let index = entry.index.to_be_bytes();
-            writes.insert(key(prefix::LEAF, &index), entry.leaf.as_slice());
-            if let Some(payload) = &entry.payload {
-                writes.insert(key(prefix::PAYLOAD, &index), payload.as_slice());
-            }
+        for (first, bytes) in segment::segments(&batch.entries) {
+            writes.insert(index_key(prefix::LEAF, first), bytes);
         }
         for (delegation, index) in &batch.of_delegations {
             let name = [delegation.0.as_slice(), &index.to_be_bytes()].concat();
@@ -193,12 +179,22 @@ impl Backend for Sled {
 
 struct Reader(::sled::Db);
 
-impl Reader {
-    fn entry(&self, index: u64, leaf: Vec<u8>) -> Result<Entry, Fault> {
-        let payload = self.0.get(index_key(prefix::PAYLOAD, index));
-        let payload = payload.map_err(|error| fault("read", &error))?.map(|bytes| bytes.to_vec());
-        Ok(Entry { index, leaf, payload })
+/// Entries from an index on, at most `most`: from the segment that it lies in, onwards.
+fn read_entries(db: &::sled::Db, from: u64, most: usize) -> Result<Vec<Entry>, Fault> {
+    let before = db.range(index_key(prefix::LEAF, 0)..=index_key(prefix::LEAF, from)).next_back();
+    let before = before.transpose().map_err(|error| fault("read", &error))?;
+    let start = before.map_or(index_key(prefix::LEAF, from), |(key, _)| key.to_vec());
+    let mut found = Vec::new();
+    for item in db.range(start..key_end(prefix::LEAF)) {
+        let (key, bytes) = item.map_err(|error| fault("read", &error))?;
+        let entries = segment::entries(split_index(&key)?, &bytes)?;
+        found.extend(entries.into_iter().filter(|entry| entry.index >= from));
+        if found.len() >= most {
+            break;
+        }
     }
+    found.truncate(most);
+    Ok(found)
 }
 
 impl Tiles for Reader {
@@ -215,12 +211,7 @@ impl Tiles for Reader {
 
 impl LedgerReader for Reader {
     fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault> {
-        let range = index_key(prefix::LEAF, from)..key_end(prefix::LEAF);
-        let read = self.0.range(range).take(most).map(|item| {
-            let (at, leaf) = item.map_err(|error| fault("read", &error))?;
-            self.entry(split_index(&at)?, leaf.to_vec())
-        });
-        read.collect()
+        read_entries(&self.0, from, most)
     }
 
     fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault> {
@@ -248,10 +239,9 @@ impl LedgerReader for Reader {
         for item in self.0.range(start..=end).take(most) {
             let (at, _) = item.map_err(|error| fault("read", &error))?;
             let index = split_index(&at)?;
-            let leaf = self.0.get(index_key(prefix::LEAF, index));
-            let leaf = leaf.map_err(|error| fault("read", &error))?;
-            let leaf = leaf.ok_or_else(|| Fault::Internal("a record is missing".to_owned()))?;
-            entries.push(self.entry(index, leaf.to_vec())?);
+            let entry = read_entries(&self.0, index, 1)?.pop().filter(|entry| entry.index == index);
+            let missing = || Fault::Internal("a record is missing".to_owned());
+            entries.push(entry.ok_or_else(missing)?);
         }
         Ok(entries)
     }

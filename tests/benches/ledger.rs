@@ -1,0 +1,129 @@
+//! The ledger: leaves through the committer with 256 waiters on sled with `fdatasync`, and a log of
+//! a million leaves hashed and checked, beside SHA-256 over the same bytes in the same run. Read the
+//! ratios, not the times. SUBLET_LEAVES sets how many go through the committer (200,000).
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench reads the clock and stops at what it did not expect"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use sublet_broker::config::Durability;
+use sublet_broker::store::{Commit, Notary, Sled, Store};
+use sublet_core::id::{HopId, TrustDomain, UnixMillis};
+use sublet_core::key::Thumbprint;
+use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
+use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::verify::Holder;
+use sublet_ledger::leaf_hash;
+use sublet_ledger::tile::Tree;
+
+const WAITERS: u64 = 256;
+
+/// Leaves of the log that is checked, and bytes in each.
+const LEAVES: u64 = 1_000_000;
+const LEAF_BYTES: usize = 512;
+
+fn main() {
+    // As in `nonces`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let committed = committer();
+    let (hashed, checked) = log();
+    println!("committer: {committed:.0} durable leaves a second with {WAITERS} waiters");
+    println!(
+        "a log of {LEAVES} leaves of {LEAF_BYTES} bytes: {:.0} leaves a second a core, {:.2} of SHA-256 over the same bytes",
+        LEAVES as f64 / checked.as_secs_f64(),
+        checked.as_secs_f64() / hashed.as_secs_f64(),
+    );
+}
+
+fn record(number: u64) -> Record {
+    let key = SecretKey::ed25519_from_seed([3; 32]);
+    let mut id = [7; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let holder =
+        Holder { agent: "spiffe://acme.example/agent/reader".parse().unwrap(), helper: None };
+    let block = BlockPayload {
+        payload: vec![5; 250],
+        next_key: key.public_key().clone(),
+        signature: vec![6; 64],
+    };
+    let hop = HopRecord {
+        hop: HopId(id),
+        parent: Some(HopId([8; 32])),
+        position: 1,
+        holder,
+        key: Thumbprint([9; 32]),
+        expires: 2_000_000_000,
+        block: Some(block),
+    };
+    let actor = "spiffe://acme.example/agent/planner".to_owned();
+    Record { delegation: None, actor, body: Body::HopRecorded(hop) }
+}
+
+/// Durable leaves a second, every one waited for.
+fn committer() -> f64 {
+    let count: u64 =
+        std::env::var("SUBLET_LEAVES").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let domain: TrustDomain = "acme.example".parse().unwrap();
+        let notary = Notary::new(&domain, Arc::new(SecretKey::ed25519_from_seed([4; 32]))).unwrap();
+        let backend = Sled::open(&directory.path().join("store"), Durability::PowerLoss).unwrap();
+        let store = Store::open(backend, &domain, notary).unwrap();
+        let template = record(0);
+        let began = Instant::now();
+        let waiters = (0..WAITERS).map(|_| {
+            let (store, template) = (store.clone(), template.clone());
+            tokio::spawn(async move {
+                for _ in 0..count / WAITERS {
+                    let commit = Commit {
+                        guards: Vec::new(),
+                        writes: Vec::new(),
+                        records: vec![template.clone()],
+                        salt: [1; 16],
+                        trace: None,
+                        now: UnixMillis(1_000),
+                    };
+                    store.commit(commit).await.unwrap();
+                }
+            })
+        });
+        for waiter in waiters.collect::<Vec<_>>() {
+            waiter.await.unwrap();
+        }
+        let leaves = store.published().unwrap().tree.size();
+        leaves as f64 / began.elapsed().as_secs_f64()
+    })
+}
+
+/// SHA-256 alone over all leaves, and the same with the tree over them.
+fn log() -> (Duration, Duration) {
+    let mut leaf = vec![0u8; LEAF_BYTES];
+    let mut change = |number: u64| {
+        leaf[..8].copy_from_slice(&number.to_be_bytes());
+        leaf.clone()
+    };
+    let began = Instant::now();
+    let mut last = [0u8; 32];
+    for number in 0..LEAVES {
+        last = Sha256::digest(change(number)).into();
+    }
+    let hashed = began.elapsed();
+    let began = Instant::now();
+    let (mut tree, mut full) = (Tree::default(), Vec::new());
+    for number in 0..LEAVES {
+        tree.append(leaf_hash(&change(number)).unwrap(), &mut full);
+        full.clear();
+    }
+    assert_ne!(tree.root(), last);
+    (hashed, began.elapsed())
+}
