@@ -14,9 +14,9 @@ use sublet_proto::v1::delegation_server::DelegationServer;
 use sublet_proto::v1::identity_server::IdentityServer;
 use sublet_proto::v1::revocation_server::RevocationServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::broker::Broker;
 use crate::config::Config;
@@ -132,6 +132,8 @@ impl Bound {
             .add_service(AdminServer::new(AdminService(broker.clone())))
             .into_axum_router()
             .merge(publish::routes(broker.clone()));
+        // Nagle's algorithm and delayed acknowledgements make 40 ms of every small answer.
+        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let served = Server::builder()
             // For the ledger alone: gRPC is HTTP/2.
             .accept_http1(true)
@@ -140,10 +142,9 @@ impl Bound {
             .max_concurrent_streams(1024)
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
-            .tcp_nodelay(true)
             .layer(DigestLayer::new(&["/sublet.v1."]))
             .add_routes(Routes::from(routes))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), async move {
+            .serve_with_incoming_shutdown(incoming, async move {
                 stop.await;
                 broker.stopping.send_replace(true);
             })

@@ -23,7 +23,7 @@ use sublet_proto::demo::{
 };
 use sublet_proto::digest::DigestLayer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use crate::trouble::Trouble;
@@ -75,7 +75,7 @@ pub(super) async fn serve(
         .timeout(Duration::from_secs(10))
         .layer(DigestLayer::new(&["/sublet.demo.v1."]))
         .add_service(FilesServer::new(FileTool { checker, root }))
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
         .map_err(|error| Trouble::local(format!("the tool ended: {error}")))
 }
