@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+mod tamper;
+
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -157,7 +157,11 @@ pub(super) fn resume(
         let says = format!("its {size} records have another root than the one that was stored");
         return Err(broken(says));
     }
-    let Some(note) = &stored.checkpoint else { return Ok(tree) };
+    let Some(note) = &stored.checkpoint else {
+        // The first batch keeps the head of the empty ledger.
+        let none = || broken("no signed head of it is kept".to_owned());
+        return if size == 0 { Ok(tree) } else { Err(none()) };
+    };
     let signed = Checkpoint::open(note, std::slice::from_ref(notary.key()))
         .map_err(|bad| broken(format!("its last signed head: {bad}")))?;
     let view = TreeView { tree: &tree, tiles: &Full(reader) };
