@@ -5,6 +5,7 @@ mod command;
 mod context;
 mod demo;
 mod print;
+mod report;
 mod trouble;
 
 use std::process::ExitCode;

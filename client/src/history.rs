@@ -66,48 +66,80 @@ impl Records {
     }
 }
 
+/// A record as it is stored, and what lies beside it; empty when nothing does, or it was erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRecord {
+    /// The leaf, verbatim.
+    pub leaf: Vec<u8>,
+    /// The payload, verbatim.
+    pub payload: Vec<u8>,
+}
+
+/// A whole ledger as bytes: its signed head, and every record.
+#[derive(Debug)]
+pub struct RawLedger {
+    /// The signed head.
+    pub note: Vec<u8>,
+    /// From the first to the last.
+    pub records: Vec<RawRecord>,
+}
+
+impl RawLedger {
+    /// Reads every record, and holds all of them against the head, which a key of this bundle must
+    /// have signed.
+    pub fn understand(&self, trust: &Trust) -> Result<Records, Failure> {
+        let invalid = |says: String| Failure::local("ledger_invalid", says);
+        let head = Checkpoint::open(&self.note, &head_keys(&trust.current()));
+        let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
+        let (mut tree, mut entries) = (Tree::default(), Vec::new());
+        for (index, raw) in (0u64..).zip(&self.records) {
+            let (leaf, payload) = (raw.leaf.clone(), raw.payload.clone());
+            let entry = Entry::read(&ReplayEntry { index, leaf, payload });
+            let entry = entry.map_err(|failure| invalid(failure.message().to_owned()))?;
+            tree.append(entry.leaf_hash, &mut Vec::new());
+            entries.push(entry);
+        }
+        if (tree.size(), tree.root()) != (head.size, head.root) {
+            let says = "the records have another root than the head that was signed over them";
+            return Err(invalid(says.to_owned()));
+        }
+        Ok(Records { head, note: self.note.clone(), entries })
+    }
+}
+
 /// Reads the whole ledger from a broker, by the admin, and holds it against its signed head. It is
 /// an export, and is recorded as one.
 pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Records, Failure> {
+    read_raw(broker, who).await?.understand(trust)
+}
+
+/// The same as bytes, of which nothing is believed yet.
+pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Failure> {
     let mut stream = broker.tail_stream(who, 0, true).await?;
-    let (mut head, mut tree, mut entries) = (None, Tree::default(), Vec::new());
+    let (mut note, mut records) = (None, Vec::new());
     loop {
         let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
         let next = next.map_err(|_| Failure::deadline("the ledger", DEADLINE_DEFAULT))?;
         match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
-            Some(Part::Head(part)) if head.is_none() => {
-                let opened = Checkpoint::open(&part.checkpoint, &head_keys(&trust.current()));
-                let opened =
-                    opened.map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))?;
-                head = Some((opened, part.checkpoint));
-            }
+            Some(Part::Head(part)) if note.is_none() => note = Some(part.checkpoint),
+            Some(Part::Head(_)) => return Err(Failure::answer("a second head")),
             Some(Part::Entries(part)) => {
+                if part.first != records.len() as u64 {
+                    return Err(Failure::answer("records are missing in between"));
+                }
                 let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));
-                for (index, (leaf, payload)) in
-                    (part.first..).zip(part.leaves.into_iter().zip(payloads))
-                {
-                    if entries.len() >= ENTRIES_MAX {
-                        let says = format!("the ledger has over {ENTRIES_MAX} records");
-                        return Err(Failure::local("replay_too_long", says));
-                    }
-                    if index != tree.size() {
-                        return Err(Failure::answer("records are missing in between"));
-                    }
-                    let entry = Entry::read(&ReplayEntry { index, leaf, payload })?;
-                    tree.append(entry.leaf_hash, &mut Vec::new());
-                    entries.push(entry);
+                let pairs = part.leaves.into_iter().zip(payloads);
+                records.extend(pairs.map(|(leaf, payload)| RawRecord { leaf, payload }));
+                if records.len() > ENTRIES_MAX {
+                    let says = format!("the ledger has over {ENTRIES_MAX} records");
+                    return Err(Failure::local("replay_too_long", says));
                 }
             }
-            Some(Part::Head(_)) => return Err(Failure::answer("a second head")),
             None => break,
         }
     }
-    let (head, note) = head.ok_or_else(|| Failure::answer("the ledger has no head"))?;
-    if (tree.size(), tree.root()) != (head.size, head.root) {
-        let says = "the records have another root than the head that was signed over them";
-        return Err(Failure::local("ledger_invalid", says));
-    }
-    Ok(Records { head, note, entries })
+    let note = note.ok_or_else(|| Failure::answer("the ledger has no head"))?;
+    Ok(RawLedger { note, records })
 }
 
 /// A use, and what becomes of it when it is decided again.

@@ -49,6 +49,7 @@
 
 pub mod ask;
 pub mod audit;
+pub mod bundle;
 pub mod chain;
 mod chains;
 pub mod check;

@@ -256,35 +256,49 @@ pub fn verify_copy(
     earlier: &[Checkpoint],
 ) -> Result<Mirrored, Failure> {
     let path = directory.join(Resource::Checkpoint.path());
-    let head = Checkpoint::open(&files::read(&path)?, keys);
+    files::read(&path)?;
+    verify_published(&|resource| std::fs::read(directory.join(resource.path())).ok(), keys, earlier)
+}
+
+/// The same of whatever gives the bytes of a resource; `None` for what is not there.
+pub fn verify_published(
+    content: &dyn Fn(Resource) -> Option<Vec<u8>>,
+    keys: &[HeadKey],
+    earlier: &[Checkpoint],
+) -> Result<Mirrored, Failure> {
+    let there = |resource: Resource| {
+        let missing =
+            || Failure::local("ledger_incomplete", format!("{} is not there", resource.path()));
+        content(resource).ok_or_else(missing)
+    };
+    let head = Checkpoint::open(&there(Resource::Checkpoint)?, keys);
     let head = head.map_err(|bad| invalid(format!("its head: {bad}")))?;
     let (mut tree, mut full, mut pruned) = (Tree::default(), Vec::new(), 0);
     for resource in Resource::of_size(head.size) {
         let Resource::Entries { index, width } = resource else { continue };
-        let hashes = match files::read(&directory.join(resource.path())) {
-            Ok(bytes) => hashes_of(&bytes, width).ok_or_else(|| {
+        let hashes = match content(resource) {
+            Some(bytes) => hashes_of(&bytes, width).ok_or_else(|| {
                 invalid(format!("{} is not a bundle of {width} records", resource.path()))
             })?,
-            Err(_) => {
+            None => {
                 pruned += u64::from(width);
-                let tile = Resource::Tile { level: 0, index, width };
-                split(&files::read(&directory.join(tile.path())).map_err(missing)?)
+                split(&there(Resource::Tile { level: 0, index, width })?)
             }
         };
         hashes.into_iter().for_each(|hash| tree.append(hash, &mut full));
         for FullTile { level, index, bytes } in full.drain(..) {
-            same(directory, Resource::Tile { level, index, width: WIDTH }, &bytes)?;
+            same(&there, Resource::Tile { level, index, width: WIDTH }, &bytes)?;
         }
     }
     for resource in Resource::of_size(head.size).filter(is_partial) {
         if let Resource::Tile { level, .. } = resource {
-            same(directory, resource, &tree.partial(level))?;
+            same(&there, resource, &tree.partial(level))?;
         }
     }
     if (tree.size(), tree.root()) != (head.size, head.root) {
         return Err(invalid("its records have another root than its head".to_owned()));
     }
-    let files = Files(directory);
+    let files = Content(content);
     let view = TreeView { tree: &tree, tiles: &files };
     for kept in earlier {
         if root_at(&view, kept.size).filter(|_| kept.size <= head.size) != Some(kept.root) {
@@ -298,13 +312,25 @@ pub fn verify_copy(
     Ok(Mirrored { head, new: 0, pruned })
 }
 
-/// Whether a file is what was computed.
-fn same(directory: &Path, resource: Resource, bytes: &[u8]) -> Result<(), Failure> {
-    let found = files::read(&directory.join(resource.path())).map_err(missing)?;
-    if found == bytes {
+/// Whether what is there is what was computed.
+fn same(
+    there: &dyn Fn(Resource) -> Result<Vec<u8>, Failure>,
+    resource: Resource,
+    bytes: &[u8],
+) -> Result<(), Failure> {
+    if there(resource)? == bytes {
         return Ok(());
     }
     Err(invalid(format!("{} is not what its records make", resource.path())))
+}
+
+/// Full tiles from whatever gives the bytes of a resource.
+struct Content<'a>(&'a dyn Fn(Resource) -> Option<Vec<u8>>);
+
+impl Tiles for Content<'_> {
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
+        (self.0)(Resource::Tile { level, index, width: WIDTH })
+    }
 }
 
 fn hashes_of(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
@@ -348,10 +374,6 @@ fn broken(says: String) -> Failure {
 
 fn invalid(says: String) -> Failure {
     Failure::local("ledger_invalid", says)
-}
-
-fn missing(failure: Failure) -> Failure {
-    Failure::local("ledger_incomplete", failure.message())
 }
 
 /// The full tiles of a copy.

@@ -18,13 +18,13 @@ const RECORDS: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caught {
     /// The broker does not start.
-    ByStart,
+    AtStart,
     /// A copy pulled from the broker does not verify, or cannot be pulled.
-    ByCopy,
+    InACopy,
     /// The copy verifies, and is not what a head that was kept says.
-    ByKeptHead,
+    KeptHead,
     /// A record is read with what lies beside it.
-    ByReading,
+    WhenRead,
 }
 
 /// Records with something beside each, numbered from `from` on.
@@ -76,22 +76,22 @@ fn pulled(store: &Store) -> Result<tempfile::TempDir, String> {
 
 /// What catches the change that was made to this disk, given a head that was kept before it.
 fn caught(disk: &OnSled, kept: &Checkpoint) -> Option<Caught> {
-    let Ok(store) = disk.open() else { return Some(Caught::ByStart) };
+    let Ok(store) = disk.open() else { return Some(Caught::AtStart) };
     let notary = notary();
     let keys = std::slice::from_ref(notary.key());
-    let Ok(copy) = pulled(&store) else { return Some(Caught::ByCopy) };
+    let Ok(copy) = pulled(&store) else { return Some(Caught::InACopy) };
     if verify_copy(copy.path(), keys, &[]).is_err() {
-        return Some(Caught::ByCopy);
+        return Some(Caught::InACopy);
     }
     if verify_copy(copy.path(), keys, std::slice::from_ref(kept)).is_err() {
-        return Some(Caught::ByKeptHead);
+        return Some(Caught::KeptHead);
     }
     let entries = store.reader().range(0, usize::MAX).unwrap();
     let unread = entries.into_iter().any(|entry| {
         let payload = entry.payload.unwrap_or_default();
         audit::Entry::read(&ReplayEntry { index: entry.index, leaf: entry.leaf, payload }).is_err()
     });
-    unread.then_some(Caught::ByReading)
+    unread.then_some(Caught::WhenRead)
 }
 
 fn copy_of(from: &Path) -> OnSled {
@@ -177,7 +177,7 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
                 let (key, at) = place(raw, 100);
                 flip(raw, &key, at + 20);
             }),
-            Caught::ByCopy,
+            Caught::InACopy,
         ),
         (
             "a bit of the last record",
@@ -185,7 +185,7 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
                 let (key, at) = place(raw, RECORDS - 1);
                 flip(raw, &key, at + 20);
             }),
-            Caught::ByStart,
+            Caught::AtStart,
         ),
         (
             "a bit of what lies beside a record",
@@ -193,15 +193,15 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
                 let (key, at) = place(raw, 101);
                 flip(raw, &key, at - 4);
             }),
-            Caught::ByReading,
+            Caught::WhenRead,
         ),
-        ("an old segment dropped", Box::new(|raw| raw.remove(&segment(3)(raw))), Caught::ByCopy),
+        ("an old segment dropped", Box::new(|raw| raw.remove(&segment(3)(raw))), Caught::InACopy),
         (
             "the last segment dropped",
             Box::new(|raw| {
                 raw.remove(keys(raw, b'l').last().unwrap());
             }),
-            Caught::ByStart,
+            Caught::AtStart,
         ),
         (
             "two segments swapped",
@@ -211,7 +211,7 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
                 raw.write(&one, &second);
                 raw.write(&two, &first);
             }),
-            Caught::ByCopy,
+            Caught::InACopy,
         ),
         (
             "a record put behind the last",
@@ -219,36 +219,36 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
                 let bytes = raw.read(&segment(0)(raw));
                 raw.write(&[&b"l"[..], &RECORDS.to_be_bytes()].concat(), &bytes);
             }),
-            Caught::ByStart,
+            Caught::AtStart,
         ),
-        ("a bit of a tile", Box::new(|raw| flip(raw, &keys(raw, b't')[3], 77)), Caught::ByStart),
-        ("a tile dropped", Box::new(|raw| raw.remove(&keys(raw, b't')[3])), Caught::ByStart),
-        ("a bit of the stored head", Box::new(|raw| flip(raw, b"mhead", 20)), Caught::ByStart),
+        ("a bit of a tile", Box::new(|raw| flip(raw, &keys(raw, b't')[3], 77)), Caught::AtStart),
+        ("a tile dropped", Box::new(|raw| raw.remove(&keys(raw, b't')[3])), Caught::AtStart),
+        ("a bit of the stored head", Box::new(|raw| flip(raw, b"mhead", 20)), Caught::AtStart),
         (
             "a smaller size in the stored head",
             Box::new(|raw| flip(raw, b"mhead", 7)),
-            Caught::ByStart,
+            Caught::AtStart,
         ),
         (
             "a bit of the last signed head",
             Box::new(|raw| {
                 flip(raw, keys(raw, b'c').last().unwrap(), 60);
             }),
-            Caught::ByStart,
+            Caught::AtStart,
         ),
         (
             "every signed head dropped",
             Box::new(|raw| {
                 keys(raw, b'c').iter().for_each(|key| raw.remove(key));
             }),
-            Caught::ByStart,
+            Caught::AtStart,
         ),
         (
             "cut back to a smaller ledger, whole in itself",
             Box::new(|raw| {
                 cut_back(raw, halfway.size, halfway.root);
             }),
-            Caught::ByKeptHead,
+            Caught::KeptHead,
         ),
     ];
     for (what, change, by) in &changes {
@@ -259,13 +259,13 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
     }
 
     // A whole backup is put in place.
-    assert_eq!(caught(&copy_of(backup.path()), &kept), Some(Caught::ByKeptHead), "rolled back");
+    assert_eq!(caught(&copy_of(backup.path()), &kept), Some(Caught::KeptHead), "rolled back");
     // It goes on, under the same key: two brokers, one past each.
     let other = copy_of(backup.path());
     let store = other.open().unwrap();
     fill(&store, RECORDS / 2..RECORDS + 500, "another history").await;
     drop(store);
-    assert_eq!(caught(&other, &kept), Some(Caught::ByKeptHead), "diverged");
+    assert_eq!(caught(&other, &kept), Some(Caught::KeptHead), "diverged");
     // One record rewritten, everything above it made anew and signed with the right key.
     let rewritten = OnSled::new();
     let store = rewritten.open().unwrap();
@@ -273,5 +273,5 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
     fill(&store, 100..101, "rewritten").await;
     fill(&store, 101..RECORDS, "record").await;
     drop(store);
-    assert_eq!(caught(&rewritten, &kept), Some(Caught::ByKeptHead), "re-signed");
+    assert_eq!(caught(&rewritten, &kept), Some(Caught::KeptHead), "re-signed");
 }

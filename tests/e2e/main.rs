@@ -10,6 +10,7 @@
 mod ahead;
 mod crowded;
 mod demo;
+mod evidence;
 mod golden;
 mod inclusion;
 mod kills;

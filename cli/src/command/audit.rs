@@ -12,15 +12,15 @@ use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_proto::v1;
 
 use crate::actor::{Actor, caller};
-use crate::command::replay;
+use crate::command::{evidence, replay};
 use crate::context::Context;
 use crate::print;
 use crate::trouble::Trouble;
 
 /// Exit codes of what is found wrong with a ledger. docs/FORMATS.
-const INCOMPLETE: u8 = 20;
+pub(crate) const INCOMPLETE: u8 = 20;
 const FORKED: u8 = 30;
-const INVALID: u8 = 40;
+pub(crate) const INVALID: u8 = 40;
 
 /// Audit.
 #[derive(clap::Subcommand)]
@@ -38,10 +38,16 @@ pub(crate) enum Command {
         /// The copy; made when it is not there
         directory: PathBuf,
     },
-    /// Check a copy of the ledger, offline: 0 verified, 20 incomplete, 30 forked, 40 invalid
+    /// Write the whole ledger into one file that verifies anywhere (admin)
+    Export {
+        /// The bundle
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Check a bundle or a copy, offline: 0 verified, 20 incomplete, 30 forked, 40 invalid
     Verify {
-        /// The copy
-        directory: PathBuf,
+        /// The bundle's file, or the copy's directory
+        path: PathBuf,
         /// A signed head that was kept elsewhere; may be given again
         #[arg(long = "checkpoint", value_name = "FILE")]
         checkpoints: Vec<PathBuf>,
@@ -54,7 +60,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Replay(args) => replay::run(*args, context).await.map(done),
         Command::Checkpoint { as_ } => checkpoint(as_, context).await.map(done),
         Command::Mirror { directory } => mirror(&directory, context).await,
-        Command::Verify { directory, checkpoints } => verify(&directory, &checkpoints, context),
+        Command::Export { out } => evidence::export(&out, context).await.map(done),
+        Command::Verify { path, checkpoints } if path.is_dir() => {
+            verify(&path, &checkpoints, context)
+        }
+        Command::Verify { path, checkpoints } => evidence::verify(&path, &checkpoints, context),
     }
 }
 
@@ -113,7 +123,7 @@ fn verify(
 }
 
 /// What was found wrong with a ledger, by its exit code; anything else is trouble.
-fn found(failure: Failure) -> Result<ExitCode, Trouble> {
+pub(crate) fn found(failure: Failure) -> Result<ExitCode, Trouble> {
     let code = match failure.code().as_str() {
         "ledger_incomplete" => INCOMPLETE,
         "ledger_forked" => FORKED,

@@ -6,6 +6,7 @@ mod bench;
 mod call;
 mod can_i;
 mod delegate;
+pub(crate) mod evidence;
 mod inspect;
 mod issue;
 mod key;

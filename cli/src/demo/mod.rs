@@ -120,7 +120,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
         crate::print::line!("\n{} outcomes, {unexpected} unexpected.", teller.outcomes.len());
         if let Some(directory) = &args.keep {
             crate::print::line!(
-                "Kept in {}: broker/ (store, trust.json), agents/, files/.",
+                "Kept in {}: evidence.sublet and trust.json (sublet audit verify evidence.sublet --trust trust.json), broker/, agents/, files/.",
                 directory.display()
             );
         }

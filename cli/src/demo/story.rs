@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use sublet_client::ask::Credential;
 use sublet_client::audit;
+use sublet_client::bundle;
 use sublet_client::connect::Broker;
 use sublet_client::failure::Failure;
 use sublet_client::files;
+use sublet_client::history::{self, Again, History};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::decide::Target;
@@ -21,6 +23,7 @@ use super::Teller;
 use super::actor::{Answer, Ask};
 use super::fleet::{BrokerProcess, Process};
 use crate::command::audit_lines;
+use crate::report;
 use crate::trouble::Trouble;
 
 /// How old the tool's revocation view may be.
@@ -76,7 +79,8 @@ pub(super) async fn tell(teller: &mut Teller, home: &Path) -> Result<(), Trouble
     attacks(teller, &mut stage, &tokens).await?;
     revocation(teller, &mut stage, &tokens).await?;
     outage(teller, &mut stage, &tokens, home).await?;
-    replay(teller, &stage, &tokens).await
+    replay(teller, &stage, &tokens).await?;
+    evidence(teller, &stage, home).await
 }
 
 async fn set(home: &Path) -> Result<Stage, Trouble> {
@@ -406,6 +410,47 @@ async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(
     );
     let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
     teller.step("the chain replayed", "done", &answer);
+    Ok(())
+}
+
+/// Exports everything, and checks it as somebody would who has the file and the keys alone.
+async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(), Trouble> {
+    teller.chapter(
+        "Evidence: the whole ledger in one file, checked without the broker; and a copy tampered with.",
+    );
+    let broker = Broker::connect(&stage.broker.endpoint).await?;
+    let trust_text = files::read(Path::new(&stage.broker.trust))?;
+    files::replace(&home.join("trust.json"), &trust_text)?;
+    let trust = Trust::open(&home.join("trust.json"), Ports::system().clock.now())?;
+    let ledger = history::read_raw(&broker, &stage.admin).await?;
+    let past = History::of(ledger.understand(&trust)?, &trust, None);
+    let path = home.join("evidence.sublet");
+    bundle::write(&path, &ledger, &trust_text, report::views(&past), &trust)?;
+    let reproduced = past.uses.iter().filter(|used| used.again == Again::Reproduced).count();
+    let says = format!(
+        "{} records, {} uses, {reproduced} decided again with the same result",
+        past.head.size,
+        past.uses.len()
+    );
+    let verified = bundle::verify(&path, &trust, &[]);
+    let whole = verified.is_ok() && reproduced == past.uses.len() && !past.uses.is_empty();
+    let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
+    teller.step("the evidence verified offline", "done", &answer);
+    let mut bytes = files::read(&path)?;
+    let middle = bytes.len() / 2;
+    bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
+    let tampered = home.join("tampered.sublet");
+    files::replace(&tampered, &bytes)?;
+    let answer = match bundle::verify(&tampered, &trust, &[]) {
+        Ok(_) => Answer::done("it was taken", ""),
+        Err(failure) => Answer {
+            actual: "denied".to_owned(),
+            code: failure.code(),
+            says: failure.message().to_owned(),
+            ..Answer::default()
+        },
+    };
+    teller.step("a tampered copy of it", "denied", &answer);
     Ok(())
 }
 

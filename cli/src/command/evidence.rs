@@ -1,0 +1,89 @@
+//! `sublet audit export` and what `sublet audit verify` says of a bundle.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+use sublet_client::bundle::{self, Verified};
+use sublet_client::files;
+use sublet_client::history::{History, read_raw};
+use sublet_client::mirror::head_keys;
+use sublet_core::text::base64url;
+
+use crate::command::audit::{INCOMPLETE, INVALID, found, kept_heads};
+use crate::context::Context;
+use crate::print;
+use crate::report;
+use crate::trouble::Trouble;
+
+/// Writes the whole ledger into one file, with what lies beside its records.
+pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), Trouble> {
+    let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
+    let path = context.trust.as_deref().unwrap_or(Path::new("trust.json"));
+    let trust_text = files::read(path)?;
+    let ledger = read_raw(&broker, &admin).await?;
+    let history = History::of(ledger.understand(&trust)?, &trust, None);
+    let manifest = bundle::write(out, &ledger, &trust_text, report::views(&history), &trust)?;
+    let pairs = [
+        ("bundle", out.display().to_string()),
+        ("ledger", manifest.origin.clone()),
+        ("records", manifest.records.to_string()),
+        ("root", manifest.root.clone()),
+    ];
+    let value = json!({
+        "bundle": out.display().to_string(),
+        "origin": manifest.origin,
+        "records": manifest.records,
+        "root": manifest.root,
+    });
+    print::pairs(context, &pairs, &value);
+    Ok(())
+}
+
+/// Checks a bundle with the keys of SUBLET_TRUST, without anything else.
+pub(crate) fn verify(
+    path: &Path,
+    checkpoints: &[PathBuf],
+    context: &Context,
+) -> Result<ExitCode, Trouble> {
+    let trust = context.trust()?;
+    let kept = kept_heads(checkpoints, &head_keys(&trust.current()))?;
+    let Verified { manifest, records, not_disclosed } = match bundle::verify(path, &trust, &kept) {
+        Ok(verified) => verified,
+        Err(failure) => return found(failure),
+    };
+    let root = base64url(records.head.root);
+    let history = History::of(records, &trust, None);
+    let complete = history.completeness();
+    let again = |word: &str| history.uses.iter().filter(|used| used.again.name() == word).count();
+    let (reproduced, diverged, not_shown) =
+        (again("reproduced"), again("diverged"), again("not_shown"));
+    let value = json!({
+        "origin": manifest.origin,
+        "records": manifest.records,
+        "root": root,
+        "delegations": history.delegations.len(),
+        "uses": {"reproduced": reproduced, "diverged": diverged, "not_shown": not_shown},
+        "not_disclosed": not_disclosed,
+        "problems": complete.delegations,
+        "gaps": complete.verifiers,
+    });
+    let mut pairs = vec![
+        ("ledger", manifest.origin),
+        ("records", manifest.records.to_string()),
+        ("root", root),
+        ("delegations", history.delegations.len().to_string()),
+        ("uses", format!("{reproduced} reproduced, {diverged} diverged, {not_shown} not shown")),
+    ];
+    pairs.extend(complete.delegations.iter().map(|problem| ("problem", problem.clone())));
+    for (tool, gaps) in &complete.verifiers {
+        pairs.push(("gap", format!("{tool}: uses {gaps:?} are missing")));
+    }
+    print::pairs(context, &pairs, &value);
+    let incomplete = !not_disclosed.is_empty() || not_shown > 0 || !complete.verifiers.is_empty();
+    Ok(ExitCode::from(match (complete.delegations.is_empty(), incomplete) {
+        (false, false) => INVALID,
+        (_, true) => INCOMPLETE,
+        (true, false) => 0,
+    }))
+}

@@ -1,0 +1,170 @@
+//! A history for readers: Markdown, one page of HTML, and lines of JSON for a SIEM. All of it is
+//! derived; the evidence is in the bundle beside it.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use sublet_client::audit::Report;
+use sublet_client::history::History;
+use sublet_client::question::{Query, UseAnswer};
+use sublet_core::text::base64url;
+
+use crate::print;
+
+/// Every view, by file name.
+pub(crate) fn views(history: &History) -> Vec<(String, Vec<u8>)> {
+    let uses = history.uses_of(&Query::default());
+    vec![
+        ("report.md".to_owned(), markdown(history, &uses).into_bytes()),
+        ("report.html".to_owned(), html(history, &uses).into_bytes()),
+        ("events.jsonl".to_owned(), events(history, &uses).into_bytes()),
+    ]
+}
+
+const DERIVED: &str = "Derived from the records of this bundle, and no evidence itself: `sublet audit verify` checks the records.";
+
+fn markdown(history: &History, uses: &[UseAnswer]) -> String {
+    let head = &history.head;
+    let mut text = format!(
+        "# What happened in {}\n\n{DERIVED}\n\n{} records, root `{}`.\n",
+        head.origin,
+        head.size,
+        base64url(head.root)
+    );
+    for report in history.delegations.values() {
+        let principal = report.on_behalf_of.as_deref().unwrap_or("(not shown)");
+        let _ = write!(
+            text,
+            "\n## On behalf of {principal}\n\nDelegation `{}`.\n\n",
+            report.delegation
+        );
+        for hop in &report.hops {
+            let indent = "  ".repeat(hop.position as usize);
+            let _ = writeln!(text, "{indent}- {} (record {})", hop.holder, hop.index);
+            for taken in &hop.narrowing {
+                let _ = writeln!(text, "{indent}  - {taken}");
+            }
+        }
+    }
+    text += "\n## Uses\n\n| record | at | who | on behalf of | tool | action | verdict | decided again |\n|---|---|---|---|---|---|---|---|\n";
+    for used in uses {
+        let cells = [
+            used.record.to_string(),
+            print::utc_ms(used.decided_at_ms),
+            used.by.clone().unwrap_or_default(),
+            used.on_behalf_of.clone().unwrap_or_default(),
+            used.audience.clone(),
+            used.action.clone(),
+            used.verdict.clone(),
+            used.decided_again.to_owned(),
+        ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text += "\n## Revocations\n\n";
+    for revoked in history.revoked() {
+        let at = print::utc_ms(revoked.at_ms);
+        let _ = writeln!(
+            text,
+            "- record {} at {at}: {} by {} ({}); {} uses without knowing of it",
+            revoked.record,
+            revoked.what,
+            revoked.by,
+            revoked.reason,
+            revoked.stale_uses.len()
+        );
+    }
+    text
+}
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#111}
+h2{margin-top:2rem}table{border-collapse:collapse;width:100%;font-size:13px}td,th{border-bottom:1px solid #ccc;padding:.3rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
+ul.tree,ul.tree ul{list-style:none;margin:0;padding-left:1.4rem}ul.tree li{border-left:2px solid #888;padding:.15rem 0 .15rem .7rem;overflow-wrap:anywhere}
+.less{color:#555;font-size:13px}.no{color:#a00}code{font-size:12px}@media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}}";
+
+/// One page without anything that it would have to fetch.
+fn html(history: &History, uses: &[UseAnswer]) -> String {
+    let head = &history.head;
+    let mut page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{origin}</title><style>{STYLE}</style><h1>What happened in {origin}</h1><p>{derived}</p><p>{size} records, root <code>{root}</code>.</p>",
+        origin = escape(&head.origin),
+        derived = escape(&DERIVED.replace('`', "")),
+        size = head.size,
+        root = base64url(head.root),
+    );
+    for report in history.delegations.values() {
+        let principal = report.on_behalf_of.as_deref().unwrap_or("(not shown)");
+        let _ = write!(page, "<h2>On behalf of {}</h2><ul class=\"tree\">", escape(principal));
+        tree(report, None, &mut page);
+        page += "</ul>";
+    }
+    page += "<h2>Uses</h2><table><tr><th>record<th>at<th>who<th>tool<th>action<th>arguments<th>verdict<th>decided again</tr>";
+    for used in uses {
+        let class = if used.verdict == "allowed" { "" } else { " class=\"no\"" };
+        let _ = write!(
+            page,
+            "<tr{class}><td>{}<td>{}<td>{}<td>{}<td>{}<td><code>{}</code><td>{}<td>{}</tr>",
+            used.record,
+            print::utc_ms(used.decided_at_ms),
+            escape(used.by.as_deref().unwrap_or_default()),
+            escape(&used.audience),
+            escape(&used.action),
+            escape(used.arguments.as_deref().unwrap_or_default()),
+            escape(&used.verdict),
+            used.decided_again,
+        );
+    }
+    page += "</table></html>\n";
+    page
+}
+
+/// The hops behind one, each with those behind it. A hop hangs on one recorded before it, and a
+/// chain has 64 at most, so this ends.
+fn tree(report: &Report, parent: Option<sublet_core::id::HopId>, page: &mut String) {
+    for hop in report.hops.iter().filter(|hop| hop.parent == parent) {
+        let class = if hop.revoked.is_some() { " class=\"no\"" } else { "" };
+        let _ =
+            write!(page, "<li{class}>{} <code>record {}</code>", escape(&hop.holder), hop.index);
+        for taken in &hop.narrowing {
+            let _ = write!(page, "<div class=\"less\">− {}</div>", escape(taken));
+        }
+        page.push_str("<ul>");
+        tree(report, Some(hop.hop), page);
+        page.push_str("</ul></li>");
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// One event a use: OCSF's API Activity (class 6003), with what is ours under its own names.
+fn events(history: &History, uses: &[UseAnswer]) -> String {
+    let event = |used: &UseAnswer| {
+        let allowed = used.verdict == "allowed";
+        let chain: Vec<&str> = used.hops.iter().map(|hop| hop.holder.as_str()).collect();
+        let event = json!({
+            "class_uid": 6003,
+            "category_uid": 6,
+            "activity_id": 99,
+            "type_uid": 600_399,
+            "time": used.decided_at_ms,
+            "severity_id": if allowed { 1 } else { 3 },
+            "status_id": if allowed { 1 } else { 2 },
+            "status_code": used.verdict,
+            "metadata": {"version": "1.9.0", "product": {"name": "Sublet", "vendor_name": "Sublet"}},
+            "actor": {"user": {"name": used.on_behalf_of}, "app_name": used.by},
+            "api": {"operation": used.action, "service": {"name": used.audience}},
+            "delegation": {"uid": used.delegation, "principal": used.on_behalf_of, "chain": chain},
+            "record_integrity": {
+                "log": history.head.origin,
+                "index": used.record,
+                "size": history.head.size,
+                "root": base64url(history.head.root),
+                "decided_again": used.decided_again,
+            },
+        });
+        event.to_string() + "\n"
+    };
+    uses.iter().map(event).collect()
+}
