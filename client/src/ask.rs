@@ -280,6 +280,10 @@ impl Broker {
         /// The signed head of the ledger.
         checkpoint: "Audit/GetCheckpoint", GetCheckpointRequest -> GetCheckpointResponse;
     }
+    writes! {
+        /// Erases what lies beside a record.
+        erase: "Audit/Erase", EraseRequest -> EraseResponse;
+    }
 }
 
 /// What operators do; every call by the admin.

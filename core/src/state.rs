@@ -279,6 +279,8 @@ pub enum Write {
     Answer(GivenAnswer),
     /// What is known of a tool that reports.
     Verifier(Verifier),
+    /// What lies beside the record of this index is erased.
+    Erase(u64),
 }
 
 /// Something that a decision read and that must be the same when it is committed.

@@ -82,3 +82,46 @@ fn a_bundle_is_believed_under_trusted_keys_alone_and_beside_heads_that_were_kept
     let two = verify(home, "two.sublet", &trust, &["--output", "json"]).json();
     assert!(two["records"].as_u64().unwrap() > 10);
 }
+
+#[test]
+fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
+    let mut stage = Stage::set();
+    enrol(&stage, "planner");
+    issue(&stage);
+    let said = "who-would-want-this-forgotten";
+    stage.sublet(&["revoke", "principal", "user:bob", "--reason", said]).ok();
+    fs::write(stage.path("kept"), stage.sublet(&["audit", "checkpoint"]).ok()).unwrap();
+    let trust = stage.trust.display().to_string();
+    stage.sublet(&["audit", "export", "--out", "before.sublet"]).ok();
+    let holds = |bundle: &str, text: &str| {
+        let bytes = fs::read(stage.home.path().join(bundle)).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    assert!(holds("before.sublet", said) && holds("before.sublet", "user:bob"));
+    let revoked = stage.sublet(&["audit", "replay", "--all", "--output", "json"]).json();
+    let record = revoked["revocations"][0]["record"].to_string();
+    stage.sublet(&["audit", "erase", "999999", "--reason", "x"]).fails(3, "[bad_field]");
+    stage.sublet(&["audit", "erase", &record, "--reason", "asked to"]).ok();
+    stage.sublet(&["audit", "export", "--out", "after.sublet"]).ok();
+    assert!(!holds("after.sublet", said) && !holds("after.sublet", "user:bob"));
+    // Whole as a ledger, and it says that something is not disclosed.
+    let run = verify(
+        stage.home.path(),
+        "after.sublet",
+        &trust,
+        &["--checkpoint", "kept", "--output", "json"],
+    );
+    assert_eq!(run.code, 20, "{run:?}");
+    let found: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(found["not_disclosed"].to_string(), format!("[{record}]"));
+    assert_eq!(found["problems"].as_array().unwrap().len(), 0);
+    // And it stays so over a restart, which still knows what was revoked.
+    stage.kill_and_restart();
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
+    let copy = stage.path("copy").display().to_string();
+    verify(stage.home.path(), &copy, &trust, &["--checkpoint", "kept"]).ok();
+    let args = ["issue", "--as", "planner", "--on-behalf-of", "user:bob", "--allow"];
+    let args =
+        [&args[..], &["fs.read@tool://files path=under:/data", "--out", "bob.token"]].concat();
+    stage.sublet(&args).fails(2, "[principal_revoked]");
+}

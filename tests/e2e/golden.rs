@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "",
     "demo",
     "serve",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 21] = [
     "revoke",
     "audit replay",
     "audit checkpoint",
+    "audit erase",
     "audit export",
     "audit mirror",
     "audit verify",

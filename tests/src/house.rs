@@ -174,6 +174,7 @@ impl House {
             Write::Delegation(row) => self.state.put(Row::Delegation(row)),
             Write::Answer(row) => self.state.put(Row::Answer(row)),
             Write::Verifier(row) => self.state.put(Row::Verifier(row)),
+            Write::Erase(_) => {}
             Write::Hop { hop, .. } => self.put_hop(hop),
             Write::Revocation { revocation, expires_at } => {
                 let sequence = self.state.revocation_sequence() + 1;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sublet_core::decide::{Ask, ReadHead, ReadLedger, Replay, ReportUses, SyncVerifier, USES_MAX};
+use sublet_core::decide::{
+    Ask, Erase, ReadHead, ReadLedger, Replay, ReportUses, SyncVerifier, USES_MAX,
+};
 use sublet_core::id::DelegationId;
 use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
@@ -83,6 +85,19 @@ impl Audit for AuditService {
         respond::answer(recorded.await, |next_counter| {
             Ok(v1::SyncVerifierResponse { next_counter })
         })
+    }
+
+    async fn erase(&self, request: Request<v1::EraseRequest>) -> Answer<v1::EraseResponse> {
+        let broker = &self.0;
+        let recorded = super::write(broker, request, |message| {
+            let size = broker.store.published()?.tree.size();
+            if message.index >= size {
+                let says = format!("{}, the ledger has {size} records", message.index);
+                return Err(field("index", says).into());
+            }
+            Ok(Erase { index: message.index, reason: super::reason(message.reason)? })
+        });
+        respond::answer(recorded.await, |()| Ok(v1::EraseResponse {}))
     }
 
     async fn get_checkpoint(

@@ -52,6 +52,7 @@ keyed!(
     ApplyProfileRequest,
     CreateJoinTokenRequest,
     RevokeJoinTokenRequest,
+    EraseRequest,
 );
 
 /// What makes a request repeatable.

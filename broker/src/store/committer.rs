@@ -150,6 +150,10 @@ impl<B: Backend> Committer<B> {
                 round.delegations.insert(row.id, row);
                 return;
             }
+            Write::Erase(index) => {
+                round.batch.erased.push(index);
+                return;
+            }
             Write::Hop { mut hop, record } => {
                 hop.index = first_index.saturating_add(record as u64);
                 Row::Hop(hop)

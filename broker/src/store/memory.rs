@@ -49,6 +49,11 @@ impl Backend for Memory {
         inner.rows.extend(batch.rows.iter().cloned());
         inner.entries.extend(batch.entries.iter().map(|entry| (entry.index, entry.clone())));
         inner.of_delegations.extend(&batch.of_delegations);
+        for index in &batch.erased {
+            if let Some(entry) = inner.entries.get_mut(index) {
+                entry.payload = None;
+            }
+        }
         let tiles = batch.tiles.iter();
         inner.tiles.extend(tiles.map(|tile| ((tile.level, tile.index), tile.bytes.clone())));
         inner.head = batch.head.or(inner.head);

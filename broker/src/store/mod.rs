@@ -60,6 +60,8 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Which of them belong to a delegation, by index.
     pub of_delegations: Vec<(DelegationId, u64)>,
+    /// Older entries of which the payload is erased, by index.
+    pub erased: Vec<u64>,
     /// Tiles that they fill.
     pub tiles: Vec<FullTile>,
     /// Size and root of the ledger after them; `None` when nothing was recorded.

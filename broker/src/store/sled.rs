@@ -4,6 +4,8 @@
 //! Linux reaches the kernel, not the disk, so `fdatasync` on its file follows; its background
 //! flush is off; nothing hot is read from it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -85,6 +87,27 @@ impl Sled {
         Ok(StoredLedger { head, tail, checkpoint: checkpoint.map(|(_, note)| note.to_vec()) })
     }
 
+    /// The segments that hold these entries, written anew without their payloads. The old bytes are
+    /// gone from the database when sled next rewrites what it holds.
+    fn without_payloads(&self, erased: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, Fault> {
+        let mut segments: BTreeMap<u64, Vec<Entry>> = BTreeMap::new();
+        for index in erased {
+            let keys = index_key(prefix::LEAF, 0)..=index_key(prefix::LEAF, *index);
+            let found = self.db.range(keys).next_back().transpose();
+            let Some((key, bytes)) = found.map_err(|error| fault("read", &error))? else {
+                continue;
+            };
+            let first = split_index(&key)?;
+            let entries = match segments.entry(first) {
+                Slot::Occupied(known) => known.into_mut(),
+                Slot::Vacant(free) => free.insert(segment::entries(first, &bytes)?),
+            };
+            let erased = entries.iter_mut().filter(|entry| entry.index == *index);
+            erased.for_each(|entry| entry.payload = None);
+        }
+        Ok(segments.into_values().flat_map(|entries| segment::segments(&entries)).collect())
+    }
+
     fn sync(&self) -> Result<(), Fault> {
         self.db.flush().map_err(|error| fault("flush", &error))?;
         match &self.disk {
@@ -148,6 +171,9 @@ impl Backend for Sled {
             writes.remove(codec::encode_key(forgotten));
         }
         for (first, bytes) in segment::segments(&batch.entries) {
+            writes.insert(index_key(prefix::LEAF, first), bytes);
+        }
+        for (first, bytes) in self.without_payloads(&batch.erased)? {
             writes.insert(index_key(prefix::LEAF, first), bytes);
         }
         for (delegation, index) in &batch.of_delegations {

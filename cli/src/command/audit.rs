@@ -38,6 +38,14 @@ pub(crate) enum Command {
         /// The copy; made when it is not there
         directory: PathBuf,
     },
+    /// Erase what lies beside a record; the record and its proofs stay, and so does the erasure (admin)
+    Erase {
+        /// The record's index
+        index: u64,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
     /// Write the whole ledger into one file that verifies anywhere (admin)
     Export {
         /// The bundle
@@ -60,6 +68,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Replay(args) => replay::run(*args, context).await.map(done),
         Command::Checkpoint { as_ } => checkpoint(as_, context).await.map(done),
         Command::Mirror { directory } => mirror(&directory, context).await,
+        Command::Erase { index, reason } => erase(index, reason, context).await.map(done),
         Command::Export { out } => evidence::export(&out, context).await.map(done),
         Command::Verify { path, checkpoints } if path.is_dir() => {
             verify(&path, &checkpoints, context)
@@ -88,6 +97,15 @@ async fn checkpoint(as_: Option<PathBuf>, context: &Context) -> Result<(), Troub
     } else {
         crate::print::line!("{}", text.trim_end());
     }
+    Ok(())
+}
+
+async fn erase(index: u64, reason: String, context: &Context) -> Result<(), Trouble> {
+    let (broker, admin) = (context.broker().await?, context.admin()?);
+    let request = v1::EraseRequest { index, reason, idempotency_key: Vec::new() };
+    broker.erase(&admin, request).await?;
+    let erased = format!("what lay beside record {index}");
+    print::pairs(context, &[("erased", erased)], &json!({"erased": index}));
     Ok(())
 }
 

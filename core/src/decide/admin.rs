@@ -305,6 +305,31 @@ impl Ask for SuspendAgent {
     }
 }
 
+/// The admin has what lies beside a record erased: whatever a person asked to have forgotten. The
+/// record and every proof of it stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erase {
+    /// The record's index. The ledger has such a record.
+    pub index: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Ask for Erase {
+    type Granted = ();
+    const METHOD: &'static str = "/sublet.v1.Audit/Erase";
+
+    fn asked(&self) -> String {
+        format!("erase what lies beside record {}", self.index)
+    }
+
+    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
+        admin_only(caller)?;
+        let body = Body::Erased { index: self.index, reason: self.reason.clone() };
+        Ok(Grant::read(()).writing([Write::Erase(self.index)]).recording(caller, body))
+    }
+}
+
 /// Suspends an agent, whoever asked for it.
 pub(super) fn suspend<G>(
     view: View<'_>,

@@ -17,8 +17,8 @@ mod revoke;
 mod uses;
 
 pub use admin::{
-    ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
-    RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
+    ApplyProfile, CreateAgent, CreateJoinToken, Created, Erase, Invitation, ResumeAgent,
+    RevokeAgentKey, RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
 pub use call::{CallView, Permit, decide_call, foresee_call};
 pub use enroll::{Enroll, Renew, RotateKey};
