@@ -227,3 +227,74 @@ fn an_empty_store_is_not_taken_for_a_new_ledger() {
     let args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data", &data];
     sublet_in(stage.home.path(), &args).fails(1, "a ledger was begun in this data directory");
 }
+
+/// The tiles of a log over HTTP, for a library that is not ours.
+struct OverHttp<'a> {
+    stage: &'a Stage,
+    bearer: &'a str,
+}
+
+impl tlog_tiles::TileReader for OverHttp<'_> {
+    fn height(&self) -> u8 {
+        8
+    }
+
+    fn read_tiles(&self, tiles: &[tlog_tiles::Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::Error> {
+        let read = |tile: &tlog_tiles::Tile| {
+            // Its paths name the height of a tile, as Go's sumdb does.
+            let path = tile.path().replacen("tile/8/", "/tile/", 1);
+            let (status, _, bytes) = get(self.stage, &path, Some(self.bearer));
+            assert!(status.contains("200"), "{path}: {status}");
+            bytes
+        };
+        Ok(tiles.iter().map(read).collect())
+    }
+
+    fn save_tiles(&self, _: &[tlog_tiles::Tile], _: &[Vec<u8>]) {}
+}
+
+/// Cloudflare's port of Go's tlog and note, which knows nothing of Sublet: the head opens under the
+/// key in its text form, and every record is proven from the tiles that are served.
+#[test]
+fn a_public_library_accepts_the_log_as_it_is_served() {
+    let stage = Stage::set();
+    grow(&stage, 0..350);
+    let bearer = fs::read_to_string(stage.path("broker/ledger.bearer")).unwrap();
+    let bearer = bearer.trim_end();
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+    let key = sublet_client::mirror::head_keys(&trust.current())[0].to_string();
+    let (_, _, note) = get(&stage, "/checkpoint", Some(bearer));
+    let note = signed_note::Note::from_bytes(&note).unwrap();
+    let verifier = signed_note::StandardVerifier::new(&key).unwrap();
+    let (verified, unverified) =
+        note.verify(&signed_note::VerifierList::new(vec![Box::new(verifier)])).unwrap();
+    assert_eq!((verified.len(), unverified.len()), (1, 0));
+    let head = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
+    assert_eq!(head.origin(), "dev.sublet.example/sublet");
+    assert!(head.size() > 512 && head.extension().is_empty());
+    let http = OverHttp { stage: &stage, bearer };
+    let reader = tlog_tiles::TileHashReader::new(head.size(), *head.hash(), &http);
+    let bundles = head.size().div_ceil(256);
+    let mut proven = 0;
+    for bundle in 0..bundles {
+        let width = (head.size() - bundle * 256).min(256);
+        let part = if width < 256 { format!(".p/{width}") } else { String::new() };
+        let (_, _, bytes) = get(&stage, &format!("/tile/entries/{bundle:03}{part}"), Some(bearer));
+        for (at, leaf) in leaves(&bytes).unwrap().into_iter().enumerate() {
+            let index = bundle * 256 + at as u64;
+            if index % 37 != 0 && index + 1 != head.size() {
+                continue;
+            }
+            let proof = tlog_tiles::prove_record(head.size(), index, &reader).unwrap();
+            let hash = tlog_tiles::record_hash(leaf);
+            tlog_tiles::check_record(&proof, head.size(), *head.hash(), index, hash).unwrap();
+            proven += 1;
+        }
+    }
+    assert!(proven > 18, "{proven} records proven");
+    for old in [1, 255, 256, 300] {
+        let then = tlog_tiles::tree_hash(old, &reader).unwrap();
+        let proof = tlog_tiles::prove_tree(head.size(), old, &reader).unwrap();
+        tlog_tiles::check_tree(&proof, head.size(), *head.hash(), old, then).unwrap();
+    }
+}
