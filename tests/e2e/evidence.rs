@@ -125,3 +125,28 @@ fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
         [&args[..], &["fs.read@tool://files path=under:/data", "--out", "bob.token"]].concat();
     stage.sublet(&args).fails(2, "[principal_revoked]");
 }
+
+#[test]
+fn a_decision_of_the_command_line_is_reported_and_a_bundle_is_replayed_offline() {
+    let mut stage = Stage::set();
+    enrol(&stage, "planner");
+    enrol(&stage, "tool");
+    issue(&stage);
+    let call = ["call", "--as", "planner", "--token", "root.token", "--out", "proof"];
+    crate::walk::run(&stage, &call, &crate::walk::CALL).ok();
+    let verify_call = ["verify", "--as", "tool", "--token", "root.token", "--proof", "proof"];
+    crate::walk::run(&stage, &verify_call, &crate::walk::CALL).ok();
+    let silent = [&verify_call[..], &["--no-report"]].concat();
+    crate::walk::run(&stage, &silent, &crate::walk::CALL).ok();
+    stage.sublet(&["audit", "export", "--out", "all.sublet"]).ok();
+    stage.kill();
+    let trust = stage.trust.display().to_string();
+    let args = ["audit", "replay", "--bundle", "all.sublet", "--trust", &trust, "--output", "json"];
+    let told = sublet_in(stage.home.path(), &args).json();
+    let uses = told["uses"].as_array().unwrap();
+    assert_eq!(uses.len(), 1, "{told:#}");
+    assert_eq!(uses[0]["decided_again"], "reproduced");
+    assert_eq!(uses[0]["reported_by"], "spiffe://dev.sublet.example/agent/tool");
+    let none = ["audit", "replay", "--bundle", "none", "--trust", &trust];
+    sublet_in(stage.home.path(), &none).fails(1, "none");
+}

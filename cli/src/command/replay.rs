@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sublet_client::audit::{self, Report};
+use sublet_client::bundle;
 use sublet_client::history::{self, History};
 use sublet_client::mirror::head_keys;
 use sublet_client::question::{Query, Source, UseAnswer};
@@ -59,6 +60,9 @@ pub(crate) struct Args {
     /// What a hop, an agent or a principal reaches, and what was done with it
     #[arg(long, value_name = "WHAT")]
     blast_radius: Option<String>,
+    /// Over an evidence bundle instead of the broker, offline
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["delegation", "as_"])]
+    bundle: Option<PathBuf>,
     /// A signed head that was kept elsewhere: was the ledger rewritten since? May be given again
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
@@ -92,7 +96,7 @@ async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Resu
 }
 
 async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
-    let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
+    let trust = context.trust()?;
     let delegation = args.of_delegation.as_deref().map(str::parse).transpose();
     let query = Query {
         delegation: delegation.map_err(Malformed::from)?,
@@ -102,7 +106,10 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         action: args.action,
     };
     let kept = kept_heads(&args.checkpoints, &head_keys(&trust.current()))?;
-    let records = history::read(&broker, &admin, &trust).await?;
+    let records = match &args.bundle {
+        Some(path) => bundle::verify(path, &trust, &[])?.records,
+        None => history::read(&context.broker().await?, &context.admin()?, &trust).await?,
+    };
     let heads: Vec<(u64, Checked)> =
         kept.iter().map(|kept| (kept.size, records.begin_with(kept))).collect();
     let history = History::of(records, &trust, args.as_of.map(UnixMillis));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +10,9 @@ use sublet_client::ask::Caller;
 use sublet_client::check::{Checker, Options};
 use sublet_client::files;
 use sublet_client::follow::{self, SharedView};
+use sublet_client::identity::Identity;
 use sublet_client::ports::Ports;
+use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
 use sublet_core::call::Arguments;
 use sublet_core::no::{Malformed, No};
@@ -18,11 +21,14 @@ use sublet_core::token::Presentation;
 use sublet_core::verify::Holder;
 use sublet_proto::credentials::Credentials;
 
-use crate::actor::watcher;
+use crate::actor::{Actor, watcher};
 use crate::command::call::CallArgs;
 use crate::context::{Context, duration};
 use crate::print;
 use crate::trouble::Trouble;
+
+/// How long the command waits for the broker to have the evidence.
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Decide one call, offline. Exit 0: allowed; 2: refused, with the reason.
 #[derive(clap::Args)]
@@ -39,12 +45,16 @@ pub(crate) struct Args {
     /// token's receipt must be fresh
     #[arg(long, value_name = "FILE")]
     revocations: Option<PathBuf>,
-    /// Who asks the broker for its feed: an identity's directory; else the admin
+    /// Which tool this is: an identity's directory. It asks for the feed and reports the decision;
+    /// without it the admin asks, and nothing is reported
     #[arg(long = "as", value_name = "DIR")]
     as_: Option<PathBuf>,
     /// How old the revocation view may be
     #[arg(long, default_value = "10s", value_parser = duration)]
     max_staleness: Duration,
+    /// Do not report the decision; by default it is, when --as and a broker are given
+    #[arg(long)]
+    no_report: bool,
     /// Refuse unless every hop is shown to be in the ledger
     #[arg(long)]
     require_inclusion: bool,
@@ -60,14 +70,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
     let proof = CallProof::from_text(&files::read_text(&args.proof)?).map_err(Malformed::Proof)?;
     let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
     let view = view(&args, context, &trust).await?;
+    let reporting = reporting(&args, context)?;
     let options = Options {
+        evidence: reporting.as_ref().map(|(reporter, _)| reporter.clone()),
         staleness_ms_max: i64::try_from(args.max_staleness.as_millis()).unwrap_or(i64::MAX),
         // No nonces are kept between runs, so proofs from before this one are let through.
         start_margin_ms: -120_000,
         require_inclusion: args.require_inclusion,
         ..Options::default()
     };
-    let checker = Checker::new(args.call.audience.clone(), trust, view, options);
+    let checker = Checker::new(args.call.audience.clone(), trust, view.clone(), options);
     let call = checker.call(args.call.action.clone(), arguments);
     let Presentation { token, receipt } = presentation;
     let inclusion = args.inclusion.as_ref().map(|path| files::read(path)).transpose()?;
@@ -78,7 +90,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
             "note: no nonces are kept between runs, so a proof shown twice is not noticed here"
         );
     }
-    match checker.check(&credentials, &call) {
+    let verdict = checker.check(&credentials, &call);
+    if let Some((reporter, identity)) = reporting {
+        let _sender = reporter.start(context.broker().await?, Arc::new(identity), view);
+        if !reporter.flushed(REPORT_WITHIN).await {
+            eprintln!(
+                "note: the broker does not have the evidence yet; it is kept and sent next time"
+            );
+        }
+    }
+    match verdict {
         Ok(permit) => {
             let (holder, principal): (Holder, _) = (permit.holder, permit.principal.to_string());
             let value = json!({
@@ -102,6 +123,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
         }
         Err(no) => Err(no.into()),
     }
+}
+
+/// Whoever reports the decision, as the tool that it is; `None` when nobody does.
+fn reporting(args: &Args, context: &Context) -> Result<Option<(Arc<Reporter>, Identity)>, Trouble> {
+    let (Some(directory), Some(_), false) = (&args.as_, &context.broker, args.no_report) else {
+        return Ok(None);
+    };
+    let identity = Actor::load(directory)?.identity()?;
+    let reporter = Reporter::open(&directory.join("evidence"), SPOOL_BYTES_DEFAULT)?;
+    Ok(Some((reporter, identity)))
 }
 
 async fn view(args: &Args, context: &Context, trust: &Trust) -> Result<SharedView, Trouble> {
