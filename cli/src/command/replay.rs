@@ -7,7 +7,10 @@ use sublet_client::audit::{self, Report};
 use sublet_client::bundle;
 use sublet_client::history::{self, History};
 use sublet_client::mirror::head_keys;
-use sublet_client::question::{Query, Source, UseAnswer};
+use sublet_client::question::{
+    BlastRadius, Completeness, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
+    WithoutAuthority,
+};
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::no::Malformed;
 use sublet_core::text::base64url;
@@ -113,42 +116,35 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
     let heads: Vec<(u64, Checked)> =
         kept.iter().map(|kept| (kept.size, records.begin_with(kept))).collect();
     let history = History::of(records, &trust, args.as_of.map(UnixMillis));
-    let uses = history.uses_of(&query);
-    let mut answer = json!({
-        "ledger": {
-            "origin": history.head.origin,
-            "records": history.head.size,
-            "root": base64url(history.head.root),
-            "as_of_ms": args.as_of,
-        },
-        "uses": to_value(&uses)?,
-        "revocations": to_value(&history.revoked())?,
-        "without_authority": to_value(&history.without_authority())?,
-        "completeness": to_value(&history.completeness())?,
-        "heads": heads.iter().map(|(size, checked)| json!({
-            "records": size,
-            "consistent": word(*checked),
-        })).collect::<Vec<_>>(),
-    });
-    let mut add = |name: &str, value: Value| {
-        if let Some(members) = answer.as_object_mut() {
-            members.insert(name.to_owned(), value);
-        }
+    let asked = Asked {
+        uses: history.uses_of(&query),
+        revocations: history.revoked(),
+        without_authority: history.without_authority(),
+        completeness: history.completeness(),
+        what_if: args.what_if.map(|(hop, at)| history.what_if_revoked(hop, UnixMillis(at))),
+        unused: args.unused.then(|| history.unused()),
+        blast_radius: args.blast_radius.as_deref().map(|text| history.blast_radius(&source(text))),
+        heads: heads.iter().map(kept_head).collect(),
     };
-    if let Some((hop, at)) = args.what_if {
-        add("what_if", to_value(&history.what_if_revoked(hop, UnixMillis(at)))?);
-    }
-    if args.unused {
-        add("unused", to_value(&history.unused())?);
-    }
-    if let Some(text) = &args.blast_radius {
-        add("blast_radius", to_value(&history.blast_radius(&source(text)))?);
-    }
+    let head = &history.head;
     if context.json() {
+        let mut answer =
+            serde_json::to_value(&asked).map_err(|error| Trouble::local(error.to_string()))?;
+        let ledger = json!({
+            "origin": head.origin,
+            "records": head.size,
+            "root": base64url(head.root),
+            "as_of_ms": args.as_of,
+        });
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("ledger".to_owned(), ledger);
+        }
         print::json(&answer);
     } else {
-        uses.iter().flat_map(use_lines).for_each(|line| crate::print::line!("{line}"));
-        rest_lines(&answer).iter().for_each(|line| crate::print::line!("{line}"));
+        asked.uses.iter().flat_map(use_lines).for_each(|line| crate::print::line!("{line}"));
+        asked.lines().iter().for_each(|line| crate::print::line!("{line}"));
+        let root = base64url(head.root);
+        crate::print::line!("{}: {} records, root {root}", head.origin, head.size);
     }
     if heads.iter().any(|(_, checked)| *checked == Checked::Contradicted) {
         return Err(Trouble::local(
@@ -158,8 +154,115 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn to_value<T: serde::Serialize>(value: &T) -> Result<Value, Trouble> {
-    serde_json::to_value(value).map_err(|error| Trouble::local(error.to_string()))
+/// Everything that was asked, and the answers.
+#[derive(serde::Serialize)]
+struct Asked {
+    uses: Vec<UseAnswer>,
+    revocations: Vec<RevocationAnswer>,
+    without_authority: WithoutAuthority,
+    completeness: Completeness,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_if: Option<WhatIf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unused: Option<Vec<Unused>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blast_radius: Option<BlastRadius>,
+    /// Heads that were kept elsewhere: does the ledger begin with their records?
+    heads: Vec<KeptHead>,
+}
+
+/// A head that was kept elsewhere.
+#[derive(serde::Serialize)]
+struct KeptHead {
+    records: u64,
+    consistent: &'static str,
+}
+
+fn kept_head((records, checked): &(u64, Checked)) -> KeptHead {
+    KeptHead { records: *records, consistent: word(*checked) }
+}
+
+impl Asked {
+    /// All but the uses, in words.
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.revocations.iter().flat_map(revocation_lines).collect();
+        for refusal in &self.without_authority.refusals {
+            let at = print::utc_ms(refusal.at_ms);
+            lines.push(format!(
+                "refused at {at}, record {}: {} [{}]: {}",
+                refusal.record, refusal.actor, refusal.code, refusal.says
+            ));
+        }
+        let complete = &self.completeness;
+        lines.extend(complete.delegations.iter().map(|says| format!("PROBLEM: {says}")));
+        for (tool, gaps) in &complete.verifiers {
+            lines.push(format!("GAP: {tool} counted uses that are not here: {gaps:?}"));
+        }
+        lines.extend(complete.not_shown.iter().map(|(record, why)| {
+            format!("not shown: whether record {record} was rightly decided: {why}")
+        }));
+        let lists = [
+            ("ALLOWED WITHOUT FOUNDATION", &self.without_authority.unfounded_uses),
+            ("refused by tools", &self.without_authority.refused_uses),
+            ("erased", &complete.erased),
+        ];
+        let named = lists.iter().filter(|(_, records)| !records.is_empty());
+        lines.extend(named.map(|(what, records)| format!("{what}: records {records:?}")));
+        lines.extend(self.what_if.iter().flat_map(what_if_lines));
+        lines.extend(self.unused.iter().flatten().map(|unused| {
+            format!(
+                "never needed: {} of {} (record {})",
+                unused.capability, unused.holder, unused.record
+            )
+        }));
+        lines.extend(self.blast_radius.iter().flat_map(radius_lines));
+        lines.extend(self.heads.iter().map(|head| {
+            format!("that it begins with the head of {} records: {}", head.records, head.consistent)
+        }));
+        lines
+    }
+}
+
+fn revocation_lines(revoked: &RevocationAnswer) -> Vec<String> {
+    let at = print::utc_ms(revoked.at_ms);
+    let mut lines = vec![format!(
+        "revoked at {at}, record {}: {} by {} ({})",
+        revoked.record, revoked.what, revoked.by, revoked.reason
+    )];
+    let known = revoked.known.iter();
+    lines.extend(known.map(|known| format!("   {} knew after {} ms", known.tool, known.after_ms)));
+    let not_shown = revoked.not_shown.iter();
+    lines.extend(not_shown.map(|tool| format!("   {tool} is not shown to have known")));
+    if !revoked.stale_uses.is_empty() {
+        lines.push(format!("   ALLOWED WITHOUT KNOWING: records {:?}", revoked.stale_uses));
+    }
+    lines
+}
+
+fn what_if_lines(what_if: &WhatIf) -> Vec<String> {
+    let mut lines = vec![format!(
+        "what if: {} uses would have been refused, {} hops not recorded, {} not shown",
+        what_if.refused.len(),
+        what_if.hops.len(),
+        what_if.not_shown.len()
+    )];
+    let refused = what_if.refused.iter();
+    lines.extend(refused.map(|(record, code)| format!("   record {record} [{code}]")));
+    lines
+}
+
+fn radius_lines(radius: &BlastRadius) -> Vec<String> {
+    let mut lines = vec![format!(
+        "blast radius: {} hops, used in records {:?}",
+        radius.hops.len(),
+        radius.uses
+    )];
+    lines.extend(radius.holders.iter().map(|holder| format!("   held by {holder}")));
+    lines.extend(radius.may.iter().map(|capability| format!("   may {capability}")));
+    if !radius.may_is_all {
+        lines.push("   and more that has no form as a single capability".to_owned());
+    }
+    lines
 }
 
 fn word(checked: Checked) -> &'static str {
@@ -211,13 +314,6 @@ fn use_lines(used: &UseAnswer) -> Vec<String> {
     });
     lines.extend(stale);
     lines
-}
-
-/// Everything but the uses, in words: JSON has it whole.
-fn rest_lines(answer: &Value) -> Vec<String> {
-    let members = answer.as_object().into_iter().flatten();
-    let rest = members.filter(|(name, _)| name.as_str() != "uses");
-    rest.map(|(name, value)| format!("{name}: {value:#}")).collect()
 }
 
 /// `HOP@TIME`.
