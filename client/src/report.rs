@@ -6,7 +6,7 @@
 //!
 //! Invariants: a report is in the file before the call that it is of is answered; it leaves the
 //! file when the broker has acknowledged it; the counter has no gap but where something may be
-//! lost; when the file is full nothing more is allowed that could leave no evidence.
+//! lost; one process at a time has a spool; when the file is full nothing more is allowed that could leave no evidence.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -52,6 +52,10 @@ const UNKNOWN_LOSS: u64 = 1 << 20;
 
 const SPOOL: &str = "uses.spool";
 const MARK: &str = "uses.open";
+const LOCK: &str = "uses.lock";
+
+/// Is there once the broker has said which counter it expects.
+const INTRODUCED: &str = "uses.introduced";
 
 /// Keeps a tool's decisions and hands them to the broker.
 #[derive(Debug)]
@@ -137,7 +141,8 @@ impl Reporter {
         if *told != Some(position) {
             let (epoch, sequence) = position;
             let request = SyncVerifierRequest { epoch, sequence };
-            broker.sync_verifier(&who.credential()?, request).await?;
+            let answer = broker.sync_verifier(&who.credential()?, request).await?;
+            self.lock().introduce(answer.next_counter)?;
             *told = Some(position);
         }
         let uses = self.lock().batch()?;
@@ -174,6 +179,8 @@ impl Drop for Sender {
 struct Spool {
     directory: PathBuf,
     file: File,
+    /// Held as long as this is: two processes would give one counter twice.
+    _alone: File,
     bytes_max: u64,
     /// Its length.
     length: u64,
@@ -191,6 +198,7 @@ impl Spool {
     fn open(directory: &Path, bytes_max: u64) -> Result<Self, Failure> {
         std::fs::create_dir_all(directory)
             .map_err(|error| Failure::io("create", directory, &error))?;
+        let alone = alone(directory)?;
         let path = directory.join(SPOOL);
         if !path.exists() {
             files::replace(&path, &0u64.to_be_bytes())?;
@@ -215,9 +223,38 @@ impl Spool {
         let file = opened(&path)?;
         let directory = directory.to_owned();
         let first = HEAD_BYTES;
-        let mut spool = Spool { directory, file, bytes_max, length, first, waiting, next };
+        let mut spool =
+            Spool { directory, file, _alone: alone, bytes_max, length, first, waiting, next };
         spool.compact()?;
         Ok(spool)
+    }
+
+    /// The broker knows this tool up to this counter. A spool that has never spoken to it begins
+    /// there: one that was lost had counters before, and what has one of them again is taken for
+    /// recorded.
+    fn introduce(&mut self, next: u64) -> Result<(), Failure> {
+        let mark = self.directory.join(INTRODUCED);
+        if mark.exists() {
+            return Ok(());
+        }
+        if next > 0 {
+            let left = usize::try_from(self.length - self.first).unwrap_or(usize::MAX);
+            let bytes = self.read(self.first, left)?;
+            let (mut rest, mut renumbered) = (bytes.as_slice(), Vec::new());
+            while let Some((message, behind)) = split(rest) {
+                let report = UseReport::decode(message);
+                let mut report =
+                    report.map_err(|_| Failure::file(&self.path(), "a report is damaged"))?;
+                report.counter = report.counter.saturating_add(next);
+                let message = report.encode_to_vec();
+                renumbered.extend(length_of(&message));
+                renumbered.extend(message);
+                rest = behind;
+            }
+            self.next = self.next.saturating_add(next);
+            self.rewrite(&renumbered)?;
+        }
+        files::replace(&mark, b"")
     }
 
     fn append(&mut self, mut report: UseReport) -> Result<(), No> {
@@ -286,9 +323,14 @@ impl Spool {
     fn compact(&mut self) -> Result<(), Failure> {
         let left = usize::try_from(self.length - self.first).unwrap_or(usize::MAX);
         let left = self.read(self.first, left)?;
+        self.rewrite(&left)
+    }
+
+    /// Puts a file in place that holds these reports and no others.
+    fn rewrite(&mut self, left: &[u8]) -> Result<(), Failure> {
         let path = self.path();
         // Whoever waits has a counter below; that of the next is above all of them.
-        files::replace(&path, &[&self.next.to_be_bytes()[..], &left].concat())?;
+        files::replace(&path, &[&self.next.to_be_bytes()[..], left].concat())?;
         self.file = opened(&path)?;
         self.length = HEAD_BYTES.saturating_add(left.len() as u64);
         self.first = HEAD_BYTES;
@@ -315,6 +357,20 @@ impl Drop for Spool {
         if self.file.sync_all().is_ok() {
             let _ = files::remove(&self.directory.join(MARK));
         }
+    }
+}
+
+/// Nobody else has this spool.
+fn alone(directory: &Path) -> Result<File, Failure> {
+    let path = directory.join(LOCK);
+    let file = File::create(&path).map_err(|error| Failure::io("create", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let says = format!("another process reports from {}", directory.display());
+            Err(Failure::local("spool_in_use", says))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
     }
 }
 
@@ -355,9 +411,38 @@ mod tests {
         spool.batch().unwrap().into_iter().map(|report| (report.counter, report.action)).collect()
     }
 
-    /// A process that is killed: nothing of `Drop` runs.
+    /// A process that is killed: nothing of `Drop` runs, but the kernel lets its lock go.
     fn killed(spool: Spool) {
+        spool._alone.unlock().unwrap();
         std::mem::forget(spool);
+    }
+
+    #[test]
+    fn a_spool_that_was_lost_counts_on_from_what_the_broker_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut one = spool(directory.path());
+        one.append(report("a")).unwrap();
+        one.append(report("b")).unwrap();
+        one.introduce(100).unwrap();
+        assert_eq!(batch(&mut one), [(100, "a".to_owned()), (101, "b".to_owned())]);
+        one.append(report("c")).unwrap();
+        one.introduce(102).unwrap();
+        assert_eq!(batch(&mut one)[2], (102, "c".to_owned()), "once");
+        drop(one);
+        let mut two = spool(directory.path());
+        two.introduce(50).unwrap();
+        two.append(report("d")).unwrap();
+        assert_eq!(batch(&mut two)[3].0, 103);
+    }
+
+    #[test]
+    fn a_spool_has_one_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let one = spool(directory.path());
+        let busy = Spool::open(directory.path(), 1_000).unwrap_err();
+        assert_eq!(busy.code(), "spool_in_use");
+        drop(one);
+        drop(spool(directory.path()));
     }
 
     #[test]

@@ -123,14 +123,20 @@ async fn every_decision_comes_into_the_ledger_once_though_broker_and_tool_die() 
         assert_eq!(call(&checker, &fleet.root, &format!("/data/{number}")), None);
     }
     assert_eq!(reporter.waiting(), 50);
-    // The tool dies too: nothing of its own end runs.
+    // The tool dies too: what goes on is what its directory holds at this moment.
     drop((sender, checker, follower));
-    std::mem::forget(reporter);
+    let left = fleet.stage.path("left");
+    std::fs::create_dir(&left).unwrap();
+    for file in std::fs::read_dir(fleet.stage.path("spool")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), left.join(file.file_name())).unwrap();
+    }
+    drop(reporter);
     fleet.stage.kill_and_restart();
     let broker = Broker::connect(&fleet.stage.endpoint).await.unwrap();
     let follower = Follower::start(broker.clone(), Some(who.clone()), fleet.trust.clone());
     follower.ready(PATIENCE).await.unwrap();
-    let reporter = fleet.reporter();
+    let reporter = Reporter::open(&left, SPOOL_BYTES_DEFAULT).unwrap();
     let _sender = reporter.start(broker, who, follower.view());
     let checker = fleet.checker(follower.view(), &reporter);
     assert_eq!(call(&checker, &fleet.root, "/data/last"), None);
