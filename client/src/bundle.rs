@@ -165,8 +165,6 @@ pub struct Verified {
     pub manifest: Manifest,
     /// Its records, under its head.
     pub records: Records,
-    /// Records of which something lay beside and is not there.
-    pub not_disclosed: Vec<u64>,
 }
 
 /// Reads a bundle and checks it, with the keys of this trust and no others: every file against the
@@ -198,9 +196,7 @@ pub fn verify(path: &Path, trust: &Trust, earlier: &[Checkpoint]) -> Result<Veri
     if claims != (copy.head.origin.as_str(), copy.head.size, root.as_str()) {
         return Err(invalid("its manifest names another head than its own".to_owned()));
     }
-    let not_disclosed =
-        records.entries.iter().filter(|entry| entry.is_erased()).map(|entry| entry.index).collect();
-    Ok(Verified { manifest, records, not_disclosed })
+    Ok(Verified { manifest, records })
 }
 
 /// The bytes, within the bound.

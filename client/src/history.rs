@@ -45,8 +45,6 @@ use crate::trust::Trust;
 pub struct Records {
     /// The head, whose key the bundle trusts.
     pub head: Checkpoint,
-    /// The signed head's bytes.
-    pub note: Vec<u8>,
     /// From the first to the last.
     pub entries: Vec<Entry>,
 }
@@ -103,7 +101,7 @@ impl RawLedger {
             let says = "the records have another root than the head that was signed over them";
             return Err(invalid(says.to_owned()));
         }
-        Ok(Records { head, note: self.note.clone(), entries })
+        Ok(Records { head, entries })
     }
 }
 
@@ -328,6 +326,12 @@ impl History {
 
     /// Decides a use again from what is recorded, and holds it against what was.
     fn again(&self, recorded: &RecordedUse) -> Again {
+        // What a tool demands beyond the decision that all tools share leaves no inputs behind.
+        if recorded.used.code == "not_in_log" {
+            return Again::NotShown(
+                "the tool demanded inclusion proofs, which are not kept".to_owned(),
+            );
+        }
         match self.decide(recorded, None) {
             Err(why) => Again::NotShown(why),
             Ok(code) if code == recorded.used.code => Again::Reproduced,

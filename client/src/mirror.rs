@@ -33,8 +33,9 @@ const FORK: &str = "fork.txt";
 /// The keys by which a trust bundle's ledger signs its heads.
 pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
     let origin = bundle.trust_domain().ledger_origin();
-    let ledger = |state: KeyState| state != KeyState::Tainted;
-    let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger && ledger(key.state));
+    // A prepared key has signed nothing yet; what a tainted one signed holds no more.
+    let signs = |state: KeyState| matches!(state, KeyState::Active | KeyState::Retired);
+    let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger && signs(key.state));
     keys.filter_map(|key| HeadKey::new(&origin, key.public.bytes())).collect()
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn verify(
 ) -> Result<ExitCode, Trouble> {
     let trust = context.trust()?;
     let kept = kept_heads(checkpoints, &head_keys(&trust.current()))?;
-    let Verified { manifest, records, not_disclosed } = match bundle::verify(path, &trust, &kept) {
+    let Verified { manifest, records } = match bundle::verify(path, &trust, &kept) {
         Ok(verified) => verified,
         Err(failure) => return found(failure),
     };
@@ -64,7 +64,7 @@ pub(crate) fn verify(
         "root": root,
         "delegations": history.delegations.len(),
         "uses": {"reproduced": reproduced, "diverged": diverged, "not_shown": not_shown},
-        "not_disclosed": not_disclosed,
+        "not_disclosed": complete.erased,
         "problems": complete.delegations,
         "gaps": complete.verifiers,
     });
@@ -80,7 +80,7 @@ pub(crate) fn verify(
         pairs.push(("gap", format!("{tool}: uses {gaps:?} are missing")));
     }
     print::pairs(context, &pairs, &value);
-    let incomplete = !not_disclosed.is_empty() || not_shown > 0 || !complete.verifiers.is_empty();
+    let incomplete = !complete.erased.is_empty() || not_shown > 0 || !complete.verifiers.is_empty();
     Ok(ExitCode::from(match (complete.delegations.is_empty(), incomplete) {
         (false, false) => INVALID,
         (_, true) => INCOMPLETE,
