@@ -18,12 +18,16 @@ use sublet_core::proof::{CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, VerifiedToken};
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1;
 use tonic::Request;
 
 use crate::broker::Broker;
+
+/// Of a head that goes into a leaf: an origin, a root, and a signature or a few.
+const HEAD_BYTES_MAX: usize = 2 * 1024;
 
 /// Shows who makes this request, for the method at this path.
 pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
@@ -63,6 +67,24 @@ pub fn enrolment(
 pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<VerifiedToken, No> {
     let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
     counted(broker, VerifiedToken::verify(token, &broker.keys.bundle).map_err(No::from))
+}
+
+/// A head of the ledger that somebody was shown: one that this broker's key signed, with how many
+/// records it is over; `None` when none is named. Whether it is of this ledger's beginning is for
+/// whoever reads the records.
+pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, No> {
+    if note.is_empty() {
+        return Ok(None);
+    }
+    let bad = |says: String| Malformed::Field { field: "checkpoint", says };
+    if note.len() > HEAD_BYTES_MAX {
+        let says = format!("{} bytes, at most {HEAD_BYTES_MAX} are taken", note.len());
+        return Err(bad(says).into());
+    }
+    let key = broker.keys.ledger.signer.public_key();
+    let key = HeadKey::new(&broker.domain().ledger_origin(), key.bytes());
+    let head = Checkpoint::open(&note, key.as_slice()).map_err(|says| bad(says.to_string()))?;
+    Ok(Some((head.size, note)))
 }
 
 /// A use that a tool reports: the holder's signature must hold, and every one of the chain. Else its

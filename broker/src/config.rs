@@ -44,6 +44,9 @@ pub struct Config {
     /// The store.
     #[serde(default)]
     pub store: StoreConfig,
+    /// The ledger.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Whether this is a broker to try things with: loopback only, made up of itself.
     #[serde(skip)]
     pub dev: bool,
@@ -56,6 +59,14 @@ pub struct StoreConfig {
     /// What an answer survives.
     #[serde(default)]
     pub durability: Durability,
+}
+
+/// The ledger's part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// Records older than this, in days, are given up; for ever when it is not set. Hashes stay.
+    pub keep_days: Option<u32>,
 }
 
 /// Why there is no configuration.
@@ -103,6 +114,7 @@ impl Config {
             identity_ttl_seconds: default_identity_ttl(),
             receipt_fresh_ms: default_staple(),
             store: StoreConfig::default(),
+            ledger: LedgerConfig::default(),
             dev: true,
         };
         config.checked()
@@ -119,6 +131,9 @@ impl Config {
         }
         if !(0..=60_000).contains(&self.receipt_fresh_ms) {
             return bad("receipt_fresh_ms is 0 to 60000".to_owned());
+        }
+        if self.ledger.keep_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
+            return bad("ledger.keep_days is 1 to 36500".to_owned());
         }
         Ok(self)
     }

@@ -19,6 +19,7 @@ pub mod ports;
 mod publish;
 mod record;
 pub mod respond;
+mod retain;
 pub mod serve;
 mod service;
 pub mod store;

@@ -191,6 +191,25 @@ pub async fn begin(broker: &Broker) -> Result<(), Fault> {
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
+/// Gives up the records below an index, by the broker itself: what its configuration says.
+pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
+    let own = Record {
+        delegation: None,
+        actor: broker.domain().issuer().to_string(),
+        body: Body::Pruned { below },
+    };
+    let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
+    let commit = Commit {
+        guards: Vec::new(),
+        writes: vec![Write::Floor(below)],
+        records: vec![own],
+        salt: entropy.nonce("payload").0,
+        trace: None,
+        now: broker.clock.now(),
+    };
+    record(broker, commit).await
+}
+
 async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {
     let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
     match tokio::time::timeout(COMMIT_DEADLINE, broker.store.commit(commit)).await {

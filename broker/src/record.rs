@@ -5,7 +5,7 @@
 
 use prost::Message as _;
 use sublet_core::bytes::sha256;
-use sublet_core::id::{AgentId, UnixMillis};
+use sublet_core::id::{AgentId, DelegationId, HopId, UnixMillis};
 use sublet_core::record::{BlockPayload, Body, HopRecord, Record, UseEvidence, UseRecord};
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
@@ -59,6 +59,22 @@ pub(crate) fn encode(record: &Record, place: &Place) -> (Vec<u8>, Option<Vec<u8>
     (leaf, payload)
 }
 
+/// The delegation that a leaf belongs to, if it belongs to one.
+pub(crate) fn delegation(leaf: &[u8]) -> Option<DelegationId> {
+    let id = read(leaf)?.delegation;
+    Some(HopId(id.try_into().ok()?))
+}
+
+/// When a leaf was recorded.
+pub(crate) fn time(leaf: &[u8]) -> Option<UnixMillis> {
+    read(leaf).map(|record| UnixMillis(record.time_ms))
+}
+
+fn read(leaf: &[u8]) -> Option<record::Record> {
+    let (&LEAF_VERSION, message) = leaf.split_first()? else { return None };
+    record::Record::decode(message).ok()
+}
+
 /// The body in the leaf, and what lies beside.
 fn body(body: &Body) -> (Wire, Option<Content>) {
     let plain = |wire: Wire| (wire, None);
@@ -94,11 +110,10 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             let whose = agent.as_ref().map(change).unwrap_or_default();
             with(Wire::KeyRevoked(AgentChange { key: key.0.into(), ..whose }), reason)
         }
-        Body::ProfileApplied { name, digest } => {
-            plain(Wire::ProfileApplied(record::ProfileApplied {
-                name: name.clone(),
-                digest: digest.into(),
-            }))
+        Body::ProfileApplied { name, text } => {
+            let (name, digest) = (name.clone(), sha256(text.as_bytes()).to_vec());
+            let text = Content::Profile(text.as_bytes().to_vec());
+            (Wire::ProfileApplied(record::ProfileApplied { name, digest }), Some(text))
         }
         Body::JoinTokenCreated { join_token, agent } => {
             plain(Wire::JoinTokenCreated(join(join_token, agent.to_string())))
@@ -112,9 +127,18 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             key: key.0.into(),
         })),
         Body::Used(used) => (Wire::Used(use_message(used)), Some(evidence(&used.evidence))),
-        Body::VerifierSynced { epoch, sequence } => {
-            let (epoch, sequence) = (*epoch, *sequence);
-            plain(Wire::VerifierSynced(record::VerifierSync { epoch, sequence }))
+        Body::VerifierSynced { epoch, sequence, head } => {
+            let (epoch, sequence, checkpoint) = (*epoch, *sequence, head.clone());
+            plain(Wire::VerifierSynced(record::VerifierSync { epoch, sequence, checkpoint }))
+        }
+        Body::Pruned { below } => plain(Wire::Pruned(record::Pruned { below: *below })),
+        Body::HoldPlaced { name, from, to, reason } => {
+            let change = record::HoldChange { name: name.clone(), from: *from, to: *to };
+            with(Wire::HoldPlaced(change), reason)
+        }
+        Body::HoldReleased { name, reason } => {
+            let change = record::HoldChange { name: name.clone(), ..Default::default() };
+            with(Wire::HoldReleased(change), reason)
         }
         Body::Exported { what } => plain(Wire::Exported(record::Exported { what: what.clone() })),
         Body::Erased { index, reason } => {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_core::id::UnixMillis;
 use sublet_core::limits;
 use sublet_proto::digest::DigestLayer;
 use sublet_proto::v1::admin_server::AdminServer;
@@ -25,6 +24,7 @@ use crate::keys::{self, KeyRing};
 use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::publish;
+use crate::retain;
 use crate::service::admin::AdminService;
 use crate::service::audit::AuditService;
 use crate::service::delegation::DelegationService;
@@ -37,12 +37,6 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Calls at once on one connection.
 const CALLS_PER_CONNECTION_MAX: usize = 1024;
-
-/// How often rows that have ended are forgotten.
-const PRUNE_EVERY: Duration = Duration::from_secs(10);
-
-/// Rows are kept this long after they ended: clocks differ.
-const PRUNE_AFTER_MS: i64 = 60_000;
 
 /// Why a broker does not run.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +109,7 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NotServing> {
         let broker = self.broker;
         let heartbeat = tokio::spawn(heartbeat(broker.clone()));
-        let pruning = tokio::spawn(prune(broker.clone()));
+        let pruning = tokio::spawn(retain::run(broker.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -163,19 +157,6 @@ async fn heartbeat(broker: Arc<Broker>) {
         ticks.tick().await;
         if let Err(fault) = broker.feed.publish(broker.clock.now()) {
             tracing::error!(%fault, "no head was signed");
-        }
-    }
-}
-
-/// Forgets what has ended, in bounded portions, faster than it can come in.
-async fn prune(broker: Arc<Broker>) {
-    let mut ticks = tokio::time::interval(PRUNE_EVERY);
-    loop {
-        ticks.tick().await;
-        let before = UnixMillis(broker.clock.now().0.saturating_sub(PRUNE_AFTER_MS));
-        while matches!(broker.store.prune(before).await, Ok(forgotten) if forgotten > 0) {}
-        if let Err(fault) = broker.seen.forget_expired(broker.clock.now()) {
-            tracing::error!(%fault, "the set of seen proofs");
         }
     }
 }

@@ -279,10 +279,18 @@ impl Broker {
         sync_verifier: "Audit/SyncVerifier", SyncVerifierRequest -> SyncVerifierResponse;
         /// The signed head of the ledger.
         checkpoint: "Audit/GetCheckpoint", GetCheckpointRequest -> GetCheckpointResponse;
+        /// What of the ledger is kept and what is held.
+        retention: "Audit/GetRetention", GetRetentionRequest -> GetRetentionResponse;
     }
     writes! {
         /// Erases what lies beside a record.
         erase: "Audit/Erase", EraseRequest -> EraseResponse;
+        /// Gives up the records below an index.
+        prune: "Audit/Prune", PruneRequest -> PruneResponse;
+        /// Keeps records, whatever is given up.
+        place_hold: "Audit/PlaceHold", PlaceHoldRequest -> PlaceHoldResponse;
+        /// Lets a hold go.
+        release_hold: "Audit/ReleaseHold", ReleaseHoldRequest -> ReleaseHoldResponse;
     }
 }
 

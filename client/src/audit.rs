@@ -122,6 +122,9 @@ impl Entry {
             Some(Body::Erased(_)) => "erased",
             Some(Body::Used(_)) => "used",
             Some(Body::VerifierSynced(_)) => "verifier_synced",
+            Some(Body::Pruned(_)) => "pruned",
+            Some(Body::HoldPlaced(_)) => "hold_placed",
+            Some(Body::HoldReleased(_)) => "hold_released",
             None => "unknown",
         }
     }

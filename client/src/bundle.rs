@@ -2,56 +2,62 @@
 //! the broker. ledger.md section 5; docs/FORMATS, "Evidence bundle".
 //!
 //! Owns: what is in a bundle, writing it, checking it against keys that the reader trusts. Does not
-//! own: tiles and heads (`sublet_ledger`), what records say (`history`).
+//! own: the form of the file (`archive`), tiles and heads (`sublet_ledger`), what records say
+//! (`records`, `history`).
 //!
-//! Invariants: a bundle is a tar archive, in one form, in which every file is named by the manifest
-//! with its SHA-256; the keys that a bundle brings along are never the ones that it is checked with; what is
-//! derived is under `derived/` and nothing is concluded from it.
+//! Invariants: every file is named by the manifest with its SHA-256, or is part of the tree over which
+//! the head was signed; the keys that a bundle brings along are never the ones that it is checked
+//! with; what is derived is under `derived/` and nothing is concluded from it; checking needs no more
+//! memory for a large ledger than for a small one.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sublet_core::bytes::sha256;
 use sublet_core::text::base64url;
-use sublet_ledger::checkpoint::Checkpoint;
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::leaf_hash;
-use sublet_ledger::tile::{FullTile, Resource, Tree, WIDTH, bundle, leaves};
+use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
+use sublet_proto::v1::ReplayEntry;
 
+use crate::archive::{Archive, Writer};
+use crate::audit::{ENTRIES_MAX, Entry};
 use crate::failure::Failure;
 use crate::files;
-use crate::history::{RawLedger, RawRecord, Records};
-use crate::mirror::{head_keys, verify_published};
+use crate::mirror::{Mirrored, verify_published};
+use crate::records::{RawLedger, RawRecord, Records};
 use crate::trust::Trust;
 
 /// The format, in the manifest.
-const FORMAT: &str = "sublet-evidence/1";
+const FORMAT: &str = "sublet-evidence/2";
 
 /// The file that names all others.
 const MANIFEST: &str = "manifest.json";
 
-/// Bytes of a bundle that is read: a million records with what lies beside them.
-pub const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Where the tree lies: what is there is held against the head, and no digest is needed.
+const TREE: &str = "tile/";
+
+/// Bytes of a manifest that is read.
+const MANIFEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// `sublet-evidence/1`.
+    /// `sublet-evidence/2`.
     pub format: String,
     /// The ledger's name.
     pub origin: String,
-    /// Records in it: all of them, from the first on.
+    /// Records that the head is over.
     pub records: u64,
     /// The root over them, base64url.
     pub root: String,
-    /// Every other file, with its SHA-256 in base64url.
+    /// Every other file but those of the tree, with its SHA-256 in base64url.
     pub files: BTreeMap<String, String>,
 }
-
-/// The files of a bundle, by path.
-type Files = BTreeMap<String, Vec<u8>>;
 
 /// Writes a bundle of a whole ledger: the head, tiles and entries as C2SP tlog-tiles, what lies
 /// beside each record, the keys (`trust.json`), and what was derived from them.
@@ -62,61 +68,105 @@ pub fn write(
     derived: Vec<(String, Vec<u8>)>,
     trust: &Trust,
 ) -> Result<Manifest, Failure> {
-    let records = ledger.understand(trust)?;
-    let mut files = published(ledger)?;
-    for (number, chunk) in ledger.records.chunks(usize::from(WIDTH)).enumerate() {
-        files.insert(payload_path(number), payloads(chunk));
+    let head = ledger.understand(trust)?.head;
+    let tree = tree(ledger)?;
+    let mut parts = BTreeMap::from([
+        (Resource::Checkpoint.path(), Part::Bytes(ledger.note.clone())),
+        ("trust.json".to_owned(), Part::Bytes(trust_text.to_vec())),
+    ]);
+    let derived = derived.into_iter();
+    parts.extend(derived.map(|(name, bytes)| (format!("derived/{name}"), Part::Bytes(bytes))));
+    for resource in Resource::of_size(head.size) {
+        let Resource::Entries { index, .. } = resource else {
+            parts.insert(resource.path(), Part::Tree(resource));
+            continue;
+        };
+        // Whole bundles are forgotten, or none of it.
+        if records(ledger, index).iter().all(|record| record.leaf().is_some()) {
+            parts.insert(resource.path(), Part::Tree(resource));
+            parts.insert(payload_path(index), Part::Payloads(index));
+        }
     }
-    files.insert("trust.json".to_owned(), trust_text.to_vec());
-    files.extend(derived.into_iter().map(|(name, bytes)| (format!("derived/{name}"), bytes)));
-    let digest = |(path, bytes): (&String, &Vec<u8>)| (path.clone(), base64url(sha256(bytes)));
+    let content = |part: &Part| content(part, ledger, &tree);
+    let named = parts.iter().filter(|(path, _)| !path.starts_with(TREE));
+    let digest = |(path, part): (&String, &Part)| (path.clone(), base64url(sha256(&content(part))));
     let manifest = Manifest {
         format: FORMAT.to_owned(),
-        origin: records.head.origin.clone(),
-        records: records.head.size,
-        root: base64url(records.head.root),
-        files: files.iter().map(digest).collect(),
+        origin: head.origin,
+        records: head.size,
+        root: base64url(head.root),
+        files: named.map(digest).collect(),
     };
     let text = serde_json::to_vec_pretty(&manifest);
     let text = text.map_err(|error| Failure::local("bundle", error.to_string()))?;
-    let others = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
-    let bytes = archive(&text, others).map_err(|error| Failure::io("write", path, &error))?;
-    files::replace(path, &bytes)?;
+    let archive = |file: File| {
+        let mut writer = Writer::new(BufWriter::new(file));
+        writer.file(MANIFEST, &text)?;
+        for (path, part) in &parts {
+            writer.file(path, &content(part))?;
+        }
+        let mut file = writer.finish()?;
+        file.flush()?;
+        file.get_ref().sync_all()
+    };
+    files::replace_with(path, archive)?;
     Ok(manifest)
 }
 
-/// The head, every tile and every bundle of entries.
-fn published(ledger: &RawLedger) -> Result<Files, Failure> {
-    let (mut files, mut tree, mut full) = (Files::new(), Tree::default(), Vec::new());
-    files.insert(Resource::Checkpoint.path(), ledger.note.clone());
-    for record in &ledger.records {
-        let hash = leaf_hash(&record.leaf);
-        tree.append(hash.map_err(|bad| invalid(bad.to_string()))?, &mut full);
-    }
-    for FullTile { level, index, bytes } in full {
-        files.insert(Resource::Tile { level, index, width: WIDTH }.path(), bytes);
-    }
-    for resource in Resource::of_size(tree.size()) {
-        match resource {
-            Resource::Tile { level, width, .. } if width < WIDTH => {
-                files.insert(resource.path(), tree.partial(level));
-            }
-            Resource::Entries { index, width } => {
-                let from =
-                    usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(WIDTH.into());
-                let records = ledger.records.iter().skip(from).take(width.into());
-                let bytes = bundle(records.map(|record| record.leaf.as_slice()));
-                files.insert(resource.path(), bytes);
-            }
-            _ => {}
-        }
-    }
-    Ok(files)
+/// What a file of a bundle is made of, when it is written.
+enum Part {
+    Bytes(Vec<u8>),
+    Tree(Resource),
+    Payloads(u64),
 }
 
-/// Of the records of one entry bundle: 256 of them, and the rest in the last.
-fn payload_path(number: usize) -> String {
-    format!("payloads/{number}")
+/// The tree over all records, with its full tiles.
+struct Whole {
+    tree: Tree,
+    full: BTreeMap<(u8, u64), Vec<u8>>,
+}
+
+fn tree(ledger: &RawLedger) -> Result<Whole, Failure> {
+    let (mut tree, mut full) = (Tree::default(), Vec::new());
+    for record in &ledger.records {
+        let hash = match record {
+            RawRecord::Kept { leaf, .. } => leaf_hash(leaf),
+            RawRecord::Pruned(hash) => Ok(*hash),
+        };
+        tree.append(hash.map_err(|bad| invalid(bad.to_string()))?, &mut full);
+    }
+    let full = full.into_iter().map(|FullTile { level, index, bytes }| ((level, index), bytes));
+    Ok(Whole { tree, full: full.collect() })
+}
+
+fn content(part: &Part, ledger: &RawLedger, whole: &Whole) -> Vec<u8> {
+    match part {
+        Part::Bytes(bytes) => bytes.clone(),
+        Part::Payloads(index) => payloads(records(ledger, *index)),
+        Part::Tree(Resource::Entries { index, .. }) => {
+            bundle(records(ledger, *index).iter().filter_map(RawRecord::leaf))
+        }
+        Part::Tree(resource) => {
+            let Resource::Tile { level, index, width } = *resource else { return Vec::new() };
+            let full = |resource| match resource {
+                Resource::Tile { level, index, .. } => whole.full.get(&(level, index)).cloned(),
+                _ => None,
+            };
+            let view = TreeView { tree: &whole.tree, tiles: &Content(&full) };
+            view.hashes(level, index, width).unwrap_or_default()
+        }
+    }
+}
+
+/// The records of one entry bundle: 256 of them, and the rest in the last.
+fn records(ledger: &RawLedger, index: u64) -> &[RawRecord] {
+    let chunk = usize::try_from(index).unwrap_or(usize::MAX);
+    ledger.records.chunks(WIDTH.into()).nth(chunk).unwrap_or_default()
+}
+
+/// What lies beside the records of one entry bundle.
+fn payload_path(index: u64) -> String {
+    format!("payloads/{index}")
 }
 
 /// Each behind its length as four bytes, big-endian; empty where nothing lies or it was erased.
@@ -124,9 +174,9 @@ fn payloads(records: &[RawRecord]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for record in records {
         // A payload is at most a request of 1 MiB.
-        let length = u32::try_from(record.payload.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(record.payload().len()).unwrap_or(u32::MAX);
         bytes.extend(length.to_be_bytes());
-        bytes.extend(&record.payload);
+        bytes.extend(record.payload());
     }
     bytes
 }
@@ -142,130 +192,119 @@ fn split_payloads(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     bytes.is_empty().then_some(payloads)
 }
 
-/// The archive in its one form: the manifest, then the files by name.
-fn archive<'a>(
-    manifest: &'a [u8],
-    files: impl Iterator<Item = (&'a str, &'a [u8])>,
-) -> std::io::Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (path, bytes) in std::iter::once((MANIFEST, manifest)).chain(files) {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        header.set_mtime(0);
-        archive.append_data(&mut header, path, bytes)?;
-    }
-    archive.into_inner()
-}
-
-/// A bundle that was read, and holds.
+/// A bundle of which every byte is accounted for.
 #[derive(Debug)]
-pub struct Verified {
+pub struct Bundle {
+    archive: Archive,
     /// What it says of itself.
     pub manifest: Manifest,
-    /// Its records, under its head.
-    pub records: Records,
+    /// Its head, and how many records are there without their leaves.
+    pub copy: Mirrored,
 }
 
-/// Reads a bundle and checks it, with the keys of this trust and no others: every file against the
-/// manifest, every tile against the records, every payload against its record, the root against the
-/// head, and earlier heads against the beginning.
-pub fn verify(path: &Path, trust: &Trust, earlier: &[Checkpoint]) -> Result<Verified, Failure> {
-    let bytes = read(path)?;
-    let files = files_of(&bytes)?;
-    let manifest = check_manifest(&files)?;
-    // Padding, owners, times: whatever the archive could say besides.
-    let text = files.get(MANIFEST).map(Vec::as_slice).unwrap_or_default();
-    let others = files.iter().filter(|(path, _)| *path != MANIFEST);
-    let others = others.map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
-    let written = archive(text, others).map_err(|error| invalid(error.to_string()))?;
-    if written != bytes {
-        return Err(invalid("its files stand in it in another form".to_owned()));
-    }
-    let content = |resource: Resource| files.get(&resource.path()).cloned();
-    let keys = head_keys(&trust.current());
-    let copy = verify_published(&content, &keys, earlier)?;
-    if copy.pruned > 0 {
-        let says = format!("{} records are not there", copy.pruned);
-        return Err(Failure::local("ledger_incomplete", says));
-    }
-    let ledger = ledger(&files, copy.head.size)?;
-    let records = ledger.understand(trust)?;
-    let claims = (manifest.origin.as_str(), manifest.records, manifest.root.as_str());
-    let root = base64url(copy.head.root);
-    if claims != (copy.head.origin.as_str(), copy.head.size, root.as_str()) {
-        return Err(invalid("its manifest names another head than its own".to_owned()));
-    }
-    Ok(Verified { manifest, records })
-}
-
-/// The bytes, within the bound.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let io = |error: std::io::Error| Failure::io("read", path, &error);
-    if std::fs::metadata(path).map_err(io)?.len() > BUNDLE_BYTES_MAX {
-        return Err(invalid(format!("it is larger than {BUNDLE_BYTES_MAX} bytes")));
-    }
-    files::read(path)
-}
-
-/// Every file of the archive; each once.
-fn files_of(bytes: &[u8]) -> Result<Files, Failure> {
-    let bad = |error: std::io::Error| invalid(format!("it is no bundle: {error}"));
-    let mut archive = tar::Archive::new(bytes);
-    let mut files = Files::new();
-    for entry in archive.entries().map_err(bad)? {
-        let mut entry = entry.map_err(bad)?;
-        let name = String::from_utf8(entry.path_bytes().into_owned());
-        let name = name.map_err(|_| invalid("a file has no name in UTF-8".to_owned()))?;
-        // A header may claim any size; what is there is bounded by the file.
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(bad)?;
-        if files.insert(name.clone(), bytes).is_some() {
-            return Err(invalid(format!("{name} is in it twice")));
+impl Bundle {
+    /// Reads a bundle and checks it, with these keys and no others: every file against the manifest
+    /// or the tree, every tile against the records, the root against the head, and earlier heads
+    /// against the beginning. What lies beside records is checked when they are read.
+    pub fn open(path: &Path, keys: &[HeadKey], earlier: &[Checkpoint]) -> Result<Self, Failure> {
+        let archive = Archive::open(path, MANIFEST, &|name| !name.starts_with(TREE))?;
+        let manifest = check_manifest(&archive)?;
+        let content = |resource: Resource| archive.read(&resource.path());
+        let copy = verify_published(&content, keys, earlier)?;
+        let claims = (manifest.origin.as_str(), manifest.records, manifest.root.as_str());
+        let root = base64url(copy.head.root);
+        if claims != (copy.head.origin.as_str(), copy.head.size, root.as_str()) {
+            return Err(invalid("its manifest names another head than its own".to_owned()));
         }
+        Ok(Bundle { archive, manifest, copy })
     }
-    Ok(files)
-}
 
-fn check_manifest(files: &Files) -> Result<Manifest, Failure> {
-    let text = files.get(MANIFEST).ok_or_else(|| invalid("it has no manifest".to_owned()))?;
-    let manifest: Manifest = serde_json::from_slice(text)
-        .map_err(|error| invalid(format!("its manifest is not one: {error}")))?;
-    if manifest.format != FORMAT {
-        return Err(invalid(format!("{:?}, {FORMAT:?} is read here", manifest.format)));
+    /// Whether it is small enough for everything in it to be put together.
+    pub fn can_be_replayed(&self) -> bool {
+        self.copy.head.size <= ENTRIES_MAX as u64
     }
-    for (path, bytes) in files.iter().filter(|(path, _)| *path != MANIFEST) {
-        if manifest.files.get(path) != Some(&base64url(sha256(bytes))) {
-            return Err(invalid(format!("{path} is not what the manifest says")));
+
+    /// Every record, with what lies beside it, which its leaf binds.
+    pub fn records(&self, trust: &Trust) -> Result<Records, Failure> {
+        if !self.can_be_replayed() {
+            let says = format!("the ledger has over {ENTRIES_MAX} records");
+            return Err(Failure::local("replay_too_long", says));
         }
+        let note = self.archive.read(&Resource::Checkpoint.path()).unwrap_or_default();
+        let mut records = Vec::new();
+        for resource in entries_of(self.copy.head.size) {
+            records.extend(self.chunk(resource)?);
+        }
+        RawLedger { note, records }.understand(trust)
     }
-    match manifest.files.keys().find(|path| !files.contains_key(*path)) {
-        Some(path) => Err(Failure::local("ledger_incomplete", format!("{path} is not there"))),
-        None => Ok(manifest),
-    }
-}
 
-/// Leaves and payloads, put together again.
-fn ledger(files: &Files, size: u64) -> Result<RawLedger, Failure> {
-    let note = files.get(&Resource::Checkpoint.path()).cloned().unwrap_or_default();
-    let mut records = Vec::new();
-    let entries = Resource::of_size(size).filter(|r| matches!(r, Resource::Entries { .. }));
-    for (number, resource) in entries.enumerate() {
+    /// Reads every record, and holds what lies beside it against its leaf: one entry bundle at a
+    /// time. How many were there.
+    pub fn check_records(&self) -> Result<u64, Failure> {
+        let (mut index, mut there) = (0, 0);
+        for resource in entries_of(self.copy.head.size) {
+            for record in self.chunk(resource)? {
+                if let RawRecord::Kept { leaf, payload } = record {
+                    let entry = Entry::read(&ReplayEntry { index, leaf, payload });
+                    entry.map_err(|failure| invalid(failure.message().to_owned()))?;
+                    there += 1;
+                }
+                index += 1;
+            }
+        }
+        Ok(there)
+    }
+
+    /// The records of one entry bundle.
+    fn chunk(&self, resource: Resource) -> Result<Vec<RawRecord>, Failure> {
+        let Resource::Entries { index, width } = resource else { return Ok(Vec::new()) };
         let torn = |path: &str| invalid(format!("{path} is torn"));
-        let bytes = files.get(&resource.path()).map(Vec::as_slice).unwrap_or_default();
-        let leaves = leaves(bytes).ok_or_else(|| torn(&resource.path()))?;
-        let path = payload_path(number);
-        let payloads = match files.get(&path) {
-            Some(bytes) => split_payloads(bytes).ok_or_else(|| torn(&path))?,
+        let Some(bytes) = self.archive.read(&resource.path()) else {
+            let hashes = self.archive.read(&Resource::Tile { level: 0, index, width }.path());
+            let hashes = hashes.unwrap_or_default();
+            return Ok(hashes.as_chunks::<32>().0.iter().copied().map(RawRecord::Pruned).collect());
+        };
+        let leaves = leaves(&bytes).ok_or_else(|| torn(&resource.path()))?;
+        let path = payload_path(index);
+        let payloads = match self.archive.read(&path) {
+            Some(bytes) => split_payloads(&bytes).ok_or_else(|| torn(&path))?,
             None => vec![Vec::new(); leaves.len()],
         };
         if payloads.len() != leaves.len() {
             return Err(invalid(format!("{path} is of other records")));
         }
         let pairs = leaves.into_iter().zip(payloads);
-        records.extend(pairs.map(|(leaf, payload)| RawRecord { leaf: leaf.to_vec(), payload }));
+        Ok(pairs.map(|(leaf, payload)| RawRecord::Kept { leaf: leaf.to_vec(), payload }).collect())
     }
-    Ok(RawLedger { note, records })
+}
+
+fn entries_of(size: u64) -> impl Iterator<Item = Resource> {
+    Resource::of_size(size).filter(|resource| matches!(resource, Resource::Entries { .. }))
+}
+
+/// The manifest names every file that is there with its digest, and no other; but for the tree, of
+/// which only what a ledger of this size has may be there.
+fn check_manifest(archive: &Archive) -> Result<Manifest, Failure> {
+    let text = archive.read(MANIFEST).filter(|text| text.len() <= MANIFEST_BYTES_MAX);
+    let text = text.ok_or_else(|| invalid("it has no manifest that can be read".to_owned()))?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| invalid(format!("its manifest is not one: {error}")))?;
+    if manifest.format != FORMAT {
+        return Err(invalid(format!("{:?}, {FORMAT:?} is read here", manifest.format)));
+    }
+    for (path, digest) in archive.others() {
+        let good = match digest {
+            Some(digest) => manifest.files.get(path) == Some(&base64url(digest)),
+            None => Resource::from_path(path).is_some_and(|found| found.is_of(manifest.records)),
+        };
+        if !good {
+            return Err(invalid(format!("{path} is not what the manifest says")));
+        }
+    }
+    match manifest.files.keys().find(|path| !archive.has(path)) {
+        Some(path) => Err(Failure::local("ledger_incomplete", format!("{path} is not there"))),
+        None => Ok(manifest),
+    }
 }
 
 fn invalid(says: String) -> Failure {

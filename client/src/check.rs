@@ -218,7 +218,10 @@ impl Checker {
             decide_call(&token, &possession, call, view, now)
         })?;
         if self.options.require_inclusion {
-            self.included.check(&token, &shown.inclusion, &bundle)?;
+            let head = self.included.check(&token, &shown.inclusion, &bundle)?;
+            if let (Some(reporter), Some((size, note))) = (&self.options.evidence, head) {
+                reporter.saw(size, note);
+            }
         }
         self.spend(&token, &possession, now)?;
         Ok(permit)

@@ -59,6 +59,14 @@ pub fn write_key(path: &Path, key: &SecretKey) -> Result<(), Failure> {
 
 /// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    replace_with(path, |file| whole(file, content))
+}
+
+/// The same, with what is written piece by piece and then synced.
+pub(crate) fn replace_with(
+    path: &Path,
+    write: impl FnOnce(File) -> std::io::Result<()>,
+) -> Result<(), Failure> {
     let temporary = beside(path);
     // One that was left by a process that was killed is in the way of no one.
     if let Err(error) = std::fs::remove_file(&temporary)
@@ -66,7 +74,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
     {
         return Err(Failure::io("remove", &temporary, &error));
     }
-    write_new(&temporary, content)?;
+    write_new_with(&temporary, write)?;
     std::fs::rename(&temporary, path).map_err(|error| Failure::io("write", path, &error))?;
     sync_directory_of(path)
 }
@@ -81,14 +89,25 @@ pub fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
+fn whole(mut file: File, content: &[u8]) -> std::io::Result<()> {
+    file.write_all(content)?;
+    file.sync_all()
+}
+
 fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    write_new_with(path, |file| whole(file, content))
+}
+
+fn write_new_with(
+    path: &Path,
+    write: impl FnOnce(File) -> std::io::Result<()>,
+) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(|error| Failure::io("create", path, &error))?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    written.map_err(|error| {
+    let file = options.open(path).map_err(|error| Failure::io("create", path, &error))?;
+    write(file).map_err(|error| {
         // A torn file is worse than none.
         let _ = std::fs::remove_file(path);
         Failure::io("write", path, &error)

@@ -1,9 +1,8 @@
 //! The whole ledger, read as what happened: who did what, on whose behalf, through which hops, and
 //! every decision made again. ledger.md section 5; SPEC section 9.
 //!
-//! Owns: reading the ledger under its signed head, putting records together, deciding again with
-//! the functions that tools decide with. Does not own: what is asked of it (`question`), one
-//! delegation's chain (`audit`).
+//! Owns: putting records together, deciding again with the functions that tools decide with. Does
+//! not own: reading them (`records`), what is asked (`question`), one delegation's chain (`audit`).
 //!
 //! Invariants: nothing counts that is not under the head; a decision is called reproduced only when
 //! it was made again, from recorded inputs alone, and came out the same; what could not be made
@@ -22,123 +21,18 @@ use sublet_core::receipt::Receipt;
 use sublet_core::record::BlockPayload;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Coverage, Possession, VerifiedToken};
-use sublet_ledger::checkpoint::Checkpoint;
-use sublet_ledger::tile::Tree;
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
 use sublet_proto::record::{Use, UseEvidence};
-use sublet_proto::v1::ReplayEntry;
-use sublet_proto::v1::tail_part::Part;
 
-use crate::ask::Credential;
-use crate::audit::{self, ENTRIES_MAX, Entry, Refusal, Report};
+use crate::audit::{self, Entry, Refusal, Report};
 use crate::chain::{HopReport, block_payload};
-use crate::connect::{Broker, DEADLINE_DEFAULT};
-use crate::failure::Failure;
 use crate::mirror::head_keys;
+use crate::records::Records;
 use crate::trust::Trust;
-
-/// Every record of a ledger, under its head.
-#[derive(Debug)]
-pub struct Records {
-    /// The head, whose key the bundle trusts.
-    pub head: Checkpoint,
-    /// From the first to the last.
-    pub entries: Vec<Entry>,
-}
-
-impl Records {
-    /// Question 10: whether these begin with the records of another head, one that was kept
-    /// elsewhere. Two heads of one ledger that contradict each other show that it was rewritten.
-    pub fn begin_with(&self, kept: &Checkpoint) -> Checked {
-        if kept.origin != self.head.origin || kept.size > self.head.size {
-            return Checked::NotShown;
-        }
-        let mut tree = Tree::default();
-        for entry in self.entries.iter().take_while(|entry| entry.index < kept.size) {
-            tree.append(entry.leaf_hash, &mut Vec::new());
-        }
-        if tree.root() == kept.root { Checked::Holds } else { Checked::Contradicted }
-    }
-}
-
-/// A record as it is stored, and what lies beside it; empty when nothing does, or it was erased.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawRecord {
-    /// The leaf, verbatim.
-    pub leaf: Vec<u8>,
-    /// The payload, verbatim.
-    pub payload: Vec<u8>,
-}
-
-/// A whole ledger as bytes: its signed head, and every record.
-#[derive(Debug)]
-pub struct RawLedger {
-    /// The signed head.
-    pub note: Vec<u8>,
-    /// From the first to the last.
-    pub records: Vec<RawRecord>,
-}
-
-impl RawLedger {
-    /// Reads every record, and holds all of them against the head, which a key of this bundle must
-    /// have signed.
-    pub fn understand(&self, trust: &Trust) -> Result<Records, Failure> {
-        let invalid = |says: String| Failure::local("ledger_invalid", says);
-        let head = Checkpoint::open(&self.note, &head_keys(&trust.current()));
-        let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
-        let (mut tree, mut entries) = (Tree::default(), Vec::new());
-        for (index, raw) in (0u64..).zip(&self.records) {
-            let (leaf, payload) = (raw.leaf.clone(), raw.payload.clone());
-            let entry = Entry::read(&ReplayEntry { index, leaf, payload });
-            let entry = entry.map_err(|failure| invalid(failure.message().to_owned()))?;
-            tree.append(entry.leaf_hash, &mut Vec::new());
-            entries.push(entry);
-        }
-        if (tree.size(), tree.root()) != (head.size, head.root) {
-            let says = "the records have another root than the head that was signed over them";
-            return Err(invalid(says.to_owned()));
-        }
-        Ok(Records { head, entries })
-    }
-}
-
-/// Reads the whole ledger from a broker, by the admin, and holds it against its signed head. It is
-/// an export, and is recorded as one.
-pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Records, Failure> {
-    read_raw(broker, who).await?.understand(trust)
-}
-
-/// The same as bytes, of which nothing is believed yet.
-pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Failure> {
-    let mut stream = broker.tail_stream(who, 0, true).await?;
-    let (mut note, mut records) = (None, Vec::new());
-    loop {
-        let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
-        let next = next.map_err(|_| Failure::deadline("the ledger", DEADLINE_DEFAULT))?;
-        match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
-            Some(Part::Head(part)) if note.is_none() => note = Some(part.checkpoint),
-            Some(Part::Head(_)) => return Err(Failure::answer("a second head")),
-            Some(Part::Entries(part)) => {
-                if part.first != records.len() as u64 {
-                    return Err(Failure::answer("records are missing in between"));
-                }
-                let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));
-                let pairs = part.leaves.into_iter().zip(payloads);
-                records.extend(pairs.map(|(leaf, payload)| RawRecord { leaf, payload }));
-                if records.len() > ENTRIES_MAX {
-                    let says = format!("the ledger has over {ENTRIES_MAX} records");
-                    return Err(Failure::local("replay_too_long", says));
-                }
-            }
-            None => break,
-        }
-    }
-    let note = note.ok_or_else(|| Failure::answer("the ledger has no head"))?;
-    Ok(RawLedger { note, records })
-}
 
 /// A use, and what becomes of it when it is decided again.
 #[derive(Clone, Debug)]
@@ -238,6 +132,21 @@ pub struct Sync {
     pub position: (u64, u64),
 }
 
+/// A head of the ledger that a tool was shown, and reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownHead {
+    /// The index of the report.
+    pub index: u64,
+    /// The tool.
+    pub verifier: String,
+    /// The head, as it was signed.
+    pub note: Vec<u8>,
+    /// Over how many records it is; `None` when no key that is trusted signed it.
+    pub size: Option<u64>,
+    /// Whether it is of the beginning of these records.
+    pub consistent: Checked,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub struct History {
@@ -253,6 +162,10 @@ pub struct History {
     pub refusals: Vec<Refusal>,
     /// What tools said of how far they know.
     pub syncs: Vec<Sync>,
+    /// Heads that tools were shown, held against these records.
+    pub shown: Vec<ShownHead>,
+    /// Records that were forgotten: from, to.
+    pub pruned: Vec<(u64, u64)>,
     /// Records of which what lay beside was erased.
     pub erased: Vec<u64>,
     /// Where each recorded hop stands: its delegation, and its place among the hops of it.
@@ -263,6 +176,9 @@ pub struct History {
 impl History {
     /// Puts records together, those up to `as_of` if it is given.
     pub fn of(records: Records, trust: &Trust, as_of: Option<UnixMillis>) -> Self {
+        let pruned = records.pruned();
+        let heads = head_keys(&trust.current());
+        let shown = shown_heads(&records, &heads);
         let known = |entry: &Entry| as_of.is_none_or(|as_of| entry.time() <= as_of);
         let entries: Vec<Entry> = records.entries.into_iter().filter(known).collect();
         let mut history = History {
@@ -272,6 +188,8 @@ impl History {
             revocations: entries.iter().filter_map(revocation).collect(),
             refusals: entries.iter().filter_map(audit::refusal).collect(),
             syncs: entries.iter().filter_map(sync).collect(),
+            shown,
+            pruned,
             erased: entries.iter().filter(|e| e.is_erased()).map(|e| e.index).collect(),
             places: HashMap::new(),
             trust: trust.clone(),
@@ -511,6 +429,31 @@ fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
         reason: words.reason,
         revocation,
     })
+}
+
+/// What tools reported of heads, in the order of their reports.
+fn shown_heads(records: &Records, keys: &[HeadKey]) -> Vec<ShownHead> {
+    let reported = records.entries.iter().filter_map(|entry| match &entry.record.body {
+        Some(Body::VerifierSynced(sync)) if !sync.checkpoint.is_empty() => Some((entry, sync)),
+        _ => None,
+    });
+    let (mut shown, mut heads) = (Vec::new(), Vec::new());
+    for (entry, sync) in reported {
+        let head = Checkpoint::open(&sync.checkpoint, keys).ok();
+        shown.push(ShownHead {
+            index: entry.index,
+            verifier: entry.record.actor.clone(),
+            note: sync.checkpoint.clone(),
+            size: head.as_ref().map(|head| head.size),
+            consistent: Checked::NotShown,
+        });
+        heads.extend(head);
+    }
+    let mut checked = records.each_begins_with(&heads).into_iter();
+    for head in shown.iter_mut().filter(|head| head.size.is_some()) {
+        head.consistent = checked.next().unwrap_or(Checked::NotShown);
+    }
+    shown
 }
 
 fn sync(entry: &Entry) -> Option<Sync> {

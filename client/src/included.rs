@@ -42,13 +42,14 @@ impl Included {
     }
 
     /// Every hop of the chain is in the ledger: shown now by these bytes (`sublet.v1.Inclusion`),
-    /// or before.
+    /// or before. The head that they are under now, if it was needed: how many records it is over,
+    /// and its bytes.
     pub(crate) fn check(
         &self,
         token: &VerifiedToken,
         shown: &[u8],
         bundle: &TrustBundle,
-    ) -> Result<(), No> {
+    ) -> Result<Option<(u64, Vec<u8>)>, No> {
         let version = bundle.version();
         let known = |id: &HopId| self.0.get(id) == Some(version);
         let missing: Vec<(usize, HopId)> = (0usize..)
@@ -56,7 +57,7 @@ impl Included {
             .map(|(hop, (id, _))| (hop, id))
             .filter(|(_, id)| !known(id))
             .collect();
-        let Some((first, _)) = missing.first() else { return Ok(()) };
+        let Some((first, _)) = missing.first() else { return Ok(None) };
         if shown.is_empty() {
             let says = "no inclusion proof was shown".to_owned();
             return Err(Deny::NotInLog { hop: *first, says }.into());
@@ -75,7 +76,7 @@ impl Included {
             }
             self.0.insert(id, version);
         }
-        Ok(())
+        Ok(Some((head.size, shown.checkpoint)))
     }
 }
 

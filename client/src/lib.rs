@@ -47,6 +47,7 @@
 //! Does not own: what is true (`sublet-core`), the shapes that travel (`sublet-proto`). Every
 //! error is a [`Failure`], except where a tool decides: there it is a `sublet_core::no::No`.
 
+mod archive;
 pub mod ask;
 pub mod audit;
 pub mod bundle;
@@ -67,6 +68,7 @@ mod included;
 pub mod mirror;
 pub mod ports;
 pub mod question;
+pub mod records;
 pub mod renewal;
 pub mod report;
 pub mod trust;

@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 
 use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
-use sublet_ledger::tile::{FullTile, Resource, Tiles, Tree, TreeView, WIDTH, bundle, leaves};
+use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
 use sublet_ledger::tree::{Checked, root_at, verify_consistency};
 use sublet_ledger::{Hash, leaf_hash};
 use sublet_proto::v1::tail_part::Part;
-use sublet_proto::v1::{TailEntries, TailHead};
+use sublet_proto::v1::{TailEntries, TailHead, TailPruned};
 
 use crate::ask::Credential;
 use crate::connect::{Broker, DEADLINE_DEFAULT};
 use crate::failure::Failure;
 use crate::files;
+use crate::records::leaf_hashes;
 use crate::trust::Trust;
 
 /// Where pulled files wait until the root over them is the signed one.
@@ -93,8 +94,9 @@ impl Mirror {
         }
         let tail = mirror.tail.iter().map(|leaf| leaf_hash(leaf)).collect::<Result<_, _>>();
         let tail = tail.map_err(|bad| Failure::file(&path, bad))?;
-        let files = Files(directory);
-        let tree = Tree::resume(head.size, tail, &files).map_err(|bad| broken(bad.to_string()))?;
+        let files = |resource: Resource| std::fs::read(directory.join(resource.path())).ok();
+        let tree = Tree::resume(head.size, tail, &Content(&files))
+            .map_err(|bad| broken(bad.to_string()))?;
         if tree.root() != head.root {
             return Err(broken("its tiles have another root than its head".to_owned()));
         }
@@ -118,6 +120,7 @@ impl Mirror {
             match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
                 Some(Part::Head(part)) if head.is_none() => head = Some(self.check_head(&part)?),
                 Some(Part::Entries(part)) if head.is_some() => pulled.take(part)?,
+                Some(Part::Pruned(part)) if head.is_some() => pulled.take_pruned(&part)?,
                 Some(_) => return Err(Failure::answer("the ledger's head is not first")),
                 None => break,
             }
@@ -191,14 +194,28 @@ impl Mirror {
         }
         write(&self.directory, Resource::Checkpoint, &note)?;
         if new > 0 {
-            for outgrown in Resource::of_size(old).filter(is_partial).filter(|r| !edge.contains(r))
-            {
+            let outgrown = Resource::of_size(old).filter(is_partial).filter(|r| !edge.contains(r));
+            // A part of a bundle that was forgotten since is all that is left of it.
+            for outgrown in outgrown.filter(|r| self.has_full(*r)) {
                 files::remove(&self.directory.join(outgrown.path()))?;
             }
         }
         let _ = std::fs::remove_dir_all(&pulled.stage);
         (self.tree, self.tail, self.head) = (pulled.tree, pulled.tail, Some((head.clone(), note)));
-        Ok(Mirrored { head, new, pruned: 0 })
+        Ok(Mirrored { head, new, pruned: pulled.pruned })
+    }
+
+    /// Whether what was partial is there in full by now.
+    fn has_full(&self, partial: Resource) -> bool {
+        let full = match partial {
+            Resource::Entries { index, width } if width < WIDTH => {
+                Resource::Entries { index, width: WIDTH }
+            }
+            other => return !matches!(other, Resource::Checkpoint),
+        };
+        let grown = self.tree.size() / u64::from(WIDTH);
+        matches!(full, Resource::Entries { index, .. } if index >= grown)
+            || self.directory.join(full.path()).exists()
     }
 }
 
@@ -208,6 +225,8 @@ struct Pulled {
     tree: Tree,
     tail: Vec<Vec<u8>>,
     written: Vec<Resource>,
+    /// Records that were forgotten before they were pulled.
+    pruned: u64,
 }
 
 impl Pulled {
@@ -216,27 +235,47 @@ impl Pulled {
         // What an interrupted pull left there is pulled again.
         let _ = std::fs::remove_dir_all(&stage);
         let (tree, tail) = (mirror.tree.clone(), mirror.tail.clone());
-        Pulled { stage, tree, tail, written: Vec::new() }
+        Pulled { stage, tree, tail, written: Vec::new(), pruned: 0 }
     }
 
     fn take(&mut self, part: TailEntries) -> Result<(), Failure> {
-        if part.first != self.tree.size() {
-            let says = format!("record {} where {} was due", part.first, self.tree.size());
-            return Err(Failure::answer(says));
-        }
-        let mut full = Vec::new();
+        self.due(part.first)?;
         for leaf in part.leaves {
             let hash = leaf_hash(&leaf).map_err(|bad| Failure::answer(bad.to_string()))?;
             self.tail.push(leaf);
-            self.tree.append(hash, &mut full);
-            if self.tail.len() == usize::from(WIDTH) {
-                let index = self.tree.size() / u64::from(WIDTH) - 1;
-                let leaves = std::mem::take(&mut self.tail);
-                let bytes = bundle(leaves.iter().map(Vec::as_slice));
-                self.write(Resource::Entries { index, width: WIDTH }, &bytes)?;
-            }
+            self.append(hash)?;
         }
+        Ok(())
+    }
+
+    /// Records that were forgotten: what there is of their bundle is none.
+    fn take_pruned(&mut self, part: &TailPruned) -> Result<(), Failure> {
+        self.due(part.first)?;
+        for hash in leaf_hashes(part)? {
+            self.pruned += 1;
+            self.append(hash)?;
+        }
+        Ok(())
+    }
+
+    fn due(&self, first: u64) -> Result<(), Failure> {
+        if first == self.tree.size() {
+            return Ok(());
+        }
+        Err(Failure::answer(format!("record {first} where {} was due", self.tree.size())))
+    }
+
+    fn append(&mut self, leaf_hash: Hash) -> Result<(), Failure> {
+        let mut full = Vec::new();
+        self.tree.append(leaf_hash, &mut full);
         for FullTile { level, index, bytes } in full {
+            if level == 0 {
+                let leaves = std::mem::take(&mut self.tail);
+                if leaves.len() == usize::from(WIDTH) {
+                    let bytes = bundle(leaves.iter().map(Vec::as_slice));
+                    self.write(Resource::Entries { index, width: WIDTH }, &bytes)?;
+                }
+            }
             self.write(Resource::Tile { level, index, width: WIDTH }, &bytes)?;
         }
         Ok(())
@@ -325,15 +364,6 @@ fn same(
     Err(invalid(format!("{} is not what its records make", resource.path())))
 }
 
-/// Full tiles from whatever gives the bytes of a resource.
-struct Content<'a>(&'a dyn Fn(Resource) -> Option<Vec<u8>>);
-
-impl Tiles for Content<'_> {
-    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
-        (self.0)(Resource::Tile { level, index, width: WIDTH })
-    }
-}
-
 fn hashes_of(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
     let leaves = leaves(bytes).filter(|leaves| leaves.len() == usize::from(width))?;
     leaves.into_iter().map(|leaf| leaf_hash(leaf).ok()).collect()
@@ -375,14 +405,4 @@ fn broken(says: String) -> Failure {
 
 fn invalid(says: String) -> Failure {
     Failure::local("ledger_invalid", says)
-}
-
-/// The full tiles of a copy.
-struct Files<'a>(&'a Path);
-
-impl Tiles for Files<'_> {
-    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
-        let path = Resource::Tile { level, index, width: WIDTH }.path();
-        std::fs::read(self.0.join(path)).ok()
-    }
 }

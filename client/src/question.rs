@@ -17,6 +17,7 @@ use sublet_core::verify::VerifiedToken;
 
 use crate::chain::{HopReport, narrowing};
 use crate::history::{Again, History, RecordedRevocation, RecordedUse};
+use crate::records::gaps;
 
 /// Which uses are asked for; what is `None` asks for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -456,6 +457,8 @@ pub struct Completeness {
     pub delegations: Vec<String>,
     /// Uses that a tool counted and that are not here: from, to.
     pub verifiers: BTreeMap<String, Vec<(u64, u64)>>,
+    /// Records that were forgotten, of which only hashes are left: from, to.
+    pub pruned: Vec<(u64, u64)>,
     /// Records of which something was erased.
     pub erased: Vec<u64>,
     /// Uses that could not be decided again, and why.
@@ -479,7 +482,10 @@ impl History {
                 counters.entry(refusal.actor.clone()).or_default().insert(counter);
             }
         }
-        let gaps = counters.into_iter().map(|(tool, seen)| (tool, gaps(&seen)));
+        let gaps = counters.into_iter().map(|(tool, seen)| {
+            let last = seen.last().copied().unwrap_or(0);
+            (tool, gaps(&seen, last))
+        });
         let not_shown = self.uses.iter().filter_map(|used| match &used.again {
             Again::NotShown(why) => Some((used.index, why.clone())),
             _ => None,
@@ -488,22 +494,11 @@ impl History {
             records: self.head.size,
             delegations: problems.collect(),
             verifiers: gaps.filter(|(_, gaps)| !gaps.is_empty()).collect(),
+            pruned: self.pruned.clone(),
             erased: self.erased.clone(),
             not_shown: not_shown.collect(),
         }
     }
-}
-
-/// The numbers below the highest that are missing, as ranges.
-fn gaps(seen: &BTreeSet<u64>) -> Vec<(u64, u64)> {
-    let (mut gaps, mut due) = (Vec::new(), 0);
-    for counter in seen {
-        if *counter > due {
-            gaps.push((due, counter - 1));
-        }
-        due = counter.saturating_add(1);
-    }
-    gaps
 }
 
 /// Question 12: what would another revocation have changed?

@@ -64,7 +64,12 @@ pub struct Reporter {
     news: Notify,
     /// Reports that the broker does not have yet.
     waiting: watch::Sender<u64>,
+    /// The largest head of the ledger that was shown: over how many records, and its bytes.
+    head: Mutex<(u64, Vec<u8>)>,
 }
+
+/// What the broker was told last: how far the view knows, and how large a head was shown.
+type Told = ((u64, u64), u64);
 
 impl Reporter {
     /// Opens the spool in a directory, which is the tool's own; goes on where it stood. At most so
@@ -72,7 +77,8 @@ impl Reporter {
     pub fn open(directory: &Path, bytes_max: u64) -> Result<Arc<Self>, Failure> {
         let spool = Spool::open(directory, bytes_max)?;
         let (waiting, _) = watch::channel(spool.waiting);
-        Ok(Arc::new(Reporter { spool: Mutex::new(spool), news: Notify::new(), waiting }))
+        let (spool, head) = (Mutex::new(spool), Mutex::default());
+        Ok(Arc::new(Reporter { spool, news: Notify::new(), waiting, head }))
     }
 
     /// Keeps a report, which gets its counter here.
@@ -83,6 +89,15 @@ impl Reporter {
         drop(spool);
         self.news.notify_one();
         Ok(())
+    }
+
+    /// A head of the ledger was shown, and a key of the ledger signed it. The largest is reported: a
+    /// broker that shows one history here and another there signs for both.
+    pub(crate) fn saw(&self, size: u64, note: Vec<u8>) {
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        if size > head.0 {
+            *head = (size, note);
+        }
     }
 
     /// Reports that wait for the broker.
@@ -135,15 +150,16 @@ impl Reporter {
         broker: &Broker,
         who: &dyn Caller,
         view: &SharedView,
-        told: &mut Option<(u64, u64)>,
+        told: &mut Option<Told>,
     ) -> Result<bool, Failure> {
-        let position = view.position();
-        if *told != Some(position) {
-            let (epoch, sequence) = position;
-            let request = SyncVerifierRequest { epoch, sequence };
+        let (epoch, sequence) = view.position();
+        let (size, checkpoint) = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let news = ((epoch, sequence), size);
+        if *told != Some(news) {
+            let request = SyncVerifierRequest { epoch, sequence, checkpoint };
             let answer = broker.sync_verifier(&who.credential()?, request).await?;
             self.lock().introduce(answer.next_counter)?;
-            *told = Some(position);
+            *told = Some(news);
         }
         let uses = self.lock().batch()?;
         if uses.is_empty() {

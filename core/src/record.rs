@@ -96,8 +96,8 @@ pub enum Body {
     ProfileApplied {
         /// Its name.
         name: String,
-        /// SHA-256 over its canonical JSON.
-        digest: [u8; 32],
+        /// Its JSON.
+        text: String,
     },
     /// A join token was made.
     JoinTokenCreated {
@@ -148,6 +148,31 @@ pub enum Body {
         epoch: u64,
         /// The number of the last.
         sequence: u64,
+        /// The largest signed head of the ledger that it was shown; empty when none was.
+        head: Vec<u8>,
+    },
+    /// Records below an index were given up, but for those under a hold; their hashes stay.
+    Pruned {
+        /// The index.
+        below: u64,
+    },
+    /// Records are kept from being forgotten and erased.
+    HoldPlaced {
+        /// The hold's name.
+        name: String,
+        /// The first record.
+        from: u64,
+        /// The first behind it; `None` for all to come.
+        to: Option<u64>,
+        /// Why.
+        reason: String,
+    },
+    /// A hold was let go.
+    HoldReleased {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
     },
     /// What lay beside a record was erased; its digest stays.
     Erased {

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::capability::Scope;
 use crate::feed::{Delta, Revocation};
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
+pub use crate::profile::{PrincipalPattern, Profile};
+use crate::retention::{Hold, Retention};
 
 /// What an agent may do at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,65 +65,6 @@ pub struct KeyOwner {
     pub agent: AgentId,
     /// Whether it was revoked for ever.
     pub revoked: bool,
-}
-
-/// For whom an agent may act: one principal, or all of one kind in one realm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PrincipalPattern(String);
-
-impl PrincipalPattern {
-    /// Whether the principal is meant.
-    pub fn admits(&self, principal: &Principal) -> bool {
-        match self.0.split_once(":*@") {
-            Some((kind, realm)) => {
-                let named = principal.as_str().split_once(':').map(|(kind, _)| kind);
-                named == Some(kind) && principal.realm() == realm
-            }
-            None => principal.as_str() == self.0,
-        }
-    }
-
-    /// As it is written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for PrincipalPattern {
-    type Error = crate::id::BadId;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.replacen(":*@", ":any@", 1).parse::<Principal>()?;
-        Ok(PrincipalPattern(text))
-    }
-}
-
-impl From<PrincipalPattern> for String {
-    fn from(pattern: PrincipalPattern) -> String {
-        pattern.0
-    }
-}
-
-/// The ceiling of what agents with this profile may be issued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    /// Its name.
-    pub name: String,
-    /// On whose behalf.
-    pub principals: Vec<PrincipalPattern>,
-    /// How long, in seconds.
-    pub ttl_seconds_max: i64,
-    /// How deep.
-    pub hops_max: u32,
-    /// How many hops offline.
-    pub offline_hops_max: u32,
-    /// How many recorded hops may follow one hop.
-    pub fan_out_max: u32,
-    /// What.
-    pub allow: Scope,
-    /// Counts changes of this row.
-    pub version: u64,
 }
 
 /// The state of a join token.
@@ -220,6 +162,9 @@ pub struct Verifier {
     pub next: u64,
     /// The revocations that it has applied: (epoch, sequence).
     pub revocations: (u64, u64),
+    /// Records under the largest head that it was shown.
+    #[serde(default)]
+    pub head: u64,
     /// Counts changes of this row.
     pub version: u64,
 }
@@ -281,6 +226,12 @@ pub enum Write {
     Verifier(Verifier),
     /// What lies beside the record of this index is erased.
     Erase(u64),
+    /// Records below this index may be forgotten.
+    Floor(u64),
+    /// A hold.
+    Hold(Hold),
+    /// The hold of this name is gone.
+    Release(String),
 }
 
 /// Something that a decision read and that must be the same when it is committed.
@@ -306,6 +257,10 @@ pub enum Guard {
     NoAnswer(AnswerKey),
     /// A verifier's version; `None` if it had not reported.
     Verifier(AgentId, Option<u64>),
+    /// A hold of this name was there, or was not.
+    Hold(String, bool),
+    /// The record of this index was under no hold.
+    NotHeld(u64),
 }
 
 /// Everything that a decision may read.
@@ -323,6 +278,7 @@ pub struct State {
     revocation_sequence: u64,
     answers: HashMap<AnswerKey, GivenAnswer>,
     verifiers: BTreeMap<AgentId, Verifier>,
+    retention: Retention,
 }
 
 impl State {
@@ -341,6 +297,7 @@ impl State {
             revocation_sequence: 0,
             answers: HashMap::new(),
             verifiers: BTreeMap::new(),
+            retention: Retention::default(),
         }
     }
 
@@ -419,6 +376,11 @@ impl State {
         self.verifiers.get(agent)
     }
 
+    /// What of the ledger may go.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
     /// How many answers are kept.
     pub fn answers_kept(&self) -> usize {
         self.answers.len()
@@ -489,6 +451,10 @@ impl State {
             Guard::Verifier(agent, version) => {
                 self.verifiers.get(agent).map(|row| row.version) == *version
             }
+            Guard::Hold(name, there) => self.retention.hold(name).is_some() == *there,
+            Guard::NotHeld(index) => {
+                self.retention.held(&(*index..index.saturating_add(1))).is_none()
+            }
         })
     }
 
@@ -504,6 +470,8 @@ impl State {
             Row::Revocation(delta) => self.put_revocation(delta),
             Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
             Row::Verifier(row) => drop(self.verifiers.insert(row.agent.clone(), row)),
+            Row::Floor(floor) => self.retention.raise(floor),
+            Row::Hold(hold) => self.retention.put(hold),
         }
     }
 
@@ -550,6 +518,7 @@ impl State {
                 RowKey::Hop(id) => self.forget_hop(id),
                 RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
                 RowKey::Answer(name) => drop(self.answers.remove(name)),
+                RowKey::Hold(name) => self.retention.release(name),
             }
         }
     }
@@ -576,6 +545,10 @@ pub enum Row {
     Answer(GivenAnswer),
     /// A verifier.
     Verifier(Verifier),
+    /// Records below this index may be forgotten.
+    Floor(u64),
+    /// A hold.
+    Hold(Hold),
 }
 
 /// Names a row that can be forgotten.
@@ -587,4 +560,6 @@ pub enum RowKey {
     JoinToken(String),
     /// An answer.
     Answer(AnswerKey),
+    /// A hold.
+    Hold(String),
 }

@@ -157,6 +157,27 @@ impl Nodes for TreeView<'_> {
     }
 }
 
+impl TreeView<'_> {
+    /// The first `width` hashes of a tile, concatenated; `None` when the tree has not as many there.
+    pub fn hashes(&self, level: u8, index: u64, width: u16) -> Option<Vec<u8>> {
+        let there = self.tree.size().checked_shr(HEIGHT * u32::from(level)).unwrap_or(0);
+        if there.saturating_sub(index.saturating_mul(u64::from(WIDTH))) < u64::from(width) {
+            return None;
+        }
+        let bytes = self.tiles.tile(level, index).unwrap_or_else(|| self.tree.partial(level));
+        bytes.get(..usize::from(width) * 32).map(<[u8]>::to_vec)
+    }
+}
+
+/// Full tiles from whatever gives the bytes of a resource.
+pub struct Content<'a>(pub &'a dyn Fn(Resource) -> Option<Vec<u8>>);
+
+impl Tiles for Content<'_> {
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
+        (self.0)(Resource::Tile { level, index, width: WIDTH })
+    }
+}
+
 /// The root over a full tile; `None` if it is not one.
 fn root_of_tile(bytes: &[u8]) -> Option<Hash> {
     if bytes.len() != usize::from(WIDTH) * 32 { None } else { root_of(bytes) }
@@ -210,6 +231,18 @@ impl Resource {
                 format!("tile/entries/{}{}", number(index), partial(width))
             }
         }
+    }
+
+    /// Whether a log of this size publishes it: full, or its right edge.
+    pub fn is_of(&self, size: u64) -> bool {
+        let (level, index, width) = match *self {
+            Resource::Checkpoint => return true,
+            Resource::Tile { level, index, width } => (level, index, width),
+            Resource::Entries { index, width } => (0, index, width),
+        };
+        let there = size.checked_shr(HEIGHT * u32::from(level)).unwrap_or(0);
+        let left = there.saturating_sub(index.saturating_mul(u64::from(WIDTH)));
+        left.min(u64::from(WIDTH)) == u64::from(width)
     }
 
     /// The resource of a path; `None` for what has none, or is spelt another way.

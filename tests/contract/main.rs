@@ -18,10 +18,12 @@ use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, HopId, TrustDomain, UnixMillis};
 use sublet_core::no::Fault;
 use sublet_core::record::{Body, Record};
+use sublet_core::retention::Hold;
 use sublet_core::sign::SecretKey;
 use sublet_core::state::{
     Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write,
 };
+use sublet_ledger::tree::{Checked, verify_inclusion};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
@@ -136,6 +138,7 @@ law!(
     revocations_are_numbered_without_a_gap,
     what_ended_is_forgotten_and_the_rest_stays,
     waiters_are_committed_together,
+    what_is_given_up_goes_but_for_what_is_held,
 );
 
 async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
@@ -283,6 +286,67 @@ async fn waiters_are_committed_together(disk: &dyn Disk) {
         assert!(indices.insert(waiter.await.unwrap()), "no two hops have one index");
     }
     assert_eq!(store.published().unwrap().tree.size(), 1_000);
+}
+
+/// Of 700 records two bundles of 256 are full; a hold on one record keeps its bundle.
+async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
+    let store = disk.open().unwrap();
+    let writes = vec![Write::Delegation(delegation(1))];
+    let said = || Record {
+        delegation: Some(HopId([1; 32])),
+        actor: "test".into(),
+        body: Body::Refused { method: "m", code: "c", says: "words".into(), asked: "a".into() },
+    };
+    store.commit(commit(vec![], writes, (0..700).map(|_| said()).collect())).await.unwrap();
+    let all: Vec<_> = (0..700).collect();
+    let there = |store: &Store| -> Vec<u64> {
+        let range = store.reader().range(0, 1_000).unwrap();
+        let of = store.reader().of_delegation(&HopId([1; 32]), 0, 1_000).unwrap();
+        assert_eq!(range, of, "what is gone is named nowhere");
+        range.into_iter().map(|entry| entry.index).collect()
+    };
+    assert_eq!(store.prune(NOW).await, Ok(0));
+    assert_eq!(there(&store), all);
+    let hold = Hold { name: "case".into(), from: 300, to: 301, placed_at: NOW };
+    let writes = vec![Write::Hold(hold.clone()), Write::Floor(700)];
+    store.commit(commit(vec![], writes, vec![])).await.unwrap();
+    assert_eq!(store.prune(NOW).await, Ok(256));
+    assert_eq!(there(&store), all[256..]);
+    assert_eq!(store.prune(NOW).await, Ok(0));
+    let proofs = |store: &Store| {
+        let (published, reader) = (store.published().unwrap(), store.reader());
+        let leaves = published.leaf_hashes(5..700, reader.as_ref()).unwrap();
+        assert_eq!(leaves.len(), 251 * 32, "of one tile");
+        let leaf: [u8; 32] = leaves[..32].try_into().unwrap();
+        let proof = published.inclusion(5, reader.as_ref()).unwrap();
+        let holds = verify_inclusion(&leaf, 5, 700, &proof, &published.root);
+        assert_eq!(holds, Checked::Holds, "every proof stays");
+    };
+    proofs(&store);
+    // Erasing and forgetting what lies side by side, in one batch or in two.
+    let (erased, pruned) = tokio::join!(
+        store.commit(commit(vec![], vec![Write::Erase(512)], vec![])),
+        store.prune(NOW)
+    );
+    assert_eq!((erased, pruned), (Ok(()), Ok(0)));
+    assert_eq!(store.reader().range(512, 1).unwrap()[0].payload, None);
+    assert!(store.reader().range(513, 1).unwrap()[0].payload.is_some());
+    drop(store);
+    let store = disk.open().unwrap();
+    assert_eq!(there(&store), all[256..]);
+    assert_eq!(store.view().unwrap().retention().hold("case"), Some(&hold));
+    let writes = vec![Write::Release("case".into()), Write::Hold(hold), Write::Erase(3)];
+    store.commit(commit(vec![], writes, vec![])).await.unwrap();
+    assert_eq!(store.prune(NOW).await, Ok(0), "released and placed again");
+    store.commit(commit(vec![], vec![Write::Release("case".into())], vec![])).await.unwrap();
+    assert_eq!(store.prune(NOW).await, Ok(256));
+    assert_eq!(there(&store), all[512..]);
+    proofs(&store);
+    drop(store);
+    let store = disk.open().unwrap();
+    assert_eq!(there(&store), all[512..]);
+    assert_eq!(store.view().unwrap().retention().holds().count(), 0);
+    assert_eq!(store.view().unwrap().retention().floor(), 700);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod fan_out;
 mod issue;
 mod reads;
 mod recorded;
+mod retention;
 mod revocations;
 
 use sublet_core::caller::Caller;

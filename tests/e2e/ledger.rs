@@ -18,7 +18,7 @@ use crate::stage::{Stage, sublet_in};
 use crate::walk::{enrol, issue};
 
 /// Grows the ledger by two records for each agent.
-fn grow(stage: &Stage, agents: std::ops::Range<u32>) {
+pub(crate) fn grow(stage: &Stage, agents: std::ops::Range<u32>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
@@ -75,7 +75,7 @@ fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Verifies a copy where no broker is to be found.
-fn verify(stage: &Stage, copy: &str, more: &[&str]) -> crate::stage::Run {
+pub(crate) fn verify(stage: &Stage, copy: &str, more: &[&str]) -> crate::stage::Run {
     let trust = stage.trust.display().to_string();
     let args = [&["audit", "verify", copy, "--trust", &trust], more].concat();
     sublet_in(stage.home.path(), &args)

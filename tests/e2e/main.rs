@@ -17,6 +17,7 @@ mod kills;
 mod ledger;
 mod race;
 mod replay;
+mod retention;
 mod stage;
 mod uses;
 mod walk;

@@ -11,11 +11,12 @@ use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
 use sublet_client::files;
 use sublet_client::follow::{self, Follower, SharedView};
-use sublet_client::history::{self, History};
+use sublet_client::history::History;
 use sublet_client::holder::{Held, Terms};
 use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::question::{Query, Source, UseAnswer};
+use sublet_client::records;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
 use sublet_core::call::Arguments;
@@ -265,7 +266,7 @@ async fn a_replay_tells_what_happened() {
     drop((sender, slow_sender));
 
     let trust = script.trust.clone();
-    let records = history::read(&script.broker, &script.admin, &trust).await.unwrap();
+    let records = records::read(&script.broker, &script.admin, &trust).await.unwrap();
     let head =
         Checkpoint::open(&kept.checkpoint, &sublet_client::mirror::head_keys(&trust.current()));
     let head = head.unwrap();
@@ -283,7 +284,7 @@ async fn a_replay_tells_what_happened() {
     check_rest(&script, &history, size.attacks + size.revocations);
 
     // 11. As of before the revocations: nothing was revoked, and the late uses had not happened.
-    let records = history::read(&script.broker, &script.admin, &trust).await.unwrap();
+    let records = records::read(&script.broker, &script.admin, &trust).await.unwrap();
     let then = History::of(records, &trust, Some(before_revocations));
     assert!(then.revoked().is_empty());
     assert_eq!(then.uses_of(&Query::default()).len(), size.uses + size.attacks);

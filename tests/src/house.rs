@@ -11,7 +11,9 @@ use sublet_core::mint;
 use sublet_core::no::No;
 use sublet_core::proof::{CallClaims, CallProof, Expected};
 use sublet_core::sign::{SecretKey, Signer};
-use sublet_core::state::{Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, State, Write};
+use sublet_core::state::{
+    Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, RowKey, State, Write,
+};
 use sublet_core::verify::{Possession, VerifiedToken};
 
 use crate::fleet::{Fleet, NOW, agent, key, key_id, nonce};
@@ -174,6 +176,9 @@ impl House {
             Write::Delegation(row) => self.state.put(Row::Delegation(row)),
             Write::Answer(row) => self.state.put(Row::Answer(row)),
             Write::Verifier(row) => self.state.put(Row::Verifier(row)),
+            Write::Floor(floor) => self.state.put(Row::Floor(floor)),
+            Write::Hold(hold) => self.state.put(Row::Hold(hold)),
+            Write::Release(name) => self.state.forget(&[RowKey::Hold(name)]),
             Write::Erase(_) => {}
             Write::Hop { hop, .. } => self.put_hop(hop),
             Write::Revocation { revocation, expires_at } => {

@@ -1,11 +1,14 @@
 //! `sublet.v1.Audit`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use sublet_core::decide::{
-    Ask, Erase, ReadHead, ReadLedger, Replay, ReportUses, SyncVerifier, USES_MAX,
+    Ask, Erase, PlaceHold, Prune, ReadHead, ReadLedger, ReadRetention, ReleaseHold, Replay,
+    ReportUses, SyncVerifier, USES_MAX,
 };
 use sublet_core::id::DelegationId;
+use sublet_core::no::{Fault, No};
 use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
 use sublet_proto::v1::audit_server::Audit;
@@ -17,6 +20,7 @@ use tonic::{Request, Status};
 use crate::authenticate;
 use crate::broker::Broker;
 use crate::respond::{self, Answer};
+use crate::retain;
 use crate::store::{LedgerReader, Published};
 
 /// Entries read at once: at 4 KiB each half a MiB.
@@ -80,7 +84,8 @@ impl Audit for AuditService {
         request: Request<v1::SyncVerifierRequest>,
     ) -> Answer<v1::SyncVerifierResponse> {
         let recorded = super::read(&self.0, request, SyncVerifier::METHOD, |message| {
-            Ok(SyncVerifier { revocations: (message.epoch, message.sequence) })
+            let head = authenticate::head(&self.0, message.checkpoint)?;
+            Ok(SyncVerifier { revocations: (message.epoch, message.sequence), head })
         });
         respond::answer(recorded.await, |next_counter| {
             Ok(v1::SyncVerifierResponse { next_counter })
@@ -90,14 +95,60 @@ impl Audit for AuditService {
     async fn erase(&self, request: Request<v1::EraseRequest>) -> Answer<v1::EraseResponse> {
         let broker = &self.0;
         let recorded = super::write(broker, request, |message| {
-            let size = broker.store.published()?.tree.size();
-            if message.index >= size {
-                let says = format!("{}, the ledger has {size} records", message.index);
-                return Err(field("index", says).into());
-            }
+            in_ledger(broker, "index", message.index.saturating_add(1))?;
             Ok(Erase { index: message.index, reason: super::reason(message.reason)? })
         });
         respond::answer(recorded.await, |()| Ok(v1::EraseResponse {}))
+    }
+
+    async fn prune(&self, request: Request<v1::PruneRequest>) -> Answer<v1::PruneResponse> {
+        let broker = &self.0;
+        let recorded = super::write(broker, request, |message| {
+            in_ledger(broker, "below", message.below)?;
+            Ok(Prune { below: message.below })
+        });
+        let recorded = recorded.await;
+        retain::begin(broker).await;
+        respond::answer(recorded, |below| Ok(v1::PruneResponse { below }))
+    }
+
+    async fn place_hold(
+        &self,
+        request: Request<v1::PlaceHoldRequest>,
+    ) -> Answer<v1::PlaceHoldResponse> {
+        let recorded = super::write(&self.0, request, |message| {
+            let reason = super::reason(message.reason)?;
+            Ok(PlaceHold { name: message.name, from: message.from, to: message.to, reason })
+        });
+        respond::answer(recorded.await, |()| Ok(v1::PlaceHoldResponse {}))
+    }
+
+    async fn release_hold(
+        &self,
+        request: Request<v1::ReleaseHoldRequest>,
+    ) -> Answer<v1::ReleaseHoldResponse> {
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(ReleaseHold { name: message.name, reason: super::reason(message.reason)? })
+        });
+        let recorded = recorded.await;
+        retain::begin(&self.0).await;
+        respond::answer(recorded, |()| Ok(v1::ReleaseHoldResponse {}))
+    }
+
+    async fn get_retention(
+        &self,
+        request: Request<v1::GetRetentionRequest>,
+    ) -> Answer<v1::GetRetentionResponse> {
+        let recorded = super::read(&self.0, request, ReadRetention::METHOD, |_| Ok(ReadRetention));
+        respond::answer(recorded.await, |(below, holds)| {
+            let hold = |hold: sublet_core::retention::Hold| v1::Hold {
+                name: hold.name,
+                from: hold.from,
+                to: Some(hold.to).filter(|to| *to < u64::MAX),
+                placed_at_ms: hold.placed_at.0,
+            };
+            Ok(v1::GetRetentionResponse { below, holds: holds.into_iter().map(hold).collect() })
+        })
     }
 
     async fn get_checkpoint(
@@ -107,7 +158,7 @@ impl Audit for AuditService {
         let recorded = super::read(&self.0, request, ReadHead::METHOD, |_| Ok(ReadHead));
         respond::answer(recorded.await, |()| {
             let checkpoint = self.0.store.published()?.note.clone();
-            Ok(v1::GetCheckpointResponse { checkpoint })
+            Ok(v1::GetCheckpointResponse { checkpoint, witnessed: Vec::new() })
         })
     }
 }
@@ -131,23 +182,54 @@ fn send_tail(
     let (mut from, size) = (asked.from, published.tree.size());
     while from < size {
         let most = PAGE.min(usize::try_from(size - from).unwrap_or(PAGE));
-        let page = match reader.range(from, most) {
-            Ok(page) if !page.is_empty() => page,
-            Ok(_) => return,
+        let part = match next_part(published, reader, from..size, most, asked.payloads) {
+            Ok(part) => part,
             Err(fault) => {
                 let _ = parts.blocking_send(Err(respond::status(&fault.into())));
                 return;
             }
         };
-        let first = page.first().map_or(from, |entry| entry.index);
-        from = page.last().map_or(size, |entry| entry.index.saturating_add(1));
-        let (leaves, payloads): (Vec<_>, Vec<_>) =
-            page.into_iter().map(|entry| (entry.leaf, entry.payload.unwrap_or_default())).unzip();
-        let payloads = if asked.payloads { payloads } else { Vec::new() };
-        if !send(Part::Entries(v1::TailEntries { first, leaves, payloads })) {
+        let sent = match &part {
+            Part::Entries(entries) => entries.leaves.len(),
+            Part::Pruned(pruned) => pruned.hashes.len() / 32,
+            Part::Head(_) => 0,
+        };
+        from = from.saturating_add(sent as u64);
+        if !send(part) || sent == 0 {
             return;
         }
     }
+}
+
+/// The next entries that are there; or, where they were forgotten, their hashes.
+fn next_part(
+    published: &Published,
+    reader: &dyn LedgerReader,
+    left: Range<u64>,
+    most: usize,
+    payloads: bool,
+) -> Result<Part, Fault> {
+    let mut page = reader.range(left.start, most)?;
+    let there = page.first().map_or(left.end, |entry| entry.index);
+    if there > left.start {
+        let hashes = published.leaf_hashes(left.start..there.min(left.end), reader)?;
+        return Ok(Part::Pruned(v1::TailPruned { first: left.start, hashes }));
+    }
+    let run = page.iter().zip(left.start..).take_while(|(entry, index)| entry.index == *index);
+    page.truncate(run.count());
+    let (leaves, beside): (Vec<_>, Vec<_>) =
+        page.into_iter().map(|entry| (entry.leaf, entry.payload.unwrap_or_default())).unzip();
+    let payloads = if payloads { beside } else { Vec::new() };
+    Ok(Part::Entries(v1::TailEntries { first: left.start, leaves, payloads }))
+}
+
+/// Refuses an index that the ledger does not reach.
+fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), No> {
+    let size = broker.store.published()?.tree.size();
+    if end <= size {
+        return Ok(());
+    }
+    Err(field(name, format!("it lies behind the ledger, which has {size} records")).into())
 }
 
 /// Reads a delegation's entries page by page; ends when the reader is gone.

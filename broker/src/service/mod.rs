@@ -53,6 +53,9 @@ keyed!(
     CreateJoinTokenRequest,
     RevokeJoinTokenRequest,
     EraseRequest,
+    PruneRequest,
+    PlaceHoldRequest,
+    ReleaseHoldRequest,
 );
 
 /// What makes a request repeatable.

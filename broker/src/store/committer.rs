@@ -11,8 +11,8 @@ use sublet_core::feed::Delta;
 use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::no::{Fault, No};
 use sublet_core::record::{Body, Record};
-use sublet_core::state::{Delegation, Row, State, Write};
-use sublet_ledger::tile::Tree;
+use sublet_core::state::{Delegation, Row, RowKey, State, Write};
+use sublet_ledger::tile::{self, Tree};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) fn start(
 ) -> Result<(), Fault> {
     let published = shared.ledger.read().map_err(|_| damaged())?.clone();
     let tree = published.tree.clone();
-    let committer = Committer { backend, ahead: state, tree, published, notary, shared };
+    let committer = Committer { backend, ahead: state, tree, published, swept: 0, notary, shared };
     std::thread::Builder::new()
         .name("committer".to_owned())
         .spawn(move || committer.run(jobs))
@@ -52,6 +52,8 @@ struct Committer<B> {
     tree: Tree,
     /// The last signed head. The next batch that records keeps it.
     published: Arc<Published>,
+    /// Records below this index were looked at, whether they may go.
+    swept: u64,
     notary: Notary,
     shared: Arc<Shared>,
 }
@@ -98,10 +100,42 @@ impl<B: Backend> Committer<B> {
             Job::Prune(before, answer) => {
                 let keys = self.ahead.expired(before, PRUNE_MAX);
                 self.ahead.forget(&keys);
-                round.pruned.push((answer, keys.len()));
+                match self.sweep(&mut round.batch) {
+                    Ok(records) => round.pruned.push((answer, keys.len().saturating_add(records))),
+                    Err(fault) => drop(answer.send(Err(NotCommitted::No(fault.into())))),
+                }
                 round.batch.forgotten.extend(keys);
             }
         }
+    }
+
+    /// Forgets records that were given up, whole entry bundles at a time, and returns how many: what
+    /// is durable, full, below the floor and under no hold.
+    fn sweep(&mut self, batch: &mut Batch) -> Result<usize, Fault> {
+        let (reader, width) = (self.backend.reader(), u64::from(tile::WIDTH));
+        let floor = self.ahead.retention().floor().min(self.published.tree.size());
+        let mut forgotten = 0;
+        while forgotten < PRUNE_MAX && self.swept < floor {
+            let Some(next) = reader.range(self.swept, 1)?.pop() else { break };
+            let start = next.index - next.index % width;
+            let bundle = start..start.saturating_add(width);
+            if bundle.end > floor {
+                break;
+            }
+            self.swept = bundle.end;
+            if batch.pruned.contains(&bundle) || !self.ahead.retention().may_go(&bundle) {
+                continue;
+            }
+            for entry in reader.range(start, tile::WIDTH.into())? {
+                if bundle.contains(&entry.index) {
+                    let delegation = record::delegation(&entry.leaf);
+                    batch.unlisted.extend(delegation.map(|id| (id, entry.index)));
+                    forgotten += 1;
+                }
+            }
+            batch.pruned.push(bundle);
+        }
+        Ok(forgotten)
     }
 
     /// Puts one commit into the batch, and into the state that runs ahead: all of it or nothing.
@@ -148,6 +182,21 @@ impl<B: Backend> Committer<B> {
             Write::Verifier(row) => Row::Verifier(row),
             Write::Delegation(row) => {
                 round.delegations.insert(row.id, row);
+                return;
+            }
+            Write::Floor(floor) => Row::Floor(floor),
+            Write::Hold(hold) => {
+                // One of this name may have been released in this very batch.
+                let name = RowKey::Hold(hold.name.clone());
+                round.batch.forgotten.retain(|forgotten| *forgotten != name);
+                Row::Hold(hold)
+            }
+            Write::Release(name) => {
+                let name = RowKey::Hold(name);
+                self.ahead.forget(std::slice::from_ref(&name));
+                round.batch.forgotten.push(name);
+                // What was passed over may be given up by now.
+                self.swept = 0;
                 return;
             }
             Write::Erase(index) => {
@@ -209,7 +258,9 @@ impl<B: Backend> Committer<B> {
         }
         let empty = round.batch.rows.is_empty()
             && round.batch.entries.is_empty()
-            && round.batch.forgotten.is_empty();
+            && round.batch.forgotten.is_empty()
+            && round.batch.erased.is_empty()
+            && round.batch.pruned.is_empty();
         let written = if empty { Ok(()) } else { self.backend.persist(&round.batch) };
         let published = written
             .and_then(|()| if recorded { self.sign() } else { Ok(()) })

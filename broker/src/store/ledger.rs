@@ -8,6 +8,7 @@
 //! signed head is kept, the last one with the batch behind it, so that a start signs it again to
 //! the same bytes; a ledger that is not the one whose head was signed is refused.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use sublet_core::id::{DelegationId, TrustDomain};
@@ -74,29 +75,40 @@ impl Published {
         resource: Resource,
         reader: &dyn LedgerReader,
     ) -> Result<Option<Vec<u8>>, Fault> {
-        let there = |level: u8, index: u64| {
-            let hashes = self.tree.size().checked_shr(8 * u32::from(level)).unwrap_or(0);
-            hashes.saturating_sub(index.saturating_mul(u64::from(tile::WIDTH)))
-        };
         match resource {
             Resource::Checkpoint => Ok(Some(self.note.clone())),
-            Resource::Tile { level, index, width } if there(level, index) >= width.into() => {
-                let bytes = match reader.tile(level, index) {
-                    Some(full) => full,
-                    None => self.tree.partial(level),
-                };
-                Ok(bytes.get(..usize::from(width) * 32).map(<[u8]>::to_vec))
+            Resource::Tile { level, index, width } => {
+                let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
+                Ok(view.hashes(level, index, width))
             }
-            Resource::Entries { index, width } if there(0, index) >= width.into() => {
+            Resource::Entries { index, width } => {
                 let from = index.saturating_mul(u64::from(tile::WIDTH));
+                if from.saturating_add(width.into()) > self.tree.size() {
+                    return Ok(None);
+                }
                 let entries = reader.range(from, usize::from(width))?;
                 let whole = entries.len() == usize::from(width)
                     && entries.first().is_some_and(|entry| entry.index == from);
                 let leaves = entries.iter().map(|entry| entry.leaf.as_slice());
                 Ok(whole.then(|| tile::bundle(leaves)))
             }
-            Resource::Tile { .. } | Resource::Entries { .. } => Ok(None),
         }
+    }
+
+    /// The hashes of leaves, 32 bytes each: those of the range that lie in one tile with its first.
+    pub fn leaf_hashes(
+        &self,
+        range: Range<u64>,
+        reader: &dyn LedgerReader,
+    ) -> Result<Vec<u8>, Fault> {
+        let index = range.start / u64::from(tile::WIDTH);
+        let first = index.saturating_mul(tile::WIDTH.into());
+        let at = |index: u64| usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+        let tile = reader.tile(0, index).unwrap_or_else(|| self.tree.partial(0));
+        let end = at(range.end).saturating_mul(32).min(tile.len());
+        let hashes = tile.get(at(range.start).saturating_mul(32)..end);
+        let hashes = hashes.filter(|hashes| !hashes.is_empty()).map(<[u8]>::to_vec);
+        hashes.ok_or_else(|| Fault::Internal(format!("record {} is missing", range.start)))
     }
 
     /// That the first `old` records are the beginning of these; `None` when they are more.

@@ -5,11 +5,11 @@ use std::sync::{Arc, RwLock};
 
 use sublet_core::id::{DelegationId, TrustDomain};
 use sublet_core::no::Fault;
-use sublet_core::state::Row;
+use sublet_core::state::{Row, RowKey};
 use sublet_ledger::Hash;
 use sublet_ledger::tile::{Tiles, WIDTH};
 
-use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
+use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger, codec};
 
 /// Batches in memory. A clone is another handle on the same store, as a disk is after a restart.
 #[derive(Clone, Default)]
@@ -25,6 +25,11 @@ struct Inner {
     tiles: BTreeMap<(u8, u64), Vec<u8>>,
     head: Option<(u64, Hash)>,
     checkpoints: BTreeMap<u64, Vec<u8>>,
+}
+
+fn is_forgotten(row: &Row, forgotten: &[RowKey]) -> bool {
+    let key = codec::encode(row).map(|(key, _)| key);
+    key.is_ok_and(|key| forgotten.iter().any(|row| codec::encode_key(row) == key))
 }
 
 fn damaged<T>(_: T) -> Fault {
@@ -54,6 +59,11 @@ impl Backend for Memory {
                 entry.payload = None;
             }
         }
+        for range in &batch.pruned {
+            inner.entries.retain(|index, _| !range.contains(index));
+        }
+        inner.of_delegations.retain(|listed| !batch.unlisted.contains(listed));
+        inner.rows.retain(|row| !is_forgotten(row, &batch.forgotten));
         let tiles = batch.tiles.iter();
         inner.tiles.extend(tiles.map(|tile| ((tile.level, tile.index), tile.bytes.clone())));
         inner.head = batch.head.or(inner.head);

@@ -15,6 +15,7 @@ mod memory;
 mod segment;
 mod sled;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
@@ -62,6 +63,10 @@ pub struct Batch {
     pub of_delegations: Vec<(DelegationId, u64)>,
     /// Older entries of which the payload is erased, by index.
     pub erased: Vec<u64>,
+    /// Older entries that are forgotten: ranges of indices, each a whole entry bundle.
+    pub pruned: Vec<Range<u64>>,
+    /// Which of them belonged to a delegation, by index.
+    pub unlisted: Vec<(DelegationId, u64)>,
     /// Tiles that they fill.
     pub tiles: Vec<FullTile>,
     /// Size and root of the ledger after them; `None` when nothing was recorded.
@@ -197,7 +202,8 @@ impl Store {
         answered.await.map_err(|_| NotCommitted::No(stopped().into()))?
     }
 
-    /// Forgets rows that ended before `before`; returns how many. Bounded work each time.
+    /// Forgets rows that ended before `before`, and records that were given up; returns how many.
+    /// Bounded work each time.
     pub async fn prune(&self, before: UnixMillis) -> Result<usize, NotCommitted> {
         let (answer, answered) = oneshot::channel();
         self.send(Job::Prune(before, answer))?;

@@ -15,14 +15,15 @@ const ENTRIES_MAX: usize = 64;
 /// Bytes at which a segment is closed: sled keeps values of over 128 KiB in files of their own.
 const BYTES_CLOSED: usize = 32 * 1024;
 
-/// Cuts entries, which have indices without a gap, into segments: the first index, and the bytes.
+/// Cuts entries, which are in order, into segments: the first index, and the bytes.
 pub(super) fn segments(entries: &[Entry]) -> Vec<(u64, Vec<u8>)> {
     let mut segments: Vec<(u64, Vec<u8>)> = Vec::new();
-    let mut open = 0;
+    let (mut open, mut due) = (0, None);
     for entry in entries {
-        let full = segments
-            .last()
-            .is_none_or(|(_, bytes)| open >= ENTRIES_MAX || bytes.len() >= BYTES_CLOSED);
+        let full = due != Some(entry.index)
+            || open >= ENTRIES_MAX
+            || segments.last().is_none_or(|(_, bytes)| bytes.len() >= BYTES_CLOSED);
+        due = entry.index.checked_add(1);
         if full {
             segments.push((entry.index, Vec::new()));
             open = 0;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,25 +88,44 @@ impl Sled {
         Ok(StoredLedger { head, tail, checkpoint: checkpoint.map(|(_, note)| note.to_vec()) })
     }
 
-    /// The segments that hold these entries, written anew without their payloads. The old bytes are
+    /// Writes the segments anew that hold what is erased or forgotten, without it. The old bytes are
     /// gone from the database when sled next rewrites what it holds.
-    fn without_payloads(&self, erased: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, Fault> {
-        let mut segments: BTreeMap<u64, Vec<Entry>> = BTreeMap::new();
-        for index in erased {
-            let keys = index_key(prefix::LEAF, 0)..=index_key(prefix::LEAF, *index);
-            let found = self.db.range(keys).next_back().transpose();
-            let Some((key, bytes)) = found.map_err(|error| fault("read", &error))? else {
-                continue;
-            };
-            let first = split_index(&key)?;
-            let entries = match segments.entry(first) {
-                Slot::Occupied(known) => known.into_mut(),
-                Slot::Vacant(free) => free.insert(segment::entries(first, &bytes)?),
-            };
-            let erased = entries.iter_mut().filter(|entry| entry.index == *index);
-            erased.for_each(|entry| entry.payload = None);
+    fn rewrite(&self, batch: &Batch, writes: &mut ::sled::Batch) -> Result<(), Fault> {
+        let erased = batch.erased.iter().map(|index| *index..index.saturating_add(1));
+        let mut segments = BTreeMap::new();
+        for range in erased.chain(batch.pruned.iter().cloned()) {
+            self.segments_of(&range, &mut segments)?;
         }
-        Ok(segments.into_values().flat_map(|entries| segment::segments(&entries)).collect())
+        for (first, mut entries) in segments {
+            writes.remove(index_key(prefix::LEAF, first));
+            entries.retain(|entry| !batch.pruned.iter().any(|range| range.contains(&entry.index)));
+            let erased = entries.iter_mut().filter(|entry| batch.erased.contains(&entry.index));
+            erased.for_each(|entry| entry.payload = None);
+            for (first, bytes) in segment::segments(&entries) {
+                writes.insert(index_key(prefix::LEAF, first), bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The segments that hold any of these entries.
+    fn segments_of(
+        &self,
+        range: &Range<u64>,
+        segments: &mut BTreeMap<u64, Vec<Entry>>,
+    ) -> Result<(), Fault> {
+        let keys = index_key(prefix::LEAF, 0)..index_key(prefix::LEAF, range.end);
+        for item in self.db.range(keys).rev() {
+            let (key, bytes) = item.map_err(|error| fault("read", &error))?;
+            let first = split_index(&key)?;
+            if let Slot::Vacant(free) = segments.entry(first) {
+                free.insert(segment::entries(first, &bytes)?);
+            }
+            if first <= range.start {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), Fault> {
@@ -136,6 +156,10 @@ fn index_key(prefix: u8, index: u64) -> Vec<u8> {
 /// Behind every key with this prefix.
 fn key_end(prefix: u8) -> Vec<u8> {
     vec![prefix.saturating_add(1)]
+}
+
+fn of_delegation_key(delegation: &DelegationId, index: u64) -> Vec<u8> {
+    key(prefix::OF_DELEGATION, &[delegation.0.as_slice(), &index.to_be_bytes()].concat())
 }
 
 fn tile_key(level: u8, index: u64) -> Vec<u8> {
@@ -173,12 +197,12 @@ impl Backend for Sled {
         for (first, bytes) in segment::segments(&batch.entries) {
             writes.insert(index_key(prefix::LEAF, first), bytes);
         }
-        for (first, bytes) in self.without_payloads(&batch.erased)? {
-            writes.insert(index_key(prefix::LEAF, first), bytes);
-        }
+        self.rewrite(batch, &mut writes)?;
         for (delegation, index) in &batch.of_delegations {
-            let name = [delegation.0.as_slice(), &index.to_be_bytes()].concat();
-            writes.insert(key(prefix::OF_DELEGATION, &name), &[]);
+            writes.insert(of_delegation_key(delegation, *index), &[]);
+        }
+        for (delegation, index) in &batch.unlisted {
+            writes.remove(of_delegation_key(delegation, *index));
         }
         for tile in &batch.tiles {
             writes.insert(tile_key(tile.level, tile.index), tile.bytes.as_slice());
@@ -255,12 +279,8 @@ impl LedgerReader for Reader {
         from: u64,
         most: usize,
     ) -> Result<Vec<Entry>, Fault> {
-        let start =
-            key(prefix::OF_DELEGATION, &[delegation.0.as_slice(), &from.to_be_bytes()].concat());
-        let end = key(
-            prefix::OF_DELEGATION,
-            &[delegation.0.as_slice(), &u64::MAX.to_be_bytes()].concat(),
-        );
+        let start = of_delegation_key(delegation, from);
+        let end = of_delegation_key(delegation, u64::MAX);
         let mut entries = Vec::new();
         for item in self.0.range(start..=end).take(most) {
             let (at, _) = item.map_err(|error| fault("read", &error))?;

@@ -12,7 +12,7 @@ use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_proto::v1;
 
 use crate::actor::{Actor, caller};
-use crate::command::{evidence, replay};
+use crate::command::{evidence, replay, retention};
 use crate::context::Context;
 use crate::print;
 use crate::trouble::Trouble;
@@ -46,6 +46,36 @@ pub(crate) enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Give up the records below an index; their hashes stay, and what is under a hold (admin)
+    Prune {
+        /// The first index that is kept
+        #[arg(long, value_name = "INDEX")]
+        below: u64,
+    },
+    /// Keep records, whatever is given up or asked to be erased (admin)
+    Hold {
+        /// Its name: 1 to 63 of a-z 0-9 -
+        name: String,
+        /// The first record that it keeps
+        #[arg(long, value_name = "INDEX")]
+        from: u64,
+        /// The first record behind it; else all that is still to come
+        #[arg(long, value_name = "INDEX")]
+        to: Option<u64>,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a hold go (admin)
+    Release {
+        /// The hold's name
+        name: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show what is kept and what is held (admin)
+    Retention,
     /// Write the whole ledger into one file that verifies anywhere (admin)
     Export {
         /// The bundle
@@ -69,6 +99,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Checkpoint { as_ } => checkpoint(as_, context).await.map(done),
         Command::Mirror { directory } => mirror(&directory, context).await,
         Command::Erase { index, reason } => erase(index, reason, context).await.map(done),
+        Command::Prune { below } => retention::prune(below, context).await.map(done),
+        Command::Hold { name, from, to, reason } => {
+            retention::hold(name, from, to, reason, context).await.map(done)
+        }
+        Command::Release { name, reason } => {
+            retention::release(name, reason, context).await.map(done)
+        }
+        Command::Retention => retention::show(context).await.map(done),
         Command::Export { out } => evidence::export(&out, context).await.map(done),
         Command::Verify { path, checkpoints } if path.is_dir() => {
             verify(&path, &checkpoints, context)

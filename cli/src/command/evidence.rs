@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
-use sublet_client::bundle::{self, Verified};
+use sublet_client::bundle::{self, Bundle, Manifest};
 use sublet_client::files;
-use sublet_client::history::{History, read_raw};
+use sublet_client::history::History;
 use sublet_client::mirror::head_keys;
+use sublet_client::records;
+use sublet_client::trust::Trust;
 use sublet_core::text::base64url;
 
 use crate::command::audit::{INCOMPLETE, INVALID, found, kept_heads};
@@ -21,7 +23,7 @@ pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), Trouble>
     let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
     let path = context.trust.as_deref().unwrap_or(Path::new("trust.json"));
     let trust_text = files::read(path)?;
-    let ledger = read_raw(&broker, &admin).await?;
+    let ledger = records::read_raw(&broker, &admin).await?;
     let history = History::of(ledger.understand(&trust)?, &trust, None);
     let manifest = bundle::write(out, &ledger, &trust_text, report::views(&history), &trust)?;
     let pairs = [
@@ -47,13 +49,50 @@ pub(crate) fn verify(
     context: &Context,
 ) -> Result<ExitCode, Trouble> {
     let trust = context.trust()?;
-    let kept = kept_heads(checkpoints, &head_keys(&trust.current()))?;
-    let Verified { manifest, records } = match bundle::verify(path, &trust, &kept) {
-        Ok(verified) => verified,
+    let keys = head_keys(&trust.current());
+    let kept = kept_heads(checkpoints, &keys)?;
+    let checked = Bundle::open(path, &keys, &kept).and_then(|bundle| {
+        let there = bundle.check_records()?;
+        Ok((bundle, there))
+    });
+    match checked {
+        Ok((bundle, there)) if !bundle.can_be_replayed() => {
+            Ok(large(&bundle.manifest, there, context))
+        }
+        Ok((bundle, _)) => replayed(&bundle, &trust, context),
+        Err(failure) => found(failure),
+    }
+}
+
+/// A bundle that holds, and is too large for everything in it to be put together.
+fn large(manifest: &Manifest, there: u64, context: &Context) -> ExitCode {
+    let says = "not made again: the bundle is too large; replay a copy of the ledger in parts";
+    let value = json!({
+        "origin": manifest.origin,
+        "records": manifest.records,
+        "root": manifest.root,
+        "without_their_records": manifest.records - there,
+        "decisions": says,
+    });
+    let pairs = [
+        ("ledger", manifest.origin.clone()),
+        ("records", manifest.records.to_string()),
+        ("root", manifest.root.clone()),
+        ("decisions", says.to_owned()),
+    ];
+    print::pairs(context, &pairs, &value);
+    ExitCode::from(INCOMPLETE)
+}
+
+/// A bundle that holds, with every decision in it made again.
+fn replayed(bundle: &Bundle, trust: &Trust, context: &Context) -> Result<ExitCode, Trouble> {
+    let records = match bundle.records(trust) {
+        Ok(records) => records,
         Err(failure) => return found(failure),
     };
+    let manifest = bundle.manifest.clone();
     let root = base64url(records.head.root);
-    let history = History::of(records, &trust, None);
+    let history = History::of(records, trust, None);
     let complete = history.completeness();
     let again = |word: &str| history.uses.iter().filter(|used| used.again.name() == word).count();
     let (reproduced, diverged, not_shown) =
@@ -65,6 +104,7 @@ pub(crate) fn verify(
         "delegations": history.delegations.len(),
         "uses": {"reproduced": reproduced, "diverged": diverged, "not_shown": not_shown},
         "not_disclosed": complete.erased,
+        "pruned": complete.pruned,
         "problems": complete.delegations,
         "gaps": complete.verifiers,
     });
@@ -76,11 +116,15 @@ pub(crate) fn verify(
         ("uses", format!("{reproduced} reproduced, {diverged} diverged, {not_shown} not shown")),
     ];
     pairs.extend(complete.delegations.iter().map(|problem| ("problem", problem.clone())));
+    for (from, to) in &complete.pruned {
+        pairs.push(("forgotten", format!("records {from} to {to}")));
+    }
     for (tool, gaps) in &complete.verifiers {
         pairs.push(("gap", format!("{tool}: uses {gaps:?} are missing")));
     }
     print::pairs(context, &pairs, &value);
-    let incomplete = !complete.erased.is_empty() || not_shown > 0 || !complete.verifiers.is_empty();
+    let whole = complete.erased.is_empty() && complete.pruned.is_empty();
+    let incomplete = !whole || not_shown > 0 || !complete.verifiers.is_empty();
     Ok(ExitCode::from(match (complete.delegations.is_empty(), incomplete) {
         (false, false) => INVALID,
         (_, true) => INCOMPLETE,

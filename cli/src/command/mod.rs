@@ -13,6 +13,7 @@ mod key;
 mod profile;
 mod record;
 mod replay;
+mod retention;
 mod revoke;
 mod serve;
 mod status;

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sublet_client::audit::{self, Report};
-use sublet_client::bundle;
-use sublet_client::history::{self, History};
+use sublet_client::bundle::Bundle;
+use sublet_client::history::History;
 use sublet_client::mirror::head_keys;
 use sublet_client::question::{
     BlastRadius, Completeness, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
     WithoutAuthority,
 };
+use sublet_client::records;
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::no::Malformed;
 use sublet_core::text::base64url;
@@ -110,12 +111,21 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
     };
     let kept = kept_heads(&args.checkpoints, &head_keys(&trust.current()))?;
     let records = match &args.bundle {
-        Some(path) => bundle::verify(path, &trust, &[])?.records,
-        None => history::read(&context.broker().await?, &context.admin()?, &trust).await?,
+        Some(path) => Bundle::open(path, &head_keys(&trust.current()), &[])?.records(&trust)?,
+        None => records::read(&context.broker().await?, &context.admin()?, &trust).await?,
     };
-    let heads: Vec<(u64, Checked)> =
-        kept.iter().map(|kept| (kept.size, records.begin_with(kept))).collect();
+    let checked = records.each_begins_with(&kept);
     let history = History::of(records, &trust, args.as_of.map(UnixMillis));
+    let kept = kept.iter().zip(checked).map(|(kept, checked)| Head {
+        records: Some(kept.size),
+        shown_to: None,
+        consistent: word(checked),
+    });
+    let shown = history.shown.iter().map(|shown| Head {
+        records: shown.size,
+        shown_to: Some(shown.verifier.clone()),
+        consistent: word(shown.consistent),
+    });
     let asked = Asked {
         uses: history.uses_of(&query),
         revocations: history.revoked(),
@@ -124,7 +134,7 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         what_if: args.what_if.map(|(hop, at)| history.what_if_revoked(hop, UnixMillis(at))),
         unused: args.unused.then(|| history.unused()),
         blast_radius: args.blast_radius.as_deref().map(|text| history.blast_radius(&source(text))),
-        heads: heads.iter().map(kept_head).collect(),
+        heads: kept.chain(shown).collect(),
     };
     let head = &history.head;
     if context.json() {
@@ -146,9 +156,9 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         let root = base64url(head.root);
         crate::print::line!("{}: {} records, root {root}", head.origin, head.size);
     }
-    if heads.iter().any(|(_, checked)| *checked == Checked::Contradicted) {
+    if asked.heads.iter().any(|head| head.consistent == word(Checked::Contradicted)) {
         return Err(Trouble::local(
-            "the ledger was rewritten: a head that was kept contradicts it",
+            "the ledger was rewritten, or two were shown: a signed head contradicts it",
         ));
     }
     Ok(())
@@ -167,19 +177,19 @@ struct Asked {
     unused: Option<Vec<Unused>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blast_radius: Option<BlastRadius>,
-    /// Heads that were kept elsewhere: does the ledger begin with their records?
-    heads: Vec<KeptHead>,
+    /// Heads that were kept elsewhere, or shown to a tool: does the ledger begin with their records?
+    heads: Vec<Head>,
 }
 
-/// A head that was kept elsewhere.
+/// A signed head that the ledger is held against.
 #[derive(serde::Serialize)]
-struct KeptHead {
-    records: u64,
+struct Head {
+    /// Over how many records it is; absent when no key that is trusted signed it.
+    records: Option<u64>,
+    /// The tool that reported it; absent when it was kept elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown_to: Option<String>,
     consistent: &'static str,
-}
-
-fn kept_head((records, checked): &(u64, Checked)) -> KeptHead {
-    KeptHead { records: *records, consistent: word(*checked) }
 }
 
 impl Asked {
@@ -198,6 +208,9 @@ impl Asked {
         for (tool, gaps) in &complete.verifiers {
             lines.push(format!("GAP: {tool} counted uses that are not here: {gaps:?}"));
         }
+        lines.extend(complete.pruned.iter().map(|(from, to)| {
+            format!("forgotten: records {from} to {to}, of which only hashes are left")
+        }));
         lines.extend(complete.not_shown.iter().map(|(record, why)| {
             format!("not shown: whether record {record} was rightly decided: {why}")
         }));
@@ -217,7 +230,13 @@ impl Asked {
         }));
         lines.extend(self.blast_radius.iter().flat_map(radius_lines));
         lines.extend(self.heads.iter().map(|head| {
-            format!("that it begins with the head of {} records: {}", head.records, head.consistent)
+            let records = head.records.map_or("no known key's".to_owned(), |n| n.to_string());
+            let whose = head.shown_to.as_deref().map(|tool| format!(" shown to {tool}"));
+            format!(
+                "that it begins with the head of {records} records{}: {}",
+                whose.unwrap_or_default(),
+                head.consistent
+            )
         }));
         lines
     }

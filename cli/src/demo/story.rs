@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use sublet_client::ask::Credential;
 use sublet_client::audit;
-use sublet_client::bundle;
+use sublet_client::bundle::{self, Bundle};
 use sublet_client::connect::Broker;
 use sublet_client::failure::Failure;
 use sublet_client::files;
-use sublet_client::history::{self, Again, History};
+use sublet_client::history::{Again, History};
+use sublet_client::mirror::head_keys;
 use sublet_client::ports::Ports;
+use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::decide::Target;
 use sublet_core::id::AgentId;
@@ -422,7 +424,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let trust_text = files::read(Path::new(&stage.broker.trust))?;
     files::replace(&home.join("trust.json"), &trust_text)?;
     let trust = Trust::open(&home.join("trust.json"), Ports::system().clock.now())?;
-    let ledger = history::read_raw(&broker, &stage.admin).await?;
+    let ledger = records::read_raw(&broker, &stage.admin).await?;
     let past = History::of(ledger.understand(&trust)?, &trust, None);
     let path = home.join("evidence.sublet");
     bundle::write(&path, &ledger, &trust_text, report::views(&past), &trust)?;
@@ -432,7 +434,9 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
         past.head.size,
         past.uses.len()
     );
-    let verified = bundle::verify(&path, &trust, &[]);
+    let keys = head_keys(&trust.current());
+    let check = |path: &Path| Bundle::open(path, &keys, &[])?.check_records();
+    let verified = check(&path);
     let whole = verified.is_ok() && reproduced == past.uses.len() && !past.uses.is_empty();
     let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
     teller.step("the evidence verified offline", "done", &answer);
@@ -441,7 +445,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
     let tampered = home.join("tampered.sublet");
     files::replace(&tampered, &bytes)?;
-    let answer = match bundle::verify(&tampered, &trust, &[]) {
+    let answer = match check(&tampered) {
         Ok(_) => Answer::done("it was taken", ""),
         Err(failure) => Answer {
             actual: "denied".to_owned(),

@@ -242,8 +242,8 @@ impl Ask for ApplyProfile {
             return Ok(Grant::read(()));
         }
         row.version = version.map_or(0, |version| version + 1);
-        let text = serde_json::to_vec(&row).unwrap_or_default();
-        let body = Body::ProfileApplied { name: row.name.clone(), digest: sha256(&text) };
+        let text = serde_json::to_string(&row).unwrap_or_default();
+        let body = Body::ProfileApplied { name: row.name.clone(), text };
         let grant = Grant::read(()).guarded([Guard::Profile(row.name.clone(), version)]);
         Ok(grant.writing([Write::Profile(row)]).recording(caller, body))
     }
@@ -302,31 +302,6 @@ impl Ask for SuspendAgent {
     fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
         admin_only(caller)?;
         suspend(view, caller, &self.agent, &self.reason, ())
-    }
-}
-
-/// The admin has what lies beside a record erased: whatever a person asked to have forgotten. The
-/// record and every proof of it stay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Erase {
-    /// The record's index. The ledger has such a record.
-    pub index: u64,
-    /// Why.
-    pub reason: String,
-}
-
-impl Ask for Erase {
-    type Granted = ();
-    const METHOD: &'static str = "/sublet.v1.Audit/Erase";
-
-    fn asked(&self) -> String {
-        format!("erase what lies beside record {}", self.index)
-    }
-
-    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
-        let body = Body::Erased { index: self.index, reason: self.reason.clone() };
-        Ok(Grant::read(()).writing([Write::Erase(self.index)]).recording(caller, body))
     }
 }
 

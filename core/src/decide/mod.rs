@@ -13,12 +13,13 @@ mod enroll;
 mod issue;
 mod read;
 mod record;
+mod retain;
 mod revoke;
 mod uses;
 
 pub use admin::{
-    ApplyProfile, CreateAgent, CreateJoinToken, Created, Erase, Invitation, ResumeAgent,
-    RevokeAgentKey, RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
+    ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
+    RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
 pub use call::{CallView, Permit, decide_call, foresee_call};
 pub use enroll::{Enroll, Renew, RotateKey};
@@ -28,6 +29,7 @@ pub use read::{
     ReadLedger, Replay, WatchFeed,
 };
 pub use record::{RecordChain, Recording};
+pub use retain::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold};
 pub use revoke::{Revoke, Target};
 pub use uses::{ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportedUse, SyncVerifier, USES_MAX};
 

@@ -176,6 +176,9 @@ impl Ask for ReportUses {
 pub struct SyncVerifier {
     /// Up to here: (epoch, sequence).
     pub revocations: (u64, u64),
+    /// The largest head of the ledger that it was shown, which a key of the ledger signed: how many
+    /// records it is over, and its bytes.
+    pub head: Option<(u64, Vec<u8>)>,
 }
 
 impl Ask for SyncVerifier {
@@ -193,12 +196,15 @@ impl Ask for SyncVerifier {
         let (before, mut row) = verifier(view, &agent.id);
         let grant = Grant::read(row.next);
         // Told twice, or less than before, it is no news.
-        if before.is_some() && self.revocations <= row.revocations {
+        let head = self.head.as_ref().filter(|(size, _)| *size > row.head);
+        if before.is_some() && self.revocations <= row.revocations && head.is_none() {
             return Ok(grant);
         }
-        row.revocations = self.revocations;
-        let (epoch, sequence) = self.revocations;
-        let grant = grant.recording(caller, Body::VerifierSynced { epoch, sequence });
+        row.revocations = row.revocations.max(self.revocations);
+        row.head = head.map_or(row.head, |(size, _)| *size);
+        let (epoch, sequence) = row.revocations;
+        let head = head.map(|(_, note)| note.clone()).unwrap_or_default();
+        let grant = grant.recording(caller, Body::VerifierSynced { epoch, sequence, head });
         Ok(grant.guarded([guard(before, &row)]).writing([Write::Verifier(row)]))
     }
 }
@@ -211,7 +217,7 @@ fn verifier(view: View<'_>, agent: &AgentId) -> (Option<u64>, Verifier) {
         }
         None => {
             let agent = agent.clone();
-            (None, Verifier { agent, next: 0, revocations: (0, 0), version: 0 })
+            (None, Verifier { agent, next: 0, revocations: (0, 0), head: 0, version: 0 })
         }
     }
 }

@@ -298,6 +298,14 @@ pub enum Deny {
         "this was done before with the same idempotency key, and its secret is shown only once: create another"
     )]
     SecretShownOnce,
+    /// The record is kept, by a hold.
+    #[error("record {record} is under the hold {hold:?}: release that first")]
+    UnderHold {
+        /// Which.
+        record: u64,
+        /// The hold.
+        hold: String,
+    },
     /// The caller's role may not do this.
     #[error("{0}")]
     NotPermitted(&'static str),
@@ -354,6 +362,7 @@ impl Deny {
             Deny::NotYoursToRevoke => "not_yours_to_revoke",
             Deny::IdempotencyConflict => "idempotency_conflict",
             Deny::SecretShownOnce => "secret_shown_once",
+            Deny::UnderHold { .. } => "under_hold",
             Deny::NotPermitted(_) => "not_permitted",
         }
     }

@@ -1,0 +1,134 @@
+//! Forgetting what has ended, by the broker itself: rows, and records older than what is kept.
+//!
+//! Owns: when, and up to which record. Does not own: what may go (`core::retention`, holds), the
+//! forgetting (the committer).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sublet_core::id::UnixMillis;
+use sublet_core::no::Fault;
+use sublet_ledger::tile::WIDTH;
+
+use crate::broker::Broker;
+use crate::store::{NotCommitted, Store};
+use crate::{pipeline, record};
+
+/// How often.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// Rows are kept this long after they ended: clocks differ.
+const PRUNE_AFTER_MS: i64 = 60_000;
+
+/// Entry bundles that one round looks at: a million records, more than can come in meanwhile.
+const BUNDLES_MAX: u64 = 4096;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Forgets what has ended, in bounded portions, faster than it can come in.
+pub(crate) async fn run(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(says) = give_up_what_is_old(&broker).await {
+            tracing::error!(%says, "records older than what is kept were not given up");
+        }
+        while matches!(portion(&broker).await, Ok(forgotten) if forgotten > 0) {}
+        if let Err(fault) = broker.seen.forget_expired(broker.clock.now()) {
+            tracing::error!(%fault, "the set of seen proofs");
+        }
+    }
+}
+
+/// Begins to forget what was given up just now: some of it before this returns, the rest behind it.
+pub(crate) async fn begin(broker: &Arc<Broker>) {
+    if matches!(portion(broker).await, Ok(forgotten) if forgotten > 0) {
+        let broker = broker.clone();
+        tokio::spawn(async move {
+            while matches!(portion(&broker).await, Ok(forgotten) if forgotten > 0) {}
+        });
+    }
+}
+
+async fn portion(broker: &Broker) -> Result<usize, NotCommitted> {
+    let before = UnixMillis(broker.clock.now().0.saturating_sub(PRUNE_AFTER_MS));
+    broker.store.prune(before).await
+}
+
+async fn give_up_what_is_old(broker: &Arc<Broker>) -> Result<(), String> {
+    let Some(days) = broker.config.ledger.keep_days else { return Ok(()) };
+    let before = broker.clock.now().0.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
+    let reading = broker.clone();
+    let below = tokio::task::spawn_blocking(move || first_kept(&reading.store, UnixMillis(before)));
+    let below = below.await.map_err(|error| error.to_string())?;
+    match below.map_err(|fault| fault.to_string())? {
+        Some(below) => {
+            let given_up = pipeline::give_up(broker, below).await;
+            given_up.map_err(|why| format!("{why:?}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The end of the last entry bundle of which every record is older; `None` when that is no news.
+fn first_kept(store: &Store, before: UnixMillis) -> Result<Option<u64>, Fault> {
+    let floor = store.view()?.retention().floor();
+    let (reader, size) = (store.reader(), store.published()?.tree.size());
+    let (width, start) = (u64::from(WIDTH), floor - floor % u64::from(WIDTH));
+    let mut below = start;
+    for _ in 0..BUNDLES_MAX {
+        let end = below.saturating_add(width);
+        let last = if end > size { None } else { reader.range(end - 1, 1)?.pop() };
+        let old = last.is_some_and(|last| {
+            last.index >= end || record::time(&last.leaf).is_some_and(|time| time < before)
+        });
+        if !old {
+            break;
+        }
+        below = end;
+    }
+    Ok(Some(below).filter(|below| *below > floor))
+}
+
+#[cfg(test)]
+mod tests {
+    use sublet_core::record::{Body, Record};
+    use sublet_core::sign::SecretKey;
+    use sublet_core::state::Write;
+
+    use super::*;
+    use crate::store::{Commit, Memory, Notary};
+
+    #[tokio::test]
+    async fn what_is_older_than_is_kept_goes_in_whole_bundles() {
+        let domain = "acme.example".parse().unwrap();
+        let key = Arc::new(SecretKey::ed25519_from_seed([4; 32]));
+        let notary = Notary::new(&domain, key).unwrap();
+        let store = Store::open(Memory::default(), &domain, notary).unwrap();
+        let record = || Record {
+            delegation: None,
+            actor: "test".into(),
+            body: Body::Exported { what: "all".into() },
+        };
+        let commit = |count, writes, now| Commit {
+            guards: vec![],
+            writes,
+            records: (0..count).map(|_| record()).collect(),
+            salt: [7; 16],
+            trace: None,
+            now: UnixMillis(now),
+        };
+        for (count, now) in [(300, 1_000), (300, 2_000), (100, 3_000)] {
+            store.commit(commit(count, vec![], now)).await.unwrap();
+        }
+        for (before, below) in
+            [(0, None), (1_000, None), (1_001, Some(256)), (2_001, Some(512)), (9_000, Some(512))]
+        {
+            assert_eq!(first_kept(&store, UnixMillis(before)).unwrap(), below, "before {before}");
+        }
+        store.commit(commit(1, vec![Write::Floor(256)], 3_000)).await.unwrap();
+        assert_eq!(store.prune(UnixMillis(0)).await, Ok(256));
+        assert_eq!(first_kept(&store, UnixMillis(1_001)).unwrap(), None, "no news");
+        assert_eq!(first_kept(&store, UnixMillis(2_001)).unwrap(), Some(512));
+    }
+}

@@ -1,0 +1,269 @@
+//! A tar archive in one form, written and read without holding it in memory: POSIX ustar
+//! (<https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html>).
+//!
+//! Owns: the form. Does not own: what is in it (`bundle`).
+//!
+//! Invariants: files are in the order of their names behind the one that comes first; a header says
+//! name and length and nothing else; what stands there in any other way is refused, so that two
+//! archives of the same files are the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek as _, SeekFrom, Write};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::failure::Failure;
+
+/// tar's unit.
+const BLOCK: u64 = 512;
+
+/// Writes one archive.
+pub(crate) struct Writer<W>(W);
+
+impl<W: Write> Writer<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Writer(to)
+    }
+
+    /// The next file.
+    pub(crate) fn file(&mut self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let length = bytes.len() as u64;
+        self.0.write_all(header(name, length)?.as_bytes())?;
+        self.0.write_all(bytes)?;
+        self.zeros(padding(length))
+    }
+
+    /// The end of the archive: two empty blocks.
+    pub(crate) fn finish(mut self) -> std::io::Result<W> {
+        self.zeros(2 * BLOCK)?;
+        Ok(self.0)
+    }
+
+    fn zeros(&mut self, count: u64) -> std::io::Result<()> {
+        std::io::copy(&mut std::io::repeat(0).take(count), &mut self.0).map(drop)
+    }
+}
+
+/// What stands before a file of this name and length.
+fn header(name: &str, length: u64) -> std::io::Result<tar::Header> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_size(length);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    Ok(header)
+}
+
+/// Bytes behind a file until the next block.
+fn padding(length: u64) -> u64 {
+    length.next_multiple_of(BLOCK).saturating_sub(length)
+}
+
+/// Where a file lies, and what it is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: u64,
+    length: u64,
+    /// SHA-256 over it, if it was asked for.
+    digest: Option<[u8; 32]>,
+}
+
+/// An archive that was read once, from the beginning to the end; its files are read again when
+/// they are asked for.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    file: File,
+    first: String,
+    places: BTreeMap<String, Place>,
+}
+
+impl Archive {
+    /// Reads through an archive whose first file is `first`; takes the digest of each file that
+    /// `hashed` names.
+    pub(crate) fn open(
+        path: &Path,
+        first: &str,
+        hashed: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, Failure> {
+        let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+        let again = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+        let mut reader = Reader { from: BufReader::with_capacity(1 << 17, file), at: 0 };
+        let (mut places, mut before) = (BTreeMap::new(), None::<String>);
+        while let Some((name, length)) = reader.header()? {
+            let in_order = match &before {
+                None => name == first,
+                Some(before) => name != first && (before == first || *before < name),
+            };
+            if !in_order {
+                return Err(invalid(format!("{name} is in it twice, or out of order")));
+            }
+            let at = reader.at;
+            let digest = reader.content(length, hashed(&name))?;
+            places.insert(name.clone(), Place { at, length, digest });
+            before = Some(name);
+        }
+        Ok(Archive { file: again, first: first.to_owned(), places })
+    }
+
+    /// Every file but the first, with its digest if it was asked for; in order.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (&str, Option<[u8; 32]>)> {
+        let others = self.places.iter().filter(|(name, _)| **name != self.first);
+        others.map(|(name, place)| (name.as_str(), place.digest))
+    }
+
+    /// Whether it has a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// The bytes of a file; `None` if it is not there, or cannot be read any more.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let place = self.places.get(name)?;
+        let (mut file, mut bytes) = (&self.file, Vec::new());
+        file.seek(SeekFrom::Start(place.at)).ok()?;
+        file.take(place.length).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 == place.length).then_some(bytes)
+    }
+}
+
+struct Reader<R> {
+    from: R,
+    at: u64,
+}
+
+impl<R: Read> Reader<R> {
+    /// The next file's name and length; `None` at the end.
+    fn header(&mut self) -> Result<Option<(String, u64)>, Failure> {
+        let mut block = [0; 512];
+        self.exactly(&mut block)?;
+        if block == [0; 512] {
+            self.exactly(&mut block)?;
+            let behind = self.from.read(&mut [0; 1]).map_err(torn)?;
+            let ends = block == [0; 512] && behind == 0;
+            return if ends { Ok(None) } else { Err(another_form()) };
+        }
+        let found = tar::Header::from_byte_slice(&block);
+        let name =
+            String::from_utf8(found.path_bytes().into_owned()).map_err(|_| another_form())?;
+        let length = found.size().map_err(torn)?;
+        let due = header(&name, length).map_err(torn)?;
+        if due.as_bytes() != &block {
+            return Err(another_form());
+        }
+        Ok(Some((name, length)))
+    }
+
+    /// Passes over a file and what pads it.
+    fn content(&mut self, length: u64, hashed: bool) -> Result<Option<[u8; 32]>, Failure> {
+        let (mut hash, mut left, mut chunk) = (Sha256::new(), length, vec![0; 1 << 16]);
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+            let part = chunk.get_mut(..most).unwrap_or_default();
+            self.exactly(part)?;
+            if hashed {
+                hash.update(part);
+            }
+            left -= most as u64;
+        }
+        let mut pad = [0; 512];
+        let pad = pad.get_mut(..usize::try_from(padding(length)).unwrap_or(0)).unwrap_or_default();
+        self.exactly(pad)?;
+        if pad.iter().any(|byte| *byte != 0) {
+            return Err(another_form());
+        }
+        Ok(hashed.then(|| hash.finalize().into()))
+    }
+
+    fn exactly(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
+        self.from.read_exact(bytes).map_err(torn)?;
+        self.at = self.at.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+fn torn(error: std::io::Error) -> Failure {
+    invalid(format!("it is no archive, or cut short: {error}"))
+}
+
+fn another_form() -> Failure {
+    invalid("its files stand in it in another form".to_owned())
+}
+
+fn invalid(says: String) -> Failure {
+    Failure::local("ledger_invalid", says)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        files.iter().for_each(|(name, bytes)| writer.file(name, bytes).unwrap());
+        writer.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Archive, Failure> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("archive");
+        std::fs::write(&path, bytes).unwrap();
+        Archive::open(&path, "m", &|name| name != "b")
+    }
+
+    const FILES: [(&str, &[u8]); 4] = [("m", b"first"), ("a", b""), ("b", &[7; 512]), ("c", b"x")];
+
+    #[test]
+    fn what_is_written_is_read_and_tar_reads_it_too() {
+        let bytes = archive(&FILES);
+        let found = read(&bytes).unwrap();
+        for (name, content) in FILES {
+            assert_eq!(found.read(name).unwrap(), content);
+        }
+        let digests: Vec<_> =
+            found.others().map(|(name, digest)| (name, digest.is_some())).collect();
+        assert_eq!(digests, [("a", true), ("b", false), ("c", true)]);
+        let names: Vec<_> = tar::Archive::new(bytes.as_slice())
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert_eq!(names, ["m", "a", "b", "c"]);
+    }
+
+    #[test]
+    fn an_archive_has_one_form() {
+        let good = archive(&FILES);
+        for cut in [1, 511, 512, 513, 1024] {
+            assert!(read(&good[..good.len() - cut]).is_err(), "{cut} bytes short");
+        }
+        assert!(read(&[&good[..], &[0; 512]].concat()).is_err(), "something behind it");
+        // A header's mode, owner, time, kind; a pad; an empty block that is not: any byte but those
+        // of the files themselves.
+        let files = [512..517, 2048..2560, 3072..3073];
+        for at in 0..good.len() {
+            if files.iter().any(|range| range.contains(&at)) {
+                continue;
+            }
+            let mut changed = good.clone();
+            changed[at] ^= 0x01;
+            assert!(read(&changed).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn files_stand_in_order_and_once() {
+        for wrong in [
+            &[("a", &b""[..]), ("m", b"")][..],
+            &[("m", b""), ("b", b""), ("a", b"")],
+            &[("m", b""), ("a", b""), ("a", b"")],
+            &[("m", b""), ("m", b"")],
+            &[("m", b""), ("a", b""), ("m", b"")],
+        ] {
+            assert!(read(&archive(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+}

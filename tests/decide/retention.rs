@@ -1,0 +1,72 @@
+//! What of the ledger is kept: by the admin alone, and never against a hold.
+
+use sublet_core::decide::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold};
+use sublet_tests::{Fleet, House, code};
+
+use crate::staffed;
+
+fn place(name: &str, from: u64, to: Option<u64>) -> PlaceHold {
+    PlaceHold { name: name.into(), from, to, reason: "a case".into() }
+}
+
+fn release(name: &str) -> ReleaseHold {
+    ReleaseHold { name: name.into(), reason: "closed".into() }
+}
+
+fn erase(index: u64) -> Erase {
+    Erase { index, reason: "asked to".into() }
+}
+
+#[test]
+fn what_is_held_is_not_erased() {
+    let (fleet, admin) = (Fleet::new(), House::admin());
+    let mut house = House::new(&fleet);
+    house.ask(&admin, &erase(7)).unwrap();
+    house.ask(&admin, &place("case", 5, Some(9))).unwrap();
+    for (index, says) in [(4, "granted"), (5, "under_hold"), (8, "under_hold"), (9, "granted")] {
+        assert_eq!(code(house.ask(&admin, &erase(index))), says, "{index}");
+    }
+    let no = house.ask(&admin, &erase(5)).unwrap_err().to_string();
+    assert!(no.contains("record 5") && no.contains("case"), "{no}");
+    house.ask(&admin, &release("case")).unwrap();
+    house.ask(&admin, &erase(5)).unwrap();
+}
+
+#[test]
+fn a_hold_has_a_name_and_an_end_behind_its_beginning() {
+    let (fleet, admin) = (Fleet::new(), House::admin());
+    let mut house = House::new(&fleet);
+    for (ask, says) in [
+        (place("", 0, None), "not_permitted"),
+        (place("Case 1", 0, None), "not_permitted"),
+        (place(&"x".repeat(64), 0, None), "not_permitted"),
+        (place("empty", 5, Some(5)), "not_permitted"),
+    ] {
+        assert_eq!(code(house.ask(&admin, &ask)), says, "{ask:?}");
+    }
+    house.ask(&admin, &place("case", 3, None)).unwrap();
+    assert_eq!(code(house.ask(&admin, &place("case", 4, None))), "already_exists");
+    assert_eq!(code(house.ask(&admin, &release("other"))), "not_found");
+    assert_eq!(code(house.ask(&admin, &erase(u64::MAX - 1))), "under_hold");
+    let (floor, holds) = house.ask(&admin, &ReadRetention).unwrap();
+    assert_eq!((floor, holds.len(), holds[0].from, holds[0].to), (0, 1, 3, u64::MAX));
+}
+
+#[test]
+fn the_floor_only_rises() {
+    let (fleet, admin) = (Fleet::new(), House::admin());
+    let mut house = House::new(&fleet);
+    for (below, floor) in [(10, 10), (5, 10), (10, 10), (11, 11)] {
+        assert_eq!(house.ask(&admin, &Prune { below }).unwrap(), floor);
+    }
+}
+
+#[test]
+fn an_agent_keeps_and_forgets_nothing() {
+    let (_, mut house, planner) = staffed();
+    assert_eq!(code(house.ask(&planner, &Prune { below: 9 })), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &place("case", 0, None))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &release("case"))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &erase(1))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &ReadRetention)), "not_permitted");
+}
