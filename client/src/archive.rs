@@ -9,12 +9,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek as _, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::Failure;
+
+/// Bytes that are made room for at once, before a file is read: more than an entry bundle mostly has.
+const READ_AHEAD_MAX: usize = 1 << 20;
 
 /// tar's unit.
 const BLOCK: u64 = 512;
@@ -91,7 +94,7 @@ impl Archive {
     ) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
         let again = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
-        let mut reader = Reader { from: BufReader::with_capacity(1 << 17, file), at: 0 };
+        let mut reader = Reader { from: BufReader::new(file), at: 0 };
         let (mut places, mut before) = (BTreeMap::new(), None::<String>);
         while let Some((name, length)) = reader.header()? {
             let in_order = match &before {
@@ -124,6 +127,8 @@ impl Archive {
     pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
         let place = self.places.get(name)?;
         let (mut file, mut bytes) = (&self.file, Vec::new());
+        // A length that nothing stands behind is not asked of the system at once.
+        bytes.reserve_exact(usize::try_from(place.length).ok()?.min(READ_AHEAD_MAX));
         file.seek(SeekFrom::Start(place.at)).ok()?;
         file.take(place.length).read_to_end(&mut bytes).ok()?;
         (bytes.len() as u64 == place.length).then_some(bytes)
@@ -135,7 +140,7 @@ struct Reader<R> {
     at: u64,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read + Seek> Reader<BufReader<R>> {
     /// The next file's name and length; `None` at the end.
     fn header(&mut self) -> Result<Option<(String, u64)>, Failure> {
         let mut block = [0; 512];
@@ -159,14 +164,16 @@ impl<R: Read> Reader<R> {
 
     /// Passes over a file and what pads it.
     fn content(&mut self, length: u64, hashed: bool) -> Result<Option<[u8; 32]>, Failure> {
-        let (mut hash, mut left, mut chunk) = (Sha256::new(), length, vec![0; 1 << 16]);
+        if !hashed {
+            self.skip(length)?;
+        }
+        let (mut hash, mut chunk) = (Sha256::new(), [0; 1 << 14]);
+        let mut left = if hashed { length } else { 0 };
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
             let part = chunk.get_mut(..most).unwrap_or_default();
             self.exactly(part)?;
-            if hashed {
-                hash.update(part);
-            }
+            hash.update(part);
             left -= most as u64;
         }
         let mut pad = [0; 512];
@@ -176,6 +183,14 @@ impl<R: Read> Reader<R> {
             return Err(another_form());
         }
         Ok(hashed.then(|| hash.finalize().into()))
+    }
+
+    /// Passes over what is not looked at here; that it is there shows when it is read.
+    fn skip(&mut self, length: u64) -> Result<(), Failure> {
+        let relative = i64::try_from(length).map_err(|_| another_form())?;
+        self.from.seek_relative(relative).map_err(torn)?;
+        self.at = self.at.saturating_add(length);
+        Ok(())
     }
 
     fn exactly(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {

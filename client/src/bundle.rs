@@ -66,10 +66,14 @@ pub fn write(
     ledger: &RawLedger,
     trust_text: &[u8],
     derived: Vec<(String, Vec<u8>)>,
-    trust: &Trust,
+    keys: &[HeadKey],
 ) -> Result<Manifest, Failure> {
-    let head = ledger.understand(trust)?.head;
+    let head = Checkpoint::open(&ledger.note, keys);
+    let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
     let tree = tree(ledger)?;
+    if (tree.tree.size(), tree.tree.root()) != (head.size, head.root) {
+        return Err(invalid("the records have another root than their head".to_owned()));
+    }
     let mut parts = BTreeMap::from([
         (Resource::Checkpoint.path(), Part::Bytes(ledger.note.clone())),
         ("trust.json".to_owned(), Part::Bytes(trust_text.to_vec())),

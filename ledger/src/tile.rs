@@ -107,22 +107,23 @@ impl Tree {
 
     /// Appends a leaf by its hash; what tiles it fills go to `full`.
     pub fn append(&mut self, leaf_hash: Hash, full: &mut Vec<FullTile>) {
-        for Node { level, index, hash } in self.frontier.append(leaf_hash) {
+        let edges = &mut self.edge;
+        self.frontier.append(leaf_hash, |Node { level, index, hash }| {
             if level % HEIGHT != 0 {
-                continue;
+                return;
             }
-            let Ok(level) = u8::try_from(level / HEIGHT) else { continue };
+            let Ok(level) = u8::try_from(level / HEIGHT) else { return };
             let at = usize::from(level);
-            if self.edge.len() <= at {
-                self.edge.resize(at + 1, Vec::new());
+            if edges.len() <= at {
+                edges.resize(at + 1, Vec::new());
             }
-            let Some(edge) = self.edge.get_mut(at) else { continue };
+            let Some(edge) = edges.get_mut(at) else { return };
             edge.push(hash);
             if edge.len() == usize::from(WIDTH) {
                 let bytes = std::mem::take(edge).concat();
                 full.push(FullTile { level, index: index / u64::from(WIDTH), bytes });
             }
-        }
+        });
     }
 
     /// The tile that is not full, of a level: its hashes, concatenated; empty if it has none.

@@ -17,7 +17,12 @@ const NODE_PREFIX: [u8; 1] = [0x01];
 
 /// `SHA-256(0x01 || left || right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update(NODE_PREFIX).chain_update(left).chain_update(right).finalize().into()
+    // In one piece: half of all hashes are nodes.
+    let mut bytes = [0; 65];
+    bytes[..1].copy_from_slice(&NODE_PREFIX);
+    bytes[1..33].copy_from_slice(left);
+    bytes[33..].copy_from_slice(right);
+    Sha256::digest(bytes).into()
 }
 
 /// The root of the empty tree: SHA-256 of nothing.
@@ -63,20 +68,19 @@ impl Frontier {
     }
 
     /// Appends a leaf by its hash; the subtrees that it completes, its own level 0 first.
-    pub fn append(&mut self, leaf_hash: Hash) -> Vec<Node> {
+    pub fn append(&mut self, leaf_hash: Hash, mut completed: impl FnMut(Node)) {
         let mut node = Node { level: 0, index: self.size, hash: leaf_hash };
-        let mut completed = vec![node];
+        completed(node);
         // Each one bit at the end of the size is a subtree that now has its right half.
         for _ in 0..self.size.trailing_ones() {
             let Some(left) = self.roots.pop() else { break };
             let (level, index) = (node.level + 1, node.index >> 1);
             node = Node { level, index, hash: node_hash(&left, &node.hash) };
-            completed.push(node);
+            completed(node);
         }
         self.roots.push(node.hash);
         // 2^64 leaves at a million a second are 584,000 years.
         self.size = self.size.saturating_add(1);
-        completed
     }
 
     /// The root of all leaves.

@@ -70,9 +70,9 @@ fn grown(leaves: &[Hash]) -> (Stored, Vec<Hash>) {
     let (mut frontier, mut stored) = (Frontier::empty(), Stored::default());
     let mut roots = vec![frontier.root()];
     for leaf in leaves {
-        for node in frontier.append(*leaf) {
+        frontier.append(*leaf, |node| {
             assert_eq!(stored.0.insert((node.level, node.index), node.hash), None);
-        }
+        });
         roots.push(frontier.root());
     }
     (stored, roots)
@@ -120,7 +120,7 @@ fn every_root_is_that_of_the_definition_and_a_resumed_tree_goes_on() {
         let mut resumed = Frontier::resume(size as u64, &stored).unwrap();
         assert_eq!((resumed.size(), resumed.root()), (size as u64, roots[size]));
         if let Some(next) = leaves.get(size) {
-            let _ = resumed.append(*next);
+            resumed.append(*next, |_| ());
             assert_eq!(resumed.root(), roots[size + 1]);
         }
     }

@@ -1,6 +1,6 @@
 //! The ledger: leaves through the committer with 256 waiters on sled with `fdatasync`, and a log of
-//! a million leaves hashed and checked, beside SHA-256 over the same bytes in the same run. Read the
-//! ratios, not the times. SUBLET_LEAVES sets how many go through the committer (200,000).
+//! a million leaves hashed and checked, alone and as an evidence bundle, beside SHA-256 over the same
+//! bytes in the same run. Read the ratios, not the times. SUBLET_LEAVES sets how many go through the committer (200,000).
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -9,19 +9,26 @@
     reason = "a bench reads the clock and stops at what it did not expect"
 )]
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sublet_broker::config::Durability;
 use sublet_broker::store::{Commit, Notary, Sled, Store};
+use sublet_client::bundle::{self, Bundle};
+use sublet_client::records::{RawLedger, RawRecord};
 use sublet_core::id::{HopId, TrustDomain, UnixMillis};
 use sublet_core::key::Thumbprint;
 use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::Holder;
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::leaf_hash;
 use sublet_ledger::tile::Tree;
+use sublet_proto::record;
 
 const WAITERS: u64 = 256;
 
@@ -34,6 +41,9 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    if let Some((path, leaves)) = bundle_to_write() {
+        return write_bundle(&path, leaves);
+    }
     let committed = committer();
     let (hashed, checked) = log();
     println!("committer: {committed:.0} durable leaves a second with {WAITERS} waiters");
@@ -42,6 +52,9 @@ fn main() {
         LEAVES as f64 / checked.as_secs_f64(),
         checked.as_secs_f64() / hashed.as_secs_f64(),
     );
+    for leaves in [LEAVES / 10, LEAVES] {
+        bundle_of(leaves, hashed);
+    }
 }
 
 fn record(number: u64) -> Record {
@@ -126,4 +139,82 @@ fn log() -> (Duration, Duration) {
     }
     assert_ne!(tree.root(), last);
     (hashed, began.elapsed())
+}
+
+/// Whoever signs the heads of these bundles.
+fn head_key() -> (SecretKey, HeadKey) {
+    let key = SecretKey::ed25519_from_seed([4; 32]);
+    let head = HeadKey::new("acme.example/sublet", key.public_key().bytes()).unwrap();
+    (key, head)
+}
+
+/// What this process was started for, if it was to write a bundle: memory that was needed for it
+/// does not count for reading it.
+fn bundle_to_write() -> Option<(PathBuf, u64)> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--write").skip(1);
+    Some((arguments.next()?.into(), arguments.next()?.parse().ok()?))
+}
+
+fn write_bundle(path: &Path, leaves: u64) {
+    let (key, head_key) = head_key();
+    let record = |number: u64| {
+        let body = record::Exported { what: "x".repeat(LEAF_BYTES - 20) };
+        let record = record::Record {
+            time_ms: i64::try_from(number).unwrap(),
+            body: Some(record::record::Body::Exported(body)),
+            ..Default::default()
+        };
+        let mut leaf = record.encode_to_vec();
+        leaf.insert(0, 1);
+        RawRecord::Kept { leaf, payload: Vec::new() }
+    };
+    let records: Vec<_> = (0..leaves).map(record).collect();
+    let mut tree = Tree::default();
+    for record in &records {
+        tree.append(leaf_hash(record.leaf().unwrap()).unwrap(), &mut Vec::new());
+    }
+    let head =
+        Checkpoint { origin: head_key.name().to_owned(), size: tree.size(), root: tree.root() };
+    let signature = key.sign(head.text().as_bytes()).unwrap();
+    let note = head.signed(&head_key, &signature).unwrap();
+    let ledger = RawLedger { note, records };
+    bundle::write(path, &ledger, b"{}", Vec::new(), &[head_key]).unwrap();
+}
+
+/// Checks a bundle: hashes and tree, then every record read; and what memory that took.
+fn bundle_of(leaves: u64, hashed: Duration) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("evidence.sublet");
+    let written = Command::new(std::env::current_exe().unwrap())
+        .args(["--bench", "--write"])
+        .arg(&path)
+        .arg(leaves.to_string())
+        .status();
+    assert!(written.unwrap().success());
+    let (_, key) = head_key();
+    let before = peak_kib();
+    let began = Instant::now();
+    let bundle = Bundle::open(&path, &[key], &[]).unwrap();
+    let opened = began.elapsed();
+    let began = Instant::now();
+    assert_eq!(bundle.check_records().unwrap(), leaves);
+    let read = began.elapsed();
+    let of_hashed = hashed.as_secs_f64() * leaves as f64 / LEAVES as f64;
+    println!(
+        "a bundle of {leaves} leaves: {:.0} leaves a second a core hashed and checked, {:.2} of SHA-256 over the same bytes; {:.0} records a second read; {} KiB more memory than before",
+        leaves as f64 / opened.as_secs_f64(),
+        opened.as_secs_f64() / of_hashed,
+        leaves as f64 / read.as_secs_f64(),
+        peak_kib().saturating_sub(before),
+    );
+}
+
+/// The most memory that this process had at once since it was last asked, in KiB; 0 where the
+/// system does not say.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    peak.unwrap_or(0)
 }

@@ -427,14 +427,14 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let ledger = records::read_raw(&broker, &stage.admin).await?;
     let past = History::of(ledger.understand(&trust)?, &trust, None);
     let path = home.join("evidence.sublet");
-    bundle::write(&path, &ledger, &trust_text, report::views(&past), &trust)?;
+    let keys = head_keys(&trust.current());
+    bundle::write(&path, &ledger, &trust_text, report::views(&past), &keys)?;
     let reproduced = past.uses.iter().filter(|used| used.again == Again::Reproduced).count();
     let says = format!(
         "{} records, {} uses, {reproduced} decided again with the same result",
         past.head.size,
         past.uses.len()
     );
-    let keys = head_keys(&trust.current());
     let check = |path: &Path| Bundle::open(path, &keys, &[])?.check_records();
     let verified = check(&path);
     let whole = verified.is_ok() && reproduced == past.uses.len() && !past.uses.is_empty();
