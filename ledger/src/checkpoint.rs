@@ -88,14 +88,18 @@ impl Checkpoint {
     /// Opens a signed head of the log with these keys: one of them has signed it, and its origin is
     /// that key's name.
     pub fn open(bytes: &[u8], keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
-        let (head, signers) = open_note(bytes, keys)?;
-        let own = signers.contains(&head.origin);
+        let verifiers: Vec<&dyn Verifier> = keys.iter().map(|key| key as &dyn Verifier).collect();
+        let (head, signers) = open_note(bytes, &verifiers)?;
+        let own = signers.iter().any(|(name, _)| *name == head.origin);
         if own { Ok(head) } else { Err(BadCheckpoint::Origin) }
     }
 }
 
-/// The head in a note, and the names of the keys among these that signed it: at least one.
-fn open_note(bytes: &[u8], keys: &[HeadKey]) -> Result<(Checkpoint, Vec<String>), BadCheckpoint> {
+/// The head in a note, and the keys among these that signed it, by name and number: at least one.
+pub(crate) fn open_note(
+    bytes: &[u8],
+    keys: &[&dyn Verifier],
+) -> Result<(Checkpoint, Vec<(String, u32)>), BadCheckpoint> {
     if bytes.len() > CHECKPOINT_BYTES_MAX {
         return Err(BadCheckpoint::Note);
     }
@@ -106,7 +110,7 @@ fn open_note(bytes: &[u8], keys: &[HeadKey]) -> Result<(Checkpoint, Vec<String>)
     });
     let (verified, _) = verified?;
     let text = std::str::from_utf8(note.text()).map_err(|_| BadCheckpoint::Text)?;
-    let signers = verified.iter().map(|signature| signature.name().to_owned()).collect();
+    let signers = verified.iter().map(|by| (by.name().to_owned(), by.id())).collect();
     Ok((Checkpoint::from_text(text)?, signers))
 }
 
@@ -136,6 +140,11 @@ impl HeadKey {
         signed_note::key_id(&self.name, &self.typed())
     }
 
+    /// The 32 bytes of the key.
+    pub fn public(&self) -> &[u8] {
+        self.public.as_bytes()
+    }
+
     fn typed(&self) -> Vec<u8> {
         [&[ED25519], self.public.as_bytes().as_slice()].concat()
     }
@@ -144,7 +153,7 @@ impl HeadKey {
 /// `name+id+base64`, as Go's sumdb tools and witnesses read it.
 impl std::fmt::Display for HeadKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}+{:08x}+{}", self.name, self.id(), STANDARD.encode(self.typed()))
+        f.write_str(&vkey(&self.name, ED25519, self.public.as_bytes()))
     }
 }
 
@@ -152,14 +161,8 @@ impl std::str::FromStr for HeadKey {
     type Err = BadCheckpoint;
 
     fn from_str(text: &str) -> Result<Self, BadCheckpoint> {
-        let read = || {
-            let (name, rest) = text.split_once('+')?;
-            let (_, typed) = rest.split_once('+')?;
-            let typed = STANDARD.decode(typed).ok()?;
-            let (&ED25519, public) = typed.split_first()? else { return None };
-            HeadKey::new(name, public).filter(|key| key.to_string() == text)
-        };
-        read().ok_or(BadCheckpoint::Note)
+        let (name, public) = parse_vkey(text, ED25519).ok_or(BadCheckpoint::Note)?;
+        HeadKey::new(name, &public).ok_or(BadCheckpoint::Note)
     }
 }
 
@@ -178,13 +181,27 @@ impl Verifier for HeadKey {
     }
 }
 
-struct Keys<'a>(&'a [HeadKey]);
+/// A public key as text: `name+id+base64`, the type of its signatures before the key.
+pub(crate) fn vkey(name: &str, kind: u8, public: &[u8]) -> String {
+    let typed = [&[kind], public].concat();
+    format!("{name}+{:08x}+{}", signed_note::key_id(name, &typed), STANDARD.encode(typed))
+}
+
+/// Name and key of such a text; `None` for another type, and for what is spelt another way.
+pub(crate) fn parse_vkey(text: &str, kind: u8) -> Option<(&str, Vec<u8>)> {
+    let (name, rest) = text.split_once('+')?;
+    let (_, typed) = rest.split_once('+')?;
+    let typed = STANDARD.decode(typed).ok()?;
+    let (_, public) = typed.split_first().filter(|(found, _)| **found == kind)?;
+    (vkey(name, kind, public) == text).then(|| (name, public.to_vec()))
+}
+
+struct Keys<'a>(&'a [&'a dyn Verifier]);
 
 impl Verifiers for Keys<'_> {
     fn verifier(&self, name: &str, id: u32) -> Result<&dyn Verifier, VerificationError> {
-        let key = self.0.iter().find(|key| key.name == name && key.id() == id);
-        key.map(|key| key as &dyn Verifier)
-            .ok_or_else(|| VerificationError::UnknownKey { name: name.to_owned(), id })
+        let key = self.0.iter().find(|key| key.name() == name && key.key_id() == id);
+        key.copied().ok_or_else(|| VerificationError::UnknownKey { name: name.to_owned(), id })
     }
 }
 

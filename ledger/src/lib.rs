@@ -1,7 +1,8 @@
 //! What was recorded: the ledger as a Merkle log, in public formats. docs/SPEC section 9.
 //!
 //! Owns: how a leaf is hashed and bounded; the tree of RFC 6962 ([`tree`]), kept in tiles
-//! ([`tile`], C2SP tlog-tiles) and named by signed heads ([`checkpoint`], C2SP tlog-checkpoint).
+//! ([`tile`], C2SP tlog-tiles) and named by signed heads ([`checkpoint`], C2SP tlog-checkpoint); what
+//! witnesses say of them ([`cosignature`], [`policy`], [`witness`]); proof of two histories ([`fork`]).
 //! Does not own: what a leaf says (the wire's record.proto), where leaves and tiles lie (the
 //! stores), who holds the key that signs a head (the broker).
 //!
@@ -9,8 +10,12 @@
 //! here; no input makes this crate panic, nor work beyond its own length.
 
 pub mod checkpoint;
+pub mod cosignature;
+pub mod fork;
+pub mod policy;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 use sha2::{Digest as _, Sha256};
 
