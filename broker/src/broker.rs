@@ -16,6 +16,7 @@ use crate::feed::Feed;
 use crate::keys::KeyRing;
 use crate::ports::{Clock, EntropySource};
 use crate::store::Store;
+use crate::witness::Witnessed;
 
 /// Proofs that are remembered: 36 s of 25,000 calls a second, some 100 MB when full.
 const PROOFS_MAX: Bounds = Bounds { total: 900_000, per_holder: 300_000 };
@@ -32,6 +33,8 @@ pub struct Broker {
     pub feed: Feed,
     /// What decisions need of the configuration.
     pub settings: Settings,
+    /// The last head of the ledger that witnesses cosigned.
+    pub witnessed: Witnessed,
     /// Call proofs seen.
     pub seen: SeenProofs,
     /// The time.
@@ -60,6 +63,7 @@ impl Broker {
             delegation_root: (keys.delegation.id, keys.delegation.signer.public_key().clone()),
             identity_ttl_seconds: config.identity_ttl_seconds,
         };
+        let witnessed = Witnessed::open(&config.data);
         let feed = Feed::new(store.clone(), keys.feed.clone(), started_at)?;
         Ok(Arc::new(Broker {
             config,
@@ -67,6 +71,7 @@ impl Broker {
             store,
             feed,
             settings,
+            witnessed,
             seen: SeenProofs::new(PROOFS_MAX, started_at),
             clock,
             entropy,

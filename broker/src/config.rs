@@ -65,6 +65,9 @@ pub struct StoreConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerConfig {
+    /// A policy (C2SP tlog-policy): the witnesses that are shown every new head, and how many of them
+    /// are enough.
+    pub witness_policy: Option<PathBuf>,
     /// Records older than this, in days, are given up; for ever when it is not set. Hashes stay.
     pub keep_days: Option<u32>,
 }

@@ -23,3 +23,4 @@ mod retain;
 pub mod serve;
 mod service;
 pub mod store;
+pub mod witness;

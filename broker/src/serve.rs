@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::limits;
+use sublet_ledger::policy::Policy;
 use sublet_proto::digest::DigestLayer;
 use sublet_proto::v1::admin_server::AdminServer;
 use sublet_proto::v1::audit_server::AuditServer;
@@ -13,6 +15,7 @@ use sublet_proto::v1::delegation_server::DelegationServer;
 use sublet_proto::v1::identity_server::IdentityServer;
 use sublet_proto::v1::revocation_server::RevocationServer;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -31,6 +34,7 @@ use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
 use crate::store::{Notary, Store};
+use crate::witness;
 
 /// How long a unary call may take in all.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -47,6 +51,9 @@ pub enum NotServing {
     /// Its store, or something inside.
     #[error("{0}")]
     Fault(#[from] sublet_core::no::Fault),
+    /// The policy of its ledger's witnesses.
+    #[error("the policy of witnesses {0}")]
+    Policy(String),
     /// Its data directory.
     #[error("the data directory {0}")]
     Data(String),
@@ -70,6 +77,8 @@ pub struct Bound {
     /// The address that it listens on.
     pub address: SocketAddr,
     listener: TcpListener,
+    /// Whom the ledger's heads are shown to.
+    policy: Option<Policy>,
 }
 
 /// Opens keys and store and binds the socket. What is wrong shows here, before anyone is served.
@@ -80,6 +89,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     if config.dev {
         keys::make_admin(&config.data, entropy.as_ref())?;
     }
+    let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
     let notary = Notary::new(&config.trust_domain, ring.ledger.signer.clone())?;
     let durability = config.store.durability;
@@ -92,7 +102,14 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         .map_err(|error| NotServing::Listen { address: config.listen, error })?;
     let broker = Broker::new(config, ring, store, clock, entropy)?;
     pipeline::begin(&broker).await?;
-    Ok(Bound { broker, address, listener })
+    Ok(Bound { broker, address, listener, policy })
+}
+
+/// The policy of witnesses.
+fn read_policy(path: &Path) -> Result<Policy, NotServing> {
+    let bad = |says: String| NotServing::Policy(format!("{}: {says}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    Policy::parse(&text).map_err(|error| bad(error.to_string()))
 }
 
 /// The data directory, open to its owner alone.
@@ -110,6 +127,7 @@ impl Bound {
         let broker = self.broker;
         let heartbeat = tokio::spawn(heartbeat(broker.clone()));
         let pruning = tokio::spawn(retain::run(broker.clone()));
+        let policy = self.policy.map(|policy| tokio::spawn(witness::run(broker.clone(), policy)));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -145,6 +163,7 @@ impl Bound {
             .await;
         heartbeat.abort();
         pruning.abort();
+        policy.iter().for_each(JoinHandle::abort);
         Ok(served?)
     }
 }

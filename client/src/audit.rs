@@ -17,7 +17,7 @@ use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
-use sublet_proto::record::{Hop, HopPayload, Payload, Record, Words};
+use sublet_proto::record::{Hop, HopPayload, Payload, Record, Use, Words};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::ask::Credential;
@@ -98,6 +98,14 @@ impl Entry {
     /// The hop that it records, if it records one.
     pub fn hop(&self) -> Option<&Hop> {
         hop_of(&self.record)
+    }
+
+    /// The use that it records, if it records one.
+    pub fn used(&self) -> Option<&Use> {
+        match &self.record.body {
+            Some(Body::Used(used)) => Some(used),
+            _ => None,
+        }
     }
 
     /// What kind of record it is, in `snake_case`.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sublet_core::bytes::sha256;
 use sublet_core::text::base64url;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::fork::Fork;
 use sublet_ledger::leaf_hash;
 use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
 use sublet_proto::v1::ReplayEntry;
@@ -27,7 +28,7 @@ use crate::archive::{Archive, Writer};
 use crate::audit::{ENTRIES_MAX, Entry};
 use crate::failure::Failure;
 use crate::files;
-use crate::mirror::{Mirrored, verify_published};
+use crate::published::{Published, SignedHead, WITNESSED};
 use crate::records::{RawLedger, RawRecord, Records};
 use crate::trust::Trust;
 
@@ -59,7 +60,7 @@ pub struct Manifest {
     pub files: BTreeMap<String, String>,
 }
 
-/// Writes a bundle of a whole ledger: the head, tiles and entries as C2SP tlog-tiles, what lies
+/// Writes a bundle of a whole ledger: the head (and the last that was witnessed), tiles and entries as C2SP tlog-tiles, what lies
 /// beside each record, the keys (`trust.json`), and what was derived from them.
 pub fn write(
     path: &Path,
@@ -78,6 +79,9 @@ pub fn write(
         (Resource::Checkpoint.path(), Part::Bytes(ledger.note.clone())),
         ("trust.json".to_owned(), Part::Bytes(trust_text.to_vec())),
     ]);
+    if !ledger.witnessed.is_empty() {
+        parts.insert(WITNESSED.to_owned(), Part::Bytes(ledger.witnessed.clone()));
+    }
     let derived = derived.into_iter();
     parts.extend(derived.map(|(name, bytes)| (format!("derived/{name}"), Part::Bytes(bytes))));
     for resource in Resource::of_size(head.size) {
@@ -202,30 +206,44 @@ pub struct Bundle {
     archive: Archive,
     /// What it says of itself.
     pub manifest: Manifest,
-    /// Its head, and how many records are there without their leaves.
-    pub copy: Mirrored,
+    /// The ledger in it.
+    pub ledger: Published,
 }
 
 impl Bundle {
     /// Reads a bundle and checks it, with these keys and no others: every file against the manifest
-    /// or the tree, every tile against the records, the root against the head, and earlier heads
-    /// against the beginning. What lies beside records is checked when they are read.
-    pub fn open(path: &Path, keys: &[HeadKey], earlier: &[Checkpoint]) -> Result<Self, Failure> {
+    /// or the tree, every tile against the records, the root against the head. What lies beside
+    /// records is checked when they are read.
+    pub fn open(path: &Path, keys: &[HeadKey]) -> Result<Self, Failure> {
         let archive = Archive::open(path, MANIFEST, &|name| !name.starts_with(TREE))?;
         let manifest = check_manifest(&archive)?;
-        let content = |resource: Resource| archive.read(&resource.path());
-        let copy = verify_published(&content, keys, earlier)?;
+        let ledger = Published::verify(&|resource| archive.read(&resource.path()), keys)?;
+        let head = &ledger.signed.head;
         let claims = (manifest.origin.as_str(), manifest.records, manifest.root.as_str());
-        let root = base64url(copy.head.root);
-        if claims != (copy.head.origin.as_str(), copy.head.size, root.as_str()) {
+        let root = base64url(head.root);
+        if claims != (head.origin.as_str(), head.size, root.as_str()) {
             return Err(invalid("its manifest names another head than its own".to_owned()));
         }
-        Ok(Bundle { archive, manifest, copy })
+        Ok(Bundle { archive, manifest, ledger })
+    }
+
+    /// Holds it against heads that were kept elsewhere; see [`Published::against`].
+    pub fn against(&self, kept: &[SignedHead]) -> Result<Option<Fork>, Failure> {
+        self.ledger.against(&|resource| self.archive.read(&resource.path()), kept)
+    }
+
+    /// The last head that witnesses cosigned; empty when there is none.
+    pub fn witnessed(&self) -> Vec<u8> {
+        self.archive.read(WITNESSED).unwrap_or_default()
+    }
+
+    fn size(&self) -> u64 {
+        self.ledger.signed.head.size
     }
 
     /// Whether it is small enough for everything in it to be put together.
     pub fn can_be_replayed(&self) -> bool {
-        self.copy.head.size <= ENTRIES_MAX as u64
+        self.size() <= ENTRIES_MAX as u64
     }
 
     /// Every record, with what lies beside it, which its leaf binds.
@@ -236,17 +254,17 @@ impl Bundle {
         }
         let note = self.archive.read(&Resource::Checkpoint.path()).unwrap_or_default();
         let mut records = Vec::new();
-        for resource in entries_of(self.copy.head.size) {
+        for resource in entries_of(self.size()) {
             records.extend(self.chunk(resource)?);
         }
-        RawLedger { note, records }.understand(trust)
+        RawLedger { note, witnessed: self.witnessed(), records }.understand(trust)
     }
 
     /// Reads every record, and holds what lies beside it against its leaf: one entry bundle at a
     /// time. How many were there.
     pub fn check_records(&self) -> Result<u64, Failure> {
         let (mut index, mut there) = (0, 0);
-        for resource in entries_of(self.copy.head.size) {
+        for resource in entries_of(self.size()) {
             for record in self.chunk(resource)? {
                 if let RawRecord::Kept { leaf, payload } = record {
                     let entry = Entry::read(&ReplayEntry { index, leaf, payload });

@@ -30,7 +30,7 @@ use sublet_proto::record::{Use, UseEvidence};
 
 use crate::audit::{self, Entry, Refusal, Report};
 use crate::chain::{HopReport, block_payload};
-use crate::mirror::head_keys;
+use crate::published::head_keys;
 use crate::records::Records;
 use crate::trust::Trust;
 

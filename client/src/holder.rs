@@ -35,8 +35,8 @@ use crate::chain::narrowing;
 use crate::connect::Broker;
 use crate::failure::Failure;
 use crate::included::Included;
-use crate::mirror::head_keys;
 use crate::ports::Ports;
+use crate::published::head_keys;
 use crate::trust::Trust;
 
 /// What a hop shall be good for, and how long.

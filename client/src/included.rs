@@ -22,7 +22,7 @@ use sublet_proto::record::record::Body;
 use sublet_proto::v1;
 
 use crate::audit::LEAF_VERSION;
-use crate::mirror::head_keys;
+use crate::published::head_keys;
 
 /// Hops that are remembered as included, some 100 bytes each.
 const HOPS_MAX: usize = 100_000;

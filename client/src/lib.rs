@@ -67,6 +67,7 @@ pub mod identity;
 mod included;
 pub mod mirror;
 pub mod ports;
+pub mod published;
 pub mod question;
 pub mod records;
 pub mod renewal;

@@ -1,8 +1,8 @@
 //! A copy of the ledger in a directory, as C2SP tlog-tiles lays it out: any static web server can
 //! serve it, and it verifies without the broker. SPEC section 9.
 //!
-//! Owns: pulling what is new, what is checked before it counts, checking a copy by itself. Does not
-//! own: the tree and the formats (`sublet_ledger`), what the records say (`audit`).
+//! Owns: pulling what is new, what is checked before it counts, finding that another history is
+//! shown. Does not own: checking a copy by itself (`published`), the tree (`sublet_ledger`).
 //!
 //! Invariants: what was pulled is put in place once the tree over it has the root that the broker
 //! signed, the head last; nothing that is there is replaced by something else; a head that does not
@@ -10,37 +10,32 @@
 
 use std::path::{Path, PathBuf};
 
-use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::fork::Fork;
 use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
-use sublet_ledger::tree::{Checked, root_at, verify_consistency};
+use sublet_ledger::tree::{Checked, verify_consistency};
 use sublet_ledger::{Hash, leaf_hash};
 use sublet_proto::v1::tail_part::Part;
-use sublet_proto::v1::{TailEntries, TailHead, TailPruned};
+use sublet_proto::v1::{GetCheckpointRequest, TailEntries, TailHead, TailPruned};
 
 use crate::ask::Credential;
 use crate::connect::{Broker, DEADLINE_DEFAULT};
 use crate::failure::Failure;
 use crate::files;
+use crate::published::{SignedHead, WITNESSED, head_keys, in_directory};
 use crate::records::leaf_hashes;
 use crate::trust::Trust;
 
 /// Where pulled files wait until the root over them is the signed one.
 const STAGE: &str = ".pulled";
 
-/// Under what name two heads that contradict each other are kept.
+/// Where another history is pulled to, to prove that it is one.
+const OTHER: &str = ".other";
+
+/// Under what name two heads that contradict each other are kept, with the proof if there is one.
 const FORK: &str = "fork.txt";
 
-/// The keys by which a trust bundle's ledger signs its heads.
-pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
-    let origin = bundle.trust_domain().ledger_origin();
-    // A prepared key has signed nothing yet; what a tainted one signed holds no more.
-    let signs = |state: KeyState| matches!(state, KeyState::Active | KeyState::Retired);
-    let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger && signs(key.state));
-    keys.filter_map(|key| HeadKey::new(&origin, key.public.bytes())).collect()
-}
-
-/// What became of a copy, or what it is.
+/// What became of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirrored {
     /// The head that it has.
@@ -56,8 +51,8 @@ pub struct Mirrored {
 pub struct Mirror {
     directory: PathBuf,
     keys: Vec<HeadKey>,
-    /// What is kept: the head with its bytes, if there is one.
-    head: Option<(Checkpoint, Vec<u8>)>,
+    /// The head that is kept, if there is one.
+    head: Option<SignedHead>,
     tree: Tree,
     /// The leaves behind the last full bundle.
     tail: Vec<Vec<u8>>,
@@ -67,14 +62,7 @@ impl Mirror {
     /// Opens a copy, or begins one in a directory that is empty or not there. What is there must be
     /// what its head says, as far as it is needed to go on.
     pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Failure> {
-        let keys = head_keys(&trust.current());
-        let mut mirror = Mirror {
-            directory: directory.to_owned(),
-            keys,
-            head: None,
-            tree: Tree::default(),
-            tail: Vec::new(),
-        };
+        let mut mirror = Mirror::empty(directory, head_keys(&trust.current()));
         let path = directory.join(Resource::Checkpoint.path());
         if !path.exists() {
             std::fs::create_dir_all(directory)
@@ -82,8 +70,9 @@ impl Mirror {
             return Ok(mirror);
         }
         let note = files::read(&path)?;
-        let head =
-            Checkpoint::open(&note, &mirror.keys).map_err(|bad| Failure::file(&path, bad))?;
+        let signed =
+            SignedHead::open(note, &mirror.keys).map_err(|bad| Failure::file(&path, bad))?;
+        let head = &signed.head;
         let width = head.size % u64::from(WIDTH);
         if width > 0 {
             let resource =
@@ -94,14 +83,19 @@ impl Mirror {
         }
         let tail = mirror.tail.iter().map(|leaf| leaf_hash(leaf)).collect::<Result<_, _>>();
         let tail = tail.map_err(|bad| Failure::file(&path, bad))?;
-        let files = |resource: Resource| std::fs::read(directory.join(resource.path())).ok();
+        let files = in_directory(directory);
         let tree = Tree::resume(head.size, tail, &Content(&files))
             .map_err(|bad| broken(bad.to_string()))?;
         if tree.root() != head.root {
             return Err(broken("its tiles have another root than its head".to_owned()));
         }
-        (mirror.tree, mirror.head) = (tree, Some((head, note)));
+        (mirror.tree, mirror.head) = (tree, Some(signed));
         Ok(mirror)
+    }
+
+    fn empty(directory: &Path, keys: Vec<HeadKey>) -> Self {
+        let (directory, tree) = (directory.to_owned(), Tree::default());
+        Mirror { directory, keys, head: None, tree, tail: Vec::new() }
     }
 
     /// How many records it has.
@@ -112,71 +106,128 @@ impl Mirror {
     /// Pulls what is new, by the admin, and puts it in place once it is shown to go on from what is
     /// here.
     pub async fn pull(&mut self, broker: &Broker, who: &Credential) -> Result<Mirrored, Failure> {
+        // What is witnessed now is of the records that are pulled behind it.
+        let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
+        match self.pull_what_is_new(broker, who).await? {
+            Ok(copy) => {
+                if !witnessed.is_empty() {
+                    let path = self.directory.join(WITNESSED);
+                    std::fs::write(&path, &witnessed)
+                        .map_err(|error| Failure::io("write", &path, &error))?;
+                }
+                Ok(copy)
+            }
+            Err(other) => {
+                let fork = self.prove(&other, broker, who).await;
+                Err(self.keep(&other, fork))
+            }
+        }
+    }
+
+    /// What became of it, or what shows another history.
+    async fn pull_what_is_new(
+        &mut self,
+        broker: &Broker,
+        who: &Credential,
+    ) -> Result<Result<Mirrored, Other>, Failure> {
         let mut stream = broker.tail_stream(who, self.size(), false).await?;
         let (mut pulled, mut head) = (Pulled::of(self), None);
         loop {
             let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
             let next = next.map_err(|_| Failure::deadline("the ledger", DEADLINE_DEFAULT))?;
             match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
-                Some(Part::Head(part)) if head.is_none() => head = Some(self.check_head(&part)?),
+                Some(Part::Head(part)) if head.is_none() => match self.check_head(&part)? {
+                    Ok(signed) => head = Some(signed),
+                    Err(other) => return Ok(Err(other)),
+                },
                 Some(Part::Entries(part)) if head.is_some() => pulled.take(part)?,
                 Some(Part::Pruned(part)) if head.is_some() => pulled.take_pruned(&part)?,
                 Some(_) => return Err(Failure::answer("the ledger's head is not first")),
                 None => break,
             }
         }
-        let Some((head, note)) = head else {
+        let Some(signed) = head else {
             return Err(Failure::answer("the ledger has no head"));
         };
-        if (pulled.tree.size(), pulled.tree.root()) != (head.size, head.root) {
-            return Err(self.forked(&note, "the records that it sent have another root"));
+        if (pulled.tree.size(), pulled.tree.root()) != (signed.head.size, signed.head.root) {
+            let says = "the records that it sent have another root".to_owned();
+            return Ok(Err(Other { note: signed.note, says }));
         }
-        self.put_in_place(pulled, head, note)
+        self.put_in_place(pulled, signed).map(Ok)
     }
 
-    /// A head that is signed and goes on from the one that is kept.
-    fn check_head(&self, part: &TailHead) -> Result<(Checkpoint, Vec<u8>), Failure> {
-        let head = Checkpoint::open(&part.checkpoint, &self.keys)
+    /// A head that is signed and goes on from the one that is kept; or what shows another history.
+    fn check_head(&self, part: &TailHead) -> Result<Result<SignedHead, Other>, Failure> {
+        let signed = SignedHead::open(part.checkpoint.clone(), &self.keys)
             .map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))?;
-        let note = part.checkpoint.clone();
-        let Some((held, _)) = &self.head else { return Ok((head, note)) };
+        let Some(SignedHead { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
         let proof = part.consistency.iter().map(|hash| Hash::try_from(hash.as_slice()));
         let proof = proof.collect::<Result<Vec<_>, _>>();
         let proof = proof.map_err(|_| Failure::answer("a proof is not of 32-byte hashes"))?;
-        if head.size < held.size {
-            let says = format!("{} records were signed before, now {}", held.size, head.size);
-            return Err(self.forked(&note, &says));
-        }
-        let checked = verify_consistency((held.size, &held.root), (head.size, &head.root), &proof);
-        match checked {
-            Checked::Holds => Ok((head, note)),
-            _ if held.size == 0 => Ok((head, note)),
-            Checked::Contradicted => Err(self.forked(&note, "two roots of one size")),
-            Checked::NotShown => {
-                Err(self.forked(&note, "it is not shown to begin with what is kept here"))
+        let head = &signed.head;
+        let says = if head.size < held.size {
+            format!("{} records were signed before, now {}", held.size, head.size)
+        } else {
+            let new = (head.size, &head.root);
+            match verify_consistency((held.size, &held.root), new, &proof) {
+                Checked::Holds => return Ok(Ok(signed)),
+                _ if held.size == 0 => return Ok(Ok(signed)),
+                Checked::Contradicted => "two roots of one size".to_owned(),
+                Checked::NotShown => "it is not shown to begin with what is kept here".to_owned(),
             }
-        }
+        };
+        Ok(Err(Other { note: signed.note, says }))
     }
 
-    /// Keeps the two heads that do not go together, as they were signed.
-    fn forked(&self, note: &[u8], says: &str) -> Failure {
-        let held = self.head.as_ref().map(|(_, note)| note.as_slice()).unwrap_or_default();
-        let text = [held, b"\n", note].concat();
-        let path = self.directory.join(FORK);
-        let kept = match files::replace(&path, &text) {
-            Ok(()) => format!("both heads are kept in {}", path.display()),
-            Err(failure) => format!("and the heads could not be kept: {failure}"),
+    /// Pulls the other history as a whole, and proves from it that two were signed; `None` when that
+    /// is not so, or cannot be had.
+    async fn prove(&self, other: &Other, broker: &Broker, who: &Credential) -> Option<Fork> {
+        let held = self.head.as_ref()?;
+        let directory = self.directory.join(OTHER);
+        let _ = std::fs::remove_dir_all(&directory);
+        let mut pulled = Mirror::empty(&directory, self.keys.clone());
+        let pull = pulled.pull_what_is_new(broker, who).await;
+        let fork = match pull {
+            Ok(Ok(_)) => pulled.head.as_ref().and_then(|head| {
+                let (smaller, larger, whole) = if held.head.size <= head.head.size {
+                    (held, head, &pulled)
+                } else {
+                    (head, held, self)
+                };
+                let files = in_directory(&whole.directory);
+                let view = TreeView { tree: &whole.tree, tiles: &Content(&files) };
+                let heads = [smaller, larger].map(|signed| (&signed.head, signed.note.as_slice()));
+                let [smaller, larger] = heads;
+                Fork::find(smaller, larger, &view)
+            }),
+            _ => {
+                tracing::warn!(says = other.says, "the other history could not be read as a whole");
+                None
+            }
         };
-        Failure::local("ledger_forked", format!("the ledger shows another history: {says}; {kept}"))
+        let _ = std::fs::remove_dir_all(&directory);
+        fork
+    }
+
+    /// Keeps the proof that two histories were signed, or else the two heads as they were signed.
+    fn keep(&self, other: &Other, fork: Option<Fork>) -> Failure {
+        let held = self.head.as_ref().map(|signed| signed.note.as_slice()).unwrap_or_default();
+        let (what, bytes) = match fork {
+            Some(fork) => ("the proof is", fork.encode()),
+            None => ("both heads are", [held, b"\n", &other.note].concat()),
+        };
+        let path = self.directory.join(FORK);
+        let kept = match files::replace(&path, &bytes) {
+            Ok(()) => format!("{what} kept in {}", path.display()),
+            Err(failure) => format!("{what} not kept: {failure}"),
+        };
+        let says = format!("the ledger shows another history: {}; {kept}", other.says);
+        Failure::local("ledger_forked", says)
     }
 
     /// Full tiles and bundles, then the right edge, then the head; then what the edge has outgrown.
-    fn put_in_place(
-        &mut self,
-        pulled: Pulled,
-        head: Checkpoint,
-        note: Vec<u8>,
-    ) -> Result<Mirrored, Failure> {
+    fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Failure> {
+        let head = signed.head.clone();
         let (old, new) = (self.size(), head.size - self.size());
         for resource in pulled.written {
             let from = pulled.stage.join(resource.path());
@@ -192,7 +243,7 @@ impl Mirror {
             };
             write(&self.directory, *resource, &bytes)?;
         }
-        write(&self.directory, Resource::Checkpoint, &note)?;
+        write(&self.directory, Resource::Checkpoint, &signed.note)?;
         if new > 0 {
             let outgrown = Resource::of_size(old).filter(is_partial).filter(|r| !edge.contains(r));
             // A part of a bundle that was forgotten since is all that is left of it.
@@ -201,7 +252,7 @@ impl Mirror {
             }
         }
         let _ = std::fs::remove_dir_all(&pulled.stage);
-        (self.tree, self.tail, self.head) = (pulled.tree, pulled.tail, Some((head.clone(), note)));
+        (self.tree, self.tail, self.head) = (pulled.tree, pulled.tail, Some(signed));
         Ok(Mirrored { head, new, pruned: pulled.pruned })
     }
 
@@ -217,6 +268,12 @@ impl Mirror {
         matches!(full, Resource::Entries { index, .. } if index >= grown)
             || self.directory.join(full.path()).exists()
     }
+}
+
+/// A head that does not go with the one that is kept.
+struct Other {
+    note: Vec<u8>,
+    says: String,
 }
 
 /// What was pulled and is not believed yet: full tiles and bundles in a directory of their own.
@@ -287,92 +344,6 @@ impl Pulled {
     }
 }
 
-/// Checks a copy by itself: every leaf is hashed, every tile recomputed, and the root held against
-/// the head, which one of these keys must have signed. `earlier` heads, kept elsewhere, must each
-/// be of its beginning.
-pub fn verify_copy(
-    directory: &Path,
-    keys: &[HeadKey],
-    earlier: &[Checkpoint],
-) -> Result<Mirrored, Failure> {
-    let path = directory.join(Resource::Checkpoint.path());
-    files::read(&path)?;
-    verify_published(&|resource| std::fs::read(directory.join(resource.path())).ok(), keys, earlier)
-}
-
-/// The same of whatever gives the bytes of a resource; `None` for what is not there.
-pub fn verify_published(
-    content: &dyn Fn(Resource) -> Option<Vec<u8>>,
-    keys: &[HeadKey],
-    earlier: &[Checkpoint],
-) -> Result<Mirrored, Failure> {
-    let there = |resource: Resource| {
-        let missing =
-            || Failure::local("ledger_incomplete", format!("{} is not there", resource.path()));
-        content(resource).ok_or_else(missing)
-    };
-    let head = Checkpoint::open(&there(Resource::Checkpoint)?, keys);
-    let head = head.map_err(|bad| invalid(format!("its head: {bad}")))?;
-    let (mut tree, mut full, mut pruned) = (Tree::default(), Vec::new(), 0);
-    for resource in Resource::of_size(head.size) {
-        let Resource::Entries { index, width } = resource else { continue };
-        let hashes = match content(resource) {
-            Some(bytes) => hashes_of(&bytes, width).ok_or_else(|| {
-                invalid(format!("{} is not a bundle of {width} records", resource.path()))
-            })?,
-            None => {
-                pruned += u64::from(width);
-                split(&there(Resource::Tile { level: 0, index, width })?)
-            }
-        };
-        hashes.into_iter().for_each(|hash| tree.append(hash, &mut full));
-        for FullTile { level, index, bytes } in full.drain(..) {
-            same(&there, Resource::Tile { level, index, width: WIDTH }, &bytes)?;
-        }
-    }
-    for resource in Resource::of_size(head.size).filter(is_partial) {
-        if let Resource::Tile { level, .. } = resource {
-            same(&there, resource, &tree.partial(level))?;
-        }
-    }
-    if (tree.size(), tree.root()) != (head.size, head.root) {
-        return Err(invalid("its records have another root than its head".to_owned()));
-    }
-    let files = Content(content);
-    let view = TreeView { tree: &tree, tiles: &files };
-    for kept in earlier {
-        if root_at(&view, kept.size).filter(|_| kept.size <= head.size) != Some(kept.root) {
-            let says = format!(
-                "its {} records do not begin with the {} of a head that was kept",
-                head.size, kept.size
-            );
-            return Err(Failure::local("ledger_forked", says));
-        }
-    }
-    Ok(Mirrored { head, new: 0, pruned })
-}
-
-/// Whether what is there is what was computed.
-fn same(
-    there: &dyn Fn(Resource) -> Result<Vec<u8>, Failure>,
-    resource: Resource,
-    bytes: &[u8],
-) -> Result<(), Failure> {
-    if there(resource)? == bytes {
-        return Ok(());
-    }
-    Err(invalid(format!("{} is not what its records make", resource.path())))
-}
-
-fn hashes_of(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
-    let leaves = leaves(bytes).filter(|leaves| leaves.len() == usize::from(width))?;
-    leaves.into_iter().map(|leaf| leaf_hash(leaf).ok()).collect()
-}
-
-fn split(tile: &[u8]) -> Vec<Hash> {
-    tile.as_chunks::<32>().0.to_vec()
-}
-
 fn is_partial(resource: &Resource) -> bool {
     match resource {
         Resource::Checkpoint => false,
@@ -401,8 +372,4 @@ fn write(directory: &Path, resource: Resource, bytes: &[u8]) -> Result<(), Failu
 
 fn broken(says: String) -> Failure {
     Failure::local("ledger_invalid", format!("the copy cannot go on: {says}"))
-}
-
-fn invalid(says: String) -> Failure {
-    Failure::local("ledger_invalid", says)
 }

@@ -13,13 +13,13 @@ use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::tile::Tree;
 use sublet_ledger::tree::Checked;
 use sublet_proto::v1::tail_part::Part;
-use sublet_proto::v1::{ReplayEntry, TailPruned};
+use sublet_proto::v1::{GetCheckpointRequest, ReplayEntry, TailPruned};
 
 use crate::ask::Credential;
 use crate::audit::{ENTRIES_MAX, Entry};
 use crate::connect::{Broker, DEADLINE_DEFAULT};
 use crate::failure::Failure;
-use crate::mirror::head_keys;
+use crate::published::head_keys;
 use crate::trust::Trust;
 
 /// Every record of a ledger, under its head.
@@ -102,6 +102,8 @@ impl RawRecord {
 pub struct RawLedger {
     /// The signed head.
     pub note: Vec<u8>,
+    /// The last head that witnesses cosigned, with their cosignatures; empty when there is none.
+    pub witnessed: Vec<u8>,
     /// From the first to the last.
     pub records: Vec<RawRecord>,
 }
@@ -145,6 +147,8 @@ pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Re
 
 /// The same as bytes, of which nothing is believed yet.
 pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Failure> {
+    // What is witnessed now is of the records that are read behind it.
+    let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
     let mut stream = broker.tail_stream(who, 0, true).await?;
     let (mut note, mut records) = (None, Vec::new());
     loop {
@@ -171,7 +175,7 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Fa
         }
     }
     let note = note.ok_or_else(|| Failure::answer("the ledger has no head"))?;
-    Ok(RawLedger { note, records })
+    Ok(RawLedger { note, witnessed, records })
 }
 
 /// The next part begins where the last one ended.

@@ -44,6 +44,12 @@ impl AddCheckpoint {
         [format!("old {}\n{proof}\n", self.old).as_bytes(), &self.note].concat()
     }
 
+    /// The name of the log whose head it is, by the head's own word.
+    pub fn origin(&self) -> &str {
+        let line = self.note.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        std::str::from_utf8(line).unwrap_or_default()
+    }
+
     /// Reads a request; exactly.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(2).position(|two| two == b"\n\n")?;
@@ -97,22 +103,20 @@ impl Refusal {
 }
 
 /// The head that may be cosigned, by a witness that knows these keys of logs; `last` is what it
-/// cosigned last of a log, by its name.
+/// cosigned last of this log.
 pub fn judge(
     request: &AddCheckpoint,
     logs: &[HeadKey],
-    last: impl FnOnce(&str) -> Option<Checkpoint>,
+    last: Option<&Checkpoint>,
 ) -> Result<Checkpoint, Refusal> {
-    let origin = request.note.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if !logs.iter().any(|key| key.name().as_bytes() == origin) {
+    if !logs.iter().any(|key| key.name() == request.origin()) {
         return Err(Refusal::UnknownLog);
     }
     let head = Checkpoint::open(&request.note, logs).map_err(|_| Refusal::Unsigned)?;
     if request.old > head.size {
         return Err(Refusal::Malformed);
     }
-    let last = last(&head.origin);
-    let known = last.as_ref().map_or(0, |last| last.size);
+    let known = last.map_or(0, |last| last.size);
     if request.old != known {
         return Err(Refusal::Size(known));
     }

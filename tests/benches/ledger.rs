@@ -177,7 +177,7 @@ fn write_bundle(path: &Path, leaves: u64) {
         Checkpoint { origin: head_key.name().to_owned(), size: tree.size(), root: tree.root() };
     let signature = key.sign(head.text().as_bytes()).unwrap();
     let note = head.signed(&head_key, &signature).unwrap();
-    let ledger = RawLedger { note, records };
+    let ledger = RawLedger { note, witnessed: Vec::new(), records };
     bundle::write(path, &ledger, b"{}", Vec::new(), &[head_key]).unwrap();
 }
 
@@ -194,7 +194,7 @@ fn bundle_of(leaves: u64, hashed: Duration) {
     let (_, key) = head_key();
     let before = peak_kib();
     let began = Instant::now();
-    let bundle = Bundle::open(&path, &[key], &[]).unwrap();
+    let bundle = Bundle::open(&path, &[key]).unwrap();
     let opened = began.elapsed();
     let began = Instant::now();
     assert_eq!(bundle.check_records().unwrap(), leaves);

@@ -5,8 +5,7 @@
 use std::path::Path;
 
 use sublet_client::audit;
-use sublet_client::mirror::verify_copy;
-use sublet_ledger::checkpoint::Checkpoint;
+use sublet_client::published::{Published, SignedHead, in_directory};
 use sublet_ledger::tile::Resource;
 use sublet_proto::v1::ReplayEntry;
 
@@ -55,9 +54,10 @@ async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'static str) 
     }
 }
 
-fn head(store: &Store) -> Checkpoint {
+fn head(store: &Store) -> SignedHead {
     let notary = notary();
-    Checkpoint::open(&store.published().unwrap().note, std::slice::from_ref(notary.key())).unwrap()
+    let note = store.published().unwrap().note.clone();
+    SignedHead::open(note, std::slice::from_ref(notary.key())).unwrap()
 }
 
 /// A copy of the ledger as it is served; an error when something of it is not there.
@@ -75,16 +75,20 @@ fn pulled(store: &Store) -> Result<tempfile::TempDir, String> {
 }
 
 /// What catches the change that was made to this disk, given a head that was kept before it.
-fn caught(disk: &OnSled, kept: &Checkpoint) -> Option<Caught> {
+fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
     let Ok(store) = disk.open() else { return Some(Caught::AtStart) };
     let notary = notary();
     let keys = std::slice::from_ref(notary.key());
     let Ok(copy) = pulled(&store) else { return Some(Caught::InACopy) };
-    if verify_copy(copy.path(), keys, &[]).is_err() {
-        return Some(Caught::InACopy);
-    }
-    if verify_copy(copy.path(), keys, std::slice::from_ref(kept)).is_err() {
-        return Some(Caught::KeptHead);
+    let source = in_directory(copy.path());
+    let Ok(copy) = Published::verify(&source, keys) else { return Some(Caught::InACopy) };
+    match copy.against(&source, std::slice::from_ref(kept)) {
+        Ok(None) => {}
+        Ok(Some(fork)) => {
+            fork.verify(keys).unwrap();
+            return Some(Caught::KeptHead);
+        }
+        Err(_) => return Some(Caught::KeptHead),
     }
     let entries = store.reader().range(0, usize::MAX).unwrap();
     let unread = entries.into_iter().any(|entry| {
@@ -164,7 +168,7 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
     let store = disk.open().unwrap();
     fill(&store, RECORDS / 2..RECORDS, "record").await;
     let kept = head(&store);
-    assert_eq!(kept.size, RECORDS);
+    assert_eq!(kept.head.size, RECORDS);
     drop(store);
     assert_eq!(caught(&copy_of(disk.path()), &kept), None, "untouched");
 
@@ -246,7 +250,7 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
         (
             "cut back to a smaller ledger, whole in itself",
             Box::new(|raw| {
-                cut_back(raw, halfway.size, halfway.root);
+                cut_back(raw, halfway.head.size, halfway.head.root);
             }),
             Caught::KeptHead,
         ),

@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 29] = [
     "",
     "demo",
     "serve",
@@ -28,10 +28,17 @@ const COMMANDS: [&str; 22] = [
     "revoke",
     "audit replay",
     "audit checkpoint",
+    "audit hold",
+    "audit key",
+    "audit prune",
+    "audit release",
+    "audit retention",
     "audit erase",
     "audit export",
     "audit mirror",
     "audit verify",
+    "witness",
+    "audit",
     "bench",
 ];
 

@@ -22,3 +22,4 @@ mod stage;
 mod uses;
 mod walk;
 mod wire;
+mod witness;

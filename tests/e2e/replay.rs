@@ -268,7 +268,7 @@ async fn a_replay_tells_what_happened() {
     let trust = script.trust.clone();
     let records = records::read(&script.broker, &script.admin, &trust).await.unwrap();
     let head =
-        Checkpoint::open(&kept.checkpoint, &sublet_client::mirror::head_keys(&trust.current()));
+        Checkpoint::open(&kept.checkpoint, &sublet_client::published::head_keys(&trust.current()));
     let head = head.unwrap();
     // 10. The head that was kept before the revocations is of the beginning.
     assert_eq!(records.begin_with(&head), Checked::Holds);

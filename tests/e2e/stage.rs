@@ -31,14 +31,16 @@ impl Stage {
     }
 
     fn started(mut self, listen: &str) -> Self {
-        self.start(listen);
+        self.start(listen, &[]);
         self
     }
 
-    fn start(&mut self, listen: &str) {
+    fn start(&mut self, listen: &str, more: &[&str]) {
         let mut child = Command::new(SUBLET)
             .args(["serve", "--dev", "--listen", listen, "--data"])
             .arg(self.home.path().join("broker"))
+            .args(more)
+            .current_dir(self.home.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -91,9 +93,14 @@ impl Stage {
 
     /// Kills the broker and starts it again on the same data and address.
     pub(crate) fn kill_and_restart(&mut self) {
+        self.kill_and_restart_with(&[]);
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn kill_and_restart_with(&mut self, more: &[&str]) {
         self.kill();
         let listen = self.endpoint.trim_start_matches("http://").to_owned();
-        self.start(&listen);
+        self.start(&listen, more);
     }
 
     /// A path in the stage's directory.

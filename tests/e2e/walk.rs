@@ -371,3 +371,18 @@ fn a_broker_that_is_not_dev_shows_its_feed_to_identities_alone() {
     stage.sublet(&["agent", "suspend", "agent/planner"]).ok();
     snapshot(&["--as", "planner"]).fails(2, "suspended");
 }
+
+/// Ids are base64url, and one in 64 begins with a hyphen.
+#[test]
+fn an_id_that_begins_with_a_hyphen_is_an_id() {
+    let stage = Stage::set();
+    for second in ["j", "h", "-", "V"] {
+        let id = format!("-{second}{}A", "x".repeat(40));
+        let target = ["revoke", "hop", &id, "--reason", "x"];
+        stage.sublet(&target).ok();
+        stage.sublet(&["audit", "replay", &id]).fails(2, "[not_found]");
+        stage.sublet(&["audit", "replay", "--delegation", &id]).ok();
+        stage.sublet(&["audit", "replay", "--blast-radius", &id]).ok();
+        stage.sublet(&["audit", "replay", "--what-if-revoked", &format!("{id}@0")]).ok();
+    }
+}

@@ -158,7 +158,8 @@ impl Audit for AuditService {
         let recorded = super::read(&self.0, request, ReadHead::METHOD, |_| Ok(ReadHead));
         respond::answer(recorded.await, |()| {
             let checkpoint = self.0.store.published()?.note.clone();
-            Ok(v1::GetCheckpointResponse { checkpoint, witnessed: Vec::new() })
+            let witnessed = self.0.witnessed.note();
+            Ok(v1::GetCheckpointResponse { checkpoint, witnessed })
         })
     }
 }

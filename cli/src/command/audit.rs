@@ -1,14 +1,20 @@
 //! `sublet audit …`: the signed head, copies of the ledger; replays are in `replay`.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::failure::Failure;
 use sublet_client::files;
-use sublet_client::mirror::{Mirror, Mirrored, head_keys, verify_copy};
+use sublet_client::mirror::{Mirror, Mirrored};
+use sublet_client::published::{
+    Published, SignedHead, WITNESSED, head_keys, in_directory, witnessed,
+};
 use sublet_core::text::base64url;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::fork::{FORK, Fork};
+use sublet_ledger::policy::Policy;
 use sublet_proto::v1;
 
 use crate::actor::{Actor, caller};
@@ -32,7 +38,12 @@ pub(crate) enum Command {
         /// Who asks: an identity; else the admin
         #[arg(long = "as", value_name = "DIR")]
         as_: Option<PathBuf>,
+        /// The last one that enough witnesses cosigned
+        #[arg(long)]
+        witnessed: bool,
     },
+    /// Print the keys that sign heads of the ledger, as witnesses and public tools read them
+    Key,
     /// Keep a copy of the ledger that verifies without the broker (admin)
     Mirror {
         /// The copy; made when it is not there
@@ -82,13 +93,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Check a bundle or a copy, offline: 0 verified, 20 incomplete, 30 forked, 40 invalid
+    /// Check a bundle, a copy or the proof of a fork, offline: 0 verified, 20 incomplete, 30 forked, 40
+    /// invalid
     Verify {
-        /// The bundle's file, or the copy's directory
+        /// The file of a bundle or a proof, or the directory of a copy
         path: PathBuf,
         /// A signed head that was kept elsewhere; may be given again
         #[arg(long = "checkpoint", value_name = "FILE")]
         checkpoints: Vec<PathBuf>,
+        /// Which witnesses are enough (C2SP tlog-policy); a head that they cosigned must be there
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
 }
 
@@ -96,7 +111,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Replay(args) => replay::run(*args, context).await.map(done),
-        Command::Checkpoint { as_ } => checkpoint(as_, context).await.map(done),
+        Command::Checkpoint { as_, witnessed } => {
+            checkpoint(as_, witnessed, context).await.map(done)
+        }
+        Command::Key => key(context).map(done),
         Command::Mirror { directory } => mirror(&directory, context).await,
         Command::Erase { index, reason } => erase(index, reason, context).await.map(done),
         Command::Prune { below } => retention::prune(below, context).await.map(done),
@@ -108,20 +126,34 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         }
         Command::Retention => retention::show(context).await.map(done),
         Command::Export { out } => evidence::export(&out, context).await.map(done),
-        Command::Verify { path, checkpoints } if path.is_dir() => {
-            verify(&path, &checkpoints, context)
+        Command::Verify { path, checkpoints, policy } => {
+            let against = Against::read(&checkpoints, policy.as_deref(), context)?;
+            if path.is_dir() {
+                verify(&path, &against, context)
+            } else if is_fork(&path) {
+                fork(&path, context)
+            } else {
+                evidence::verify(&path, &against, context)
+            }
         }
-        Command::Verify { path, checkpoints } => evidence::verify(&path, &checkpoints, context),
     }
 }
 
-async fn checkpoint(as_: Option<PathBuf>, context: &Context) -> Result<(), Trouble> {
+async fn checkpoint(
+    as_: Option<PathBuf>,
+    witnessed: bool,
+    context: &Context,
+) -> Result<(), Trouble> {
     let (broker, who) = caller(context, as_.as_ref(), None).await?;
     let trust = match &as_ {
         Some(directory) => Actor::load(directory)?.identity()?.trust().clone(),
         None => context.trust()?,
     };
-    let note = broker.checkpoint(&who, v1::GetCheckpointRequest {}).await?.checkpoint;
+    let heads = broker.checkpoint(&who, v1::GetCheckpointRequest {}).await?;
+    let note = if witnessed { heads.witnessed } else { heads.checkpoint };
+    if note.is_empty() {
+        return Err(Trouble::local("no head was cosigned by enough witnesses yet"));
+    }
     let head = Checkpoint::open(&note, &head_keys(&trust.current()))
         .map_err(|bad| Trouble::local(format!("the ledger's head: {bad}")))?;
     let text = String::from_utf8_lossy(&note);
@@ -162,19 +194,108 @@ async fn mirror(directory: &Path, context: &Context) -> Result<ExitCode, Trouble
     }
 }
 
-fn verify(
-    directory: &Path,
-    checkpoints: &[PathBuf],
-    context: &Context,
-) -> Result<ExitCode, Trouble> {
+/// The keys of the ledger, each with its name.
+fn key(context: &Context) -> Result<(), Trouble> {
     let keys = head_keys(&context.trust()?.current());
-    let kept = kept_heads(checkpoints, &keys)?;
-    match verify_copy(directory, &keys, &kept) {
-        Ok(copy) => {
-            show_copy(context, directory, &copy);
-            Ok(ExitCode::from(if copy.pruned > 0 { INCOMPLETE } else { 0 }))
+    let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    if context.json() {
+        print::json(&json!({"keys": texts}));
+    } else {
+        texts.iter().for_each(|text| crate::print::line!("{text}"));
+    }
+    Ok(())
+}
+
+fn verify(directory: &Path, against: &Against, context: &Context) -> Result<ExitCode, Trouble> {
+    let source = in_directory(directory);
+    let copy = match Published::verify(&source, &head_keys(&context.trust()?.current())) {
+        Ok(copy) => copy,
+        Err(failure) => return found(failure),
+    };
+    let cosigned = std::fs::read(directory.join(WITNESSED)).unwrap_or_default();
+    let contradicted =
+        against.contradicted(directory, &cosigned, &|kept| copy.against(&source, kept));
+    if let Some(code) = contradicted? {
+        return Ok(code);
+    }
+    let pruned = copy.pruned;
+    show_copy(context, directory, &Mirrored { head: copy.signed.head, new: 0, pruned });
+    Ok(ExitCode::from(if pruned > 0 { INCOMPLETE } else { 0 }))
+}
+
+/// What a ledger is held against, beside itself.
+pub(crate) struct Against {
+    kept: Vec<SignedHead>,
+    policy: Option<Policy>,
+    keys: Vec<HeadKey>,
+}
+
+impl Against {
+    fn read(
+        checkpoints: &[PathBuf],
+        policy: Option<&Path>,
+        context: &Context,
+    ) -> Result<Self, Trouble> {
+        let keys = head_keys(&context.trust()?.current());
+        let kept = kept_heads(checkpoints, &keys)?;
+        let read = |path: &Path| {
+            let policy = Policy::parse(&files::read_text(path)?);
+            policy.map_err(|bad| Trouble::local(format!("{}: {bad}", path.display())))
+        };
+        Ok(Against { kept, policy: policy.map(read).transpose()?, keys })
+    }
+
+    /// The exit code, when the ledger at `path` does not go on from what it is held against; the proof
+    /// of it is kept beside it.
+    pub(crate) fn contradicted(
+        &self,
+        path: &Path,
+        cosigned: &[u8],
+        against: &dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Failure>,
+    ) -> Result<Option<ExitCode>, Trouble> {
+        let mut kept = self.kept.clone();
+        if let Some(policy) = &self.policy {
+            match witnessed(cosigned, policy, &self.keys) {
+                Ok((head, _)) => kept.push(head),
+                Err(failure) => return found(failure).map(Some),
+            }
         }
-        Err(failure) => found(failure),
+        let fork = match against(&kept) {
+            Ok(None) => return Ok(None),
+            Ok(Some(fork)) => fork,
+            Err(failure) => return found(failure).map(Some),
+        };
+        let mut proof = path.as_os_str().to_owned();
+        proof.push(".fork");
+        let proof = PathBuf::from(proof);
+        files::replace(&proof, &fork.encode())?;
+        let says = format!(
+            "it does not begin with the records of a head that was signed; the proof is kept in {}",
+            proof.display()
+        );
+        found(Failure::local("ledger_forked", says)).map(Some)
+    }
+}
+
+fn is_fork(path: &Path) -> bool {
+    let mut begin = [0; FORK.len()];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == FORK.as_bytes()
+}
+
+/// The proof that a ledger signed two histories.
+fn fork(path: &Path, context: &Context) -> Result<ExitCode, Trouble> {
+    let keys = head_keys(&context.trust()?.current());
+    match Fork::decode(&files::read(path)?).and_then(|fork| fork.verify(&keys)) {
+        Ok((smaller, larger)) => {
+            let says = format!(
+                "{} signed two histories: its head over {} records and its head over {} contradict \
+                 each other",
+                smaller.origin, smaller.size, larger.size
+            );
+            found(Failure::local("ledger_forked", says))
+        }
+        Err(no) => found(Failure::local("ledger_invalid", no.to_string())),
     }
 }
 
@@ -214,9 +335,9 @@ fn show_copy(context: &Context, directory: &Path, copy: &Mirrored) {
 }
 
 /// Heads that were kept elsewhere.
-pub(crate) fn kept_heads(paths: &[PathBuf], keys: &[HeadKey]) -> Result<Vec<Checkpoint>, Trouble> {
+pub(crate) fn kept_heads(paths: &[PathBuf], keys: &[HeadKey]) -> Result<Vec<SignedHead>, Trouble> {
     let head = |path: &PathBuf| {
-        let head = Checkpoint::open(&files::read(path)?, keys);
+        let head = SignedHead::open(files::read(path)?, keys);
         head.map_err(|bad| Trouble::local(format!("{}: {bad}", path.display())))
     };
     paths.iter().map(head).collect()

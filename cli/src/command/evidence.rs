@@ -1,18 +1,18 @@
 //! `sublet audit export` and what `sublet audit verify` says of a bundle.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::bundle::{self, Bundle, Manifest};
 use sublet_client::files;
 use sublet_client::history::History;
-use sublet_client::mirror::head_keys;
+use sublet_client::published::head_keys;
 use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::text::base64url;
 
-use crate::command::audit::{INCOMPLETE, INVALID, found, kept_heads};
+use crate::command::audit::{Against, INCOMPLETE, INVALID, found};
 use crate::context::Context;
 use crate::print;
 use crate::report;
@@ -46,23 +46,27 @@ pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), Trouble>
 /// Checks a bundle with the keys of SUBLET_TRUST, without anything else.
 pub(crate) fn verify(
     path: &Path,
-    checkpoints: &[PathBuf],
+    against: &Against,
     context: &Context,
 ) -> Result<ExitCode, Trouble> {
     let trust = context.trust()?;
-    let keys = head_keys(&trust.current());
-    let kept = kept_heads(checkpoints, &keys)?;
-    let checked = Bundle::open(path, &keys, &kept).and_then(|bundle| {
+    let checked = Bundle::open(path, &head_keys(&trust.current())).and_then(|bundle| {
         let there = bundle.check_records()?;
         Ok((bundle, there))
     });
-    match checked {
-        Ok((bundle, there)) if !bundle.can_be_replayed() => {
-            Ok(large(&bundle.manifest, there, context))
-        }
-        Ok((bundle, _)) => replayed(&bundle, &trust, context),
-        Err(failure) => found(failure),
+    let (bundle, there) = match checked {
+        Ok(checked) => checked,
+        Err(failure) => return found(failure),
+    };
+    if let Some(code) =
+        against.contradicted(path, &bundle.witnessed(), &|kept| bundle.against(kept))?
+    {
+        return Ok(code);
     }
+    if bundle.can_be_replayed() {
+        return replayed(&bundle, &trust, context);
+    }
+    Ok(large(&bundle.manifest, there, context))
 }
 
 /// A bundle that holds, and is too large for everything in it to be put together.

@@ -19,6 +19,7 @@ mod serve;
 mod status;
 mod trust;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Trust(trust::Command),
     /// How the broker is
     Status,
+    /// Cosign heads of ledgers, so that no one can show two
+    Witness(witness::Args),
     /// Measure durable delegations a second
     Bench(bench::Args),
     /// A process of the demo
@@ -95,6 +98,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Audit(command) => audit::run(command, context).await,
         Command::Trust(command) => trust::run(command, context).await.map(done),
         Command::Status => status::run(context).await.map(done),
+        Command::Witness(args) => witness::run(args).await.map(done),
         Command::Bench(args) => bench::run(args, context).await.map(done),
         Command::DemoActor(command) => demo::actor::run(command).await.map(done),
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sublet_client::audit::{self, Report};
 use sublet_client::bundle::Bundle;
 use sublet_client::history::History;
-use sublet_client::mirror::head_keys;
+use sublet_client::published::head_keys;
 use sublet_client::question::{
     BlastRadius, Completeness, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
     WithoutAuthority,
@@ -26,8 +26,10 @@ use crate::trouble::Trouble;
 /// What to replay. With a delegation alone: its hops, verified again, for whoever may see it. With
 /// anything else: the whole ledger, by the admin, every use decided again.
 #[derive(clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// One delegation, by its id: who handed what to whom
+    #[arg(allow_hyphen_values = true)]
     delegation: Option<String>,
     /// Who asks for one delegation: the identity that it was issued to; else the admin
     #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["all", "of_delegation", "agent",
@@ -38,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
     /// Uses of one delegation
-    #[arg(long = "delegation", value_name = "ID")]
+    #[arg(long = "delegation", value_name = "ID", allow_hyphen_values = true)]
     of_delegation: Option<String>,
     /// Uses by a chain in which this agent is a holder
     #[arg(long, value_name = "SPIFFE_ID")]
@@ -56,13 +58,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = time)]
     as_of: Option<i64>,
     /// What would have been refused, had this hop been revoked then
-    #[arg(long = "what-if-revoked", value_name = "HOP@TIME", value_parser = hop_at)]
+    #[arg(long = "what-if-revoked", value_name = "HOP@TIME", value_parser = hop_at, allow_hyphen_values = true)]
     what_if: Option<(HopId, i64)>,
     /// What was granted and never needed
     #[arg(long)]
     unused: bool,
     /// What a hop, an agent or a principal reaches, and what was done with it
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", allow_hyphen_values = true)]
     blast_radius: Option<String>,
     /// Over an evidence bundle instead of the broker, offline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["delegation", "as_"])]
@@ -70,6 +72,9 @@ pub(crate) struct Args {
     /// A signed head that was kept elsewhere: was the ledger rewritten since? May be given again
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// Print help; -h may begin an id
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
@@ -111,9 +116,10 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
     };
     let kept = kept_heads(&args.checkpoints, &head_keys(&trust.current()))?;
     let records = match &args.bundle {
-        Some(path) => Bundle::open(path, &head_keys(&trust.current()), &[])?.records(&trust)?,
+        Some(path) => Bundle::open(path, &head_keys(&trust.current()))?.records(&trust)?,
         None => records::read(&context.broker().await?, &context.admin()?, &trust).await?,
     };
+    let kept: Vec<_> = kept.into_iter().map(|signed| signed.head).collect();
     let checked = records.each_begins_with(&kept);
     let history = History::of(records, &trust, args.as_of.map(UnixMillis));
     let kept = kept.iter().zip(checked).map(|(kept, checked)| Head {

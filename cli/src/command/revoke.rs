@@ -33,11 +33,13 @@ enum Kind {
 
 /// Revoke one thing; in force for minting at once, at tools with the feed.
 #[derive(clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// What kind
     #[arg(value_enum)]
     kind: Kind,
     /// Its id, thumbprint or name
+    #[arg(allow_hyphen_values = true)]
     target: String,
     /// Why
     #[arg(long, default_value = "")]
@@ -48,6 +50,9 @@ pub(crate) struct Args {
     /// A token that holds the hop, where the ledger does not know it; a helper's own
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
+    /// Print help; -h may begin an id
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {

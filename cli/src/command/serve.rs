@@ -30,11 +30,14 @@ pub(crate) struct Args {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// The witnesses that are shown each head of the ledger, and how many are enough (C2SP tlog-policy)
+    #[arg(long, value_name = "FILE")]
+    witness_policy: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
     let bad = |error: sublet_broker::config::BadConfig| Trouble::usage(error);
-    let config = match &args.config {
+    let mut config = match &args.config {
         Some(path) => {
             let mut config = Config::read(path).map_err(bad)?;
             config.data = args.data.unwrap_or(config.data);
@@ -48,6 +51,7 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
             Config::dev(data, listen).map_err(bad)?
         }
     };
+    config.ledger.witness_policy = args.witness_policy.or(config.ledger.witness_policy);
     let (data, dev) = (config.data.clone(), config.dev);
     let bound = bind(config).await.map_err(|error| Trouble::local(error.to_string()))?;
     let endpoint = format!("http://{}", bound.address);
@@ -79,7 +83,7 @@ fn quoted(path: &std::path::Path) -> String {
 }
 
 /// Ready when the process is asked to stop.
-async fn stopped() {
+pub(crate) async fn stopped() {
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => drop(signal.recv().await),

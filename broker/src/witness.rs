@@ -1,0 +1,217 @@
+//! Witnesses: heads of the ledger are shown to others, who cosign what goes on from what they saw.
+//! C2SP tlog-witness; docs/SPEC section 9.9.
+//!
+//! Owns: asking the witnesses of the policy, and the last head that a quorum cosigned. Does not own:
+//! what they are asked (`sublet_ledger::witness`), who is enough (`sublet_ledger::policy`).
+//!
+//! Invariants: nobody waits for a witness; all are asked for one head at a time; what is published as
+//! witnessed met the policy, and is kept beside the store.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode, header, redirect};
+use sublet_ledger::checkpoint::HeadKey;
+use sublet_ledger::policy::Policy;
+use sublet_ledger::witness::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
+use tokio::task::JoinSet;
+
+use crate::broker::Broker;
+use crate::store::Published;
+
+/// How often a new head is shown, when there is one.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long a witness has for its answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer that is read.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// Where the last witnessed head is kept.
+const FILE: &str = "ledger.witnessed";
+
+/// The last head that enough witnesses cosigned.
+#[derive(Debug, Default)]
+pub struct Witnessed {
+    path: PathBuf,
+    note: RwLock<Vec<u8>>,
+}
+
+impl Witnessed {
+    /// What was kept in a data directory.
+    pub fn open(data: &Path) -> Self {
+        let path = data.join(FILE);
+        let note = fs::read(&path).unwrap_or_default();
+        Witnessed { path, note: RwLock::new(note) }
+    }
+
+    /// The head with its cosignatures; empty when there is none.
+    pub fn note(&self) -> Vec<u8> {
+        self.note.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
+        let beside = self.path.with_extension("new");
+        fs::write(&beside, &note)?;
+        fs::File::open(&beside)?.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;
+        Ok(())
+    }
+}
+
+/// Shows every new head to the witnesses of a policy, for as long as the broker runs.
+pub(crate) async fn run(broker: Arc<Broker>, policy: Policy) {
+    let key = HeadKey::new(
+        &broker.domain().ledger_origin(),
+        broker.keys.ledger.signer.public_key().bytes(),
+    );
+    let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
+    let (Some(key), Ok(client)) = (key, client.build()) else {
+        tracing::error!("witnesses cannot be asked");
+        return;
+    };
+    let mut round = Round { client, key, policy, known: BTreeMap::new(), shown: 0 };
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match broker.store.published() {
+            Ok(published) if published.tree.size() > round.shown => {
+                round.show(&broker, &published).await;
+            }
+            Ok(_) => {}
+            Err(fault) => tracing::error!(%fault, "the ledger's head cannot be read"),
+        }
+    }
+}
+
+struct Round {
+    client: Client,
+    key: HeadKey,
+    policy: Policy,
+    /// The size that each witness cosigned last, by its name in the policy.
+    known: BTreeMap<String, u64>,
+    /// Records under the last head that was witnessed.
+    shown: u64,
+}
+
+impl Round {
+    async fn show(&mut self, broker: &Arc<Broker>, published: &Arc<Published>) {
+        let mut asked = JoinSet::new();
+        for (name, witness) in self.policy.witnesses() {
+            let Some(url) = witness.url.as_ref() else { continue };
+            let ask = Ask {
+                client: self.client.clone(),
+                broker: broker.clone(),
+                published: published.clone(),
+                url: format!("{}/{ADD_CHECKPOINT}", url.trim_end_matches('/')),
+            };
+            let (name, known) = (name.to_owned(), self.known.get(name).copied().unwrap_or(0));
+            asked.spawn(async move { (name, ask.cosigned(known).await) });
+        }
+        let mut note = published.note.clone();
+        for (name, answer) in asked.join_all().await {
+            match answer {
+                Ok(lines) => {
+                    let with = [note.as_slice(), &lines].concat();
+                    // A cosignature that does not hold would spoil those of the others.
+                    match self.policy.open(&with, std::slice::from_ref(&self.key)) {
+                        Ok(found) if found.by.contains(&name) => {
+                            self.known.insert(name, published.tree.size());
+                            note = with;
+                        }
+                        _ => tracing::error!(witness = name, "its cosignature does not hold"),
+                    }
+                }
+                Err(says) => tracing::warn!(witness = name, says, "a head was not cosigned"),
+            }
+        }
+        let found = self.policy.open(&note, std::slice::from_ref(&self.key));
+        if !found.is_ok_and(|found| found.enough) {
+            return;
+        }
+        match broker.witnessed.keep(note) {
+            Ok(()) => self.shown = published.tree.size(),
+            Err(error) => tracing::error!(%error, "a witnessed head was not kept"),
+        }
+    }
+}
+
+/// Asks one witness for its cosignature on one head.
+struct Ask {
+    client: Client,
+    broker: Arc<Broker>,
+    published: Arc<Published>,
+    url: String,
+}
+
+impl Ask {
+    /// Its lines; it may say first which size it knows.
+    async fn cosigned(&self, known: u64) -> Result<Vec<u8>, String> {
+        let mut answer = self.post(known).await;
+        if let Err(No::Knows(size)) = answer {
+            answer = self.post(size).await;
+        }
+        answer.map_err(|no| match no {
+            No::Knows(size) => format!("it knows {size} records, now and then another number"),
+            No::Says(says) => says,
+        })
+    }
+
+    async fn post(&self, old: u64) -> Result<Vec<u8>, No> {
+        let answer = self.client.post(&self.url).body(self.request(old)?).send().await;
+        let answer = answer.map_err(|error| No::Says(error.to_string()))?;
+        let status = answer.status();
+        let kind = answer.headers().get(header::CONTENT_TYPE);
+        let says_size = kind.is_some_and(|kind| kind == SIZE_TYPE);
+        let body = bounded(answer).await.map_err(No::Says)?;
+        match status {
+            StatusCode::OK => Ok(body),
+            StatusCode::CONFLICT if says_size => {
+                let text = String::from_utf8_lossy(&body);
+                let size = text.strip_suffix('\n').and_then(|text| text.parse().ok());
+                Err(size.map_or_else(|| No::Says("an answer that is none".to_owned()), No::Knows))
+            }
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(No::Says("it saw another history of this ledger".to_owned()))
+            }
+            other => Err(No::Says(format!("it answers {other}"))),
+        }
+    }
+
+    fn request(&self, old: u64) -> Result<Vec<u8>, No> {
+        let size = self.published.tree.size();
+        if old > size {
+            return Err(No::Says(format!(
+                "it cosigned {old} records and there are {size}: this ledger was rolled back, or \
+                 somebody signs another one with its key"
+            )));
+        }
+        let proof = self.published.consistency(old, self.broker.store.reader().as_ref());
+        let proof = proof.ok_or_else(|| No::Says("a tile is missing".to_owned()))?;
+        Ok(AddCheckpoint { old, proof, note: self.published.note.clone() }.encode())
+    }
+}
+
+enum No {
+    /// It knows another size.
+    Knows(u64),
+    /// In words.
+    Says(String),
+}
+
+async fn bounded(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| error.to_string())? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(format!("an answer of over {ANSWER_BYTES_MAX} bytes"));
+        }
+    }
+    Ok(body)
+}
