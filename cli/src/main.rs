@@ -4,6 +4,7 @@ mod actor;
 mod command;
 mod context;
 mod demo;
+mod ocsf;
 mod print;
 mod report;
 mod trouble;

@@ -1,24 +1,25 @@
-//! A history for readers: Markdown, one page of HTML, and lines of JSON for a SIEM. All of it is
-//! derived; the evidence is in the bundle beside it.
+//! A history for readers: Markdown, one page of HTML, a table, and lines of JSON for a SIEM (`ocsf`).
+//! All of it is derived; the evidence is in the bundle beside it.
 
 use std::fmt::Write as _;
 
-use serde_json::json;
 use sublet_client::audit::Report;
 use sublet_client::history::History;
 use sublet_client::question::{Query, UseAnswer};
 use sublet_core::text::base64url;
 
-use crate::print;
+use crate::trouble::Trouble;
+use crate::{ocsf, print};
 
 /// Every view, by file name.
-pub(crate) fn views(history: &History) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn views(history: &History) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
     let uses = history.uses_of(&Query::default());
-    vec![
+    Ok(vec![
         ("report.md".to_owned(), markdown(history, &uses).into_bytes()),
         ("report.html".to_owned(), html(history, &uses).into_bytes()),
-        ("events.jsonl".to_owned(), events(history, &uses).into_bytes()),
-    ]
+        ("uses.csv".to_owned(), csv(&uses).into_bytes()),
+        ("events.jsonl".to_owned(), ocsf::events(history, &uses)?.into_bytes()),
+    ])
 }
 
 const DERIVED: &str = "Derived from the records of this bundle, and no evidence itself: `sublet audit verify` checks the records.";
@@ -138,33 +139,32 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// One event a use: OCSF's API Activity (class 6003), with what is ours under its own names.
-fn events(history: &History, uses: &[UseAnswer]) -> String {
-    let event = |used: &UseAnswer| {
-        let allowed = used.verdict == "allowed";
-        let chain: Vec<&str> = used.hops.iter().map(|hop| hop.holder.as_str()).collect();
-        let event = json!({
-            "class_uid": 6003,
-            "category_uid": 6,
-            "activity_id": 99,
-            "type_uid": 600_399,
-            "time": used.decided_at_ms,
-            "severity_id": if allowed { 1 } else { 3 },
-            "status_id": if allowed { 1 } else { 2 },
-            "status_code": used.verdict,
-            "metadata": {"version": "1.9.0", "product": {"name": "Sublet", "vendor_name": "Sublet"}},
-            "actor": {"user": {"name": used.on_behalf_of}, "app_name": used.by},
-            "api": {"operation": used.action, "service": {"name": used.audience}},
-            "delegation": {"uid": used.delegation, "principal": used.on_behalf_of, "chain": chain},
-            "record_integrity": {
-                "log": history.head.origin,
-                "index": used.record,
-                "size": history.head.size,
-                "root": base64url(history.head.root),
-                "decided_again": used.decided_again,
-            },
-        });
-        event.to_string() + "\n"
-    };
-    uses.iter().map(event).collect()
+/// One line a use (RFC 4180).
+fn csv(uses: &[UseAnswer]) -> String {
+    let mut text = "record,decided_at,recorded_at,by,on_behalf_of,tool,action,arguments,verdict,decided_again,delegation\r\n".to_owned();
+    for used in uses {
+        let cells = [
+            used.record.to_string(),
+            print::utc_ms(used.decided_at_ms),
+            print::utc_ms(used.recorded_at_ms),
+            used.by.clone().unwrap_or_default(),
+            used.on_behalf_of.clone().unwrap_or_default(),
+            used.audience.clone(),
+            used.action.clone(),
+            used.arguments.clone().unwrap_or_default(),
+            used.verdict.clone(),
+            used.decided_again.to_owned(),
+            used.delegation.clone(),
+        ];
+        text += &cells.map(|cell| cell_of(&cell)).join(",");
+        text += "\r\n";
+    }
+    text
+}
+
+/// A cell, quoted; what a spreadsheet would take for a formula begins with an apostrophe.
+fn cell_of(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let guard = if formula { "'" } else { "" };
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }

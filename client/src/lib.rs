@@ -22,20 +22,17 @@
 //! # }
 //! ```
 //!
-//! A tool follows revocations and decides offline:
+//! A tool follows revocations, decides offline, and reports what it decided:
 //!
 //! ```no_run
-//! use std::path::Path;
-//! use std::sync::Arc;
-//! use sublet_client::{Broker, Checker, Clock, Failure, Follower, Identity, Options, SystemClock, Trust};
+//! use std::time::Duration;
+//! use sublet_client::{Failure, Identity, Options, Tool};
 //! use sublet_core::call::Arguments;
 //!
 //! # async fn serve(shown: sublet_proto::credentials::Credentials) -> Result<(), Failure> {
-//! let trust = Trust::open(Path::new("trust.json"), SystemClock.now())?;
-//! let broker = Broker::lazy("http://127.0.0.1:7460")?;
-//! let me = Identity::load("agents/files-tool")?;
-//! let follower = Follower::start(broker, Some(Arc::new(me)), trust.clone());
-//! let checker = Checker::new("tool://files", trust, follower.view(), Options::default());
+//! let tool = Tool::start("tool://files", Identity::load("agents/files-tool")?, Options::default())?;
+//! tool.ready(Duration::from_secs(10)).await?;
+//! let checker = tool.checker();
 //! let arguments = Arguments::from_json(br#"{"path":"/data/q3/a.csv"}"#)?;
 //! let permit = checker.check(&shown, &checker.call("fs.read", arguments))?;
 //! println!("{} for {}", permit.holder, permit.principal);
@@ -72,6 +69,7 @@ pub mod question;
 pub mod records;
 pub mod renewal;
 pub mod report;
+pub mod tool;
 pub mod trust;
 
 pub use ask::{Caller, Credential};
@@ -84,4 +82,5 @@ pub use holder::{Held, Terms};
 pub use identity::{Grant, Identity};
 pub use ports::{Clock, Entropy, Ports, SystemClock, SystemEntropy};
 pub use renewal::Renewal;
+pub use tool::Tool;
 pub use trust::Trust;

@@ -77,7 +77,7 @@ impl Mirror {
         if width > 0 {
             let resource =
                 Resource::Entries { index: head.size / u64::from(WIDTH), width: narrow(width) };
-            let bytes = files::read(&directory.join(resource.path()))?;
+            let bytes = in_directory(directory)(resource).unwrap_or_default();
             let tail = leaves(&bytes).unwrap_or_default();
             mirror.tail = tail.into_iter().map(<[u8]>::to_vec).collect();
         }

@@ -46,14 +46,46 @@ fn what_the_demo_leaves_verifies_and_no_changed_byte_of_it_does() {
             std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
             assert!(!text.contains("http://") && !text.contains("<script"), "{name}");
         }
+        if name == "derived/events.jsonl" {
+            text.lines().for_each(attested);
+            assert!(text.lines().count() > 5);
+        }
         names.push(name);
     }
     assert_eq!(names[0], "manifest.json");
-    for name in
-        ["checkpoint", "trust.json", "payloads/0", "derived/report.html", "derived/report.md"]
-    {
+    for name in [
+        "checkpoint",
+        "trust.json",
+        "payloads/0",
+        "derived/report.html",
+        "derived/report.md",
+        "derived/uses.csv",
+    ] {
         assert!(names.iter().any(|there| there == name), "{name} in {names:?}");
     }
+}
+
+/// What OCSF 1.9 demands of API Activity and its two profiles, and the fingerprint over all of it.
+fn attested(line: &str) {
+    let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
+    for path in [
+        "/metadata/version",
+        "/actor/user/name",
+        "/api/operation",
+        "/src_endpoint/uid",
+        "/ai_agent/uid",
+        "/delegation/uid",
+        "/delegation/issuer_uid",
+        "/attestation/chain_uid",
+    ] {
+        assert!(event.pointer(path).is_some_and(|value| value.is_string()), "{path}: {line}");
+    }
+    assert_eq!(event["type_uid"], 600_399);
+    let attestation = event["attestation"].as_object_mut().unwrap();
+    let found = attestation.remove("fingerprint").unwrap()["value"].as_str().unwrap().to_owned();
+    let canonical = sublet_core::json::Json::parse(event.to_string().as_bytes()).unwrap();
+    let digest = sublet_core::bytes::sha256(&canonical.canonical());
+    assert_eq!(digest.map(|byte| format!("{byte:02x}")).concat(), found);
 }
 
 #[test]

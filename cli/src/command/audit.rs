@@ -223,6 +223,9 @@ fn verify(directory: &Path, against: &Against, context: &Context) -> Result<Exit
     Ok(ExitCode::from(if pruned > 0 { INCOMPLETE } else { 0 }))
 }
 
+/// Whether a ledger contradicts heads that were kept.
+type Contradicts<'a> = &'a dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Failure>;
+
 /// What a ledger is held against, beside itself.
 pub(crate) struct Against {
     kept: Vec<SignedHead>,
@@ -251,7 +254,7 @@ impl Against {
         &self,
         path: &Path,
         cosigned: &[u8],
-        against: &dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Failure>,
+        against: Contradicts<'_>,
     ) -> Result<Option<ExitCode>, Trouble> {
         let mut kept = self.kept.clone();
         if let Some(policy) = &self.policy {

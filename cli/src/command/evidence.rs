@@ -26,7 +26,7 @@ pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), Trouble>
     let ledger = records::read_raw(&broker, &admin).await?;
     let history = History::of(ledger.understand(&trust)?, &trust, None);
     let keys = head_keys(&trust.current());
-    let manifest = bundle::write(out, &ledger, &trust_text, report::views(&history), &keys)?;
+    let manifest = bundle::write(out, &ledger, &trust_text, report::views(&history)?, &keys)?;
     let pairs = [
         ("bundle", out.display().to_string()),
         ("ledger", manifest.origin.clone()),

@@ -449,7 +449,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let past = History::of(ledger.understand(&trust)?, &trust, None);
     let path = home.join("evidence.sublet");
     let keys = head_keys(&trust.current());
-    bundle::write(&path, &ledger, &trust_text, report::views(&past), &keys)?;
+    bundle::write(&path, &ledger, &trust_text, report::views(&past)?, &keys)?;
     let reproduced = past.uses.iter().filter(|used| used.again == Again::Reproduced).count();
     let says = format!(
         "{} records, {} uses, {reproduced} decided again with the same result",
@@ -461,7 +461,8 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let whole = verified.is_ok() && reproduced == past.uses.len() && !past.uses.is_empty();
     let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
     teller.step("the evidence verified offline", "done", &answer);
-    let mut bytes = files::read(&path)?;
+    let unread = |error| Trouble::local(format!("{}: {error}", path.display()));
+    let mut bytes = std::fs::read(&path).map_err(unread)?;
     let middle = bytes.len() / 2;
     bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
     let tampered = home.join("tampered.sublet");
