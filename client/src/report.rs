@@ -219,7 +219,7 @@ impl Spool {
         if !path.exists() {
             files::replace(&path, &0u64.to_be_bytes())?;
         }
-        let bytes = files::read(&path)?;
+        let bytes = std::fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
         let bad = || Failure::file(&path, "not a spool of uses");
         let (floor, mut rest) = bytes.split_first_chunk::<8>().ok_or_else(bad)?;
         let (mut next, mut waiting) = (u64::from_be_bytes(*floor), 0u64);
@@ -552,6 +552,16 @@ mod tests {
         }
         assert_eq!(seen, (0..40).collect::<Vec<_>>());
         assert_eq!((spool.length, spool.waiting), (HEAD_BYTES, 0));
+    }
+
+    #[test]
+    fn a_tool_goes_on_with_more_than_a_file_that_is_read_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut one = Spool::open(directory.path(), 4 * 1024 * 1024).unwrap();
+        (0..20).for_each(|_| one.append(report(&"x".repeat(100_000))).unwrap());
+        drop(one);
+        let mut two = Spool::open(directory.path(), 4 * 1024 * 1024).unwrap();
+        assert_eq!((two.waiting, batch(&mut two)[0].0), (20, 0));
     }
 
     #[test]

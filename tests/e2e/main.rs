@@ -12,6 +12,7 @@ mod crowded;
 mod demo;
 mod evidence;
 mod golden;
+mod heads;
 mod inclusion;
 mod kills;
 mod ledger;
