@@ -1,5 +1,5 @@
 //! Witnesses: heads of the ledger are shown to others, who cosign what goes on from what they saw.
-//! C2SP tlog-witness; docs/SPEC section 9.9.
+//! C2SP tlog-witness; docs/SPEC section 9.11.
 //!
 //! Owns: asking the witnesses of the policy, and the last head that a quorum cosigned. Does not own:
 //! what they are asked (`sublet_ledger::witness`), who is enough (`sublet_ledger::policy`).

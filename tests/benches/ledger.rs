@@ -24,6 +24,7 @@ use sublet_core::id::{HopId, TrustDomain, UnixMillis};
 use sublet_core::key::Thumbprint;
 use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
 use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::state::Write;
 use sublet_core::verify::Holder;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::leaf_hash;
@@ -44,9 +45,13 @@ fn main() {
     if let Some((path, leaves)) = bundle_to_write() {
         return write_bundle(&path, leaves);
     }
-    let committed = committer();
+    let (committed, forgotten) = committer();
     let (hashed, checked) = log();
     println!("committer: {committed:.0} durable leaves a second with {WAITERS} waiters");
+    println!(
+        "forgetting: {forgotten:.0} leaves a second, {:.1} of what comes in",
+        forgotten / committed
+    );
     println!(
         "a log of {LEAVES} leaves of {LEAF_BYTES} bytes: {:.0} leaves a second a core, {:.2} of SHA-256 over the same bytes",
         LEAVES as f64 / checked.as_secs_f64(),
@@ -81,8 +86,8 @@ fn record(number: u64) -> Record {
     Record { delegation: None, actor, body: Body::HopRecorded(hop) }
 }
 
-/// Durable leaves a second, every one waited for.
-fn committer() -> f64 {
+/// Durable leaves a second, every one waited for; and how many a second are forgotten again.
+fn committer() -> (f64, f64) {
     let count: u64 =
         std::env::var("SUBLET_LEAVES").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -114,7 +119,25 @@ fn committer() -> f64 {
             waiter.await.unwrap();
         }
         let leaves = store.published().unwrap().tree.size();
-        leaves as f64 / began.elapsed().as_secs_f64()
+        let committed = leaves as f64 / began.elapsed().as_secs_f64();
+        let floor = Commit {
+            guards: Vec::new(),
+            writes: vec![Write::Floor(leaves)],
+            records: Vec::new(),
+            salt: [1; 16],
+            trace: None,
+            now: UnixMillis(1_000),
+        };
+        store.commit(floor).await.unwrap();
+        let (began, mut forgotten) = (Instant::now(), 0);
+        loop {
+            match store.prune(UnixMillis(0)).await.unwrap() {
+                0 => break,
+                portion => forgotten += portion,
+            }
+        }
+        assert_eq!(forgotten as u64, leaves - leaves % 256);
+        (committed, forgotten as f64 / began.elapsed().as_secs_f64())
     })
 }
 

@@ -1,4 +1,4 @@
-//! What of the ledger is kept, erased and forgotten: by the admin. docs/SPEC section 9.8.
+//! What of the ledger is kept, erased and forgotten: by the admin. docs/SPEC section 9.10.
 
 use super::{Ask, Decision, Entropy, Grant, View, admin_only};
 use crate::caller::Caller;

@@ -1,19 +1,32 @@
-//! What is read of a ledger that others show: heads, keys, paths, entry bundles, proofs. Whatever is
-//! taken has one spelling, and nothing makes a proof hold but the hash that it is of.
+//! What is read of a ledger that others show: heads, keys, paths, entry bundles, proofs, policies,
+//! requests to witnesses, proofs of a fork. Whatever is taken has one spelling, and nothing makes a proof hold but the hash that it is of.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sublet_ledger::Hash;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::cosignature::WitnessKey;
+use sublet_ledger::fork::Fork;
+use sublet_ledger::policy::Policy;
 use sublet_ledger::tile::{Resource, bundle, leaves};
 use sublet_ledger::tree::{Checked, verify_consistency, verify_inclusion};
+use sublet_ledger::witness::{AddCheckpoint, judge};
 
 const KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
 
 fuzz_target!(|data: &[u8]| {
     let key: HeadKey = KEY.parse().expect("the published key");
     // Nobody here has its private half.
-    assert!(Checkpoint::open(data, &[key]).is_err());
+    let keys = [key];
+    assert!(Checkpoint::open(data, &keys).is_err());
+    if let Some(request) = AddCheckpoint::decode(data) {
+        assert_eq!(request.encode(), data);
+        assert!(judge(&request, &keys, None).is_err());
+    }
+    if let Ok(fork) = Fork::decode(data) {
+        assert_eq!(fork.encode(), data);
+        assert!(fork.verify(&keys).is_err());
+    }
     if let Ok(text) = std::str::from_utf8(data) {
         if let Ok(head) = Checkpoint::from_text(text) {
             assert_eq!(head.text(), text);
@@ -23,6 +36,14 @@ fuzz_target!(|data: &[u8]| {
         }
         if let Ok(key) = text.parse::<HeadKey>() {
             assert_eq!(key.to_string(), text);
+        }
+        if let Ok(key) = text.parse::<WitnessKey>() {
+            assert_eq!(key.to_string(), text);
+        }
+        if let Ok(policy) = Policy::parse(text) {
+            let all = policy.witnesses().map(|(name, _)| name.to_owned()).collect();
+            assert!(policy.enough(&all), "all witnesses are always enough");
+            assert!(policy.open(data, &keys).is_err());
         }
     }
     if let Some(leaves) = leaves(data) {
