@@ -26,6 +26,9 @@ use tonic::Request;
 
 use crate::broker::Broker;
 
+/// Signed tokens that were enrolled with and are kept until they are over, 100 bytes each.
+const SPENT_MAX: usize = 500_000;
+
 /// Of a head that goes into a leaf: an origin, a root, and a signature or a few.
 const HEAD_BYTES_MAX: usize = 2 * 1024;
 
@@ -34,33 +37,33 @@ pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<
     counted(broker, show(broker, request, method))
 }
 
-/// Shows that an enrolment is signed by the key that it brings, and that its credential is one
-/// that this broker made. What became of the credential since is a decision.
-pub fn enrolment(
+/// Shows that an enrolment is signed by the key that it brings, and that its credential holds by its
+/// method. Whether it is used for the first time, and whose it is, are decisions.
+pub async fn enrolment(
     broker: &Broker,
-    credential: &str,
-    agent_id: &str,
+    request: &v1::EnrollRequest,
     key: PublicKey,
-    signature: &[u8],
 ) -> Result<Authenticated<Enroll>, No> {
-    let shown = || {
-        let agent = match agent_id {
-            "" => None,
-            id => Some(id.parse().map_err(Malformed::from)?),
-        };
-        let message = enroll_message("join_token", credential.as_bytes(), agent_id, &key);
-        let ask = Enroll::from_join_token(credential, agent).ok_or(Malformed::Field {
-            field: "credential",
-            says: "no join token: sublet-join1.<id>.<secret>".to_owned(),
-        })?;
-        let caller = Caller::new_key(key, &message, signature)?;
+    let agent = match request.agent_id.as_str() {
+        "" => None,
+        id => Some(id.parse().map_err(Malformed::from)?),
+    };
+    let method = broker.methods.get(&request.method)?;
+    let shown = async {
+        let (name, credential) = (method.name(), request.credential.as_slice());
+        let message = enroll_message(name, credential, &request.agent_id, &key);
+        let caller = Caller::new_key(key, &message, &request.signature)?;
+        let credential = method.show(credential, broker.clock.now()).await?;
         let state = broker.store.view()?;
-        if !ask.is_known(broker.view(&state)) {
+        if !method.is_known(&credential, &state) {
             return Err(Unauthenticated::Missing("a join token that this broker made").into());
         }
-        Ok(Authenticated { caller, ask })
+        if state.spent_kept() >= SPENT_MAX {
+            return Err(Overload::Table("tokens that were enrolled with").into());
+        }
+        Ok(Authenticated { caller, ask: Enroll { credential, agent } })
     };
-    counted(broker, shown())
+    counted(broker, shown.await)
 }
 
 /// A chain that came inside a request: every signature must hold.

@@ -12,6 +12,7 @@ use sublet_core::state::State;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::enrol::Methods;
 use crate::feed::Feed;
 use crate::keys::KeyRing;
 use crate::ports::{Clock, EntropySource};
@@ -35,6 +36,8 @@ pub struct Broker {
     pub settings: Settings,
     /// The last head of the ledger that witnesses cosigned.
     pub witnessed: Witnessed,
+    /// How agents come in.
+    pub methods: Methods,
     /// Call proofs seen.
     pub seen: SeenProofs,
     /// The time.
@@ -55,6 +58,7 @@ impl Broker {
         config: Config,
         keys: KeyRing,
         store: Store,
+        methods: Methods,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn EntropySource>,
     ) -> Result<Arc<Self>, Fault> {
@@ -72,6 +76,7 @@ impl Broker {
             feed,
             settings,
             witnessed,
+            methods,
             seen: SeenProofs::new(PROOFS_MAX, started_at),
             clock,
             entropy,

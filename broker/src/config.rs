@@ -7,6 +7,8 @@ use serde::Deserialize;
 use sublet_core::id::TrustDomain;
 use sublet_core::limits;
 
+use crate::enrol::jwt;
+
 /// The trust domain of a broker started with `--dev`.
 pub const DEV_TRUST_DOMAIN: &str = "dev.sublet.example";
 
@@ -47,6 +49,9 @@ pub struct Config {
     /// The ledger.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// Whose signed tokens are believed, where agents enrol with them.
+    #[serde(default)]
+    pub issuer: Vec<IssuerConfig>,
     /// Whether this is a broker to try things with: loopback only, made up of itself.
     #[serde(skip)]
     pub dev: bool,
@@ -59,6 +64,34 @@ pub struct StoreConfig {
     /// What an answer survives.
     #[serde(default)]
     pub durability: Durability,
+}
+
+/// An issuer of signed tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// As its tokens name it (`iss`), an https URL; or `spiffe://` and a trust domain, for JWT-SVIDs.
+    pub name: String,
+    /// For whom its tokens must be; the broker's own name unless it is said.
+    pub audience: Option<String>,
+    /// The file of its keys, a JWK set.
+    pub jwks_file: Option<PathBuf>,
+    /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.
+    pub jwks_url: Option<String>,
+    /// The algorithms that are taken from it.
+    #[serde(default = "default_algorithms")]
+    pub algorithms: Vec<String>,
+}
+
+impl IssuerConfig {
+    /// The method of enrolment that its tokens belong to.
+    pub fn method(&self) -> &'static str {
+        if self.name.starts_with("spiffe://") { jwt::JWT_SVID } else { jwt::JWT }
+    }
+}
+
+fn default_algorithms() -> Vec<String> {
+    ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
 }
 
 /// The ledger's part.
@@ -118,6 +151,7 @@ impl Config {
             receipt_fresh_ms: default_staple(),
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
+            issuer: Vec::new(),
             dev: true,
         };
         config.checked()

@@ -12,6 +12,7 @@
 pub mod authenticate;
 pub mod broker;
 pub mod config;
+pub mod enrol;
 pub mod feed;
 pub mod keys;
 pub mod pipeline;

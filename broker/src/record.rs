@@ -6,7 +6,9 @@
 use prost::Message as _;
 use sublet_core::bytes::sha256;
 use sublet_core::id::{AgentId, DelegationId, HopId, UnixMillis};
-use sublet_core::record::{BlockPayload, Body, HopRecord, Record, UseEvidence, UseRecord};
+use sublet_core::record::{
+    ASKED_BYTES_MAX, BlockPayload, Body, HopRecord, Record, UseEvidence, UseRecord, cut,
+};
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
 
@@ -91,11 +93,22 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
         Body::AgentCreated { agent, profile } => {
             plain(Wire::AgentCreated(AgentChange { profile: profile.clone(), ..change(agent) }))
         }
-        Body::AgentEnrolled { agent, key, join_token } => plain(Wire::AgentEnrolled(AgentChange {
-            key: key.0.into(),
-            join_token_id: join_token.clone(),
-            ..change(agent)
-        })),
+        Body::AgentEnrolled { agent, key, join_token, attested } => {
+            let shown = attested.as_ref();
+            let enrolled = AgentChange {
+                key: key.0.into(),
+                join_token_id: join_token.clone(),
+                method: shown.map_or("join_token", |shown| shown.method).to_owned(),
+                issuer: shown.map(|shown| shown.issuer.clone()).unwrap_or_default(),
+                token: shown.map(|shown| shown.token.to_vec()).unwrap_or_default(),
+                ..change(agent)
+            };
+            let claims = shown.map(|shown| {
+                let says = cut(shown.claims.clone(), ASKED_BYTES_MAX);
+                Content::Words(Words { says, ..Words::default() })
+            });
+            (Wire::AgentEnrolled(enrolled), claims)
+        }
         Body::AgentRenewed { agent, key } => {
             plain(Wire::AgentRenewed(AgentChange { key: key.0.into(), ..change(agent) }))
         }

@@ -22,6 +22,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
 use crate::pipeline;
@@ -51,6 +52,9 @@ pub enum NotServing {
     /// Its store, or something inside.
     #[error("{0}")]
     Fault(#[from] sublet_core::no::Fault),
+    /// Its configuration.
+    #[error("{0}")]
+    Config(#[from] crate::config::BadConfig),
     /// The policy of its ledger's witnesses.
     #[error("the policy of witnesses {0}")]
     Policy(String),
@@ -90,6 +94,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         keys::make_admin(&config.data, entropy.as_ref())?;
     }
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
+    let methods = Methods::of(&config)?;
     let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
     let notary = Notary::new(&config.trust_domain, ring.ledger.signer.clone())?;
     let durability = config.store.durability;
@@ -100,7 +105,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let address = listener
         .local_addr()
         .map_err(|error| NotServing::Listen { address: config.listen, error })?;
-    let broker = Broker::new(config, ring, store, clock, entropy)?;
+    let broker = Broker::new(config, ring, store, methods, clock, entropy)?;
     pipeline::begin(&broker).await?;
     Ok(Bound { broker, address, listener, policy })
 }

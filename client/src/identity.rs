@@ -53,6 +53,35 @@ struct Current {
     token: Arc<VerifiedToken>,
 }
 
+/// What an agent shows to be enrolled. A secret.
+pub struct Proof {
+    method: &'static str,
+    text: String,
+}
+
+impl Proof {
+    /// A join token.
+    pub fn join_token(text: &str) -> Self {
+        Proof { method: JOIN_TOKEN, text: text.trim().to_owned() }
+    }
+
+    /// A signed token (RFC 7519) of an issuer that the broker knows.
+    pub fn jwt(text: &str) -> Self {
+        Proof { method: "jwt", text: text.trim().to_owned() }
+    }
+
+    /// A SPIFFE JWT-SVID.
+    pub fn jwt_svid(text: &str) -> Self {
+        Proof { method: "jwt_svid", text: text.trim().to_owned() }
+    }
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Proof({})", self.method)
+    }
+}
+
 /// What an agent asks for on someone's behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -127,6 +156,19 @@ impl Identity {
         trust: Option<&Trust>,
         agent: Option<&AgentId>,
     ) -> Result<Self, Failure> {
+        let credential = Proof::join_token(join_token);
+        Identity::enroll_by(broker, &credential, directory, trust, agent).await
+    }
+
+    /// Enrols by any method: with a signed token that a CI system, Kubernetes, an identity provider or
+    /// a SPIFFE workload has anyway.
+    pub async fn enroll_by(
+        broker: &Broker,
+        credential: &Proof,
+        directory: &Path,
+        trust: Option<&Trust>,
+        agent: Option<&AgentId>,
+    ) -> Result<Self, Failure> {
         let directory = Directory::new(directory);
         if directory.is_enrolled() {
             let says = format!("{} holds an identity already", directory.path().display());
@@ -134,7 +176,7 @@ impl Identity {
         }
         directory.create()?;
         let (key, made) = directory.first_key(broker.ports())?;
-        let request = enroll_request(join_token.trim(), agent, &key)?;
+        let request = enroll_request(credential, agent, &key)?;
         let answer = match broker.enroll(request).await {
             Err(failure) if failure.is_final() && made => {
                 directory.drop_first_key()?;
@@ -377,15 +419,16 @@ impl fmt::Debug for Identity {
 }
 
 fn enroll_request(
-    join_token: &str,
+    credential: &Proof,
     agent: Option<&AgentId>,
     key: &SecretKey,
 ) -> Result<v1::EnrollRequest, Failure> {
-    let (credential, public) = (join_token.as_bytes(), key.public_key());
+    let (method, credential) = (credential.method, credential.text.as_bytes());
+    let public = key.public_key();
     let agent = agent.map(ToString::to_string).unwrap_or_default();
-    let message = enroll_message(JOIN_TOKEN, credential, &agent, public);
+    let message = enroll_message(method, credential, &agent, public);
     Ok(v1::EnrollRequest {
-        method: JOIN_TOKEN.to_owned(),
+        method: method.to_owned(),
         credential: credential.to_vec(),
         agent_id: agent,
         public_key: Some(public_key_message(public)),

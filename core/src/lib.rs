@@ -36,3 +36,4 @@ pub mod text;
 pub mod token;
 pub mod verify;
 mod wire;
+pub mod workload;

@@ -177,6 +177,9 @@ pub enum Unauthenticated {
     /// The identity was revoked or suspended.
     #[error("{0}")]
     IdentityRevoked(String),
+    /// A workload's signed token does not hold.
+    #[error("the token does not hold: {0}")]
+    Jwt(#[from] BadJwt),
     /// The enrolment signature does not hold.
     #[error("the request is not signed by the key that it brings")]
     NewKey,
@@ -202,8 +205,58 @@ impl Unauthenticated {
             Unauthenticated::Replay(bad) => bad.code(),
             Unauthenticated::IdentityExpired { .. } => "identity_expired",
             Unauthenticated::IdentityRevoked(_) => "identity_revoked",
+            Unauthenticated::Jwt(bad) => bad.code(),
             Unauthenticated::NewKey => "new_key_not_proven",
             Unauthenticated::NotAdmin => "not_admin",
+        }
+    }
+}
+
+/// Why a workload's signed token (RFC 7519) does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadJwt {
+    /// Its form.
+    #[error("{0}")]
+    Form(&'static str),
+    /// Its issuer is not one that this broker knows.
+    #[error("no issuer {0:?} is known here")]
+    Issuer(String),
+    /// The algorithm is not one that its issuer is known to use, or not that of the key.
+    #[error("the algorithm {0:?} is not one that is taken from this issuer for this key")]
+    Algorithm(String),
+    /// Its issuer has no such key.
+    #[error("its issuer has no key {0:?}")]
+    Key(String),
+    /// The signature.
+    #[error("its signature does not hold")]
+    Signature,
+    /// It is for somebody else.
+    #[error("it is not for {0}")]
+    Audience(String),
+    /// It is over.
+    #[error("it expired at {0} (seconds)")]
+    Expired(i64),
+    /// It is not good yet.
+    #[error("it is good only from {0} (seconds)")]
+    NotYetValid(i64),
+    /// It lives for longer than is taken.
+    #[error("it lives until {0} (seconds), which is longer than is taken")]
+    Lifetime(i64),
+}
+
+impl BadJwt {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BadJwt::Form(_) => "jwt_malformed",
+            BadJwt::Issuer(_) => "jwt_issuer",
+            BadJwt::Algorithm(_) => "jwt_algorithm",
+            BadJwt::Key(_) => "jwt_key",
+            BadJwt::Signature => "jwt_signature",
+            BadJwt::Audience(_) => "jwt_audience",
+            BadJwt::Expired(_) => "jwt_expired",
+            BadJwt::NotYetValid(_) => "jwt_not_yet_valid",
+            BadJwt::Lifetime(_) => "jwt_lifetime",
         }
     }
 }
@@ -246,6 +299,9 @@ pub enum Fault {
     /// A signer did not sign.
     #[error("{0}")]
     Signer(#[from] crate::sign::SignerFault),
+    /// The keys of an issuer are not to be had; the same request may be sent again.
+    #[error("the keys of {0} are not to be had")]
+    IssuerKeys(String),
     /// A deadline passed; the same request may be sent again.
     #[error("no answer in time")]
     Deadline,
@@ -260,6 +316,7 @@ impl Fault {
         match self {
             Fault::Store(_) => "store_unavailable",
             Fault::Signer(_) => "signer_unavailable",
+            Fault::IssuerKeys(_) => "issuer_keys_unavailable",
             Fault::Deadline => "deadline",
             Fault::Internal(_) => "internal",
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Scope;
 use crate::id::Principal;
+use crate::workload::EnrollRule;
 
 /// For whom an agent may act: one principal, or all of one kind in one realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ pub struct Profile {
     pub fan_out_max: u32,
     /// What.
     pub allow: Scope,
+    /// Which workloads are agents with it, by somebody else's word.
+    #[serde(default)]
+    pub enroll: Vec<EnrollRule>,
     /// Counts changes of this row.
     pub version: u64,
 }

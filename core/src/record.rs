@@ -52,8 +52,10 @@ pub enum Body {
         agent: AgentId,
         /// Its key.
         key: Thumbprint,
-        /// The join token used.
+        /// The join token used; empty when it was another credential.
         join_token: String,
+        /// The workload's own token that was shown.
+        attested: Option<Attestation>,
     },
     /// An agent got a new identity for its key.
     AgentRenewed {
@@ -181,6 +183,19 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+}
+
+/// What somebody else said of a workload that enrolled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// How it was said: "jwt", "jwt_svid".
+    pub method: &'static str,
+    /// By whom.
+    pub issuer: String,
+    /// SHA-256 over the token.
+    pub token: [u8; 32],
+    /// What it claimed, in canonical JSON.
+    pub claims: String,
 }
 
 /// A use in the ledger.

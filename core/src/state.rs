@@ -107,6 +107,15 @@ pub struct JoinToken {
     pub version: u64,
 }
 
+/// A signed token that was enrolled with: kept as a hash until it is over, so that it is used once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpentToken {
+    /// SHA-256 over the token.
+    pub id: [u8; 32],
+    /// When it is over.
+    pub expires_at: UnixMillis,
+}
+
 /// A delegation that was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delegation {
@@ -228,6 +237,8 @@ pub enum Write {
     Erase(u64),
     /// Records below this index may be forgotten.
     Floor(u64),
+    /// A signed token that was enrolled with.
+    Spent(SpentToken),
     /// A hold.
     Hold(Hold),
     /// The hold of this name is gone.
@@ -261,6 +272,8 @@ pub enum Guard {
     Hold(String, bool),
     /// The record of this index was under no hold.
     NotHeld(u64),
+    /// Nobody enrolled with this token.
+    NotSpent([u8; 32]),
 }
 
 /// Everything that a decision may read.
@@ -279,6 +292,7 @@ pub struct State {
     answers: HashMap<AnswerKey, GivenAnswer>,
     verifiers: BTreeMap<AgentId, Verifier>,
     retention: Retention,
+    spent: HashMap<[u8; 32], SpentToken>,
 }
 
 impl State {
@@ -298,6 +312,7 @@ impl State {
             answers: HashMap::new(),
             verifiers: BTreeMap::new(),
             retention: Retention::default(),
+            spent: HashMap::new(),
         }
     }
 
@@ -376,6 +391,16 @@ impl State {
         self.verifiers.get(agent)
     }
 
+    /// Whether somebody enrolled with a signed token, by its SHA-256.
+    pub fn is_spent(&self, id: &[u8; 32]) -> bool {
+        self.spent.contains_key(id)
+    }
+
+    /// How many of them are kept.
+    pub fn spent_kept(&self) -> usize {
+        self.spent.len()
+    }
+
     /// What of the ledger may go.
     pub fn retention(&self) -> &Retention {
         &self.retention
@@ -452,6 +477,7 @@ impl State {
                 self.verifiers.get(agent).map(|row| row.version) == *version
             }
             Guard::Hold(name, there) => self.retention.hold(name).is_some() == *there,
+            Guard::NotSpent(id) => !self.spent.contains_key(id),
             Guard::NotHeld(index) => {
                 self.retention.held(&(*index..index.saturating_add(1))).is_none()
             }
@@ -470,6 +496,7 @@ impl State {
             Row::Revocation(delta) => self.put_revocation(delta),
             Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
             Row::Verifier(row) => drop(self.verifiers.insert(row.agent.clone(), row)),
+            Row::Spent(row) => drop(self.spent.insert(row.id, row)),
             Row::Floor(floor) => self.retention.raise(floor),
             Row::Hold(hold) => self.retention.put(hold),
         }
@@ -499,7 +526,7 @@ impl State {
         self.revoked.insert(delta.revocation.clone(), delta);
     }
 
-    /// Hops, join tokens and answers that ended before `before`, at most `most` of them. Agents,
+    /// Hops, join tokens, spent tokens and answers that ended before `before`, at most `most` of them. Agents,
     /// keys, profiles, delegations and revocations stay: the ledger is read through them.
     pub fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
         let hops =
@@ -508,7 +535,9 @@ impl State {
         let joins = joins.map(|row| RowKey::JoinToken(row.id.clone()));
         let answers = self.answers.values().filter(|row| row.expires_at < before);
         let answers = answers.map(|row| RowKey::Answer(row.name.clone()));
-        hops.chain(joins).chain(answers).take(most).collect()
+        let spent = self.spent.values().filter(|row| row.expires_at < before);
+        let spent = spent.map(|row| RowKey::Spent(row.id));
+        hops.chain(joins).chain(answers).chain(spent).take(most).collect()
     }
 
     /// Forgets rows that `expired` named.
@@ -518,6 +547,7 @@ impl State {
                 RowKey::Hop(id) => self.forget_hop(id),
                 RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
                 RowKey::Answer(name) => drop(self.answers.remove(name)),
+                RowKey::Spent(id) => drop(self.spent.remove(id)),
                 RowKey::Hold(name) => self.retention.release(name),
             }
         }
@@ -549,6 +579,8 @@ pub enum Row {
     Floor(u64),
     /// A hold.
     Hold(Hold),
+    /// A signed token that was enrolled with.
+    Spent(SpentToken),
 }
 
 /// Names a row that can be forgotten.
@@ -562,4 +594,6 @@ pub enum RowKey {
     Answer(AnswerKey),
     /// A hold.
     Hold(String),
+    /// A signed token that was enrolled with.
+    Spent([u8; 32]),
 }

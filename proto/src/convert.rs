@@ -1,11 +1,14 @@
 //! Message → domain type, and back, in one place. Whatever does not fit is `Malformed`.
 
+use std::collections::BTreeMap;
+
 use sublet_core::capability::Scope;
 use sublet_core::decide::Target;
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::key::{Algorithm, PublicKey, Thumbprint};
 use sublet_core::no::Malformed;
 use sublet_core::state::{Agent, JoinToken, PrincipalPattern, Profile};
+use sublet_core::workload::EnrollRule;
 
 use crate::v1;
 
@@ -65,6 +68,7 @@ pub fn profile(message: Option<v1::Profile>) -> Result<Profile, Malformed> {
         offline_hops_max: message.offline_hops_max,
         fan_out_max: message.fan_out_max,
         allow: scope(&message.allow_json)?,
+        enroll: message.enroll.into_iter().map(enroll_rule).collect::<Result<_, _>>()?,
         version: 0,
     })
 }
@@ -79,6 +83,31 @@ pub fn profile_message(profile: &Profile) -> v1::Profile {
         offline_hops_max: profile.offline_hops_max,
         fan_out_max: profile.fan_out_max,
         allow_json: scope_message(&profile.allow),
+        enroll: profile.enroll.iter().map(enroll_rule_message).collect(),
+    }
+}
+
+fn enroll_rule(message: v1::EnrollRule) -> Result<EnrollRule, Malformed> {
+    let mut claims = BTreeMap::new();
+    for claim in message.claims {
+        if let Some(twice) = claims.insert(claim.name, claim.value) {
+            return Err(field("profile.enroll", format!("a claim is there twice: {twice:?}")));
+        }
+    }
+    let rule =
+        EnrollRule { issuer: message.issuer, claims, agent: message.agent, rekey: message.rekey };
+    rule.check().map_err(|bad| field("profile.enroll", bad.to_string()))?;
+    Ok(rule)
+}
+
+fn enroll_rule_message(rule: &EnrollRule) -> v1::EnrollRule {
+    let claim =
+        |(name, value): (&String, &String)| v1::Claim { name: name.clone(), value: value.clone() };
+    v1::EnrollRule {
+        issuer: rule.issuer.clone(),
+        claims: rule.claims.iter().map(claim).collect(),
+        agent: rule.agent.clone(),
+        rekey: rule.rekey,
     }
 }
 

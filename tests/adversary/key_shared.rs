@@ -1,7 +1,7 @@
 //! Two agents with one key, or a helper with an agent's.
 
 use sublet_core::caller::Caller;
-use sublet_core::decide::{CreateAgent, Enroll, RotateKey};
+use sublet_core::decide::{CreateAgent, Credential, Enroll, RotateKey};
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{Profile, Row};
@@ -19,6 +19,7 @@ fn house(fleet: &Fleet) -> House {
         offline_hops_max: 2,
         fan_out_max: 3,
         allow: scope(READ),
+        enroll: Vec::new(),
         version: 0,
     }));
     house
@@ -33,7 +34,10 @@ fn invited(house: &mut House, name: &str) -> String {
 fn enrol(house: &mut House, join_token: &str, holder: &str) -> &'static str {
     let signature = key(holder).sign(b"new").unwrap();
     let caller = Caller::new_key(key(holder).public_key().clone(), b"new", &signature).unwrap();
-    code(house.ask(&caller, &Enroll::from_join_token(join_token, None).unwrap()))
+    code(house.ask(
+        &caller,
+        &Enroll { credential: Credential::from_join_token(join_token).unwrap(), agent: None },
+    ))
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn a_join_token_is_used_once() {
     assert_eq!(enrol(&mut house, &join_token, "third"), "granted");
     assert_eq!(enrol(&mut house, &join_token, "mallory"), "join_token");
     let other = join_token.replace("sublet-join1.", "sublet-join1.0");
-    assert!(Enroll::from_join_token(&other, None).is_none());
+    assert!(Credential::from_join_token(&other).is_none());
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod hop_by_non_holder;
 mod hop_in_anothers_name;
 mod hop_unrecorded;
 mod identity_as_delegation;
+mod jwt;
 mod key_revoked;
 mod key_shared;
 mod key_weak;

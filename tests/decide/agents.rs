@@ -2,8 +2,8 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    ApplyProfile, CreateAgent, CreateJoinToken, Enroll, Renew, ResumeAgent, RevokeAgentKey,
-    RevokeJoinToken, RotateKey, SuspendAgent, join_token_hash,
+    ApplyProfile, CreateAgent, CreateJoinToken, Credential, Enroll, Renew, ResumeAgent,
+    RevokeAgentKey, RevokeJoinToken, RotateKey, SuspendAgent, join_token_hash,
 };
 use sublet_core::sign::Signer as _;
 use sublet_core::state::AgentState;
@@ -21,7 +21,8 @@ fn newcomer(name: &str) -> Caller {
 }
 
 fn enrol(id: &str, join_token: &str) -> Enroll {
-    Enroll { join_token: id.into(), hash: join_token_hash(join_token), agent: None }
+    let credential = Credential::JoinToken { id: id.into(), hash: join_token_hash(join_token) };
+    Enroll { credential, agent: None }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod reads;
 mod recorded;
 mod retention;
 mod revocations;
+mod workload;
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{ApplyProfile, CreateAgent, Invitation};
@@ -36,6 +37,7 @@ fn profile(name: &str) -> Profile {
         offline_hops_max: 1,
         fan_out_max: 3,
         allow: scope(READ),
+        enroll: Vec::new(),
         version: 0,
     }
 }

@@ -10,6 +10,7 @@
 mod ahead;
 mod crowded;
 mod demo;
+mod enrol;
 mod evidence;
 mod golden;
 mod heads;

@@ -176,6 +176,7 @@ impl House {
             Write::Delegation(row) => self.state.put(Row::Delegation(row)),
             Write::Answer(row) => self.state.put(Row::Answer(row)),
             Write::Verifier(row) => self.state.put(Row::Verifier(row)),
+            Write::Spent(row) => self.state.put(Row::Spent(row)),
             Write::Floor(floor) => self.state.put(Row::Floor(floor)),
             Write::Hold(hold) => self.state.put(Row::Hold(hold)),
             Write::Release(name) => self.state.forget(&[RowKey::Hold(name)]),

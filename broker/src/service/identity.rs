@@ -6,7 +6,7 @@ use sublet_core::caller::{Authenticated, Kind};
 use sublet_core::decide::{Ask, LookupAgent, Renew, RotateKey};
 use sublet_core::no::{Malformed, No, Unauthenticated};
 use sublet_core::proof::rotate_message;
-use sublet_proto::convert::{field, public_key, public_key_message};
+use sublet_proto::convert::{public_key, public_key_message};
 use sublet_proto::v1;
 use sublet_proto::v1::identity_server::Identity;
 use tonic::{Request, Response};
@@ -79,19 +79,9 @@ type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
 
 async fn enroll(broker: &Broker, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
     let (trace, message) = (super::trace(&request), request.into_inner());
-    if message.method != "join_token" {
-        return Err(field(
-            "method",
-            format!("{:?} is no enrolment method: join_token", message.method),
-        )
-        .into());
-    }
     let repeatable = super::repeatable(&message)?;
     let key = public_key("public_key", message.public_key.as_ref())?;
-    let credential =
-        String::from_utf8(message.credential).map_err(|_| field("credential", "not UTF-8"))?;
-    let authenticated =
-        authenticate::enrolment(broker, &credential, &message.agent_id, key, &message.signature)?;
+    let authenticated = authenticate::enrolment(broker, &message, key).await?;
     pipeline::run(broker, authenticated, Some(repeatable), trace).await
 }
 

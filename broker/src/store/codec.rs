@@ -35,6 +35,8 @@ pub(super) mod prefix {
     pub(crate) const REVOCATION: u8 = b'r';
     /// `v` SPIFFE id: what is known of a tool that reports.
     pub(crate) const VERIFIER: u8 = b'v';
+    /// `e` SHA-256 of a signed token: that it was enrolled with.
+    pub(crate) const SPENT: u8 = b'e';
     /// `w`: records below this index (u64) may be forgotten.
     pub(crate) const FLOOR: u8 = b'w';
     /// `h` name: a hold.
@@ -67,6 +69,7 @@ pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
         }
         Row::Answer(row) => (answer_key(&row.name), cbor(row)?),
         Row::Verifier(row) => (key(prefix::VERIFIER, row.agent.as_str().as_bytes()), cbor(row)?),
+        Row::Spent(row) => (key(prefix::SPENT, &row.id), cbor(row)?),
         Row::Floor(floor) => (key(prefix::FLOOR, &[]), cbor(floor)?),
         Row::Hold(row) => (key(prefix::HOLD, row.name.as_bytes()), cbor(row)?),
     })
@@ -78,6 +81,7 @@ pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
         RowKey::Hop(id) => key(prefix::HOP, &id.0),
         RowKey::JoinToken(id) => key(prefix::JOIN_TOKEN, id.as_bytes()),
         RowKey::Answer(name) => answer_key(name),
+        RowKey::Spent(id) => key(prefix::SPENT, id),
         RowKey::Hold(name) => key(prefix::HOLD, name.as_bytes()),
     }
 }
@@ -94,6 +98,7 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
         prefix::REVOCATION => Row::Revocation(Delta::decode(value).map_err(|bad| broken(&bad))?),
         prefix::ANSWER => Row::Answer(from_cbor(value)?),
         prefix::VERIFIER => Row::Verifier(from_cbor(value)?),
+        prefix::SPENT => Row::Spent(from_cbor(value)?),
         prefix::FLOOR => Row::Floor(from_cbor(value)?),
         prefix::HOLD => Row::Hold(from_cbor(value)?),
         _ => return Ok(None),

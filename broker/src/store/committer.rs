@@ -184,6 +184,7 @@ impl<B: Backend> Committer<B> {
                 round.delegations.insert(row.id, row);
                 return;
             }
+            Write::Spent(row) => Row::Spent(row),
             Write::Floor(floor) => Row::Floor(floor),
             Write::Hold(hold) => {
                 // One of this name may have been released in this very batch.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sublet_client::connect::Broker;
-use sublet_client::identity::Identity;
+use sublet_client::identity::{Identity, Proof};
 use sublet_core::id::AgentId;
 use sublet_core::no::Malformed;
 use sublet_proto::convert::public_key;
@@ -38,11 +38,21 @@ pub(crate) enum Command {
         #[arg(long, default_value = "1h", value_parser = duration)]
         join_ttl: Duration,
     },
-    /// Enrol with a join token: makes a key, keeps the identity in a directory
+    /// Enrol with a credential: makes a key, keeps the identity in a directory
+    #[command(group = clap::ArgGroup::new("credential").required(true))]
     Enroll {
-        /// The file of the join token, - for standard input
-        #[arg(long, value_name = "FILE|-")]
-        join_token: PathBuf,
+        /// The file of a join token, - for standard input
+        #[arg(long, value_name = "FILE|-", group = "credential")]
+        join_token: Option<PathBuf>,
+        /// The file of a signed token: of a CI system, Kubernetes, an identity provider
+        #[arg(long, value_name = "FILE|-", group = "credential")]
+        jwt: Option<PathBuf>,
+        /// The file of a SPIFFE JWT-SVID
+        #[arg(long, value_name = "FILE|-", group = "credential")]
+        jwt_svid: Option<PathBuf>,
+        /// Which agent it is to be; else the credential says
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
         /// The directory to make
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -117,7 +127,16 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 context.broker().await?.create_join_token(&context.admin()?, request).await?,
             )
         }
-        Command::Enroll { join_token, out } => enroll(context, &join_token, &out).await,
+        Command::Enroll { join_token, jwt, jwt_svid, id, out } => {
+            let id = id.map(|id| agent_id(context, &id)).transpose()?;
+            let proof = match (join_token, jwt, jwt_svid) {
+                (Some(path), _, _) => Proof::join_token(&read_secret(&path)?),
+                (_, Some(path), _) => Proof::jwt(&read_secret(&path)?),
+                (_, _, Some(path)) => Proof::jwt_svid(&read_secret(&path)?),
+                _ => return Err(Trouble::usage("a credential is needed")),
+            };
+            enroll(context, &proof, id.as_ref(), &out).await
+        }
         Command::Renew { as_ } => {
             let identity = Actor::load(&as_)?.identity()?;
             identity.renew().await?;
@@ -186,15 +205,13 @@ fn invited(context: &Context, answer: v1::JoinTokenResponse) -> Result<(), Troub
 
 async fn enroll(
     context: &Context,
-    join_token: &std::path::Path,
+    proof: &Proof,
+    id: Option<&AgentId>,
     out: &std::path::Path,
 ) -> Result<(), Trouble> {
-    let secret = read_secret(join_token)?;
     let broker: Broker = context.broker().await?;
-    let identity = match &context.trust {
-        Some(_) => Identity::enroll_trusting(&broker, &secret, out, &context.trust()?).await?,
-        None => Identity::enroll(&broker, &secret, out).await?,
-    };
+    let trust = context.trust.is_some().then(|| context.trust()).transpose()?;
+    let identity = Identity::enroll_by(&broker, proof, out, trust.as_ref(), id).await?;
     about(context, &identity)
 }
 

@@ -1,5 +1,6 @@
 //! `sublet profile …`: the ceiling of what may be issued.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -19,7 +20,7 @@ use crate::trouble::Trouble;
 pub(crate) enum Command {
     /// Publish a profile, new or changed
     Apply {
-        /// TOML: name, principals, ttl_seconds_max, hops_max, offline_hops_max, fan_out_max, allow
+        /// TOML: name, principals, ttl_seconds_max, hops_max, offline_hops_max, fan_out_max, allow, enroll
         file: PathBuf,
     },
     /// All profiles
@@ -43,6 +44,31 @@ struct File {
     #[serde(default = "fan_out_default")]
     fan_out_max: u32,
     allow: Vec<String>,
+    #[serde(default)]
+    enroll: Vec<Rule>,
+}
+
+/// Which workloads of an issuer are which agents.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    issuer: String,
+    claims: BTreeMap<String, String>,
+    agent: String,
+    #[serde(default)]
+    rekey: bool,
+}
+
+impl From<Rule> for v1::EnrollRule {
+    fn from(rule: Rule) -> Self {
+        let claims = rule.claims.into_iter().map(|(name, value)| v1::Claim { name, value });
+        v1::EnrollRule {
+            issuer: rule.issuer,
+            claims: claims.collect(),
+            agent: rule.agent,
+            rekey: rule.rekey,
+        }
+    }
 }
 
 /// Hops that may follow one hop when the file does not say.
@@ -103,6 +129,7 @@ fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
         offline_hops_max: file.offline_hops_max,
         fan_out_max: file.fan_out_max,
         allow_json: scope_message(&allow),
+        enroll: file.enroll.into_iter().map(v1::EnrollRule::from).collect(),
     })
 }
 
@@ -114,6 +141,12 @@ fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
         ("at most", limits(profile)),
     ];
     pairs.extend(texts.iter().map(|text| ("allow", text.clone())));
+    pairs.extend(profile.enroll.iter().map(|rule| {
+        let claims = rule.claims.iter().map(|claim| format!("{}={}", claim.name, claim.value));
+        let claims = claims.collect::<Vec<_>>().join(" ");
+        let again = if rule.rekey { ", also again" } else { "" };
+        ("enrols", format!("{} of {} as {}{again}", claims, rule.issuer, rule.agent))
+    }));
     print::pairs(context, &pairs, &value(profile)?);
     Ok(())
 }
@@ -132,6 +165,17 @@ fn texts(profile: &v1::Profile) -> Result<Vec<String>, Trouble> {
     Ok(profile.allow_json.iter().map(text).collect::<Result<_, _>>().map_err(Malformed::from)?)
 }
 
+fn rule_value(rule: &v1::EnrollRule) -> Value {
+    let claims: BTreeMap<&str, &str> =
+        rule.claims.iter().map(|claim| (claim.name.as_str(), claim.value.as_str())).collect();
+    json!({
+        "issuer": rule.issuer,
+        "claims": claims,
+        "agent": rule.agent,
+        "rekey": rule.rekey,
+    })
+}
+
 fn value(profile: &v1::Profile) -> Result<Value, Trouble> {
     Ok(json!({
         "name": profile.name,
@@ -141,5 +185,6 @@ fn value(profile: &v1::Profile) -> Result<Value, Trouble> {
         "offline_hops_max": profile.offline_hops_max,
         "fan_out_max": profile.fan_out_max,
         "allow": texts(profile)?,
+        "enroll": profile.enroll.iter().map(rule_value).collect::<Vec<_>>(),
     }))
 }

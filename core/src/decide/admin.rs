@@ -10,6 +10,7 @@ use crate::no::Deny;
 use crate::record::Body;
 use crate::state::{Agent, AgentState, Guard, JoinToken, JoinTokenState, KeyOwner, Profile, Write};
 use crate::text::{base64url, from_base64url};
+use crate::workload::RULES_MAX;
 
 /// How a join token begins.
 pub(super) const JOIN_TOKEN: &str = "sublet-join1.";
@@ -260,6 +261,14 @@ fn check_profile(profile: &Profile) -> Result<(), Deny> {
     if profile.hops_max > limits::HOPS_MAX || profile.offline_hops_max > profile.hops_max {
         return Err(Deny::NotPermitted(
             "hops_max is at most 64, offline_hops_max at most hops_max",
+        ));
+    }
+    if profile.enroll.len() > RULES_MAX {
+        return Err(Deny::NotPermitted("a profile has at most 64 enrolment rules"));
+    }
+    if profile.enroll.iter().any(|rule| rule.check().is_err()) {
+        return Err(Deny::NotPermitted(
+            "an enrolment rule names an issuer, at least one claim, and an agent of whole segments",
         ));
     }
     if profile.fan_out_max > limits::FAN_OUT_MAX {

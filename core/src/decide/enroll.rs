@@ -9,19 +9,51 @@ use crate::id::{AgentId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
 use crate::no::Deny;
-use crate::record::Body;
-use crate::state::{Agent, AgentState, Guard, JoinTokenState, KeyOwner, Write};
+use crate::record::{Attestation, Body};
+use crate::state::{Agent, AgentState, Guard, JoinTokenState, KeyOwner, SpentToken, Write};
 use crate::verify::VerifiedToken;
+use crate::workload::Attested;
 
-/// Someone with a new key and a join token asks for an identity.
+/// Someone with a new key and a credential asks for an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enroll {
-    /// The join token's id, of which the secret was checked (`admin::join_token_hash`).
-    pub join_token: String,
-    /// SHA-256 over the join token that was shown.
-    pub hash: [u8; 32],
-    /// The agent that the caller says it is; `None` lets the join token say.
+    /// What was shown.
+    pub credential: Credential,
+    /// The agent that the caller says it is; `None` lets the credential say.
     pub agent: Option<AgentId>,
+}
+
+/// What an enrolment rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A join token of this broker.
+    JoinToken {
+        /// Its id.
+        id: String,
+        /// SHA-256 over the token that was shown (`admin::join_token_hash`).
+        hash: [u8; 32],
+    },
+    /// Somebody else's word, verified.
+    Attested(Box<Attested>),
+}
+
+impl Credential {
+    /// Reads a join token in text form; `None` when it is none.
+    pub fn from_join_token(text: &str) -> Option<Self> {
+        let (id, _) = super::split_join_token(text)?;
+        Some(Credential::JoinToken { id, hash: join_token_hash(text) })
+    }
+}
+
+/// Who comes in, and what is left of the credential.
+struct Admitted {
+    agent: Agent,
+    /// Whether the agent is new.
+    created: bool,
+    guards: Vec<Guard>,
+    write: Write,
+    join_token: String,
+    attested: Option<Attestation>,
 }
 
 impl Ask for Enroll {
@@ -32,7 +64,13 @@ impl Ask for Enroll {
     fn asked(&self) -> String {
         let agent =
             self.agent.as_ref().map_or("the agent it was made for".to_owned(), ToString::to_string);
-        format!("join token {} for {agent}", self.join_token)
+        match &self.credential {
+            Credential::JoinToken { id, .. } => format!("join token {id} for {agent}"),
+            Credential::Attested(shown) => {
+                let subject = shown.claim("sub").unwrap_or_default();
+                format!("a token of {} about {subject:?} for {agent}", shown.issuer)
+            }
+        }
     }
 
     fn decide(
@@ -45,9 +83,59 @@ impl Ask for Enroll {
         let Kind::NewKey(key) = caller.kind() else {
             return Err(Deny::NotPermitted("enrolment is signed by the new key"));
         };
+        let admitted = match &self.credential {
+            Credential::JoinToken { id, hash } => self.invited(view, id, hash, now)?,
+            Credential::Attested(shown) => self.attested(view, shown, now)?,
+        };
+        let agent = &admitted.agent;
+        if agent.state == AgentState::Suspended {
+            return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
+        }
+        let thumbprint = free_key(view, key)?;
+        let mut grant = identity(view, agent, key, now, entropy);
+        if admitted.created {
+            grant.guards = vec![Guard::Agent(agent.id.clone(), None)];
+            let body =
+                Body::AgentCreated { agent: agent.id.clone(), profile: agent.profile.clone() };
+            grant = grant.recording(caller, body);
+        }
+        let body = Body::AgentEnrolled {
+            agent: agent.id.clone(),
+            key: thumbprint,
+            join_token: admitted.join_token,
+            attested: admitted.attested,
+        };
+        let grant =
+            grant.guarded(admitted.guards).writing([admitted.write]).recording(caller, body);
+        Ok(owned(grant, agent, key))
+    }
+
+    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
+        token.encode().into()
+    }
+}
+
+impl Enroll {
+    /// Whether the state knows this very join token; else the caller has shown nothing.
+    pub fn is_known(&self, view: View<'_>) -> bool {
+        match &self.credential {
+            Credential::JoinToken { id, hash } => {
+                view.state.join_token(id).is_some_and(|row| row.hash == *hash)
+            }
+            Credential::Attested(_) => true,
+        }
+    }
+
+    fn invited(
+        &self,
+        view: View<'_>,
+        id: &str,
+        hash: &[u8; 32],
+        now: UnixMillis,
+    ) -> Result<Admitted, Deny> {
         let not_good = |why| Deny::JoinToken { why };
-        let row = view.state.join_token(&self.join_token).ok_or(not_good("unknown"))?;
-        if row.hash != self.hash {
+        let row = view.state.join_token(id).ok_or(not_good("unknown"))?;
+        if row.hash != *hash {
             return Err(not_good("of another secret"));
         }
         match row.state {
@@ -61,44 +149,91 @@ impl Ask for Enroll {
         if self.agent.as_ref().is_some_and(|agent| *agent != row.agent) {
             return Err(not_good("of another agent"));
         }
-        let agent = view
-            .state
-            .agent(&row.agent)
-            .ok_or_else(|| Deny::UnknownAgent { agent: row.agent.clone() })?;
-        if agent.state == AgentState::Suspended {
-            return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
-        }
-        let thumbprint = free_key(view, key)?;
+        let agent = view.state.agent(&row.agent);
+        let agent = agent.ok_or_else(|| Deny::UnknownAgent { agent: row.agent.clone() })?.clone();
+        let guards = vec![Guard::JoinToken(row.id.clone(), Some(row.version))];
         let mut spent = row.clone();
         spent.state = JoinTokenState::Spent;
         spent.version += 1;
-        let body = Body::AgentEnrolled {
-            agent: agent.id.clone(),
-            key: thumbprint,
+        Ok(Admitted {
+            agent,
+            created: false,
+            guards,
+            write: Write::JoinToken(spent),
             join_token: row.id.clone(),
-        };
-        let grant = identity(view, agent, key, now, entropy)
-            .guarded([Guard::JoinToken(row.id.clone(), Some(row.version))])
-            .writing([Write::JoinToken(spent)])
-            .recording(caller, body);
-        Ok(owned(grant, agent, key))
+            attested: None,
+        })
     }
 
-    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
-        token.encode().into()
-    }
-}
-
-impl Enroll {
-    /// Reads a join token in text form; `None` when it is none.
-    pub fn from_join_token(text: &str, agent: Option<AgentId>) -> Option<Self> {
-        let (id, _) = super::split_join_token(text)?;
-        Some(Enroll { join_token: id, hash: join_token_hash(text), agent })
-    }
-
-    /// Whether the state knows this very token; else the caller has shown nothing.
-    pub fn is_known(&self, view: View<'_>) -> bool {
-        view.state.join_token(&self.join_token).is_some_and(|row| row.hash == self.hash)
+    /// The one agent that the rules of all profiles make of what was shown.
+    fn attested(
+        &self,
+        view: View<'_>,
+        shown: &Attested,
+        now: UnixMillis,
+    ) -> Result<Admitted, Deny> {
+        let not = |says: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), says };
+        if view.state.is_spent(&shown.id) {
+            return Err(Deny::CredentialUsed);
+        }
+        if now >= shown.expires_at {
+            return Err(not("it is over".to_owned()));
+        }
+        let rules = view
+            .state
+            .profiles()
+            .flat_map(|profile| profile.enroll.iter().map(move |rule| (profile, rule)));
+        let mut meant = rules.filter(|(_, rule)| rule.means(shown));
+        let (profile, rule) = meant.next().ok_or_else(|| {
+            not("no profile has a rule for a workload with its claims".to_owned())
+        })?;
+        if let Some((other, _)) = meant.next() {
+            let says = format!(
+                "rules of the profiles {:?} and {:?} both mean it",
+                profile.name, other.name
+            );
+            return Err(not(says));
+        }
+        let id = rule.agent(shown, view.state.domain()).map_err(not)?;
+        if id == view.state.domain().issuer() {
+            return Err(not("an agent is not the broker".to_owned()));
+        }
+        if let Some(asked) = self.agent.as_ref().filter(|asked| **asked != id) {
+            return Err(not(format!("it is {id}, and {asked} was asked for")));
+        }
+        let known = view.state.agent(&id);
+        if let Some(agent) = known.filter(|agent| agent.profile != profile.name) {
+            return Err(not(format!("{id} has the profile {:?}", agent.profile)));
+        }
+        if known.is_some_and(|agent| agent.state == AgentState::Active) && !rule.rekey {
+            return Err(Deny::AgentState { agent: id, state: AgentState::Active.name() });
+        }
+        let created = known.is_none();
+        let agent = known.cloned().unwrap_or_else(|| Agent {
+            id,
+            profile: profile.name.clone(),
+            state: AgentState::Invited,
+            key: None,
+            created_at: now,
+            version: 0,
+        });
+        let spent = SpentToken { id: shown.id, expires_at: shown.expires_at };
+        Ok(Admitted {
+            agent,
+            created,
+            guards: vec![
+                Guard::NotSpent(shown.id),
+                Guard::Profile(profile.name.clone(), Some(profile.version)),
+            ],
+            write: Write::Spent(spent),
+            join_token: String::new(),
+            attested: Some(Attestation {
+                method: shown.method,
+                issuer: shown.issuer.clone(),
+                token: shown.id,
+                claims: String::from_utf8(shown.claims.canonical()).unwrap_or_default(),
+            }),
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub use admin::{
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
 pub use call::{CallView, Permit, decide_call, foresee_call};
-pub use enroll::{Enroll, Renew, RotateKey};
+pub use enroll::{Credential, Enroll, Renew, RotateKey};
 pub use issue::Issue;
 pub use read::{
     Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, ReadHead,

@@ -268,6 +268,17 @@ pub enum Deny {
         /// What it is, for the ledger.
         why: &'static str,
     },
+    /// Somebody enrolled with this token before.
+    #[error("this token was enrolled with before: ask its issuer for another")]
+    CredentialUsed,
+    /// No profile, or more than one, says which agent the workload is.
+    #[error("the token of {issuer} enrols nobody: {says}")]
+    NotEnrollable {
+        /// Whose token it is.
+        issuer: String,
+        /// Why not.
+        says: String,
+    },
     /// The key belongs to somebody already, or did.
     #[error("the key belongs, or belonged, to another agent; make a new one")]
     KeyTaken,
@@ -355,6 +366,8 @@ impl Deny {
             Deny::ProfileLimit { .. } => "profile_limit",
             Deny::ProfileScope { .. } => "scope_exceeds_profile",
             Deny::JoinToken { .. } => "join_token",
+            Deny::CredentialUsed => "credential_used",
+            Deny::NotEnrollable { .. } => "not_enrollable",
             Deny::KeyTaken => "key_taken",
             Deny::AgentState { .. } => "agent_state",
             Deny::Exists(_) => "already_exists",

@@ -1,0 +1,35 @@
+//! Enrolment by a join token: a secret that an admin was shown once, good for one enrolment.
+
+use sublet_core::decide::Credential;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::{Malformed, No};
+use sublet_core::state::State;
+
+use super::Method;
+
+/// The method.
+pub struct JoinToken;
+
+#[tonic::async_trait]
+impl Method for JoinToken {
+    fn name(&self) -> &'static str {
+        "join_token"
+    }
+
+    async fn show(&self, credential: &[u8], _: UnixMillis) -> Result<Credential, No> {
+        let read = std::str::from_utf8(credential).ok().and_then(Credential::from_join_token);
+        read.ok_or_else(|| {
+            let says = "no join token: sublet-join1.<id>.<secret>".to_owned();
+            Malformed::Field { field: "credential", says }.into()
+        })
+    }
+
+    fn is_known(&self, credential: &Credential, state: &State) -> bool {
+        match credential {
+            Credential::JoinToken { id, hash } => {
+                state.join_token(id).is_some_and(|row| row.hash == *hash)
+            }
+            Credential::Attested(_) => false,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The keys of an issuer: a JWK set (RFC 7517) from a file or by HTTPS, where it is kept a while.
+//!
+//! Owns: fetching, keeping, when it is asked again. Does not own: which key a token needs (`jwt`).
+//!
+//! Invariants: keys that were fetched are believed for a day at most; an unknown key is asked for, but
+//! not more often than the back-off lets, so that nobody makes the broker ask by showing noise; what is
+//! fetched is bounded, and comes from where the configuration says and nowhere else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jsonwebtoken::jwk::Jwk;
+use reqwest::{Client, redirect};
+use serde::Deserialize;
+use sublet_core::id::UnixMillis;
+use tokio::sync::Mutex;
+
+/// Bytes of a key set, and of an issuer's description of itself.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// Keys of one set.
+const KEYS_MAX: usize = 256;
+
+/// How long an issuer has for its answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Keys are asked for again when they are older than this.
+const FRESH_MS: i64 = 5 * 60 * 1000;
+
+/// Keys are believed for so long when their issuer does not answer.
+const KEPT_MS: i64 = 24 * 3600 * 1000;
+
+/// Between two questions at least; doubled for each that failed, up to [`FRESH_MS`].
+const BACK_OFF_MS: i64 = 10 * 1000;
+
+/// Where keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, read each time.
+    File(PathBuf),
+    /// A URL.
+    Url(String),
+    /// What an OpenID provider says of itself (OpenID Connect Discovery 1.0): its issuer URL.
+    Discovery(String),
+}
+
+/// The keys of one issuer.
+pub struct Keys {
+    source: Source,
+    client: Client,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    keys: Vec<Jwk>,
+    fetched_at: Option<UnixMillis>,
+    tried_at: Option<UnixMillis>,
+    failures: u32,
+}
+
+/// Why there is no key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// The issuer has none of this name; or several, and none was named.
+    Unknown,
+    /// The issuer's keys are not to be had: in words, for the log.
+    Unavailable(String),
+}
+
+impl Keys {
+    /// Keys from a source; an error when HTTPS cannot be spoken here.
+    pub fn new(source: Source) -> Result<Self, String> {
+        let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
+        let client = client.build().map_err(|error| error.to_string())?;
+        Ok(Keys { source, client, kept: Mutex::default() })
+    }
+
+    /// The key of this name, or the only one when no name is given.
+    pub async fn find(&self, kid: Option<&str>, now: UnixMillis) -> Result<Jwk, NoKey> {
+        let mut kept = self.kept.lock().await;
+        let stale = kept.fetched_at.is_none_or(|at| now.since(at) >= FRESH_MS);
+        if (stale || pick(&kept.keys, kid).is_none()) && kept.may_try(now) {
+            kept.tried_at = Some(now);
+            match self.fetch().await {
+                Ok(keys) => {
+                    kept.keys = keys;
+                    kept.fetched_at = Some(now);
+                    kept.failures = 0;
+                }
+                Err(says) => {
+                    kept.failures = kept.failures.saturating_add(1);
+                    tracing::warn!(source = ?self.source, says, "the keys of an issuer");
+                    if !kept.are_believed(now) {
+                        return Err(NoKey::Unavailable(says));
+                    }
+                }
+            }
+        }
+        if !kept.are_believed(now) {
+            return Err(NoKey::Unavailable("they were asked for a moment ago".to_owned()));
+        }
+        pick(&kept.keys, kid).cloned().ok_or(NoKey::Unknown)
+    }
+
+    async fn fetch(&self) -> Result<Vec<Jwk>, String> {
+        let text = match &self.source {
+            Source::File(path) => tokio::fs::read(path)
+                .await
+                .map_err(|error| format!("{}: {error}", path.display()))?,
+            Source::Url(url) => self.get(url).await?,
+            Source::Discovery(issuer) => {
+                let at =
+                    format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+                let said: Provider = serde_json::from_slice(&self.get(&at).await?)
+                    .map_err(|error| format!("{at}: {error}"))?;
+                if said.issuer != *issuer {
+                    return Err(format!("{at} is of another issuer, {:?}", said.issuer));
+                }
+                check_url(&said.jwks_uri)?;
+                self.get(&said.jwks_uri).await?
+            }
+        };
+        read(&text)
+    }
+
+    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        let answer = self.client.get(url).send().await.map_err(|error| error.to_string())?;
+        if !answer.status().is_success() {
+            return Err(format!("{url} answers {}", answer.status()));
+        }
+        let (mut answer, mut body) = (answer, Vec::new());
+        while let Some(chunk) = answer.chunk().await.map_err(|error| error.to_string())? {
+            body.extend_from_slice(&chunk);
+            if body.len() > BYTES_MAX {
+                return Err(format!("{url} answers with over {BYTES_MAX} bytes"));
+            }
+        }
+        Ok(body)
+    }
+}
+
+impl Kept {
+    fn may_try(&self, now: UnixMillis) -> bool {
+        let doubled = BACK_OFF_MS.saturating_mul(1 << self.failures.min(8));
+        self.tried_at.is_none_or(|at| now.since(at) >= doubled.min(FRESH_MS) || now.since(at) < 0)
+    }
+
+    fn are_believed(&self, now: UnixMillis) -> bool {
+        self.fetched_at.is_some_and(|at| (0..KEPT_MS).contains(&now.since(at)))
+    }
+}
+
+fn pick<'a>(keys: &'a [Jwk], kid: Option<&str>) -> Option<&'a Jwk> {
+    match (kid, keys) {
+        (Some(kid), keys) => {
+            let mut named = keys.iter().filter(|key| key.common.key_id.as_deref() == Some(kid));
+            // Two keys of one name are none: which of them signed is not for us to try.
+            named.next().filter(|_| named.next().is_none())
+        }
+        (None, [one]) => Some(one),
+        (None, _) => None,
+    }
+}
+
+/// The keys of a set that are understood here; the others are let lie.
+fn read(text: &[u8]) -> Result<Vec<Jwk>, String> {
+    if text.len() > BYTES_MAX {
+        return Err(format!("a key set of over {BYTES_MAX} bytes"));
+    }
+    let set: Set = serde_json::from_slice(text).map_err(|error| format!("no key set: {error}"))?;
+    if set.keys.len() > KEYS_MAX {
+        return Err(format!("a key set of over {KEYS_MAX} keys"));
+    }
+    Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
+}
+
+/// Keys come by HTTPS, or from this machine.
+pub(super) fn check_url(url: &str) -> Result<(), String> {
+    let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
+    let local = match parsed.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        }
+        None => false,
+    };
+    if parsed.scheme() == "https" || (parsed.scheme() == "http" && local) {
+        return Ok(());
+    }
+    Err(format!("{url:?} is neither https nor of this machine"))
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Provider {
+    issuer: String,
+    jwks_uri: String,
+}

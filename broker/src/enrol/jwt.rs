@@ -1,0 +1,293 @@
+//! Enrolment by somebody else's signed token: an OpenID provider, a CI system, Kubernetes (RFC 7519,
+//! RFC 8725); a SPIFFE JWT-SVID.
+//!
+//! Owns: reading such a token, and whether it holds: issuer, algorithm, key, signature, audience, time.
+//! Does not own: the keys (`jwks`), which agent it is about (profiles), that it is used once (the
+//! decision).
+//!
+//! Invariants: the issuer's configuration says which algorithms are taken, the key which of them it is
+//! for, and the token's header may only agree; nothing in a header leads to a key; a token without
+//! audience, subject or end is none.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde::Deserialize;
+use sublet_core::bytes::sha256;
+use sublet_core::decide::Credential;
+use sublet_core::id::UnixMillis;
+use sublet_core::json::Json;
+use sublet_core::limits;
+use sublet_core::no::{BadJwt, Fault, No};
+use sublet_core::workload::Attested;
+
+use super::Method;
+use super::jwks::{Keys, NoKey, Source, check_url};
+use crate::config::{BadConfig, Config, IssuerConfig};
+
+/// The method of OpenID tokens and all that look like them.
+pub const JWT: &str = "jwt";
+
+/// The method of SPIFFE JWT-SVIDs.
+pub const JWT_SVID: &str = "jwt_svid";
+
+/// Bytes of a token.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// How much longer a token may live: its hash is kept for so long.
+const LIFE_SECONDS_MAX: i64 = 25 * 3600;
+
+/// What may be configured; nothing symmetric, ever.
+const ALGORITHMS: [(&str, Algorithm); 9] = [
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+];
+
+fn algorithm(name: &str) -> Option<Algorithm> {
+    ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
+}
+
+/// An issuer that is believed.
+pub struct Issuer {
+    name: String,
+    audience: String,
+    algorithms: Vec<String>,
+    keys: Keys,
+}
+
+impl Issuer {
+    /// From its part of the configuration.
+    pub fn new(issuer: &IssuerConfig, config: &Config) -> Result<Self, BadConfig> {
+        let bad = |says: String| BadConfig::Value(format!("issuer {:?}: {says}", issuer.name));
+        let source = match (&issuer.jwks_file, &issuer.jwks_url) {
+            (Some(path), None) => Source::File(path.clone()),
+            (None, Some(url)) => Source::Url(url.clone()),
+            (None, None) if issuer.method() == JWT => Source::Discovery(issuer.name.clone()),
+            (None, None) => return Err(bad("jwks_file or jwks_url is needed".to_owned())),
+            (Some(_), Some(_)) => return Err(bad("jwks_file and jwks_url are two".to_owned())),
+        };
+        if let Source::Url(url) | Source::Discovery(url) = &source {
+            check_url(url).map_err(bad)?;
+        }
+        if let Some(unknown) = issuer.algorithms.iter().find(|name| algorithm(name).is_none()) {
+            let known = ALGORITHMS.map(|(name, _)| name);
+            return Err(bad(format!("the algorithm {unknown:?} is none of {known:?}")));
+        }
+        if issuer.algorithms.is_empty() {
+            return Err(bad("no algorithm is taken from it".to_owned()));
+        }
+        let audience = issuer.audience.clone();
+        Ok(Issuer {
+            name: issuer.name.clone(),
+            audience: audience.unwrap_or_else(|| config.trust_domain.broker_audience()),
+            algorithms: issuer.algorithms.clone(),
+            keys: Keys::new(source).map_err(bad)?,
+        })
+    }
+
+    /// What a token of this issuer shows, if it holds now.
+    async fn attest(&self, token: &Token<'_>, now: UnixMillis) -> Result<(), No> {
+        let wrong = || BadJwt::Algorithm(token.header.alg.clone());
+        let named = self.algorithms.contains(&token.header.alg);
+        let algorithm =
+            algorithm(&token.header.alg).filter(|_| named).ok_or_else(|| bad(wrong()))?;
+        let kid = token.header.kid.as_deref();
+        let key = self.keys.find(kid, now).await.map_err(|no| match no {
+            NoKey::Unknown => bad(BadJwt::Key(kid.unwrap_or_default().to_owned())),
+            NoKey::Unavailable(_) => Fault::IssuerKeys(self.name.clone()).into(),
+        })?;
+        if !is_for(&key, algorithm) {
+            return Err(bad(wrong()));
+        }
+        let decoding = DecodingKey::from_jwk(&key).map_err(|_| bad(wrong()))?;
+        let holds = crypto::verify(token.signature, token.signed.as_bytes(), &decoding, algorithm);
+        if !holds.unwrap_or(false) {
+            return Err(bad(BadJwt::Signature));
+        }
+        self.check_claims(&token.claims, now).map_err(bad)
+    }
+
+    /// Audience and time; after the signature, so that nobody learns anything by trying.
+    fn check_claims(&self, claims: &Json, now: UnixMillis) -> Result<(), BadJwt> {
+        let for_us = match member(claims, "aud") {
+            Some(Json::Str(audience)) => *audience == self.audience,
+            Some(Json::List(all)) => {
+                all.iter().any(|one| matches!(one, Json::Str(text) if *text == self.audience))
+            }
+            _ => false,
+        };
+        if !for_us {
+            return Err(BadJwt::Audience(self.audience.clone()));
+        }
+        let seconds = |name| match member(claims, name) {
+            None => Ok(None),
+            Some(Json::Int(seconds)) => Ok(Some(*seconds)),
+            Some(_) => Err(BadJwt::Form("a time of it is no whole number of seconds")),
+        };
+        let (now, skew) = (now.seconds(), limits::CLOCK_SKEW_MS / 1000);
+        let ends = seconds("exp")?.ok_or(BadJwt::Form("it has no end (exp)"))?;
+        if now >= ends {
+            return Err(BadJwt::Expired(ends));
+        }
+        if ends.saturating_sub(now) > LIFE_SECONDS_MAX {
+            return Err(BadJwt::Lifetime(ends));
+        }
+        for begins in [seconds("nbf")?, seconds("iat")?].into_iter().flatten() {
+            if begins > now.saturating_add(skew) {
+                return Err(BadJwt::NotYetValid(begins));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bad(bad: BadJwt) -> No {
+    sublet_core::no::Unauthenticated::Jwt(bad).into()
+}
+
+/// Whether a key may be used so: of this family, for signatures, and for this algorithm where it says
+/// one.
+fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    let family = match (&key.algorithm, algorithm) {
+        (AlgorithmParameters::RSA(_), RS256 | RS384 | RS512 | PS256 | PS384 | PS512) => true,
+        (AlgorithmParameters::EllipticCurve(key), ES256) => key.curve == EllipticCurve::P256,
+        (AlgorithmParameters::EllipticCurve(key), ES384) => key.curve == EllipticCurve::P384,
+        (AlgorithmParameters::OctetKeyPair(key), EdDSA) => key.curve == EllipticCurve::Ed25519,
+        _ => false,
+    };
+    let signs = match &key.common.public_key_use {
+        None | Some(PublicKeyUse::Signature) => true,
+        // A SPIFFE bundle says so of the keys of JWT-SVIDs.
+        Some(PublicKeyUse::Other(other)) => other == "jwt-svid",
+        Some(PublicKeyUse::Encryption) => false,
+    };
+    let says = key.common.key_algorithm.map(|says| says.to_string());
+    let named = ALGORITHMS.iter().find(|(_, known)| *known == algorithm).map(|(name, _)| *name);
+    family && signs && says.is_none_or(|says| Some(says.as_str()) == named)
+}
+
+/// One method: the tokens of these issuers.
+pub struct SignedToken {
+    method: &'static str,
+    issuers: Vec<Issuer>,
+}
+
+impl SignedToken {
+    /// The method of this name, for these issuers.
+    pub fn new(method: &'static str, issuers: Vec<Issuer>) -> Self {
+        SignedToken { method, issuers }
+    }
+}
+
+#[tonic::async_trait]
+impl Method for SignedToken {
+    fn name(&self) -> &'static str {
+        self.method
+    }
+
+    async fn show(&self, credential: &[u8], now: UnixMillis) -> Result<Credential, No> {
+        let token = Token::parse(credential).map_err(bad)?;
+        let named = match self.method {
+            JWT_SVID => trust_domain(&token.subject).map(|domain| format!("spiffe://{domain}")),
+            _ => token.issuer.clone(),
+        };
+        let named = named.unwrap_or_default();
+        let issuer = self.issuers.iter().find(|issuer| issuer.name == named);
+        let issuer = issuer.ok_or_else(|| bad(BadJwt::Issuer(named)))?;
+        issuer.attest(&token, now).await?;
+        let Some(Json::Int(ends)) = member(&token.claims, "exp") else {
+            return Err(bad(BadJwt::Form("it has no end (exp)")));
+        };
+        let expires_at = UnixMillis::from_seconds(*ends);
+        let claims = match self.method {
+            JWT_SVID => with_path(token.claims, &token.subject).map_err(bad)?,
+            _ => token.claims,
+        };
+        Ok(Credential::Attested(Box::new(Attested {
+            method: self.method,
+            issuer: issuer.name.clone(),
+            claims,
+            id: sha256(credential),
+            expires_at,
+        })))
+    }
+}
+
+/// A token that was taken apart, of which nothing is believed.
+struct Token<'a> {
+    signed: &'a str,
+    signature: &'a str,
+    header: Header,
+    claims: Json,
+    issuer: Option<String>,
+    subject: String,
+}
+
+/// What is looked at in a header. What else may stand there (`jku`, `x5c`, `jwk` …) leads nowhere.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<serde_json::Value>,
+    b64: Option<bool>,
+}
+
+impl<'a> Token<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, BadJwt> {
+        if bytes.len() > TOKEN_BYTES_MAX {
+            return Err(BadJwt::Form("it has over 16 KiB"));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| BadJwt::Form("it is no text"))?;
+        let three = BadJwt::Form("it is not three parts in base64url");
+        let (signed, signature) = text.rsplit_once('.').ok_or(three.clone())?;
+        let (header, claims) = signed.split_once('.').ok_or(three.clone())?;
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| three.clone());
+        let header: Header = serde_json::from_slice(&decode(header)?)
+            .map_err(|_| BadJwt::Form("its header is none"))?;
+        if header.crit.is_some() || header.b64.is_some() {
+            return Err(BadJwt::Form("its header demands an extension that is not known here"));
+        }
+        let claims = Json::parse(&decode(claims)?)
+            .map_err(|_| BadJwt::Form("its claims are no JSON that all readers read alike"))?;
+        decode(signature)?;
+        let text = |name| match member(&claims, name) {
+            Some(Json::Str(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        };
+        let subject = text("sub").ok_or(BadJwt::Form("it is about nobody (sub)"))?;
+        let issuer = text("iss");
+        Ok(Token { signed, signature, header, issuer, subject, claims })
+    }
+}
+
+fn member<'a>(claims: &'a Json, name: &str) -> Option<&'a Json> {
+    let Json::Object(members) = claims else { return None };
+    members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+fn trust_domain(subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix("spiffe://")?;
+    Some(rest.split_once('/').map_or(rest, |(domain, _)| domain))
+}
+
+/// The claims, with the segments of the SPIFFE id's path under `spiffe`, for rules to name.
+fn with_path(claims: Json, subject: &str) -> Result<Json, BadJwt> {
+    let path = subject.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/'));
+    let (_, path) = path.ok_or(BadJwt::Form("its subject is no SPIFFE id of a workload"))?;
+    let segments = path.split('/').map(|segment| Json::Str(segment.to_owned())).collect();
+    let Json::Object(mut members) = claims else {
+        return Err(BadJwt::Form("its claims are no object"));
+    };
+    members.retain(|(name, _)| name != "spiffe");
+    members.push(("spiffe".to_owned(), Json::List(segments)));
+    Json::object(members).map_err(|_| BadJwt::Form("its claims are no object"))
+}
