@@ -21,6 +21,11 @@ use crate::files;
 use crate::ports::Ports;
 
 const KEY: &str = "key.pem";
+const LOCK: &str = "identity.lock";
+
+/// The idempotency key of a renewal that was begun, behind the id of the identity that it renews.
+const RENEWAL: &str = "renewal.key";
+
 const NEXT_KEY: &str = "key-next.pem";
 const TOKEN: &str = "identity.token";
 const ABOUT: &str = "agent.toml";
@@ -142,6 +147,50 @@ impl Directory {
     pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Failure> {
         let path = self.file(NEXT_KEY);
         if path.exists() { files::read_key(&path) } else { files::create_key(&path, ports) }
+    }
+
+    /// Whether a rotation away from the current key was asked for and did not end. One that ended but
+    /// for its tidying up is tidied up.
+    pub(crate) fn is_rotating(&self, current: &PublicKey) -> Result<bool, Failure> {
+        let path = self.file(NEXT_KEY);
+        if !path.exists() {
+            return Ok(false);
+        }
+        if files::read_key(&path)?.public_key() != current {
+            return Ok(true);
+        }
+        self.rename(NEXT_KEY, &self.file(KEY))?;
+        Ok(false)
+    }
+
+    /// Held by the one process that changes the identity now; waits for another that does.
+    pub(crate) async fn lock(&self) -> Result<std::fs::File, Failure> {
+        let path = self.file(LOCK);
+        let taken = tokio::task::spawn_blocking(move || {
+            let file = std::fs::File::create(&path)
+                .map_err(|error| Failure::io("create", &path, &error))?;
+            file.lock().map_err(|error| Failure::io("lock", &path, &error))?;
+            Ok(file)
+        });
+        taken.await.map_err(|error| Failure::local("lock", error.to_string()))?
+    }
+
+    /// The idempotency key with which this identity is renewed: drawn once, and kept until there is
+    /// another identity. A process that was killed before it had its answer asks for the very same;
+    /// whoever copied the directory before does not know it.
+    pub(crate) fn renewal_key(
+        &self,
+        token: &VerifiedToken,
+        ports: &Ports,
+    ) -> Result<Vec<u8>, Failure> {
+        let (path, of) = (self.file(RENEWAL), token.id().0);
+        let kept = std::fs::read(&path).unwrap_or_default();
+        if let Some(key) = kept.strip_prefix(&of).filter(|key| key.len() == 16) {
+            return Ok(key.to_vec());
+        }
+        let key = ports.entropy.nonce()?.0;
+        files::replace(&path, &[of.as_slice(), &key].concat())?;
+        Ok(key.to_vec())
     }
 
     /// Sets a key aside that a rotation cannot take, under its thumbprint.

@@ -242,8 +242,16 @@ impl Identity {
     /// A new identity token for the key that it has.
     pub async fn renew(&self) -> Result<(), Failure> {
         let _one_at_a_time = self.0.changing.lock().await;
+        let _one_process = self.0.directory.lock().await?;
+        self.reload()?;
+        if self.0.directory.is_rotating(self.current().key.public_key())? {
+            // A rotation was cut off: the broker may know the new key alone by now, and an identity
+            // under the old one would look like a copy's.
+            return self.rotate().await;
+        }
         let current = self.current();
-        let request = v1::RenewRequest { idempotency_key: Vec::new() };
+        let idempotency_key = self.0.directory.renewal_key(&current.token, &self.0.ports)?;
+        let request = v1::RenewRequest { idempotency_key };
         let answer = self.broker()?.renew(&current.credential(), request).await?;
         let token = own(self.trust(), &answer.identity_token, &current.key, Some(&self.id()))?;
         self.0.directory.keep_token(&token)?;
@@ -255,6 +263,27 @@ impl Identity {
     /// A new key. The old one stays beside it, for the tokens that are held under it.
     pub async fn rotate_key(&self) -> Result<(), Failure> {
         let _one_at_a_time = self.0.changing.lock().await;
+        let _one_process = self.0.directory.lock().await?;
+        self.reload()?;
+        self.rotate().await
+    }
+
+    /// Takes what another process with this directory has renewed or rotated meanwhile.
+    fn reload(&self) -> Result<(), Failure> {
+        let current = self.current();
+        let bytes = self.0.directory.token()?;
+        if bytes == current.token.encode() {
+            return Ok(());
+        }
+        let token = self.trust().verify(&bytes)?;
+        let key = self.0.directory.key_of(token.holder_key())?;
+        if token.is_identity() && token.root().agent == self.id() {
+            self.replace(Current { key: Arc::new(key), token: Arc::new(token) });
+        }
+        Ok(())
+    }
+
+    async fn rotate(&self) -> Result<(), Failure> {
         let (current, id) = (self.current(), self.id());
         let next = self.0.directory.next_key(&self.0.ports)?;
         let request = rotate_request(&id, current.key.public_key(), &next)?;

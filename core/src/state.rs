@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::feed::{Delta, Revocation};
-use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
+use crate::id::{
+    AgentId, DelegationId, HelperPath, HopId, Nonce, Principal, TrustDomain, UnixMillis,
+};
 use crate::key::{PublicKey, Thumbprint};
 pub use crate::profile::{PrincipalPattern, Profile};
 use crate::retention::{Hold, Retention};
@@ -52,8 +54,23 @@ pub struct Agent {
     pub key: Option<PublicKey>,
     /// When it was created.
     pub created_at: UnixMillis,
+    /// The identity token that it got last: whoever renews with an older one has a copy.
+    #[serde(default)]
+    pub identity: Option<LastIdentity>,
+    /// The key that it had until it rotated; `None` once it came in anew.
+    #[serde(default)]
+    pub rotated_from: Option<Thumbprint>,
     /// Counts changes of this row.
     pub version: u64,
+}
+
+/// Names an identity token that was given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastIdentity {
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// When, in seconds.
+    pub issued_at: i64,
 }
 
 /// Whose a key is. Never removed: a key belongs to one agent, ever.

@@ -37,7 +37,16 @@ fn agent_id(name: &str) -> AgentId {
 
 fn agent(name: &str, version: u64) -> Agent {
     let state = AgentState::Invited;
-    Agent { id: agent_id(name), profile: "p".into(), state, key: None, created_at: NOW, version }
+    Agent {
+        id: agent_id(name),
+        profile: "p".into(),
+        state,
+        key: None,
+        created_at: NOW,
+        identity: None,
+        rotated_from: None,
+        version,
+    }
 }
 
 fn delegation(id: u8) -> Delegation {

@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod clones;
 mod codes;
 mod fan_out;
 mod issue;

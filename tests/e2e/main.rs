@@ -8,6 +8,7 @@
 )]
 
 mod ahead;
+mod clones;
 mod crowded;
 mod demo;
 mod enrol;

@@ -63,6 +63,8 @@ impl House {
             state: AgentState::Active,
             key: Some(key),
             created_at: NOW,
+            identity: None,
+            rotated_from: None,
             version: 0,
         }));
     }

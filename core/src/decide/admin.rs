@@ -123,6 +123,8 @@ impl Ask for CreateAgent {
             state: AgentState::Invited,
             key: None,
             created_at: now,
+            identity: None,
+            rotated_from: None,
             version: 0,
         };
         let created =

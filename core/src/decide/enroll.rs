@@ -10,7 +10,9 @@ use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
 use crate::no::Deny;
 use crate::record::{Attestation, Body};
-use crate::state::{Agent, AgentState, Guard, JoinTokenState, KeyOwner, SpentToken, Write};
+use crate::state::{
+    Agent, AgentState, Guard, JoinTokenState, KeyOwner, LastIdentity, SpentToken, Write,
+};
 use crate::verify::VerifiedToken;
 use crate::workload::Attested;
 
@@ -92,7 +94,7 @@ impl Ask for Enroll {
             return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
         }
         let thumbprint = free_key(view, key)?;
-        let mut grant = identity(view, agent, key, now, entropy);
+        let (mut grant, given) = identity(view, agent, key, now, entropy);
         if admitted.created {
             grant.guards = vec![Guard::Agent(agent.id.clone(), None)];
             let body =
@@ -107,7 +109,7 @@ impl Ask for Enroll {
         };
         let grant =
             grant.guarded(admitted.guards).writing([admitted.write]).recording(caller, body);
-        Ok(owned(grant, agent, key))
+        Ok(owned(grant, agent, key, given, None))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -215,6 +217,8 @@ impl Enroll {
             state: AgentState::Invited,
             key: None,
             created_at: now,
+            identity: None,
+            rotated_from: None,
             version: 0,
         });
         let spent = SpentToken { id: shown.id, expires_at: shown.expires_at };
@@ -257,9 +261,14 @@ impl Ask for Renew {
         entropy: &Entropy,
     ) -> Decision<Self::Granted> {
         let agent = agent_only(view, caller)?;
+        check_last(agent, caller)?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
-        Ok(identity(view, agent, &key, now, entropy).recording(caller, body))
+        let (grant, given) = identity(view, agent, &key, now, entropy);
+        let mut row = agent.clone();
+        row.identity = Some(given);
+        row.version += 1;
+        Ok(grant.writing([Write::Agent(row)]).recording(caller, body))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -290,12 +299,13 @@ impl Ask for RotateKey {
         entropy: &Entropy,
     ) -> Decision<Self::Granted> {
         let agent = agent_only(view, caller)?;
+        check_last(agent, caller)?;
         let old =
             agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
         let new = free_key(view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
-        let grant = identity(view, agent, &self.new_key, now, entropy).recording(caller, body);
-        Ok(owned(grant, agent, &self.new_key))
+        let (grant, given) = identity(view, agent, &self.new_key, now, entropy);
+        Ok(owned(grant.recording(caller, body), agent, &self.new_key, given, Some(old)))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -309,16 +319,47 @@ fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
     if view.state.key_owner(&thumbprint).is_some() { Err(Deny::KeyTaken) } else { Ok(thumbprint) }
 }
 
+/// Refuses whoever asks with an identity that another has renewed since: of two that hold one key, one
+/// has a copy. An identity that is younger than the last one known here is from before this broker was
+/// restored from a backup, and no copy.
+fn check_last(agent: &Agent, caller: &Caller) -> Result<(), Deny> {
+    let (Kind::Agent(token), Some(last)) = (caller.kind(), agent.identity) else { return Ok(()) };
+    let Some(shown) = token.root().role.origin() else { return Ok(()) };
+    if shown.nonce == last.nonce || shown.issued_at > last.issued_at {
+        return Ok(());
+    }
+    Err(Deny::IdentityCloned { agent: agent.id.clone() })
+}
+
+/// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
+/// whoever has a copy of it.
+pub(super) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) -> Deny {
+    let (Deny::NotTheAgentsKey { hop: 0, agent }, Kind::Agent(token)) = (&deny, caller.kind())
+    else {
+        return deny;
+    };
+    let keeps = method == Renew::METHOD || method == RotateKey::METHOD;
+    let old = view.state.agent(agent).and_then(|row| row.rotated_from);
+    if keeps && old == Some(token.holder_key().thumbprint()) {
+        return Deny::IdentityCloned { agent: agent.clone() };
+    }
+    deny
+}
+
 /// Makes the key the agent's own.
 fn owned(
     grant: Grant<serde_bytes::ByteBuf>,
     agent: &Agent,
     key: &PublicKey,
+    given: LastIdentity,
+    rotated_from: Option<Thumbprint>,
 ) -> Grant<serde_bytes::ByteBuf> {
     let thumbprint = key.thumbprint();
     let mut row = agent.clone();
     row.state = AgentState::Active;
     row.key = Some(key.clone());
+    row.identity = Some(given);
+    row.rotated_from = rotated_from;
     row.version += 1;
     let owner = KeyOwner { key: thumbprint, agent: agent.id.clone(), revoked: false };
     grant.guarded([Guard::KeyFree(thumbprint)]).writing([Write::Agent(row), Write::KeyOwner(owner)])
@@ -331,7 +372,7 @@ fn identity(
     key: &PublicKey,
     now: UnixMillis,
     entropy: &Entropy,
-) -> Grant<serde_bytes::ByteBuf> {
+) -> (Grant<serde_bytes::ByteBuf>, LastIdentity) {
     let seconds = now.seconds();
     let ttl = view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
     let origin = Origin {
@@ -340,6 +381,7 @@ fn identity(
         issued_at: seconds,
         not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
     };
+    let given = LastIdentity { nonce: origin.nonce, issued_at: origin.issued_at };
     let block = Block {
         role: Role::Identity { origin },
         agent: agent.id.clone(),
@@ -352,5 +394,5 @@ fn identity(
     let mut grant = Grant::read(serde_bytes::ByteBuf::new())
         .guarded([Guard::Agent(agent.id.clone(), Some(agent.version))]);
     grant.unsigned = Some(Unsigned { block, holder_key: key.clone(), root: KeyUse::Identity });
-    grant
+    (grant, given)
 }

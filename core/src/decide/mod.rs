@@ -41,7 +41,7 @@ use crate::bundle::{KeyId, KeyUse};
 use crate::bytes::{domain, sha256};
 use crate::caller::Caller;
 use crate::feed::Revocation;
-use crate::id::{HopId, Nonce, UnixMillis};
+use crate::id::{AgentId, HopId, Nonce, UnixMillis};
 use crate::key::PublicKey;
 use crate::no::Deny;
 use crate::record::{ASKED_BYTES_MAX, BlockPayload, Body, Record, SAYS_BYTES_MAX, cut};
@@ -205,6 +205,7 @@ pub fn decide<A: Ask>(
     entropy: &Entropy,
 ) -> Verdict<A::Granted> {
     let decision = chain::check_caller(view, caller, now)
+        .map_err(|deny| enroll::cloned(view, caller, A::METHOD, deny))
         .and_then(|()| ask.decide(view, caller, now, entropy));
     match decision {
         Ok(Grant { granted, mut guards, writes, records, unsigned }) => {
@@ -227,14 +228,28 @@ pub fn decide<A: Ask>(
             };
             let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
             let record = Record { delegation, actor: caller.to_string(), body };
-            Verdict {
-                outcome: Err(deny),
+            let mut verdict = Verdict {
+                outcome: Err(deny.clone()),
                 guards: Vec::new(),
                 writes: Vec::new(),
                 records: vec![record],
                 unsigned: None,
+            };
+            if let Deny::IdentityCloned { agent } = &deny {
+                lock(view, caller, agent, &mut verdict);
             }
+            verdict
         }
+    }
+}
+
+/// Stops an agent of which somebody has a copy, in the commit that records it: that agent alone.
+fn lock<G>(view: View<'_>, caller: &Caller, agent: &AgentId, verdict: &mut Verdict<G>) {
+    let why = "two hold its key: one renewed with an identity that the other had renewed before";
+    if let Ok(stopped) = admin::suspend(view, caller, agent, why, ()) {
+        verdict.guards.extend(stopped.guards);
+        verdict.writes.extend(stopped.writes);
+        verdict.records.extend(stopped.records);
     }
 }
 

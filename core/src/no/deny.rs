@@ -282,6 +282,12 @@ pub enum Deny {
     /// The key belongs to somebody already, or did.
     #[error("the key belongs, or belonged, to another agent; make a new one")]
     KeyTaken,
+    /// An identity that another has renewed since: somebody has a copy of the agent's key.
+    #[error("another holder of its key has renewed the identity of {agent}; it is locked")]
+    IdentityCloned {
+        /// Whose.
+        agent: AgentId,
+    },
     /// The agent has the wrong state for this.
     #[error("{agent} is {state}")]
     AgentState {
@@ -369,6 +375,7 @@ impl Deny {
             Deny::CredentialUsed => "credential_used",
             Deny::NotEnrollable { .. } => "not_enrollable",
             Deny::KeyTaken => "key_taken",
+            Deny::IdentityCloned { .. } => "identity_cloned",
             Deny::AgentState { .. } => "agent_state",
             Deny::Exists(_) => "already_exists",
             Deny::NotFound(_) => "not_found",
