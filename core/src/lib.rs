@@ -7,6 +7,7 @@
 //! `capability` and `decide`; what is shown with it is `proof` and `receipt`; what ends it is
 //! `feed`; making one is `mint`.
 
+pub mod agents;
 pub mod block;
 pub mod bundle;
 pub mod bytes;

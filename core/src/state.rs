@@ -10,128 +10,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::feed::{Delta, Revocation};
-use crate::id::{
-    AgentId, DelegationId, HelperPath, HopId, Nonce, Principal, TrustDomain, UnixMillis,
+pub use crate::agents::{
+    Agent, AgentState, JoinToken, JoinTokenState, KeyOwner, LastIdentity, SpentToken,
 };
-use crate::key::{PublicKey, Thumbprint};
+use crate::feed::{Delta, Revocation};
+use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
+use crate::key::Thumbprint;
 pub use crate::profile::{PrincipalPattern, Profile};
 use crate::retention::{Hold, Retention};
-
-/// What an agent may do at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AgentState {
-    /// Created, has not enrolled, or lost its key for ever: needs a join token.
-    Invited,
-    /// Enrolled.
-    Active,
-    /// Stopped by an admin; its tokens and its helpers' are refused.
-    Suspended,
-}
-
-impl AgentState {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            AgentState::Invited => "invited",
-            AgentState::Active => "active",
-            AgentState::Suspended => "suspended",
-        }
-    }
-}
-
-/// An agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agent {
-    /// Its id.
-    pub id: AgentId,
-    /// Its profile's name.
-    pub profile: String,
-    /// Its state.
-    pub state: AgentState,
-    /// Its current key; `None` before enrolment and after its key was revoked.
-    pub key: Option<PublicKey>,
-    /// When it was created.
-    pub created_at: UnixMillis,
-    /// The identity token that it got last: whoever renews with an older one has a copy.
-    #[serde(default)]
-    pub identity: Option<LastIdentity>,
-    /// The key that it had until it rotated; `None` once it came in anew.
-    #[serde(default)]
-    pub rotated_from: Option<Thumbprint>,
-    /// Counts changes of this row.
-    pub version: u64,
-}
-
-/// Names an identity token that was given out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastIdentity {
-    /// Its nonce.
-    pub nonce: Nonce,
-    /// When, in seconds.
-    pub issued_at: i64,
-}
-
-/// Whose a key is. Never removed: a key belongs to one agent, ever.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyOwner {
-    /// The key.
-    pub key: Thumbprint,
-    /// The agent.
-    pub agent: AgentId,
-    /// Whether it was revoked for ever.
-    pub revoked: bool,
-}
-
-/// The state of a join token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JoinTokenState {
-    /// Not used yet.
-    Open,
-    /// Used, once.
-    Spent,
-    /// Revoked by an admin.
-    Revoked,
-}
-
-impl JoinTokenState {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            JoinTokenState::Open => "open",
-            JoinTokenState::Spent => "spent",
-            JoinTokenState::Revoked => "revoked",
-        }
-    }
-}
-
-/// A join token: only its hash is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinToken {
-    /// Its id, a UUID.
-    pub id: String,
-    /// The agent that may enrol with it.
-    pub agent: AgentId,
-    /// SHA-256 over the token.
-    pub hash: [u8; 32],
-    /// When it expires.
-    pub expires_at: UnixMillis,
-    /// Its state.
-    pub state: JoinTokenState,
-    /// Counts changes of this row.
-    pub version: u64,
-}
-
-/// A signed token that was enrolled with: kept as a hash until it is over, so that it is used once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpentToken {
-    /// SHA-256 over the token.
-    pub id: [u8; 32],
-    /// When it is over.
-    pub expires_at: UnixMillis,
-}
 
 /// A delegation that was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
