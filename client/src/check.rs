@@ -223,21 +223,26 @@ impl Checker {
                 reporter.saw(size, note);
             }
         }
-        self.spend(&token, &possession, now)?;
+        spend(&self.seen, &token, &possession, now)?;
         Ok(permit)
     }
+}
 
-    /// Asked last: what is spent here was otherwise admitted.
-    fn spend(&self, token: &VerifiedToken, shown: &Possession, now: UnixMillis) -> Result<(), No> {
-        let (holder, claims) = (token.holder_key().thumbprint(), shown.claims());
-        let spent = self.seen.check_and_insert(holder, claims.nonce, claims.issued_at, now);
-        spent.map_err(|bad| match bad {
-            BadReplay::Replayed | BadReplay::BeforeStart => Unauthenticated::Replay(bad).into(),
-            BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. } | BadReplay::Damaged => {
-                Overload::Proofs(bad).into()
-            }
-        })
-    }
+/// Asked last: what is spent here was otherwise admitted.
+pub(crate) fn spend(
+    seen: &SeenProofs,
+    token: &VerifiedToken,
+    shown: &Possession,
+    now: UnixMillis,
+) -> Result<(), No> {
+    let (holder, claims) = (token.holder_key().thumbprint(), shown.claims());
+    let spent = seen.check_and_insert(holder, claims.nonce, claims.issued_at, now);
+    spent.map_err(|bad| match bad {
+        BadReplay::Replayed | BadReplay::BeforeStart => Unauthenticated::Replay(bad).into(),
+        BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. } | BadReplay::Damaged => {
+            Overload::Proofs(bad).into()
+        }
+    })
 }
 
 /// A holder has proved itself; what the decision about it was made on.
@@ -246,7 +251,7 @@ struct Proven {
     age_ms: Option<i64>,
 }
 
-fn check_there(shown: &Credentials) -> Result<(), No> {
+pub(crate) fn check_there(shown: &Credentials) -> Result<(), No> {
     if shown.token.is_empty() {
         return Err(Unauthenticated::Missing("the token").into());
     }

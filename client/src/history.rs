@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sublet_core::bundle::KeyUse;
+use sublet_core::bundle::{KeyId, KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
 use sublet_core::decide::{CallView, decide_call};
 use sublet_core::feed::{Revocation, RevocationView};
@@ -358,11 +358,10 @@ impl Blocks {
         let bundle = trust.current();
         let mut says = "the trust bundle lists no key for delegations".to_owned();
         for key in bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
-            let token = UnverifiedToken::assemble(key.id, &chain).map_err(|bad| bad.to_string())?;
-            match VerifiedToken::verify(token, &bundle) {
+            match verified(key.id, &chain, &evidence.receipt, &bundle) {
                 Ok(token) if token.id() == id => return Ok(token),
                 Ok(token) => says = format!("its blocks make hop {}", token.id()),
-                Err(no) => says = no.to_string(),
+                Err(no) => says = no,
             }
         }
         Err(says)
@@ -386,6 +385,23 @@ impl Blocks {
         chain.reverse();
         Ok(chain)
     }
+}
+
+/// A chain under a root key. The signatures that a receipt covers are verified together; where that
+/// does not come out, each by itself and strictly, which says what is wrong.
+fn verified(
+    root: KeyId,
+    chain: &[BlockPayload],
+    receipt: &[u8],
+    bundle: &TrustBundle,
+) -> Result<VerifiedToken, String> {
+    let assembled = || UnverifiedToken::assemble(root, chain).map_err(|bad| bad.to_string());
+    if let Ok(receipt) = Receipt::decode(receipt)
+        && let Ok((token, _)) = VerifiedToken::verify_recorded(assembled()?, receipt, bundle)
+    {
+        return Ok(token);
+    }
+    VerifiedToken::verify(assembled()?, bundle).map_err(|no| no.to_string())
 }
 
 fn call(used: &Use, evidence: &UseEvidence) -> Result<Call, String> {

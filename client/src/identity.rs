@@ -13,12 +13,14 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use sublet_core::bundle::TrustBundle;
+use sublet_core::call::Arguments;
 use sublet_core::capability::Scope;
 use sublet_core::id::{AgentId, Principal};
-use sublet_core::proof::enroll_message;
+use sublet_core::proof::{CallClaims, CallProof, enroll_message};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::{public_key_message, scope_message};
+use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 
 use crate::ask::{Caller, Credential, derived_key, rotate_request};
@@ -323,6 +325,32 @@ impl Identity {
 
     fn replace(&self, next: Current) {
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+/// Showing it to others than the broker.
+impl Identity {
+    /// Proves who this is to another agent or any service, for one call with JSON arguments: good once,
+    /// there, for 30 seconds. It gives no authority.
+    pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Failure> {
+        let arguments = Arguments::from_json(args.as_bytes())?;
+        let (current, ports) = (self.current(), &self.0.ports);
+        let (nonce, now) = (ports.entropy.nonce()?, ports.clock.now());
+        let (hop, digest) = (current.token.id(), arguments.digest());
+        let claims = CallClaims::of_digest(hop, audience, action, digest, now, nonce);
+        Ok(CallProof::sign(claims, current.key.as_ref())?)
+    }
+
+    /// All that the other one wants to see.
+    pub fn credentials_for(
+        &self,
+        audience: &str,
+        action: &str,
+        args: &str,
+    ) -> Result<Credentials, Failure> {
+        let proof = self.prove(audience, action, args)?.encode();
+        let token = self.token().encode();
+        Ok(Credentials { token, receipt: Vec::new(), proof, inclusion: Vec::new() })
     }
 }
 

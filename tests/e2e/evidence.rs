@@ -130,6 +130,8 @@ fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
     assert!(holds("before.sublet", said) && holds("before.sublet", "user:bob"));
+    let table = stage.sublet(&["audit", "replay", "--all", "--table"]).ok();
+    assert!(table.starts_with("RECORD") && table.contains("reproduced"), "{table}");
     let revoked = stage.sublet(&["audit", "replay", "--all", "--output", "json"]).json();
     let record = revoked["revocations"][0]["record"].to_string();
     stage.sublet(&["audit", "erase", "999999", "--reason", "x"]).fails(3, "[bad_field]");

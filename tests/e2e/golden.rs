@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 31] = [
     "",
     "demo",
     "serve",
@@ -38,6 +38,8 @@ const COMMANDS: [&str; 29] = [
     "audit mirror",
     "audit verify",
     "witness",
+    "whoami",
+    "prove",
     "audit",
     "bench",
 ];

@@ -18,6 +18,7 @@ mod heads;
 mod inclusion;
 mod kills;
 mod ledger;
+mod peers;
 mod race;
 mod replay;
 mod retention;

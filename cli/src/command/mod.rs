@@ -19,6 +19,7 @@ mod serve;
 mod status;
 mod trust;
 mod verify;
+mod whoami;
 mod witness;
 
 use std::process::ExitCode;
@@ -57,6 +58,10 @@ pub(crate) enum Command {
     Call(call::Args),
     /// Decide one call, offline
     Verify(verify::Args),
+    /// Show whose identity a directory holds
+    Whoami(whoami::Args),
+    /// Prove an agent's identity to another; verify --peer takes it
+    Prove(whoami::ProveArgs),
     /// Show a token: who, for whom, until when, what each hop took away
     Inspect(inspect::Args),
     /// Revoke a hop, a delegation, an agent, a key, a principal
@@ -93,6 +98,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::CanI(args) => can_i::run(args, context),
         Command::Call(args) => call::run(args, context).await.map(done),
         Command::Verify(args) => verify::run(args, context).await,
+        Command::Whoami(args) => whoami::run(&args, context).map(done),
+        Command::Prove(args) => whoami::prove(&args, context).map(done),
         Command::Inspect(args) => inspect::run(args, context).map(done),
         Command::Revoke(args) => revoke::run(args, context).await.map(done),
         Command::Audit(command) => audit::run(command, context).await,

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     delegation: Option<String>,
     /// Who asks for one delegation: the identity that it was issued to; else the admin
     #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["all", "of_delegation", "agent",
-        "principal", "resource", "action", "as_of", "what_if", "unused", "blast_radius",
+        "principal", "resource", "action", "table", "as_of", "what_if", "unused", "blast_radius",
         "checkpoints"])]
     as_: Option<PathBuf>,
     /// Every use in the ledger
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Uses of this action
     #[arg(long)]
     action: Option<String>,
+    /// One line a use, instead of its tree
+    #[arg(long)]
+    table: bool,
     /// As of then: 2026-11-24T10:02:00Z, or milliseconds since 1970
     #[arg(long, value_name = "TIME", value_parser = time)]
     as_of: Option<i64>,
@@ -157,7 +160,11 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         }
         print::json(&answer);
     } else {
-        asked.uses.iter().flat_map(use_lines).for_each(|line| crate::print::line!("{line}"));
+        if args.table {
+            table(&asked.uses, context);
+        } else {
+            asked.uses.iter().flat_map(use_lines).for_each(|line| crate::print::line!("{line}"));
+        }
         asked.lines().iter().for_each(|line| crate::print::line!("{line}"));
         let root = base64url(head.root);
         crate::print::line!("{}: {} records, root {root}", head.origin, head.size);
@@ -305,6 +312,25 @@ fn source(text: &str) -> Source {
         Err(_) if text.starts_with("spiffe://") => Source::Agent(text.to_owned()),
         Err(_) => Source::Principal(text.to_owned()),
     }
+}
+
+/// Every use in one line.
+fn table(uses: &[UseAnswer], context: &Context) {
+    let row = |used: &UseAnswer| {
+        vec![
+            used.record.to_string(),
+            print::utc_ms(used.decided_at_ms),
+            used.by.clone().unwrap_or_default(),
+            used.on_behalf_of.clone().unwrap_or_default(),
+            used.audience.clone(),
+            used.action.clone(),
+            used.verdict.clone(),
+            used.decided_again.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = uses.iter().map(row).collect();
+    let head = ["RECORD", "AT", "WHO", "ON BEHALF OF", "TOOL", "ACTION", "VERDICT", "AGAIN"];
+    print::rows(context, &head, &rows, &Value::Null);
 }
 
 /// One use, as a tree of its hops.

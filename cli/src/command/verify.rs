@@ -11,6 +11,7 @@ use sublet_client::check::{Checker, Options};
 use sublet_client::files;
 use sublet_client::follow::{self, SharedView};
 use sublet_client::identity::Identity;
+use sublet_client::peer::PeerChecker;
 use sublet_client::ports::Ports;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// How old the revocation view may be
     #[arg(long, default_value = "10s", value_parser = duration)]
     max_staleness: Duration,
+    /// Decide who calls, by its identity token alone (sublet prove); nothing is allowed by it
+    #[arg(long, conflicts_with_all = ["require_inclusion", "inclusion"])]
+    peer: bool,
     /// Do not report the decision; by default it is, when --as and a broker are given
     #[arg(long)]
     no_report: bool,
@@ -70,6 +74,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
     let proof = CallProof::from_text(&files::read_text(&args.proof)?).map_err(Malformed::Proof)?;
     let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
     let view = view(&args, context, &trust).await?;
+    if args.peer {
+        return peer(&args, context, (trust, view), presentation.token, (&proof, arguments));
+    }
     let reporting = reporting(&args, context)?;
     let options = Options {
         evidence: reporting.as_ref().map(|(reporter, _)| reporter.clone()),
@@ -114,6 +121,38 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
                 ("on behalf of", principal),
                 ("hop", permit.hop.to_string()),
             ];
+            print::pairs(context, &pairs, &value);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(no @ (No::Deny(_) | No::Unauthenticated(_))) if context.json() => {
+            print::json(&json!({"verdict": "denied", "code": no.code(), "says": no.to_string()}));
+            Ok(ExitCode::from(2))
+        }
+        Err(no) => Err(no.into()),
+    }
+}
+
+/// Who it is, by its identity alone.
+fn peer(
+    args: &Args,
+    context: &Context,
+    (trust, view): (Trust, SharedView),
+    token: Vec<u8>,
+    (proof, arguments): (&CallProof, Arguments),
+) -> Result<ExitCode, Trouble> {
+    let options = Options {
+        staleness_ms_max: i64::try_from(args.max_staleness.as_millis()).unwrap_or(i64::MAX),
+        start_margin_ms: -120_000,
+        ..Options::default()
+    };
+    let checker = PeerChecker::new(args.call.audience.clone(), trust, view, options);
+    let (receipt, inclusion) = (Vec::new(), Vec::new());
+    let shown = Credentials { token, receipt, proof: proof.encode(), inclusion };
+    match checker.check(&shown, &args.call.action, arguments) {
+        Ok(peer) => {
+            let (agent, key) = (peer.agent.to_string(), peer.key.to_string());
+            let value = json!({"verdict": "recognised", "agent": agent, "key": key});
+            let pairs = [("verdict", "recognised".to_owned()), ("agent", agent), ("key", key)];
             print::pairs(context, &pairs, &value);
             Ok(ExitCode::SUCCESS)
         }

@@ -4,7 +4,8 @@ use super::chain::{check_revocations, check_time};
 use crate::call::Call;
 use crate::capability::{Scope, Standing};
 use crate::feed::RevocationView;
-use crate::id::{HopId, Principal, UnixMillis};
+use crate::id::{AgentId, HopId, Principal, UnixMillis};
+use crate::key::Thumbprint;
 use crate::no::{Deny, Unauthenticated};
 use crate::proof::Expected;
 use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
@@ -36,6 +37,60 @@ pub struct Permit {
     pub revocations: (u64, u64),
 }
 
+/// An agent that has shown who it is, and nothing else: no authority comes with it.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who.
+    pub agent: AgentId,
+    /// By which key.
+    pub key: Thumbprint,
+    /// Until when its identity is good, in seconds.
+    pub until: i64,
+    /// The revocation position that it was decided on: (epoch, sequence).
+    pub revocations: (u64, u64),
+}
+
+/// Decides who calls, by an identity token whose possession was verified for this call.
+pub fn decide_peer(
+    token: &VerifiedToken,
+    possession: &Possession,
+    call: &Call,
+    view: CallView<'_>,
+    now: UnixMillis,
+) -> Result<Peer, crate::no::No> {
+    is_of_call(token, possession, call)?;
+    if !token.is_identity() {
+        return Err(
+            Unauthenticated::Kind("a delegation says what may be done, not who it is").into()
+        );
+    }
+    check_fresh(token, CallView { coverage: None, ..view }, now)?;
+    check_revocations(token, view.revocations)?;
+    check_time(token, now)?;
+    Ok(Peer {
+        agent: token.root().agent.clone(),
+        key: token.holder_key().thumbprint(),
+        until: token.expires(),
+        revocations: (view.revocations.epoch(), view.revocations.sequence()),
+    })
+}
+
+/// Whatever was compared when the proof was verified: it must be of this very call.
+fn is_of_call(
+    token: &VerifiedToken,
+    possession: &Possession,
+    call: &Call,
+) -> Result<(), Unauthenticated> {
+    let expected = Expected {
+        hop: token.id(),
+        audience: &call.audience,
+        action: &call.action,
+        arguments_hash: call.arguments.digest(),
+    };
+    possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)
+}
+
 /// What a tool would say of a call by the holder of `token` before it asks for a proof and for what
 /// was revoked: time, depth, receipt and scope of every block.
 pub fn foresee_call(
@@ -57,14 +112,7 @@ pub fn decide_call(
     view: CallView<'_>,
     now: UnixMillis,
 ) -> Result<Permit, crate::no::No> {
-    // Whatever the tool compared when it verified the proof: it must be of this very call.
-    let expected = Expected {
-        hop: token.id(),
-        audience: &call.audience,
-        action: &call.action,
-        arguments_hash: call.arguments.digest(),
-    };
-    possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)?;
+    is_of_call(token, possession, call)?;
     let Some(principal) = token.principal() else {
         return Err(Unauthenticated::Kind("an identity token opens no tool").into());
     };

@@ -21,7 +21,7 @@ pub use admin::{
     ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
-pub use call::{CallView, Permit, decide_call, foresee_call};
+pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call};
 pub use enroll::{Credential, Enroll, Renew, RotateKey};
 pub use issue::Issue;
 pub use read::{
