@@ -42,6 +42,11 @@ pub struct Recorded<G> {
 }
 
 impl<G> Recorded<G> {
+    /// Whether it was granted.
+    pub fn is_granted(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
     /// Granted, or why not.
     pub fn into_outcome(self) -> Result<G, Deny> {
         self.outcome

@@ -19,6 +19,7 @@ use tonic::{Request, Status};
 
 use crate::authenticate;
 use crate::broker::Broker;
+use crate::pipeline::Recorded;
 use crate::respond::{self, Answer};
 use crate::retain;
 use crate::store::{LedgerReader, Published};
@@ -108,7 +109,7 @@ impl Audit for AuditService {
             Ok(Prune { below: message.below })
         });
         let recorded = recorded.await;
-        retain::begin(broker).await;
+        begin(broker, &recorded).await;
         respond::answer(recorded, |below| Ok(v1::PruneResponse { below }))
     }
 
@@ -131,7 +132,7 @@ impl Audit for AuditService {
             Ok(ReleaseHold { name: message.name, reason: super::reason(message.reason)? })
         });
         let recorded = recorded.await;
-        retain::begin(&self.0).await;
+        begin(&self.0, &recorded).await;
         respond::answer(recorded, |()| Ok(v1::ReleaseHoldResponse {}))
     }
 
@@ -222,6 +223,13 @@ fn next_part(
         page.into_iter().map(|entry| (entry.leaf, entry.payload.unwrap_or_default())).unzip();
     let payloads = if payloads { beside } else { Vec::new() };
     Ok(Part::Entries(v1::TailEntries { first: left.start, leaves, payloads }))
+}
+
+/// Forgets at once what may go now; nobody but an admin makes the broker look for it.
+async fn begin<G>(broker: &Arc<Broker>, recorded: &Result<Recorded<G>, No>) {
+    if recorded.as_ref().is_ok_and(Recorded::is_granted) {
+        retain::begin(broker).await;
+    }
 }
 
 /// Refuses an index that the ledger does not reach.
