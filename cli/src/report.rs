@@ -49,16 +49,7 @@ fn markdown(history: &History, uses: &[UseAnswer]) -> String {
     }
     text += "\n## Uses\n\n| record | at | who | on behalf of | tool | action | verdict | decided again |\n|---|---|---|---|---|---|---|---|\n";
     for used in uses {
-        let cells = [
-            used.record.to_string(),
-            print::utc_ms(used.decided_at_ms),
-            used.by.clone().unwrap_or_default(),
-            used.on_behalf_of.clone().unwrap_or_default(),
-            used.audience.clone(),
-            used.action.clone(),
-            used.verdict.clone(),
-            used.decided_again.to_owned(),
-        ];
+        let cells = cells(used);
         let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
@@ -137,6 +128,20 @@ fn tree(report: &Report, parent: Option<sublet_core::id::HopId>, page: &mut Stri
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// One use in a line: record, when, who, on whose behalf, tool, action, verdict, decided again.
+pub(crate) fn cells(used: &UseAnswer) -> [String; 8] {
+    [
+        used.record.to_string(),
+        print::utc_ms(used.decided_at_ms),
+        used.by.clone().unwrap_or_default(),
+        used.on_behalf_of.clone().unwrap_or_default(),
+        used.audience.clone(),
+        used.action.clone(),
+        used.verdict.clone(),
+        used.decided_again.to_owned(),
+    ]
 }
 
 /// One line a use (RFC 4180).

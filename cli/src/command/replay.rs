@@ -20,8 +20,8 @@ use sublet_ledger::tree::Checked;
 use crate::actor::{Actor, caller};
 use crate::command::audit::kept_heads;
 use crate::context::Context;
-use crate::print;
 use crate::trouble::Trouble;
+use crate::{print, report};
 
 /// What to replay. With a delegation alone: its hops, verified again, for whoever may see it. With
 /// anything else: the whole ledger, by the admin, every use decided again.
@@ -316,19 +316,7 @@ fn source(text: &str) -> Source {
 
 /// Every use in one line.
 fn table(uses: &[UseAnswer], context: &Context) {
-    let row = |used: &UseAnswer| {
-        vec![
-            used.record.to_string(),
-            print::utc_ms(used.decided_at_ms),
-            used.by.clone().unwrap_or_default(),
-            used.on_behalf_of.clone().unwrap_or_default(),
-            used.audience.clone(),
-            used.action.clone(),
-            used.verdict.clone(),
-            used.decided_again.to_owned(),
-        ]
-    };
-    let rows: Vec<_> = uses.iter().map(row).collect();
+    let rows: Vec<_> = uses.iter().map(|used| report::cells(used).to_vec()).collect();
     let head = ["RECORD", "AT", "WHO", "ON BEHALF OF", "TOOL", "ACTION", "VERDICT", "AGAIN"];
     print::rows(context, &head, &rows, &Value::Null);
 }
