@@ -267,6 +267,8 @@ impl Identity {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock().await?;
         self.reload()?;
+        // One that was cut off behind the broker's answer is tidied up, and not asked for again.
+        self.0.directory.is_rotating(self.current().key.public_key())?;
         self.rotate().await
     }
 

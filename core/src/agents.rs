@@ -53,6 +53,22 @@ pub struct Agent {
     pub version: u64,
 }
 
+impl Agent {
+    /// An agent that has not come in yet.
+    pub fn invited(id: AgentId, profile: &str, now: UnixMillis) -> Self {
+        Agent {
+            id,
+            profile: profile.to_owned(),
+            state: AgentState::Invited,
+            key: None,
+            created_at: now,
+            identity: None,
+            rotated_from: None,
+            version: 0,
+        }
+    }
+}
+
 /// Names an identity token that was given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastIdentity {

@@ -124,11 +124,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
             print::pairs(context, &pairs, &value);
             Ok(ExitCode::SUCCESS)
         }
-        Err(no @ (No::Deny(_) | No::Unauthenticated(_))) if context.json() => {
+        Err(no) => denied(no, context),
+    }
+}
+
+/// A refusal: as JSON where that was asked for, else as every other error.
+fn denied(no: No, context: &Context) -> Result<ExitCode, Trouble> {
+    match no {
+        No::Deny(_) | No::Unauthenticated(_) if context.json() => {
             print::json(&json!({"verdict": "denied", "code": no.code(), "says": no.to_string()}));
             Ok(ExitCode::from(2))
         }
-        Err(no) => Err(no.into()),
+        no => Err(no.into()),
     }
 }
 
@@ -156,11 +163,7 @@ fn peer(
             print::pairs(context, &pairs, &value);
             Ok(ExitCode::SUCCESS)
         }
-        Err(no @ (No::Deny(_) | No::Unauthenticated(_))) if context.json() => {
-            print::json(&json!({"verdict": "denied", "code": no.code(), "says": no.to_string()}));
-            Ok(ExitCode::from(2))
-        }
-        Err(no) => Err(no.into()),
+        Err(no) => denied(no, context),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the admin asks: agents, profiles, join tokens. docs/FORMATS, "Who may call what".
 
-use super::{Ask, Decision, Entropy, Grant, View, admin_only};
+use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_name};
 use crate::bytes::{domain, sha256};
 use crate::caller::Caller;
 use crate::feed::Revocation;
@@ -117,16 +117,7 @@ impl Ask for CreateAgent {
             agent: self.agent.clone(),
         })?;
         let (invitation, row) = invite(&self.agent, self.join_ttl_seconds, now, entropy)?;
-        let agent = Agent {
-            id: self.agent.clone(),
-            profile: self.profile.clone(),
-            state: AgentState::Invited,
-            key: None,
-            created_at: now,
-            identity: None,
-            rotated_from: None,
-            version: 0,
-        };
+        let agent = Agent::invited(self.agent.clone(), &self.profile, now);
         let created =
             Body::AgentCreated { agent: agent.id.clone(), profile: agent.profile.clone() };
         let invited =
@@ -253,8 +244,7 @@ impl Ask for ApplyProfile {
 }
 
 fn check_profile(profile: &Profile) -> Result<(), Deny> {
-    let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if !(1..=63).contains(&profile.name.len()) || !profile.name.bytes().all(ok) {
+    if !is_name(&profile.name) {
         return Err(Deny::NotPermitted("a profile's name is 1 to 63 of a-z 0-9 -"));
     }
     if !(1..=limits::DELEGATION_SECONDS_MAX).contains(&profile.ttl_seconds_max) {

@@ -118,16 +118,6 @@ impl Ask for Enroll {
 }
 
 impl Enroll {
-    /// Whether the state knows this very join token; else the caller has shown nothing.
-    pub fn is_known(&self, view: View<'_>) -> bool {
-        match &self.credential {
-            Credential::JoinToken { id, hash } => {
-                view.state.join_token(id).is_some_and(|row| row.hash == *hash)
-            }
-            Credential::Attested(_) => true,
-        }
-    }
-
     fn invited(
         &self,
         view: View<'_>,
@@ -211,16 +201,7 @@ impl Enroll {
             return Err(Deny::AgentState { agent: id, state: AgentState::Active.name() });
         }
         let created = known.is_none();
-        let agent = known.cloned().unwrap_or_else(|| Agent {
-            id,
-            profile: profile.name.clone(),
-            state: AgentState::Invited,
-            key: None,
-            created_at: now,
-            identity: None,
-            rotated_from: None,
-            version: 0,
-        });
+        let agent = known.cloned().unwrap_or_else(|| Agent::invited(id, &profile.name, now));
         let spent = SpentToken { id: shown.id, expires_at: shown.expires_at };
         Ok(Admitted {
             agent,

@@ -285,6 +285,12 @@ fn admin_only(caller: &Caller) -> Result<(), Deny> {
     if caller.is_admin() { Ok(()) } else { Err(Deny::NotPermitted("only the admin may do this")) }
 }
 
+/// Whether an operator may name something so: 1 to 63 of a-z 0-9 -.
+fn is_name(text: &str) -> bool {
+    let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(ok)
+}
+
 /// Whether the state says this is revoked.
 fn is_revoked(view: View<'_>, revocation: Revocation) -> bool {
     view.state.revoked(&revocation).is_some()

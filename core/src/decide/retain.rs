@@ -1,6 +1,6 @@
 //! What of the ledger is kept, erased and forgotten: by the admin. docs/SPEC section 9.10.
 
-use super::{Ask, Decision, Entropy, Grant, View, admin_only};
+use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_name};
 use crate::caller::Caller;
 use crate::id::UnixMillis;
 use crate::no::Deny;
@@ -95,8 +95,7 @@ impl Ask for PlaceHold {
         _: &Entropy,
     ) -> Decision<()> {
         admin_only(caller)?;
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !(1..=63).contains(&self.name.len()) || !self.name.bytes().all(ok) {
+        if !is_name(&self.name) {
             return Err(Deny::NotPermitted("a hold's name is 1 to 63 of a-z 0-9 -"));
         }
         let to = self.to.unwrap_or(u64::MAX);
