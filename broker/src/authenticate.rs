@@ -18,13 +18,14 @@ use sublet_core::proof::{CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, VerifiedToken};
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::Checkpoint;
 use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1;
 use tonic::Request;
 
 use crate::broker::Broker;
+use crate::store::head_keys;
 
 /// Signed tokens that were enrolled with and are kept until they are over, 100 bytes each.
 const SPENT_MAX: usize = 500_000;
@@ -69,7 +70,7 @@ pub async fn enrolment(
 /// A chain that came inside a request: every signature must hold.
 pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<VerifiedToken, No> {
     let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
-    counted(broker, VerifiedToken::verify(token, &broker.keys.bundle).map_err(No::from))
+    counted(broker, verified(broker, token))
 }
 
 /// A head of the ledger that somebody was shown: one that this broker's key signed, with how many
@@ -84,9 +85,8 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, No
         let says = format!("{} bytes, at most {HEAD_BYTES_MAX} are taken", note.len());
         return Err(bad(says).into());
     }
-    let key = broker.keys.ledger.signer.public_key();
-    let key = HeadKey::new(&broker.domain().ledger_origin(), key.bytes());
-    let head = Checkpoint::open(&note, key.as_slice()).map_err(|says| bad(says.to_string()))?;
+    let keys = head_keys(broker.trust()?.bundle());
+    let head = Checkpoint::open(&note, &keys).map_err(|says| bad(says.to_string()))?;
     Ok(Some((head.size, note)))
 }
 
@@ -99,7 +99,7 @@ pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, S
 
 fn prove(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
     let token = UnverifiedToken::decode(&report.token).map_err(|bad| bad.to_string())?;
-    let token = VerifiedToken::verify(token, &broker.keys.bundle).map_err(|no| no.to_string())?;
+    let token = verified(broker, token).map_err(|no| no.to_string())?;
     let proof = CallProof::decode(&report.proof).map_err(|bad| bad.to_string())?;
     let reported = ReportedUse {
         counter: report.counter,
@@ -115,6 +115,11 @@ fn prove(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
         receipt: report.receipt,
     };
     ProvenUse::verify(reported, token)
+}
+
+fn verified(broker: &Broker, token: UnverifiedToken) -> Result<VerifiedToken, No> {
+    let trust = broker.trust()?;
+    Ok(VerifiedToken::verify(token, trust.bundle())?)
 }
 
 fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
@@ -133,7 +138,7 @@ fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller
         (Caller::admin(&key, &possession), key, possession)
     } else {
         let token = UnverifiedToken::decode(&credentials.token).map_err(Malformed::from)?;
-        let token = VerifiedToken::verify(token, &broker.keys.bundle)?;
+        let token = verified(broker, token)?;
         let possession = Possession::verify(&token, &proof, &expected(token.id()), now)?;
         let key = token.holder_key().clone();
         (Caller::holder(token, &possession)?, key, possession)

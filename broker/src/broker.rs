@@ -1,20 +1,21 @@
 //! What a running broker consists of; wiring and nothing else.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use sublet_core::bundle::{KeyUse, SignedBundle};
 use sublet_core::decide::{Settings, View};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::key::Thumbprint;
 use sublet_core::no::Fault;
 use sublet_core::seen::{Bounds, SeenProofs};
 use sublet_core::state::State;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::enrol::Methods;
 use crate::feed::Feed;
-use crate::keys::KeyRing;
+use crate::keys::{self, KeyRing, OwnKey};
 use crate::ports::{Clock, EntropySource};
 use crate::store::Store;
 use crate::witness::Witnessed;
@@ -48,6 +49,10 @@ pub struct Broker {
     pub started_at: UnixMillis,
     /// Calls without a valid proof: counted, not recorded.
     pub unauthenticated: AtomicU64,
+    /// Told when a key of the broker went on in its life.
+    pub keys_changed: Notify,
+    /// Held while `trust.json` is written.
+    publishing: Mutex<()>,
     /// Turns true when the broker is told to stop; streams that never end by themselves end then.
     pub stopping: watch::Sender<bool>,
 }
@@ -64,11 +69,11 @@ impl Broker {
     ) -> Result<Arc<Self>, Fault> {
         let started_at = clock.now();
         let settings = Settings {
-            delegation_root: (keys.delegation.id, keys.delegation.signer.public_key().clone()),
             identity_ttl_seconds: config.identity_ttl_seconds,
+            schedule: config.keys.schedule(),
         };
         let witnessed = Witnessed::open(&config.data);
-        let feed = Feed::new(store.clone(), keys.feed.clone(), started_at)?;
+        let feed = Feed::new(store.clone(), keys.signers.clone(), started_at)?;
         Ok(Arc::new(Broker {
             config,
             keys,
@@ -82,6 +87,8 @@ impl Broker {
             entropy,
             started_at,
             unauthenticated: AtomicU64::new(0),
+            keys_changed: Notify::new(),
+            publishing: Mutex::new(()),
             stopping: watch::channel(false).0,
         }))
     }
@@ -89,6 +96,23 @@ impl Broker {
     /// The trust domain.
     pub fn domain(&self) -> &TrustDomain {
         &self.config.trust_domain
+    }
+
+    /// The trust bundle of this moment.
+    pub fn trust(&self) -> Result<Arc<SignedBundle>, Fault> {
+        Ok(self.store.view()?.trust().clone())
+    }
+
+    /// The key that signs for a use at this moment.
+    pub fn signing(&self, use_: KeyUse) -> Result<OwnKey, Fault> {
+        self.keys.signers.active(self.trust()?.bundle(), use_)
+    }
+
+    /// Writes the trust bundle of this moment as `trust.json`.
+    pub fn publish_trust(&self) -> Result<(), Fault> {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = keys::publish(&self.config.data, self.trust()?.as_ref());
+        written.map_err(|bad| Fault::Store(bad.to_string()))
     }
 
     /// What a decision may rest on, over a state that is held.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sublet_core::id::TrustDomain;
 use sublet_core::limits;
+use sublet_core::rotation::Schedule;
 
 use crate::enrol::jwt;
 
@@ -14,6 +15,10 @@ pub const DEV_TRUST_DOMAIN: &str = "dev.sublet.example";
 
 /// Where a broker listens unless it is told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7373";
+
+/// The shortest life of an identity token: half of it is left when it is renewed, which is time for a
+/// few attempts.
+const IDENTITY_SECONDS_MIN: i64 = 5;
 
 /// What survives what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,6 +54,9 @@ pub struct Config {
     /// The ledger.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// The broker's own keys.
+    #[serde(default)]
+    pub keys: KeysConfig,
     /// Whose signed tokens are believed, where agents enrol with them.
     #[serde(default)]
     pub issuer: Vec<IssuerConfig>,
@@ -92,6 +100,51 @@ impl IssuerConfig {
 
 fn default_algorithms() -> Vec<String> {
     ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
+}
+
+/// The keys' part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// How many days a key signs before the next one takes over: 1 to 180.
+    #[serde(default = "default_rotate_days")]
+    pub rotate_days: u32,
+    /// How many hours a key is published before it signs: 1 to 720, and less than it signs.
+    #[serde(default = "default_lead_hours")]
+    pub lead_hours: u32,
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        KeysConfig { rotate_days: default_rotate_days(), lead_hours: default_lead_hours() }
+    }
+}
+
+impl KeysConfig {
+    /// The same in milliseconds.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            rotate_ms: i64::from(self.rotate_days) * 24 * HOUR_MS,
+            lead_ms: i64::from(self.lead_hours) * HOUR_MS,
+        }
+    }
+
+    fn is_in_bounds(&self) -> bool {
+        let schedule = self.schedule();
+        (1..=180).contains(&self.rotate_days)
+            && (1..=720).contains(&self.lead_hours)
+            && schedule.lead_ms < schedule.rotate_ms
+    }
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn default_rotate_days() -> u32 {
+    90
+}
+
+fn default_lead_hours() -> u32 {
+    24
 }
 
 /// The ledger's part.
@@ -151,6 +204,7 @@ impl Config {
             receipt_fresh_ms: default_staple(),
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
+            keys: KeysConfig::default(),
             issuer: Vec::new(),
             dev: true,
         };
@@ -163,14 +217,21 @@ impl Config {
         if self.dev && !self.listen.ip().is_loopback() {
             return bad(format!("--dev listens on loopback only, not on {}", self.listen));
         }
-        if !(60..=limits::IDENTITY_SECONDS_MAX).contains(&self.identity_ttl_seconds) {
-            return bad(format!("identity_ttl_seconds is 60 to {}", limits::IDENTITY_SECONDS_MAX));
+        if !(IDENTITY_SECONDS_MIN..=limits::IDENTITY_SECONDS_MAX)
+            .contains(&self.identity_ttl_seconds)
+        {
+            let most = limits::IDENTITY_SECONDS_MAX;
+            return bad(format!("identity_ttl_seconds is {IDENTITY_SECONDS_MIN} to {most}"));
         }
         if !(0..=60_000).contains(&self.receipt_fresh_ms) {
             return bad("receipt_fresh_ms is 0 to 60000".to_owned());
         }
         if self.ledger.keep_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
             return bad("ledger.keep_days is 1 to 36500".to_owned());
+        }
+        if !self.keys.is_in_bounds() {
+            let says = "keys.rotate_days is 1 to 180, keys.lead_hours 1 to 720 and less than that";
+            return bad(says.to_owned());
         }
         Ok(self)
     }

@@ -8,12 +8,13 @@
 use std::sync::RwLock;
 use std::time::Duration;
 
+use sublet_core::bundle::KeyUse;
 use sublet_core::feed::SignedHead;
 use sublet_core::id::UnixMillis;
 use sublet_core::no::Fault;
 use tokio::sync::watch;
 
-use crate::keys::OwnKey;
+use crate::keys::Signers;
 use crate::store::Store;
 
 /// How often a head is signed when nothing happens.
@@ -22,7 +23,7 @@ pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The published feed.
 pub struct Feed {
     store: Store,
-    key: OwnKey,
+    signers: Signers,
     head: RwLock<Published>,
     beat: watch::Sender<u64>,
 }
@@ -45,15 +46,15 @@ pub struct Portion {
 
 impl Feed {
     /// A feed over a store, with its first head.
-    pub fn new(store: Store, key: OwnKey, now: UnixMillis) -> Result<Self, Fault> {
-        let head = sign(&store, &key, now)?;
+    pub fn new(store: Store, signers: Signers, now: UnixMillis) -> Result<Self, Fault> {
+        let head = sign(&store, &signers, now)?;
         let (beat, _) = watch::channel(0);
-        Ok(Feed { store, key, head: RwLock::new(head), beat })
+        Ok(Feed { store, signers, head: RwLock::new(head), beat })
     }
 
     /// Signs a new head over what is durable now, and tells the watchers.
     pub fn publish(&self, now: UnixMillis) -> Result<(), Fault> {
-        let head = sign(&self.store, &self.key, now)?;
+        let head = sign(&self.store, &self.signers, now)?;
         *self.head.write().map_err(|_| damaged())? = head;
         self.beat.send_modify(|beat| *beat = beat.wrapping_add(1));
         Ok(())
@@ -75,7 +76,8 @@ impl Feed {
     }
 }
 
-fn sign(store: &Store, key: &OwnKey, now: UnixMillis) -> Result<Published, Fault> {
+fn sign(store: &Store, signers: &Signers, now: UnixMillis) -> Result<Published, Fault> {
+    let key = signers.active(store.view()?.trust().bundle(), KeyUse::Feed)?;
     let head = store.feed()?.head(now);
     let sequence = head.sequence;
     let signed = SignedHead::sign(head, key.id, key.signer.as_ref())?;

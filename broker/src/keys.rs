@@ -1,28 +1,29 @@
 //! The broker's own keys and its trust bundle, in the data directory.
 //!
-//! Owns: `keys/<use>.pem`, `admin.pem` (dev only), `trust.json`, `ledger.bearer`; making them on the first start
-//! and refusing to start with half of them. Does not own: what they sign.
+//! Owns: `keys/*.pem`, `admin.pem` (dev only), `trust.json`, `ledger.bearer`; making them on
+//! the first start and refusing to start with half of them. Does not own: what they sign, which of them
+//! signs (the trust bundle in the store says so), their life (`sublet_core::rotation`).
 //!
-//! Invariants: one key a use; private halves are files of mode 0600, written before the bundle
-//! that publishes their public halves; a bundle that exists is never made anew.
+//! Invariants: private halves are files of mode 0600, written before the bundle that publishes their
+//! public halves; a bundle is only replaced by the next one.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::id::{TrustDomain, UnixMillis};
-use sublet_core::key::PublicKey;
+use sublet_core::key::{PublicKey, Thumbprint};
+use sublet_core::no::Fault;
+use sublet_core::rotation::{KEY_MS, USES};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::text::base64url;
 
 use crate::ports::EntropySource;
-
-/// How long a new broker's keys and bundle are good: a year. Rotation is an operator's act.
-const KEY_MS: i64 = 365 * 24 * 3600 * 1000;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -45,29 +46,54 @@ pub enum BadKeys {
     },
 }
 
-/// The keys that a running broker signs with.
+/// The private halves of the broker's keys, by their public ones. Clones share them.
+#[derive(Clone, Default)]
+pub struct Signers(Arc<RwLock<HashMap<Thumbprint, Arc<dyn Signer>>>>);
+
+impl Signers {
+    /// The signer of a key that the trust bundle lists.
+    pub fn of(&self, key: &TrustedKey) -> Result<Arc<dyn Signer>, Fault> {
+        let signers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let signer = signers.get(&key.public.thumbprint()).cloned();
+        signer.ok_or_else(|| {
+            let says = format!("no private half of the {} key {}", key.use_.name(), key.id);
+            Fault::Internal(says)
+        })
+    }
+
+    /// The key that signs for a use by this bundle, and its signer.
+    pub fn active(&self, bundle: &TrustBundle, use_: KeyUse) -> Result<OwnKey, Fault> {
+        let key = bundle.active(use_);
+        let key =
+            key.ok_or_else(|| Fault::Internal(format!("there is no active {} key", use_.name())))?;
+        Ok(OwnKey { id: key.id, signer: self.of(key)? })
+    }
+
+    /// Whether there is a signer for each use. What is missing shows before anyone is served.
+    pub fn check(&self, bundle: &TrustBundle) -> Result<(), Fault> {
+        USES.iter().try_for_each(|use_| self.active(bundle, *use_).map(drop))
+    }
+
+    /// One more.
+    pub fn add(&self, signer: Arc<dyn Signer>) {
+        let mut signers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        signers.insert(signer.public_key().thumbprint(), signer);
+    }
+}
+
+/// What a data directory holds of keys.
 pub struct KeyRing {
-    /// Block 0 of delegations.
-    pub delegation: OwnKey,
-    /// Identity tokens.
-    pub identity: OwnKey,
-    /// Receipts.
-    pub receipt: OwnKey,
-    /// Heads of the ledger.
-    pub ledger: OwnKey,
-    /// Heads of the feed.
-    pub feed: OwnKey,
-    /// The bundle that publishes them.
-    pub bundle: TrustBundle,
-    /// The text of `trust.json`, as signed.
-    pub bundle_text: Vec<u8>,
+    /// The private halves.
+    pub signers: Signers,
+    /// What `trust.json` says. The store may know a newer one.
+    pub trust: SignedBundle,
     /// SHA-256 of the token by which the ledger is read over HTTP.
     pub ledger_bearer: [u8; 32],
     /// Who is the admin; `None` when nobody is.
     pub admin: Option<PublicKey>,
 }
 
-/// One key of the ring.
+/// One key that signs.
 #[derive(Clone)]
 pub struct OwnKey {
     /// Its number in the bundle.
@@ -79,14 +105,11 @@ pub struct OwnKey {
 /// Holds the token by which the ledger is read over HTTP; whoever may read it is given it.
 const BEARER: &str = "ledger.bearer";
 
-const USES: [(KeyUse, &str, u32); 6] = [
-    (KeyUse::Delegation, "delegation", 1),
-    (KeyUse::Identity, "identity", 2),
-    (KeyUse::Receipt, "receipt", 3),
-    (KeyUse::Ledger, "ledger", 4),
-    (KeyUse::Feed, "feed", 5),
-    (KeyUse::Bundle, "bundle", 6),
-];
+/// Where the private halves lie.
+const KEYS: &str = "keys";
+
+/// The published bundle.
+const TRUST: &str = "trust.json";
 
 impl KeyRing {
     /// Loads the ring of a data directory, or makes it when the directory has none.
@@ -96,9 +119,8 @@ impl KeyRing {
         now: UnixMillis,
         entropy: &dyn EntropySource,
     ) -> Result<Self, BadKeys> {
-        let trust = data.join("trust.json");
-        if !trust.exists() {
-            KeyRing::make(data, domain, now, entropy)?;
+        if !data.join(TRUST).exists() {
+            make(data, domain, now, entropy)?;
         }
         let bearer = data.join(BEARER);
         if !bearer.exists() {
@@ -108,73 +130,21 @@ impl KeyRing {
             let text = base64url(secret.bytes("ledger-bearer"));
             write_new(&bearer, format!("{text}\n").as_bytes(), 0o600)?;
         }
-        KeyRing::load(data, domain, now)
+        KeyRing::load(data, domain)
     }
 
-    fn make(
-        data: &Path,
-        domain: &TrustDomain,
-        now: UnixMillis,
-        entropy: &dyn EntropySource,
-    ) -> Result<(), BadKeys> {
-        let keys = data.join("keys");
-        fs::create_dir_all(&keys).map_err(|error| BadKeys::Io { path: keys.clone(), error })?;
-        let (mut trusted, mut bundle_signer) = (Vec::new(), None);
-        for (use_, name, id) in USES {
-            let path = keys.join(format!("{name}.pem"));
-            let key = if path.exists() { read_key(&path)? } else { make_key(&path, entropy)? };
-            trusted.push(TrustedKey {
-                use_,
-                id: KeyId(id),
-                alg: key.public_key().algorithm().name().to_owned(),
-                public: key.public_key().clone(),
-                not_before: now.plus_ms(-60_000),
-                not_after: now.plus_ms(KEY_MS),
-                state: KeyState::Active,
-            });
-            if use_ == KeyUse::Bundle {
-                bundle_signer = Some((KeyId(id), key));
-            }
-        }
-        let path = data.join("trust.json");
-        let form = |says: String| BadKeys::Form { path: path.clone(), says };
-        let bundle = TrustBundle::new(domain.clone(), 1, now, now.plus_ms(KEY_MS), trusted);
-        let bundle = bundle.map_err(|bad| form(bad.to_string()))?;
-        let (id, signer) = bundle_signer.ok_or_else(|| form("no bundle key".to_owned()))?;
-        let text = bundle.sign(id, &signer).map_err(|bad| form(bad.to_string()))?;
-        write_new(&path, text.as_bytes(), 0o644)
-    }
-
-    fn load(data: &Path, domain: &TrustDomain, now: UnixMillis) -> Result<Self, BadKeys> {
-        let path = data.join("trust.json");
-        let bundle_text =
-            fs::read(&path).map_err(|error| BadKeys::Io { path: path.clone(), error })?;
-        let bundle = TrustBundle::open(&bundle_text, now);
-        let bundle =
-            bundle.map_err(|bad| BadKeys::Form { path: path.clone(), says: bad.to_string() })?;
-        if bundle.trust_domain() != domain {
-            let says = format!(
-                "it is of the trust domain {}, the configuration says {domain}",
-                bundle.trust_domain()
-            );
+    fn load(data: &Path, domain: &TrustDomain) -> Result<Self, BadKeys> {
+        let path = data.join(TRUST);
+        let text = fs::read(&path).map_err(|error| BadKeys::Io { path: path.clone(), error })?;
+        let trust = SignedBundle::read(text);
+        let trust =
+            trust.map_err(|bad| BadKeys::Form { path: path.clone(), says: bad.to_string() })?;
+        let found = trust.bundle().trust_domain();
+        if found != domain {
+            let says =
+                format!("it is of the trust domain {found}, the configuration says {domain}");
             return Err(BadKeys::Form { path, says });
         }
-        let own = |wanted: KeyUse| -> Result<OwnKey, BadKeys> {
-            let name =
-                USES.iter().find(|(use_, ..)| *use_ == wanted).map_or("", |(_, name, _)| name);
-            let path = data.join("keys").join(format!("{name}.pem"));
-            let key = read_key(&path)?;
-            let listed = bundle.keys().iter().find(|listed| {
-                listed.use_ == wanted
-                    && listed.state == KeyState::Active
-                    && listed.public == *key.public_key()
-            });
-            let listed = listed.ok_or(BadKeys::Form {
-                path,
-                says: "trust.json does not list it as active".into(),
-            })?;
-            Ok(OwnKey { id: listed.id, signer: Arc::new(key) })
-        };
         let admin = data.join("admin.pub");
         let admin = if admin.exists() { Some(read_public(&admin)?) } else { None };
         let bearer = data.join(BEARER);
@@ -185,18 +155,83 @@ impl KeyRing {
             let says = "a token of at least 22 characters is expected".to_owned();
             return Err(BadKeys::Form { path: bearer, says });
         }
-        Ok(KeyRing {
-            delegation: own(KeyUse::Delegation)?,
-            identity: own(KeyUse::Identity)?,
-            receipt: own(KeyUse::Receipt)?,
-            ledger: own(KeyUse::Ledger)?,
-            feed: own(KeyUse::Feed)?,
-            bundle,
-            bundle_text,
-            ledger_bearer: sha256(secret.as_bytes()),
-            admin,
-        })
+        let ledger_bearer = sha256(secret.as_bytes());
+        Ok(KeyRing { signers: read_all(&data.join(KEYS))?, trust, ledger_bearer, admin })
     }
+}
+
+/// Makes the keys of a new broker and the bundle that publishes them: one of each use, and the bundle
+/// key after the first, as a bundle is only believed by one that was announced.
+fn make(
+    data: &Path,
+    domain: &TrustDomain,
+    now: UnixMillis,
+    entropy: &dyn EntropySource,
+) -> Result<(), BadKeys> {
+    let directory = data.join(KEYS);
+    fs::create_dir_all(&directory)
+        .map_err(|error| BadKeys::Io { path: directory.clone(), error })?;
+    let path = data.join(TRUST);
+    let form = |says: String| BadKeys::Form { path: path.clone(), says };
+    let from = UnixMillis::from_seconds(now.seconds().saturating_sub(60));
+    let (mut trusted, signers) = (Vec::new(), Signers::default());
+    let uses = USES.map(|use_| (use_, KeyState::Active));
+    for (id, (use_, state)) in
+        (1..).zip(uses.into_iter().chain([(KeyUse::Bundle, KeyState::Prepared)]))
+    {
+        let later = if state == KeyState::Active { "" } else { "-next" };
+        let path = directory.join(format!("{}{later}.pem", use_.name()));
+        let key = if path.exists() { read_key(&path)? } else { make_key(&path, entropy)? };
+        trusted.push(TrustedKey {
+            use_,
+            id: KeyId(id),
+            alg: key.public_key().algorithm().name().to_owned(),
+            public: key.public_key().clone(),
+            not_before: from,
+            not_after: from.plus_ms(KEY_MS),
+            state,
+        });
+        signers.add(Arc::new(key));
+    }
+    let bundle = TrustBundle::new(domain.clone(), 1, now, now.plus_ms(KEY_MS), trusted);
+    let bundle = bundle.map_err(|bad| form(bad.to_string()))?;
+    let own = signers.active(&bundle, KeyUse::Bundle).map_err(|bad| form(bad.to_string()))?;
+    let text = bundle.sign(own.id, own.signer.as_ref()).map_err(|bad| form(bad.to_string()))?;
+    write_new(&path, text.as_bytes(), 0o644)
+}
+
+/// Keeps the private half of a key that was made for the bundle, before anybody hears of it.
+pub fn keep(data: &Path, key: &TrustedKey, secret: &SecretKey) -> Result<(), BadKeys> {
+    // Two steps at once make two files, and one of them is published.
+    let name = format!("{}-{}.pem", key.use_.name(), key.public.thumbprint());
+    let path = data.join(KEYS).join(name);
+    let form = |says: &str| BadKeys::Form { path: path.clone(), says: says.to_owned() };
+    let pem = secret.to_pem().ok_or_else(|| form("the key cannot be written"))?;
+    write_new(&path, pem.as_bytes(), 0o600)
+}
+
+/// Publishes a bundle as `trust.json`, in place of the one before.
+pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
+    let path = data.join(TRUST);
+    let io = |error| BadKeys::Io { path: path.clone(), error };
+    let beside = path.with_extension("json.new");
+    let mut file = fs::File::create(&beside).map_err(io)?;
+    file.write_all(trust.text()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&beside, &path).map_err(io)
+}
+
+/// Every private key of a directory.
+fn read_all(directory: &Path) -> Result<Signers, BadKeys> {
+    let io = |error| BadKeys::Io { path: directory.to_owned(), error };
+    let signers = Signers::default();
+    for file in fs::read_dir(directory).map_err(io)? {
+        let path = file.map_err(io)?.path();
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            signers.add(Arc::new(read_key(&path)?));
+        }
+    }
+    Ok(signers)
 }
 
 /// Makes the admin key of a broker that has none: `admin.pem` for whoever may be admin, and

@@ -21,6 +21,7 @@ mod publish;
 mod record;
 pub mod respond;
 mod retain;
+mod rotate;
 pub mod serve;
 mod service;
 pub mod store;

@@ -4,21 +4,22 @@
 //! read has changed, and answers to requests that are repeated. Does not own: the decision.
 //!
 //! Invariants: a [`Recorded`] exists only after its verdict is durable, or when it left nothing to
-//! record; block 0 is signed before the commit and leaves the process after it.
+//! record; block 0 and a trust bundle are signed before the commit and leave the process after it.
 
 use std::time::Duration;
 
-use sublet_core::bundle::KeyUse;
+use sublet_core::bundle::SignedBundle;
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::{Ask, Unsigned, Verdict, decide};
+use sublet_core::decide::{self, Ask, ChangeKey, Unsigned, Verdict, decide};
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::{Deny, Fault, No, Overload};
 use sublet_core::record::{Body, Record};
+use sublet_core::rotation::{KeyStep, NextBundle};
 use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
-use sublet_core::verify::VerifiedToken;
 
 use crate::broker::Broker;
+use crate::keys;
 use crate::store::{Commit, NotCommitted, inception};
 
 /// How often a decision is made again because what it read has changed: more than commits that
@@ -116,29 +117,35 @@ pub async fn run<A: Ask>(
     Err(Overload::Contention.into())
 }
 
-/// Has the broker's root key sign block 0, where there is one to be signed.
+/// Has the broker's keys sign what is granted: block 0, or the next trust bundle.
 fn signed<A: Ask>(
     broker: &Broker,
     verdict: Verdict<A::Granted>,
 ) -> Result<Verdict<A::Granted>, No> {
     match verdict.unsigned.clone() {
-        Some(unsigned) if verdict.outcome.is_ok() => {
-            let token = sign(broker, unsigned)?;
+        Some(Unsigned::Block(unsigned)) if verdict.outcome.is_ok() => {
+            let signer = broker.keys.signers.of(&unsigned.root)?;
+            let (block, holder) = (unsigned.block, &unsigned.holder_key);
+            let token = mint::root(block, holder, unsigned.root.id, signer.as_ref())?;
             Ok(verdict.sign::<A>(&token))
+        }
+        Some(Unsigned::Trust(next)) if verdict.outcome.is_ok() => {
+            Ok(verdict.with_trust(sign_trust(broker, &next)?))
         }
         _ => Ok(verdict),
     }
 }
 
-fn sign(broker: &Broker, unsigned: Unsigned) -> Result<VerifiedToken, No> {
-    let key = match unsigned.root {
-        KeyUse::Delegation => &broker.keys.delegation,
-        KeyUse::Identity => &broker.keys.identity,
-        other => {
-            return Err(Fault::Internal(format!("no block is signed by a {other:?} key")).into());
-        }
-    };
-    mint::root(unsigned.block, &unsigned.holder_key, key.id, key.signer.as_ref())
+/// Keeps a key that was made, and signs the bundle that lists it.
+fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault> {
+    let fault = |error: &dyn std::fmt::Display| Fault::Internal(format!("broker keys: {error}"));
+    if let (Some(secret), Some(key)) = (&next.made, next.changed.last()) {
+        keys::keep(&broker.config.data, key, secret).map_err(|bad| fault(&bad))?;
+        broker.keys.signers.add(secret.clone());
+    }
+    let signer = broker.keys.signers.of(&next.signer)?;
+    let text = next.bundle.sign(next.signer.id, signer.as_ref()).map_err(|bad| fault(&bad))?;
+    SignedBundle::read(text.into_bytes()).map_err(|bad| fault(&bad))
 }
 
 /// What is kept of the answer. Refusals are decided again: they change nothing.
@@ -175,14 +182,21 @@ fn repeated<A: Ask>(
 /// Begins the ledger of a new broker with the keys that it signs with.
 pub async fn begin(broker: &Broker) -> Result<(), Fault> {
     if broker.store.published()?.tree.size() == 0 {
-        let keys = broker.keys.bundle.keys().iter().map(|key| Record {
+        let trust = &broker.keys.trust;
+        let keys = trust.bundle().keys().iter().map(|key| Record {
             delegation: None,
             actor: broker.domain().issuer().to_string(),
-            body: Body::BrokerKey { use_: key.use_, id: key.id, key: key.public.thumbprint() },
+            body: Body::BrokerKey {
+                use_: key.use_,
+                id: key.id,
+                key: key.public.thumbprint(),
+                state: key.state,
+                reason: String::new(),
+            },
         });
         let commit = Commit {
             guards: Vec::new(),
-            writes: Vec::new(),
+            writes: vec![Write::Trust(trust.clone())],
             records: keys.collect(),
             salt: broker.entropy.draw()?.nonce("payload").0,
             trace: None,
@@ -215,13 +229,45 @@ pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
     record(broker, commit).await
 }
 
+/// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
+pub async fn turn_keys(broker: &Broker, step: KeyStep) -> Result<(), NotCommitted> {
+    let (now, entropy) = (broker.clock.now(), broker.entropy.draw());
+    let entropy = entropy.map_err(|fault| NotCommitted::No(fault.into()))?;
+    let change = ChangeKey { step, reason: String::new() };
+    let grant = {
+        let state = broker.store.view().map_err(|fault| NotCommitted::No(fault.into()))?;
+        let actor = broker.domain().issuer().to_string();
+        decide::turn_keys(broker.view(&state), &actor, &change, now, &entropy)
+            .map_err(|deny| NotCommitted::No(deny.into()))?
+    };
+    let Some(Unsigned::Trust(next)) = grant.unsigned else { return Ok(()) };
+    let trust = sign_trust(broker, &next).map_err(|fault| NotCommitted::No(fault.into()))?;
+    let commit = Commit {
+        guards: grant.guards,
+        writes: grant.writes.into_iter().chain([Write::Trust(trust)]).collect(),
+        records: grant.records,
+        salt: entropy.nonce("payload").0,
+        trace: None,
+        now,
+    };
+    record(broker, commit).await
+}
+
 async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {
     let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
+    let trust = commit.writes.iter().any(|write| matches!(write, Write::Trust(_)));
     match tokio::time::timeout(COMMIT_DEADLINE, broker.store.commit(commit)).await {
         Ok(committed) => committed?,
         Err(_) => return Err(NotCommitted::No(Fault::Deadline.into())),
     }
-    if revokes {
+    if trust {
+        broker.keys_changed.notify_one();
+        if let Err(fault) = broker.publish_trust() {
+            // It is in force, and whoever asks gets it; the file follows at the next start.
+            tracing::error!(%fault, "trust.json was not written");
+        }
+    }
+    if revokes || trust {
         // It is in force for minting already; this is for the tools.
         broker.feed.publish(broker.clock.now()).map_err(|fault| NotCommitted::No(fault.into()))?;
     }

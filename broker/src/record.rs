@@ -134,11 +134,15 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
         Body::JoinTokenRevoked { join_token } => {
             plain(Wire::JoinTokenRevoked(join(join_token, String::new())))
         }
-        Body::BrokerKey { use_, id, key } => plain(Wire::BrokerKey(record::BrokerKey {
-            r#use: use_.name().to_owned(),
-            id: id.0,
-            key: key.0.into(),
-        })),
+        Body::BrokerKey { use_, id, key, state, reason } => {
+            let key = record::BrokerKey {
+                r#use: use_.name().to_owned(),
+                id: id.0,
+                key: key.0.into(),
+                state: state.name().to_owned(),
+            };
+            with(Wire::BrokerKey(key), reason)
+        }
         Body::Used(used) => (Wire::Used(use_message(used)), Some(evidence(&used.evidence))),
         Body::VerifierSynced { epoch, sequence, head } => {
             let (epoch, sequence, checkpoint) = (*epoch, *sequence, head.clone());

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use sublet_core::bundle::KeyUse;
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::no::{Deny, Fault, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
@@ -84,7 +85,7 @@ pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {
             UnixMillis(0)
         },
     };
-    let key = &broker.keys.receipt;
+    let key = broker.signing(KeyUse::Receipt)?;
     let receipt = Receipt::sign(claims, key.id, key.signer.as_ref()).map_err(Fault::from)?;
     Ok(receipt.encode())
 }

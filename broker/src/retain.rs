@@ -93,18 +93,19 @@ fn first_kept(store: &Store, before: UnixMillis) -> Result<Option<u64>, Fault> {
 #[cfg(test)]
 mod tests {
     use sublet_core::record::{Body, Record};
-    use sublet_core::sign::SecretKey;
     use sublet_core::state::Write;
 
     use super::*;
+    use crate::keys::KeyRing;
+    use crate::ports::SystemEntropy;
     use crate::store::{Commit, Memory, Notary};
 
     #[tokio::test]
     async fn what_is_older_than_is_kept_goes_in_whole_bundles() {
-        let domain = "acme.example".parse().unwrap();
-        let key = Arc::new(SecretKey::ed25519_from_seed([4; 32]));
-        let notary = Notary::new(&domain, key).unwrap();
-        let store = Store::open(Memory::default(), &domain, notary).unwrap();
+        let (domain, data) = ("acme.example".parse().unwrap(), tempfile::tempdir().unwrap());
+        let ring = KeyRing::open(data.path(), &domain, UnixMillis(0), &SystemEntropy).unwrap();
+        let notary = Notary::new(ring.signers);
+        let store = Store::open(Memory::default(), ring.trust, notary).unwrap();
         let record = || Record {
             delegation: None,
             actor: "test".into(),

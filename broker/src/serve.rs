@@ -29,6 +29,7 @@ use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::publish;
 use crate::retain;
+use crate::rotate;
 use crate::service::admin::AdminService;
 use crate::service::audit::AuditService;
 use crate::service::delegation::DelegationService;
@@ -49,6 +50,9 @@ pub enum NotServing {
     /// Its keys.
     #[error("keys: {0}")]
     Keys(#[from] keys::BadKeys),
+    /// Its trust bundle.
+    #[error("its trust bundle: {0}")]
+    Trust(String),
     /// Its store, or something inside.
     #[error("{0}")]
     Fault(#[from] sublet_core::no::Fault),
@@ -96,9 +100,11 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let methods = Methods::of(&config)?;
     let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
-    let notary = Notary::new(&config.trust_domain, ring.ledger.signer.clone())?;
-    let durability = config.store.durability;
-    let store = Store::open_sled(&config.data, &config.trust_domain, durability, notary)?;
+    let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
+    let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
+    let trust = store.view()?.trust().clone();
+    ring.signers.check(trust.bundle())?;
+    trust.bundle().check_time(clock.now()).map_err(|bad| NotServing::Trust(bad.to_string()))?;
     let listener = TcpListener::bind(config.listen).await;
     let listener =
         listener.map_err(|error| NotServing::Listen { address: config.listen, error })?;
@@ -107,6 +113,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         .map_err(|error| NotServing::Listen { address: config.listen, error })?;
     let broker = Broker::new(config, ring, store, methods, clock, entropy)?;
     pipeline::begin(&broker).await?;
+    broker.publish_trust()?;
     Ok(Bound { broker, address, listener, policy })
 }
 
@@ -132,6 +139,7 @@ impl Bound {
         let broker = self.broker;
         let heartbeat = tokio::spawn(heartbeat(broker.clone()));
         let pruning = tokio::spawn(retain::run(broker.clone()));
+        let rotation = tokio::spawn(rotate::run(broker.clone()));
         let policy = self.policy.map(|policy| tokio::spawn(witness::run(broker.clone(), policy)));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
@@ -168,6 +176,7 @@ impl Bound {
             .await;
         heartbeat.abort();
         pruning.abort();
+        rotation.abort();
         policy.iter().for_each(JoinHandle::abort);
         Ok(served?)
     }

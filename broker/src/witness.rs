@@ -14,13 +14,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, header, redirect};
-use sublet_ledger::checkpoint::HeadKey;
 use sublet_ledger::policy::Policy;
 use sublet_ledger::witness::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
-use crate::store::Published;
+use crate::store::{Published, head_keys};
 
 /// How often a new head is shown, when there is one.
 const EVERY: Duration = Duration::from_secs(1);
@@ -66,16 +65,12 @@ impl Witnessed {
 
 /// Shows every new head to the witnesses of a policy, for as long as the broker runs.
 pub(crate) async fn run(broker: Arc<Broker>, policy: Policy) {
-    let key = HeadKey::new(
-        &broker.domain().ledger_origin(),
-        broker.keys.ledger.signer.public_key().bytes(),
-    );
     let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
-    let (Some(key), Ok(client)) = (key, client.build()) else {
+    let Ok(client) = client.build() else {
         tracing::error!("witnesses cannot be asked");
         return;
     };
-    let mut round = Round { client, key, policy, known: BTreeMap::new(), shown: 0 };
+    let mut round = Round { client, policy, known: BTreeMap::new(), shown: 0 };
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -92,7 +87,6 @@ pub(crate) async fn run(broker: Arc<Broker>, policy: Policy) {
 
 struct Round {
     client: Client,
-    key: HeadKey,
     policy: Policy,
     /// The size that each witness cosigned last, by its name in the policy.
     known: BTreeMap<String, u64>,
@@ -102,6 +96,8 @@ struct Round {
 
 impl Round {
     async fn show(&mut self, broker: &Arc<Broker>, published: &Arc<Published>) {
+        let Ok(trust) = broker.trust() else { return };
+        let keys = head_keys(trust.bundle());
         let mut asked = JoinSet::new();
         for (name, witness) in self.policy.witnesses() {
             let Some(url) = witness.url.as_ref() else { continue };
@@ -120,7 +116,7 @@ impl Round {
                 Ok(lines) => {
                     let with = [note.as_slice(), &lines].concat();
                     // A cosignature that does not hold would spoil those of the others.
-                    match self.policy.open(&with, std::slice::from_ref(&self.key)) {
+                    match self.policy.open(&with, &keys) {
                         Ok(found) if found.by.contains(&name) => {
                             self.known.insert(name, published.tree.size());
                             note = with;
@@ -131,7 +127,7 @@ impl Round {
                 Err(says) => tracing::warn!(witness = name, says, "a head was not cosigned"),
             }
         }
-        let found = self.policy.open(&note, std::slice::from_ref(&self.key));
+        let found = self.policy.open(&note, &keys);
         if !found.is_ok_and(|found| found.enough) {
             return;
         }

@@ -54,10 +54,13 @@ impl Context {
 
     /// The trust bundle, or what to set.
     pub(crate) fn trust(&self) -> Result<Trust, Trouble> {
-        let path = self.trust.as_ref();
-        let path =
-            path.ok_or_else(|| Trouble::usage("whom to trust? set SUBLET_TRUST or --trust"))?;
-        Ok(Trust::open(path, Ports::system().clock.now())?)
+        Ok(Trust::open(self.trust_path()?, Ports::system().clock.now())?)
+    }
+
+    /// Where the trust bundle lies.
+    pub(crate) fn trust_path(&self) -> Result<&Path, Trouble> {
+        let path = self.trust.as_deref();
+        path.ok_or_else(|| Trouble::usage("whom to trust? set SUBLET_TRUST or --trust"))
     }
 
     /// The admin's credential, or what to set.

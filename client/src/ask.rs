@@ -327,6 +327,8 @@ impl Broker {
         /// Revokes a join token that was not used.
         revoke_join_token: "Admin/RevokeJoinToken",
             RevokeJoinTokenRequest -> RevokeJoinTokenResponse;
+        /// One step in the life of a key of the broker.
+        change_key: "Admin/ChangeKey", ChangeKeyRequest -> ChangeKeyResponse;
     }
 }
 

@@ -27,7 +27,7 @@ use crate::trust::Trust;
 /// Heads come every second; a stream that is silent for so long is taken for dead.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
-/// A stream is opened anew after so long, to show the credential and take the trust bundle anew.
+/// A stream is opened anew after so long, to show the credential anew.
 const SESSION_MAX: Duration = Duration::from_secs(3600);
 
 /// Between attempts: 0.1 s, doubled up to 6.4 s, which is under the default bound of 10 s.
@@ -115,6 +115,13 @@ impl SharedView {
         match event {
             Event::Delta(bytes) => self.write(|view| view.apply_delta(bytes))?,
             Event::Head(bytes) => self.apply_head(bytes, trust, ports)?,
+            Event::TrustBundle(text) => match trust.update(text, ports.clock.now()) {
+                Ok(_) => {}
+                // What is held is gone by for as long as it lasts.
+                Err(failure) => {
+                    tracing::warn!(code = %failure.code(), "trust bundle not taken: {failure}");
+                }
+            },
         }
         Ok(matches!(event, Event::Head(_)))
     }
@@ -135,6 +142,7 @@ pub async fn snapshot(
         view.apply(&event, trust, broker.ports())?;
         match event {
             Event::Delta(bytes) => deltas.push(bytes),
+            Event::TrustBundle(_) => {}
             Event::Head(bytes) => {
                 return Ok((view, snapshot_text(deltas.iter().map(Vec::as_slice), &bytes)));
             }
@@ -269,10 +277,6 @@ async fn follow(feed: Feed) {
 /// One connection: goes on from the position held, and ends with what went wrong.
 async fn session(feed: &Feed) -> Failure {
     let ports = feed.broker.ports();
-    if let Err(failure) = feed.trust.refresh(&feed.broker).await {
-        // What is held is gone by for as long as it lasts.
-        tracing::debug!(code = %failure.code(), "trust bundle not refreshed: {failure}");
-    }
     let who = feed.who.as_deref();
     let mut events = match open(&feed.broker, who, feed.view.position()).await {
         Ok(events) => events,

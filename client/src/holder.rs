@@ -217,8 +217,9 @@ impl Held {
         let child = self.append(to, terms)?;
         let request = v1::DelegateRequest { token: child.encode() };
         let answer = self.broker()?.delegate(&self.as_caller(), request).await?;
-        covers_all(&answer.receipt, &child, &self.trust)?;
-        is_head(&answer.checkpoint, &self.trust)?;
+        let broker = self.broker()?;
+        let holds = |trust: &Trust| holds(&answer.receipt, &child, &answer.checkpoint, trust);
+        self.trust.check(broker, holds).await?;
         tracing::debug!(hop = %child.id(), holder = %child.holder(), "delegated");
         Ok(Presentation { token: child.encode(), receipt: answer.receipt })
     }
@@ -270,8 +271,9 @@ impl Held {
     pub async fn record(&mut self) -> Result<(), Failure> {
         let request = v1::RecordHopRequest { token: self.token.encode() };
         let answer = self.broker()?.record_hop(&self.as_caller(), request).await?;
-        covers_all(&answer.receipt, &self.token, &self.trust)?;
-        is_head(&answer.checkpoint, &self.trust)?;
+        let broker = self.broker()?;
+        let holds = |trust: &Trust| holds(&answer.receipt, &self.token, &answer.checkpoint, trust);
+        self.trust.check(broker, holds).await?;
         tracing::debug!(hop = %self.id(), recorded = answer.hops_recorded, "recorded");
         self.receipt = answer.receipt;
         Ok(())
@@ -283,9 +285,11 @@ impl Held {
         let request = v1::ProveRecordedRequest { token: self.token.encode() };
         let inclusion = self.broker()?.prove_recorded(&self.as_caller(), request).await?;
         let inclusion = inclusion.encode_to_vec();
-        let bundle = self.trust.current();
-        let shown = Included::new().check(&self.token, &inclusion, &bundle);
-        shown.map_err(Failure::answer)?;
+        let shown = |trust: &Trust| {
+            let shown = Included::new().check(&self.token, &inclusion, &trust.current());
+            shown.map_err(Failure::answer)
+        };
+        self.trust.check(self.broker()?, shown).await?;
         self.inclusion = inclusion;
         Ok(())
     }
@@ -396,12 +400,19 @@ pub fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<
     Ok(Coverage::verify(receipt, token, &trust.current())?)
 }
 
-/// A broker's receipt is believed as little as anyone's.
-pub(crate) fn covers_all(
+/// What comes with a hop that was recorded: a receipt for all of its chain, and a signed head of the
+/// ledger. A broker's receipt is believed as little as anyone's.
+pub(crate) fn holds(
     receipt: &[u8],
     token: &VerifiedToken,
+    checkpoint: &[u8],
     trust: &Trust,
 ) -> Result<(), Failure> {
+    covers_all(receipt, token, trust)?;
+    is_head(checkpoint, trust)
+}
+
+fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<(), Failure> {
     let coverage = coverage(receipt, token, trust).map_err(Failure::answer)?;
     if coverage.position() == token.depth() {
         Ok(())
@@ -411,7 +422,7 @@ pub(crate) fn covers_all(
 }
 
 /// A head that the ledger's key has signed, as every answer about a recorded hop brings one.
-pub(crate) fn is_head(note: &[u8], trust: &Trust) -> Result<(), Failure> {
+fn is_head(note: &[u8], trust: &Trust) -> Result<(), Failure> {
     let head = Checkpoint::open(note, &head_keys(&trust.current()));
     head.map(drop).map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))
 }

@@ -28,7 +28,7 @@ use crate::connect::Broker;
 use crate::directory::Directory;
 use crate::failure::Failure;
 use crate::files;
-use crate::holder::{Held, covers_all, is_head, seconds};
+use crate::holder::{Held, holds, seconds};
 use crate::ports::Ports;
 use crate::trust::Trust;
 
@@ -255,6 +255,7 @@ impl Identity {
         let idempotency_key = self.0.directory.renewal_key(&current.token, &self.0.ports)?;
         let request = v1::RenewRequest { idempotency_key };
         let answer = self.broker()?.renew(&current.credential(), request).await?;
+        self.keep_trust(&answer.trust_bundle)?;
         let token = own(self.trust(), &answer.identity_token, &current.key, Some(&self.id()))?;
         self.0.directory.keep_token(&token)?;
         self.replace(Current { token: Arc::new(token), ..current });
@@ -300,6 +301,7 @@ impl Identity {
             }
             answer => answer?,
         };
+        self.keep_trust(&answer.trust_bundle)?;
         let token = own(self.trust(), &answer.identity_token, &next, Some(&id))?;
         self.0.directory.take_next_key(&current.key, &token)?;
         self.replace(Current { key: Arc::new(next), token: Arc::new(token) });
@@ -310,12 +312,15 @@ impl Identity {
     /// Takes the broker's trust bundle, if it is newer and the one held vouches for it, and keeps
     /// it. A bundle outside this directory is an operator's, and left alone.
     pub async fn refresh_trust(&self) -> Result<(), Failure> {
-        let changed = self.trust().refresh(self.broker()?).await?;
+        let text = self.broker()?.trust_bundle().await?;
+        self.keep_trust(&text)
+    }
+
+    fn keep_trust(&self, text: &[u8]) -> Result<(), Failure> {
+        let changed = self.trust().update(text, self.0.ports.clock.now())?;
         let about = self.0.directory.about()?;
-        match changed {
-            Some(text) if about.trust.is_relative() => {
-                files::replace(&self.0.directory.trust_path(&about), &text)
-            }
+        match about.trust.is_relative() {
+            true if changed => files::replace(&self.0.directory.trust_path(&about), text),
             _ => Ok(()),
         }
     }
@@ -417,12 +422,14 @@ impl Identity {
             idempotency_key: Vec::new(),
         };
         let answer = self.broker()?.issue(&current.credential(), request).await?;
-        let token = self.trust().verify(&answer.token).map_err(Failure::answer)?;
+        let granted = |trust: &Trust| {
+            let token = trust.verify(&answer.token).map_err(Failure::answer)?;
+            holds(&answer.receipt, &token, &answer.checkpoint, trust).map(|()| token)
+        };
+        let token = self.trust().check(self.broker()?, granted).await?;
         if token.principal() != Some(&grant.on_behalf_of) || token.depth() != 0 {
             return Err(Failure::answer("it is not the delegation that was asked for"));
         }
-        covers_all(&answer.receipt, &token, self.trust())?;
-        is_head(&answer.checkpoint, self.trust())?;
         tracing::debug!(delegation = %token.delegation(), "issued");
         self.held(token, answer.receipt, current.key)
     }

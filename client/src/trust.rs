@@ -66,6 +66,22 @@ impl Trust {
         Ok(changed.then_some(text))
     }
 
+    /// Checks a broker's answer. One that does not hold may be by a key that the broker made meanwhile:
+    /// its bundle is asked for then, and if it is a newer one, the answer is checked again.
+    pub(crate) async fn check<T>(
+        &self,
+        broker: &Broker,
+        check: impl Fn(&Trust) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match check(self) {
+            Err(failure) => match self.refresh(broker).await {
+                Ok(Some(_)) => check(self),
+                _ => Err(failure),
+            },
+            held => held,
+        }
+    }
+
     /// Reads and verifies a token's bytes.
     pub fn verify(&self, token: &[u8]) -> Result<VerifiedToken, Failure> {
         let token = UnverifiedToken::decode(token)?;

@@ -70,7 +70,8 @@ impl KeyUse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
-    /// Published ahead; has signed nothing yet.
+    /// Published ahead, so that what it signs from `not_before` on is believed by whoever has not
+    /// heard yet that it has become active.
     Prepared,
     /// Signs.
     Active,
@@ -95,10 +96,22 @@ pub struct TrustedKey {
     pub public: PublicKey,
     /// From when it may sign.
     pub not_before: UnixMillis,
-    /// From when it may sign no more.
+    /// From when it may sign no more, and what it signed for a time is over.
     pub not_after: UnixMillis,
     /// Where it is in its life.
     pub state: KeyState,
+}
+
+impl KeyState {
+    /// The word for it, as in a bundle.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyState::Prepared => "prepared",
+            KeyState::Active => "active",
+            KeyState::Retired => "retired",
+            KeyState::Tainted => "tainted",
+        }
+    }
 }
 
 impl TrustedKey {
@@ -213,9 +226,12 @@ pub enum KeyRefusal {
     /// The bundle lists no such key for this use.
     #[error("key {0} is not in the trust bundle for this use")]
     Unknown(KeyId),
-    /// It is published ahead and signs nothing yet.
-    #[error("key {0} is not in use yet")]
+    /// It is published ahead, for later than this was signed.
+    #[error("key {0} is published for later than this was signed")]
     Prepared(KeyId),
+    /// What it signed would be good for longer than the key.
+    #[error("this would be good for longer than key {0}, which signed it")]
+    Outlived(KeyId),
     /// It was signed outside the key's time.
     #[error("key {0} was not valid when this was signed")]
     OutsideItsTime(KeyId),
@@ -230,6 +246,7 @@ impl KeyRefusal {
         match self {
             KeyRefusal::Unknown(_) => "unknown_key",
             KeyRefusal::Prepared(_) => "key_prepared",
+            KeyRefusal::Outlived(_) => "key_outlived",
             KeyRefusal::OutsideItsTime(_) => "key_outside_its_time",
             KeyRefusal::Tainted(_) => "key_tainted",
         }
@@ -245,10 +262,10 @@ impl TrustBundle {
         expires: UnixMillis,
         keys: Vec<TrustedKey>,
     ) -> Result<Self, BadBundle> {
-        TrustBundle::of(Content { trust_domain, version, issued, expires, keys })
+        TrustBundle::checked(Content { trust_domain, version, issued, expires, keys })
     }
 
-    fn of(content: Content) -> Result<Self, BadBundle> {
+    fn checked(content: Content) -> Result<Self, BadBundle> {
         let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
         for key in &content.keys {
             let fresh = ids.insert(key.id) && keys.insert(key.public.thumbprint());
@@ -393,10 +410,68 @@ impl TrustBundle {
             .ok_or(KeyRefusal::Unknown(id))?;
         match key.state {
             KeyState::Tainted => Err(KeyRefusal::Tainted(id)),
-            KeyState::Prepared => Err(KeyRefusal::Prepared(id)),
-            KeyState::Active | KeyState::Retired if key.in_its_time(at) => Ok(&key.public),
-            KeyState::Active | KeyState::Retired => Err(KeyRefusal::OutsideItsTime(id)),
+            _ if key.in_its_time(at) => Ok(&key.public),
+            KeyState::Prepared if at < key.not_before => Err(KeyRefusal::Prepared(id)),
+            _ => Err(KeyRefusal::OutsideItsTime(id)),
         }
+    }
+
+    /// The key that may have signed a root of this use at that time, good until `until`: nothing
+    /// outlives the key that signed it.
+    pub fn root_key(
+        &self,
+        use_: KeyUse,
+        id: KeyId,
+        (at, until): (UnixMillis, UnixMillis),
+    ) -> Result<&PublicKey, KeyRefusal> {
+        let public = self.signing_key(use_, id, at)?;
+        match self.key(id) {
+            Some(key) if until <= key.not_after => Ok(public),
+            _ => Err(KeyRefusal::Outlived(id)),
+        }
+    }
+
+    /// The key of this number.
+    pub fn key(&self, id: KeyId) -> Option<&TrustedKey> {
+        self.keys().iter().find(|key| key.id == id)
+    }
+
+    /// The key with which a broker signs for this use: the active one, the newest if there are two.
+    pub fn active(&self, use_: KeyUse) -> Option<&TrustedKey> {
+        let active = self.of(use_, KeyState::Active);
+        active.max_by_key(|key| (key.not_before, key.id))
+    }
+
+    /// The keys of a use that are in this state.
+    pub fn of(&self, use_: KeyUse, state: KeyState) -> impl Iterator<Item = &TrustedKey> {
+        self.keys().iter().filter(move |key| key.use_ == use_ && key.state == state)
+    }
+}
+
+/// A bundle as it was signed: with the text of its `trust.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBundle {
+    bundle: TrustBundle,
+    text: Vec<u8>,
+}
+
+impl SignedBundle {
+    /// Reads a bundle that its own active bundle key signed. Whether its time is over is for
+    /// [`TrustBundle::check_time`].
+    pub fn read(text: Vec<u8>) -> Result<Self, BadBundle> {
+        let offered = Offered::read(&text)?;
+        offered.check_signature(&offered.bundle, &[KeyState::Active], "its own")?;
+        Ok(SignedBundle { bundle: offered.bundle, text })
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &TrustBundle {
+        &self.bundle
+    }
+
+    /// The text of `trust.json`.
+    pub fn text(&self) -> &[u8] {
+        &self.text
     }
 }
 
@@ -432,7 +507,7 @@ impl Offered {
         let signature = serde_json::from_slice(&signature.canonical()).map_err(form)?;
         let canonical = Json::Object(rest).canonical();
         let content = serde_json::from_slice(&canonical).map_err(form)?;
-        let bundle = TrustBundle::of(content)?;
+        let bundle = TrustBundle::checked(content)?;
         Ok(Offered { bundle, signature, message: message(&canonical) })
     }
 
@@ -566,8 +641,15 @@ mod tests {
             Err(KeyRefusal::OutsideItsTime(KeyId(1)))
         );
         assert_eq!(ask(KeyUse::Delegation, 3, 5), Err(KeyRefusal::Tainted(KeyId(3))));
-        assert_eq!(ask(KeyUse::Delegation, 4, 5), Err(KeyRefusal::Prepared(KeyId(4))));
+        assert_eq!(ask(KeyUse::Delegation, 4, 5), Ok(()), "announced for this time");
+        assert_eq!(ask(KeyUse::Delegation, 4, -1), Err(KeyRefusal::Prepared(KeyId(4))));
         assert_eq!(ask(KeyUse::Delegation, 5, 5), Ok(()));
+        let root = |until| {
+            let times = (UnixMillis(5), UnixMillis(until));
+            bundle.root_key(KeyUse::Delegation, KeyId(1), times).map(|_| ())
+        };
+        assert_eq!(root(2_000_000), Ok(()));
+        assert_eq!(root(2_000_001), Err(KeyRefusal::Outlived(KeyId(1))));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod retention;
+pub mod rotation;
 pub mod seen;
 pub mod sign;
 pub mod state;

@@ -7,7 +7,7 @@
 //! Invariants: no record holds a presentable token, a key's private half or a join token; a hop's
 //! own block lies beside the tree as its payload.
 
-use crate::bundle::{KeyId, KeyUse};
+use crate::bundle::{KeyId, KeyState, KeyUse};
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::token::SignedBlock;
@@ -30,7 +30,7 @@ pub struct Record {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// The broker has a key that it signs with from here on.
+    /// A key of the broker is new, or went on in its life.
     BrokerKey {
         /// For what, as the trust bundle says it.
         use_: KeyUse,
@@ -38,6 +38,10 @@ pub enum Body {
         id: KeyId,
         /// Which.
         key: Thumbprint,
+        /// Where it is in its life from here on.
+        state: KeyState,
+        /// Why; empty when the broker changed it by itself.
+        reason: String,
     },
     /// An agent was created by an admin.
     AgentCreated {

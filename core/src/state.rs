@@ -7,12 +7,14 @@
 //! carries a version; a key has one owner, ever.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::agents::{
     Agent, AgentState, JoinToken, JoinTokenState, KeyOwner, LastIdentity, SpentToken,
 };
+use crate::bundle::SignedBundle;
 use crate::feed::{Delta, Revocation};
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
@@ -146,6 +148,8 @@ pub enum Write {
     Hold(Hold),
     /// The hold of this name is gone.
     Release(String),
+    /// The next trust bundle.
+    Trust(SignedBundle),
 }
 
 /// Something that a decision read and that must be the same when it is committed.
@@ -177,12 +181,14 @@ pub enum Guard {
     NotHeld(u64),
     /// Nobody enrolled with this token.
     NotSpent([u8; 32]),
+    /// The trust bundle had this version.
+    Trust(u64),
 }
 
 /// Everything that a decision may read.
 #[derive(Clone, Debug)]
 pub struct State {
-    domain: TrustDomain,
+    trust: Arc<SignedBundle>,
     agents: BTreeMap<AgentId, Agent>,
     key_owners: HashMap<Thumbprint, KeyOwner>,
     profiles: BTreeMap<String, Profile>,
@@ -199,10 +205,10 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a broker that has just begun.
-    pub fn new(domain: TrustDomain) -> Self {
+    /// The state of a broker that has just begun, with its first trust bundle.
+    pub fn new(trust: SignedBundle) -> Self {
         State {
-            domain,
+            trust: Arc::new(trust),
             agents: BTreeMap::new(),
             key_owners: HashMap::new(),
             profiles: BTreeMap::new(),
@@ -221,7 +227,12 @@ impl State {
 
     /// The trust domain.
     pub fn domain(&self) -> &TrustDomain {
-        &self.domain
+        self.trust.bundle().trust_domain()
+    }
+
+    /// The trust bundle.
+    pub fn trust(&self) -> &Arc<SignedBundle> {
+        &self.trust
     }
 
     /// An agent.
@@ -381,6 +392,7 @@ impl State {
             }
             Guard::Hold(name, there) => self.retention.hold(name).is_some() == *there,
             Guard::NotSpent(id) => !self.spent.contains_key(id),
+            Guard::Trust(version) => self.trust.bundle().version() == *version,
             Guard::NotHeld(index) => {
                 self.retention.held(&(*index..index.saturating_add(1))).is_none()
             }
@@ -402,6 +414,7 @@ impl State {
             Row::Spent(row) => drop(self.spent.insert(row.id, row)),
             Row::Floor(floor) => self.retention.raise(floor),
             Row::Hold(hold) => self.retention.put(hold),
+            Row::Trust(bundle) => self.trust = Arc::new(bundle),
         }
     }
 
@@ -484,6 +497,8 @@ pub enum Row {
     Hold(Hold),
     /// A signed token that was enrolled with.
     Spent(SpentToken),
+    /// The trust bundle.
+    Trust(SignedBundle),
 }
 
 /// Names a row that can be forgotten.

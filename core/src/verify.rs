@@ -318,8 +318,9 @@ fn root_key(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<PublicKey, 
         Role::Hop => return Err(Unauthenticated::Kind("block 0 is not a root")),
     };
     let issued_at = first.block.role.origin().map_or(i64::MIN, |origin| origin.issued_at);
-    let issued_at = UnixMillis::from_seconds(issued_at);
-    bundle.signing_key(use_, token.root_key, issued_at).cloned().map_err(Unauthenticated::Root)
+    let times = (issued_at, first.block.not_after);
+    let (at, until) = (UnixMillis::from_seconds(times.0), UnixMillis::from_seconds(times.1));
+    bundle.root_key(use_, token.root_key, (at, until)).cloned().map_err(Unauthenticated::Root)
 }
 
 fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unauthenticated> {

@@ -2,6 +2,7 @@
 
 use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustedKey};
+use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, NOW, code, key, key_id, raw};
@@ -22,7 +23,24 @@ fn each_state_of_a_root_key_has_its_answer() {
     assert_eq!(in_state(KeyState::Active), "granted");
     assert_eq!(in_state(KeyState::Retired), "granted", "what it signed in its time holds");
     assert_eq!(in_state(KeyState::Tainted), "key_tainted");
-    assert_eq!(in_state(KeyState::Prepared), "key_prepared");
+    assert_eq!(in_state(KeyState::Prepared), "granted", "it was announced for this time");
+}
+
+/// A prepared key that is stolen before its time opens nothing until then.
+#[test]
+fn a_root_signs_from_the_time_that_was_announced_and_for_no_longer_than_it_is_good() {
+    let fresh = |from| {
+        with_root(|key| {
+            key.state = KeyState::Prepared;
+            key.not_before = from;
+        })
+    };
+    assert_eq!(fresh(NOW.plus_ms(1)), "key_prepared");
+    assert_eq!(fresh(NOW), "granted");
+    let fleet = Fleet::new();
+    let ends = UnixMillis::from_seconds(fleet.root("planner", READ).expires());
+    assert_eq!(with_root(|key| key.not_after = ends), "granted");
+    assert_eq!(with_root(|key| key.not_after = ends.plus_ms(-1)), "key_outlived");
 }
 
 #[test]

@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sublet_broker::config::Durability;
+use sublet_broker::keys::Signers;
 use sublet_broker::store::{Commit, Notary, Sled, Store};
 use sublet_client::bundle::{self, Bundle};
 use sublet_client::records::{RawLedger, RawRecord};
-use sublet_core::id::{HopId, TrustDomain, UnixMillis};
+use sublet_core::bundle::KeyUse;
+use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::key::Thumbprint;
 use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
 use sublet_core::sign::{SecretKey, Signer as _};
@@ -30,6 +32,7 @@ use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::leaf_hash;
 use sublet_ledger::tile::Tree;
 use sublet_proto::record;
+use sublet_tests::Fleet;
 
 const WAITERS: u64 = 256;
 
@@ -93,10 +96,11 @@ fn committer() -> (f64, f64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
-        let domain: TrustDomain = "acme.example".parse().unwrap();
-        let notary = Notary::new(&domain, Arc::new(SecretKey::ed25519_from_seed([4; 32]))).unwrap();
+        let signers = Signers::default();
+        signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
+        let (trust, notary) = (Fleet::new().signed_bundle(), Notary::new(signers));
         let backend = Sled::open(&directory.path().join("store"), Durability::PowerLoss).unwrap();
-        let store = Store::open(backend, &domain, notary).unwrap();
+        let store = Store::open(backend, trust, notary).unwrap();
         let template = record(0);
         let began = Instant::now();
         let waiters = (0..WAITERS).map(|_| {

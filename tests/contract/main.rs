@@ -13,17 +13,19 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use sublet_broker::config::Durability;
+use sublet_broker::keys::Signers;
 use sublet_broker::store::{Commit, Memory, NotCommitted, Notary, Sled, Store};
+use sublet_core::bundle::{KeyUse, SignedBundle};
 use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, HopId, TrustDomain, UnixMillis};
 use sublet_core::no::Fault;
 use sublet_core::record::{Body, Record};
 use sublet_core::retention::Hold;
-use sublet_core::sign::SecretKey;
 use sublet_core::state::{
     Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write,
 };
 use sublet_ledger::tree::{Checked, verify_inclusion};
+use sublet_tests::Fleet;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
@@ -88,7 +90,14 @@ fn commit(guards: Vec<Guard>, writes: Vec<Write>, records: Vec<Record>) -> Commi
 
 /// Whoever signs the heads of these ledgers.
 fn notary() -> Notary {
-    Notary::new(&domain(), std::sync::Arc::new(SecretKey::ed25519_from_seed([4; 32]))).unwrap()
+    let signers = Signers::default();
+    signers.add(std::sync::Arc::new(Fleet::signer(KeyUse::Ledger)));
+    Notary::new(signers)
+}
+
+/// The bundle that lists their key.
+fn trust() -> SignedBundle {
+    Fleet::new().signed_bundle()
 }
 
 /// A store that can be closed and opened again.
@@ -100,7 +109,7 @@ struct InMemory(Memory);
 
 impl Disk for InMemory {
     fn open(&self) -> Result<Store, Fault> {
-        Store::open(self.0.clone(), &domain(), notary())
+        Store::open(self.0.clone(), trust(), notary())
     }
 }
 
@@ -122,7 +131,7 @@ impl Disk for OnSled {
         let mut last = None;
         for _ in 0..1000 {
             match Sled::open(&self.path().join("store"), Durability::PowerLoss) {
-                Ok(backend) => return Store::open(backend, &domain(), notary()),
+                Ok(backend) => return Store::open(backend, trust(), notary()),
                 Err(fault) => last = Some(fault),
             }
             std::thread::yield_now();
@@ -401,15 +410,15 @@ async fn another_schema_and_another_domain_are_refused() {
     let disk = OnSled::new();
     drop(disk.open().unwrap());
     drop(disk.open().unwrap());
-    let other: TrustDomain = "other.example".parse().unwrap();
-    let open = |domain: &TrustDomain| {
+    let other = Fleet::of("other.example").signed_bundle();
+    let open = |trust: SignedBundle| {
         let backend = (0..1000)
             .find_map(|_| Sled::open(&disk.path().join("store"), Durability::Process).ok());
-        Store::open(backend.unwrap(), domain, notary())
+        Store::open(backend.unwrap(), trust, notary())
     };
-    assert!(open(&other).err().unwrap().to_string().contains("another data directory"));
+    assert!(open(other).err().unwrap().to_string().contains("another data directory"));
     Raw::open(&disk.path().join("store")).write(b"mschema", b"sublet 99 acme.example");
-    assert!(open(&domain()).err().unwrap().to_string().contains("sublet 99"));
+    assert!(open(trust()).err().unwrap().to_string().contains("sublet 99"));
 }
 
 /// The database as someone with a shell sees it.

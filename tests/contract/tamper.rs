@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use sublet_broker::store::head_keys;
 use sublet_client::audit;
 use sublet_client::published::{Published, SignedHead, in_directory};
 use sublet_ledger::tile::Resource;
@@ -55,9 +56,8 @@ async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'static str) 
 }
 
 fn head(store: &Store) -> SignedHead {
-    let notary = notary();
     let note = store.published().unwrap().note.clone();
-    SignedHead::open(note, std::slice::from_ref(notary.key())).unwrap()
+    SignedHead::open(note, &head_keys(trust().bundle())).unwrap()
 }
 
 /// A copy of the ledger as it is served; an error when something of it is not there.
@@ -77,8 +77,7 @@ fn pulled(store: &Store) -> Result<tempfile::TempDir, String> {
 /// What catches the change that was made to this disk, given a head that was kept before it.
 fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
     let Ok(store) = disk.open() else { return Some(Caught::AtStart) };
-    let notary = notary();
-    let keys = std::slice::from_ref(notary.key());
+    let keys = &head_keys(trust().bundle());
     let Ok(copy) = pulled(&store) else { return Some(Caught::InACopy) };
     let source = in_directory(copy.path());
     let Ok(copy) = Published::verify(&source, keys) else { return Some(Caught::InACopy) };

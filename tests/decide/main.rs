@@ -13,6 +13,7 @@ mod clones;
 mod codes;
 mod fan_out;
 mod issue;
+mod keys;
 mod reads;
 mod recorded;
 mod retention;
@@ -45,7 +46,11 @@ fn profile(name: &str) -> Profile {
 
 /// A broker with the profile "default" and the planner enrolled, and the planner as a caller.
 fn staffed() -> (Fleet, House, Caller) {
-    let fleet = Fleet::new();
+    staffed_in(Fleet::new())
+}
+
+/// The same, with these keys.
+fn staffed_in(fleet: Fleet) -> (Fleet, House, Caller) {
     let mut house = House::new(&fleet);
     let applied = house.ask(&House::admin(), &ApplyProfile { profile: profile("default") });
     assert_eq!(code(applied), "granted");

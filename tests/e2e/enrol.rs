@@ -77,20 +77,13 @@ impl Provider {
 
 /// A broker of acme.example that believes a provider and a SPIFFE trust domain.
 fn broker(provider: &Provider, claim: &str) -> Stage {
-    let mut stage = Stage::set();
-    stage.sublet(&["key", "create", "--out", "admin"]).ok();
-    stage.stop();
-    fs::create_dir_all(stage.path("own")).unwrap();
-    fs::copy(stage.path("admin/key.pub"), stage.path("own/admin.pub")).unwrap();
-    fs::write(stage.path("bundle.json"), json!({"keys": [jwk("spire", 9)]}).to_string()).unwrap();
     let config = format!(
-        "trust_domain = \"acme.example\"\ndata = \"own\"\nlisten = \"127.0.0.1:0\"\n\
-         [[issuer]]\nname = \"{}\"\n\
+        "[[issuer]]\nname = \"{}\"\n\
          [[issuer]]\nname = \"spiffe://prod.example\"\njwks_file = \"bundle.json\"\n",
         provider.url
     );
-    fs::write(stage.path("sublet.toml"), config).unwrap();
-    stage.start_configured("sublet.toml", "own", "admin/key.pem");
+    let bundle = json!({"keys": [jwk("spire", 9)]}).to_string();
+    let stage = Stage::configured(&config, &[("bundle.json", &bundle)]);
     let profile = format!(
         "name = \"ci\"\nprincipals = [\"job:*@acme.example\"]\nttl_seconds_max = 900\nhops_max = 4\n\
          offline_hops_max = 2\nallow = [\"fs.@tool://files path=under:/data\"]\n\

@@ -22,6 +22,7 @@ mod peers;
 mod race;
 mod replay;
 mod retention;
+mod rotation;
 mod stage;
 mod uses;
 mod walk;

@@ -59,6 +59,26 @@ impl Stage {
         self.broker = Some(child);
     }
 
+    /// A broker of acme.example on a free port, with more in its configuration and with these files
+    /// beside it. Its admin's key is `admin/key.pem`, its data is in `own`.
+    pub(crate) fn configured(more: &str, files: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (trust, admin_key) =
+            (home.path().join("own/trust.json"), home.path().join("admin/key.pem"));
+        let endpoint = "http://127.0.0.1:0".to_owned();
+        let mut stage = Stage { home, broker: None, endpoint, trust, admin_key };
+        stage.sublet(&["key", "create", "--out", "admin"]).ok();
+        std::fs::create_dir_all(stage.path("own")).unwrap();
+        std::fs::copy(stage.path("admin/key.pub"), stage.path("own/admin.pub")).unwrap();
+        let own = "trust_domain = \"acme.example\"\ndata = \"own\"\nlisten = \"127.0.0.1:0\"\n";
+        let config = format!("{own}{more}");
+        for (name, text) in files.iter().chain([&("sublet.toml", config.as_str())]) {
+            std::fs::write(stage.path(name), text).unwrap();
+        }
+        stage.start_configured("sublet.toml", "own", "admin/key.pem");
+        stage
+    }
+
     /// Starts a broker by its configuration file, in the stage's directory.
     pub(crate) fn start_configured(&mut self, config: &str, data: &str, admin_key: &str) {
         let mut child = Command::new(SUBLET)

@@ -1,7 +1,7 @@
 //! Keys, trust, roots and hops that are honest.
 
 use sublet_core::block::{Block, Origin, Role};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::capability::Scope;
 use sublet_core::id::{AgentId, Nonce, TrustDomain, UnixMillis};
@@ -75,6 +75,11 @@ impl Fleet {
         Fleet::changed(|_| {})
     }
 
+    /// The fleet of another trust domain, with the same keys.
+    pub fn of(domain: &str) -> Self {
+        Fleet::listing(domain, Fleet::new().bundle.keys().to_vec())
+    }
+
     /// A fleet of which the keys were changed: another state, another time, one less.
     pub fn changed(change: impl FnOnce(&mut Vec<TrustedKey>)) -> Self {
         let mut keys: Vec<TrustedKey> = USES
@@ -89,9 +94,19 @@ impl Fleet {
             })
             .into();
         change(&mut keys);
-        let domain: TrustDomain = "acme.example".parse().unwrap();
+        Fleet::listing("acme.example", keys)
+    }
+
+    fn listing(domain: &str, keys: Vec<TrustedKey>) -> Self {
+        let domain: TrustDomain = domain.parse().unwrap();
         let (from, to) = (NOW.plus_ms(-86_400_000), NOW.plus_ms(86_400_000));
         Fleet { bundle: TrustBundle::new(domain, 1, from, to, keys).unwrap() }
+    }
+
+    /// The bundle as its bundle key signs it.
+    pub fn signed_bundle(&self) -> SignedBundle {
+        let text = self.bundle.sign(key_id(KeyUse::Bundle), &Fleet::signer(KeyUse::Bundle));
+        SignedBundle::read(text.unwrap().into_bytes()).unwrap()
     }
 
     /// The broker's private key for a use.

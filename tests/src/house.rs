@@ -1,22 +1,25 @@
 //! The broker's state, and its decisions committed to memory.
 
-use sublet_core::bundle::KeyUse;
+use std::sync::Arc;
+
+use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::caller::Caller;
-use sublet_core::decide::{Ask, Entropy, RecordChain, Recording, Settings, View, decide};
+use sublet_core::decide::{Ask, Entropy, RecordChain, Recording, Settings, Unsigned, View, decide};
 use sublet_core::feed::{Delta, Revocation};
 use sublet_core::id::UnixMillis;
 use sublet_core::key::PublicKey;
 use sublet_core::mint;
 use sublet_core::no::No;
 use sublet_core::proof::{CallClaims, CallProof, Expected};
+use sublet_core::rotation::Schedule;
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::state::{
     Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, RowKey, State, Write,
 };
 use sublet_core::verify::{Possession, VerifiedToken};
 
-use crate::fleet::{Fleet, NOW, agent, key, key_id, nonce};
+use crate::fleet::{Fleet, NOW, agent, key, nonce};
 
 /// A broker without sockets and without a disk.
 pub struct House {
@@ -25,20 +28,21 @@ pub struct House {
     settings: Settings,
     next_index: u64,
     asked: u64,
+    made: Vec<Arc<SecretKey>>,
 }
 
 impl House {
     /// The broker of a fleet that knows no agent yet.
     pub fn new(fleet: &Fleet) -> Self {
-        let root = Fleet::signer(KeyUse::Delegation).public_key().clone();
         House {
-            state: State::new(fleet.bundle.trust_domain().clone()),
+            state: State::new(fleet.signed_bundle()),
             settings: Settings {
-                delegation_root: (key_id(KeyUse::Delegation), root),
                 identity_ttl_seconds: 3600,
+                schedule: Schedule { rotate_ms: 86_400_000, lead_ms: 3_600_000 },
             },
             next_index: 0,
             asked: 0,
+            made: Vec::new(),
         }
     }
 
@@ -151,11 +155,19 @@ impl House {
         let entropy = Entropy(sha256(&self.asked.to_be_bytes()));
         let view = View { state: &self.state, settings: &self.settings };
         let mut verdict = decide(view, caller, ask, NOW, &entropy);
-        if let Some(unsigned) = verdict.unsigned.clone() {
-            let signer = Fleet::signer(unsigned.root);
-            let id = key_id(unsigned.root);
-            let token = mint::root(unsigned.block, &unsigned.holder_key, id, &signer)?;
-            verdict = verdict.sign::<A>(&token);
+        match verdict.unsigned.clone() {
+            Some(Unsigned::Block(unsigned)) => {
+                let (block, holder, id) = (unsigned.block, &unsigned.holder_key, unsigned.root.id);
+                let token = mint::root(block, holder, id, self.signer(&unsigned.root).as_ref())?;
+                verdict = verdict.sign::<A>(&token);
+            }
+            Some(Unsigned::Trust(next)) => {
+                self.made.extend(next.made.clone());
+                let signer = self.signer(&next.signer);
+                let text = next.bundle.sign(next.signer.id, signer.as_ref()).unwrap();
+                verdict = verdict.with_trust(SignedBundle::read(text.into_bytes()).unwrap());
+            }
+            None => {}
         }
         assert!(self.state.holds(&verdict.guards), "nothing else has changed the state");
         for write in std::mem::take(&mut verdict.writes) {
@@ -169,8 +181,18 @@ impl House {
         self.commit(Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) });
     }
 
+    /// The private half of a key of the broker: one of the fleet's, or one that was made here.
+    fn signer(&self, key: &TrustedKey) -> Arc<dyn Signer> {
+        let made = self.made.iter().find(|made| *made.public_key() == key.public);
+        made.map_or_else(
+            || Arc::new(Fleet::signer(key.use_)) as Arc<dyn Signer>,
+            |made| made.clone() as Arc<dyn Signer>,
+        )
+    }
+
     fn commit(&mut self, write: Write) {
         match write {
+            Write::Trust(trust) => self.state.put(Row::Trust(trust)),
             Write::Agent(row) => self.state.put(Row::Agent(row)),
             Write::KeyOwner(row) => self.state.put(Row::KeyOwner(row)),
             Write::Profile(row) => self.state.put(Row::Profile(row)),

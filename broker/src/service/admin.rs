@@ -3,20 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::decide::{
-    ApplyProfile, CreateAgent, CreateJoinToken, Invitation, ReadAdmin, ResumeAgent, RevokeAgentKey,
-    RevokeJoinToken, SuspendAgent,
+    ApplyProfile, ChangeKey, CreateAgent, CreateJoinToken, Invitation, ReadAdmin, ResumeAgent,
+    RevokeAgentKey, RevokeJoinToken, SuspendAgent,
 };
 use sublet_core::id::AgentId;
 use sublet_core::no::{Deny, Malformed, No};
-use sublet_proto::convert::{agent_message, join_token_message, profile, profile_message};
+use sublet_core::rotation::{KeyStep, USES};
+use sublet_proto::convert::{agent_message, field, join_token_message, profile, profile_message};
 use sublet_proto::v1;
 use sublet_proto::v1::admin_server::Admin;
+use sublet_proto::v1::change_key_request::Step;
 use tonic::Request;
 
 use crate::broker::Broker;
 use crate::pipeline::Recorded;
 use crate::respond::{self, Answer};
+
+/// The longest that a key may be announced ahead: thirty days.
+const LEAD_SECONDS_MAX: i64 = 30 * 24 * 3600;
 
 /// Rows on one page of agents.
 const PAGE_MAX: usize = 500;
@@ -171,6 +177,22 @@ impl Admin for AdminService {
         respond::answer(recorded.await, |()| Ok(v1::RevokeJoinTokenResponse {}))
     }
 
+    async fn change_key(
+        &self,
+        request: Request<v1::ChangeKeyRequest>,
+    ) -> Answer<v1::ChangeKeyResponse> {
+        let lead_ms = self.0.settings.schedule.lead_ms;
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(ChangeKey {
+                step: key_step(message.step, lead_ms)?,
+                reason: super::reason(message.reason)?,
+            })
+        });
+        respond::answer(recorded.await, |()| {
+            Ok(v1::ChangeKeyResponse { keys: key_rows(self.0.trust()?.bundle()) })
+        })
+    }
+
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,
@@ -204,6 +226,7 @@ impl AdminService {
     fn status(&self) -> Result<v1::GetStatusResponse, No> {
         let broker = &self.0;
         let (agents, delegations, hops) = broker.store.view()?.counts();
+        let trust = broker.trust()?;
         let (ledger, feed) = (broker.store.published()?, broker.store.feed()?);
         Ok(v1::GetStatusResponse {
             trust_domain: broker.domain().to_string(),
@@ -217,8 +240,52 @@ impl AdminService {
             uptime_ms: broker.clock.now().since(broker.started_at),
             store: broker.store.name().to_owned(),
             unauthenticated_calls: broker.unauthenticated.load(Ordering::Relaxed),
+            keys: key_rows(trust.bundle()),
+            trust_version: trust.bundle().version(),
+            trust_expires_ms: trust.bundle().expires().0,
         })
     }
+}
+
+fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, No> {
+    let step = step.ok_or_else(|| field("step", "one is expected".to_owned()))?;
+    Ok(match step {
+        Step::Prepare(v1::PrepareKey { r#use, lead_seconds }) => {
+            let use_ = USES.into_iter().find(|use_| use_.name() == r#use);
+            let use_ = use_.ok_or_else(|| {
+                let names = USES.map(KeyUse::name).join(", ");
+                field("use", format!("{use:?} is none of {names}", use = r#use))
+            })?;
+            // One that signs bundles must be able to take over at any moment.
+            let lead_ms = if use_ == KeyUse::Bundle { 0 } else { lead_ms };
+            let lead_ms = match lead_seconds {
+                None => lead_ms,
+                Some(seconds @ 0..=LEAD_SECONDS_MAX) => seconds.saturating_mul(1000),
+                Some(other) => {
+                    let says = format!("{other}, it is 0 to {LEAD_SECONDS_MAX}");
+                    return Err(field("lead_seconds", says).into());
+                }
+            };
+            KeyStep::Prepare { use_, lead_ms }
+        }
+        Step::Activate(v1::ActivateKey { key, at_once }) => {
+            KeyStep::Activate { key: KeyId(key), at_once }
+        }
+        Step::Retire(key) => KeyStep::Retire { key: KeyId(key) },
+        Step::Taint(key) => KeyStep::Taint { key: KeyId(key) },
+    })
+}
+
+fn key_rows(bundle: &TrustBundle) -> Vec<v1::BrokerKeyRow> {
+    let row = |key: &TrustedKey| v1::BrokerKeyRow {
+        id: key.id.0,
+        r#use: key.use_.name().to_owned(),
+        state: key.state.name().to_owned(),
+        not_before_ms: key.not_before.0,
+        not_after_ms: key.not_after.0,
+        thumbprint: key.public.thumbprint().0.to_vec(),
+    };
+    bundle.keys().iter().map(row).collect()
 }
 
 fn agent_id(text: &str) -> Result<AgentId, No> {

@@ -141,6 +141,7 @@ fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
 fn issued_id(broker: &Broker, token: &[u8]) -> Result<HopId, No> {
     let unverified =
         UnverifiedToken::decode(token).map_err(|bad| Fault::Internal(bad.to_string()))?;
-    let verified = VerifiedToken::verify(unverified, &broker.keys.bundle);
+    let trust = broker.trust()?;
+    let verified = VerifiedToken::verify(unverified, trust.bundle());
     Ok(verified.map_err(|bad| Fault::Internal(bad.to_string()))?.id())
 }

@@ -27,7 +27,7 @@ impl Identity for IdentityService {
         respond::answer(recorded, |identity| {
             Ok(v1::EnrollResponse {
                 identity_token: identity.into_vec(),
-                trust_bundle: broker.keys.bundle_text.clone(),
+                trust_bundle: broker.trust()?.text().to_vec(),
             })
         })
     }
@@ -35,7 +35,8 @@ impl Identity for IdentityService {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
         let recorded = super::write(&self.0, request, |_| Ok(Renew)).await;
         respond::answer(recorded, |identity| {
-            Ok(v1::RenewResponse { identity_token: identity.into_vec() })
+            let trust_bundle = self.0.trust()?.text().to_vec();
+            Ok(v1::RenewResponse { identity_token: identity.into_vec(), trust_bundle })
         })
     }
 
@@ -45,7 +46,8 @@ impl Identity for IdentityService {
     ) -> Answer<v1::RotateKeyResponse> {
         let recorded = rotate(&self.0, request).await;
         respond::answer(recorded, |identity| {
-            Ok(v1::RotateKeyResponse { identity_token: identity.into_vec() })
+            let trust_bundle = self.0.trust()?.text().to_vec();
+            Ok(v1::RotateKeyResponse { identity_token: identity.into_vec(), trust_bundle })
         })
     }
 
@@ -69,9 +71,8 @@ impl Identity for IdentityService {
         &self,
         _: Request<v1::GetTrustBundleRequest>,
     ) -> Answer<v1::GetTrustBundleResponse> {
-        Ok(Response::new(v1::GetTrustBundleResponse {
-            trust_bundle: self.0.keys.bundle_text.clone(),
-        }))
+        let trust = self.0.trust().map_err(|fault| respond::status(&fault.into()))?;
+        Ok(Response::new(v1::GetTrustBundleResponse { trust_bundle: trust.text().to_vec() }))
     }
 }
 

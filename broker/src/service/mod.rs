@@ -56,6 +56,7 @@ keyed!(
     PruneRequest,
     PlaceHoldRequest,
     ReleaseHoldRequest,
+    ChangeKeyRequest,
 );
 
 /// What makes a request repeatable.

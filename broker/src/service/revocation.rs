@@ -95,10 +95,18 @@ async fn follow(
     events: &mpsc::Sender<Result<v1::WatchEvent, Status>>,
 ) {
     let (mut beats, mut stopping) = (broker.feed.beats(), broker.stopping.subscribe());
+    let mut version = None;
     loop {
         beats.mark_unchanged();
-        let portion = match broker.feed.portion(position.0, position.1) {
-            Ok(portion) => portion,
+        // The bundle before the head: a head may be by a key that is new in it.
+        let seen = broker.feed.portion(position.0, position.1).and_then(|portion| {
+            let trust = broker.trust()?;
+            let changed =
+                version.replace(trust.bundle().version()) != Some(trust.bundle().version());
+            Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
+        });
+        let (portion, trust) = match seen {
+            Ok(seen) => seen,
             Err(fault) => {
                 let _ = events.send(Err(respond::status(&fault.into()))).await;
                 return;
@@ -106,7 +114,7 @@ async fn follow(
         };
         position = portion.position;
         let deltas = portion.deltas.into_iter().map(Event::Delta);
-        for event in deltas.chain([Event::Head(portion.head)]) {
+        for event in trust.into_iter().chain(deltas).chain([Event::Head(portion.head)]) {
             if events.send(Ok(v1::WatchEvent { event: Some(event) })).await.is_err() {
                 return;
             }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sublet_core::bundle::SignedBundle;
 use sublet_core::bytes::sha256;
 use sublet_core::feed::Delta;
 use sublet_core::no::Fault;
@@ -41,6 +42,8 @@ pub(super) mod prefix {
     pub(crate) const FLOOR: u8 = b'w';
     /// `h` name: a hold.
     pub(crate) const HOLD: u8 = b'h';
+    /// `b`: the trust bundle, as the text of `trust.json`.
+    pub(crate) const TRUST: u8 = b'b';
     /// `i` SHA-256 over the answer's name: an answer given.
     pub(crate) const ANSWER: u8 = b'i';
 }
@@ -72,6 +75,7 @@ pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
         Row::Spent(row) => (key(prefix::SPENT, &row.id), cbor(row)?),
         Row::Floor(floor) => (key(prefix::FLOOR, &[]), cbor(floor)?),
         Row::Hold(row) => (key(prefix::HOLD, row.name.as_bytes()), cbor(row)?),
+        Row::Trust(trust) => (key(prefix::TRUST, &[]), trust.text().to_vec()),
     })
 }
 
@@ -101,6 +105,9 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
         prefix::SPENT => Row::Spent(from_cbor(value)?),
         prefix::FLOOR => Row::Floor(from_cbor(value)?),
         prefix::HOLD => Row::Hold(from_cbor(value)?),
+        prefix::TRUST => {
+            Row::Trust(SignedBundle::read(value.to_vec()).map_err(|bad| broken(&bad))?)
+        }
         _ => return Ok(None),
     }))
 }

@@ -204,6 +204,7 @@ impl<B: Backend> Committer<B> {
                 round.batch.erased.push(index);
                 return;
             }
+            Write::Trust(trust) => Row::Trust(trust),
             Write::Hop { mut hop, record } => {
                 hop.index = first_index.saturating_add(record as u64);
                 Row::Hop(hop)
@@ -287,7 +288,7 @@ impl<B: Backend> Committer<B> {
 
     /// Signs the head of what is durable now.
     fn sign(&mut self) -> Result<(), Fault> {
-        self.published = self.notary.sign(self.tree.clone())?;
+        self.published = self.notary.sign(self.tree.clone(), self.ahead.trust().bundle())?;
         Ok(())
     }
 

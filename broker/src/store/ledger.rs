@@ -11,49 +11,56 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sublet_core::id::{DelegationId, TrustDomain};
-use sublet_core::key::Algorithm;
+use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
+use sublet_core::id::DelegationId;
+use sublet_core::key::{Algorithm, PublicKey};
 use sublet_core::no::Fault;
-use sublet_core::sign::Signer;
 use sublet_ledger::Hash;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tile::{self, Resource, Tiles, Tree, TreeView};
 use sublet_ledger::tree::{consistency_proof, inclusion_proof, root_at};
 
 use super::Entry;
+use crate::keys::Signers;
 
 /// Signs the heads of one ledger.
 #[derive(Clone)]
-pub struct Notary {
-    key: HeadKey,
-    signer: Arc<dyn Signer>,
-}
+pub struct Notary(Signers);
 
 impl Notary {
-    /// The notary of a trust domain's ledger. Signed notes know Ed25519 alone.
-    pub fn new(domain: &TrustDomain, signer: Arc<dyn Signer>) -> Result<Self, Fault> {
-        let public = signer.public_key();
-        let ed25519 = (public.algorithm() == Algorithm::Ed25519).then_some(public.bytes());
-        let key = ed25519.and_then(|public| HeadKey::new(&domain.ledger_origin(), public));
+    /// A notary with these keys.
+    pub fn new(signers: Signers) -> Self {
+        Notary(signers)
+    }
+
+    /// The signed head of a tree, by the ledger key that is active in the bundle. Ed25519 signs the
+    /// same to the same bytes; signed notes know nothing else.
+    pub fn sign(&self, tree: Tree, bundle: &TrustBundle) -> Result<Arc<Published>, Fault> {
+        let own = self.0.active(bundle, KeyUse::Ledger)?;
+        let origin = bundle.trust_domain().ledger_origin();
+        let key = head_key(&origin, own.signer.public_key());
         let says = "the ledger key is no Ed25519 key that signed notes know";
         let key = key.ok_or_else(|| Fault::Internal(says.to_owned()))?;
-        Ok(Notary { key, signer })
-    }
-
-    /// The key under which its heads are opened.
-    pub fn key(&self) -> &HeadKey {
-        &self.key
-    }
-
-    /// The signed head of a tree. Ed25519 signs the same to the same bytes.
-    pub fn sign(&self, tree: Tree) -> Result<Arc<Published>, Fault> {
-        let head =
-            Checkpoint { origin: self.key.name().to_owned(), size: tree.size(), root: tree.root() };
-        let signature = self.signer.sign(head.text().as_bytes())?;
-        let note = head.signed(&self.key, &signature);
+        let head = Checkpoint { origin, size: tree.size(), root: tree.root() };
+        let signature = own.signer.sign(head.text().as_bytes())?;
+        let note = head.signed(&key, &signature);
         let note = note.map_err(|bad| Fault::Internal(format!("the signed head: {bad}")))?;
         Ok(Arc::new(Published { tree, root: head.root, note }))
     }
+}
+
+fn head_key(origin: &str, public: &PublicKey) -> Option<HeadKey> {
+    let ed25519 = (public.algorithm() == Algorithm::Ed25519).then_some(public.bytes());
+    ed25519.and_then(|public| HeadKey::new(origin, public))
+}
+
+/// The keys that may have signed heads of a domain's ledger, in any state but prepared: for a broker
+/// that looks at its own.
+pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
+    let origin = bundle.trust_domain().ledger_origin();
+    let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger);
+    let keys = keys.filter(|key| key.state != KeyState::Prepared);
+    keys.filter_map(|key| head_key(&origin, &key.public)).collect()
 }
 
 /// The ledger as it was when a head of it was signed.
@@ -157,7 +164,7 @@ pub trait LedgerReader: Tiles + Send + Sync + 'static {
 pub(super) fn resume(
     stored: &StoredLedger,
     reader: &dyn LedgerReader,
-    notary: &Notary,
+    keys: &[HeadKey],
 ) -> Result<Tree, Fault> {
     let broken =
         |says: String| Fault::Internal(format!("the ledger is not as it was left: {says}"));
@@ -174,7 +181,7 @@ pub(super) fn resume(
         let none = || broken("no signed head of it is kept".to_owned());
         return if size == 0 { Ok(tree) } else { Err(none()) };
     };
-    let signed = Checkpoint::open(note, std::slice::from_ref(notary.key()))
+    let signed = Checkpoint::open(note, keys)
         .map_err(|bad| broken(format!("its last signed head: {bad}")))?;
     let view = TreeView { tree: &tree, tiles: &Full(reader) };
     if signed.size > size || root_at(&view, signed.size) != Some(signed.root) {

@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
+use sublet_core::bundle::SignedBundle;
 use sublet_core::feed::FeedWriter;
 use sublet_core::id::{DelegationId, TrustDomain, UnixMillis};
 use sublet_core::no::{Fault, No, Overload};
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::Durability;
 
 pub(crate) use codec::{cbor, from_cbor};
-pub use ledger::{LedgerReader, Notary, Published, StoredLedger};
+pub use ledger::{LedgerReader, Notary, Published, StoredLedger, head_keys};
 pub use memory::Memory;
 pub use sled::Sled;
 
@@ -151,32 +152,35 @@ impl Store {
     /// Opens the embedded store of a data directory.
     pub fn open_sled(
         data: &Path,
-        domain: &TrustDomain,
+        trust: SignedBundle,
         durability: Durability,
         notary: Notary,
     ) -> Result<Self, Fault> {
-        let store = Store::open(Sled::open(&data.join("store"), durability)?, domain, notary)?;
+        let store = Store::open(Sled::open(&data.join("store"), durability)?, trust, notary)?;
         inception::check(data, &store)?;
         Ok(store)
     }
 
-    /// Opens a store over a backend and starts its committer.
+    /// Opens a store over a backend and starts its committer. It goes by this trust bundle, unless it
+    /// holds a newer one.
     pub fn open(
         mut backend: impl Backend,
-        domain: &TrustDomain,
+        trust: SignedBundle,
         notary: Notary,
     ) -> Result<Self, Fault> {
-        let Loaded { rows, ledger } = backend.load(domain)?;
+        let domain = trust.bundle().trust_domain().clone();
+        let Loaded { rows, ledger } = backend.load(&domain)?;
         let (reader, name) = (backend.reader(), backend.name());
-        let tree = ledger::resume(&ledger, reader.as_ref(), &notary)?;
-        let published = notary.sign(tree)?;
+        let trust = newest(trust, &rows)?;
+        let tree = ledger::resume(&ledger, reader.as_ref(), &head_keys(trust.bundle()))?;
+        let published = notary.sign(tree, trust.bundle())?;
         let deltas = rows.iter().filter_map(|row| match row {
             Row::Revocation(delta) => Some(delta.clone()),
             _ => None,
         });
-        let feed = FeedWriter::resume(domain.clone(), FIRST_EPOCH, deltas)
+        let feed = FeedWriter::resume(domain, FIRST_EPOCH, deltas)
             .map_err(|bad| Fault::Internal(format!("the stored revocations: {bad}")))?;
-        let mut state = State::new(domain.clone());
+        let mut state = State::new(trust);
         rows.into_iter().for_each(|row| state.put(row));
         let (revocations, _) = watch::channel(feed.sequence());
         let shared = Arc::new(Shared {
@@ -243,6 +247,25 @@ impl Store {
     pub fn name(&self) -> &'static str {
         self.name
     }
+}
+
+/// The bundle that a store goes by: its own, or the first one. One that was published and that the
+/// store does not know is from after the store was backed up.
+fn newest(given: SignedBundle, rows: &[Row]) -> Result<SignedBundle, Fault> {
+    let stored = rows.iter().rev().find_map(|row| match row {
+        Row::Trust(trust) => Some(trust),
+        _ => None,
+    });
+    let Some(stored) = stored else { return Ok(given) };
+    let (held, found) = (stored.bundle().version(), given.bundle().version());
+    if found > held {
+        let says = format!(
+            "trust.json is version {found}, the store knows version {held}: it is from an older \
+             backup than its keys"
+        );
+        return Err(Fault::Internal(says));
+    }
+    Ok(stored.clone())
 }
 
 /// The epoch of a feed that was never restored from a backup.

@@ -4,6 +4,7 @@ use serde_json::json;
 use sublet_core::text::base64url;
 use sublet_proto::v1;
 
+use super::trust::{KEY_HEADS, key_rows};
 use crate::context::Context;
 use crate::print;
 use crate::trouble::Trouble;
@@ -12,6 +13,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), Trouble> {
     let status = context.broker().await?.status(&context.admin()?, v1::GetStatusRequest {}).await?;
     let head = base64url(&status.ledger_head);
     let feed = format!("{}/{}", status.revocation_epoch, status.revocation_sequence);
+    let (rows, keys) = key_rows(&status.keys);
     let value = json!({
         "trust_domain": status.trust_domain,
         "agents": status.agents,
@@ -24,6 +26,9 @@ pub(crate) async fn run(context: &Context) -> Result<(), Trouble> {
         "uptime_ms": status.uptime_ms,
         "store": status.store,
         "unauthenticated_calls": status.unauthenticated_calls,
+        "trust_version": status.trust_version,
+        "trust_expires": print::utc_ms(status.trust_expires_ms),
+        "keys": keys,
     });
     let pairs = [
         ("trust domain", status.trust_domain),
@@ -35,7 +40,19 @@ pub(crate) async fn run(context: &Context) -> Result<(), Trouble> {
         ("up", format!("{} s", status.uptime_ms / 1000)),
         ("store", status.store),
         ("unauthenticated calls", status.unauthenticated_calls.to_string()),
+        (
+            "trust bundle",
+            format!(
+                "version {}, until {}",
+                status.trust_version,
+                print::utc_ms(status.trust_expires_ms)
+            ),
+        ),
     ];
     print::pairs(context, &pairs, &value);
+    if !context.json() {
+        print::line!("");
+        print::rows(context, &KEY_HEADS, &rows, &value);
+    }
     Ok(())
 }

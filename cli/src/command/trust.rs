@@ -1,13 +1,17 @@
 //! `sublet trust …`: the trust bundle and the revocation feed, for tools that go offline.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sublet_client::ask::Caller;
 use sublet_client::{files, follow};
+use sublet_core::text::base64url;
+use sublet_proto::v1;
+use sublet_proto::v1::change_key_request::Step;
 
 use crate::actor::watcher;
-use crate::context::Context;
+use crate::context::{Context, duration};
 use crate::print;
 use crate::trouble::Trouble;
 
@@ -16,6 +20,47 @@ use crate::trouble::Trouble;
 pub(crate) enum Command {
     /// Show the trust bundle
     Show,
+    /// Fetch the broker's trust bundle, if the one held vouches for it, and keep it
+    Update,
+    /// Make a key of the broker and publish it, to sign later (admin)
+    Prepare {
+        /// delegation, identity, receipt, ledger, feed or bundle
+        #[arg(value_name = "USE")]
+        use_: String,
+        /// How long it is published before it may sign; else what the broker is set up with
+        #[arg(long, value_parser = duration)]
+        lead: Option<Duration>,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Have a prepared key sign from now on; the one before it retires (admin)
+    Activate {
+        /// Its number
+        key: u32,
+        /// Also before the announced time: verifiers that have not heard of it refuse until they do
+        #[arg(long)]
+        now: bool,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Have a key sign no more; what it signed holds to its end (admin)
+    Retire {
+        /// Its number
+        key: u32,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Nothing that a key signed holds any more; the next takes over at once (admin)
+    Taint {
+        /// Its number
+        key: u32,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// Keep a verified snapshot of the revocation feed, for `verify --revocations`
     Snapshot {
         /// Who asks: an identity's directory; else the admin
@@ -30,6 +75,18 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
     match command {
         Command::Show => show(context),
+        Command::Update => update(context).await,
+        Command::Prepare { use_, lead, reason } => {
+            let lead_seconds = lead.map(|lead| i64::try_from(lead.as_secs()).unwrap_or(i64::MAX));
+            let prepare = v1::PrepareKey { r#use: use_, lead_seconds };
+            change(context, Step::Prepare(prepare), reason).await
+        }
+        Command::Activate { key, now, reason } => {
+            let activate = v1::ActivateKey { key, at_once: now };
+            change(context, Step::Activate(activate), reason).await
+        }
+        Command::Retire { key, reason } => change(context, Step::Retire(key), reason).await,
+        Command::Taint { key, reason } => change(context, Step::Taint(key), reason).await,
         Command::Snapshot { as_, out } => {
             let trust = context.trust()?;
             let broker = context.broker().await?;
@@ -46,6 +103,44 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             Ok(())
         }
     }
+}
+
+async fn change(context: &Context, step: Step, reason: String) -> Result<(), Trouble> {
+    let request = v1::ChangeKeyRequest { step: Some(step), reason, ..Default::default() };
+    let answer = context.broker().await?.change_key(&context.admin()?, request).await?;
+    let (rows, value) = key_rows(&answer.keys);
+    print::rows(context, &KEY_HEADS, &rows, &value);
+    Ok(())
+}
+
+async fn update(context: &Context) -> Result<(), Trouble> {
+    let (trust, path) = (context.trust()?, context.trust_path()?);
+    if let Some(text) = trust.refresh(&context.broker().await?).await? {
+        files::replace(path, &text)?;
+    }
+    show(context)
+}
+
+/// The heads of the rows of [`key_rows`].
+pub(super) const KEY_HEADS: [&str; 5] = ["ID", "USE", "STATE", "FROM", "UNTIL"];
+
+/// The broker's keys as a table and as a value.
+pub(super) fn key_rows(keys: &[v1::BrokerKeyRow]) -> (Vec<Vec<String>>, Value) {
+    let row = |key: &v1::BrokerKeyRow| {
+        let (from, until) = (print::utc_ms(key.not_before_ms), print::utc_ms(key.not_after_ms));
+        vec![key.id.to_string(), key.r#use.clone(), key.state.clone(), from, until]
+    };
+    let value = |key: &v1::BrokerKeyRow| {
+        json!({
+            "id": key.id,
+            "use": key.r#use,
+            "state": key.state,
+            "not_before": print::utc_ms(key.not_before_ms),
+            "not_after": print::utc_ms(key.not_after_ms),
+            "thumbprint": base64url(&key.thumbprint),
+        })
+    };
+    (keys.iter().map(row).collect(), json!(keys.iter().map(value).collect::<Vec<_>>()))
 }
 
 fn show(context: &Context) -> Result<(), Trouble> {

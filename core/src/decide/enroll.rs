@@ -1,7 +1,7 @@
 //! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
 
 use super::join_token_hash;
-use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only};
+use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View, agent_only};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
 use crate::caller::{Caller, Kind};
@@ -94,7 +94,7 @@ impl Ask for Enroll {
             return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
         }
         let thumbprint = free_key(view, key)?;
-        let (mut grant, given) = identity(view, agent, key, now, entropy);
+        let (mut grant, given) = identity(view, agent, key, now, entropy)?;
         if admitted.created {
             grant.guards = vec![Guard::Agent(agent.id.clone(), None)];
             let body =
@@ -245,7 +245,7 @@ impl Ask for Renew {
         check_last(agent, caller)?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
-        let (grant, given) = identity(view, agent, &key, now, entropy);
+        let (grant, given) = identity(view, agent, &key, now, entropy)?;
         let mut row = agent.clone();
         row.identity = Some(given);
         row.version += 1;
@@ -285,7 +285,7 @@ impl Ask for RotateKey {
             agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
         let new = free_key(view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
-        let (grant, given) = identity(view, agent, &self.new_key, now, entropy);
+        let (grant, given) = identity(view, agent, &self.new_key, now, entropy)?;
         Ok(owned(grant.recording(caller, body), agent, &self.new_key, given, Some(old)))
     }
 
@@ -353,8 +353,9 @@ fn identity(
     key: &PublicKey,
     now: UnixMillis,
     entropy: &Entropy,
-) -> (Grant<serde_bytes::ByteBuf>, LastIdentity) {
+) -> Result<(Grant<serde_bytes::ByteBuf>, LastIdentity), Deny> {
     let seconds = now.seconds();
+    let root = view.signing(KeyUse::Identity)?;
     let ttl = view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
     let origin = Origin {
         issuer: view.state.domain().issuer(),
@@ -367,13 +368,15 @@ fn identity(
         role: Role::Identity { origin },
         agent: agent.id.clone(),
         helper: None,
-        not_after: seconds.saturating_add(ttl),
+        // Nothing outlives the key that signed it.
+        not_after: seconds.saturating_add(ttl).min(root.not_after.seconds()),
         hops_max: 0,
         unrecorded_max: 0,
         scope: None,
     };
     let mut grant = Grant::read(serde_bytes::ByteBuf::new())
         .guarded([Guard::Agent(agent.id.clone(), Some(agent.version))]);
-    grant.unsigned = Some(Unsigned { block, holder_key: key.clone(), root: KeyUse::Identity });
-    (grant, given)
+    let unsigned = UnsignedBlock { block, holder_key: key.clone(), root: root.clone() };
+    grant.unsigned = Some(Unsigned::Block(Box::new(unsigned)));
+    Ok((grant, given))
 }

@@ -1,8 +1,8 @@
 //! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
 
-use super::{Ask, Decision, Entropy, Grant, Unsigned, View, agent_only, is_revoked};
+use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View, agent_only, is_revoked};
 use crate::block::{Block, Origin, Role};
-use crate::bundle::KeyUse;
+use crate::bundle::{KeyUse, TrustedKey};
 use crate::caller::Caller;
 use crate::capability::Scope;
 use crate::datalog::Symbols;
@@ -64,7 +64,13 @@ impl Ask for Issue {
         })?;
         self.check_profile(view, agent, profile)?;
         let block = self.block(view, agent, now, entropy);
-        let id = self.id(view, &block, &key);
+        let root = view.signing(KeyUse::Delegation)?;
+        self.check_root(root, now)?;
+        let id = hop_id(
+            &root_id(&view.state.domain().issuer(), &root.public),
+            &block.lower(&mut Symbols::default()),
+            &key,
+        );
         let record = hop_record(id, &block, &key);
         let guards = [
             Guard::Agent(agent.id.clone(), Some(agent.version)),
@@ -73,7 +79,9 @@ impl Ask for Issue {
         ];
         let writes = [self.delegation(id, agent, profile, now), root_row(id, &block, &key)];
         let mut grant = Grant::read(serde_bytes::ByteBuf::new()).guarded(guards).writing(writes);
-        grant.unsigned = Some(Unsigned { block, holder_key: key, root: KeyUse::Delegation });
+        let root = root.clone();
+        let unsigned = UnsignedBlock { block, holder_key: key, root };
+        grant.unsigned = Some(Unsigned::Block(Box::new(unsigned)));
         Ok(grant.recording_in(id, caller, Body::Issued(record)))
     }
 
@@ -145,9 +153,13 @@ impl Issue {
         }
     }
 
-    fn id(&self, view: View<'_>, block: &Block, key: &PublicKey) -> HopId {
-        let root = root_id(&view.state.domain().issuer(), &view.settings.delegation_root.1);
-        hop_id(&root, &block.lower(&mut Symbols::default()), key)
+    /// Nothing outlives the key that signed it.
+    fn check_root(&self, root: &TrustedKey, now: UnixMillis) -> Result<(), Deny> {
+        let (asked, allowed) = (self.ttl_seconds, root.not_after.seconds() - now.seconds());
+        if asked > allowed {
+            return Err(Deny::OutlivesKey { key: root.id, asked, allowed: allowed.max(0) });
+        }
+        Ok(())
     }
 
     fn delegation(&self, id: HopId, agent: &Agent, profile: &Profile, now: UnixMillis) -> Write {

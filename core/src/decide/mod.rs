@@ -11,6 +11,7 @@ mod call;
 mod chain;
 mod enroll;
 mod issue;
+mod keys;
 mod read;
 mod record;
 mod retain;
@@ -24,6 +25,7 @@ pub use admin::{
 pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call};
 pub use enroll::{Credential, Enroll, Renew, RotateKey};
 pub use issue::Issue;
+pub use keys::{ChangeKey, turn_keys};
 pub use read::{
     Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, ReadHead,
     ReadLedger, Replay, WatchFeed,
@@ -37,7 +39,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::block::Block;
-use crate::bundle::{KeyId, KeyUse};
+use crate::bundle::{KeyUse, SignedBundle, TrustBundle, TrustedKey};
 use crate::bytes::{domain, sha256};
 use crate::caller::Caller;
 use crate::feed::Revocation;
@@ -45,6 +47,7 @@ use crate::id::{AgentId, HopId, Nonce, UnixMillis};
 use crate::key::PublicKey;
 use crate::no::Deny;
 use crate::record::{ASKED_BYTES_MAX, BlockPayload, Body, Record, SAYS_BYTES_MAX, cut};
+use crate::rotation::{NextBundle, Schedule};
 use crate::state::{Guard, State, Write};
 use crate::verify::VerifiedToken;
 
@@ -57,13 +60,25 @@ pub struct View<'a> {
     pub settings: &'a Settings,
 }
 
+impl<'a> View<'a> {
+    /// The trust bundle.
+    pub fn trust(self) -> &'a TrustBundle {
+        self.state.trust().bundle()
+    }
+
+    /// The key that signs for this use.
+    fn signing(self, use_: KeyUse) -> Result<&'a TrustedKey, Deny> {
+        self.trust().active(use_).ok_or(Deny::NoBrokerKey(use_.name()))
+    }
+}
+
 /// What the broker was set up with, as far as decisions need it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The root key for delegations: its number and public half.
-    pub delegation_root: (KeyId, PublicKey),
     /// How long an identity token lives.
     pub identity_ttl_seconds: i64,
+    /// When the broker's keys change.
+    pub schedule: Schedule,
 }
 
 /// Fresh randomness for one decision: 32 bytes from which named parts are derived.
@@ -132,19 +147,28 @@ pub struct Grant<G> {
     pub writes: Vec<Write>,
     /// What is recorded. Empty together with `writes` for reads, which leave no trace.
     pub records: Vec<Record>,
-    /// A block 0 that the broker must sign before it commits.
+    /// What the broker must sign before it commits.
     pub unsigned: Option<Unsigned>,
+}
+
+/// What one of the broker's keys has to sign.
+#[derive(Clone, Debug)]
+pub enum Unsigned {
+    /// A block 0.
+    Block(Box<UnsignedBlock>),
+    /// The next trust bundle.
+    Trust(Box<NextBundle>),
 }
 
 /// A block 0 to be signed by one of the broker's root keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsigned {
+pub struct UnsignedBlock {
     /// The block.
     pub block: Block,
     /// The holder's key.
     pub holder_key: PublicKey,
-    /// Which root signs: delegation or identity.
-    pub root: KeyUse,
+    /// Which root signs.
+    pub root: TrustedKey,
 }
 
 impl<G> Grant<G> {
@@ -192,7 +216,7 @@ pub struct Verdict<G> {
     pub writes: Vec<Write>,
     /// What is recorded.
     pub records: Vec<Record>,
-    /// A block 0 that must be signed first.
+    /// What must be signed first.
     pub unsigned: Option<Unsigned>,
 }
 
@@ -212,6 +236,9 @@ pub fn decide<A: Ask>(
             if !writes.is_empty() {
                 // What is granted rests on what was not revoked.
                 guards.push(Guard::Revocations(view.state.revocation_sequence()));
+            }
+            if unsigned.is_some() {
+                guards.push(Guard::Trust(view.trust().version()));
             }
             Verdict { outcome: Ok(granted), guards, writes, records, unsigned }
         }
@@ -263,6 +290,13 @@ impl<G> Verdict<G> {
                 hop.block = Some(BlockPayload::from(token.last()));
             }
         }
+        self
+    }
+
+    /// Takes the signed bundle in, to be committed.
+    pub fn with_trust(mut self, trust: SignedBundle) -> Self {
+        self.unsigned = None;
+        self.writes.push(Write::Trust(trust));
         self
     }
 

@@ -3,6 +3,7 @@
 //! Owns: each refusal with what was asked, what is held and at which hop, its words and its code.
 //! Does not own: the other kinds of no.
 
+use crate::bundle::KeyId;
 use crate::capability::Exceeds;
 use crate::id::{AgentId, HopId, Principal};
 
@@ -323,6 +324,35 @@ pub enum Deny {
         /// The hold.
         hold: String,
     },
+    /// A step that a broker key cannot take.
+    #[error("{says}")]
+    KeyStep {
+        /// Why not.
+        says: String,
+    },
+    /// A broker key that was announced for later.
+    #[error(
+        "key {key} was announced to sign from {from} (seconds), so that everybody has heard of it"
+    )]
+    KeyTooSoon {
+        /// Which.
+        key: KeyId,
+        /// From when.
+        from: i64,
+    },
+    /// What is asked for would be good for longer than the key that signs it.
+    #[error("{asked} s are longer than the broker's key {key} is good for: at most {allowed} s")]
+    OutlivesKey {
+        /// Which.
+        key: KeyId,
+        /// Asked.
+        asked: i64,
+        /// What would pass.
+        allowed: i64,
+    },
+    /// No key of the broker signs this.
+    #[error("the broker has no active {0} key")]
+    NoBrokerKey(&'static str),
     /// The caller's role may not do this.
     #[error("{0}")]
     NotPermitted(&'static str),
@@ -383,6 +413,10 @@ impl Deny {
             Deny::IdempotencyConflict => "idempotency_conflict",
             Deny::SecretShownOnce => "secret_shown_once",
             Deny::UnderHold { .. } => "under_hold",
+            Deny::KeyStep { .. } => "key_step",
+            Deny::KeyTooSoon { .. } => "key_too_soon",
+            Deny::OutlivesKey { .. } => "outlives_key",
+            Deny::NoBrokerKey(_) => "no_broker_key",
             Deny::NotPermitted(_) => "not_permitted",
         }
     }

@@ -1,0 +1,115 @@
+//! The life of the broker's own keys: by the admin alone, and what each step means for what is issued.
+
+use sublet_core::bundle::{KeyId, KeyState, KeyUse};
+use sublet_core::caller::Caller;
+use sublet_core::decide::{ChangeKey, Issue, Renew};
+use sublet_core::feed::Revocation;
+use sublet_core::no::No;
+use sublet_core::rotation::KeyStep;
+use sublet_tests::{Fleet, House, code, key_id, scope};
+
+use crate::{READ, staffed};
+
+fn step(house: &mut House, step: KeyStep) -> Result<(), No> {
+    house.ask(&House::admin(), &ChangeKey { step, reason: "a test".into() })
+}
+
+/// The key that a step just made.
+fn newest(house: &House) -> KeyId {
+    house.state.trust().bundle().keys().iter().map(|key| key.id).max().unwrap()
+}
+
+/// Prepares a key of a use and has it sign.
+fn rotate(house: &mut House, use_: KeyUse) -> KeyId {
+    step(house, KeyStep::Prepare { use_, lead_ms: 0 }).unwrap();
+    let key = newest(house);
+    step(house, KeyStep::Activate { key, at_once: false }).unwrap();
+    key
+}
+
+fn issue(house: &mut House, planner: &Caller, ttl_seconds: i64) -> Result<Vec<u8>, No> {
+    let ask = Issue {
+        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+        scope: scope(READ),
+        ttl_seconds,
+        hops: 0,
+        offline_hops: 0,
+    };
+    house.ask(planner, &ask).map(|token| token.to_vec())
+}
+
+/// What a verifier that goes by the bundle of this moment says.
+fn verdict(house: &House, token: &[u8]) -> &'static str {
+    let bundle = house.state.trust().bundle().clone();
+    code(Fleet { bundle }.verify(token))
+}
+
+#[test]
+fn what_is_issued_is_signed_by_the_key_that_is_active_at_that_moment() {
+    let (_, mut house, planner) = staffed();
+    let before = issue(&mut house, &planner, 600).unwrap();
+    let root = rotate(&mut house, KeyUse::Delegation);
+    let after = issue(&mut house, &planner, 600).unwrap();
+    for token in [&before, &after] {
+        assert_eq!(verdict(&house, token), "granted");
+    }
+    step(&mut house, KeyStep::Taint { key: key_id(KeyUse::Delegation) }).unwrap();
+    assert_eq!(verdict(&house, &before), "key_tainted");
+    assert_eq!(verdict(&house, &after), "granted", "of another key");
+    step(&mut house, KeyStep::Taint { key: root }).unwrap();
+    assert_eq!(verdict(&house, &after), "key_tainted");
+    let anew = issue(&mut house, &planner, 600).unwrap();
+    assert_eq!(verdict(&house, &anew), "granted", "there is always one that signs");
+}
+
+#[test]
+fn verifiers_hear_of_a_tainted_root_by_the_feed_and_the_broker_goes_by_it_too() {
+    let (_, mut house, planner) = staffed();
+    let identity = key_id(KeyUse::Identity);
+    let public = Fleet::new().bundle.key(identity).unwrap().public.thumbprint();
+    assert_eq!(code(house.ask(&planner, &Renew)), "granted");
+    step(&mut house, KeyStep::Taint { key: identity }).unwrap();
+    assert!(house.state.revoked(&Revocation::RootKey(public)).is_some());
+    assert_eq!(code(house.ask(&planner, &Renew)), "root_revoked");
+    let feed = key_id(KeyUse::Feed);
+    let known = house.state.revocation_sequence();
+    step(&mut house, KeyStep::Taint { key: feed }).unwrap();
+    assert_eq!(house.state.revocation_sequence(), known, "it signs no roots");
+}
+
+#[test]
+fn nothing_is_issued_for_longer_than_the_key_is_good_that_signs_it() {
+    // A profile allows ten minutes, and the root is good for five more.
+    let fleet = Fleet::changed(|keys| {
+        let roots = [KeyUse::Delegation, KeyUse::Identity];
+        for key in keys.iter_mut().filter(|key| roots.contains(&key.use_)) {
+            key.not_after = sublet_tests::NOW.plus_ms(300_000);
+        }
+    });
+    let (_, mut house, planner) = crate::staffed_in(fleet);
+    assert_eq!(code(issue(&mut house, &planner, 300)), "granted");
+    let no = issue(&mut house, &planner, 301).unwrap_err();
+    assert_eq!(no.code(), "outlives_key");
+    assert!(no.to_string().contains("at most 300 s"), "{no}");
+    let identity = house.ask(&planner, &Renew).unwrap();
+    assert_eq!(verdict(&house, &identity), "granted", "it is shorter than it would be");
+    rotate(&mut house, KeyUse::Delegation);
+    assert_eq!(code(issue(&mut house, &planner, 600)), "granted");
+}
+
+#[test]
+fn the_admin_alone_changes_keys() {
+    let (fleet, mut house, planner) = staffed();
+    let ask = ChangeKey { step: KeyStep::Taint { key: KeyId(1) }, reason: String::new() };
+    assert_eq!(code(house.ask(&planner, &ask)), "not_permitted");
+    let state = house.state.trust().bundle().key(KeyId(1)).unwrap().state;
+    assert_eq!((state, house.state.trust().bundle()), (KeyState::Active, &fleet.bundle));
+    for (wrong, says) in [
+        (KeyStep::Activate { key: KeyId(99), at_once: true }, "not_found"),
+        (KeyStep::Retire { key: KeyId(1) }, "key_step"),
+        (KeyStep::Taint { key: key_id(KeyUse::Bundle) }, "key_step"),
+    ] {
+        assert_eq!(code(step(&mut house, wrong)), says, "{wrong}");
+    }
+    assert_eq!(house.state.trust().bundle(), &fleet.bundle, "a refusal changes nothing");
+}

@@ -1,0 +1,228 @@
+//! A fleet with identities of five seconds, while keys of agents and of the broker change: no valid
+//! call is refused, and nothing is allowed under a credential that has ended. The broker is a process;
+//! agents renew by themselves. SUBLET_FLEET_SECONDS and SUBLET_FLEET_AGENTS set how long and how many
+//! (600 and 200 for the long run, with --release).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sublet_client::ask::{Caller as _, Credential};
+use sublet_client::check::{Checker, Options};
+use sublet_client::connect::Broker;
+use sublet_client::follow::Follower;
+use sublet_client::holder::{Held, Terms};
+use sublet_client::identity::{Grant, Identity};
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::bundle::{KeyState, KeyUse};
+use sublet_core::call::Arguments;
+
+use crate::stage::Stage;
+
+const TOOL: &str = "tool://files";
+const SCOPE: [&str; 1] = ["fs.read@tool://files path=under:/data"];
+const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\n\
+    ttl_seconds_max = 60\nhops_max = 4\noffline_hops_max = 1\n\
+    allow = [\"fs.read@tool://files path=under:/data\"]\n";
+
+/// How long a delegation lives here, in seconds.
+const TTL: u64 = 3;
+
+/// What happened, counted by everybody.
+#[derive(Default)]
+struct Counts {
+    valid: AtomicU64,
+    ended: AtomicU64,
+    stop: AtomicBool,
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// A broker whose identities live five seconds, and its agents.
+async fn fleet(stage: &Stage, agents: u64) -> (Vec<Identity>, Trust) {
+    std::fs::write(stage.path("default.toml"), PROFILE).unwrap();
+    stage.sublet(&["profile", "apply", "default.toml"]).ok();
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    let mut identities = Vec::new();
+    for number in 0..agents {
+        let join = stage.sublet(&["agent", "create", &format!("agent/a{number}")]).ok();
+        let place = stage.path(&format!("a{number}"));
+        let identity = Identity::enroll_trusting(&broker, &join, place, &trust).await;
+        identities.push(identity.unwrap());
+    }
+    (identities, trust)
+}
+
+fn call(checker: &Checker, held: &Held) -> Result<(), String> {
+    let arguments = r#"{"path":"/data/q3"}"#;
+    let shown = held.credentials_for(TOOL, "fs.read", arguments).map_err(|no| no.to_string())?;
+    let arguments = Arguments::from_json(arguments.as_bytes()).unwrap();
+    let allowed = checker.check(&shown, &checker.call("fs.read", arguments));
+    allowed.map(drop).map_err(|no| format!("{}: {no}", no.code()))
+}
+
+/// What an agent had, and may use no more.
+enum Ended {
+    Token(Box<Held>),
+    Identity(Credential),
+}
+
+/// One agent: asks for authority, hands it on, uses it; and tries what has ended a second ago.
+async fn work(identity: Identity, next: Identity, checker: Arc<Checker>, counts: Arc<Counts>) {
+    let mut past: VecDeque<(i64, Ended)> = VecDeque::new();
+    let now = || Ports::system().clock.now().seconds();
+    while !counts.stop.load(Ordering::Relaxed) {
+        let credential = identity.credential().unwrap();
+        past.push_back((identity.expires(), Ended::Identity(credential)));
+        let who = identity.id();
+        let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(TTL));
+        let root = identity.ask(&grant.unwrap().hops(2).offline_hops(1)).await;
+        let root = root.unwrap_or_else(|no| panic!("{who} is not issued to: {no}"));
+        let terms = Terms::of(&SCOPE, Duration::from_secs(TTL - 1)).unwrap();
+        let handed = root.delegate_to_agent(&next.id(), &terms).await;
+        let handed = handed.unwrap_or_else(|no| panic!("{who} cannot delegate: {no}"));
+        let helper = root.spawn_helper("scout", &terms).unwrap();
+        // The other one may have changed its key since: then it has the old one beside it.
+        let there = next.open(&handed.to_text()).unwrap();
+        for held in [root, helper, there] {
+            // An end that comes within this second would be a refusal in good order.
+            if held.token().expires() > now() + 1 {
+                let refused = call(&checker, &held);
+                assert_eq!(refused, Ok(()), "a valid call of {}", held.holder());
+                counts.valid.fetch_add(1, Ordering::Relaxed);
+            }
+            past.push_back((held.token().expires(), Ended::Token(Box::new(held))));
+        }
+        while past.front().is_some_and(|(ends, _)| *ends <= now()) {
+            let refused = match past.pop_front().unwrap().1 {
+                Ended::Token(held) => call(&checker, &held).unwrap_err(),
+                Ended::Identity(credential) => {
+                    let broker = identity.broker().unwrap();
+                    broker.key_of(&credential, &who).await.unwrap_err().code().to_owned()
+                }
+            };
+            assert!(refused.starts_with("expired"), "{who}: {refused}");
+            counts.ended.fetch_add(1, Ordering::Relaxed);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Every key of the broker, prepared, announced and activated.
+async fn turn_all(stage: &Stage, lead: u64) {
+    let uses = ["delegation", "identity", "receipt", "ledger", "feed"];
+    let lead = format!("{lead}s");
+    for use_ in uses {
+        stage.sublet(&["trust", "prepare", use_, "--lead", &lead]).ok();
+    }
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap().current();
+    let prepared = trust.keys().iter().filter(|key| key.state == KeyState::Prepared);
+    for key in prepared {
+        let id = key.id.to_string();
+        let args = ["trust", "activate", &id, "--reason", "a test"];
+        let mut done = stage.sublet(&args);
+        while done.err.contains("[key_too_soon]") {
+            done = stage.sublet(&args);
+        }
+        done.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_agents_and_of_the_broker_change_and_no_valid_call_is_refused() {
+    let (seconds, agents) =
+        (from_environment("SUBLET_FLEET_SECONDS", 16), from_environment("SUBLET_FLEET_AGENTS", 6));
+    let stage = Arc::new(Stage::configured("identity_ttl_seconds = 5\n", &[]));
+    let (identities, trust) = fleet(&stage, agents).await;
+    let renewals: Vec<_> = identities.iter().map(Identity::keep_renewed).collect();
+    let watcher: Arc<Identity> = Arc::new(identities[0].clone());
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    let follower = Follower::start(broker, Some(watcher), trust.clone());
+    follower.ready(Duration::from_secs(10)).await.unwrap();
+    let checker = Checker::new(TOOL, trust.clone(), follower.view(), Options::default());
+    let (checker, counts) = (Arc::new(checker), Arc::new(Counts::default()));
+    let working: Vec<_> = (0..identities.len())
+        .map(|one| {
+            let next = identities[(one + 1) % identities.len()].clone();
+            let work = work(identities[one].clone(), next, checker.clone(), counts.clone());
+            tokio::spawn(work)
+        })
+        .collect();
+
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(seconds / 4)).await;
+        for identity in &identities {
+            identity.rotate_key().await.unwrap();
+        }
+        let (turning, handle) = (stage.clone(), tokio::runtime::Handle::current());
+        // Longer than the watcher and every agent need to hear of it: half an identity's life.
+        let turned = tokio::task::spawn_blocking(move || handle.block_on(turn_all(&turning, 4)));
+        turned.await.unwrap();
+        tokio::time::sleep(Duration::from_secs(seconds / 4)).await;
+    }
+    counts.stop.store(true, Ordering::Relaxed);
+    for agent in working {
+        agent.await.unwrap();
+    }
+    let (valid, ended) =
+        (counts.valid.load(Ordering::Relaxed), counts.ended.load(Ordering::Relaxed));
+    let renewed: u64 = renewals.iter().map(|renewal| renewal.standing().renewals).sum();
+    println!(
+        "{agents} agents: {valid} valid calls, 0 refused; {ended} under an ended credential, 0 \
+         allowed; {renewed} renewals"
+    );
+    assert!(valid >= agents * 4 && ended >= agents && renewed >= agents * 2);
+    let bundle = trust.current();
+    let retired = bundle.of(KeyUse::Delegation, KeyState::Retired).count();
+    assert_eq!((retired, bundle.of(KeyUse::Bundle, KeyState::Retired).count()), (2, 2));
+}
+
+/// A broker that is killed between any two steps goes on with the keys that it had; its ledger is one
+/// history under two keys; and what a compromised key signed is dead at once, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tainted_root_kills_what_it_signed_and_the_ledger_goes_on_under_another_key() {
+    let mut stage = Stage::configured("", &[]);
+    let (identities, trust) = fleet(&stage, 1).await;
+    let identity = &identities[0];
+    let grant = || Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
+    let before = identity.ask(&grant()).await.unwrap();
+    turn_all(&stage, 1).await;
+    let after = identity.ask(&grant()).await.unwrap();
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    let follower = Follower::start(broker, Some(Arc::new(identity.clone())), trust.clone());
+    follower.ready(Duration::from_secs(10)).await.unwrap();
+    let checker = Checker::new(TOOL, trust.clone(), follower.view(), Options::default());
+    assert_eq!((call(&checker, &before), call(&checker, &after)), (Ok(()), Ok(())));
+
+    let mut heads = follower.watch();
+    stage.sublet(&["trust", "taint", "1", "--reason", "found on a laptop"]).ok();
+    let told = heads.wait_for(|now| now.position.1 > 0);
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
+    let refused = call(&checker, &before).unwrap_err();
+    assert!(refused.starts_with("key_tainted"), "{refused}");
+    assert_eq!(call(&checker, &after), Ok(()));
+
+    let shown = stage.sublet(&["status"]).ok();
+    assert!(shown.contains("tainted") && shown.contains("retired"), "{shown}");
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
+    let listen = stage.endpoint.trim_start_matches("http://").to_owned();
+    stage.kill();
+    let config = stage.path("sublet.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("127.0.0.1:0", &listen);
+    std::fs::write(&config, text).unwrap();
+    // What was published last was lost: the store knows it.
+    let published = std::fs::read_to_string(&stage.trust).unwrap();
+    std::fs::write(&stage.trust, published.replace('{', "{ ")).unwrap();
+    stage.start_configured("sublet.toml", "own", "admin/key.pem");
+    assert_eq!(std::fs::read_to_string(&stage.trust).unwrap(), published);
+    identity.ask(&grant()).await.unwrap();
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
+    stage.sublet(&["audit", "verify", "copy"]).ok();
+    let told = stage.sublet(&["audit", "replay", "--all"]).ok();
+    assert!(told.contains("found on a laptop"), "{told}");
+}
