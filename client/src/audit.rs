@@ -234,7 +234,8 @@ pub async fn replay(
 pub fn report(delegation: &DelegationId, entries: Vec<Entry>, trust: &Trust) -> Report {
     let mut problems = sequence_problems(delegation, &entries);
     let revocations: Vec<Revoked> = entries.iter().filter_map(revoked).collect();
-    let mut chains = Chains::new(trust.current(), revoked_hops(delegation, &revocations));
+    let mut chains =
+        Chains::new(trust.current().for_replay().into(), revoked_hops(delegation, &revocations));
     for entry in &entries {
         let Some(hop) = entry.hop() else { continue };
         let added = match entry.block() {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sublet_core::bundle::{KeyId, KeyUse, TrustBundle};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
 use sublet_core::decide::{CallView, decide_call};
 use sublet_core::feed::{Revocation, RevocationView};
@@ -26,7 +26,7 @@ use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
-use sublet_proto::record::{Use, UseEvidence};
+use sublet_proto::record::{BrokerKey, Use, UseEvidence};
 
 use crate::audit::{self, Entry, Refusal, Report};
 use crate::chain::{HopReport, block_payload};
@@ -170,7 +170,8 @@ pub struct History {
     pub erased: Vec<u64>,
     /// Where each recorded hop stands: its delegation, and its place among the hops of it.
     places: HashMap<HopId, (DelegationId, usize)>,
-    trust: Trust,
+    /// By which the records are read.
+    bundle: TrustBundle,
 }
 
 impl History {
@@ -192,7 +193,7 @@ impl History {
             pruned,
             erased: entries.iter().filter(|e| e.is_erased()).map(|e| e.index).collect(),
             places: HashMap::new(),
-            trust: trust.clone(),
+            bundle: trust.current().for_replay(),
         };
         let mut blocks = Blocks::of(&entries);
         let uses = entries.iter().filter_map(|entry| history.used(entry, &mut blocks)).collect();
@@ -225,7 +226,7 @@ impl History {
             _ => None,
         };
         let shown = evidence.as_ref().ok_or_else(|| "its evidence was erased".to_owned());
-        let token = shown.clone().and_then(|evidence| blocks.token(used, evidence, &self.trust));
+        let token = shown.clone().and_then(|evidence| blocks.token(used, evidence, &self.bundle));
         let call = shown.and_then(|evidence| call(used, evidence));
         let mut recorded = RecordedUse {
             index: entry.index,
@@ -266,7 +267,6 @@ impl History {
     pub fn decide(&self, used: &RecordedUse, more: Option<&Revocation>) -> Result<String, String> {
         let evidence = used.evidence.as_ref().ok_or("its evidence was erased")?;
         let (token, call) = (used.token.as_ref()?, used.call.as_ref()?);
-        let bundle = self.trust.current();
         let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
         let expected = Expected {
             hop: token.id(),
@@ -281,7 +281,7 @@ impl History {
             [] => None,
             receipt => {
                 let receipt = Receipt::decode(receipt).map_err(|bad| bad.to_string())?;
-                let coverage = Coverage::verify(receipt, token, &bundle);
+                let coverage = Coverage::verify(receipt, token, &self.bundle);
                 Some(coverage.map_err(|no| format!("its receipt: {no}"))?)
             }
         };
@@ -289,7 +289,8 @@ impl History {
         let known: Option<Vec<_>> = known.map(|known| known.revocation.clone()).collect();
         let known = known.ok_or("the name of a revoked principal was erased")?;
         let known = known.into_iter().chain(more.cloned());
-        let view = RevocationView::recorded(self.trust.domain(), used.position(), known);
+        let view =
+            RevocationView::recorded(self.bundle.trust_domain().clone(), used.position(), known);
         let view = CallView {
             revocations: &view,
             age_ms: evidence.age_ms,
@@ -327,13 +328,13 @@ impl Blocks {
         &mut self,
         used: &Use,
         evidence: &UseEvidence,
-        trust: &Trust,
+        bundle: &TrustBundle,
     ) -> Result<VerifiedToken, String> {
         let id = hop_id("hop", &used.hop).map_err(|bad| bad.to_string())?;
         if let Some(known) = self.verified.get(&id).filter(|_| evidence.blocks.is_empty()) {
             return known.clone();
         }
-        let token = self.verify(id, evidence, trust);
+        let token = self.verify(id, evidence, bundle);
         if evidence.blocks.is_empty() {
             self.verified.insert(id, token.clone());
         }
@@ -344,7 +345,7 @@ impl Blocks {
         &self,
         id: HopId,
         evidence: &UseEvidence,
-        trust: &Trust,
+        bundle: &TrustBundle,
     ) -> Result<VerifiedToken, String> {
         let from = match (evidence.blocks.as_slice(), evidence.behind.as_slice()) {
             ([], _) => Some(id),
@@ -355,10 +356,9 @@ impl Blocks {
         for block in &evidence.blocks {
             chain.push(block_payload(block).ok_or("a block names no key")?);
         }
-        let bundle = trust.current();
         let mut says = "the trust bundle lists no key for delegations".to_owned();
         for key in bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
-            match verified(key.id, &chain, &evidence.receipt, &bundle) {
+            match verified(key.id, &chain, &evidence.receipt, bundle) {
                 Ok(token) if token.id() == id => return Ok(token),
                 Ok(token) => says = format!("its blocks make hop {}", token.id()),
                 Err(no) => says = no,
@@ -435,6 +435,10 @@ fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
             let key = change.key.as_slice().try_into().ok();
             key.map(|key| Revocation::AgentKey(Thumbprint(key)))
         }
+        Some(Body::BrokerKey(key)) if is_tainted_root(key) => {
+            let key = key.key.as_slice().try_into().ok();
+            key.map(|key| Revocation::RootKey(Thumbprint(key)))
+        }
         _ => return None,
     };
     Some(RecordedRevocation {
@@ -445,6 +449,11 @@ fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
         reason: words.reason,
         revocation,
     })
+}
+
+fn is_tainted_root(key: &BrokerKey) -> bool {
+    let roots = [KeyUse::Delegation, KeyUse::Identity].map(KeyUse::name);
+    key.state == KeyState::Tainted.name() && roots.contains(&key.r#use.as_str())
 }
 
 /// What tools reported of heads, in the order of their reports.

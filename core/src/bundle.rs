@@ -431,6 +431,21 @@ impl TrustBundle {
         }
     }
 
+    /// The bundle by which a ledger is read: what a tainted key signed is understood, as it was recorded
+    /// while the broker signed with it. That it holds no more is among the revocations. Heads of the
+    /// ledger by a tainted key are worth nothing here either.
+    #[must_use]
+    pub fn for_replay(&self) -> Self {
+        let mut read = self.clone();
+        let keys = read.0.keys.iter_mut();
+        for key in keys.filter(|key| matches!(key.use_, KeyUse::Delegation | KeyUse::Receipt)) {
+            if key.state == KeyState::Tainted {
+                key.state = KeyState::Retired;
+            }
+        }
+        read
+    }
+
     /// The key of this number.
     pub fn key(&self, id: KeyId) -> Option<&TrustedKey> {
         self.keys().iter().find(|key| key.id == id)

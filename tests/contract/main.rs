@@ -17,7 +17,7 @@ use sublet_broker::keys::Signers;
 use sublet_broker::store::{Commit, Memory, NotCommitted, Notary, Sled, Store};
 use sublet_core::bundle::{KeyUse, SignedBundle};
 use sublet_core::feed::Revocation;
-use sublet_core::id::{AgentId, HopId, TrustDomain, UnixMillis};
+use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::no::Fault;
 use sublet_core::record::{Body, Record};
 use sublet_core::retention::Hold;
@@ -28,10 +28,6 @@ use sublet_ledger::tree::{Checked, verify_inclusion};
 use sublet_tests::Fleet;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
-
-fn domain() -> TrustDomain {
-    "acme.example".parse().unwrap()
-}
 
 fn agent_id(name: &str) -> AgentId {
     format!("spiffe://acme.example/agent/{name}").parse().unwrap()
