@@ -431,13 +431,18 @@ impl Identity {
             return Err(Failure::answer("it is not the delegation that was asked for"));
         }
         tracing::debug!(delegation = %token.delegation(), "issued");
-        self.held(token, answer.receipt, current.key)
+        // The key may have changed since it was asked for.
+        self.held(token, answer.receipt)
     }
 
     /// Opens a token that was handed over to this agent, under its current key or one from before
     /// a rotation.
     pub fn open(&self, text: &str) -> Result<Held, Failure> {
         let (token, receipt) = self.trust().verify_text(text)?;
+        self.held(token, receipt)
+    }
+
+    fn held(&self, token: VerifiedToken, receipt: Vec<u8>) -> Result<Held, Failure> {
         let current = self.current();
         let key = match current.key.public_key() == token.holder_key() {
             true => current.key,
@@ -448,15 +453,6 @@ impl Identity {
                 Err(failure) => return Err(failure),
             },
         };
-        self.held(token, receipt, key)
-    }
-
-    fn held(
-        &self,
-        token: VerifiedToken,
-        receipt: Vec<u8>,
-        key: Arc<SecretKey>,
-    ) -> Result<Held, Failure> {
         // Outside a runtime a token can still be used and handed on, offline.
         let broker = match tokio::runtime::Handle::try_current() {
             Ok(_) => Some(self.broker()?.clone()),

@@ -48,7 +48,7 @@ pub struct Agent {
     pub identity: Option<LastIdentity>,
     /// The key that it had until it rotated; `None` once it came in anew.
     #[serde(default)]
-    pub rotated_from: Option<Thumbprint>,
+    pub former: Option<FormerKey>,
     /// Counts changes of this row.
     pub version: u64,
 }
@@ -63,10 +63,19 @@ impl Agent {
             key: None,
             created_at: now,
             identity: None,
-            rotated_from: None,
+            former: None,
             version: 0,
         }
     }
+}
+
+/// The key of before a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerKey {
+    /// Which.
+    pub key: Thumbprint,
+    /// When the agent had another.
+    pub until: UnixMillis,
 }
 
 /// Names an identity token that was given out.

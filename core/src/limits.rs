@@ -81,6 +81,10 @@ pub const DELEGATION_SECONDS_MAX: i64 = 7 * 24 * 3600;
 /// The longest life of an identity token: a day. The broker's default is an hour.
 pub const IDENTITY_SECONDS_MAX: i64 = 24 * 3600;
 
+/// How long after a rotation an identity under the key of before is good for everything but to be renewed:
+/// a minute, which is longer than any call takes.
+pub const KEY_CHANGE_MS: i64 = 60_000;
+
 /// How far a block's `not_before` is set back when minted, inside its parent's window.
 pub const BACKDATE_SECONDS: i64 = 10;
 

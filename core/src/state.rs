@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use crate::agents::{
-    Agent, AgentState, JoinToken, JoinTokenState, KeyOwner, LastIdentity, SpentToken,
+    Agent, AgentState, FormerKey, JoinToken, JoinTokenState, KeyOwner, LastIdentity, SpentToken,
 };
 use crate::bundle::SignedBundle;
 use crate::feed::{Delta, Revocation};

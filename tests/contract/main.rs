@@ -42,7 +42,7 @@ fn agent(name: &str, version: u64) -> Agent {
         key: None,
         created_at: NOW,
         identity: None,
-        rotated_from: None,
+        former: None,
         version,
     }
 }

@@ -181,5 +181,10 @@ fn a_key_is_rotated_to_one_that_is_nobodys() {
     let identity = house.ask(&planner, &rotate("new")).unwrap();
     assert_eq!(fleet.verify(&identity).unwrap().holder_key(), key("new").public_key());
     let look = sublet_core::decide::LookupAgent { agent: agent("reader") };
+    // What was asked while the key changed is no less asked by the agent; a minute later it is.
+    assert_eq!(code(house.ask(&planner, &look)), "granted");
+    let mut row = house.state.agent(&agent("planner")).unwrap().clone();
+    row.former.as_mut().unwrap().until = sublet_tests::NOW.plus_ms(-60_000);
+    house.state.put(sublet_core::state::Row::Agent(row));
     assert_eq!(code(house.ask(&planner, &look)), "not_the_agents_key", "the old identity is over");
 }

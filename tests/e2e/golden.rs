@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 34] = [
     "",
     "demo",
     "serve",
@@ -42,6 +42,9 @@ const COMMANDS: [&str; 31] = [
     "prove",
     "audit",
     "bench",
+    "trust",
+    "trust prepare",
+    "trust activate",
 ];
 
 /// Holds a text against its golden file.

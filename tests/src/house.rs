@@ -68,7 +68,7 @@ impl House {
             key: Some(key),
             created_at: NOW,
             identity: None,
-            rotated_from: None,
+            former: None,
             version: 0,
         }));
     }

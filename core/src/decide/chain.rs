@@ -6,6 +6,7 @@ use super::View;
 use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
+use crate::limits;
 use crate::no::Deny;
 use crate::state::{AgentState, State};
 use crate::verify::VerifiedToken;
@@ -72,8 +73,8 @@ pub(super) fn check_revocations(
     Ok(())
 }
 
-/// Refuses a caller that is no longer who it was: a suspended agent, an identity under an old or
-/// revoked key, a helper of a chain that is dead.
+/// Refuses a caller that is no longer who it was: a suspended agent, an identity under a key that is
+/// neither the agent's nor the one that it just had or that is revoked, a helper of a chain that is dead.
 pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> Result<(), Deny> {
     match caller.kind() {
         Kind::Admin | Kind::NewKey(_) => Ok(()),
@@ -90,10 +91,16 @@ pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> 
             if agent.state != AgentState::Active {
                 return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
             }
-            match &agent.key {
-                Some(key) if key == token.holder_key() => Ok(()),
-                _ => Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() }),
+            let (shown, current) = (token.holder_key(), agent.key.as_ref());
+            // What was asked while the key changed is no less asked by the agent.
+            let just_left = || {
+                let former = agent.former.filter(|former| former.key == shown.thumbprint());
+                former.is_some_and(|former| now.since(former.until) < limits::KEY_CHANGE_MS)
+            };
+            if current.is_some_and(|key| key == shown || just_left()) {
+                return Ok(());
             }
+            Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() })
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::no::Deny;
 use crate::record::{Attestation, Body};
 use crate::state::{
-    Agent, AgentState, Guard, JoinTokenState, KeyOwner, LastIdentity, SpentToken, Write,
+    Agent, AgentState, FormerKey, Guard, JoinTokenState, KeyOwner, LastIdentity, SpentToken, Write,
 };
 use crate::verify::VerifiedToken;
 use crate::workload::Attested;
@@ -286,7 +286,8 @@ impl Ask for RotateKey {
         let new = free_key(view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
         let (grant, given) = identity(view, agent, &self.new_key, now, entropy)?;
-        Ok(owned(grant.recording(caller, body), agent, &self.new_key, given, Some(old)))
+        let former = FormerKey { key: old, until: now };
+        Ok(owned(grant.recording(caller, body), agent, &self.new_key, given, Some(former)))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -300,13 +301,14 @@ fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
     if view.state.key_owner(&thumbprint).is_some() { Err(Deny::KeyTaken) } else { Ok(thumbprint) }
 }
 
-/// Refuses whoever asks with an identity that another has renewed since: of two that hold one key, one
-/// has a copy. An identity that is younger than the last one known here is from before this broker was
+/// Refuses whoever asks with an identity that another has renewed since, or under a key that another
+/// has rotated away from: of two that hold one key, one has a copy. An identity that is younger than the last one known here is from before this broker was
 /// restored from a backup, and no copy.
 fn check_last(agent: &Agent, caller: &Caller) -> Result<(), Deny> {
     let (Kind::Agent(token), Some(last)) = (caller.kind(), agent.identity) else { return Ok(()) };
     let Some(shown) = token.root().role.origin() else { return Ok(()) };
-    if shown.nonce == last.nonce || shown.issued_at > last.issued_at {
+    let current = agent.key.as_ref() == Some(token.holder_key());
+    if current && (shown.nonce == last.nonce || shown.issued_at > last.issued_at) {
         return Ok(());
     }
     Err(Deny::IdentityCloned { agent: agent.id.clone() })
@@ -320,8 +322,8 @@ pub(super) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) 
         return deny;
     };
     let keeps = method == Renew::METHOD || method == RotateKey::METHOD;
-    let old = view.state.agent(agent).and_then(|row| row.rotated_from);
-    if keeps && old == Some(token.holder_key().thumbprint()) {
+    let former = view.state.agent(agent).and_then(|row| row.former);
+    if keeps && former.is_some_and(|former| former.key == token.holder_key().thumbprint()) {
         return Deny::IdentityCloned { agent: agent.clone() };
     }
     deny
@@ -333,14 +335,14 @@ fn owned(
     agent: &Agent,
     key: &PublicKey,
     given: LastIdentity,
-    rotated_from: Option<Thumbprint>,
+    former: Option<FormerKey>,
 ) -> Grant<serde_bytes::ByteBuf> {
     let thumbprint = key.thumbprint();
     let mut row = agent.clone();
     row.state = AgentState::Active;
     row.key = Some(key.clone());
     row.identity = Some(given);
-    row.rotated_from = rotated_from;
+    row.former = former;
     row.version += 1;
     let owner = KeyOwner { key: thumbprint, agent: agent.id.clone(), revoked: false };
     grant.guarded([Guard::KeyFree(thumbprint)]).writing([Write::Agent(row), Write::KeyOwner(owner)])
