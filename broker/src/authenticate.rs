@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{Enroll, ProvenUse, ReportedUse};
-use sublet_core::id::{HopId, UnixMillis};
+use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
 use sublet_core::proof::{CallProof, Expected, enroll_message};
@@ -25,6 +25,8 @@ use sublet_proto::v1;
 use tonic::Request;
 
 use crate::broker::Broker;
+use crate::enrol::{Presented, x509};
+use crate::listen::Via;
 use crate::store::head_keys;
 
 /// Signed tokens that were enrolled with and are kept until they are over, 100 bytes each.
@@ -42,6 +44,7 @@ pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<
 /// method. Whether it is used for the first time, and whose it is, are decisions.
 pub async fn enrolment(
     broker: &Broker,
+    via: &Via,
     request: &v1::EnrollRequest,
     key: PublicKey,
 ) -> Result<Authenticated<Enroll>, No> {
@@ -53,8 +56,14 @@ pub async fn enrolment(
     let shown = async {
         let (name, credential) = (method.name(), request.credential.as_slice());
         let message = enroll_message(name, credential, &request.agent_id, &key);
-        let caller = Caller::new_key(key, &message, &request.signature)?;
-        let credential = method.show(credential, broker.clock.now()).await?;
+        let caller = Caller::new_key(key.clone(), &message, &request.signature)?;
+        let shown = Presented {
+            credential,
+            agent: &request.agent_id,
+            key: &key,
+            certificate: via.certificate.as_deref(),
+        };
+        let credential = method.show(&shown, broker.clock.now()).await?;
         let state = broker.store.view()?;
         if !method.is_known(&credential, &state) {
             return Err(Unauthenticated::Missing("a join token that this broker made").into());
@@ -131,7 +140,11 @@ fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller
     let audience = broker.domain().broker_audience();
     let expected =
         |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest.0 };
+    let via = via(request);
     let (caller, key, possession) = if credentials.token.is_empty() {
+        if broker.config.admin_socket.is_some() && !via.local {
+            return Err(Unauthenticated::AdminSocket.into());
+        }
         let key = broker.keys.admin.clone().ok_or(Unauthenticated::NotAdmin)?;
         let hop = HopId(sha256(key.bytes()));
         let possession = Possession::verify_key(&key, &proof, &expected(hop), now)?;
@@ -140,6 +153,7 @@ fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller
         let token = UnverifiedToken::decode(&credentials.token).map_err(Malformed::from)?;
         let token = verified(broker, token)?;
         let possession = Possession::verify(&token, &proof, &expected(token.id()), now)?;
+        check_certificate(broker, &via, &token.holder().agent, now)?;
         let key = token.holder_key().clone();
         (Caller::holder(token, &possession)?, key, possession)
     };
@@ -150,6 +164,34 @@ fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller
         _ => No::from(Overload::Proofs(bad)),
     })?;
     Ok(caller)
+}
+
+/// How a request came in.
+pub fn via<M>(request: &Request<M>) -> Via {
+    request.extensions().get::<Via>().cloned().unwrap_or_default()
+}
+
+/// A connection that shows a certificate carries the calls of its workload alone: of the agent that it
+/// names, or of the one that the rules of the profiles make of it.
+fn check_certificate(
+    broker: &Broker,
+    via: &Via,
+    agent: &AgentId,
+    now: UnixMillis,
+) -> Result<(), No> {
+    let Some(certificate) = via.certificate.as_ref().filter(|shown| shown.id != *agent) else {
+        return Ok(());
+    };
+    let (state, shown) = (broker.store.view()?, x509::attested(certificate, now));
+    let mut rules = state.profiles().flat_map(|profile| &profile.enroll);
+    let is_agent = rules.any(|rule| {
+        rule.means(&shown) && rule.agent(&shown, broker.domain()).is_ok_and(|id| id == *agent)
+    });
+    if is_agent {
+        return Ok(());
+    }
+    let (certificate, agent) = (certificate.id.clone(), agent.clone());
+    Err(Unauthenticated::CertificateOfAnother { certificate, agent }.into())
 }
 
 fn counted<T>(broker: &Broker, shown: Result<T, No>) -> Result<T, No> {

@@ -54,6 +54,11 @@ pub struct Config {
     /// The ledger.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// A Unix socket for the admin, who is then taken nowhere else.
+    pub admin_socket: Option<PathBuf>,
+    /// TLS.
+    #[serde(default)]
+    pub tls: TlsConfig,
     /// The broker's own keys.
     #[serde(default)]
     pub keys: KeysConfig,
@@ -74,6 +79,34 @@ pub struct StoreConfig {
     pub durability: Durability,
 }
 
+/// TLS of the broker's address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The broker's certificate and those between it and its authority, PEM. Taken anew when the file
+    /// changes.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Whether a proxy in front ends TLS, so that plain text is spoken beyond loopback.
+    #[serde(default)]
+    pub elsewhere: bool,
+    /// Whether whoever connects must show a certificate of an issuer with an `x509_bundle`.
+    #[serde(default)]
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether clients show certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificates {
+    /// Those that have one; it must be of who calls.
+    #[default]
+    Optional,
+    /// All.
+    Required,
+}
+
 /// An issuer of signed tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,15 +119,30 @@ pub struct IssuerConfig {
     pub jwks_file: Option<PathBuf>,
     /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.
     pub jwks_url: Option<String>,
+    /// The authorities of its X.509-SVIDs, PEM, of a `spiffe://` issuer.
+    pub x509_bundle: Option<PathBuf>,
+    /// The `trust.json` of its Sublet broker, of a `spiffe://` issuer: its agents may be agents here.
+    pub trust_bundle: Option<PathBuf>,
     /// The algorithms that are taken from it.
     #[serde(default = "default_algorithms")]
     pub algorithms: Vec<String>,
 }
 
 impl IssuerConfig {
-    /// The method of enrolment that its tokens belong to.
+    /// The method of enrolment that its signed tokens belong to.
     pub fn method(&self) -> &'static str {
-        if self.name.starts_with("spiffe://") { jwt::JWT_SVID } else { jwt::JWT }
+        if self.is_spiffe() { jwt::JWT_SVID } else { jwt::JWT }
+    }
+
+    /// Whether it is a SPIFFE trust domain.
+    pub fn is_spiffe(&self) -> bool {
+        self.name.starts_with("spiffe://")
+    }
+
+    /// Whether its JWTs are taken: always, unless it is a trust domain that is known by other things.
+    pub fn signs_jwts(&self) -> bool {
+        let other = self.x509_bundle.is_some() || self.trust_bundle.is_some();
+        !other || self.jwks_file.is_some() || self.jwks_url.is_some()
     }
 }
 
@@ -204,6 +252,8 @@ impl Config {
             receipt_fresh_ms: default_staple(),
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
+            admin_socket: None,
+            tls: TlsConfig::default(),
             keys: KeysConfig::default(),
             issuer: Vec::new(),
             dev: true,
@@ -229,11 +279,54 @@ impl Config {
         if self.ledger.keep_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
             return bad("ledger.keep_days is 1 to 36500".to_owned());
         }
+        self.check_transport()?;
         if !self.keys.is_in_bounds() {
             let says = "keys.rotate_days is 1 to 180, keys.lead_hours 1 to 720 and less than that";
             return bad(says.to_owned());
         }
         Ok(self)
+    }
+}
+
+impl Config {
+    /// Plain text stays on loopback, unless somebody says that TLS ends in front.
+    fn check_transport(&self) -> Result<(), BadConfig> {
+        let bad = |says: String| Err(BadConfig::Value(says));
+        let tls = &self.tls;
+        if tls.certificate.is_some() != tls.key.is_some() {
+            return bad("tls.certificate and tls.key belong together".to_owned());
+        }
+        if tls.certificate.is_some() && (tls.elsewhere || self.dev) {
+            return bad(
+                "tls.certificate: TLS ends here, or elsewhere, and never in --dev".to_owned()
+            );
+        }
+        if tls.certificate.is_none() && !tls.elsewhere && !self.listen.ip().is_loopback() {
+            return bad(format!(
+                "{} is not loopback: tls.certificate and tls.key are needed, or tls.elsewhere = true \
+                 where a proxy in front ends TLS",
+                self.listen
+            ));
+        }
+        let svids = self.issuer.iter().any(|issuer| issuer.x509_bundle.is_some());
+        if svids && tls.certificate.is_none() {
+            return bad(
+                "an x509_bundle needs tls.certificate: an X.509-SVID is shown in TLS".to_owned()
+            );
+        }
+        if tls.client_certificates == ClientCertificates::Required && !svids {
+            return bad("tls.client_certificates: no issuer has an x509_bundle".to_owned());
+        }
+        let odd = self.issuer.iter().find(|issuer| {
+            !issuer.is_spiffe() && (issuer.x509_bundle.is_some() || issuer.trust_bundle.is_some())
+        });
+        match odd {
+            Some(issuer) => bad(format!(
+                "issuer {:?}: x509_bundle and trust_bundle are of a trust domain, spiffe://…",
+                issuer.name
+            )),
+            None => Ok(()),
+        }
     }
 }
 

@@ -18,13 +18,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
+use crate::listen::{self, Sockets};
 use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::publish;
@@ -36,6 +36,7 @@ use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
 use crate::store::{Notary, Store};
+use crate::tls::{self, Tls};
 use crate::witness;
 
 /// How long a unary call may take in all.
@@ -84,7 +85,7 @@ pub struct Bound {
     pub broker: Arc<Broker>,
     /// The address that it listens on.
     pub address: SocketAddr,
-    listener: TcpListener,
+    sockets: Sockets,
     /// Whom the ledger's heads are shown to.
     policy: Option<Policy>,
 }
@@ -98,7 +99,8 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         keys::make_admin(&config.data, entropy.as_ref())?;
     }
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
-    let methods = Methods::of(&config)?;
+    let tls = Tls::open(&config)?;
+    let methods = Methods::of(&config, tls.as_ref())?;
     let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
     let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
@@ -111,10 +113,15 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let address = listener
         .local_addr()
         .map_err(|error| NotServing::Listen { address: config.listen, error })?;
+    let admin = config.admin_socket.as_deref().map(|path| {
+        listen::admin_socket(path)
+            .map_err(|error| NotServing::Data(format!("{}: {error}", path.display())))
+    });
+    let sockets = Sockets { tcp: listener, tls, admin: admin.transpose()? };
     let broker = Broker::new(config, ring, store, methods, clock, entropy)?;
     pipeline::begin(&broker).await?;
     broker.publish_trust()?;
-    Ok(Bound { broker, address, listener, policy })
+    Ok(Bound { broker, address, sockets, policy })
 }
 
 /// The policy of witnesses.
@@ -157,8 +164,8 @@ impl Bound {
             .add_service(AdminServer::new(AdminService(broker.clone())))
             .into_axum_router()
             .merge(publish::routes(broker.clone()));
-        // Nagle's algorithm and delayed acknowledgements make 40 ms of every small answer.
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let certificates = self.sockets.tls.clone().map(|tls| tokio::spawn(tls::run(tls)));
+        let incoming = self.sockets.incoming();
         let served = Server::builder()
             // For the ledger alone: gRPC is HTTP/2.
             .accept_http1(true)
@@ -177,7 +184,7 @@ impl Bound {
         heartbeat.abort();
         pruning.abort();
         rotation.abort();
-        policy.iter().for_each(JoinHandle::abort);
+        policy.iter().chain(&certificates).for_each(JoinHandle::abort);
         Ok(served?)
     }
 }

@@ -7,6 +7,7 @@ use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::files;
 use sublet_client::ports::Ports;
+use sublet_client::tls::Tls;
 use sublet_client::trust::Trust;
 
 use crate::trouble::Trouble;
@@ -41,6 +42,15 @@ pub(crate) struct Context {
         hide_env_values = true
     )]
     pub(crate) admin_key: Option<PathBuf>,
+    /// The authorities of the broker's certificate, PEM; else the public ones.
+    #[arg(long, global = true, env = "SUBLET_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate to show, PEM.
+    #[arg(long, global = true, env = "SUBLET_CLIENT_CERTIFICATE", value_name = "FILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, global = true, env = "SUBLET_CLIENT_KEY", value_name = "FILE")]
+    pub(crate) client_key: Option<PathBuf>,
 }
 
 impl Context {
@@ -49,7 +59,16 @@ impl Context {
         let endpoint = self.broker.as_ref();
         let endpoint = endpoint
             .ok_or_else(|| Trouble::usage("which broker? set SUBLET_BROKER or --broker"))?;
-        Ok(Broker::connect(endpoint).await?)
+        Ok(Broker::connect_by(endpoint, &self.tls()).await?)
+    }
+
+    /// What is said about TLS.
+    pub(crate) fn tls(&self) -> Tls {
+        Tls {
+            ca: self.ca.clone(),
+            certificate: self.client_certificate.clone(),
+            key: self.client_key.clone(),
+        }
     }
 
     /// The trust bundle, or what to set.

@@ -55,5 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
 fn trace() {
     let filter = std::env::var("SUBLET_LOG").unwrap_or_else(|_| "error".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Somebody who closed stderr shall not end a task that has something to say.
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    subscriber.with_writer(std::io::stderr).init();
 }

@@ -22,6 +22,7 @@ use tonic_prost::ProstCodec;
 use crate::ask::Credential;
 use crate::failure::Failure;
 use crate::ports::Ports;
+use crate::tls::Tls;
 
 /// How long one call may take, its retries counted in.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -39,30 +40,42 @@ const BACK_OFF_MS: u64 = 100;
 #[derive(Clone, Debug)]
 pub struct Broker {
     endpoint: String,
+    tls: Tls,
     channel: Channel,
     ports: Ports,
     deadline: Duration,
 }
 
 impl Broker {
-    /// Connects now, so that a broker that is not there is an error here.
+    /// Connects now, so that a broker that is not there is an error here: `http://HOST:PORT` on
+    /// loopback, `https://HOST:PORT`, `unix:PATH`.
     pub async fn connect(endpoint: &str) -> Result<Self, Failure> {
-        let connecting = prepare(endpoint)?;
+        Broker::connect_by(endpoint, &Tls::default()).await
+    }
+
+    /// The same with more said about TLS.
+    pub async fn connect_by(endpoint: &str, tls: &Tls) -> Result<Self, Failure> {
+        let connecting = prepare(endpoint, tls)?;
         let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting.connect()).await;
         let channel = connected
             .map_err(|_| Failure::deadline("connect", CONNECT_DEADLINE))?
             .map_err(|error| Failure::unreachable(endpoint, &error))?;
-        Ok(Broker::over(endpoint, channel))
+        Ok(Broker::over(endpoint, tls, channel))
     }
 
     /// Connects with the first call. Must be called inside a Tokio runtime.
     pub fn lazy(endpoint: &str) -> Result<Self, Failure> {
-        Ok(Broker::over(endpoint, prepare(endpoint)?.connect_lazy()))
+        Broker::lazy_by(endpoint, &Tls::default())
     }
 
-    fn over(endpoint: &str, channel: Channel) -> Self {
-        let endpoint = endpoint.to_owned();
-        Broker { endpoint, channel, ports: Ports::system(), deadline: DEADLINE_DEFAULT }
+    /// The same with more said about TLS.
+    pub fn lazy_by(endpoint: &str, tls: &Tls) -> Result<Self, Failure> {
+        Ok(Broker::over(endpoint, tls, prepare(endpoint, tls)?.connect_lazy()))
+    }
+
+    fn over(endpoint: &str, tls: &Tls, channel: Channel) -> Self {
+        let (endpoint, tls) = (endpoint.to_owned(), tls.clone());
+        Broker { endpoint, tls, channel, ports: Ports::system(), deadline: DEADLINE_DEFAULT }
     }
 
     /// The same broker with other clocks and randomness.
@@ -80,6 +93,11 @@ impl Broker {
     /// Where it is.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// How TLS is spoken with it.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// The clocks and randomness in use.
@@ -213,12 +231,16 @@ fn check_size(credentials: &Credentials) -> Result<(), Failure> {
     Ok(())
 }
 
-fn prepare(endpoint: &str) -> Result<Endpoint, Failure> {
+fn prepare(endpoint: &str, tls: &Tls) -> Result<Endpoint, Failure> {
     let bad = |says: String| {
         Failure::local("bad_endpoint", format!("{endpoint:?} is no broker's address: {says}"))
     };
-    if !endpoint.starts_with("http://") {
-        return Err(bad("http://HOST:PORT is expected".to_owned()));
+    let known = ["http://", "https://", "unix:"];
+    if !known.iter().any(|scheme| endpoint.starts_with(scheme)) {
+        return Err(bad("https://HOST:PORT, http://HOST:PORT or unix:PATH is expected".to_owned()));
+    }
+    if !endpoint.starts_with("https://") && *tls != Tls::default() {
+        return Err(bad("certificates are for https://HOST:PORT".to_owned()));
     }
     let prepared = Endpoint::from_shared(endpoint.to_owned())
         .map_err(|error| bad(error.to_string()))?
@@ -227,7 +249,18 @@ fn prepare(endpoint: &str) -> Result<Endpoint, Failure> {
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX);
+    if endpoint.starts_with("https://") {
+        return prepared.tls_config(tls.config()?).map_err(|error| bad(reason(&error)));
+    }
     Ok(prepared)
+}
+
+/// An error with what is behind it: transport errors say little by themselves.
+fn reason(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
 use sublet_core::verify::VerifiedToken;
 
+use crate::connect::Broker;
 use crate::failure::Failure;
 use crate::files;
 use crate::ports::Ports;
+use crate::tls::Tls;
 
 const KEY: &str = "key.pem";
 const LOCK: &str = "identity.lock";
@@ -41,6 +43,13 @@ pub struct About {
     pub broker: String,
     /// The trust bundle's file; a relative path begins in the identity's directory.
     pub trust: PathBuf,
+    /// How TLS is spoken with the broker.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: Tls,
+}
+
+fn is_default(tls: &Tls) -> bool {
+    *tls == Tls::default()
 }
 
 /// The directory of one identity.
@@ -103,10 +112,11 @@ impl Directory {
     pub(crate) fn keep_about(
         &self,
         id: &AgentId,
-        broker: &str,
+        broker: &Broker,
         trust: &[u8],
     ) -> Result<(), Failure> {
-        let about = About { id: id.clone(), broker: broker.to_owned(), trust: TRUST.into() };
+        let (broker, tls) = (broker.endpoint().to_owned(), broker.tls().absolute()?);
+        let about = About { id: id.clone(), broker, trust: TRUST.into(), tls };
         let text = toml::to_string(&about)
             .map_err(|bad| Failure::file(&self.file(ABOUT), bad.to_string()))?;
         files::replace(&self.file(TRUST), trust)?;
@@ -232,13 +242,17 @@ impl Directory {
 mod tests {
     use super::*;
 
-    #[test]
-    fn about_round_trips_and_refuses_what_it_does_not_know() {
+    #[tokio::test]
+    async fn about_round_trips_and_refuses_what_it_does_not_know() {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::new(place.path());
         let id: AgentId = "spiffe://acme.example/agent/a".parse().unwrap();
-        directory.keep_about(&id, "http://127.0.0.1:7000", b"{}").unwrap();
+        let tls = Tls { ca: Some("ca.pem".into()), ..Tls::default() };
+        let broker = Broker::lazy("http://127.0.0.1:7000").unwrap();
+        directory.keep_about(&id, &broker, b"{}").unwrap();
         let about = directory.about().unwrap();
+        assert_eq!(about.tls, Tls::default());
+        assert!(tls.absolute().unwrap().ca.unwrap().is_absolute());
         assert_eq!((about.id, about.broker.as_str()), (id, "http://127.0.0.1:7000"));
         std::fs::write(directory.file(ABOUT), "id = 5").unwrap();
         assert!(directory.about().unwrap_err().message().contains("agent.toml"));

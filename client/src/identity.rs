@@ -16,23 +16,23 @@ use sublet_core::bundle::TrustBundle;
 use sublet_core::call::Arguments;
 use sublet_core::capability::Scope;
 use sublet_core::id::{AgentId, Principal};
-use sublet_core::proof::{CallClaims, CallProof, enroll_message};
+use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::verify::VerifiedToken;
-use sublet_proto::convert::{public_key_message, scope_message};
+use sublet_proto::convert::scope_message;
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 
-use crate::ask::{Caller, Credential, derived_key, rotate_request};
+use crate::ask::{Caller, Credential, rotate_request};
 use crate::connect::Broker;
+use crate::credential::{Proof, enroll_request};
 use crate::directory::Directory;
 use crate::failure::Failure;
 use crate::files;
 use crate::holder::{Held, holds, seconds};
 use crate::ports::Ports;
+use crate::tls::Tls;
 use crate::trust::Trust;
-
-const JOIN_TOKEN: &str = "join_token";
 
 /// An agent's identity. Cheap to clone; clones are one identity.
 #[derive(Clone)]
@@ -41,6 +41,7 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     directory: Directory,
     endpoint: String,
+    tls: Tls,
     trust: Trust,
     ports: Ports,
     broker: OnceLock<Broker>,
@@ -50,38 +51,9 @@ struct Inner {
 }
 
 #[derive(Clone)]
-struct Current {
-    key: Arc<SecretKey>,
-    token: Arc<VerifiedToken>,
-}
-
-/// What an agent shows to be enrolled. A secret.
-pub struct Proof {
-    method: &'static str,
-    text: String,
-}
-
-impl Proof {
-    /// A join token.
-    pub fn join_token(text: &str) -> Self {
-        Proof { method: JOIN_TOKEN, text: text.trim().to_owned() }
-    }
-
-    /// A signed token (RFC 7519) of an issuer that the broker knows.
-    pub fn jwt(text: &str) -> Self {
-        Proof { method: "jwt", text: text.trim().to_owned() }
-    }
-
-    /// A SPIFFE JWT-SVID.
-    pub fn jwt_svid(text: &str) -> Self {
-        Proof { method: "jwt_svid", text: text.trim().to_owned() }
-    }
-}
-
-impl std::fmt::Debug for Proof {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Proof({})", self.method)
-    }
+pub(crate) struct Current {
+    pub(crate) key: Arc<SecretKey>,
+    pub(crate) token: Arc<VerifiedToken>,
 }
 
 /// What an agent asks for on someone's behalf.
@@ -178,7 +150,7 @@ impl Identity {
         }
         directory.create()?;
         let (key, made) = directory.first_key(broker.ports())?;
-        let request = enroll_request(credential, agent, &key)?;
+        let request = enroll_request(credential, broker, agent, &key).await?;
         let answer = match broker.enroll(request).await {
             Err(failure) if failure.is_final() && made => {
                 directory.drop_first_key()?;
@@ -190,11 +162,11 @@ impl Identity {
         let bundle = accepted(&answer.trust_bundle, trust, now)?;
         let trust = Trust::new(bundle);
         let token = own(&trust, &answer.identity_token, &key, agent)?;
-        directory.keep_about(&token.root().agent, broker.endpoint(), &answer.trust_bundle)?;
+        directory.keep_about(&token.root().agent, broker, &answer.trust_bundle)?;
         directory.keep_token(&token)?;
         tracing::info!(agent = %token.root().agent, "enrolled");
-        let identity =
-            Identity::of(directory, broker.endpoint(), trust, broker.ports(), key, token);
+        let way = (broker.endpoint(), broker.tls());
+        let identity = Identity::of(directory, way, trust, broker.ports(), key, token);
         let _ = identity.0.broker.set(broker.clone());
         Ok(identity)
     }
@@ -215,12 +187,12 @@ impl Identity {
             let says = format!("identity.token is not the identity of {}", about.id);
             return Err(Failure::file(directory.path(), says));
         }
-        Ok(Identity::of(directory, &about.broker, trust, &ports, key, token))
+        Ok(Identity::of(directory, (&about.broker, &about.tls), trust, &ports, key, token))
     }
 
     fn of(
         directory: Directory,
-        endpoint: &str,
+        (endpoint, tls): (&str, &Tls),
         trust: Trust,
         ports: &Ports,
         key: SecretKey,
@@ -230,6 +202,7 @@ impl Identity {
         Identity(Arc::new(Inner {
             directory,
             endpoint: endpoint.to_owned(),
+            tls: tls.clone(),
             trust,
             ports: ports.clone(),
             broker: OnceLock::new(),
@@ -325,7 +298,7 @@ impl Identity {
         }
     }
 
-    fn current(&self) -> Current {
+    pub(crate) fn current(&self) -> Current {
         // Replaced whole, so a writer that panicked left a whole one.
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -403,7 +376,8 @@ impl Identity {
         if let Some(broker) = self.0.broker.get() {
             return Ok(broker);
         }
-        let broker = Broker::lazy(&self.0.endpoint)?.with_ports(self.0.ports.clone());
+        let broker =
+            Broker::lazy_by(&self.0.endpoint, &self.0.tls)?.with_ports(self.0.ports.clone());
         Ok(self.0.broker.get_or_init(|| broker))
     }
 }
@@ -478,25 +452,6 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.id())
     }
-}
-
-fn enroll_request(
-    credential: &Proof,
-    agent: Option<&AgentId>,
-    key: &SecretKey,
-) -> Result<v1::EnrollRequest, Failure> {
-    let (method, credential) = (credential.method, credential.text.as_bytes());
-    let public = key.public_key();
-    let agent = agent.map(ToString::to_string).unwrap_or_default();
-    let message = enroll_message(method, credential, &agent, public);
-    Ok(v1::EnrollRequest {
-        method: method.to_owned(),
-        credential: credential.to_vec(),
-        agent_id: agent,
-        public_key: Some(public_key_message(public)),
-        signature: key.sign(&message)?,
-        idempotency_key: derived_key(b"enroll", &[public.bytes(), credential]),
-    })
 }
 
 /// The bundle of an enrolment: vouched for by the one held, or else the beginning of trust.

@@ -52,6 +52,7 @@ pub mod chain;
 mod chains;
 pub mod check;
 pub mod connect;
+pub mod credential;
 pub mod directory;
 pub mod failure;
 pub mod files;
@@ -70,6 +71,7 @@ pub mod question;
 pub mod records;
 pub mod renewal;
 pub mod report;
+pub mod tls;
 pub mod tool;
 pub mod trust;
 

@@ -82,6 +82,13 @@ pub struct Window {
     pub not_after: i64,
 }
 
+impl Window {
+    /// Whether a second lies inside.
+    pub fn contains(&self, second: i64) -> bool {
+        (self.not_before..self.not_after).contains(&second)
+    }
+}
+
 /// What one block says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {

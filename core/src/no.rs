@@ -180,6 +180,29 @@ pub enum Unauthenticated {
     /// A workload's signed token does not hold.
     #[error("the token does not hold: {0}")]
     Jwt(#[from] BadJwt),
+    /// The client certificate of the connection is none, or not the one that was named.
+    #[error("the client certificate: {says}")]
+    Certificate {
+        /// Why.
+        says: String,
+    },
+    /// The client certificate of the connection is somebody else's than the caller's.
+    #[error("the connection shows the certificate of {certificate}, which is not {agent}'s")]
+    CertificateOfAnother {
+        /// Whom it names.
+        certificate: AgentId,
+        /// Who calls.
+        agent: AgentId,
+    },
+    /// Another broker's identity does not hold.
+    #[error("the identity of another trust domain: {says}")]
+    Neighbour {
+        /// Why.
+        says: String,
+    },
+    /// The admin is taken through the Unix socket alone.
+    #[error("the admin calls through the broker's Unix socket, and nowhere else")]
+    AdminSocket,
     /// The enrolment signature does not hold.
     #[error("the request is not signed by the key that it brings")]
     NewKey,
@@ -206,6 +229,10 @@ impl Unauthenticated {
             Unauthenticated::IdentityExpired { .. } => "identity_expired",
             Unauthenticated::IdentityRevoked(_) => "identity_revoked",
             Unauthenticated::Jwt(bad) => bad.code(),
+            Unauthenticated::Certificate { .. } => "client_certificate",
+            Unauthenticated::CertificateOfAnother { .. } => "certificate_of_another",
+            Unauthenticated::Neighbour { .. } => "neighbour_identity",
+            Unauthenticated::AdminSocket => "admin_socket",
             Unauthenticated::NewKey => "new_key_not_proven",
             Unauthenticated::NotAdmin => "not_admin",
         }

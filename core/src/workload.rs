@@ -27,14 +27,16 @@ const TEXT_BYTES_MAX: usize = 256;
 /// What a workload's signed token showed, once its signature, time and audience hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attested {
-    /// How: "jwt", "jwt_svid".
+    /// How: "jwt", "jwt_svid", "x509_svid", "neighbour".
     pub method: &'static str,
     /// By whose word: the issuer's URL, or `spiffe://` and a trust domain.
     pub issuer: String,
     /// What it says.
     pub claims: Json,
-    /// SHA-256 over the token.
+    /// SHA-256 over the token or certificate.
     pub id: [u8; 32],
+    /// Whether it opens once: a bearer token. A certificate does not travel: its key was proven.
+    pub once: bool,
     /// When it is over.
     pub expires_at: UnixMillis,
 }
@@ -185,6 +187,7 @@ mod tests {
             issuer: "https://ci.example".into(),
             claims: Json::parse(claims.as_bytes()).unwrap(),
             id: [0; 32],
+            once: true,
             expires_at: UnixMillis(0),
         }
     }

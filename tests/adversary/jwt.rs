@@ -9,7 +9,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use sublet_broker::config::{Config, IssuerConfig};
-use sublet_broker::enrol::Methods;
+use sublet_broker::enrol::{Methods, Presented};
 use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
 
@@ -76,14 +76,23 @@ fn methods(directory: &Path, issuer: &str, algorithms: &[&str]) -> Methods {
         audience: None,
         jwks_file: Some(path),
         jwks_url: None,
+        x509_bundle: None,
+        trust_bundle: None,
         algorithms: algorithms.iter().map(|name| (*name).to_owned()).collect(),
     }];
-    Methods::of(&config).unwrap()
+    Methods::of(&config, None).unwrap()
 }
 
 /// What becomes of a token: "shown", or the code.
 async fn says(methods: &Methods, method: &str, token: &str) -> &'static str {
-    let shown = methods.get(method).unwrap().show(token.as_bytes(), UnixMillis(NOW * 1000)).await;
+    let key = sublet_tests::key("new");
+    let shown = Presented {
+        credential: token.as_bytes(),
+        agent: "",
+        key: sublet_core::sign::Signer::public_key(&key),
+        certificate: None,
+    };
+    let shown = methods.get(method).unwrap().show(&shown, UnixMillis(NOW * 1000)).await;
     match shown {
         Ok(Credential::Attested(shown)) => {
             assert_eq!(shown.method, method);
@@ -279,7 +288,14 @@ async fn a_workload_identity_is_of_the_trust_domain_that_signs_it() {
         assert_eq!(says(&methods, "jwt_svid", &svid(subject)).await, code, "{subject}");
     }
     let shown = svid("spiffe://prod.example/ns/web/sa/app");
-    let shown = methods.get("jwt_svid").unwrap().show(shown.as_bytes(), UnixMillis(NOW * 1000));
+    let key = sublet_tests::key("new");
+    let shown = Presented {
+        credential: shown.as_bytes(),
+        agent: "",
+        key: sublet_core::sign::Signer::public_key(&key),
+        certificate: None,
+    };
+    let shown = methods.get("jwt_svid").unwrap().show(&shown, UnixMillis(NOW * 1000));
     let Credential::Attested(shown) = shown.await.unwrap() else { panic!("attested") };
     assert_eq!(
         (shown.claim("/spiffe/1"), shown.issuer.as_str()),

@@ -30,6 +30,7 @@ mod key_revoked;
 mod key_shared;
 mod key_weak;
 mod negation_over_nothing;
+mod neighbour;
 mod next_key_swapped;
 mod proof_moved;
 mod proof_replayed;

@@ -39,6 +39,7 @@ fn shown(id: u8) -> Enroll {
         issuer: ISSUER.into(),
         claims: Json::parse(claims).unwrap(),
         id: [id; 32],
+        once: true,
         expires_at: UnixMillis(i64::MAX),
     };
     Enroll { credential: Credential::Attested(Box::new(attested)), agent: None }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use sublet_client::connect::Broker;
-use sublet_client::identity::{Identity, Proof};
+use sublet_client::credential::Proof;
+use sublet_client::identity::Identity;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::sign::{SecretKey, Signer as _};

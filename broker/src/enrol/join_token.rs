@@ -5,7 +5,7 @@ use sublet_core::id::UnixMillis;
 use sublet_core::no::{Malformed, No};
 use sublet_core::state::State;
 
-use super::Method;
+use super::{Method, Presented};
 
 /// The method.
 pub struct JoinToken;
@@ -16,8 +16,8 @@ impl Method for JoinToken {
         "join_token"
     }
 
-    async fn show(&self, credential: &[u8], _: UnixMillis) -> Result<Credential, No> {
-        let read = std::str::from_utf8(credential).ok().and_then(Credential::from_join_token);
+    async fn show(&self, shown: &Presented<'_>, _: UnixMillis) -> Result<Credential, No> {
+        let read = std::str::from_utf8(shown.credential).ok().and_then(Credential::from_join_token);
         read.ok_or_else(|| {
             let says = "no join token: sublet-join1.<id>.<secret>".to_owned();
             Malformed::Field { field: "credential", says }.into()

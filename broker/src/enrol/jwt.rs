@@ -22,8 +22,8 @@ use sublet_core::limits;
 use sublet_core::no::{BadJwt, Fault, No};
 use sublet_core::workload::Attested;
 
-use super::Method;
 use super::jwks::{Keys, NoKey, Source, check_url};
+use super::{Method, Presented};
 use crate::config::{BadConfig, Config, IssuerConfig};
 
 /// The method of OpenID tokens and all that look like them.
@@ -194,7 +194,8 @@ impl Method for SignedToken {
         self.method
     }
 
-    async fn show(&self, credential: &[u8], now: UnixMillis) -> Result<Credential, No> {
+    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No> {
+        let credential = shown.credential;
         let token = Token::parse(credential).map_err(bad)?;
         let named = match self.method {
             JWT_SVID => trust_domain(&token.subject).map(|domain| format!("spiffe://{domain}")),
@@ -217,6 +218,7 @@ impl Method for SignedToken {
             issuer: issuer.name.clone(),
             claims,
             id: sha256(credential),
+            once: true,
             expires_at,
         })))
     }

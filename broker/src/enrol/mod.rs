@@ -11,13 +11,20 @@
 pub mod join_token;
 pub mod jwks;
 pub mod jwt;
+pub mod neighbour;
+pub mod x509;
+
+use std::sync::Arc;
 
 use sublet_core::decide::Credential;
-use sublet_core::id::UnixMillis;
+use sublet_core::id::{SpiffeId, UnixMillis};
+use sublet_core::json::Json;
+use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No};
 use sublet_core::state::State;
 
 use crate::config::{BadConfig, Config};
+use crate::tls::{Certificate, Tls};
 
 /// One way to come in.
 #[tonic::async_trait]
@@ -26,7 +33,7 @@ pub trait Method: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What a credential shows.
-    async fn show(&self, credential: &[u8], now: UnixMillis) -> Result<Credential, No>;
+    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No>;
 
     /// Whether this broker could have to do with it at all; else the caller has shown nothing.
     fn is_known(&self, credential: &Credential, state: &State) -> bool {
@@ -35,20 +42,46 @@ pub trait Method: Send + Sync {
     }
 }
 
+/// What an enrolment brings.
+pub struct Presented<'a> {
+    /// The credential.
+    pub credential: &'a [u8],
+    /// The agent that is asked for; empty when the credential says.
+    pub agent: &'a str,
+    /// The new key, which the caller has shown to hold.
+    pub key: &'a PublicKey,
+    /// The certificate of the connection.
+    pub certificate: Option<&'a Certificate>,
+}
+
+/// What a SPIFFE id shows, for rules to name: the id as `sub`, the segments of its path as `spiffe`.
+fn spiffe_claims(id: &SpiffeId) -> Json {
+    let segments = id.path().split('/').map(|segment| Json::Str(segment.to_owned())).collect();
+    let subject = Json::Str(id.to_string());
+    Json::Object(vec![("spiffe".to_owned(), Json::List(segments)), ("sub".to_owned(), subject)])
+}
+
 /// The methods of a broker.
 pub struct Methods(Vec<Box<dyn Method>>);
 
 impl Methods {
-    /// Those that a configuration has: join tokens always, signed tokens where it names issuers.
-    pub fn of(config: &Config) -> Result<Self, BadConfig> {
+    /// Those that a configuration has: join tokens always, others where it names issuers.
+    pub fn of(config: &Config, tls: Option<&Arc<Tls>>) -> Result<Self, BadConfig> {
         let mut methods: Vec<Box<dyn Method>> = vec![Box::new(join_token::JoinToken)];
         for method in [jwt::JWT, jwt::JWT_SVID] {
-            let issuers = config.issuer.iter().filter(|issuer| issuer.method() == method);
+            let issuers = config.issuer.iter().filter(|issuer| issuer.signs_jwts());
+            let issuers = issuers.filter(|issuer| issuer.method() == method);
             let issuers = issuers.map(|issuer| jwt::Issuer::new(issuer, config));
             let issuers = issuers.collect::<Result<Vec<_>, _>>()?;
             if !issuers.is_empty() {
                 methods.push(Box::new(jwt::SignedToken::new(method, issuers)));
             }
+        }
+        if let Some(tls) = tls.filter(|tls| tls.takes_certificates()) {
+            methods.push(Box::new(x509::X509Svid::new(tls.clone())));
+        }
+        if let Some(neighbours) = neighbour::Neighbours::of(config)? {
+            methods.push(Box::new(neighbours));
         }
         Ok(Methods(methods))
     }

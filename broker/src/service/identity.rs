@@ -79,10 +79,11 @@ impl Identity for IdentityService {
 type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
 
 async fn enroll(broker: &Broker, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
+    let via = authenticate::via(&request);
     let (trace, message) = (super::trace(&request), request.into_inner());
     let repeatable = super::repeatable(&message)?;
     let key = public_key("public_key", message.public_key.as_ref())?;
-    let authenticated = authenticate::enrolment(broker, &message, key).await?;
+    let authenticated = authenticate::enrolment(broker, &via, &message, key).await?;
     pipeline::run(broker, authenticated, Some(repeatable), trace).await
 }
 

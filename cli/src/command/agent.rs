@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sublet_client::connect::Broker;
-use sublet_client::identity::{Identity, Proof};
+use sublet_client::credential::Proof;
+use sublet_client::identity::Identity;
 use sublet_core::id::AgentId;
 use sublet_core::no::Malformed;
 use sublet_proto::convert::public_key;
@@ -50,6 +51,12 @@ pub(crate) enum Command {
         /// The file of a SPIFFE JWT-SVID
         #[arg(long, value_name = "FILE|-", group = "credential")]
         jwt_svid: Option<PathBuf>,
+        /// With the SPIFFE X.509-SVID of --client-certificate
+        #[arg(long, group = "credential")]
+        x509_svid: bool,
+        /// The directory of an identity of another trust domain, whose broker this one knows
+        #[arg(long, value_name = "DIR", group = "credential")]
+        neighbour: Option<PathBuf>,
         /// Which agent it is to be; else the credential says
         #[arg(long, value_name = "ID")]
         id: Option<String>,
@@ -127,12 +134,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 context.broker().await?.create_join_token(&context.admin()?, request).await?,
             )
         }
-        Command::Enroll { join_token, jwt, jwt_svid, id, out } => {
+        Command::Enroll { join_token, jwt, jwt_svid, x509_svid, neighbour, id, out } => {
             let id = id.map(|id| agent_id(context, &id)).transpose()?;
-            let proof = match (join_token, jwt, jwt_svid) {
-                (Some(path), _, _) => Proof::join_token(&read_secret(&path)?),
-                (_, Some(path), _) => Proof::jwt(&read_secret(&path)?),
-                (_, _, Some(path)) => Proof::jwt_svid(&read_secret(&path)?),
+            let proof = match (join_token, jwt, jwt_svid, neighbour) {
+                (Some(path), ..) => Proof::join_token(&read_secret(&path)?),
+                (_, Some(path), ..) => Proof::jwt(&read_secret(&path)?),
+                (_, _, Some(path), _) => Proof::jwt_svid(&read_secret(&path)?),
+                (.., Some(directory)) => Proof::neighbour(&Identity::load(directory)?),
+                _ if x509_svid => Proof::x509_svid(),
                 _ => return Err(Trouble::usage("a credential is needed")),
             };
             enroll(context, &proof, id.as_ref(), &out).await

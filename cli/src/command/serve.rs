@@ -52,9 +52,10 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
         }
     };
     config.ledger.witness_policy = args.witness_policy.or(config.ledger.witness_policy);
-    let (data, dev) = (config.data.clone(), config.dev);
+    let (data, dev, tls) = (config.data.clone(), config.dev, config.tls.certificate.is_some());
     let bound = bind(config).await.map_err(|error| Trouble::local(error.to_string()))?;
-    let endpoint = format!("http://{}", bound.address);
+    let scheme = if tls { "https" } else { "http" };
+    let endpoint = format!("{scheme}://{}", bound.address);
     let domain = bound.broker.domain().clone();
     let serving = tokio::spawn(bound.serve(stopped()));
     if dev {

@@ -53,7 +53,7 @@ struct Admitted {
     /// Whether the agent is new.
     created: bool,
     guards: Vec<Guard>,
-    write: Write,
+    write: Option<Write>,
     join_token: String,
     attested: Option<Attestation>,
 }
@@ -107,8 +107,7 @@ impl Ask for Enroll {
             join_token: admitted.join_token,
             attested: admitted.attested,
         };
-        let grant =
-            grant.guarded(admitted.guards).writing([admitted.write]).recording(caller, body);
+        let grant = grant.guarded(admitted.guards).writing(admitted.write).recording(caller, body);
         Ok(owned(grant, agent, key, given, None))
     }
 
@@ -151,7 +150,7 @@ impl Enroll {
             agent,
             created: false,
             guards,
-            write: Write::JoinToken(spent),
+            write: Some(Write::JoinToken(spent)),
             join_token: row.id.clone(),
             attested: None,
         })
@@ -165,7 +164,7 @@ impl Enroll {
         now: UnixMillis,
     ) -> Result<Admitted, Deny> {
         let not = |says: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), says };
-        if view.state.is_spent(&shown.id) {
+        if shown.once && view.state.is_spent(&shown.id) {
             return Err(Deny::CredentialUsed);
         }
         if now >= shown.expires_at {
@@ -203,14 +202,17 @@ impl Enroll {
         let created = known.is_none();
         let agent = known.cloned().unwrap_or_else(|| Agent::invited(id, &profile.name, now));
         let spent = SpentToken { id: shown.id, expires_at: shown.expires_at };
+        let profile = Guard::Profile(profile.name.clone(), Some(profile.version));
         Ok(Admitted {
             agent,
             created,
-            guards: vec![
-                Guard::NotSpent(shown.id),
-                Guard::Profile(profile.name.clone(), Some(profile.version)),
-            ],
-            write: Write::Spent(spent),
+            guards: shown
+                .once
+                .then_some(Guard::NotSpent(shown.id))
+                .into_iter()
+                .chain([profile])
+                .collect(),
+            write: shown.once.then_some(Write::Spent(spent)),
             join_token: String::new(),
             attested: Some(Attestation {
                 method: shown.method,

@@ -1,0 +1,75 @@
+//! TLS towards a broker: whom to believe, and what to show.
+//!
+//! Owns: the files of it, read when a connection is prepared. Does not own: the protocol (rustls).
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::failure::Failure;
+use crate::files;
+
+/// What is said about TLS; by default nothing, and the broker's certificate is of a public authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The authorities that the broker's certificate may be of, PEM; no public one is then believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// The certificate that is shown, PEM: a SPIFFE X.509-SVID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// The same with paths that hold from everywhere.
+    pub(crate) fn absolute(&self) -> Result<Self, Failure> {
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path).map_err(|error| Failure::io("read", path, &error))
+        };
+        Ok(Tls {
+            ca: self.ca.as_ref().map(absolute).transpose()?,
+            certificate: self.certificate.as_ref().map(absolute).transpose()?,
+            key: self.key.as_ref().map(absolute).transpose()?,
+        })
+    }
+
+    pub(crate) fn config(&self) -> Result<ClientTlsConfig, Failure> {
+        let config = match &self.ca {
+            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(path)?)),
+            None => ClientTlsConfig::new().with_webpki_roots(),
+        };
+        match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => {
+                Ok(config.identity(Identity::from_pem(pem(certificate)?, pem(key)?)))
+            }
+            (None, None) => Ok(config),
+            _ => Err(Failure::local("bad_tls", "a client certificate and its key belong together")),
+        }
+    }
+
+    /// The bytes of the certificate that is shown (DER), which a request may name.
+    pub fn leaf(&self) -> Result<Vec<u8>, Failure> {
+        let none = || Failure::local("bad_tls", "there is no client certificate to show");
+        let path = self.certificate.as_ref().ok_or_else(none)?;
+        first_certificate(&files::read_text(path)?)
+            .ok_or_else(|| Failure::file(path, "no certificate in PEM"))
+    }
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>, Failure> {
+    files::read(path)
+}
+
+/// The first certificate of a PEM text (RFC 7468).
+fn first_certificate(pem: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let (_, from) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (body, _) = from.split_once("-----END CERTIFICATE-----")?;
+    let body: String = body.split_ascii_whitespace().collect();
+    base64::engine::general_purpose::STANDARD.decode(body).ok()
+}
