@@ -16,6 +16,7 @@ use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
 use sublet_core::proof::{CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
+use sublet_core::session::{Login, UserToken};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, VerifiedToken};
 use sublet_ledger::checkpoint::Checkpoint;
@@ -23,6 +24,7 @@ use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1;
 use tonic::Request;
+use tonic::codegen::http::HeaderMap;
 
 use crate::broker::Broker;
 use crate::enrol::{Presented, x509};
@@ -37,7 +39,25 @@ const HEAD_BYTES_MAX: usize = 2 * 1024;
 
 /// Shows who makes this request, for the method at this path.
 pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
-    counted(broker, show(broker, request, method))
+    let shown = || {
+        let credentials = Credentials::from_metadata(request.metadata())?;
+        let digest = request.extensions().get::<MessageDigest>();
+        let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
+        show(broker, credentials, digest.0, &via(request), method)
+    };
+    counted(broker, shown())
+}
+
+/// The same over plain HTTP, where what is proven is the body.
+pub fn http_caller(
+    broker: &Broker,
+    headers: &HeaderMap,
+    body: &[u8],
+    via: &Via,
+    action: &str,
+) -> Result<Caller, No> {
+    let shown = || show(broker, Credentials::from_headers(headers)?, sha256(body), via, action);
+    counted(broker, shown())
 }
 
 /// Shows that an enrolment is signed by the key that it brings, and that its credential holds by its
@@ -74,6 +94,16 @@ pub async fn enrolment(
         Ok(Authenticated { caller, ask: Enroll { credential, agent } })
     };
     counted(broker, shown.await)
+}
+
+/// A user, by its own signed token.
+pub async fn user(broker: &Broker, token: &[u8]) -> Result<UserToken, No> {
+    counted(broker, broker.logins.show(token, broker.clock.now()).await)
+}
+
+/// A user whose provider says that it has logged out.
+pub async fn logged_out(broker: &Broker, token: &[u8]) -> Result<Login, No> {
+    counted(broker, broker.logins.logged_out(token, broker.clock.now()).await)
 }
 
 /// A chain that came inside a request: every signature must hold.
@@ -131,16 +161,18 @@ fn verified(broker: &Broker, token: UnverifiedToken) -> Result<VerifiedToken, No
     Ok(VerifiedToken::verify(token, trust.bundle())?)
 }
 
-fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
-    let credentials = Credentials::from_metadata(request.metadata())?;
-    let digest = request.extensions().get::<MessageDigest>();
-    let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
+fn show(
+    broker: &Broker,
+    credentials: Credentials,
+    digest: [u8; 32],
+    via: &Via,
+    method: &str,
+) -> Result<Caller, No> {
     let proof = credentials.call_proof()?;
     let now = broker.clock.now();
     let audience = broker.domain().broker_audience();
     let expected =
-        |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest.0 };
-    let via = via(request);
+        |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest };
     let (caller, key, possession) = if credentials.token.is_empty() {
         if broker.config.admin_socket.is_some() && !via.local {
             return Err(Unauthenticated::AdminSocket.into());
@@ -153,7 +185,7 @@ fn show<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller
         let token = UnverifiedToken::decode(&credentials.token).map_err(Malformed::from)?;
         let token = verified(broker, token)?;
         let possession = Possession::verify(&token, &proof, &expected(token.id()), now)?;
-        check_certificate(broker, &via, &token.holder().agent, now)?;
+        check_certificate(broker, via, &token.holder().agent, now)?;
         let key = token.holder_key().clone();
         (Caller::holder(token, &possession)?, key, possession)
     };

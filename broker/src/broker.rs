@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::enrol::Methods;
 use crate::feed::Feed;
 use crate::keys::{self, KeyRing, OwnKey};
+use crate::login::Logins;
 use crate::ports::{Clock, EntropySource};
 use crate::store::Store;
 use crate::witness::Witnessed;
@@ -39,6 +40,8 @@ pub struct Broker {
     pub witnessed: Witnessed,
     /// How agents come in.
     pub methods: Methods,
+    /// Whose users they act for.
+    pub logins: Logins,
     /// Call proofs seen.
     pub seen: SeenProofs,
     /// The time.
@@ -63,7 +66,7 @@ impl Broker {
         config: Config,
         keys: KeyRing,
         store: Store,
-        methods: Methods,
+        (methods, logins): (Methods, Logins),
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn EntropySource>,
     ) -> Result<Arc<Self>, Fault> {
@@ -82,6 +85,7 @@ impl Broker {
             settings,
             witnessed,
             methods,
+            logins,
             seen: SeenProofs::new(PROOFS_MAX, started_at),
             clock,
             entropy,

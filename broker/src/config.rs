@@ -65,6 +65,9 @@ pub struct Config {
     /// Whose signed tokens are believed, where agents enrol with them.
     #[serde(default)]
     pub issuer: Vec<IssuerConfig>,
+    /// Whose logins of users are believed, where agents act for them.
+    #[serde(default)]
+    pub login: Vec<LoginConfig>,
     /// Whether this is a broker to try things with: loopback only, made up of itself.
     #[serde(skip)]
     pub dev: bool,
@@ -144,6 +147,45 @@ impl IssuerConfig {
         let other = self.x509_bundle.is_some() || self.trust_bundle.is_some();
         !other || self.jwks_file.is_some() || self.jwks_url.is_some()
     }
+}
+
+/// An identity provider of users.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginConfig {
+    /// As its tokens name it (`iss`), an https URL.
+    pub name: String,
+    /// For whom its tokens must be (`aud`): the client id that the users log in with.
+    pub audience: String,
+    /// The file of its keys, a JWK set.
+    pub jwks_file: Option<PathBuf>,
+    /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.
+    pub jwks_url: Option<String>,
+    /// The algorithms that are taken from it.
+    #[serde(default = "default_algorithms")]
+    pub algorithms: Vec<String>,
+    /// Which principal a login is: `kind:{claim}`.
+    #[serde(default = "default_principal")]
+    pub principal: String,
+}
+
+impl LoginConfig {
+    /// Its part that says which tokens hold.
+    pub fn issuer(&self) -> IssuerConfig {
+        IssuerConfig {
+            name: self.name.clone(),
+            audience: Some(self.audience.clone()),
+            jwks_file: self.jwks_file.clone(),
+            jwks_url: self.jwks_url.clone(),
+            x509_bundle: None,
+            trust_bundle: None,
+            algorithms: self.algorithms.clone(),
+        }
+    }
+}
+
+fn default_principal() -> String {
+    "user:{sub}".to_owned()
 }
 
 fn default_algorithms() -> Vec<String> {
@@ -256,6 +298,7 @@ impl Config {
             tls: TlsConfig::default(),
             keys: KeysConfig::default(),
             issuer: Vec::new(),
+            login: Vec::new(),
             dev: true,
         };
         config.checked()

@@ -16,6 +16,8 @@ pub mod enrol;
 pub mod feed;
 pub mod keys;
 pub mod listen;
+pub mod login;
+mod oauth;
 pub mod pipeline;
 pub mod ports;
 mod publish;

@@ -210,6 +210,31 @@ pub async fn begin(broker: &Broker) -> Result<(), Fault> {
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
+/// Ends what was issued in sessions that had ended when this broker was killed.
+pub async fn sweep_sessions(broker: &Broker) -> Result<(), Fault> {
+    let (now, entropy) = (broker.clock.now(), broker.entropy.draw()?);
+    let grant = {
+        let state = broker.store.view()?;
+        let actor = broker.domain().issuer().to_string();
+        decide::sweep_sessions(broker.view(&state), &actor, now)
+    };
+    if grant.writes.is_empty() {
+        return Ok(());
+    }
+    let commit = Commit {
+        guards: grant.guards,
+        writes: grant.writes,
+        records: grant.records,
+        salt: entropy.nonce("payload").0,
+        trace: None,
+        now,
+    };
+    record(broker, commit).await.map_err(|why| match why {
+        NotCommitted::No(No::Fault(fault)) => fault,
+        why => Fault::Internal(format!("what was left of ended sessions: {why:?}")),
+    })
+}
+
 /// Gives up the records below an index, by the broker itself: what its configuration says.
 pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
     let own = Record {

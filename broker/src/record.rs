@@ -90,6 +90,25 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             (Wire::Refused(refused), Some(Content::Words(words)))
         }
         Body::Revoked { kind, target, reason } => revoked(kind, target, reason),
+        Body::Consented { session, agent, principal, issuer, token, says } => {
+            let shown = !issuer.is_empty();
+            let consent = record::Consent {
+                session: session.0.into(),
+                agent_id: agent.to_string(),
+                issuer: issuer.clone(),
+                token: if shown { token.to_vec() } else { Vec::new() },
+            };
+            let says = cut(says.clone(), ASKED_BYTES_MAX);
+            let words = Words { says, principal: principal.to_string(), ..Words::default() };
+            (Wire::Consented(consent), Some(Content::Words(words)))
+        }
+        Body::SessionEnded { session, principal, delegations, reason } => {
+            let (session, delegations) = (session.0.into(), *delegations);
+            let principal = principal.as_ref().map(ToString::to_string).unwrap_or_default();
+            let words = Words { reason: reason.clone(), principal, ..Words::default() };
+            let end = record::SessionEnd { session, delegations };
+            (Wire::SessionEnded(end), Some(Content::Words(words)))
+        }
         Body::AgentCreated { agent, profile } => {
             plain(Wire::AgentCreated(AgentChange { profile: profile.clone(), ..change(agent) }))
         }
@@ -194,6 +213,7 @@ fn hop_message(hop: &HopRecord) -> record::Hop {
         helper: hop.holder.helper.as_ref().map(ToString::to_string).unwrap_or_default(),
         key: hop.key.0.into(),
         expires_seconds: hop.expires,
+        session: hop.session.map(|id| id.0.to_vec()).unwrap_or_default(),
     }
 }
 

@@ -25,6 +25,8 @@ use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
 use crate::listen::{self, Sockets};
+use crate::login::Logins;
+use crate::oauth;
 use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::publish;
@@ -100,7 +102,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     }
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
-    let methods = Methods::of(&config, tls.as_ref())?;
+    let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
     let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
     let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
@@ -118,8 +120,9 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
             .map_err(|error| NotServing::Data(format!("{}: {error}", path.display())))
     });
     let sockets = Sockets { tcp: listener, tls, admin: admin.transpose()? };
-    let broker = Broker::new(config, ring, store, methods, clock, entropy)?;
+    let broker = Broker::new(config, ring, store, known, clock, entropy)?;
     pipeline::begin(&broker).await?;
+    pipeline::sweep_sessions(&broker).await?;
     broker.publish_trust()?;
     Ok(Bound { broker, address, sockets, policy })
 }
@@ -163,7 +166,8 @@ impl Bound {
             .add_service(AuditServer::new(AuditService(broker.clone())))
             .add_service(AdminServer::new(AdminService(broker.clone())))
             .into_axum_router()
-            .merge(publish::routes(broker.clone()));
+            .merge(publish::routes(broker.clone()))
+            .merge(oauth::routes(broker.clone()));
         let certificates = self.sockets.tls.clone().map(|tls| tokio::spawn(tls::run(tls)));
         let incoming = self.sockets.incoming();
         let served = Server::builder()

@@ -216,6 +216,23 @@ impl Broker {
     writes! {
         /// Revokes one thing; [`Broker::revoke_target`] makes the request.
         revoke: "Revocation/Revoke", RevokeRequest -> RevokeResponse;
+        /// Ends sessions of authority, by the admin.
+        end_sessions: "Revocation/EndSessions", EndSessionsRequest -> EndSessionsResponse;
+    }
+
+    /// Ends a user's login and all that was issued by it, with the user's own token and nothing else.
+    pub async fn log_out(
+        &self,
+        user_token: &str,
+        reason: &str,
+    ) -> Result<v1::EndSessionsResponse, Failure> {
+        let token = user_token.trim().as_bytes().to_vec();
+        let request = v1::EndSessionsRequest {
+            which: Some(v1::end_sessions_request::Which::UserToken(token)),
+            reason: reason.to_owned(),
+            idempotency_key: Vec::new(),
+        };
+        self.unary("/sublet.v1.Revocation/EndSessions", None, &request).await
     }
 
     /// Revokes one thing with all below. `chain` is the token that holds the hop, for a broker
@@ -301,6 +318,8 @@ impl Broker {
         list_agents: "Admin/ListAgents", ListAgentsRequest -> ListAgentsResponse;
         /// One agent.
         show_agent: "Admin/ShowAgent", ShowAgentRequest -> AgentRow;
+        /// All sessions of authority.
+        list_sessions: "Admin/ListSessions", ListSessionsRequest -> ListSessionsResponse;
         /// All profiles.
         list_profiles: "Admin/ListProfiles", ListProfilesRequest -> ListProfilesResponse;
         /// One profile.
@@ -329,6 +348,8 @@ impl Broker {
             RevokeJoinTokenRequest -> RevokeJoinTokenResponse;
         /// One step in the life of a key of the broker.
         change_key: "Admin/ChangeKey", ChangeKeyRequest -> ChangeKeyResponse;
+        /// Lets an agent act for a principal, by the operator's word.
+        grant_session: "Admin/GrantSession", GrantSessionRequest -> SessionRow;
     }
 }
 

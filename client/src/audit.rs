@@ -133,6 +133,8 @@ impl Entry {
             Some(Body::Pruned(_)) => "pruned",
             Some(Body::HoldPlaced(_)) => "hold_placed",
             Some(Body::HoldReleased(_)) => "hold_released",
+            Some(Body::Consented(_)) => "consented",
+            Some(Body::SessionEnded(_)) => "session_ended",
             None => "unknown",
         }
     }

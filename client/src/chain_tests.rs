@@ -39,6 +39,7 @@ fn hop(token: &VerifiedToken) -> (Body, Vec<u8>) {
         helper: token.holder().helper.map(|helper| helper.to_string()).unwrap_or_default(),
         key: token.holder_key().thumbprint().0.to_vec(),
         expires_seconds: last.block().not_after,
+        session: Vec::new(),
     };
     let body = if position == 0 { Body::Issued(message) } else { Body::HopRecorded(message) };
     (body, payload)

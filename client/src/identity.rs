@@ -17,11 +17,13 @@ use sublet_core::call::Arguments;
 use sublet_core::capability::Scope;
 use sublet_core::id::{AgentId, Principal};
 use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::session::SessionId;
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::scope_message;
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
+use sublet_proto::v1::issue_request::By;
 
 use crate::ask::{Caller, Credential, rotate_request};
 use crate::connect::Broker;
@@ -69,12 +71,35 @@ pub struct Grant {
     pub hops: u32,
     /// How many of them may be without a receipt.
     pub offline_hops: u32,
+    /// By whose word.
+    pub by: Word,
+}
+
+/// By whose word an agent acts for somebody.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Word {
+    /// Its own, where its profile takes that.
+    Own,
+    /// The user's own signed token (RFC 7519). A secret.
+    User(String),
+    /// An operator's session.
+    Session(SessionId),
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Word::Own => "Own",
+            Word::User(_) => "User",
+            Word::Session(_) => "Session",
+        })
+    }
 }
 
 impl Grant {
     /// These capabilities on behalf of this principal for so long; not to be handed on.
     pub fn new(on_behalf_of: Principal, scope: Scope, ttl: Duration) -> Self {
-        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0 }
+        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0, by: Word::Own }
     }
 
     /// The same from texts: `user:alice@acme.example`, `fs.read@tool://files path=under:/data`.
@@ -96,6 +121,12 @@ impl Grant {
     #[must_use]
     pub fn offline_hops(self, offline_hops: u32) -> Self {
         Grant { offline_hops, ..self }
+    }
+
+    /// By this word.
+    #[must_use]
+    pub fn by(self, by: Word) -> Self {
+        Grant { by, ..self }
     }
 }
 
@@ -394,6 +425,11 @@ impl Identity {
             hops: grant.hops,
             offline_hops: grant.offline_hops,
             idempotency_key: Vec::new(),
+            by: match &grant.by {
+                Word::Own => None,
+                Word::User(token) => Some(By::UserToken(token.trim().as_bytes().to_vec())),
+                Word::Session(id) => Some(By::Session(id.0.to_vec())),
+            },
         };
         let answer = self.broker()?.issue(&current.credential(), request).await?;
         let granted = |trust: &Trust| {

@@ -6,6 +6,7 @@
 use crate::id::AgentId;
 use crate::key::{PublicKey, Thumbprint};
 use crate::no::Unauthenticated;
+use crate::session::Login;
 use crate::verify::{Holder, Possession, VerifiedToken};
 
 /// Who asks.
@@ -20,6 +21,7 @@ enum Inner {
     Agent(Box<VerifiedToken>),
     Holder(Box<VerifiedToken>),
     NewKey(PublicKey),
+    User(Login),
 }
 
 /// What a caller is, to be matched on.
@@ -33,6 +35,8 @@ pub enum Kind<'a> {
     Holder(&'a VerifiedToken),
     /// Someone who holds a key that is nobody's yet.
     NewKey(&'a PublicKey),
+    /// A user, by its identity provider's signed word: to end a session of its own, and for nothing else.
+    User(&'a Login),
 }
 
 impl Caller {
@@ -65,6 +69,11 @@ impl Caller {
         }
     }
 
+    /// A user whose token, or whose provider's word about it, was verified.
+    pub fn user(login: Login) -> Self {
+        Caller { inner: Inner::User(login) }
+    }
+
     /// What the caller is.
     pub fn kind(&self) -> Kind<'_> {
         match &self.inner {
@@ -72,6 +81,7 @@ impl Caller {
             Inner::Agent(token) => Kind::Agent(token),
             Inner::Holder(token) => Kind::Holder(token),
             Inner::NewKey(key) => Kind::NewKey(key),
+            Inner::User(login) => Kind::User(login),
         }
     }
 
@@ -104,6 +114,7 @@ impl std::fmt::Display for Caller {
             Inner::Admin(key) => write!(f, "admin:{key}"),
             Inner::Agent(token) | Inner::Holder(token) => write!(f, "{}", token.holder()),
             Inner::NewKey(key) => write!(f, "key:{}", key.thumbprint()),
+            Inner::User(login) => write!(f, "{login}"),
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod record;
 pub mod retention;
 pub mod rotation;
 pub mod seen;
+pub mod session;
 pub mod sign;
 pub mod state;
 pub mod text;

@@ -194,6 +194,14 @@ pub enum Unauthenticated {
         /// Who calls.
         agent: AgentId,
     },
+    /// A user's token holds, and names nobody here.
+    #[error("the login at {issuer}: {says}")]
+    User {
+        /// Whose token.
+        issuer: String,
+        /// Why not.
+        says: String,
+    },
     /// Another broker's identity does not hold.
     #[error("the identity of another trust domain: {says}")]
     Neighbour {
@@ -231,6 +239,7 @@ impl Unauthenticated {
             Unauthenticated::Jwt(bad) => bad.code(),
             Unauthenticated::Certificate { .. } => "client_certificate",
             Unauthenticated::CertificateOfAnother { .. } => "certificate_of_another",
+            Unauthenticated::User { .. } => "login_names_nobody",
             Unauthenticated::Neighbour { .. } => "neighbour_identity",
             Unauthenticated::AdminSocket => "admin_socket",
             Unauthenticated::NewKey => "new_key_not_proven",

@@ -66,6 +66,9 @@ pub struct Profile {
     /// Which workloads are agents with it, by somebody else's word.
     #[serde(default)]
     pub enroll: Vec<EnrollRule>,
+    /// Whether an agent's own word is not enough: a user's token, or an operator's, is needed.
+    #[serde(default)]
+    pub consent_required: bool,
     /// Counts changes of this row.
     pub version: u64,
 }

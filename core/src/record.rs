@@ -8,8 +8,9 @@
 //! own block lies beside the tree as its payload.
 
 use crate::bundle::{KeyId, KeyState, KeyUse};
-use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
+use crate::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
+use crate::session::SessionId;
 use crate::token::SignedBlock;
 use crate::verify::Holder;
 
@@ -116,6 +117,32 @@ pub enum Body {
     JoinTokenRevoked {
         /// Its id.
         join_token: String,
+    },
+    /// A user's token, or an operator, lets an agent act for somebody.
+    Consented {
+        /// The session that begins or goes on.
+        session: SessionId,
+        /// The agent.
+        agent: AgentId,
+        /// For whom.
+        principal: Principal,
+        /// The issuer of the user's token; empty when it is an operator's word.
+        issuer: String,
+        /// SHA-256 over the token; zeros when there is none.
+        token: [u8; 32],
+        /// What it claimed, in canonical JSON, or the operator's reason.
+        says: String,
+    },
+    /// A session of authority ended, and all that was issued in it.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// Whose authority; `None` when nothing had been issued by it.
+        principal: Option<Principal>,
+        /// How many delegations ended with it.
+        delegations: u64,
+        /// Why.
+        reason: String,
     },
     /// A delegation was issued: hop 0.
     Issued(HopRecord),
@@ -260,6 +287,8 @@ pub struct HopRecord {
     pub key: Thumbprint,
     /// When it expires, in seconds.
     pub expires: i64,
+    /// The session that hop 0 was issued in.
+    pub session: Option<SessionId>,
     /// The signed block itself; `None` until it is signed.
     pub block: Option<BlockPayload>,
 }

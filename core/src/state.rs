@@ -20,6 +20,7 @@ use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain
 use crate::key::Thumbprint;
 pub use crate::profile::{PrincipalPattern, Profile};
 use crate::retention::{Hold, Retention};
+use crate::session::{Session, SessionId};
 
 /// A delegation that was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Delegation {
     pub issued_at: UnixMillis,
     /// When it is over.
     pub expires_at: UnixMillis,
+    /// The session that it was issued in; `None` when it is by the agent's own word.
+    #[serde(default)]
+    pub session: Option<SessionId>,
     /// How many recorded hops may follow one of its hops, as the profile said at issue.
     pub fan_out_max: u32,
     /// Hops recorded after the root.
@@ -150,6 +154,8 @@ pub enum Write {
     Release(String),
     /// The next trust bundle.
     Trust(SignedBundle),
+    /// A session of authority.
+    Session(Session),
 }
 
 /// Something that a decision read and that must be the same when it is committed.
@@ -183,6 +189,8 @@ pub enum Guard {
     NotSpent([u8; 32]),
     /// The trust bundle had this version.
     Trust(u64),
+    /// A session's version; `None` if it did not exist.
+    Session(SessionId, Option<u64>),
 }
 
 /// Everything that a decision may read.
@@ -202,6 +210,8 @@ pub struct State {
     verifiers: BTreeMap<AgentId, Verifier>,
     retention: Retention,
     spent: HashMap<[u8; 32], SpentToken>,
+    sessions: BTreeMap<SessionId, Session>,
+    in_sessions: HashMap<SessionId, Vec<DelegationId>>,
 }
 
 impl State {
@@ -222,6 +232,8 @@ impl State {
             verifiers: BTreeMap::new(),
             retention: Retention::default(),
             spent: HashMap::new(),
+            sessions: BTreeMap::new(),
+            in_sessions: HashMap::new(),
         }
     }
 
@@ -315,6 +327,23 @@ impl State {
         self.spent.len()
     }
 
+    /// A session of authority.
+    pub fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id)
+    }
+
+    /// All sessions that are kept, by id.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    /// The delegations that were issued in a session and are not over.
+    pub fn in_session(&self, id: &SessionId, now: UnixMillis) -> impl Iterator<Item = &Delegation> {
+        let issued = self.in_sessions.get(id).into_iter().flatten();
+        let issued = issued.filter_map(|id| self.delegations.get(id));
+        issued.filter(move |row| row.expires_at > now)
+    }
+
     /// What of the ledger may go.
     pub fn retention(&self) -> &Retention {
         &self.retention
@@ -392,6 +421,7 @@ impl State {
             }
             Guard::Hold(name, there) => self.retention.hold(name).is_some() == *there,
             Guard::NotSpent(id) => !self.spent.contains_key(id),
+            Guard::Session(id, version) => self.sessions.get(id).map(|row| row.version) == *version,
             Guard::Trust(version) => self.trust.bundle().version() == *version,
             Guard::NotHeld(index) => {
                 self.retention.held(&(*index..index.saturating_add(1))).is_none()
@@ -406,7 +436,8 @@ impl State {
             Row::KeyOwner(row) => drop(self.key_owners.insert(row.key, row)),
             Row::Profile(row) => drop(self.profiles.insert(row.name.clone(), row)),
             Row::JoinToken(row) => drop(self.join_tokens.insert(row.id.clone(), row)),
-            Row::Delegation(row) => drop(self.delegations.insert(row.id, row)),
+            Row::Delegation(row) => self.put_delegation(row),
+            Row::Session(row) => drop(self.sessions.insert(row.id, row)),
             Row::Hop(row) => self.put_hop(row),
             Row::Revocation(delta) => self.put_revocation(delta),
             Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
@@ -415,6 +446,13 @@ impl State {
             Row::Floor(floor) => self.retention.raise(floor),
             Row::Hold(hold) => self.retention.put(hold),
             Row::Trust(bundle) => self.trust = Arc::new(bundle),
+        }
+    }
+
+    fn put_delegation(&mut self, row: Delegation) {
+        let (id, session) = (row.id, row.session);
+        if let (None, Some(session)) = (self.delegations.insert(id, row), session) {
+            self.in_sessions.entry(session).or_default().push(id);
         }
     }
 
@@ -453,7 +491,9 @@ impl State {
         let answers = answers.map(|row| RowKey::Answer(row.name.clone()));
         let spent = self.spent.values().filter(|row| row.expires_at < before);
         let spent = spent.map(|row| RowKey::Spent(row.id));
-        hops.chain(joins).chain(answers).chain(spent).take(most).collect()
+        let sessions = self.sessions.values().filter(|row| row.expires_at < before);
+        let sessions = sessions.map(|row| RowKey::Session(row.id));
+        hops.chain(joins).chain(answers).chain(spent).chain(sessions).take(most).collect()
     }
 
     /// Forgets rows that `expired` named.
@@ -464,6 +504,10 @@ impl State {
                 RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
                 RowKey::Answer(name) => drop(self.answers.remove(name)),
                 RowKey::Spent(id) => drop(self.spent.remove(id)),
+                RowKey::Session(id) => {
+                    self.sessions.remove(id);
+                    self.in_sessions.remove(id);
+                }
                 RowKey::Hold(name) => self.retention.release(name),
             }
         }
@@ -499,6 +543,8 @@ pub enum Row {
     Spent(SpentToken),
     /// The trust bundle.
     Trust(SignedBundle),
+    /// A session of authority.
+    Session(Session),
 }
 
 /// Names a row that can be forgotten.
@@ -514,4 +560,6 @@ pub enum RowKey {
     Hold(String),
     /// A signed token that was enrolled with.
     Spent([u8; 32]),
+    /// A session of authority.
+    Session(SessionId),
 }

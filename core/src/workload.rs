@@ -58,6 +58,21 @@ impl Attested {
     }
 }
 
+impl Attested {
+    /// A claim that is a whole number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match member(&self.claims, name) {
+            Some(Json::Int(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether a claim is there and true.
+    pub fn is_true(&self, name: &str) -> bool {
+        matches!(member(&self.claims, name), Some(Json::Bool(true)))
+    }
+}
+
 fn member<'a>(value: &'a Json, name: &str) -> Option<&'a Json> {
     match value {
         Json::Object(members) => members.iter().find(|(key, _)| key == name).map(|(_, v)| v),

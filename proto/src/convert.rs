@@ -69,6 +69,7 @@ pub fn profile(message: Option<v1::Profile>) -> Result<Profile, Malformed> {
         fan_out_max: message.fan_out_max,
         allow: scope(&message.allow_json)?,
         enroll: message.enroll.into_iter().map(enroll_rule).collect::<Result<_, _>>()?,
+        consent_required: message.consent_required,
         version: 0,
     })
 }
@@ -84,6 +85,7 @@ pub fn profile_message(profile: &Profile) -> v1::Profile {
         fan_out_max: profile.fan_out_max,
         allow_json: scope_message(&profile.allow),
         enroll: profile.enroll.iter().map(enroll_rule_message).collect(),
+        consent_required: profile.consent_required,
     }
 }
 

@@ -1,9 +1,12 @@
-//! What a caller shows: token, receipt, call proof and, where it is demanded, inclusion, in gRPC metadata. docs/FORMATS, "On the wire".
+//! What a caller shows: token, receipt, call proof and, where it is demanded, inclusion, in gRPC metadata
+//! or in HTTP headers. docs/FORMATS, "On the wire".
 
+use http::HeaderMap;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 
 use sublet_core::no::Unauthenticated;
 use sublet_core::proof::CallProof;
+use sublet_core::text::{base64url, from_base64url};
 
 use crate::{INCLUSION_METADATA, PROOF_METADATA, RECEIPT_METADATA, TOKEN_METADATA};
 
@@ -38,6 +41,40 @@ impl Credentials {
         } else {
             Ok(found)
         }
+    }
+
+    /// Takes them out of HTTP headers, where they are base64url without the metadata's `-bin`.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Unauthenticated> {
+        let read = |name: &str| match headers.get(name.trim_end_matches("-bin")) {
+            None => Ok(Vec::new()),
+            Some(value) => {
+                let bytes = value.to_str().ok().and_then(from_base64url);
+                bytes.ok_or(Unauthenticated::Missing("base64url in a sublet- header"))
+            }
+        };
+        let found = Credentials {
+            token: read(TOKEN_METADATA)?,
+            receipt: read(RECEIPT_METADATA)?,
+            proof: read(PROOF_METADATA)?,
+            inclusion: read(INCLUSION_METADATA)?,
+        };
+        if found.proof.is_empty() {
+            Err(Unauthenticated::Missing("the call proof"))
+        } else {
+            Ok(found)
+        }
+    }
+
+    /// As HTTP headers; what is empty is left out.
+    pub fn to_headers(&self) -> Vec<(&'static str, String)> {
+        let parts = [
+            ("sublet-token", &self.token),
+            ("sublet-receipt", &self.receipt),
+            ("sublet-proof", &self.proof),
+            ("sublet-inclusion", &self.inclusion),
+        ];
+        let shown = parts.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+        shown.map(|(name, bytes)| (name, base64url(bytes))).collect()
     }
 
     /// Puts them into a request's metadata; what is empty is left out.

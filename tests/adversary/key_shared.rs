@@ -20,6 +20,7 @@ fn house(fleet: &Fleet) -> House {
         fan_out_max: 3,
         allow: scope(READ),
         enroll: Vec::new(),
+        consent_required: false,
         version: 0,
     }));
     house

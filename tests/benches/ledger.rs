@@ -83,6 +83,7 @@ fn record(number: u64) -> Record {
         holder,
         key: Thumbprint([9; 32]),
         expires: 2_000_000_000,
+        session: None,
         block: Some(block),
     };
     let actor = "spiffe://acme.example/agent/planner".to_owned();

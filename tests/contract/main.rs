@@ -54,6 +54,7 @@ fn delegation(id: u8) -> Delegation {
         agent: agent_id("a"),
         issued_at: NOW,
         expires_at: NOW.plus_ms(60_000),
+        session: None,
         fan_out_max: 1_000,
         hops: 0,
         records: 0,

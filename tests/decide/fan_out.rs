@@ -20,6 +20,7 @@ fn issued(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
         ttl_seconds: 600,
         hops: 4,
         offline_hops: 1,
+        by: sublet_core::decide::By::Agent,
     };
     fleet.verify(&house.ask(planner, &ask).unwrap()).unwrap()
 }

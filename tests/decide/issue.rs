@@ -14,6 +14,7 @@ fn issue() -> Issue {
         ttl_seconds: 600,
         hops: 4,
         offline_hops: 1,
+        by: sublet_core::decide::By::Agent,
     }
 }
 

@@ -34,6 +34,7 @@ fn issue(house: &mut House, planner: &Caller, ttl_seconds: i64) -> Result<Vec<u8
         ttl_seconds,
         hops: 0,
         offline_hops: 0,
+        by: sublet_core::decide::By::Agent,
     };
     house.ask(planner, &ask).map(|token| token.to_vec())
 }

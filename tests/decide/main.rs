@@ -11,6 +11,7 @@
 mod agents;
 mod clones;
 mod codes;
+mod consent;
 mod fan_out;
 mod issue;
 mod keys;
@@ -40,6 +41,7 @@ fn profile(name: &str) -> Profile {
         fan_out_max: 3,
         allow: scope(READ),
         enroll: Vec::new(),
+        consent_required: false,
         version: 0,
     }
 }

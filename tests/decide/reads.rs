@@ -17,6 +17,7 @@ fn issue(fleet: &Fleet, house: &mut House, by: &Caller) -> VerifiedToken {
         ttl_seconds: 600,
         hops: 4,
         offline_hops: 1,
+        by: sublet_core::decide::By::Agent,
     };
     fleet.verify(&house.ask(by, &ask).unwrap()).unwrap()
 }

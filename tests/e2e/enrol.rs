@@ -21,16 +21,16 @@ fn key(seed: u8) -> SecretKey {
     SecretKey::ed25519_from_seed([seed; 32])
 }
 
-fn jwk(kid: &str, seed: u8) -> Value {
+pub(crate) fn jwk(kid: &str, seed: u8) -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": base64url(key(seed).public_key().bytes())})
 }
 
-fn seconds() -> i64 {
+pub(crate) fn seconds() -> i64 {
     Ports::system().clock.now().seconds()
 }
 
 /// A token by this key, with these claims and those that each needs.
-fn token(kid: &str, seed: u8, claims: &Value) -> String {
+pub(crate) fn token(kid: &str, seed: u8, claims: &Value) -> String {
     let mut all = json!({"aud": "sublet://acme.example", "exp": seconds() + 300, "iat": seconds()});
     all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
     let header = json!({"alg": "EdDSA", "kid": kid});
@@ -39,13 +39,13 @@ fn token(kid: &str, seed: u8, claims: &Value) -> String {
 }
 
 /// An OpenID provider on loopback: says where its keys are, and counts who asks for them.
-struct Provider {
-    url: String,
+pub(crate) struct Provider {
+    pub(crate) url: String,
     keys: Arc<Mutex<(Value, usize)>>,
 }
 
 impl Provider {
-    fn start(keys: Value) -> Self {
+    pub(crate) fn start(keys: Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let keys = Arc::new(Mutex::new((keys, 0)));

@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 36] = [
     "",
     "demo",
     "serve",
@@ -42,6 +42,8 @@ const COMMANDS: [&str; 34] = [
     "prove",
     "audit",
     "bench",
+    "session",
+    "session end",
     "trust",
     "trust prepare",
     "trust activate",

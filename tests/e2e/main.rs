@@ -9,6 +9,7 @@
 
 mod ahead;
 mod clones;
+mod consent;
 mod crowded;
 mod demo;
 mod enrol;

@@ -82,6 +82,7 @@ impl House {
             agent: token.root().agent.clone(),
             issued_at: NOW,
             expires_at,
+            session: None,
             fan_out_max: sublet_core::limits::FAN_OUT_MAX,
             hops: 0,
             records: 0,
@@ -176,6 +177,11 @@ impl House {
         Ok(verdict.outcome?)
     }
 
+    /// What a decision without a caller rests on.
+    pub fn view<T>(&self, look: impl FnOnce(View<'_>) -> T) -> T {
+        look(View { state: &self.state, settings: &self.settings })
+    }
+
     /// Knows this as revoked.
     pub fn revoked(&mut self, revocation: Revocation) {
         self.commit(Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) });
@@ -193,6 +199,7 @@ impl House {
     fn commit(&mut self, write: Write) {
         match write {
             Write::Trust(trust) => self.state.put(Row::Trust(trust)),
+            Write::Session(session) => self.state.put(Row::Session(session)),
             Write::Agent(row) => self.state.put(Row::Agent(row)),
             Write::KeyOwner(row) => self.state.put(Row::KeyOwner(row)),
             Write::Profile(row) => self.state.put(Row::Profile(row)),

@@ -195,7 +195,13 @@ impl Method for SignedToken {
     }
 
     async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No> {
-        let credential = shown.credential;
+        Ok(Credential::Attested(Box::new(self.attest(shown.credential, now).await?)))
+    }
+}
+
+impl SignedToken {
+    /// What a token shows, if it holds now.
+    pub(crate) async fn attest(&self, credential: &[u8], now: UnixMillis) -> Result<Attested, No> {
         let token = Token::parse(credential).map_err(bad)?;
         let named = match self.method {
             JWT_SVID => trust_domain(&token.subject).map(|domain| format!("spiffe://{domain}")),
@@ -213,14 +219,14 @@ impl Method for SignedToken {
             JWT_SVID => with_path(token.claims, &token.subject).map_err(bad)?,
             _ => token.claims,
         };
-        Ok(Credential::Attested(Box::new(Attested {
+        Ok(Attested {
             method: self.method,
             issuer: issuer.name.clone(),
             claims,
             id: sha256(credential),
             once: true,
             expires_at,
-        })))
+        })
     }
 }
 

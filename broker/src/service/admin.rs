@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 
 use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::decide::{
-    ApplyProfile, ChangeKey, CreateAgent, CreateJoinToken, Invitation, ReadAdmin, ResumeAgent,
-    RevokeAgentKey, RevokeJoinToken, SuspendAgent,
+    ApplyProfile, ChangeKey, CreateAgent, CreateJoinToken, GrantSession, Invitation, ReadAdmin,
+    ResumeAgent, RevokeAgentKey, RevokeJoinToken, SuspendAgent,
 };
-use sublet_core::id::AgentId;
+use sublet_core::id::{AgentId, UnixMillis};
 use sublet_core::no::{Deny, Malformed, No};
 use sublet_core::rotation::{KeyStep, USES};
+use sublet_core::session::{Session, Source};
+use sublet_core::state::State;
 use sublet_proto::convert::{agent_message, field, join_token_message, profile, profile_message};
 use sublet_proto::v1;
 use sublet_proto::v1::admin_server::Admin;
@@ -177,6 +179,37 @@ impl Admin for AdminService {
         respond::answer(recorded.await, |()| Ok(v1::RevokeJoinTokenResponse {}))
     }
 
+    async fn grant_session(
+        &self,
+        request: Request<v1::GrantSessionRequest>,
+    ) -> Answer<v1::SessionRow> {
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(GrantSession {
+                agent: agent_id(&message.agent_id)?,
+                principal: message.principal.parse().map_err(Malformed::from)?,
+                ttl_seconds: message.ttl_seconds,
+                reason: super::reason(message.reason)?,
+            })
+        });
+        respond::answer(recorded.await, |id| {
+            let (state, now) = (self.0.store.view()?, self.0.clock.now());
+            let row = state.session(&id).map(|row| session_row(&state, row, now));
+            Ok(row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?)
+        })
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Answer<v1::ListSessionsResponse> {
+        let recorded = self.read(request, "ListSessions").await;
+        respond::answer(recorded, |()| {
+            let (state, now) = (self.0.store.view()?, self.0.clock.now());
+            let sessions = state.sessions().map(|row| session_row(&state, row, now)).collect();
+            Ok(v1::ListSessionsResponse { sessions })
+        })
+    }
+
     async fn change_key(
         &self,
         request: Request<v1::ChangeKeyRequest>,
@@ -286,6 +319,22 @@ fn key_rows(bundle: &TrustBundle) -> Vec<v1::BrokerKeyRow> {
         thumbprint: key.public.thumbprint().0.to_vec(),
     };
     bundle.keys().iter().map(row).collect()
+}
+
+fn session_row(state: &State, row: &Session, now: UnixMillis) -> v1::SessionRow {
+    let (issuer, agent_id) = match &row.source {
+        Source::Login(login) => (login.issuer.clone(), String::new()),
+        Source::Operator(agent) => (String::new(), agent.to_string()),
+    };
+    v1::SessionRow {
+        session: row.id.0.to_vec(),
+        principal: row.principal.to_string(),
+        issuer,
+        agent_id,
+        expires_at_ms: row.expires_at.0,
+        ended_at_ms: row.ended_at.map_or(0, |at| at.0),
+        delegations: state.in_session(&row.id, now).count() as u64,
+    }
 }
 
 fn agent_id(text: &str) -> Result<AgentId, No> {

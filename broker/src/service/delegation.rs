@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use sublet_core::decide::{Ask, Inspect, Issue, ListDelegations, RecordChain};
+use sublet_core::caller::Authenticated;
+use sublet_core::decide::{Ask, By, Inspect, Issue, ListDelegations, RecordChain};
 use sublet_core::id::HopId;
 use sublet_core::no::{Deny, Fault, Malformed, No};
+use sublet_core::session::SessionId;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
-use sublet_proto::convert::{field, hop_id, scope};
+use sublet_proto::convert::{field, fixed, hop_id, scope};
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_server::Delegation;
+use sublet_proto::v1::issue_request::By as IssuedBy;
 use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
+use crate::pipeline::{self, Recorded};
 use crate::respond::{self, Answer};
 
 /// The service.
@@ -23,8 +27,7 @@ pub(crate) struct DelegationService(pub(crate) Arc<Broker>);
 impl Delegation for DelegationService {
     async fn issue(&self, request: Request<v1::IssueRequest>) -> Answer<v1::IssueResponse> {
         let broker = &self.0;
-        let recorded = super::write(broker, request, understand_issue).await;
-        respond::answer(recorded, |token| {
+        respond::answer(issue(broker, request).await, |token| {
             let receipt = respond::receipt(broker, &issued_id(broker, &token)?)?;
             let checkpoint = respond::checkpoint(broker)?;
             Ok(v1::IssueResponse { token: token.into_vec(), receipt, checkpoint })
@@ -123,6 +126,24 @@ impl Delegation for DelegationService {
     }
 }
 
+async fn issue(
+    broker: &Broker,
+    request: Request<v1::IssueRequest>,
+) -> Result<Recorded<<Issue as Ask>::Granted>, No> {
+    let caller = authenticate::caller(broker, &request, Issue::METHOD)?;
+    let (trace, message) = (super::trace(&request), request.into_inner());
+    let repeatable = super::repeatable(&message)?;
+    let by = match message.by.as_ref() {
+        None => By::Agent,
+        Some(IssuedBy::UserToken(token)) => {
+            By::User(Box::new(authenticate::user(broker, token).await?))
+        }
+        Some(IssuedBy::Session(id)) => By::Operator(SessionId(fixed("session", id)?)),
+    };
+    let ask = Issue { by, ..understand_issue(message)? };
+    pipeline::run(broker, Authenticated { caller, ask }, Some(repeatable), trace).await
+}
+
 fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
     if message.offline_hops > message.hops {
         let says = format!("{} of {} hops cannot be offline", message.offline_hops, message.hops);
@@ -134,6 +155,7 @@ fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
         ttl_seconds: message.ttl_seconds,
         hops: message.hops,
         offline_hops: message.offline_hops,
+        by: By::Agent,
     })
 }
 

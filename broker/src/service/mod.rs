@@ -10,15 +10,19 @@ pub(crate) mod revocation;
 
 use prost::Message;
 use sublet_core::bytes::sha256;
-use sublet_core::caller::Authenticated;
-use sublet_core::decide::Ask;
-use sublet_core::no::No;
+use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::decide::{Ask, EndSessions};
+use sublet_core::no::{Deny, No};
 use sublet_proto::convert::{field, fixed};
 use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
 use crate::pipeline::{self, Recorded, Repeatable};
+
+/// How often what is left of ended sessions is looked for: twice is enough for one session; users that
+/// log in again while all of a principal's sessions end begin others.
+const SWEEPS_MAX: usize = 8;
 
 /// The longest reason that a request may give: a ledger leaf has to hold it.
 pub(crate) const REASON_BYTES_MAX: usize = 1024;
@@ -57,6 +61,8 @@ keyed!(
     PlaceHoldRequest,
     ReleaseHoldRequest,
     ChangeKeyRequest,
+    GrantSessionRequest,
+    EndSessionsRequest,
 );
 
 /// What makes a request repeatable.
@@ -91,6 +97,29 @@ pub(crate) async fn read<M, A: Ask>(
     let trace = trace(&request);
     let ask = understand(request.into_inner())?;
     pipeline::run(broker, Authenticated { caller, ask }, None, trace).await
+}
+
+/// Ends sessions, and goes on until nothing is left of them: what was issued beside the first decision
+/// ends with the second, and nothing is issued after it.
+pub(crate) async fn end_sessions(
+    broker: &Broker,
+    caller: Caller,
+    ask: EndSessions,
+    trace: Option<[u8; 16]>,
+) -> Result<Result<(u64, u64), Deny>, No> {
+    let mut ended = (0u64, 0u64);
+    for _ in 0..SWEEPS_MAX {
+        let asked = Authenticated { caller: caller.clone(), ask: ask.clone() };
+        match pipeline::run(broker, asked, None, trace).await?.into_outcome() {
+            Ok((0, 0)) => return Ok(Ok(ended)),
+            Ok((sessions, delegations)) => {
+                ended.0 = ended.0.saturating_add(sessions);
+                ended.1 = ended.1.saturating_add(delegations);
+            }
+            Err(deny) => return Ok(Err(deny)),
+        }
+    }
+    Ok(Ok(ended))
 }
 
 /// The trace-id of `traceparent` (W3C Trace Context, section 3.2): whoever calls may say it, and

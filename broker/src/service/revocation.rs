@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use sublet_core::caller::Authenticated;
-use sublet_core::decide::{Ask, Revoke, WatchFeed};
-use sublet_core::no::No;
-use sublet_proto::convert::target;
+use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::decide::{Ask, EndSessions, Ending, Revoke, WatchFeed};
+use sublet_core::no::{Malformed, No};
+use sublet_core::session::SessionId;
+use sublet_proto::convert::{field, fixed, target};
 use sublet_proto::v1;
+use sublet_proto::v1::end_sessions_request::Which;
 use sublet_proto::v1::revocation_server::Revocation;
 use sublet_proto::v1::watch_event::Event;
 use tokio::sync::mpsc;
@@ -60,12 +62,52 @@ impl Revocation for RevocationService {
         })
     }
 
+    async fn end_sessions(
+        &self,
+        request: Request<v1::EndSessionsRequest>,
+    ) -> Answer<v1::EndSessionsResponse> {
+        match self.end(request).await {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(no) => Err(respond::status(&no)),
+        }
+    }
+
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
         self.open(request).await.map_err(|no| respond::status(&no))
     }
 }
 
 impl RevocationService {
+    async fn end(
+        &self,
+        request: Request<v1::EndSessionsRequest>,
+    ) -> Result<v1::EndSessionsResponse, No> {
+        let broker = &self.broker;
+        let which = request.get_ref().which.clone();
+        let which = which.ok_or_else(|| field("which", "one is expected".to_owned()))?;
+        let (caller, which) = match which {
+            Which::UserToken(token) => {
+                let login = authenticate::user(broker, &token).await?.login;
+                (Caller::user(login.clone()), Ending::Login(login))
+            }
+            Which::Session(id) => {
+                let caller = authenticate::caller(broker, &request, EndSessions::METHOD)?;
+                (caller, Ending::Session(SessionId(fixed("session", &id)?)))
+            }
+            Which::Principal(principal) => {
+                let caller = authenticate::caller(broker, &request, EndSessions::METHOD)?;
+                (caller, Ending::Principal(principal.parse().map_err(Malformed::from)?))
+            }
+        };
+        let trace = super::trace(&request);
+        let reason = super::reason(request.into_inner().reason)?;
+        let ended = super::end_sessions(broker, caller, EndSessions { which, reason }, trace);
+        let (sessions, delegations) = ended.await??;
+        let feed = broker.store.feed()?;
+        let (epoch, sequence) = (feed.epoch(), feed.sequence());
+        Ok(v1::EndSessionsResponse { sessions, delegations, epoch, sequence })
+    }
+
     async fn open(
         &self,
         request: Request<v1::WatchRequest>,

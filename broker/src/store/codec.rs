@@ -42,6 +42,8 @@ pub(super) mod prefix {
     pub(crate) const FLOOR: u8 = b'w';
     /// `h` name: a hold.
     pub(crate) const HOLD: u8 = b'h';
+    /// `s` id (32): a session of authority.
+    pub(crate) const SESSION: u8 = b's';
     /// `b`: the trust bundle, as the text of `trust.json`.
     pub(crate) const TRUST: u8 = b'b';
     /// `i` SHA-256 over the answer's name: an answer given.
@@ -75,6 +77,7 @@ pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
         Row::Spent(row) => (key(prefix::SPENT, &row.id), cbor(row)?),
         Row::Floor(floor) => (key(prefix::FLOOR, &[]), cbor(floor)?),
         Row::Hold(row) => (key(prefix::HOLD, row.name.as_bytes()), cbor(row)?),
+        Row::Session(row) => (key(prefix::SESSION, &row.id.0), cbor(row)?),
         Row::Trust(trust) => (key(prefix::TRUST, &[]), trust.text().to_vec()),
     })
 }
@@ -87,6 +90,7 @@ pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
         RowKey::Answer(name) => answer_key(name),
         RowKey::Spent(id) => key(prefix::SPENT, id),
         RowKey::Hold(name) => key(prefix::HOLD, name.as_bytes()),
+        RowKey::Session(id) => key(prefix::SESSION, &id.0),
     }
 }
 
@@ -105,6 +109,7 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
         prefix::SPENT => Row::Spent(from_cbor(value)?),
         prefix::FLOOR => Row::Floor(from_cbor(value)?),
         prefix::HOLD => Row::Hold(from_cbor(value)?),
+        prefix::SESSION => Row::Session(from_cbor(value)?),
         prefix::TRUST => {
             Row::Trust(SignedBundle::read(value.to_vec()).map_err(|bad| broken(&bad))?)
         }

@@ -205,6 +205,7 @@ impl<B: Backend> Committer<B> {
                 return;
             }
             Write::Trust(trust) => Row::Trust(trust),
+            Write::Session(session) => Row::Session(session),
             Write::Hop { mut hop, record } => {
                 hop.index = first_index.saturating_add(record as u64);
                 Row::Hop(hop)

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sublet_client::identity::Grant;
+use sublet_client::identity::{Grant, Word};
 use sublet_core::capability::Scope;
 use sublet_core::id::Principal;
 use sublet_core::no::Malformed;
 
 use crate::actor::{Actor, write_line};
 use crate::command::delegate::wrote;
-use crate::context::{Context, duration};
+use crate::command::session::session_id;
+use crate::context::{Context, duration, read_secret};
 use crate::trouble::Trouble;
 
 /// Ask the broker for authority on someone's behalf, within the agent's profile.
@@ -34,6 +35,12 @@ pub(crate) struct Args {
     /// How many of them may be without a receipt at a tool
     #[arg(long, default_value_t = 0)]
     offline_hops: u32,
+    /// The file of the user's own signed token, of an issuer that the broker takes logins from
+    #[arg(long, value_name = "FILE|-", conflicts_with = "session")]
+    user_token: Option<PathBuf>,
+    /// The session that an operator made for this agent
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    session: Option<String>,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -49,6 +56,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let principal: Principal = principal.parse().map_err(Malformed::from)?;
     let grant =
         Grant::new(principal, scope, args.ttl).hops(args.hops).offline_hops(args.offline_hops);
+    let grant = match (&args.user_token, &args.session) {
+        (Some(path), _) => grant.by(Word::User(read_secret(path)?)),
+        (_, Some(id)) => grant.by(Word::Session(session_id(id)?)),
+        _ => grant,
+    };
     let held = identity.ask(&grant).await?;
     write_line(&args.out, &held.presentation().to_text())?;
     wrote(context, held.token(), held.receipt(), &args.out)

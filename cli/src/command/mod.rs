@@ -16,6 +16,7 @@ mod replay;
 mod retention;
 mod revoke;
 mod serve;
+pub(crate) mod session;
 mod status;
 mod trust;
 mod verify;
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Revoke a hop, a delegation, an agent, a key, a principal
     Revoke(revoke::Args),
+    /// By whose word agents act for users: grant, list, end
+    #[command(subcommand)]
+    Session(session::Command),
     /// Replay what happened
     #[command(subcommand)]
     Audit(audit::Command),
@@ -102,6 +106,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Prove(args) => whoami::prove(&args, context).map(done),
         Command::Inspect(args) => inspect::run(args, context).map(done),
         Command::Revoke(args) => revoke::run(args, context).await.map(done),
+        Command::Session(command) => session::run(command, context).await.map(done),
         Command::Audit(command) => audit::run(command, context).await,
         Command::Trust(command) => trust::run(command, context).await.map(done),
         Command::Status => status::run(context).await.map(done),

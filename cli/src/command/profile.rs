@@ -46,6 +46,8 @@ struct File {
     allow: Vec<String>,
     #[serde(default)]
     enroll: Vec<Rule>,
+    #[serde(default)]
+    consent_required: bool,
 }
 
 /// Which workloads of an issuer are which agents.
@@ -130,6 +132,7 @@ fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
         fan_out_max: file.fan_out_max,
         allow_json: scope_message(&allow),
         enroll: file.enroll.into_iter().map(v1::EnrollRule::from).collect(),
+        consent_required: file.consent_required,
     })
 }
 
@@ -147,6 +150,9 @@ fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
         let again = if rule.rekey { ", also again" } else { "" };
         ("enrols", format!("{} of {} as {}{again}", claims, rule.issuer, rule.agent))
     }));
+    if profile.consent_required {
+        pairs.push(("consent", "the user's token, or an operator's session, is needed".to_owned()));
+    }
     print::pairs(context, &pairs, &value(profile)?);
     Ok(())
 }
@@ -185,6 +191,7 @@ fn value(profile: &v1::Profile) -> Result<Value, Trouble> {
         "offline_hops_max": profile.offline_hops_max,
         "fan_out_max": profile.fan_out_max,
         "allow": texts(profile)?,
+        "consent_required": profile.consent_required,
         "enroll": profile.enroll.iter().map(rule_value).collect::<Vec<_>>(),
     }))
 }

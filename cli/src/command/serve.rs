@@ -120,6 +120,7 @@ async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(
         fan_out_max: sublet_core::limits::FAN_OUT_MAX,
         allow_json: scope_message(&allow),
         enroll: Vec::new(),
+        consent_required: false,
     };
     let request = v1::ApplyProfileRequest { profile: Some(profile), idempotency_key: Vec::new() };
     broker.apply_profile(admin, request).await?;

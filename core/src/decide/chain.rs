@@ -77,7 +77,7 @@ pub(super) fn check_revocations(
 /// neither the agent's nor the one that it just had or that is revoked, a helper of a chain that is dead.
 pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> Result<(), Deny> {
     match caller.kind() {
-        Kind::Admin | Kind::NewKey(_) => Ok(()),
+        Kind::Admin | Kind::NewKey(_) | Kind::User(_) => Ok(()),
         Kind::Holder(token) => {
             check_time(token, now)?;
             check_revocations(token, view.state)

@@ -12,6 +12,7 @@ use crate::key::PublicKey;
 use crate::limits;
 use crate::no::Deny;
 use crate::record::{Body, HopRecord};
+use crate::session::{SessionId, UserToken};
 use crate::state::{Agent, Delegation, Guard, Profile, RecordedHop, Write};
 use crate::token::{hop_id, root_id};
 use crate::verify::{Holder, VerifiedToken};
@@ -29,6 +30,19 @@ pub struct Issue {
     pub hops: u32,
     /// How many of them without a receipt.
     pub offline_hops: u32,
+    /// By whose word.
+    pub by: By,
+}
+
+/// By whose word an agent asks for authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Its own, bounded by its profile.
+    Agent,
+    /// The user's own signed token.
+    User(Box<UserToken>),
+    /// An operator's, by the session that it made.
+    Operator(SessionId),
 }
 
 impl Ask for Issue {
@@ -63,6 +77,7 @@ impl Ask for Issue {
             agent: agent.id.clone(),
         })?;
         self.check_profile(view, agent, profile)?;
+        let consent = self.consent(view, agent, profile, now)?;
         let block = self.block(view, agent, now, entropy);
         let root = view.signing(KeyUse::Delegation)?;
         self.check_root(root, now)?;
@@ -71,14 +86,22 @@ impl Ask for Issue {
             &block.lower(&mut Symbols::default()),
             &key,
         );
-        let record = hop_record(id, &block, &key);
+        let session = consent.session;
+        let record = hop_record(id, &block, &key, session);
         let guards = [
             Guard::Agent(agent.id.clone(), Some(agent.version)),
             Guard::Profile(profile.name.clone(), Some(profile.version)),
             Guard::NoDelegation(id),
         ];
-        let writes = [self.delegation(id, agent, profile, now), root_row(id, &block, &key)];
-        let mut grant = Grant::read(serde_bytes::ByteBuf::new()).guarded(guards).writing(writes);
+        let delegation = self.delegation(id, agent, profile, session, now);
+        let mut grant = Grant::read(serde_bytes::ByteBuf::new())
+            .guarded(guards)
+            .guarded(consent.guards)
+            .writing([delegation, root_row(id, &block, &key)])
+            .writing(consent.write);
+        if let Some(body) = consent.record {
+            grant = grant.recording_in(id, caller, body);
+        }
         let root = root.clone();
         let unsigned = UnsignedBlock { block, holder_key: key, root };
         grant.unsigned = Some(Unsigned::Block(Box::new(unsigned)));
@@ -162,13 +185,21 @@ impl Issue {
         Ok(())
     }
 
-    fn delegation(&self, id: HopId, agent: &Agent, profile: &Profile, now: UnixMillis) -> Write {
+    fn delegation(
+        &self,
+        id: HopId,
+        agent: &Agent,
+        profile: &Profile,
+        session: Option<SessionId>,
+        now: UnixMillis,
+    ) -> Write {
         Write::Delegation(Delegation {
             id,
             principal: self.on_behalf_of.clone(),
             agent: agent.id.clone(),
             issued_at: now,
             expires_at: UnixMillis::from_seconds(now.seconds().saturating_add(self.ttl_seconds)),
+            session,
             fan_out_max: profile.fan_out_max,
             hops: 0,
             records: 0,
@@ -177,7 +208,7 @@ impl Issue {
     }
 }
 
-fn hop_record(id: HopId, block: &Block, key: &PublicKey) -> HopRecord {
+fn hop_record(id: HopId, block: &Block, key: &PublicKey, session: Option<SessionId>) -> HopRecord {
     HopRecord {
         hop: id,
         parent: None,
@@ -185,6 +216,7 @@ fn hop_record(id: HopId, block: &Block, key: &PublicKey) -> HopRecord {
         holder: Holder { agent: block.agent.clone(), helper: None },
         key: key.thumbprint(),
         expires: block.not_after,
+        session,
         block: None,
     }
 }

@@ -9,6 +9,7 @@
 mod admin;
 mod call;
 mod chain;
+mod consent;
 mod enroll;
 mod issue;
 mod keys;
@@ -23,8 +24,9 @@ pub use admin::{
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
 pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call};
+pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
 pub use enroll::{Credential, Enroll, Renew, RotateKey};
-pub use issue::Issue;
+pub use issue::{By, Issue};
 pub use keys::{ChangeKey, turn_keys};
 pub use read::{
     Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, ReadHead,

@@ -67,7 +67,12 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
         }
         check_time(token, now)?;
         check_revocations(token, view.state)?;
-        self.new_hops(view, caller, row.fan_out_max)
+        let session = row.session.and_then(|id| view.state.session(&id));
+        if let Some(ended) = session.filter(|s| s.ended_at.is_some_and(|at| at >= row.issued_at)) {
+            return Err(Deny::SessionEnded { session: ended.id });
+        }
+        let guard = session.map(|session| Guard::Session(session.id, Some(session.version)));
+        Ok(self.new_hops(view, caller, row.fan_out_max)?.guarded(guard))
     }
 }
 
@@ -86,7 +91,7 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
         let is_caller = |(id, holder): &(HopId, Holder)| match caller.kind() {
             Kind::Agent(identity) => *holder == identity.holder(),
             Kind::Holder(token) => *id == token.id(),
-            Kind::Admin | Kind::NewKey(_) => false,
+            Kind::Admin | Kind::NewKey(_) | Kind::User(_) => false,
         };
         if candidates.iter().any(is_caller) {
             return Ok(());
@@ -190,6 +195,7 @@ fn hop_record(row: &RecordedHop, signed: &SignedBlock) -> HopRecord {
         holder: holder(signed),
         key: row.key,
         expires: signed.block().not_after,
+        session: None,
         block: Some(BlockPayload::from(signed)),
     }
 }

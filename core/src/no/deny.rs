@@ -6,6 +6,7 @@
 use crate::bundle::KeyId;
 use crate::capability::Exceeds;
 use crate::id::{AgentId, HopId, Principal};
+use crate::session::SessionId;
 
 /// Understood, decided, and refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -324,6 +325,46 @@ pub enum Deny {
         /// The hold.
         hold: String,
     },
+    /// The agent's own word is not enough.
+    #[error("the profile {profile:?} demands the user's own token, or an operator's session")]
+    ConsentNeeded {
+        /// The profile.
+        profile: String,
+    },
+    /// The user's token, or the operator's session, is somebody else's.
+    #[error("{asked} was asked for, and {proven} was proven")]
+    PrincipalNotProven {
+        /// Asked.
+        asked: Principal,
+        /// Proven.
+        proven: Principal,
+    },
+    /// What is asked for would be good for longer than the word that it rests on.
+    #[error(
+        "{asked} s are longer than the user's token or the session is good: at most {allowed} s"
+    )]
+    OutlivesConsent {
+        /// Asked.
+        asked: i64,
+        /// What would pass.
+        allowed: i64,
+    },
+    /// The session that the word is of has ended.
+    #[error(
+        "session {session} has ended: the user must log in again, or the operator say so again"
+    )]
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+    },
+    /// Too many delegations are alive in one session.
+    #[error("session {session} has {most} live delegations, which is all that one may have")]
+    SessionFull {
+        /// Which.
+        session: SessionId,
+        /// The bound.
+        most: usize,
+    },
     /// A step that a broker key cannot take.
     #[error("{says}")]
     KeyStep {
@@ -413,6 +454,11 @@ impl Deny {
             Deny::IdempotencyConflict => "idempotency_conflict",
             Deny::SecretShownOnce => "secret_shown_once",
             Deny::UnderHold { .. } => "under_hold",
+            Deny::ConsentNeeded { .. } => "consent_needed",
+            Deny::PrincipalNotProven { .. } => "principal_not_proven",
+            Deny::OutlivesConsent { .. } => "outlives_consent",
+            Deny::SessionEnded { .. } => "session_ended",
+            Deny::SessionFull { .. } => "session_full",
             Deny::KeyStep { .. } => "key_step",
             Deny::KeyTooSoon { .. } => "key_too_soon",
             Deny::OutlivesKey { .. } => "outlives_key",

@@ -1,0 +1,88 @@
+//! Users: what their own signed token shows, and their identity provider's word that they have logged
+//! out (OpenID Connect Core; Back-Channel Logout 1.0). SPEC 3.8.
+//!
+//! Owns: whose logins are believed, and which principal each is. Does not own: whether a token holds
+//! (`enrol::jwt`), sessions (`sublet_core::session`, `decide`).
+//!
+//! Invariants: a token that says that somebody logged out is no login, and the reverse.
+
+use sublet_core::id::{TrustDomain, UnixMillis};
+use sublet_core::json::Json;
+use sublet_core::no::{BadJwt, No, Unauthenticated};
+use sublet_core::session::{Login, UserToken, template};
+use sublet_core::workload::Attested;
+
+use crate::config::{BadConfig, Config};
+use crate::enrol::jwt::{Issuer, JWT, SignedToken};
+
+/// What a logout token says that happened.
+const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// The identity providers of users.
+pub struct Logins {
+    realm: TrustDomain,
+    tokens: SignedToken,
+    templates: Vec<(String, String)>,
+}
+
+impl Logins {
+    /// Those that a configuration names.
+    pub fn of(config: &Config) -> Result<Self, BadConfig> {
+        let mut templates: Vec<(String, String)> = Vec::new();
+        let mut issuers = Vec::new();
+        for login in &config.login {
+            let bad = |says: &str| BadConfig::Value(format!("login {:?}: {says}", login.name));
+            if login.name.starts_with("spiffe://") {
+                return Err(bad("a workload is no user"));
+            }
+            if template(&login.principal).is_none() {
+                return Err(bad("principal is kind:{claim}"));
+            }
+            if templates.iter().any(|(name, _)| *name == login.name) {
+                return Err(bad("it is there twice"));
+            }
+            issuers.push(Issuer::new(&login.issuer(), config)?);
+            templates.push((login.name.clone(), login.principal.clone()));
+        }
+        let tokens = SignedToken::new(JWT, issuers);
+        Ok(Logins { realm: config.trust_domain.clone(), tokens, templates })
+    }
+
+    /// Who a user is, by its own token.
+    pub async fn show(&self, token: &[u8], now: UnixMillis) -> Result<UserToken, No> {
+        let shown = self.tokens.attest(token, now).await?;
+        if events(&shown).is_some() {
+            return Err(bad(BadJwt::Form("it is a logout token and no login")));
+        }
+        let template = self.templates.iter().find(|(name, _)| *name == shown.issuer);
+        let template = template.map(|(_, template)| template.as_str()).unwrap_or_default();
+        let user = UserToken::of(&shown, template, &self.realm);
+        user.map_err(|says| Unauthenticated::User { issuer: shown.issuer.clone(), says }.into())
+    }
+
+    /// Whose login has ended, by its provider's word.
+    pub async fn logged_out(&self, token: &[u8], now: UnixMillis) -> Result<Login, No> {
+        let shown = self.tokens.attest(token, now).await?;
+        let says_so = events(&shown).is_some_and(|events| {
+            events.iter().any(|(name, what)| name == LOGOUT && matches!(what, Json::Object(_)))
+        });
+        if !says_so || shown.claim("nonce").is_some() {
+            return Err(bad(BadJwt::Form("it is no logout token")));
+        }
+        let subject = shown.claim("sub").unwrap_or_default().to_owned();
+        let sid = shown.claim("sid").unwrap_or_default().to_owned();
+        Ok(Login { issuer: shown.issuer, subject, sid })
+    }
+}
+
+fn events(shown: &Attested) -> Option<&[(String, Json)]> {
+    let Json::Object(members) = &shown.claims else { return None };
+    members.iter().find_map(|(name, value)| match value {
+        Json::Object(events) if name == "events" => Some(events.as_slice()),
+        _ => None,
+    })
+}
+
+fn bad(bad: BadJwt) -> No {
+    Unauthenticated::Jwt(bad).into()
+}

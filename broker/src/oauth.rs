@@ -1,0 +1,233 @@
+//! For OAuth shops: a token exchange (RFC 8693) and the end of a login (OpenID Connect Back-Channel
+//! Logout 1.0), over HTTPS beside gRPC. docs/FORMATS, "OAuth".
+//!
+//! Owns: forms and answers as the standards have them. Does not own: anything that is decided: the road
+//! is that of Issue and EndSessions.
+//!
+//! Invariants: an actor token is worth nothing without a proof by its holder over this very body; no
+//! answer is cached; no token is logged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::capability::Capability;
+use sublet_core::decide::{By, EndSessions, Ending, Issue};
+use sublet_core::no::{Malformed, No};
+use sublet_core::text::from_base64url;
+use sublet_core::token::{Presentation, UnverifiedToken};
+use sublet_core::verify::VerifiedToken;
+use sublet_proto::convert::field;
+
+use crate::authenticate;
+use crate::broker::Broker;
+use crate::listen::Via;
+use crate::pipeline;
+use crate::respond;
+use crate::service;
+
+/// Bytes of a form.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// The action that a proof binds.
+const TOKEN: &str = "/token";
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const USER_TYPES: [&str; 3] = [
+    "urn:ietf:params:oauth:token-type:id_token",
+    "urn:ietf:params:oauth:token-type:access_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+];
+const IDENTITY_TYPE: &str = "urn:sublet:params:oauth:token-type:identity";
+const DELEGATION_TYPE: &str = "urn:sublet:params:oauth:token-type:delegation";
+
+/// How long a delegation lives that does not say.
+const TTL_SECONDS: i64 = 900;
+
+/// The routes.
+pub(crate) fn routes(broker: Arc<Broker>) -> Router {
+    Router::new()
+        .route(TOKEN, post(token))
+        .route("/logout", post(logout))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .with_state(broker)
+}
+
+async fn token(
+    State(broker): State<Arc<Broker>>,
+    via: Option<Extension<Via>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let via = via.map(|Extension(via)| via).unwrap_or_default();
+    answer(exchange(&broker, &via, &headers, &body).await)
+}
+
+async fn logout(State(broker): State<Arc<Broker>>, body: Bytes) -> Response {
+    answer(log_out(&broker, &body).await)
+}
+
+/// Subject and actor in, a delegation out.
+async fn exchange(
+    broker: &Broker,
+    via: &Via,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Value, No> {
+    let form = Form::parse(body)?;
+    form.is("grant_type", &[EXCHANGE])?;
+    form.is("subject_token_type", &USER_TYPES)?;
+    form.is("actor_token_type", &[IDENTITY_TYPE])?;
+    if form.has("requested_token_type") {
+        form.is("requested_token_type", &[DELEGATION_TYPE])?;
+    }
+    let caller = authenticate::http_caller(broker, headers, body, via, TOKEN)?;
+    let actor = from_base64url(form.get("actor_token")?)
+        .ok_or_else(|| field("actor_token", "the identity token in base64url".to_owned()))?;
+    if caller.agent().is_none() || !is_of(broker, &actor, &caller)? {
+        let says = "it is not the identity that the proof is under".to_owned();
+        return Err(field("actor_token", says).into());
+    }
+    let user = authenticate::user(broker, form.get("subject_token")?.as_bytes()).await?;
+    let ask = Issue {
+        on_behalf_of: user.principal.clone(),
+        scope: scope(form.get("authorization_details")?)?,
+        ttl_seconds: form.number("requested_expires_in", TTL_SECONDS)?,
+        hops: u32::try_from(form.number("hops", 0)?).unwrap_or(u32::MAX),
+        offline_hops: 0,
+        by: By::User(Box::new(user)),
+    };
+    let asked = Authenticated { caller, ask };
+    let issued = pipeline::run(broker, asked, None, None).await?.into_outcome()?.into_vec();
+    let token = verified(broker, &issued)?;
+    let receipt = respond::receipt(broker, &token.id())?;
+    let until = token.expires();
+    let agent = token.root().agent.to_string();
+    let on_behalf_of = token.principal().map(ToString::to_string);
+    Ok(json!({
+        "access_token": Presentation { token: issued, receipt }.to_text(),
+        "issued_token_type": DELEGATION_TYPE,
+        // It opens nothing by itself: its holder proves each call (RFC 8693 section 2.2.1).
+        "token_type": "N_A",
+        "expires_in": until.saturating_sub(broker.clock.now().seconds()),
+        // What the token says, in RFC 8693's words (section 4.1).
+        "sublet": {
+            "iss": token.root().role.origin().map(|origin| origin.issuer.to_string()),
+            "sub": on_behalf_of,
+            "act": {"sub": agent},
+            "exp": until,
+            "jti": token.delegation().to_string(),
+            "cnf": {"jkt": token.holder_key().thumbprint().to_string()},
+        },
+    }))
+}
+
+/// Whether these are the bytes of the caller's own identity token.
+fn is_of(broker: &Broker, actor: &[u8], caller: &Caller) -> Result<bool, No> {
+    let token = verified(broker, actor)?;
+    Ok(caller.agent() == Some(&token.root().agent) && token.is_identity())
+}
+
+fn verified(broker: &Broker, token: &[u8]) -> Result<VerifiedToken, No> {
+    let token = UnverifiedToken::decode(token).map_err(Malformed::from)?;
+    let trust = broker.trust()?;
+    Ok(VerifiedToken::verify(token, trust.bundle())?)
+}
+
+/// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type.
+fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
+    let bad = |says: String| field("authorization_details", says);
+    let list: Vec<serde_json::Map<String, Value>> =
+        serde_json::from_str(details).map_err(|error| bad(error.to_string()))?;
+    let mut capabilities = Vec::new();
+    for mut detail in list {
+        if detail.remove("type") != Some(json!("sublet_capability")) {
+            return Err(bad("the type of each is sublet_capability".to_owned()).into());
+        }
+        let text = Value::Object(detail).to_string();
+        let capability = Capability::from_json(text.as_bytes()).map_err(Malformed::from)?;
+        capabilities.push(capability);
+    }
+    Ok(sublet_core::capability::Scope::new(capabilities).map_err(Malformed::from)?)
+}
+
+async fn log_out(broker: &Broker, body: &[u8]) -> Result<Value, No> {
+    let form = Form::parse(body)?;
+    let token = form.get("logout_token")?.as_bytes();
+    let login = authenticate::logged_out(broker, token).await?;
+    let reason = format!("logged out at {}", login.issuer);
+    let ask = EndSessions { which: Ending::Login(login.clone()), reason };
+    let (sessions, delegations) =
+        service::end_sessions(broker, Caller::user(login), ask, None).await??;
+    tracing::info!(sessions, delegations, "a user logged out");
+    Ok(json!({}))
+}
+
+/// A form, of which each field may stand once.
+struct Form(BTreeMap<String, String>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Self, No> {
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            if fields.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(field("form", "a field stands twice".to_owned()).into());
+            }
+        }
+        Ok(Form(fields))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn get(&self, name: &'static str) -> Result<&str, No> {
+        let value = self.0.get(name).map(String::as_str);
+        value.ok_or_else(|| field(name, "missing".to_owned()).into())
+    }
+
+    fn is(&self, name: &'static str, known: &[&str]) -> Result<(), No> {
+        match self.get(name)? {
+            value if known.contains(&value) => Ok(()),
+            _ => Err(field(name, format!("one of {known:?} is expected")).into()),
+        }
+    }
+
+    fn number(&self, name: &'static str, default: i64) -> Result<i64, No> {
+        match self.0.get(name).map(|text| text.parse()) {
+            None => Ok(default),
+            Some(Ok(number)) if number >= 0 => Ok(number),
+            Some(_) => Err(field(name, "a whole number is expected".to_owned()).into()),
+        }
+    }
+}
+
+/// As RFC 6749 section 5.2 has errors.
+fn answer(done: Result<Value, No>) -> Response {
+    let (status, value) = match done {
+        Ok(value) => (StatusCode::OK, value),
+        Err(no) => {
+            let (status, error) = match &no {
+                No::Malformed(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+                No::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_client"),
+                No::Deny(_) => (StatusCode::BAD_REQUEST, "invalid_grant"),
+                No::Overload(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+                No::Fault(fault) => {
+                    tracing::error!(%fault, "an OAuth request");
+                    (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+                }
+            };
+            let says = respond::status(&no).message().to_owned();
+            let code = no.code();
+            (status, json!({"error": error, "error_description": says, "sublet_code": code}))
+        }
+    };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
+}

@@ -1,0 +1,375 @@
+//! By whose word may an agent act for somebody, and when does that end? SPEC 3.8.
+
+use super::issue::{By, Issue};
+use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_revoked};
+use crate::caller::{Caller, Kind};
+use crate::feed::Revocation;
+use crate::id::{AgentId, Principal, UnixMillis};
+use crate::limits;
+use crate::no::Deny;
+use crate::record::{Body, Record};
+use crate::session::{DELEGATIONS_MAX, Login, Session, SessionId, Source, UserToken};
+use crate::state::{Agent, Guard, Profile, Write};
+
+/// How long the end of a login is remembered that nothing was issued by yet: as long as a token that
+/// was issued before it may live.
+const ENDED_MS: i64 = 26 * 3600 * 1000;
+
+/// What an issue by somebody's word rests on, and leaves.
+#[derive(Default)]
+pub(super) struct Consent {
+    pub(super) session: Option<SessionId>,
+    pub(super) guards: Vec<Guard>,
+    pub(super) write: Option<Write>,
+    pub(super) record: Option<Body>,
+}
+
+impl Issue {
+    /// Whether the word that was given is enough for what is asked, for as long as it is asked.
+    pub(super) fn consent(
+        &self,
+        view: View<'_>,
+        agent: &Agent,
+        profile: &Profile,
+        now: UnixMillis,
+    ) -> Result<Consent, Deny> {
+        match &self.by {
+            By::Agent if profile.consent_required => {
+                Err(Deny::ConsentNeeded { profile: profile.name.clone() })
+            }
+            By::Agent => Ok(Consent::default()),
+            By::User(user) => self.by_user(view, agent, user, now),
+            By::Operator(id) => self.by_operator(view, agent, id, now),
+        }
+    }
+
+    fn by_user(
+        &self,
+        view: View<'_>,
+        agent: &Agent,
+        user: &UserToken,
+        now: UnixMillis,
+    ) -> Result<Consent, Deny> {
+        self.check_word(view, &user.principal, user.expires_at, now)?;
+        let (id, all) = (user.login.id(), user.login.any().id());
+        let ended = |row: &&Session| row.ended_at.is_some_and(|at| at >= user.issued_at);
+        let rows = [id, all].map(|id| view.state.session(&id));
+        if rows.iter().flatten().any(ended) {
+            return Err(Deny::SessionEnded { session: id });
+        }
+        self.check_room(view, &id, now)?;
+        let row = view.state.session(&id);
+        let known = row.filter(|row| row.token == user.id && row.ended_at.is_none());
+        let mut consent = Consent {
+            session: Some(id),
+            guards: vec![Guard::Session(id, row.map(|row| row.version))],
+            ..Consent::default()
+        };
+        if all != id {
+            let version = view.state.session(&all).map(|row| row.version);
+            consent.guards.push(Guard::Session(all, version));
+        }
+        if known.is_none() {
+            // The first issue by this token: what it says is recorded once.
+            let expires_at = row.map_or(user.expires_at, |row| row.expires_at.max(user.expires_at));
+            consent.write = Some(Write::Session(Session {
+                id,
+                principal: user.principal.clone(),
+                source: Source::Login(user.login.clone()),
+                token: user.id,
+                expires_at,
+                ended_at: None,
+                version: row.map_or(0, |row| row.version.saturating_add(1)),
+            }));
+            consent.record = Some(Body::Consented {
+                session: id,
+                agent: agent.id.clone(),
+                principal: user.principal.clone(),
+                issuer: user.login.issuer.clone(),
+                token: user.id,
+                says: user.claims.clone(),
+            });
+        }
+        Ok(consent)
+    }
+
+    fn by_operator(
+        &self,
+        view: View<'_>,
+        agent: &Agent,
+        id: &SessionId,
+        now: UnixMillis,
+    ) -> Result<Consent, Deny> {
+        // One that is another agent's answers like one that is not there.
+        let row = view.state.session(id);
+        let row = row.filter(|row| row.source == Source::Operator(agent.id.clone()));
+        let row = row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
+        if row.ended_at.is_some() || now >= row.expires_at {
+            return Err(Deny::SessionEnded { session: *id });
+        }
+        self.check_word(view, &row.principal, row.expires_at, now)?;
+        self.check_room(view, id, now)?;
+        let guards = vec![Guard::Session(*id, Some(row.version))];
+        Ok(Consent { session: Some(*id), guards, ..Consent::default() })
+    }
+
+    /// The principal is the one that the word is of, and nothing outlives the word.
+    fn check_word(
+        &self,
+        view: View<'_>,
+        proven: &Principal,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<(), Deny> {
+        if *proven != self.on_behalf_of || proven.realm() != view.state.domain().as_str() {
+            let asked = self.on_behalf_of.clone();
+            return Err(Deny::PrincipalNotProven { asked, proven: proven.clone() });
+        }
+        let (asked, allowed) = (self.ttl_seconds, until.seconds() - now.seconds());
+        if asked > allowed {
+            return Err(Deny::OutlivesConsent { asked, allowed: allowed.max(0) });
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, view: View<'_>, id: &SessionId, now: UnixMillis) -> Result<(), Deny> {
+        if view.state.in_session(id, now).take(DELEGATIONS_MAX).count() >= DELEGATIONS_MAX {
+            return Err(Deny::SessionFull { session: *id, most: DELEGATIONS_MAX });
+        }
+        Ok(())
+    }
+}
+
+/// An operator lets an agent act for somebody, for some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantSession {
+    /// The agent.
+    pub agent: AgentId,
+    /// For whom.
+    pub principal: Principal,
+    /// For how long.
+    pub ttl_seconds: i64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Ask for GrantSession {
+    /// The session's id.
+    type Granted = SessionId;
+    const METHOD: &'static str = "/sublet.v1.Admin/GrantSession";
+
+    fn asked(&self) -> String {
+        format!("{} for {} for {} s: {}", self.agent, self.principal, self.ttl_seconds, self.reason)
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        entropy: &Entropy,
+    ) -> Decision<SessionId> {
+        admin_only(caller)?;
+        let unknown = || Deny::UnknownAgent { agent: self.agent.clone() };
+        let agent = view.state.agent(&self.agent).ok_or_else(unknown)?;
+        if self.principal.realm() != view.state.domain().as_str() {
+            return Err(Deny::NotFound(format!("principal {}", self.principal)));
+        }
+        if !(1..=SESSION_SECONDS_MAX).contains(&self.ttl_seconds) {
+            return Err(Deny::NotPermitted("a session lives 1 second to 90 days"));
+        }
+        if is_revoked(view, Revocation::Principal(self.principal.clone())) {
+            return Err(Deny::PrincipalRevoked { principal: self.principal.clone() });
+        }
+        let id = SessionId(entropy.bytes("session"));
+        let session = Session {
+            id,
+            principal: self.principal.clone(),
+            source: Source::Operator(agent.id.clone()),
+            token: [0; 32],
+            expires_at: now.plus_ms(self.ttl_seconds.saturating_mul(1000)),
+            ended_at: None,
+            version: 0,
+        };
+        let body = Body::Consented {
+            session: id,
+            agent: agent.id.clone(),
+            principal: self.principal.clone(),
+            issuer: String::new(),
+            token: [0; 32],
+            says: self.reason.clone(),
+        };
+        let guards =
+            [Guard::Session(id, None), Guard::Agent(agent.id.clone(), Some(agent.version))];
+        let grant = Grant::read(id).guarded(guards).writing([Write::Session(session)]);
+        Ok(grant.recording(caller, body))
+    }
+}
+
+/// The longest that an operator's word lasts.
+const SESSION_SECONDS_MAX: i64 = 90 * 24 * 3600;
+
+/// Which sessions end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// One.
+    Session(SessionId),
+    /// All of a principal's; it may begin others.
+    Principal(Principal),
+    /// A login, or all of its subject's when it does not say which.
+    Login(Login),
+}
+
+/// Somebody ends sessions of authority, with everything that was issued in them. What is issued beside
+/// the first decision is in time for it, and refused after it: asked again, this ends those too. Whoever
+/// asks goes on until nothing is left, as no word of a session that has ended issues anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndSessions {
+    /// Which.
+    pub which: Ending,
+    /// Why.
+    pub reason: String,
+}
+
+impl Ask for EndSessions {
+    /// How many sessions and how many delegations ended.
+    type Granted = (u64, u64);
+    const METHOD: &'static str = "/sublet.v1.Revocation/EndSessions";
+
+    fn asked(&self) -> String {
+        let which = match &self.which {
+            Ending::Session(id) => format!("session {id}"),
+            Ending::Principal(principal) => format!("sessions of {principal}"),
+            Ending::Login(login) => login.to_string(),
+        };
+        format!("end {which}: {}", self.reason)
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<Self::Granted> {
+        self.check_caller(caller)?;
+        let mut grant = Grant::read((0, 0));
+        for session in view.state.sessions().filter(|session| self.means(session)) {
+            end(view, &caller.to_string(), session, &self.reason, now, &mut grant);
+        }
+        if let Ending::Login(login) = &self.which {
+            remember(view, caller, login, now, &self.reason, &mut grant);
+        }
+        if let (Ending::Session(id), (0, _)) = (&self.which, grant.granted) {
+            // Ended before is granted and changes nothing.
+            view.state.session(id).ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
+        }
+        Ok(grant)
+    }
+}
+
+impl EndSessions {
+    fn check_caller(&self, caller: &Caller) -> Result<(), Deny> {
+        let own = match (caller.kind(), &self.which) {
+            (Kind::User(user), Ending::Login(login)) => {
+                (&user.issuer, &user.subject) == (&login.issuer, &login.subject)
+            }
+            _ => false,
+        };
+        if own { Ok(()) } else { admin_only(caller) }
+    }
+
+    fn means(&self, session: &Session) -> bool {
+        match (&self.which, &session.source) {
+            (Ending::Session(id), _) => session.id == *id,
+            (Ending::Principal(principal), _) => session.principal == *principal,
+            (Ending::Login(login), Source::Login(one)) => {
+                *one == *login || (login.sid.is_empty() && one.any() == *login)
+            }
+            (Ending::Login(_), Source::Operator(_)) => false,
+        }
+    }
+}
+
+/// Revokes what is alive in a session, and ends it if nobody has.
+fn end(
+    view: View<'_>,
+    actor: &str,
+    session: &Session,
+    reason: &str,
+    now: UnixMillis,
+    grant: &mut Grant<(u64, u64)>,
+) {
+    let record = |delegation, body| Record { delegation, actor: actor.to_owned(), body };
+    let live = view.state.in_session(&session.id, now);
+    let mut delegations = 0u64;
+    for row in live.filter(|row| !is_revoked(view, Revocation::Hop(row.id))) {
+        delegations = delegations.saturating_add(1);
+        let revocation = Revocation::Hop(row.id);
+        let expires_at = row.expires_at.plus_ms(limits::CLOCK_SKEW_MS);
+        grant.writes.push(Write::Revocation { revocation, expires_at });
+        let (target, reason) = (row.id.to_string(), reason.to_owned());
+        let body = Body::Revoked { kind: "delegation", target, reason };
+        grant.records.push(record(Some(row.id), body));
+    }
+    grant.granted.1 = grant.granted.1.saturating_add(delegations);
+    if session.ended_at.is_some() {
+        return;
+    }
+    grant.granted.0 = grant.granted.0.saturating_add(1);
+    grant.guards.push(Guard::Session(session.id, Some(session.version)));
+    let mut row = session.clone();
+    row.ended_at = Some(now);
+    row.expires_at = row.expires_at.max(now.plus_ms(ENDED_MS));
+    row.version = row.version.saturating_add(1);
+    grant.writes.push(Write::Session(row));
+    let (id, principal) = (session.id, Some(session.principal.clone()));
+    let reason = reason.to_owned();
+    let body = Body::SessionEnded { session: id, principal, delegations, reason };
+    grant.records.push(record(None, body));
+}
+
+/// What is still alive in sessions that have ended, revoked by the broker itself: a broker that was
+/// killed after the end of a session and before the end of what was issued in it goes on with that.
+pub fn sweep_sessions(view: View<'_>, actor: &str, now: UnixMillis) -> Grant<(u64, u64)> {
+    let mut grant = Grant::read((0, 0));
+    for session in view.state.sessions().filter(|session| session.ended_at.is_some()) {
+        end(view, actor, session, "its session has ended", now, &mut grant);
+    }
+    grant
+}
+
+/// The end of a login that nothing was issued by yet: a token from before it must open nothing later.
+fn remember(
+    view: View<'_>,
+    caller: &Caller,
+    login: &Login,
+    now: UnixMillis,
+    reason: &str,
+    grant: &mut Grant<(u64, u64)>,
+) {
+    let id = login.id();
+    let row = view.state.session(&id);
+    // One that was live was ended with the others.
+    if row.is_some_and(|row| row.ended_at.is_none()) {
+        return;
+    }
+    let Ok(principal) = "login:any@none".parse() else { return };
+    grant.guards.push(Guard::Session(id, row.map(|row| row.version)));
+    grant.writes.push(Write::Session(Session {
+        id,
+        principal: row.map_or(principal, |row| row.principal.clone()),
+        source: Source::Login(login.clone()),
+        token: [0; 32],
+        expires_at: now.plus_ms(ENDED_MS),
+        ended_at: Some(now),
+        version: row.map_or(0, |row| row.version.saturating_add(1)),
+    }));
+    let body = Body::SessionEnded {
+        session: id,
+        principal: None,
+        delegations: 0,
+        reason: reason.to_owned(),
+    };
+    grant.records.push(Record { delegation: None, actor: caller.to_string(), body });
+}

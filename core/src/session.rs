@@ -1,0 +1,238 @@
+//! Sessions of authority: by what right an agent acts for a user, and that it ends. SPEC 3.8.
+//!
+//! Owns: a user's login as its own signed token shows it, an operator's word in place of one, and which
+//! principal a login is. Does not own: verifying the token (the broker's `login`), what follows
+//! (`decide`).
+//!
+//! Invariants: a login is one principal by one template, of this trust domain, and a name that cannot be
+//! one is refused and never changed into one that can; a session that ended stays so for every token
+//! from before its end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::{domain, sha256};
+use crate::id::{AgentId, Principal, TrustDomain, UnixMillis};
+use crate::text::{base64url, from_base64url};
+use crate::workload::Attested;
+
+/// Live delegations of one session: what ends with it ends in one commit.
+pub const DELEGATIONS_MAX: usize = 4_096;
+
+/// Names a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub [u8; 32]);
+
+impl SessionId {
+    /// Reads the text form.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Some(SessionId(from_base64url(text)?.try_into().ok()?))
+    }
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&base64url(self.0))
+    }
+}
+
+impl std::fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
+/// A login at somebody else's identity provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Login {
+    /// Whose word it is.
+    pub issuer: String,
+    /// Whose login, as the issuer names it.
+    pub subject: String,
+    /// Which of its logins (OpenID Connect `sid`); empty where the issuer does not tell them apart.
+    pub sid: String,
+}
+
+impl Login {
+    /// The session that it is.
+    pub fn id(&self) -> SessionId {
+        let mut bytes = domain("login-v1");
+        for part in [&self.issuer, &self.subject, &self.sid] {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        SessionId(sha256(&bytes))
+    }
+
+    /// All logins of this subject.
+    #[must_use]
+    pub fn any(&self) -> Self {
+        Login { sid: String::new(), ..self.clone() }
+    }
+}
+
+impl std::fmt::Display for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "login:{}#{}", self.issuer, self.subject)
+    }
+}
+
+/// By whose word an agent acts for somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The user's own: a login.
+    Login(Login),
+    /// An operator's, for this agent alone.
+    Operator(AgentId),
+}
+
+/// A session of authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose authority.
+    pub principal: Principal,
+    /// By whose word.
+    pub source: Source,
+    /// SHA-256 of the token that showed it last; zeros when none did.
+    pub token: [u8; 32],
+    /// When it, and all that was issued in it, is over.
+    pub expires_at: UnixMillis,
+    /// When it was ended before that.
+    pub ended_at: Option<UnixMillis>,
+    /// Counts changes of this row.
+    pub version: u64,
+}
+
+/// What a user's own signed token showed, once it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserToken {
+    /// The login.
+    pub login: Login,
+    /// Who it is here.
+    pub principal: Principal,
+    /// When the token was issued.
+    pub issued_at: UnixMillis,
+    /// When it is over.
+    pub expires_at: UnixMillis,
+    /// SHA-256 over the token.
+    pub id: [u8; 32],
+    /// What it claimed, in canonical JSON.
+    pub claims: String,
+}
+
+impl UserToken {
+    /// Reads what was shown. `template` is `kind:{claim}`: a claim with an `@` must be of the realm,
+    /// one without names somebody in it.
+    pub fn of(shown: &Attested, template: &str, realm: &TrustDomain) -> Result<Self, String> {
+        let text = |name| shown.claim(name).map(str::to_owned);
+        let login = Login {
+            issuer: shown.issuer.clone(),
+            subject: text("sub").ok_or("it is about nobody (sub)")?,
+            sid: text("sid").unwrap_or_default(),
+        };
+        let issued = shown.number("iat").ok_or("it does not say when it was issued (iat)")?;
+        Ok(UserToken {
+            login,
+            principal: principal(shown, template, realm)?,
+            issued_at: UnixMillis::from_seconds(issued),
+            expires_at: shown.expires_at,
+            id: shown.id,
+            claims: String::from_utf8(shown.claims.canonical()).unwrap_or_default(),
+        })
+    }
+}
+
+/// The kind and the claim of a template; `None` for one that is none.
+pub fn template(text: &str) -> Option<(&str, &str)> {
+    let (kind, claim) = text.split_once(':')?;
+    let claim = claim.strip_prefix('{')?.strip_suffix('}')?;
+    let kind_is_one =
+        (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase());
+    (kind_is_one && !claim.is_empty()).then_some((kind, claim))
+}
+
+fn principal(shown: &Attested, text: &str, realm: &TrustDomain) -> Result<Principal, String> {
+    let (kind, claim) = template(text).ok_or("the template of principals is none")?;
+    let value = shown.claim(claim).ok_or_else(|| format!("it has no claim {claim:?}"))?;
+    // An address that anybody may type in is nobody's (OpenID Connect Core 5.7).
+    if claim == "email" && !shown.is_true("email_verified") {
+        return Err("its issuer has not verified the email address".to_owned());
+    }
+    let full = match value.contains('@') {
+        true => format!("{kind}:{value}"),
+        false => format!("{kind}:{value}@{realm}"),
+    };
+    let principal: Principal = full.parse().map_err(|bad| format!("{full:?}: {bad}"))?;
+    if principal.realm() != realm.as_str() {
+        return Err(format!("{principal} is not of {realm}"));
+    }
+    Ok(principal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Json;
+
+    fn shown(claims: &str) -> Attested {
+        Attested {
+            method: "jwt",
+            issuer: "https://login.example".into(),
+            claims: Json::parse(claims.as_bytes()).unwrap(),
+            id: [0; 32],
+            once: false,
+            expires_at: UnixMillis(2_000),
+        }
+    }
+
+    fn read(claims: &str, template: &str) -> Result<String, String> {
+        let realm = "acme.example".parse().unwrap();
+        UserToken::of(&shown(claims), template, &realm).map(|user| user.principal.to_string())
+    }
+
+    #[test]
+    fn a_login_is_one_principal_of_this_realm_or_none() {
+        let alice = r#"{"sub":"0042","iat":1,"email":"alice@acme.example","email_verified":true,"name":"Alice"}"#;
+        assert_eq!(read(alice, "user:{email}").unwrap(), "user:alice@acme.example");
+        assert_eq!(read(alice, "user:{sub}").unwrap(), "user:0042@acme.example");
+        for (claims, template, says) in [
+            (alice, "user:{name}", "Alice"),
+            (alice, "user:{upn}", "no claim"),
+            (alice, "user:alice", "template"),
+            (r#"{"sub":"1","iat":1,"email":"alice@acme.example"}"#, "user:{email}", "not verified"),
+            (
+                r#"{"sub":"1","iat":1,"email":"alice@acme.example","email_verified":"true"}"#,
+                "user:{email}",
+                "not verified",
+            ),
+            (
+                r#"{"sub":"1","iat":1,"email":"a@evil.example","email_verified":true}"#,
+                "user:{email}",
+                "not of acme.example",
+            ),
+            (r#"{"sub":"a@b@acme.example","iat":1}"#, "user:{sub}", "a@b"),
+            (r#"{"iat":1}"#, "user:{sub}", "nobody"),
+            (r#"{"sub":"1"}"#, "user:{sub}", "iat"),
+        ] {
+            let refused = read(claims, template).unwrap_err();
+            assert!(refused.contains(says), "{claims}: {refused}");
+        }
+    }
+
+    #[test]
+    fn logins_do_not_run_into_each_other() {
+        let login = |issuer: &str, subject: &str, sid: &str| Login {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            sid: sid.into(),
+        };
+        assert_ne!(login("a", "bc", "").id(), login("ab", "c", "").id());
+        assert_ne!(login("a", "b", "c").id(), login("a", "bc", "").id());
+        assert_eq!(login("a", "b", "c").any().id(), login("a", "b", "").id());
+        let id = login("a", "b", "c").id();
+        assert_eq!(SessionId::from_text(&id.to_string()), Some(id));
+        assert_eq!(SessionId::from_text("short"), None);
+    }
+}

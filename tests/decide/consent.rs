@@ -1,0 +1,214 @@
+//! On whose behalf: by the user's own token, an operator's session, or the agent's word where a profile
+//! takes that; and what ends when the user's authority does.
+
+use sublet_core::caller::Caller;
+use sublet_core::decide::{
+    ApplyProfile, By, EndSessions, Ending, GrantSession, Issue, RecordChain, sweep_sessions,
+};
+use sublet_core::feed::Revocation;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::No;
+use sublet_core::session::{DELEGATIONS_MAX, Login, SessionId, UserToken};
+use sublet_core::state::{Delegation, Row};
+use sublet_core::verify::VerifiedToken;
+use sublet_tests::{Fleet, House, NOW, agent, append, code, key, scope, to_helper};
+
+use crate::{READ, profile, staffed};
+
+fn login(sid: &str) -> Login {
+    Login { issuer: "https://login.example".into(), subject: "0042".into(), sid: sid.into() }
+}
+
+/// Alice's token, issued now and good for five minutes.
+fn alice(sid: &str) -> UserToken {
+    UserToken {
+        login: login(sid),
+        principal: "user:alice@acme.example".parse().unwrap(),
+        issued_at: NOW,
+        expires_at: NOW.plus_ms(300_000),
+        id: sublet_core::bytes::sha256(sid.as_bytes()),
+        claims: r#"{"sub":"0042"}"#.into(),
+    }
+}
+
+fn issue(by: By) -> Issue {
+    Issue {
+        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+        scope: scope(READ),
+        ttl_seconds: 300,
+        hops: 2,
+        offline_hops: 1,
+        by,
+    }
+}
+
+fn by_user(user: UserToken) -> Issue {
+    issue(By::User(Box::new(user)))
+}
+
+fn issued(fleet: &Fleet, house: &mut House, planner: &Caller, ask: &Issue) -> VerifiedToken {
+    let bytes = house.ask(planner, ask).unwrap();
+    fleet.verify(&bytes).unwrap()
+}
+
+fn end(house: &mut House, who: &Caller, which: Ending) -> Result<(u64, u64), No> {
+    house.ask(who, &EndSessions { which, reason: "left".into() })
+}
+
+fn is_revoked(house: &House, token: &VerifiedToken) -> bool {
+    house.state.revoked(&Revocation::Hop(token.delegation())).is_some()
+}
+
+#[test]
+fn where_consent_is_required_the_agents_own_word_is_not_enough() {
+    let (_, mut house, planner) = staffed();
+    assert_eq!(code(house.ask(&planner, &issue(By::Agent))), "granted");
+    let mut strict = profile("default");
+    strict.consent_required = true;
+    house.ask(&House::admin(), &ApplyProfile { profile: strict }).unwrap();
+    assert_eq!(code(house.ask(&planner, &issue(By::Agent))), "consent_needed");
+    assert_eq!(code(house.ask(&planner, &by_user(alice("")))), "granted");
+}
+
+#[test]
+fn the_principal_is_the_one_that_the_token_proves_and_nothing_outlives_it() {
+    let (fleet, mut house, planner) = staffed();
+    let mut job = by_user(alice(""));
+    job.on_behalf_of = "job:nightly@acme.example".parse().unwrap();
+    assert_eq!(code(house.ask(&planner, &job)), "principal_not_proven");
+    let mut long = by_user(alice(""));
+    long.ttl_seconds = 301;
+    assert_eq!(code(house.ask(&planner, &long)), "outlives_consent");
+    let over = UserToken { expires_at: NOW, ..alice("") };
+    assert_eq!(code(house.ask(&planner, &by_user(over))), "outlives_consent");
+    // A profile still bounds what a user's token opens.
+    let mut wide = by_user(alice(""));
+    wide.scope = scope(&["db.read@tool://db *=any"]);
+    assert_eq!(code(house.ask(&planner, &wide)), "scope_exceeds_profile");
+    let token = issued(&fleet, &mut house, &planner, &by_user(alice("")));
+    let row = house.state.delegation(&token.delegation()).unwrap();
+    assert_eq!(row.session, Some(login("").id()));
+}
+
+#[test]
+fn what_a_login_opened_ends_with_it_and_nothing_else_does() {
+    let (fleet, mut house, planner) = staffed();
+    let phone = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
+    let desk = issued(&fleet, &mut house, &planner, &by_user(alice("desk")));
+    let own = issued(&fleet, &mut house, &planner, &issue(By::Agent));
+    let user = Caller::user(login("phone"));
+    assert_eq!(end(&mut house, &user, Ending::Login(login("phone"))).unwrap(), (1, 1));
+    assert!(is_revoked(&house, &phone) && !is_revoked(&house, &desk) && !is_revoked(&house, &own));
+    // The token is still good for minutes, and opens nothing any more.
+    assert_eq!(code(house.ask(&planner, &by_user(alice("phone")))), "session_ended");
+    assert_eq!(code(house.ask(&planner, &by_user(alice("desk")))), "granted");
+    // Who logs in anew, acts anew.
+    let anew = UserToken { issued_at: NOW.plus_ms(1_000), id: [9; 32], ..alice("phone") };
+    let again = issued(&fleet, &mut house, &planner, &by_user(anew));
+    assert!(is_revoked(&house, &phone) && !is_revoked(&house, &again));
+    // Again changes nothing.
+    let desks = Ending::Login(login("desk"));
+    assert_eq!(end(&mut house, &House::admin(), desks.clone()).unwrap().0, 1);
+    assert_eq!(end(&mut house, &House::admin(), desks).unwrap(), (0, 0));
+}
+
+#[test]
+fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
+    let (fleet, mut house, planner) = staffed();
+    let phone = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
+    let desk = issued(&fleet, &mut house, &planner, &by_user(alice("desk")));
+    let user = Caller::user(login(""));
+    assert_eq!(end(&mut house, &user, Ending::Login(login(""))).unwrap(), (2, 2));
+    assert!(is_revoked(&house, &phone) && is_revoked(&house, &desk));
+    // One of which nothing was issued yet, from before it: nobody had seen it.
+    assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
+}
+
+#[test]
+fn nobody_logs_another_out() {
+    let (fleet, mut house, planner) = staffed();
+    let token = issued(&fleet, &mut house, &planner, &by_user(alice("")));
+    let thief = Login { subject: "0666".into(), ..login("") };
+    let other = Login { issuer: "https://evil.example".into(), ..login("") };
+    for (who, which) in [
+        (Caller::user(thief), Ending::Login(login(""))),
+        (Caller::user(other), Ending::Login(login(""))),
+        (Caller::user(login("")), Ending::Session(login("").id())),
+        (Caller::user(login("")), Ending::Principal("user:alice@acme.example".parse().unwrap())),
+        (planner.clone(), Ending::Login(login(""))),
+        (planner, Ending::Session(login("").id())),
+    ] {
+        assert_eq!(code(end(&mut house, &who, which)), "not_permitted");
+    }
+    assert!(!is_revoked(&house, &token));
+    let unknown = end(&mut house, &House::admin(), Ending::Session(SessionId([7; 32])));
+    assert_eq!(code(unknown), "not_found");
+}
+
+#[test]
+fn an_operators_session_is_for_one_agent_and_one_principal_until_it_ends() {
+    let (fleet, mut house, planner) = staffed();
+    house.enrol("other", sublet_core::sign::Signer::public_key(&key("other")).clone());
+    let other = House::agent(&fleet, "other");
+    let grant = |ttl_seconds| GrantSession {
+        agent: agent("planner"),
+        principal: "user:alice@acme.example".parse().unwrap(),
+        ttl_seconds,
+        reason: "month end".into(),
+    };
+    assert_eq!(code(house.ask(&planner, &grant(600))), "not_permitted");
+    assert_eq!(code(house.ask(&House::admin(), &grant(0))), "not_permitted");
+    let id = house.ask(&House::admin(), &grant(600)).unwrap();
+    let ask = issue(By::Operator(id));
+    let token = issued(&fleet, &mut house, &planner, &ask);
+    assert_eq!(code(house.ask(&other, &ask)), "not_found", "it is nobody else's");
+    assert_eq!(code(house.ask(&planner, &issue(By::Operator(SessionId([1; 32]))))), "not_found");
+    let mut job = ask.clone();
+    job.on_behalf_of = "job:nightly@acme.example".parse().unwrap();
+    assert_eq!(code(house.ask(&planner, &job)), "principal_not_proven");
+    let short = house.ask(&House::admin(), &grant(299)).unwrap();
+    let long = issue(By::Operator(short));
+    assert_eq!(code(house.ask(&planner, &long)), "outlives_consent");
+    assert_eq!(end(&mut house, &House::admin(), Ending::Session(id)).unwrap(), (1, 1));
+    assert!(is_revoked(&house, &token));
+    assert_eq!(code(house.ask(&planner, &ask)), "session_ended");
+}
+
+#[test]
+fn no_child_is_minted_below_a_session_that_ended() {
+    let (fleet, mut house, planner) = staffed();
+    let long = UserToken { expires_at: NOW.plus_ms(900_000), ..alice("") };
+    let long = Issue { ttl_seconds: 600, ..by_user(long) };
+    let root = issued(&fleet, &mut house, &planner, &long);
+    let child = append(&root, &to_helper("scout", READ), "planner").unwrap();
+    // Between the end of the session and the end of what was issued in it, by a broker that is killed
+    // there: the row says that it has ended, and no revocation is there yet.
+    let mut row = house.state.session(&login("").id()).unwrap().clone();
+    row.ended_at = Some(NOW);
+    house.state.put(Row::Session(row));
+    let delegate = RecordChain::<true> { token: child };
+    assert_eq!(code(house.ask(&planner, &delegate)), "session_ended");
+    assert!(!is_revoked(&house, &root));
+    // The next start goes on with it.
+    let grant = house.view(|view| sweep_sessions(view, "the broker", NOW));
+    assert_eq!(grant.granted, (0, 1));
+    assert_eq!(end(&mut house, &House::admin(), Ending::Session(login("").id())).unwrap(), (0, 1));
+    assert!(is_revoked(&house, &root));
+}
+
+#[test]
+fn a_session_has_room_for_so_many_live_delegations() {
+    let (fleet, mut house, planner) = staffed();
+    let root = issued(&fleet, &mut house, &planner, &by_user(alice("")));
+    let row = house.state.delegation(&root.delegation()).unwrap().clone();
+    let mut put = |number: usize, expires_at: UnixMillis| {
+        let id = sublet_core::id::HopId(sublet_core::bytes::sha256(&number.to_be_bytes()));
+        house.state.put(Row::Delegation(Delegation { id, expires_at, ..row.clone() }));
+    };
+    (0..10).for_each(|number| put(number, NOW));
+    (10..DELEGATIONS_MAX + 8).for_each(|number| put(number, NOW.plus_ms(1)));
+    assert_eq!(code(house.ask(&planner, &by_user(alice("")))), "granted");
+    assert_eq!(code(house.ask(&planner, &by_user(alice("")))), "session_full");
+    let ended = end(&mut house, &House::admin(), Ending::Session(login("").id())).unwrap();
+    assert_eq!(ended, (1, DELEGATIONS_MAX as u64));
+}

@@ -1,0 +1,369 @@
+//! On behalf of a user, with processes: the user's own token from an identity provider on loopback,
+//! logout by the user and by its provider, the token exchange of OAuth, and how fast what was issued is
+//! refused at a tool that is offline but for the feed. SUBLET_DESCENDANTS sets how many hang below the
+//! login (100 here; 100,000 for the long run, with --release).
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sublet_client::check::{Checker, Options};
+use sublet_client::connect::Broker;
+use sublet_client::follow::Follower;
+use sublet_client::holder::{Held, Terms};
+use sublet_client::identity::{Grant, Identity, Word};
+use sublet_client::ports::Ports;
+use sublet_client::trust::Trust;
+use sublet_core::call::Arguments;
+use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::text::base64url;
+
+use crate::enrol::{Provider, jwk, seconds, token};
+use crate::stage::{Run, Stage};
+
+const SCOPE: [&str; 1] = ["fs.read@tool://files path=under:/data"];
+const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\n\
+    ttl_seconds_max = 900\nhops_max = 8\noffline_hops_max = 8\nfan_out_max = 65536\n\
+    consent_required = true\nallow = [\"fs.@tool://files path=under:/data\"]\n";
+
+/// A broker that takes logins of a provider, and an agent.
+fn stage(provider: &Provider) -> Stage {
+    let config = format!(
+        "[[login]]\nname = \"{}\"\naudience = \"desk\"\nprincipal = \"user:{{email}}\"\n",
+        provider.url
+    );
+    let stage = Stage::configured(&config, &[("default.toml", PROFILE)]);
+    stage.sublet(&["profile", "apply", "default.toml"]).ok();
+    let join = stage.sublet(&["agent", "create", "agent/planner"]).ok();
+    fs::write(stage.path("join"), join).unwrap();
+    stage.sublet(&["agent", "enroll", "--join-token", "join", "--out", "planner"]).ok();
+    stage
+}
+
+fn claims(provider: &Provider, more: &Value) -> Value {
+    let mut all = json!({
+        "iss": provider.url, "aud": "desk", "sub": "0042", "sid": "s1",
+        "email": "alice@acme.example", "email_verified": true,
+    });
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    all
+}
+
+fn issue(stage: &Stage, user: &str, token: &str, ttl: &str) -> Run {
+    fs::write(stage.path("user"), token).unwrap();
+    let args = ["issue", "--as", "planner", "--on-behalf-of", user, "--allow", SCOPE[0]];
+    stage.sublet(&[&args[..], &["--user-token", "user", "--ttl", ttl, "--out", "t"]].concat())
+}
+
+/// A form as HTTP/1.1, with headers: the status and the body.
+fn post(
+    stage: &Stage,
+    path: &str,
+    headers: &[(&str, String)],
+    form: &[(&str, &str)],
+) -> (u16, Value) {
+    let body: Vec<String> =
+        form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    post_body(stage, path, headers, &body.join("&"))
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(
+            |b| {
+                if b.is_ascii_alphanumeric() {
+                    (b as char).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
+            },
+        )
+        .collect()
+}
+
+fn post_body(stage: &Stage, path: &str, headers: &[(&str, String)], body: &str) -> (u16, Value) {
+    let address = stage.endpoint.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(address).unwrap();
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(status != 200 || head.to_lowercase().contains("no-store"), "{head}");
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+#[test]
+fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
+    let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
+    let stage = stage(&provider);
+    let plain = ["issue", "--as", "planner", "--on-behalf-of", "user:alice", "--allow", SCOPE[0]];
+    stage.sublet(&[&plain[..], &["--out", "t"]].concat()).fails(2, "[consent_needed]");
+    let alice = token("one", 1, &claims(&provider, &json!({})));
+    issue(&stage, "user:alice", &alice, "60s").ok();
+    issue(&stage, "user:bob", &alice, "60s").fails(2, "[principal_not_proven]");
+    issue(&stage, "user:alice", &alice, "10m").fails(2, "[outlives_consent]");
+    for (says, wrong) in [
+        ("[jwt_signature]", token("one", 9, &claims(&provider, &json!({})))),
+        ("[jwt_key]", token("nine", 9, &claims(&provider, &json!({})))),
+        ("[jwt_audience]", token("one", 1, &claims(&provider, &json!({"aud": "other"})))),
+        ("[jwt_expired]", token("one", 1, &claims(&provider, &json!({"exp": seconds() - 1})))),
+        ("[jwt_issuer]", token("one", 1, &claims(&provider, &json!({"iss": "https://evil"})))),
+        (
+            "[login_names_nobody]",
+            token("one", 1, &claims(&provider, &json!({"email_verified": false}))),
+        ),
+        (
+            "[login_names_nobody]",
+            token("one", 1, &claims(&provider, &json!({"email": "alice@evil.example"}))),
+        ),
+        ("[jwt_malformed]", token("one", 1, &claims(&provider, &json!({"events": {"x": {}}})))),
+    ] {
+        issue(&stage, "user:alice", &wrong, "60s").fails(2, says);
+    }
+    // An operator's word in its place.
+    let granted = stage.sublet(&[
+        "session",
+        "grant",
+        "agent/planner",
+        "--for",
+        "user:bob",
+        "--output",
+        "json",
+    ]);
+    let granted: Value = serde_json::from_str(&granted.ok()).unwrap();
+    let id = granted["session"].as_str().unwrap().to_owned();
+    let bob = ["issue", "--as", "planner", "--on-behalf-of", "user:bob", "--allow", SCOPE[0]];
+    stage.sublet(&[&bob[..], &["--session", &id, "--out", "b"]].concat()).ok();
+    let listed = stage.sublet(&["session", "list"]).ok();
+    assert!(
+        listed.contains("user:alice@acme.example") && listed.contains(&provider.url),
+        "{listed}"
+    );
+    stage.sublet(&["session", "end", &id, "--reason", "month is over"]).ok();
+    stage
+        .sublet(&[&bob[..], &["--session", &id, "--out", "c"]].concat())
+        .fails(2, "[session_ended]");
+    // What consent there was, is in the ledger.
+    let told = stage.sublet(&["audit", "replay", "--all", "--output", "json"]).ok();
+    assert!(told.contains("month is over"), "{told}");
+}
+
+#[test]
+fn a_user_and_its_provider_end_what_was_issued() {
+    let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
+    let stage = stage(&provider);
+    let alice = token("one", 1, &claims(&provider, &json!({})));
+    issue(&stage, "user:alice", &alice, "60s").ok();
+    // By the user's own token, and no key.
+    let ended = stage.sublet(&["session", "end", "--user-token", "user"]).ok();
+    assert!(ended.contains("delegations ended  1"), "{ended}");
+    issue(&stage, "user:alice", &alice, "60s").fails(2, "[session_ended]");
+
+    // By the provider's word, where the user logs out there.
+    let again = token("one", 1, &claims(&provider, &json!({"sid": "s2"})));
+    issue(&stage, "user:alice", &again, "60s").ok();
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let logout = |more: Value| {
+        let mut all = json!({
+            "iss": provider.url, "aud": "desk", "sub": "0042", "sid": "s2", "jti": "1", "events": event,
+        });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        token("one", 1, &all)
+    };
+    for (says, wrong) in [
+        ("jwt_malformed", again.clone()),
+        ("jwt_malformed", logout(json!({"nonce": "n"}))),
+        ("jwt_malformed", logout(json!({"events": {"other": {}}}))),
+        ("jwt_audience", logout(json!({"aud": "other"}))),
+    ] {
+        let (status, answer) = post(&stage, "/logout", &[], &[("logout_token", &wrong)]);
+        assert_eq!((status, answer["sublet_code"].as_str().unwrap()), (401, says));
+    }
+    issue(&stage, "user:alice", &again, "60s").ok();
+    let (status, _) = post(&stage, "/logout", &[], &[("logout_token", &logout(json!({})))]);
+    assert_eq!(status, 200);
+    issue(&stage, "user:alice", &again, "60s").fails(2, "[session_ended]");
+    let inspected = stage.sublet(&["status"]).ok();
+    assert!(inspected.contains("feed"), "{inspected}");
+}
+
+#[test]
+fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
+    let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
+    let stage = stage(&provider);
+    let identity = Identity::load(stage.path("planner")).unwrap();
+    let alice = token("one", 1, &claims(&provider, &json!({})));
+    let details = json!([{
+        "type": "sublet_capability", "audience": "tool://files", "action": "fs.read",
+        "args": {"path": {"under": "/data"}},
+    }]);
+    let (actor, details) = (base64url(identity.token().encode()), details.to_string());
+    let form = |subject: &str| {
+        [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", subject),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+            ("actor_token", &actor),
+            ("actor_token_type", "urn:sublet:params:oauth:token-type:identity"),
+            ("authorization_details", &details),
+            ("requested_expires_in", "60"),
+        ]
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .join("&")
+    };
+    let shown = |body: &str| {
+        let ports = Ports::system();
+        let claims = CallClaims::of_digest(
+            identity.token().id(),
+            "sublet://acme.example",
+            "/token",
+            sublet_core::bytes::sha256(body.as_bytes()),
+            ports.clock.now(),
+            ports.entropy.nonce().unwrap(),
+        );
+        let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap().encode();
+        vec![("sublet-token", actor.clone()), ("sublet-proof", base64url(proof))]
+    };
+    let body = form(&alice);
+    let (status, answer) = post_body(&stage, "/token", &shown(&body), &body);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["token_type"], "N_A");
+    assert_eq!(answer["sublet"]["sub"], "user:alice@acme.example");
+    assert_eq!(answer["sublet"]["act"]["sub"], "spiffe://acme.example/agent/planner");
+    let held = identity.open(answer["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!(held.token().principal().unwrap().as_str(), "user:alice@acme.example");
+
+    // The proof is over this body, once; and without it an actor token is worth nothing.
+    let headers = shown(&body);
+    assert_eq!(post_body(&stage, "/token", &headers, &body).0, 200);
+    let code = |headers: &[(&str, String)], body: &str| {
+        let (status, answer) = post_body(&stage, "/token", headers, body);
+        (status, answer["sublet_code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(code(&headers, &body), (401, "proof_replayed".into()));
+    let bob = form(&token("one", 1, &claims(&provider, &json!({"email": "bob@acme.example"}))));
+    assert_eq!(code(&shown(&body), &bob), (401, "wrong_arguments".into()));
+    assert_eq!(code(&[], &body), (401, "credentials_missing".into()));
+    let forged = form(&token("one", 9, &claims(&provider, &json!({}))));
+    assert_eq!(code(&shown(&forged), &forged), (401, "jwt_signature".into()));
+    let wide = body.replace(&escaped("fs.read"), &escaped("db.read"));
+    assert_eq!(code(&shown(&wide), &wide), (400, "scope_exceeds_profile".into()));
+    let odd = body.replace("grant_type=urn", "grant_type=urm");
+    assert_eq!(code(&shown(&odd), &odd), (400, "bad_field".into()));
+    let twice = format!("{body}&grant_type=x");
+    assert_eq!(code(&shown(&twice), &twice), (400, "bad_field".into()));
+}
+
+fn call(checker: &Checker, held: &Held) -> Result<(), String> {
+    let arguments = r#"{"path":"/data/q3"}"#;
+    let shown = held.credentials_for("tool://files", "fs.read", arguments).unwrap();
+    let arguments = Arguments::from_json(arguments.as_bytes()).unwrap();
+    let allowed = checker.check(&shown, &checker.call("fs.read", arguments));
+    allowed.map(drop).map_err(|no| no.code().to_owned())
+}
+
+/// Hops of the deepest chain.
+const DEEP: usize = 7;
+
+/// Helpers below a root until there are so many, each recorded: eight levels deep, then broad.
+async fn descendants(root: &Held, count: usize) -> Vec<Held> {
+    let terms = Terms::of(&SCOPE, Duration::from_secs(200)).unwrap();
+    let mut held: Vec<Held> = Vec::new();
+    for depth in 0..count.min(DEEP) {
+        let parent = held.last().unwrap_or(root);
+        let mut child = parent.spawn_helper(&format!("d{depth}"), &terms).unwrap();
+        child.record().await.unwrap();
+        held.push(child);
+    }
+    let parent = Arc::new(root.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in held.len()..count {
+        while tasks.len() >= 256 {
+            held.push(tasks.join_next().await.unwrap().unwrap());
+        }
+        let (parent, terms) = (parent.clone(), terms.clone());
+        tasks.spawn(async move {
+            let mut child = parent.spawn_helper(&format!("h{number}"), &terms).unwrap();
+            child.record().await.unwrap();
+            child
+        });
+    }
+    while let Some(child) = tasks.join_next().await {
+        held.push(child.unwrap());
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_it_ends() {
+    let most: usize =
+        std::env::var("SUBLET_DESCENDANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
+    let stage = stage(&provider);
+    let identity = Identity::load(stage.path("planner")).unwrap();
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    let follower = Follower::start(broker.clone(), Some(Arc::new(identity.clone())), trust.clone());
+    follower.ready(Duration::from_secs(10)).await.unwrap();
+    let checker = Checker::new("tool://files", trust, follower.view(), Options::default());
+    let clock = Ports::system().clock;
+    for (round, count) in [1, most].into_iter().enumerate() {
+        let sid = format!("round{round}");
+        let user =
+            token("one", 1, &claims(&provider, &json!({"sid": sid, "exp": seconds() + 900})));
+        let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(300)).unwrap();
+        let grant = grant.hops(8).by(Word::User(user.clone()));
+        let root = identity.ask(&grant).await.unwrap();
+        let held = descendants(&root, count).await;
+        let deepest = held[count.min(DEEP) - 1].clone();
+        assert_eq!(call(&checker, &deepest), Ok(()));
+        // Somebody mints below it all the while: what is answered after the end is refused.
+        let (stop, minting) = (Arc::new(AtomicBool::new(false)), root.clone());
+        let stopped = stop.clone();
+        let minter = tokio::spawn(async move {
+            let (mut minted, mut number) = (Vec::new(), 0);
+            let terms = Terms::of(&SCOPE, Duration::from_secs(200)).unwrap();
+            while !stopped.load(Ordering::Relaxed) {
+                number += 1;
+                let mut child = minting.spawn_helper(&format!("m{number}"), &terms).unwrap();
+                if child.record().await.is_ok() {
+                    minted.push(child);
+                }
+            }
+            minted
+        });
+        let began = clock.monotonic_ms();
+        let answer = broker.log_out(&user, "bye").await.unwrap();
+        let committed = clock.monotonic_ms() - began;
+        // Told by the feed, not by a clock.
+        let mut told = follower.watch();
+        let reached = told.wait_for(|now| now.position >= (answer.epoch, answer.sequence));
+        tokio::time::timeout(Duration::from_secs(10), reached).await.unwrap().unwrap();
+        let refused = clock.monotonic_ms() - began;
+        assert_eq!(call(&checker, &deepest), Err("hop_revoked".to_owned()));
+        let terms = Terms::of(&SCOPE, Duration::from_secs(100)).unwrap();
+        let mut late = root.spawn_helper("late", &terms).unwrap();
+        assert_eq!(late.record().await.unwrap_err().code(), "hop_revoked");
+        stop.store(true, Ordering::Relaxed);
+        for child in minter.await.unwrap().iter().chain(&held) {
+            assert_eq!(call(&checker, child), Err("hop_revoked".to_owned()));
+        }
+        println!(
+            "{} descendants: the end was committed after {committed} ms and refused at the tool after \
+             {refused} ms",
+            held.len()
+        );
+    }
+}
