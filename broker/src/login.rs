@@ -1,5 +1,5 @@
 //! Users: what their own signed token shows, and their identity provider's word that they have logged
-//! out (OpenID Connect Core; Back-Channel Logout 1.0). SPEC 3.8.
+//! out (OpenID Connect Core; Back-Channel Logout 1.0). SPEC 3.10.
 //!
 //! Owns: whose logins are believed, and which principal each is. Does not own: whether a token holds
 //! (`enrol::jwt`), sessions (`sublet_core::session`, `decide`).

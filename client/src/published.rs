@@ -24,9 +24,10 @@ use crate::failure::Failure;
 /// The keys by which a trust bundle's ledger signs its heads.
 pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
     let origin = bundle.trust_domain().ledger_origin();
-    // A prepared key has signed nothing yet; what a tainted one signed holds no more.
-    let signs = |state: KeyState| matches!(state, KeyState::Active | KeyState::Retired);
-    let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger && signs(key.state));
+    // A head says no time, so one by a prepared key is believed as soon as that is published; what a
+    // tainted one signed holds no more.
+    let keys = bundle.keys().iter();
+    let keys = keys.filter(|key| key.use_ == KeyUse::Ledger && key.state != KeyState::Tainted);
     keys.filter_map(|key| HeadKey::new(&origin, key.public.bytes())).collect()
 }
 

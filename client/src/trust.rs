@@ -73,11 +73,16 @@ impl Trust {
         broker: &Broker,
         check: impl Fn(&Trust) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let before = self.current().version();
         match check(self) {
-            Err(failure) => match self.refresh(broker).await {
-                Ok(Some(_)) => check(self),
-                _ => Err(failure),
-            },
+            Err(failure) => {
+                // Somebody else may have taken it meanwhile: what counts is what is held now.
+                let asked = self.refresh(broker).await;
+                match asked.is_ok() && self.current().version() != before {
+                    true => check(self),
+                    false => Err(failure),
+                }
+            }
             held => held,
         }
     }

@@ -1,4 +1,4 @@
-//! Sessions of authority: by what right an agent acts for a user, and that it ends. SPEC 3.8.
+//! Sessions of authority: by what right an agent acts for a user, and that it ends. SPEC 3.10.
 //!
 //! Owns: a user's login as its own signed token shows it, an operator's word in place of one, and which
 //! principal a login is. Does not own: verifying the token (the broker's `login`), what follows

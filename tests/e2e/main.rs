@@ -15,6 +15,7 @@ mod demo;
 mod enrol;
 mod evidence;
 mod golden;
+mod guard;
 mod heads;
 mod inclusion;
 mod kills;

@@ -1,4 +1,4 @@
-//! By whose word may an agent act for somebody, and when does that end? SPEC 3.8.
+//! By whose word may an agent act for somebody, and when does that end? SPEC 3.10.
 
 use super::issue::{By, Issue};
 use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_revoked};
