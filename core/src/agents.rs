@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, Nonce, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
+use crate::limits;
 
 /// What an agent may do at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,16 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Whether a key is the agent's, or was until a moment ago: what is asked, and what is handed to it,
+    /// while its key changes must not be refused.
+    pub fn has(&self, key: &PublicKey, now: UnixMillis) -> bool {
+        let former = || {
+            let former = self.former.filter(|former| former.key == key.thumbprint());
+            former.is_some_and(|former| now.since(former.until) < limits::KEY_CHANGE_MS)
+        };
+        self.key.as_ref().is_some_and(|current| current == key || former())
+    }
+
     /// An agent that has not come in yet.
     pub fn invited(id: AgentId, profile: &str, now: UnixMillis) -> Self {
         Agent {

@@ -6,7 +6,6 @@ use super::View;
 use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
-use crate::limits;
 use crate::no::Deny;
 use crate::state::{AgentState, State};
 use crate::verify::VerifiedToken;
@@ -91,13 +90,7 @@ pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> 
             if agent.state != AgentState::Active {
                 return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
             }
-            let (shown, current) = (token.holder_key(), agent.key.as_ref());
-            // What was asked while the key changed is no less asked by the agent.
-            let just_left = || {
-                let former = agent.former.filter(|former| former.key == shown.thumbprint());
-                former.is_some_and(|former| now.since(former.until) < limits::KEY_CHANGE_MS)
-            };
-            if current.is_some_and(|key| key == shown || just_left()) {
+            if agent.has(token.holder_key(), now) {
                 return Ok(());
             }
             Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() })

@@ -72,7 +72,7 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
             return Err(Deny::SessionEnded { session: ended.id });
         }
         let guard = session.map(|session| Guard::Session(session.id, Some(session.version)));
-        Ok(self.new_hops(view, caller, row.fan_out_max)?.guarded(guard))
+        Ok(self.new_hops(view, caller, row.fan_out_max, now)?.guarded(guard))
     }
 }
 
@@ -101,7 +101,13 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
     }
 
     /// Checks and records every hop that is not recorded yet.
-    fn new_hops(&self, view: View<'_>, caller: &Caller, fan_out_max: u32) -> Decision<Recording> {
+    fn new_hops(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        fan_out_max: u32,
+        now: UnixMillis,
+    ) -> Decision<Recording> {
         let delegation = self.token.delegation();
         let blocks = self.token.signed_blocks();
         let known = self.token.hops().take_while(|(id, _)| view.state.hop(id).is_some()).count();
@@ -112,7 +118,7 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
             let parent = blocks.get(before).ok_or(Deny::NoHop)?;
             narrow::check(parent.block(), signed.block(), before)?;
             let room = check_fan_out(view, self.token.id_at(before), before, fan_out_max)?;
-            let guard = check_recipient(view, parent, signed, position)?;
+            let guard = check_recipient(view, parent, signed, position, now)?;
             let row = self.row(id, position, signed);
             let record = grant.records.len();
             let body = Body::HopRecorded(hop_record(&row, signed));
@@ -159,12 +165,14 @@ fn check_fan_out(
     Ok(parent.map(|parent| Guard::FanOut(parent, allowed)))
 }
 
-/// An enrolled agent is named with its current key; a helper's key is nobody's.
+/// An enrolled agent is named with its current key, or the one that it had a moment ago; a helper's key
+/// is nobody's.
 fn check_recipient(
     view: View<'_>,
     parent: &SignedBlock,
     signed: &SignedBlock,
     hop: usize,
+    now: UnixMillis,
 ) -> Result<Option<Guard>, Deny> {
     if is_same_holder(parent, signed) {
         return Ok(None);
@@ -181,7 +189,7 @@ fn check_recipient(
     if agent.state != AgentState::Active {
         return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
     }
-    if agent.key.as_ref() != Some(signed.next_key()) {
+    if !agent.has(signed.next_key(), now) {
         return Err(Deny::NotTheAgentsKey { hop, agent: id.clone() });
     }
     Ok(Some(Guard::Agent(id.clone(), Some(agent.version))))
