@@ -17,9 +17,13 @@ const FILES: [&str; 7] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=sublet");
+    println!("cargo:rerun-if-changed=spiffe");
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("sublet_descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Not ours, so not among what reflection lists.
+    let spiffe = protox::compile(["spiffe/workload.proto"], ["."])?;
+    tonic_prost_build::configure().compile_fds(spiffe)?;
     Ok(())
 }

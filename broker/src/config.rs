@@ -54,6 +54,8 @@ pub struct Config {
     /// The ledger.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// Where metrics are served, in plain text: they name nobody.
+    pub metrics: Option<SocketAddr>,
     /// A Unix socket for the admin, who is then taken nowhere else.
     pub admin_socket: Option<PathBuf>,
     /// TLS.
@@ -193,7 +195,7 @@ fn default_algorithms() -> Vec<String> {
 }
 
 /// The keys' part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
     /// How many days a key signs before the next one takes over: 1 to 180.
@@ -202,11 +204,14 @@ pub struct KeysConfig {
     /// How many hours a key is published before it signs: 1 to 720, and less than it signs.
     #[serde(default = "default_lead_hours")]
     pub lead_hours: u32,
+    /// The file of the password that the private keys lie under; open to their owner alone without it.
+    pub password_file: Option<PathBuf>,
 }
 
 impl Default for KeysConfig {
     fn default() -> Self {
-        KeysConfig { rotate_days: default_rotate_days(), lead_hours: default_lead_hours() }
+        let (rotate_days, lead_hours) = (default_rotate_days(), default_lead_hours());
+        KeysConfig { rotate_days, lead_hours, password_file: None }
     }
 }
 
@@ -294,6 +299,7 @@ impl Config {
             receipt_fresh_ms: default_staple(),
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
+            metrics: None,
             admin_socket: None,
             tls: TlsConfig::default(),
             keys: KeysConfig::default(),

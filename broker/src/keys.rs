@@ -4,7 +4,7 @@
 //! the first start and refusing to start with half of them. Does not own: what they sign, which of them
 //! signs (the trust bundle in the store says so), their life (`sublet_core::rotation`).
 //!
-//! Invariants: private halves are files of mode 0600, written before the bundle that publishes their
+//! Invariants: private halves are files of mode 0600, under a password where there is one, written before the bundle that publishes their
 //! public halves; a bundle is only replaced by the next one.
 
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ use sublet_core::no::Fault;
 use sublet_core::rotation::{KEY_MS, USES};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::text::base64url;
+use zeroize::Zeroizing;
 
 use crate::ports::EntropySource;
 
@@ -81,10 +82,60 @@ impl Signers {
     }
 }
 
+/// How private keys lie on disk: under a password, or open to their owner alone.
+#[derive(Clone, Default)]
+pub struct Lock(Option<Arc<Zeroizing<Vec<u8>>>>);
+
+impl Lock {
+    /// The password in a file, without the end of its line; none without a file.
+    pub fn open(path: Option<&Path>) -> Result<Self, BadKeys> {
+        let Some(path) = path else { return Ok(Lock(None)) };
+        check_private(path)?;
+        let text = fs::read(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+        let text = Zeroizing::new(text);
+        let password = text.trim_ascii_end().to_vec();
+        if password.len() < PASSWORD_BYTES_MIN {
+            let says = format!("a password of at least {PASSWORD_BYTES_MIN} bytes is expected");
+            return Err(BadKeys::Form { path: path.to_owned(), says });
+        }
+        Ok(Lock(Some(Arc::new(Zeroizing::new(password)))))
+    }
+
+    fn pem(
+        &self,
+        key: &SecretKey,
+        entropy: &dyn EntropySource,
+    ) -> Result<Zeroizing<String>, String> {
+        let none = || "the key cannot be written".to_owned();
+        match &self.0 {
+            None => key.to_pem().ok_or_else(none),
+            Some(password) => {
+                let random = entropy.draw().map_err(|fault| fault.to_string())?;
+                key.to_encrypted_pem(password, &random.bytes("key-file")).ok_or_else(none)
+            }
+        }
+    }
+
+    fn read(&self, pem: &str) -> Result<SecretKey, &'static str> {
+        match (&self.0, SecretKey::is_encrypted(pem)) {
+            (None, false) => SecretKey::from_pem(pem).ok_or("no PKCS#8 PEM key"),
+            (None, true) => Err("it is under a password: keys.password_file is needed"),
+            (Some(_), false) => Err("it is not under the password that keys.password_file names"),
+            (Some(password), true) => SecretKey::from_encrypted_pem(pem, password)
+                .ok_or("the password of keys.password_file does not open it"),
+        }
+    }
+}
+
+/// Under it a password is guessed sooner than a key.
+const PASSWORD_BYTES_MIN: usize = 12;
+
 /// What a data directory holds of keys.
 pub struct KeyRing {
     /// The private halves.
     pub signers: Signers,
+    /// How they lie on disk.
+    pub lock: Lock,
     /// What `trust.json` says. The store may know a newer one.
     pub trust: SignedBundle,
     /// SHA-256 of the token by which the ledger is read over HTTP.
@@ -118,9 +169,10 @@ impl KeyRing {
         domain: &TrustDomain,
         now: UnixMillis,
         entropy: &dyn EntropySource,
+        lock: Lock,
     ) -> Result<Self, BadKeys> {
         if !data.join(TRUST).exists() {
-            make(data, domain, now, entropy)?;
+            make(data, domain, now, entropy, &lock)?;
         }
         let bearer = data.join(BEARER);
         if !bearer.exists() {
@@ -130,10 +182,10 @@ impl KeyRing {
             let text = base64url(secret.bytes("ledger-bearer"));
             write_new(&bearer, format!("{text}\n").as_bytes(), 0o600)?;
         }
-        KeyRing::load(data, domain)
+        KeyRing::load(data, domain, lock)
     }
 
-    fn load(data: &Path, domain: &TrustDomain) -> Result<Self, BadKeys> {
+    fn load(data: &Path, domain: &TrustDomain, lock: Lock) -> Result<Self, BadKeys> {
         let path = data.join(TRUST);
         let text = fs::read(&path).map_err(|error| BadKeys::Io { path: path.clone(), error })?;
         let trust = SignedBundle::read(text);
@@ -156,7 +208,8 @@ impl KeyRing {
             return Err(BadKeys::Form { path: bearer, says });
         }
         let ledger_bearer = sha256(secret.as_bytes());
-        Ok(KeyRing { signers: read_all(&data.join(KEYS))?, trust, ledger_bearer, admin })
+        let signers = read_all(&data.join(KEYS), &lock)?;
+        Ok(KeyRing { signers, lock, trust, ledger_bearer, admin })
     }
 }
 
@@ -167,6 +220,7 @@ fn make(
     domain: &TrustDomain,
     now: UnixMillis,
     entropy: &dyn EntropySource,
+    lock: &Lock,
 ) -> Result<(), BadKeys> {
     let directory = data.join(KEYS);
     fs::create_dir_all(&directory)
@@ -181,7 +235,8 @@ fn make(
     {
         let later = if state == KeyState::Active { "" } else { "-next" };
         let path = directory.join(format!("{}{later}.pem", use_.name()));
-        let key = if path.exists() { read_key(&path)? } else { make_key(&path, entropy)? };
+        let key =
+            if path.exists() { read_key(&path, lock)? } else { make_key(&path, entropy, lock)? };
         trusted.push(TrustedKey {
             use_,
             id: KeyId(id),
@@ -201,12 +256,18 @@ fn make(
 }
 
 /// Keeps the private half of a key that was made for the bundle, before anybody hears of it.
-pub fn keep(data: &Path, key: &TrustedKey, secret: &SecretKey) -> Result<(), BadKeys> {
+pub fn keep(
+    data: &Path,
+    key: &TrustedKey,
+    secret: &SecretKey,
+    entropy: &dyn EntropySource,
+    lock: &Lock,
+) -> Result<(), BadKeys> {
     // Two steps at once make two files, and one of them is published.
     let name = format!("{}-{}.pem", key.use_.name(), key.public.thumbprint());
     let path = data.join(KEYS).join(name);
-    let form = |says: &str| BadKeys::Form { path: path.clone(), says: says.to_owned() };
-    let pem = secret.to_pem().ok_or_else(|| form("the key cannot be written"))?;
+    let pem = lock.pem(secret, entropy);
+    let pem = pem.map_err(|says| BadKeys::Form { path: path.clone(), says })?;
     write_new(&path, pem.as_bytes(), 0o600)
 }
 
@@ -222,13 +283,13 @@ pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
 }
 
 /// Every private key of a directory.
-fn read_all(directory: &Path) -> Result<Signers, BadKeys> {
+fn read_all(directory: &Path, lock: &Lock) -> Result<Signers, BadKeys> {
     let io = |error| BadKeys::Io { path: directory.to_owned(), error };
     let signers = Signers::default();
     for file in fs::read_dir(directory).map_err(io)? {
         let path = file.map_err(io)?.path();
         if path.extension().is_some_and(|extension| extension == "pem") {
-            signers.add(Arc::new(read_key(&path)?));
+            signers.add(Arc::new(read_key(&path, lock)?));
         }
     }
     Ok(signers)
@@ -243,25 +304,43 @@ pub fn make_admin(data: &Path, entropy: &dyn EntropySource) -> Result<(), BadKey
     }
     fs::create_dir_all(data).map_err(|error| BadKeys::Io { path: data.to_owned(), error })?;
     let private = data.join("admin.pem");
-    let key = if private.exists() { read_key(&private)? } else { make_key(&private, entropy)? };
+    let lock = &Lock::default();
+    let key = match private.exists() {
+        true => read_key(&private, lock)?,
+        false => make_key(&private, entropy, lock)?,
+    };
     write_new(&public, format!("{}\n", key.public_key()).as_bytes(), 0o644)
 }
 
-fn make_key(path: &Path, entropy: &dyn EntropySource) -> Result<SecretKey, BadKeys> {
+fn make_key(path: &Path, entropy: &dyn EntropySource, lock: &Lock) -> Result<SecretKey, BadKeys> {
     let form = |says: String| BadKeys::Form { path: path.to_owned(), says };
     let seed = entropy.draw().map_err(|fault| form(fault.to_string()))?;
     let key = SecretKey::ed25519_from_seed(seed.0);
-    let pem = key.to_pem().ok_or_else(|| form("the key cannot be written".to_owned()))?;
+    let pem = lock.pem(&key, entropy).map_err(form)?;
     write_new(path, pem.as_bytes(), 0o600)?;
     Ok(key)
 }
 
-fn read_key(path: &Path) -> Result<SecretKey, BadKeys> {
+/// Refuses a file that others may read.
+fn check_private(path: &Path) -> Result<(), BadKeys> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let about = fs::metadata(path);
+    let about = about.map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let says = format!("others may read it (mode {mode:o}): chmod 600");
+    Err(BadKeys::Form { path: path.to_owned(), says })
+}
+
+fn read_key(path: &Path, lock: &Lock) -> Result<SecretKey, BadKeys> {
+    check_private(path)?;
     let text =
         fs::read_to_string(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
-    let text = zeroize::Zeroizing::new(text);
-    SecretKey::from_pem(&text)
-        .ok_or_else(|| BadKeys::Form { path: path.to_owned(), says: "no PKCS#8 PEM key".into() })
+    let text = Zeroizing::new(text);
+    let read = lock.read(&text);
+    read.map_err(|says| BadKeys::Form { path: path.to_owned(), says: says.to_owned() })
 }
 
 fn read_public(path: &Path) -> Result<PublicKey, BadKeys> {

@@ -17,6 +17,7 @@ pub mod feed;
 pub mod keys;
 pub mod listen;
 pub mod login;
+mod metrics;
 mod oauth;
 pub mod pipeline;
 pub mod ports;

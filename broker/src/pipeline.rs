@@ -140,7 +140,9 @@ fn signed<A: Ask>(
 fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault> {
     let fault = |error: &dyn std::fmt::Display| Fault::Internal(format!("broker keys: {error}"));
     if let (Some(secret), Some(key)) = (&next.made, next.changed.last()) {
-        keys::keep(&broker.config.data, key, secret).map_err(|bad| fault(&bad))?;
+        let (data, lock) = (&broker.config.data, &broker.keys.lock);
+        let kept = keys::keep(data, key, secret, broker.entropy.as_ref(), lock);
+        kept.map_err(|bad| fault(&bad))?;
         broker.keys.signers.add(secret.clone());
     }
     let signer = broker.keys.signers.of(&next.signer)?;

@@ -23,9 +23,10 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
-use crate::keys::{self, KeyRing};
+use crate::keys::{self, KeyRing, Lock};
 use crate::listen::{self, Sockets};
 use crate::login::Logins;
+use crate::metrics::{self, Calls, CountLayer};
 use crate::oauth;
 use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
@@ -88,6 +89,7 @@ pub struct Bound {
     /// The address that it listens on.
     pub address: SocketAddr,
     sockets: Sockets,
+    metrics: Option<TcpListener>,
     /// Whom the ledger's heads are shown to.
     policy: Option<Policy>,
 }
@@ -103,15 +105,15 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
     let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
-    let ring = KeyRing::open(&config.data, &config.trust_domain, clock.now(), entropy.as_ref())?;
+    let lock = Lock::open(config.keys.password_file.as_deref())?;
+    let (domain, now) = (&config.trust_domain, clock.now());
+    let ring = KeyRing::open(&config.data, domain, now, entropy.as_ref(), lock)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
     let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
     let trust = store.view()?.trust().clone();
     ring.signers.check(trust.bundle())?;
     trust.bundle().check_time(clock.now()).map_err(|bad| NotServing::Trust(bad.to_string()))?;
-    let listener = TcpListener::bind(config.listen).await;
-    let listener =
-        listener.map_err(|error| NotServing::Listen { address: config.listen, error })?;
+    let listener = listening(config.listen).await?;
     let address = listener
         .local_addr()
         .map_err(|error| NotServing::Listen { address: config.listen, error })?;
@@ -120,11 +122,20 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
             .map_err(|error| NotServing::Data(format!("{}: {error}", path.display())))
     });
     let sockets = Sockets { tcp: listener, tls, admin: admin.transpose()? };
+    let metrics = match config.metrics {
+        Some(address) => Some(listening(address).await?),
+        None => None,
+    };
     let broker = Broker::new(config, ring, store, known, clock, entropy)?;
     pipeline::begin(&broker).await?;
     pipeline::sweep_sessions(&broker).await?;
     broker.publish_trust()?;
-    Ok(Bound { broker, address, sockets, policy })
+    Ok(Bound { broker, address, sockets, metrics, policy })
+}
+
+async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| NotServing::Listen { address, error })
 }
 
 /// The policy of witnesses.
@@ -168,6 +179,10 @@ impl Bound {
             .into_axum_router()
             .merge(publish::routes(broker.clone()))
             .merge(oauth::routes(broker.clone()));
+        let calls = Calls::new(broker.clock.clone());
+        let metrics = self
+            .metrics
+            .map(|listener| tokio::spawn(metrics::serve(listener, broker.clone(), calls.clone())));
         let certificates = self.sockets.tls.clone().map(|tls| tokio::spawn(tls::run(tls)));
         let incoming = self.sockets.incoming();
         let served = Server::builder()
@@ -178,6 +193,7 @@ impl Bound {
             .max_concurrent_streams(1024)
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .layer(CountLayer(calls))
             .layer(DigestLayer::new(&["/sublet.v1."]))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, async move {
@@ -188,7 +204,7 @@ impl Bound {
         heartbeat.abort();
         pruning.abort();
         rotation.abort();
-        policy.iter().chain(&certificates).for_each(JoinHandle::abort);
+        policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
         Ok(served?)
     }
 }

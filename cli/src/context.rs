@@ -56,10 +56,13 @@ pub(crate) struct Context {
 impl Context {
     /// The broker, or what to set.
     pub(crate) async fn broker(&self) -> Result<Broker, Trouble> {
-        let endpoint = self.broker.as_ref();
-        let endpoint = endpoint
-            .ok_or_else(|| Trouble::usage("which broker? set SUBLET_BROKER or --broker"))?;
-        Ok(Broker::connect_by(endpoint, &self.tls()).await?)
+        Ok(Broker::connect_by(self.endpoint()?, &self.tls()).await?)
+    }
+
+    /// Where the broker is.
+    pub(crate) fn endpoint(&self) -> Result<&str, Trouble> {
+        let endpoint = self.broker.as_deref();
+        endpoint.ok_or_else(|| Trouble::usage("which broker? set SUBLET_BROKER or --broker"))
     }
 
     /// What is said about TLS.

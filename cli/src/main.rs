@@ -3,6 +3,7 @@
 mod actor;
 mod command;
 mod context;
+mod declared;
 mod demo;
 mod ocsf;
 mod print;

@@ -74,11 +74,7 @@ impl Directory {
 
     /// Makes the directory, for its owner alone.
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.0).map_err(|error| Failure::io("create", &self.0, &error))
+        files::create_directory(&self.0)
     }
 
     /// What `agent.toml` says.

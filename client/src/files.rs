@@ -79,6 +79,15 @@ pub(crate) fn replace_with(
     sync_directory_of(path)
 }
 
+/// Makes a directory, for its owner alone; one that is there stays as it is.
+pub fn create_directory(path: &Path) -> Result<(), Failure> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| Failure::io("create", path, &error))
+}
+
 /// Removes a file; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), Failure> {
     match std::fs::remove_file(path) {

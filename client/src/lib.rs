@@ -75,6 +75,7 @@ pub mod report;
 pub mod tls;
 pub mod tool;
 pub mod trust;
+pub mod workload;
 
 pub use ask::{Caller, Credential};
 pub use check::{Checker, Options};

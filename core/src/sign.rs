@@ -70,6 +70,42 @@ impl SecretKey {
         SecretKey::from_p256(key.into())
     }
 
+    /// Whether a PEM document is a private key under a password.
+    pub fn is_encrypted(pem: &str) -> bool {
+        pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    }
+
+    /// Reads a PKCS#8 PEM document under a password (RFC 5958 section 3, RFC 8018).
+    pub fn from_encrypted_pem(pem: &str, password: &[u8]) -> Option<Self> {
+        if let Ok(key) = SigningKey::from_pkcs8_encrypted_pem(pem, password) {
+            let public = PublicKey::of_ed25519(key.verifying_key());
+            return Some(SecretKey { inner: Inner::Ed25519(Box::new(key)), public });
+        }
+        let key = p256::SecretKey::from_pkcs8_encrypted_pem(pem, password).ok()?;
+        SecretKey::from_p256(key.into())
+    }
+
+    /// Writes it under a password: PBES2 with scrypt (2^15, 8, 1) and AES-256 in CBC mode. The 32 bytes
+    /// must be random, and new each time: salt and initialisation vector.
+    pub fn to_encrypted_pem(
+        &self,
+        password: &[u8],
+        random: &[u8; 32],
+    ) -> Option<Zeroizing<String>> {
+        let plain = match &self.inner {
+            Inner::Ed25519(key) => key.to_pkcs8_der().ok()?,
+            Inner::Secp256r1(key) => key.to_pkcs8_der().ok()?,
+        };
+        let (salt, rest) = random.split_first_chunk::<16>()?;
+        let iv: &[u8; 16] = rest.try_into().ok()?;
+        let scrypt = pkcs8::pkcs5::scrypt::Params::new(15, 8, 1, 32).ok()?;
+        let parameters =
+            pkcs8::pkcs5::pbes2::Parameters::scrypt_aes256cbc(scrypt, salt, iv).ok()?;
+        let key = pkcs8::PrivateKeyInfo::try_from(plain.as_bytes()).ok()?;
+        let encrypted = key.encrypt_with_params(parameters, password).ok()?;
+        encrypted.to_pem("ENCRYPTED PRIVATE KEY", Default::default()).ok()
+    }
+
     /// Writes a PKCS#8 PEM document; `None` only if the encoder fails, which no valid key does.
     pub fn to_pem(&self) -> Option<Zeroizing<String>> {
         match &self.inner {
@@ -116,6 +152,22 @@ mod tests {
             let back = SecretKey::from_pem(&pem).unwrap();
             assert_eq!(back.public_key(), key.public_key());
             assert!(key.public_key().verify(b"m", &back.sign(b"m").unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_key_under_a_password_opens_with_it_and_with_no_other() {
+        for key in [
+            SecretKey::ed25519_from_seed([9; 32]),
+            SecretKey::secp256r1_from_seed(&[9; 32]).unwrap(),
+        ] {
+            let pem = key.to_encrypted_pem(b"correct horse", &[7; 32]).unwrap();
+            assert!(SecretKey::is_encrypted(&pem) && SecretKey::from_pem(&pem).is_none());
+            let back = SecretKey::from_encrypted_pem(&pem, b"correct horse").unwrap();
+            assert_eq!(back.public_key(), key.public_key());
+            assert!(SecretKey::from_encrypted_pem(&pem, b"wrong horse").is_none());
+            let again = key.to_encrypted_pem(b"correct horse", &[8; 32]).unwrap();
+            assert_ne!(*pem, *again);
         }
     }
 

@@ -15,12 +15,15 @@ mod generated {
     pub mod record {
         tonic::include_proto!("sublet.record.v1");
     }
+    pub mod spiffe {
+        tonic::include_proto!("_");
+    }
     pub mod demo {
         tonic::include_proto!("sublet.demo.v1");
     }
 }
 
-pub use generated::{demo, record, v1};
+pub use generated::{demo, record, spiffe, v1};
 
 /// The compiled descriptors of all files, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] =

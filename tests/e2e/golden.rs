@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 36] = [
+const COMMANDS: [&str; 40] = [
     "",
     "demo",
     "serve",
@@ -42,6 +42,10 @@ const COMMANDS: [&str; 36] = [
     "prove",
     "audit",
     "bench",
+    "apply",
+    "diff",
+    "lint",
+    "who-can",
     "session",
     "session end",
     "trust",

@@ -28,7 +28,7 @@ const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"
     allow = [\"fs.read@tool://files path=under:/data\"]\n";
 
 /// How long a delegation lives here, in seconds.
-const TTL: u64 = 3;
+const TTL: u64 = 6;
 
 /// What happened, counted by everybody.
 #[derive(Default)]
@@ -73,7 +73,13 @@ enum Ended {
 }
 
 /// One agent: asks for authority, hands it on, uses it; and tries what has ended a second ago.
-async fn work(identity: Identity, next: Identity, checker: Arc<Checker>, counts: Arc<Counts>) {
+async fn work(
+    identity: Identity,
+    next: Identity,
+    checker: Arc<Checker>,
+    counts: Arc<Counts>,
+    pace: Duration,
+) {
     let mut past: VecDeque<(i64, Ended)> = VecDeque::new();
     let now = || Ports::system().clock.now().seconds();
     while !counts.stop.load(Ordering::Relaxed) {
@@ -83,7 +89,7 @@ async fn work(identity: Identity, next: Identity, checker: Arc<Checker>, counts:
         let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(TTL));
         let root = identity.ask(&grant.unwrap().hops(2).offline_hops(1)).await;
         let root = root.unwrap_or_else(|no| panic!("{who} is not issued to: {no}"));
-        let terms = Terms::of(&SCOPE, Duration::from_secs(TTL - 1)).unwrap();
+        let terms = Terms::of(&SCOPE, Duration::from_secs(TTL - 4)).unwrap();
         let handed = root.delegate_to_agent(&next.id(), &terms).await;
         let handed = handed.unwrap_or_else(|no| panic!("{who} cannot delegate: {no}"));
         let helper = root.spawn_helper("scout", &terms).unwrap();
@@ -109,7 +115,7 @@ async fn work(identity: Identity, next: Identity, checker: Arc<Checker>, counts:
             assert!(refused.starts_with("expired"), "{who}: {refused}");
             counts.ended.fetch_add(1, Ordering::Relaxed);
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(pace).await;
     }
 }
 
@@ -146,10 +152,13 @@ async fn keys_of_agents_and_of_the_broker_change_and_no_valid_call_is_refused() 
     follower.ready(Duration::from_secs(10)).await.unwrap();
     let checker = Checker::new(TOOL, trust.clone(), follower.view(), Options::default());
     let (checker, counts) = (Arc::new(checker), Arc::new(Counts::default()));
+    // Two cores do some hundred rounds a second.
+    let pace = Duration::from_millis((agents * 10).max(500));
     let working: Vec<_> = (0..identities.len())
         .map(|one| {
             let next = identities[(one + 1) % identities.len()].clone();
-            let work = work(identities[one].clone(), next, checker.clone(), counts.clone());
+            let (one, counts) = (identities[one].clone(), counts.clone());
+            let work = work(one, next, checker.clone(), counts, pace);
             tokio::spawn(work)
         })
         .collect();

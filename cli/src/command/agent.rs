@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
+use sublet_client::failure::Failure;
 use sublet_client::identity::Identity;
+use sublet_client::workload;
 use sublet_core::id::AgentId;
 use sublet_core::no::Malformed;
 use sublet_proto::convert::public_key;
@@ -16,6 +19,15 @@ use crate::actor::Actor;
 use crate::context::{Context, duration, read_secret};
 use crate::print;
 use crate::trouble::Trouble;
+
+/// Which SVID.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Svid {
+    /// A JWT-SVID
+    Jwt,
+    /// An X.509-SVID, shown in TLS
+    X509,
+}
 
 /// Agents.
 #[derive(clap::Subcommand)]
@@ -57,6 +69,12 @@ pub(crate) enum Command {
         /// The directory of an identity of another trust domain, whose broker this one knows
         #[arg(long, value_name = "DIR", group = "credential")]
         neighbour: Option<PathBuf>,
+        /// With the SVID that SPIFFE's Workload API gives on this host
+        #[arg(long, value_enum, group = "credential")]
+        workload_api: Option<Svid>,
+        /// Where that is: unix:PATH or tcp://IP:PORT
+        #[arg(long, env = "SPIFFE_ENDPOINT_SOCKET", value_name = "URL")]
+        socket: Option<String>,
         /// Which agent it is to be; else the credential says
         #[arg(long, value_name = "ID")]
         id: Option<String>,
@@ -134,7 +152,13 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 context.broker().await?.create_join_token(&context.admin()?, request).await?,
             )
         }
-        Command::Enroll { join_token, jwt, jwt_svid, x509_svid, neighbour, id, out } => {
+        Command::Enroll { workload_api: Some(kind), socket, id, out, .. } => {
+            let id = id.map(|id| agent_id(context, &id)).transpose()?;
+            let says = "where is the Workload API? set SPIFFE_ENDPOINT_SOCKET or --socket";
+            let socket = socket.ok_or_else(|| Trouble::usage(says))?;
+            enroll_by_workload(context, kind, &socket, id.as_ref(), &out).await
+        }
+        Command::Enroll { join_token, jwt, jwt_svid, x509_svid, neighbour, id, out, .. } => {
             let id = id.map(|id| agent_id(context, &id)).transpose()?;
             let proof = match (join_token, jwt, jwt_svid, neighbour) {
                 (Some(path), ..) => Proof::join_token(&read_secret(&path)?),
@@ -144,7 +168,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 _ if x509_svid => Proof::x509_svid(),
                 _ => return Err(Trouble::usage("a credential is needed")),
             };
-            enroll(context, &proof, id.as_ref(), &out).await
+            enroll(context, &context.broker().await?, &proof, id.as_ref(), &out).await
         }
         Command::Renew { as_ } => {
             let identity = Actor::load(&as_)?.identity()?;
@@ -212,15 +236,38 @@ fn invited(context: &Context, answer: v1::JoinTokenResponse) -> Result<(), Troub
     Ok(())
 }
 
+/// With what the host knows of the workload.
+async fn enroll_by_workload(
+    context: &Context,
+    kind: Svid,
+    socket: &str,
+    id: Option<&AgentId>,
+    out: &std::path::Path,
+) -> Result<(), Trouble> {
+    match kind {
+        Svid::Jwt => {
+            let broker = context.broker().await?;
+            let audience = context.trust()?.domain().broker_audience();
+            let proof = workload::jwt_svid(socket, &audience).await?;
+            enroll(context, &broker, &proof, id, out).await
+        }
+        Svid::X509 => {
+            let tls = workload::x509_svid(socket, out, &context.tls()).await?;
+            let broker = Broker::connect_by(context.endpoint()?, &tls).await?;
+            enroll(context, &broker, &Proof::x509_svid(), id, out).await
+        }
+    }
+}
+
 async fn enroll(
     context: &Context,
+    broker: &Broker,
     proof: &Proof,
     id: Option<&AgentId>,
     out: &std::path::Path,
 ) -> Result<(), Trouble> {
-    let broker: Broker = context.broker().await?;
     let trust = context.trust.is_some().then(|| context.trust()).transpose()?;
-    let identity = Identity::enroll_by(&broker, proof, out, trust.as_ref(), id).await?;
+    let identity = Identity::enroll_by(broker, proof, out, trust.as_ref(), id).await?;
     about(context, &identity)
 }
 
@@ -238,19 +285,25 @@ fn about(context: &Context, identity: &Identity) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn list(context: &Context) -> Result<(), Trouble> {
-    let (broker, admin) = (context.broker().await?, context.admin()?);
+/// Every agent that the broker knows.
+pub(crate) async fn all_agents(
+    broker: &Broker,
+    admin: &Credential,
+) -> Result<Vec<v1::AgentRow>, Failure> {
     let (mut agents, mut page_token) = (Vec::new(), String::new());
     loop {
-        let page = broker
-            .list_agents(&admin, v1::ListAgentsRequest { page_size: 500, page_token })
-            .await?;
+        let request = v1::ListAgentsRequest { page_size: 500, page_token };
+        let page = broker.list_agents(admin, request).await?;
         agents.extend(page.agents);
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            break;
+            return Ok(agents);
         }
     }
+}
+
+async fn list(context: &Context) -> Result<(), Trouble> {
+    let agents = all_agents(&context.broker().await?, &context.admin()?).await?;
     let rows: Vec<_> = agents
         .iter()
         .map(|agent| {

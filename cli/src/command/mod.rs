@@ -1,16 +1,17 @@
 //! The commands, one file each.
 
-mod agent;
+pub(crate) mod agent;
 mod audit;
 mod bench;
 mod call;
 mod can_i;
 mod delegate;
 pub(crate) mod evidence;
+pub(crate) mod fleet;
 mod inspect;
 mod issue;
 mod key;
-mod profile;
+pub(crate) mod profile;
 mod record;
 mod replay;
 mod retention;
@@ -44,6 +45,14 @@ pub(crate) enum Command {
     /// Profiles: the ceiling of what may be issued
     #[command(subcommand)]
     Profile(profile::Command),
+    /// Make the broker have the agents and profiles that a file declares (admin)
+    Apply(fleet::FileArgs),
+    /// Say what apply would do (admin)
+    Diff(fleet::FileArgs),
+    /// Say what of such a file is wider than it has to be; asks nobody
+    Lint(fleet::FileArgs),
+    /// Say which agents may ask for an action at a tool (admin)
+    WhoCan(fleet::WhoArgs),
     /// Keys for helpers
     #[command(subcommand)]
     Key(key::Command),
@@ -95,6 +104,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Serve(args) => serve::run(args, context).await.map(done),
         Command::Agent(command) => agent::run(command, context).await.map(done),
         Command::Profile(command) => profile::run(command, context).await.map(done),
+        Command::Apply(args) => fleet::apply(args, context).await,
+        Command::Diff(args) => fleet::diff(args, context).await,
+        Command::Lint(args) => fleet::lint(&args, context),
+        Command::WhoCan(args) => fleet::who_can(args, context).await.map(done),
         Command::Key(command) => key::run(command, context).map(done),
         Command::Issue(args) => issue::run(args, context).await.map(done),
         Command::Delegate(args) => delegate::run(args, context).await.map(done),

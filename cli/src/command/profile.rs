@@ -35,7 +35,7 @@ pub(crate) enum Command {
 /// A profile as its file says it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
     name: String,
     principals: Vec<String>,
     ttl_seconds_max: i64,
@@ -122,18 +122,49 @@ fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
     let text = files::read_text(path)?;
     let file: File = toml::from_str(&text)
         .map_err(|bad| field("profile", format!("{}: {bad}", path.display())))?;
-    let allow = Scope::from_texts(&file.allow).map_err(Malformed::from)?;
-    Ok(v1::Profile {
-        name: file.name,
-        principals: file.principals,
-        ttl_seconds_max: file.ttl_seconds_max,
-        hops_max: file.hops_max,
-        offline_hops_max: file.offline_hops_max,
-        fan_out_max: file.fan_out_max,
-        allow_json: scope_message(&allow),
-        enroll: file.enroll.into_iter().map(v1::EnrollRule::from).collect(),
-        consent_required: file.consent_required,
-    })
+    file.message()
+}
+
+impl File {
+    /// The profile that it says.
+    pub(crate) fn message(self) -> Result<v1::Profile, Trouble> {
+        let allow = Scope::from_texts(&self.allow).map_err(Malformed::from)?;
+        Ok(v1::Profile {
+            name: self.name,
+            principals: self.principals,
+            ttl_seconds_max: self.ttl_seconds_max,
+            hops_max: self.hops_max,
+            offline_hops_max: self.offline_hops_max,
+            fan_out_max: self.fan_out_max,
+            allow_json: scope_message(&allow),
+            enroll: self.enroll.into_iter().map(v1::EnrollRule::from).collect(),
+            consent_required: self.consent_required,
+        })
+    }
+}
+
+/// What a profile says, a line each.
+pub(crate) fn facts(profile: &v1::Profile) -> Vec<String> {
+    let mut facts = vec![
+        format!("principals {}", profile.principals.join(" ")),
+        format!("at most {}", limits(profile)),
+    ];
+    let allow = texts(profile).unwrap_or_else(|_| profile.allow_json.clone());
+    facts.extend(allow.into_iter().map(|text| format!("allow {text}")));
+    facts.extend(profile.enroll.iter().map(|rule| format!("enrols {}", enrols(rule))));
+    if profile.consent_required {
+        facts.push(format!("consent: {CONSENT}"));
+    }
+    facts
+}
+
+const CONSENT: &str = "the user's token, or an operator's session, is needed";
+
+fn enrols(rule: &v1::EnrollRule) -> String {
+    let claims = rule.claims.iter().map(|claim| format!("{}={}", claim.name, claim.value));
+    let claims = claims.collect::<Vec<_>>().join(" ");
+    let again = if rule.rekey { ", also again" } else { "" };
+    format!("{} of {} as {}{again}", claims, rule.issuer, rule.agent)
 }
 
 fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
@@ -144,14 +175,9 @@ fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
         ("at most", limits(profile)),
     ];
     pairs.extend(texts.iter().map(|text| ("allow", text.clone())));
-    pairs.extend(profile.enroll.iter().map(|rule| {
-        let claims = rule.claims.iter().map(|claim| format!("{}={}", claim.name, claim.value));
-        let claims = claims.collect::<Vec<_>>().join(" ");
-        let again = if rule.rekey { ", also again" } else { "" };
-        ("enrols", format!("{} of {} as {}{again}", claims, rule.issuer, rule.agent))
-    }));
+    pairs.extend(profile.enroll.iter().map(|rule| ("enrols", enrols(rule))));
     if profile.consent_required {
-        pairs.push(("consent", "the user's token, or an operator's session, is needed".to_owned()));
+        pairs.push(("consent", CONSENT.to_owned()));
     }
     print::pairs(context, &pairs, &value(profile)?);
     Ok(())

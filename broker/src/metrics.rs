@@ -1,0 +1,258 @@
+//! What the broker does, as numbers for Prometheus, on a listener of their own. docs/FORMATS, "Metrics".
+//!
+//! Owns: counting calls by method and outcome, and reading the rest when somebody asks. Does not own:
+//! what happens.
+//!
+//! Invariants: no label says who, for whom or what: methods and outcomes are few and known.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::Fault;
+use sublet_core::rotation::USES;
+use tokio::net::TcpListener;
+use tonic::codegen::http;
+
+use crate::broker::Broker;
+use crate::ports::Clock;
+
+/// From an answer out of memory to one that waits for the disk, in seconds.
+const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    method: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Method {
+    method: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Use {
+    r#use: String,
+}
+
+/// What is counted while it happens.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    total: Family<Call, Counter>,
+    seconds: Family<Method, Histogram>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Calls {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(BUCKETS);
+        Calls { total: Family::default(), seconds: Family::new_with_constructor(seconds), clock }
+    }
+
+    fn count(&self, method: &str, outcome: &str, began: UnixMillis) {
+        // To the millisecond, and none where the clock was set back.
+        let millis = u32::try_from(self.clock.now().since(began)).unwrap_or(0);
+        let method = method.to_owned();
+        self.seconds
+            .get_or_create(&Method { method: method.clone() })
+            .observe(f64::from(millis) / 1000.0);
+        self.total.get_or_create(&Call { method, outcome: outcome.to_owned() }).inc();
+    }
+
+    /// Everything, as text.
+    fn text(&self, broker: &Broker) -> Result<String, Fault> {
+        let mut registry = Registry::with_prefix("sublet");
+        registry.register("calls", "Calls of the broker by outcome", self.total.clone());
+        registry.register("call_seconds", "How long they took", self.seconds.clone());
+        let now = broker.clock.now();
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        };
+        let (agents, delegations, hops, sessions, sequence) = {
+            let state = broker.store.view()?;
+            let (agents, delegations, hops) = state.counts();
+            (agents, delegations, hops, state.sessions().count(), state.revocation_sequence())
+        };
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        gauge("agents", "Agents known", count(agents));
+        gauge("delegations", "Delegations known", count(delegations));
+        gauge("live_hops", "Recorded hops that have not expired", count(hops));
+        gauge("sessions", "Sessions of authority that are remembered", count(sessions));
+        gauge("revocations", "Number of the last revocation", number(sequence));
+        let size = broker.store.published()?.tree.size();
+        gauge("ledger_records", "Records in the ledger", number(size));
+        let unauthenticated = broker.unauthenticated.load(Ordering::Relaxed);
+        gauge(
+            "unauthenticated",
+            "Calls without a valid proof since the start",
+            number(unauthenticated),
+        );
+        let trust = broker.trust()?;
+        let bundle = trust.bundle();
+        let left = bundle.expires().since(now) / 1000;
+        gauge("trust_bundle_seconds_left", "Until the trust bundle is over", left);
+        let ends = Family::<Use, Gauge>::default();
+        for use_ in USES {
+            let left = bundle.active(use_).map_or(0, |key| key.not_after.since(now) / 1000);
+            ends.get_or_create(&Use { r#use: use_.name().to_owned() }).set(left);
+        }
+        registry.register("key_seconds_left", "Until the key that signs is over", ends);
+        let mut text = String::new();
+        encode(&mut text, &registry)
+            .map_err(|error| Fault::Internal(format!("metrics: {error}")))?;
+        Ok(text)
+    }
+}
+
+/// Serves them until the broker ends.
+pub(crate) async fn serve(listener: TcpListener, broker: Arc<Broker>, calls: Calls) {
+    let app = axum::Router::new().route("/metrics", get(show)).with_state((broker, calls));
+    if let Err(error) = axum::serve(listener, app).await {
+        tracing::error!(%error, "metrics are not served any more");
+    }
+}
+
+async fn show(State((broker, calls)): State<(Arc<Broker>, Calls)>) -> Response {
+    match calls.text(&broker) {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(fault) => {
+            tracing::error!(%fault, "metrics");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+/// Counts the calls that pass through it.
+#[derive(Clone)]
+pub(crate) struct CountLayer(pub(crate) Calls);
+
+impl<S> tower::Layer<S> for CountLayer {
+    type Service = Count<S>;
+
+    fn layer(&self, inner: S) -> Count<S> {
+        Count { inner, calls: self.0.clone() }
+    }
+}
+
+/// The service that [`CountLayer`] makes.
+#[derive(Clone)]
+pub(crate) struct Count<S> {
+    inner: S,
+    calls: Calls,
+}
+
+impl<S, B, R> tower::Service<http::Request<B>> for Count<S>
+where
+    S: tower::Service<http::Request<B>, Response = http::Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = http::Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let method = known(request.uri().path());
+        let (calls, began, answer) =
+            (self.calls.clone(), self.calls.clock.now(), self.inner.call(request));
+        Box::pin(async move {
+            let answer = answer.await;
+            if let (Some(method), Ok(answer)) = (method, &answer) {
+                calls.count(&method, outcome(answer), began);
+            }
+            answer
+        })
+    }
+}
+
+/// Paths that are counted: methods of ours, and the two of OAuth. Others could be anything.
+fn known(path: &str) -> Option<String> {
+    if path == "/token" || path == "/logout" {
+        return Some(path.to_owned());
+    }
+    let method = path.strip_prefix("/sublet.v1.")?;
+    let named = method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'/');
+    (named && METHODS.contains(&method)).then(|| method.to_owned())
+}
+
+/// In the words of the five kinds of no.
+fn outcome<R>(answer: &http::Response<R>) -> &'static str {
+    let status = answer.headers().get("grpc-status").and_then(|value| value.to_str().ok());
+    match (status, answer.status().as_u16()) {
+        (None | Some("0"), 200..=299) => "ok",
+        (Some("3"), _) | (None, 400) => "malformed",
+        (Some("16"), _) | (None, 401) => "unauthenticated",
+        (Some("7"), _) => "deny",
+        (Some("8"), _) | (None, 429) => "overload",
+        _ => "fault",
+    }
+}
+
+/// Every method of the broker, so that a label is one of these.
+const METHODS: [&str; 40] = [
+    "Admin/CreateAgent",
+    "Admin/ListAgents",
+    "Admin/ShowAgent",
+    "Admin/SuspendAgent",
+    "Admin/ResumeAgent",
+    "Admin/RevokeAgentKey",
+    "Admin/ApplyProfile",
+    "Admin/ListProfiles",
+    "Admin/ShowProfile",
+    "Admin/CreateJoinToken",
+    "Admin/ListJoinTokens",
+    "Admin/RevokeJoinToken",
+    "Admin/GrantSession",
+    "Admin/ListSessions",
+    "Admin/ChangeKey",
+    "Admin/GetStatus",
+    "Audit/Replay",
+    "Audit/Tail",
+    "Audit/ReportUses",
+    "Audit/SyncVerifier",
+    "Audit/Erase",
+    "Audit/Prune",
+    "Audit/PlaceHold",
+    "Audit/ReleaseHold",
+    "Audit/GetRetention",
+    "Audit/GetCheckpoint",
+    "Delegation/Issue",
+    "Delegation/Delegate",
+    "Delegation/RecordHop",
+    "Delegation/Inspect",
+    "Delegation/ProveRecorded",
+    "Delegation/ListDelegations",
+    "Identity/Enroll",
+    "Identity/Renew",
+    "Identity/RotateKey",
+    "Identity/LookupAgent",
+    "Identity/GetTrustBundle",
+    "Revocation/Revoke",
+    "Revocation/EndSessions",
+    "Revocation/Watch",
+];

@@ -1,0 +1,226 @@
+//! `sublet apply | diff | lint | who-can`: a fleet as a file declares it, and who may do what.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+use sublet_client::connect::Broker;
+use sublet_core::capability::Capability;
+use sublet_core::no::Malformed;
+use sublet_proto::v1;
+
+use crate::command::agent::all_agents;
+use crate::context::Context;
+use crate::declared::{Change, Declared, Difference};
+use crate::print;
+use crate::trouble::Trouble;
+
+/// A file that declares agents and profiles.
+#[derive(clap::Args)]
+pub(crate) struct FileArgs {
+    /// TOML: [[profile]] as in a profile's file, [[agent]] id, profile (docs/FORMATS.md)
+    file: PathBuf,
+}
+
+/// What may be done where.
+#[derive(clap::Args)]
+pub(crate) struct WhoArgs {
+    /// The action: fs.read
+    action: String,
+    /// The tool: tool://files
+    resource: String,
+}
+
+/// Makes the broker have what the file declares. Each step is recorded.
+pub(crate) async fn apply(args: FileArgs, context: &Context) -> Result<ExitCode, Trouble> {
+    let declared = Declared::read(context, &args.file)?;
+    let (broker, admin) = (context.broker().await?, context.admin()?);
+    let found = Difference::of(&declared, &broker, &admin).await?;
+    if !found.conflicts.is_empty() {
+        // All of it or nothing, as far as can be seen before.
+        return say(context, &found, &[]);
+    }
+    let mut invited = Vec::new();
+    for change in &found.changes {
+        if let Some(line) = make(&broker, &admin, change).await? {
+            invited.push(line);
+        }
+    }
+    say(context, &found, &invited)
+}
+
+/// Says what `apply` would do.
+pub(crate) async fn diff(args: FileArgs, context: &Context) -> Result<ExitCode, Trouble> {
+    let declared = Declared::read(context, &args.file)?;
+    let (broker, admin) = (context.broker().await?, context.admin()?);
+    say(context, &Difference::of(&declared, &broker, &admin).await?, &[])
+}
+
+/// Profiles before the agents that have them; the join token of a new agent, once.
+async fn make(
+    broker: &Broker,
+    admin: &sublet_client::Credential,
+    change: &Change,
+) -> Result<Option<(String, String)>, Trouble> {
+    match change {
+        Change::NewProfile(profile) | Change::Profile(profile, _) => {
+            let profile = Some(profile.clone());
+            let request = v1::ApplyProfileRequest { profile, ..Default::default() };
+            broker.apply_profile(admin, request).await?;
+            Ok(None)
+        }
+        Change::NewAgent(id, profile) => {
+            let request = v1::CreateAgentRequest {
+                agent_id: id.clone(),
+                profile: profile.clone(),
+                join_ttl_seconds: JOIN_SECONDS,
+                ..Default::default()
+            };
+            let answer = broker.create_agent(admin, request).await?;
+            Ok(Some((id.clone(), answer.join_token)))
+        }
+    }
+}
+
+/// How long a new agent has to come in: a day.
+const JOIN_SECONDS: i64 = 24 * 3600;
+
+fn say(
+    context: &Context,
+    found: &Difference,
+    invited: &[(String, String)],
+) -> Result<ExitCode, Trouble> {
+    let changes: Vec<String> = found.changes.iter().flat_map(change_lines).collect();
+    let value = json!({
+        "changes": changes,
+        "conflicts": found.conflicts,
+        "not_in_the_file": found.others,
+        "join_tokens": invited.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+    });
+    if context.json() {
+        print::json(&value);
+    } else {
+        changes.iter().for_each(|line| print::text(line));
+        found.conflicts.iter().for_each(|says| print::text(&format!("CONFLICT: {says}")));
+        invited.iter().for_each(|(id, token)| print::text(&format!("{id} {token}")));
+        found.others.iter().for_each(|name| eprintln!("left as it is: {name}"));
+        if changes.is_empty() && found.conflicts.is_empty() {
+            eprintln!("no difference");
+        }
+    }
+    Ok(if found.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn change_lines(change: &Change) -> Vec<String> {
+    match change {
+        Change::NewProfile(profile) => vec![format!("+ profile {}", profile.name)],
+        Change::NewAgent(id, profile) => vec![format!("+ agent {id} ({profile})")],
+        Change::Profile(profile, lines) => {
+            let head = format!("~ profile {}", profile.name);
+            std::iter::once(head).chain(lines.iter().map(|line| format!("    {line}"))).collect()
+        }
+    }
+}
+
+/// Says what of a file is wider than it has to be. Asks nobody. Exit 0: nothing; 2: something.
+pub(crate) fn lint(args: &FileArgs, context: &Context) -> Result<ExitCode, Trouble> {
+    let declared = Declared::read(context, &args.file)?;
+    let mut found = Vec::new();
+    for profile in &declared.profiles {
+        let says = warnings(profile)?;
+        found.extend(says.into_iter().map(|says| format!("profile {}: {says}", profile.name)));
+        if !declared.agents.iter().any(|(_, name)| *name == profile.name)
+            && profile.enroll.is_empty()
+        {
+            found.push(format!("profile {}: no agent has it", profile.name));
+        }
+    }
+    for (id, name) in &declared.agents {
+        if !declared.profiles.iter().any(|profile| profile.name == *name) {
+            found.push(format!("{id}: the profile {name:?} is not in this file"));
+        }
+    }
+    if context.json() {
+        print::json(&json!(found));
+    } else {
+        found.iter().for_each(|says| print::text(says));
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn capabilities(profile: &v1::Profile) -> Result<Vec<Capability>, Trouble> {
+    let read = profile.allow_json.iter().map(|json| Capability::from_json(json.as_bytes()));
+    Ok(read.collect::<Result<_, _>>().map_err(Malformed::from)?)
+}
+
+fn warnings(profile: &v1::Profile) -> Result<Vec<String>, Trouble> {
+    let mut found = Vec::new();
+    let held = capabilities(profile)?;
+    for (at, one) in held.iter().enumerate() {
+        if one.is_open() {
+            found.push(format!("{one}: lets any argument through that it does not name"));
+        }
+        if one.audience().to_string().ends_with("//") {
+            found.push(format!("{one}: means every tool of its kind"));
+        }
+        let others = held.iter().enumerate().filter(|(other, _)| *other != at);
+        if let Some((_, wider)) = others.into_iter().find(|(_, wider)| covers(wider, one)) {
+            found.push(format!("{one}: is within {wider} anyway"));
+        }
+    }
+    let for_all = profile.principals.iter().any(|pattern| pattern.contains(":*@"));
+    if for_all && !profile.consent_required {
+        found.push("its agents act for anybody, by their own word (consent_required)".to_owned());
+    }
+    if profile.ttl_seconds_max > 24 * 3600 {
+        found.push("a delegation may live for more than a day".to_owned());
+    }
+    let few =
+        profile.enroll.iter().filter(|rule| rule.claims.len() < 2 && !rule.agent.contains('{'));
+    found.extend(
+        few.map(|rule| format!("one claim of {} makes somebody {}", rule.issuer, rule.agent)),
+    );
+    Ok(found)
+}
+
+fn covers(wider: &Capability, one: &Capability) -> bool {
+    let scope = |capability: &Capability| {
+        sublet_core::capability::Scope::new(vec![capability.clone()]).ok()
+    };
+    let both = scope(wider).zip(scope(one));
+    wider != one && both.is_some_and(|(wider, one)| wider.covers(&one).is_ok())
+}
+
+/// Says which agents may ask for an action at a tool, by which capability of which profile.
+pub(crate) async fn who_can(args: WhoArgs, context: &Context) -> Result<(), Trouble> {
+    let (broker, admin) = (context.broker().await?, context.admin()?);
+    let profiles = broker.list_profiles(&admin, v1::ListProfilesRequest {}).await?.profiles;
+    let agents = all_agents(&broker, &admin).await?;
+    let mut rows = Vec::new();
+    for profile in &profiles {
+        for capability in capabilities(profile)? {
+            let means = capability.action().admits(&args.action)
+                && capability.audience().admits(&args.resource);
+            if !means {
+                continue;
+            }
+            for agent in agents.iter().filter(|agent| agent.profile == profile.name) {
+                rows.push(vec![
+                    agent.agent_id.clone(),
+                    agent.state.clone(),
+                    profile.principals.join(" "),
+                    capability.to_string(),
+                ]);
+            }
+        }
+    }
+    let value = rows.iter().map(|row| match row.as_slice() {
+        [agent, state, principals, by] => {
+            json!({"agent": agent, "state": state, "for": principals, "by": by})
+        }
+        _ => serde_json::Value::Null,
+    });
+    let value = json!(value.collect::<Vec<_>>());
+    print::rows(context, &["AGENT", "STATE", "FOR", "BY"], &rows, &value);
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Agents and profiles as a file declares them, and how that differs from what a broker has.
+//!
+//! Owns: the file (docs/FORMATS, "Fleet"), the difference. Does not own: what makes a profile good (the
+//! broker), printing and applying (`command::fleet`).
+//!
+//! Invariants: nothing is taken away: what the broker has and the file does not name is left as it is,
+//! and told.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Deserialize;
+use sublet_client::ask::Credential;
+use sublet_client::connect::Broker;
+use sublet_client::failure::Failure;
+use sublet_client::files;
+use sublet_proto::convert::field;
+use sublet_proto::v1;
+
+use crate::command::agent::{agent_id, all_agents};
+use crate::command::profile;
+use crate::context::Context;
+use crate::trouble::Trouble;
+
+/// What a file declares.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    profile: Vec<profile::File>,
+    #[serde(default)]
+    agent: Vec<AgentEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentEntry {
+    id: String,
+    #[serde(default = "default_profile")]
+    profile: String,
+}
+
+fn default_profile() -> String {
+    "default".to_owned()
+}
+
+/// A fleet as it shall be.
+pub(crate) struct Declared {
+    pub(crate) profiles: Vec<v1::Profile>,
+    /// Full ids, each with its profile.
+    pub(crate) agents: Vec<(String, String)>,
+}
+
+impl Declared {
+    /// Reads a file. What stands twice, or means nothing, is refused.
+    pub(crate) fn read(context: &Context, path: &Path) -> Result<Self, Trouble> {
+        let text = files::read_text(path)?;
+        let bad = |says: String| field("fleet", format!("{}: {says}", path.display()));
+        let file: File = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        let profiles = file.profile.into_iter().map(profile::File::message);
+        let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
+        let agents = file.agent.into_iter().map(|agent| {
+            Ok::<_, Trouble>((agent_id(context, &agent.id)?.to_string(), agent.profile))
+        });
+        let agents = agents.collect::<Result<Vec<_>, _>>()?;
+        let mut names = BTreeSet::new();
+        let named = profiles.iter().map(|profile| profile.name.as_str());
+        if let Some(twice) =
+            named.chain(agents.iter().map(|(id, _)| id.as_str())).find(|name| !names.insert(*name))
+        {
+            return Err(bad(format!("{twice:?} stands twice")).into());
+        }
+        Ok(Declared { profiles, agents })
+    }
+}
+
+/// What has to be done.
+pub(crate) enum Change {
+    /// A profile that is not there.
+    NewProfile(v1::Profile),
+    /// One that is another, with the lines that go and come.
+    Profile(v1::Profile, Vec<String>),
+    /// An agent that is not there, with its profile.
+    NewAgent(String, String),
+}
+
+/// A file against a broker.
+pub(crate) struct Difference {
+    pub(crate) changes: Vec<Change>,
+    /// What cannot be done: an agent keeps its profile.
+    pub(crate) conflicts: Vec<String>,
+    /// What the file does not name.
+    pub(crate) others: Vec<String>,
+}
+
+impl Difference {
+    /// Asks the broker what it has.
+    pub(crate) async fn of(
+        declared: &Declared,
+        broker: &Broker,
+        admin: &Credential,
+    ) -> Result<Self, Failure> {
+        let there = broker.list_profiles(admin, v1::ListProfilesRequest {}).await?.profiles;
+        let agents = all_agents(broker, admin).await?;
+        let mut found =
+            Difference { changes: Vec::new(), conflicts: Vec::new(), others: Vec::new() };
+        for profile in &declared.profiles {
+            match there.iter().find(|one| one.name == profile.name) {
+                None => found.changes.push(Change::NewProfile(profile.clone())),
+                Some(one) if one == profile => {}
+                Some(one) => {
+                    let lines = lines(one, profile);
+                    found.changes.push(Change::Profile(profile.clone(), lines));
+                }
+            }
+        }
+        for (id, profile) in &declared.agents {
+            match agents.iter().find(|one| one.agent_id == *id) {
+                None => found.changes.push(Change::NewAgent(id.clone(), profile.clone())),
+                Some(one) if one.profile == *profile => {}
+                Some(one) => found.conflicts.push(format!(
+                    "{id} has the profile {:?} and keeps it: {profile:?} is for another agent",
+                    one.profile
+                )),
+            }
+        }
+        let named = |name: &String| declared.profiles.iter().any(|one| one.name == *name);
+        let others = there.iter().map(|one| &one.name).filter(|name| !named(name));
+        found.others.extend(others.map(|name| format!("profile {name}")));
+        let named = |id: &String| declared.agents.iter().any(|(one, _)| one == id);
+        let others = agents.iter().map(|one| &one.agent_id).filter(|id| !named(id));
+        found.others.extend(others.cloned());
+        Ok(found)
+    }
+}
+
+/// What goes (-) and what comes (+).
+fn lines(before: &v1::Profile, after: &v1::Profile) -> Vec<String> {
+    let (before, after) = (profile::facts(before), profile::facts(after));
+    let gone = before.iter().filter(|line| !after.contains(line)).map(|line| format!("- {line}"));
+    let come = after.iter().filter(|line| !before.contains(line)).map(|line| format!("+ {line}"));
+    gone.chain(come).collect()
+}

@@ -1,0 +1,136 @@
+//! SPIFFE's Workload API: what a workload is given on its host, without a secret of its own.
+//!
+//! Owns: asking the socket once, and keeping an X.509-SVID where TLS finds it. Does not own: enrolling
+//! with it (`credential`, `identity`).
+//!
+//! Invariants: private keys are written for their owner alone; what the socket says is believed by
+//! nobody but the broker, which verifies it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sublet_proto::spiffe::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use sublet_proto::spiffe::{JwtsvidRequest, X509svidRequest};
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::credential::Proof;
+use crate::failure::Failure;
+use crate::files;
+use crate::tls::Tls;
+
+/// How long the socket may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A JWT-SVID for this audience, as a proof to enrol with. `socket` is as in SPIFFE_ENDPOINT_SOCKET:
+/// `unix:///run/agent.sock` or `tcp://127.0.0.1:8000`.
+pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Failure> {
+    let mut api = connect(socket).await?;
+    let (audience, spiffe_id) = (vec![audience.to_owned()], String::new());
+    let request = asked(JwtsvidRequest { audience, spiffe_id });
+    let answer = api.fetch_jwtsvid(request).await.map_err(|no| refused(socket, &no))?;
+    let svid = answer.into_inner().svids.into_iter().next();
+    let svid = svid.ok_or_else(|| Failure::answer("the Workload API has no JWT-SVID"))?;
+    Ok(Proof::jwt_svid(&svid.svid))
+}
+
+/// The workload's X.509-SVID, kept in a directory as `svid.pem` and `svid-key.pem`, and how to show it.
+/// `ca` is whom to believe of the broker.
+pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls, Failure> {
+    let mut api = connect(socket).await?;
+    let answer = api.fetch_x509svid(asked(X509svidRequest {})).await;
+    let mut stream = answer.map_err(|no| refused(socket, &no))?.into_inner();
+    let first = tokio::time::timeout(DEADLINE, stream.message()).await;
+    let first = first.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
+    let svids = first.map_err(|no| refused(socket, &no))?.map(|answer| answer.svids);
+    let svid = svids.unwrap_or_default().into_iter().next();
+    let svid = svid.ok_or_else(|| Failure::answer("the Workload API has no X.509-SVID"))?;
+    let chain = split(&svid.x509_svid).filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| Failure::answer("its X.509-SVID is no certificate"))?;
+    let chain: String = chain.into_iter().map(|one| pem("CERTIFICATE", one)).collect();
+    let (certificate, key) = (directory.join("svid.pem"), directory.join("svid-key.pem"));
+    files::create_directory(directory)?;
+    files::replace(&key, pem("PRIVATE KEY", &svid.x509_svid_key).as_bytes())?;
+    files::replace(&certificate, chain.as_bytes())?;
+    Ok(Tls { certificate: Some(certificate), key: Some(key), ca: tls.ca.clone() })
+}
+
+async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failure> {
+    let bad = |says: String| {
+        let says = format!("{socket:?} is no address of a Workload API: {says}");
+        Failure::local("bad_endpoint", says)
+    };
+    let address = match socket.strip_prefix("tcp://") {
+        Some(address) => format!("http://{address}"),
+        None if socket.starts_with("unix:") => socket.to_owned(),
+        None => return Err(bad("unix:PATH or tcp://IP:PORT is expected".to_owned())),
+    };
+    let endpoint = Endpoint::from_shared(address).map_err(|error| bad(error.to_string()))?;
+    let endpoint = endpoint.connect_timeout(DEADLINE).timeout(DEADLINE);
+    let channel = tokio::time::timeout(DEADLINE, endpoint.connect()).await;
+    let channel = channel.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
+    let channel = channel.map_err(|error| Failure::unreachable(socket, &error))?;
+    Ok(SpiffeWorkloadApiClient::new(channel))
+}
+
+/// A request that no browser makes (Workload API section 3).
+fn asked<M>(message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
+    request
+}
+
+fn refused(socket: &str, status: &tonic::Status) -> Failure {
+    let says = format!("the Workload API at {socket}: {}", status.message());
+    Failure::local("workload_api", says)
+}
+
+/// DER values that stand one behind the other; `None` when they do not.
+fn split(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut values = Vec::new();
+    while let Some((0x30, rest)) = bytes.split_first() {
+        let (first, rest) = rest.split_first()?;
+        let (length, head) = match first {
+            short if *short < 0x80 => (usize::from(*short), 2),
+            0x81..=0x83 => {
+                let count = usize::from(*first & 0x7f);
+                let length = rest.get(..count)?;
+                (length.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte)), 2 + count)
+            }
+            _ => return None,
+        };
+        let (value, behind) = bytes.split_at_checked(length.checked_add(head)?)?;
+        values.push(value);
+        bytes = behind;
+    }
+    bytes.is_empty().then_some(values)
+}
+
+/// A PEM text (RFC 7468).
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+    let body: String = lines.map(|line| line + "\n").collect();
+    format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_split_where_its_certificates_end_or_not_at_all() {
+        let one = [&[0x30, 0x03][..], &[1, 2, 3]].concat();
+        let long = [&[0x30, 0x81, 0x80][..], &[7; 0x80]].concat();
+        let both = [one.clone(), long.clone()].concat();
+        assert_eq!(split(&both), Some(vec![one.as_slice(), long.as_slice()]));
+        assert_eq!(split(&[]), Some(vec![]));
+        for broken in [&both[..both.len() - 1], &[0x30, 0x84, 1, 0, 0, 0], &[0x31, 0], &[0x30]] {
+            assert_eq!(split(broken), None);
+        }
+        assert!(pem("X", &[0; 100]).lines().all(|line| line.len() <= 64));
+    }
+}
