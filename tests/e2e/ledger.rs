@@ -174,12 +174,12 @@ fn every_change_to_a_copy_is_found() {
     verify(&stage, "copy", &[]).ok();
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory with its files' modes, as a backup does.
 pub(crate) fn copy_all(from: &Path, to: &Path) {
-    for (path, bytes) in tree(from) {
-        let to = to.join(path);
+    for (path, _) in tree(from) {
+        let (from, to) = (from.join(&path), to.join(&path));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::write(to, bytes).unwrap();
+        fs::copy(from, to).unwrap();
     }
 }
 
