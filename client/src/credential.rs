@@ -55,7 +55,7 @@ impl Proof {
         Proof::text("jwt_svid", text)
     }
 
-    /// The SPIFFE X.509-SVID that the connection to the broker shows ([`Tls::certificate`]).
+    /// The SPIFFE X.509-SVID that the connection to the broker shows ([`crate::tls::Tls::certificate`]).
     pub fn x509_svid() -> Self {
         Proof { method: "x509_svid", shown: Shown::Certificate }
     }

@@ -18,7 +18,7 @@ use crate::trouble::Trouble;
 /// A file that declares agents and profiles.
 #[derive(clap::Args)]
 pub(crate) struct FileArgs {
-    /// TOML: [[profile]] as in a profile's file, [[agent]] id, profile (docs/FORMATS.md)
+    /// TOML: profiles as in a profile's file, agents with id and profile (docs/FORMATS.md)
     file: PathBuf,
 }
 
