@@ -279,21 +279,23 @@ const DEEP: usize = 7;
 
 /// Helpers below a root until there are so many, each recorded: eight levels deep, then broad.
 async fn descendants(root: &Held, count: usize) -> Vec<Held> {
-    let terms = Terms::of(&SCOPE, Duration::from_secs(200)).unwrap();
+    let terms = |seconds| Terms::of(&SCOPE, Duration::from_secs(seconds)).unwrap();
     let mut held: Vec<Held> = Vec::new();
     for depth in 0..count.min(DEEP) {
+        let terms = terms(880 - 4 * depth as u64);
         let parent = held.last().unwrap_or(root);
         let mut child = parent.spawn_helper(&format!("d{depth}"), &terms).unwrap();
         child.record().await.unwrap();
         held.push(child);
     }
-    let parent = Arc::new(root.clone());
+    // No hop may have more than 65,536 behind it.
+    let parents: Vec<Arc<Held>> = held.iter().chain([root]).cloned().map(Arc::new).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for number in held.len()..count {
         while tasks.len() >= 256 {
             held.push(tasks.join_next().await.unwrap().unwrap());
         }
-        let (parent, terms) = (parent.clone(), terms.clone());
+        let (parent, terms) = (parents[number % parents.len()].clone(), terms(500));
         tasks.spawn(async move {
             let mut child = parent.spawn_helper(&format!("h{number}"), &terms).unwrap();
             child.record().await.unwrap();
@@ -323,7 +325,7 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         let sid = format!("round{round}");
         let user =
             token("one", 1, &claims(&provider, &json!({"sid": sid, "exp": seconds() + 900})));
-        let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(300)).unwrap();
+        let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(890)).unwrap();
         let grant = grant.hops(8).by(Word::User(user.clone()));
         let root = identity.ask(&grant).await.unwrap();
         let held = descendants(&root, count).await;
