@@ -185,99 +185,83 @@ fn repeated<A: Ask>(
 pub async fn begin(broker: &Broker) -> Result<(), Fault> {
     if broker.store.published()?.tree.size() == 0 {
         let trust = &broker.keys.trust;
-        let keys = trust.bundle().keys().iter().map(|key| Record {
-            delegation: None,
-            actor: broker.domain().issuer().to_string(),
-            body: Body::BrokerKey {
-                use_: key.use_,
-                id: key.id,
-                key: key.public.thumbprint(),
-                state: key.state,
-                reason: String::new(),
-            },
+        let keys = trust.bundle().keys().iter().map(|key| Body::BrokerKey {
+            use_: key.use_,
+            id: key.id,
+            key: key.public.thumbprint(),
+            state: key.state,
+            reason: String::new(),
         });
-        let commit = Commit {
-            guards: Vec::new(),
-            writes: vec![Write::Trust(trust.clone())],
-            records: keys.collect(),
-            salt: broker.entropy.draw()?.nonce("payload").0,
-            trace: None,
-            now: broker.clock.now(),
-        };
-        record(broker, commit).await.map_err(|why| match why {
-            NotCommitted::No(No::Fault(fault)) => fault,
-            why => Fault::Internal(format!("the first records: {why:?}")),
-        })?;
+        let actor = broker.domain().issuer().to_string();
+        let record = |body| Record { delegation: None, actor: actor.clone(), body };
+        let records = keys.map(record).collect();
+        let own = Own { writes: vec![Write::Trust(trust.clone())], records, ..Own::default() };
+        own.commit(broker).await.map_err(|why| at_start("the first records", why))?;
     }
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
 /// Ends what was issued in sessions that had ended when this broker was killed.
 pub async fn sweep_sessions(broker: &Broker) -> Result<(), Fault> {
-    let (now, entropy) = (broker.clock.now(), broker.entropy.draw()?);
     let grant = {
         let state = broker.store.view()?;
         let actor = broker.domain().issuer().to_string();
-        decide::sweep_sessions(broker.view(&state), &actor, now)
+        decide::sweep_sessions(broker.view(&state), &actor, broker.clock.now())
     };
     if grant.writes.is_empty() {
         return Ok(());
     }
-    let commit = Commit {
-        guards: grant.guards,
-        writes: grant.writes,
-        records: grant.records,
-        salt: entropy.nonce("payload").0,
-        trace: None,
-        now,
-    };
-    record(broker, commit).await.map_err(|why| match why {
+    let own = Own { guards: grant.guards, writes: grant.writes, records: grant.records };
+    own.commit(broker).await.map_err(|why| at_start("what was left of ended sessions", why))
+}
+
+fn at_start(what: &str, why: NotCommitted) -> Fault {
+    match why {
         NotCommitted::No(No::Fault(fault)) => fault,
-        why => Fault::Internal(format!("what was left of ended sessions: {why:?}")),
-    })
+        why => Fault::Internal(format!("{what}: {why:?}")),
+    }
 }
 
 /// Gives up the records below an index, by the broker itself: what its configuration says.
 pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
-    let own = Record {
-        delegation: None,
-        actor: broker.domain().issuer().to_string(),
-        body: Body::Pruned { below },
-    };
-    let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
-    let commit = Commit {
-        guards: Vec::new(),
-        writes: vec![Write::Floor(below)],
-        records: vec![own],
-        salt: entropy.nonce("payload").0,
-        trace: None,
-        now: broker.clock.now(),
-    };
-    record(broker, commit).await
+    let actor = broker.domain().issuer().to_string();
+    let record = Record { delegation: None, actor, body: Body::Pruned { below } };
+    let (writes, records) = (vec![Write::Floor(below)], vec![record]);
+    Own { writes, records, ..Own::default() }.commit(broker).await
 }
 
 /// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
 pub async fn turn_keys(broker: &Broker, step: KeyStep) -> Result<(), NotCommitted> {
-    let (now, entropy) = (broker.clock.now(), broker.entropy.draw());
-    let entropy = entropy.map_err(|fault| NotCommitted::No(fault.into()))?;
+    let no = |fault: Fault| NotCommitted::No(fault.into());
+    let (now, entropy) = (broker.clock.now(), broker.entropy.draw().map_err(no)?);
     let change = ChangeKey { step, reason: String::new() };
     let grant = {
-        let state = broker.store.view().map_err(|fault| NotCommitted::No(fault.into()))?;
+        let state = broker.store.view().map_err(no)?;
         let actor = broker.domain().issuer().to_string();
         decide::turn_keys(broker.view(&state), &actor, &change, now, &entropy)
             .map_err(|deny| NotCommitted::No(deny.into()))?
     };
     let Some(Unsigned::Trust(next)) = grant.unsigned else { return Ok(()) };
-    let trust = sign_trust(broker, &next).map_err(|fault| NotCommitted::No(fault.into()))?;
-    let commit = Commit {
-        guards: grant.guards,
-        writes: grant.writes.into_iter().chain([Write::Trust(trust)]).collect(),
-        records: grant.records,
-        salt: entropy.nonce("payload").0,
-        trace: None,
-        now,
-    };
-    record(broker, commit).await
+    let trust = Write::Trust(sign_trust(broker, &next).map_err(no)?);
+    let writes = grant.writes.into_iter().chain([trust]).collect();
+    Own { guards: grant.guards, writes, records: grant.records }.commit(broker).await
+}
+
+/// What the broker does of itself, with nobody asking.
+#[derive(Default)]
+struct Own {
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+    records: Vec<Record>,
+}
+
+impl Own {
+    async fn commit(self, broker: &Broker) -> Result<(), NotCommitted> {
+        let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
+        let Own { guards, writes, records } = self;
+        let (salt, now) = (entropy.nonce("payload").0, broker.clock.now());
+        record(broker, Commit { guards, writes, records, salt, trace: None, now }).await
+    }
 }
 
 async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {

@@ -24,7 +24,7 @@ use sublet_core::call::Arguments;
 use sublet_core::decide::Permit;
 use sublet_core::json::Json;
 use sublet_core::limits;
-use sublet_core::no::{Malformed, No, Overload};
+use sublet_core::no::{Malformed, No};
 use sublet_proto::credentials::Credentials;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -215,7 +215,11 @@ where
             // Five bytes more: gRPC's frame.
             let whole = Limited::new(body, limits::CALL_BYTES_MAX + 5).collect().await;
             let Ok(whole) = whole else {
-                return Ok(guard.refuse(&Overload::Queue("bytes of one request").into()));
+                let says = format!(
+                    "larger than {} bytes, or it did not arrive whole",
+                    limits::CALL_BYTES_MAX
+                );
+                return Ok(guard.refuse(&Malformed::Field { field: "body", says }.into()));
             };
             let body = whole.to_bytes();
             let (allowed, checked) = match guard.check(&parts, &body) {
