@@ -4,7 +4,6 @@
 //! ```sh
 //! cargo run -p sublet-client --example call_tool -- planner alice.token http://127.0.0.1:8080 fs.read '{"path":"/data/a"}'
 //! ```
-#![allow(clippy::print_stdout, reason = "an example says what it does")]
 
 use std::time::Duration;
 

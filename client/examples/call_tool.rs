@@ -1,6 +1,5 @@
 //! An agent that calls a tool over HTTP: the directory of its identity, a token's file, where the tool
 //! is, the action, the arguments.
-#![allow(clippy::print_stdout, reason = "an example says what it does")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,6 +1,5 @@
 //! A tool over gRPC, guarded by the same layer: `cargo run -p sublet-client --example tonic_tool -- DIR`
 //! with the directory of the tool's own identity.
-#![allow(clippy::print_stdout, reason = "an example says what it does")]
 
 use std::time::Duration;
 

@@ -96,14 +96,20 @@ pub struct Guard {
 
 impl Guard {
     /// For HTTP, where each path is an action and the body its arguments: `POST /fs/read` with a JSON
-    /// object is `fs.read`.
+    /// object is `fs.read`. What the proof does not bind, another method or a query, is refused.
     pub fn json(checker: Arc<Checker>) -> Self {
         Guard::http(checker, |parts, body| {
+            if parts.method != http::Method::POST || parts.uri.query().is_some() {
+                let says = "POST without a query is expected: arguments are in the body".to_owned();
+                return Err(Malformed::Field { field: "request", says });
+            }
             Meaning::json(parts.uri.path().trim_matches('/').replace('/', "."), body)
         })
     }
 
-    /// For HTTP, where the tool says what a request means: its head and its body.
+    /// For HTTP, where the tool says what a request means: its head and its body. The proof binds the
+    /// audience, the action and the arguments that are said here, so whatever of the head the tool acts on
+    /// has to be among them.
     pub fn http(
         checker: Arc<Checker>,
         reads: impl Fn(&Parts, &[u8]) -> Result<Meaning, Malformed> + Send + Sync + 'static,

@@ -115,6 +115,9 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
         );
         let twice = r#"{"path":"/data/q3","path":"/etc"}"#;
         assert_eq!(refused(&shown("fs.read", PATH), "/fs/read", twice).0, 400);
+        // A query, and another method, are under no proof.
+        let asked = shown("fs.read", PATH);
+        assert_eq!(refused(&asked, "/fs/read?path=/etc", PATH), (400, "bad_field".into()));
         let large = format!("{{\"path\":\"/data/{}\"}}", "x".repeat(1_100_000));
         assert_eq!(refused(&shown("fs.read", PATH), "/fs/read", &large), (400, "bad_field".into()));
     });
