@@ -99,8 +99,11 @@ pub struct Session {
     pub token: [u8; 32],
     /// When it, and all that was issued in it, is over.
     pub expires_at: UnixMillis,
-    /// When it was ended before that.
+    /// When it was ended last. What is from before that stays ended, also when the user has logged in
+    /// again since.
     pub ended_at: Option<UnixMillis>,
+    /// Whether it goes on: it was not ended, or its user has logged in again.
+    pub live: bool,
     /// Counts changes of this row.
     pub version: u64,
 }

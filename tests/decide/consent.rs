@@ -106,6 +106,8 @@ fn what_a_login_opened_ends_with_it_and_nothing_else_does() {
     let anew = UserToken { issued_at: NOW.plus_ms(1_000), id: [9; 32], ..alice("phone") };
     let again = issued(&fleet, &mut house, &planner, &by_user(anew));
     assert!(is_revoked(&house, &phone) && !is_revoked(&house, &again));
+    // Which does not bring the token back that was logged out of.
+    assert_eq!(code(house.ask(&planner, &by_user(alice("phone")))), "session_ended");
     // Again changes nothing.
     let desks = Ending::Login(login("desk"));
     assert_eq!(end(&mut house, &House::admin(), desks.clone()).unwrap().0, 1);
@@ -121,6 +123,10 @@ fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
     assert_eq!(end(&mut house, &user, Ending::Login(login(""))).unwrap(), (2, 2));
     assert!(is_revoked(&house, &phone) && is_revoked(&house, &desk));
     // One of which nothing was issued yet, from before it: nobody had seen it.
+    assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
+    // Nor does it open anything once the user has logged in again.
+    let anew = UserToken { issued_at: NOW.plus_ms(1_000), id: [9; 32], ..alice("") };
+    assert_eq!(code(house.ask(&planner, &by_user(anew))), "granted");
     assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
 }
 
@@ -185,6 +191,7 @@ fn no_child_is_minted_below_a_session_that_ended() {
     // there: the row says that it has ended, and no revocation is there yet.
     let mut row = house.state.session(&login("").id()).unwrap().clone();
     row.ended_at = Some(NOW);
+    row.live = false;
     house.state.put(Row::Session(row));
     let delegate = RecordChain::<true> { token: child };
     assert_eq!(code(house.ask(&planner, &delegate)), "session_ended");

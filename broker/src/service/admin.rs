@@ -332,7 +332,7 @@ fn session_row(state: &State, row: &Session, now: UnixMillis) -> v1::SessionRow 
         issuer,
         agent_id,
         expires_at_ms: row.expires_at.0,
-        ended_at_ms: row.ended_at.map_or(0, |at| at.0),
+        ended_at_ms: row.ended_at.filter(|_| !row.live).map_or(0, |at| at.0),
         delegations: state.in_session(&row.id, now).count() as u64,
     }
 }

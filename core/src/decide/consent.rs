@@ -59,7 +59,7 @@ impl Issue {
         }
         self.check_room(view, &id, now)?;
         let row = view.state.session(&id);
-        let known = row.filter(|row| row.token == user.id && row.ended_at.is_none());
+        let known = row.filter(|row| row.token == user.id && row.live);
         let mut consent = Consent {
             session: Some(id),
             guards: vec![Guard::Session(id, row.map(|row| row.version))],
@@ -78,7 +78,9 @@ impl Issue {
                 source: Source::Login(user.login.clone()),
                 token: user.id,
                 expires_at,
-                ended_at: None,
+                // What ended stays so: a token from before that end must open nothing after it.
+                ended_at: row.and_then(|row| row.ended_at),
+                live: true,
                 version: row.map_or(0, |row| row.version.saturating_add(1)),
             }));
             consent.record = Some(Body::Consented {
@@ -104,7 +106,7 @@ impl Issue {
         let row = view.state.session(id);
         let row = row.filter(|row| row.source == Source::Operator(agent.id.clone()));
         let row = row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
-        if row.ended_at.is_some() || now >= row.expires_at {
+        if !row.live || now >= row.expires_at {
             return Err(Deny::SessionEnded { session: *id });
         }
         self.check_word(view, &row.principal, row.expires_at, now)?;
@@ -189,6 +191,7 @@ impl Ask for GrantSession {
             token: [0; 32],
             expires_at: now.plus_ms(self.ttl_seconds.saturating_mul(1000)),
             ended_at: None,
+            live: true,
             version: 0,
         };
         let body = Body::Consented {
@@ -313,13 +316,14 @@ fn end(
         grant.records.push(record(Some(row.id), body));
     }
     grant.granted.1 = grant.granted.1.saturating_add(delegations);
-    if session.ended_at.is_some() {
+    if !session.live {
         return;
     }
     grant.granted.0 = grant.granted.0.saturating_add(1);
     grant.guards.push(Guard::Session(session.id, Some(session.version)));
     let mut row = session.clone();
     row.ended_at = Some(now);
+    row.live = false;
     row.expires_at = row.expires_at.max(now.plus_ms(ENDED_MS));
     row.version = row.version.saturating_add(1);
     grant.writes.push(Write::Session(row));
@@ -333,7 +337,7 @@ fn end(
 /// killed after the end of a session and before the end of what was issued in it goes on with that.
 pub fn sweep_sessions(view: View<'_>, actor: &str, now: UnixMillis) -> Grant<(u64, u64)> {
     let mut grant = Grant::read((0, 0));
-    for session in view.state.sessions().filter(|session| session.ended_at.is_some()) {
+    for session in view.state.sessions().filter(|session| !session.live) {
         end(view, actor, session, "its session has ended", now, &mut grant);
     }
     grant
@@ -351,7 +355,7 @@ fn remember(
     let id = login.id();
     let row = view.state.session(&id);
     // One that was live was ended with the others.
-    if row.is_some_and(|row| row.ended_at.is_none()) {
+    if row.is_some_and(|row| row.live) {
         return;
     }
     let Ok(principal) = "login:any@none".parse() else { return };
@@ -363,6 +367,7 @@ fn remember(
         token: [0; 32],
         expires_at: now.plus_ms(ENDED_MS),
         ended_at: Some(now),
+        live: false,
         version: row.map_or(0, |row| row.version.saturating_add(1)),
     }));
     let body = Body::SessionEnded {
