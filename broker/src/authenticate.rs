@@ -39,6 +39,7 @@ const HEAD_BYTES_MAX: usize = 2 * 1024;
 
 /// Shows who makes this request, for the method at this path.
 pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
+    let _step = broker.step("authenticate");
     let shown = || {
         let credentials = Credentials::from_metadata(request.metadata())?;
         let digest = request.extensions().get::<MessageDigest>();
@@ -56,6 +57,7 @@ pub fn http_caller(
     via: &Via,
     action: &str,
 ) -> Result<Caller, No> {
+    let _step = broker.step("authenticate");
     let shown = || show(broker, Credentials::from_headers(headers)?, sha256(body), via, action);
     counted(broker, shown())
 }
@@ -73,6 +75,7 @@ pub async fn enrolment(
         id => Some(id.parse().map_err(Malformed::from)?),
     };
     let method = broker.methods.get(&request.method)?;
+    let _step = broker.step("authenticate");
     let shown = async {
         let (name, credential) = (method.name(), request.credential.as_slice());
         let message = enroll_message(name, credential, &request.agent_id, &key);

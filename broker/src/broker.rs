@@ -19,6 +19,7 @@ use crate::keys::{self, KeyRing, OwnKey};
 use crate::login::Logins;
 use crate::ports::{Clock, EntropySource};
 use crate::store::Store;
+use crate::traces::{self, Step, Traces};
 use crate::witness::Witnessed;
 
 /// Proofs that are remembered: 36 s of 25,000 calls a second, some 100 MB when full.
@@ -52,6 +53,8 @@ pub struct Broker {
     pub started_at: UnixMillis,
     /// Calls without a valid proof: counted, not recorded.
     pub unauthenticated: AtomicU64,
+    /// Where spans go; nowhere when it is not said.
+    pub traces: Option<Traces>,
     /// Told when a key of the broker went on in its life.
     pub keys_changed: Notify,
     /// Held while `trust.json` is written.
@@ -67,6 +70,7 @@ impl Broker {
         keys: KeyRing,
         store: Store,
         (methods, logins): (Methods, Logins),
+        traces: Option<Traces>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn EntropySource>,
     ) -> Result<Arc<Self>, Fault> {
@@ -91,6 +95,7 @@ impl Broker {
             entropy,
             started_at,
             unauthenticated: AtomicU64::new(0),
+            traces,
             keys_changed: Notify::new(),
             publishing: Mutex::new(()),
             stopping: watch::channel(false).0,
@@ -122,6 +127,11 @@ impl Broker {
     /// What a decision may rest on, over a state that is held.
     pub fn view<'a>(&'a self, state: &'a State) -> View<'a> {
         View { state, settings: &self.settings }
+    }
+
+    /// Begins a step of the call that is served; it ends when the answer is dropped.
+    pub(crate) fn step(&self, name: &'static str) -> Step {
+        traces::step(self.traces.as_ref(), name)
     }
 
     /// The thumbprint of the admin key; `None` when there is no admin.

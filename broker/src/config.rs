@@ -32,7 +32,7 @@ pub enum Durability {
 }
 
 /// The whole configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The trust domain whose broker this is.
@@ -56,6 +56,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Where metrics are served, in plain text: they name nobody.
     pub metrics: Option<SocketAddr>,
+    /// Where spans are sent (OpenTelemetry): they name nobody.
+    pub traces: Option<TracesConfig>,
     /// A Unix socket for the admin, who is then taken nowhere else.
     pub admin_socket: Option<PathBuf>,
     /// TLS.
@@ -82,6 +84,23 @@ pub struct StoreConfig {
     /// What an answer survives.
     #[serde(default)]
     pub durability: Durability,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesConfig {
+    /// A collector that speaks OTLP over gRPC: `http://HOST:4317`, or https.
+    pub collector: String,
+    /// The authority of its certificate, PEM; those of the Web without it.
+    pub ca: Option<PathBuf>,
+    /// Of calls whose caller does not say whether they are traced, how many are: 0 to 1.
+    #[serde(default = "default_ratio")]
+    pub ratio: f64,
+}
+
+fn default_ratio() -> f64 {
+    1.0
 }
 
 /// TLS of the broker's address.
@@ -300,6 +319,7 @@ impl Config {
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
             metrics: None,
+            traces: None,
             admin_socket: None,
             tls: TlsConfig::default(),
             keys: KeysConfig::default(),
@@ -327,6 +347,9 @@ impl Config {
         }
         if self.ledger.keep_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
             return bad("ledger.keep_days is 1 to 36500".to_owned());
+        }
+        if self.traces.as_ref().is_some_and(|traces| !(0.0..=1.0).contains(&traces.ratio)) {
+            return bad("traces.ratio is 0 to 1".to_owned());
         }
         self.check_transport()?;
         if !self.keys.is_in_bounds() {

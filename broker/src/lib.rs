@@ -11,6 +11,7 @@
 
 pub mod authenticate;
 pub mod broker;
+mod calls;
 pub mod config;
 pub mod enrol;
 pub mod feed;
@@ -30,4 +31,5 @@ pub mod serve;
 mod service;
 pub mod store;
 pub mod tls;
+mod traces;
 pub mod witness;

@@ -80,6 +80,7 @@ pub async fn run<A: Ask>(
         let now = broker.clock.now();
         let entropy = broker.entropy.draw()?;
         let verdict = {
+            let _step = broker.step("decide");
             let state = broker.store.view()?;
             if let (Some(name), Some(repeatable)) = (&name, &repeatable) {
                 if let Some(given) = state.answer(name).filter(|given| given.expires_at > now) {
@@ -122,6 +123,7 @@ fn signed<A: Ask>(
     broker: &Broker,
     verdict: Verdict<A::Granted>,
 ) -> Result<Verdict<A::Granted>, No> {
+    let _step = verdict.unsigned.is_some().then(|| broker.step("sign"));
     match verdict.unsigned.clone() {
         Some(Unsigned::Block(unsigned)) if verdict.outcome.is_ok() => {
             let signer = broker.keys.signers.of(&unsigned.root)?;
@@ -265,6 +267,7 @@ impl Own {
 }
 
 async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {
+    let _step = broker.step("record");
     let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
     let trust = commit.writes.iter().any(|write| matches!(write, Write::Trust(_)));
     match tokio::time::timeout(COMMIT_DEADLINE, broker.store.commit(commit)).await {

@@ -40,6 +40,7 @@ use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
 use crate::store::{Notary, Store};
 use crate::tls::{self, Tls};
+use crate::traces::{TraceLayer, Traces};
 use crate::witness;
 
 /// How long a unary call may take in all.
@@ -126,7 +127,9 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
         Some(address) => Some(listening(address).await?),
         None => None,
     };
-    let broker = Broker::new(config, ring, store, known, clock, entropy)?;
+    let traces = config.traces.as_ref().map(|traces| Traces::open(traces, &config.trust_domain));
+    let traces = traces.transpose()?;
+    let broker = Broker::new(config, ring, store, known, traces, clock, entropy)?;
     pipeline::begin(&broker).await?;
     pipeline::sweep_sessions(&broker).await?;
     broker.publish_trust()?;
@@ -179,6 +182,7 @@ impl Bound {
             .into_axum_router()
             .merge(publish::routes(broker.clone()))
             .merge(oauth::routes(broker.clone()));
+        let traces = broker.traces.clone();
         let calls = Calls::new(broker.clock.clone());
         let metrics = self
             .metrics
@@ -194,6 +198,7 @@ impl Bound {
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .layer(CountLayer(calls))
+            .layer(TraceLayer(traces.clone()))
             .layer(DigestLayer::new(&["/sublet.v1."]))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, async move {
@@ -201,6 +206,9 @@ impl Bound {
                 broker.stopping.send_replace(true);
             })
             .await;
+        if let Some(traces) = traces {
+            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+        }
         heartbeat.abort();
         pruning.abort();
         rotation.abort();

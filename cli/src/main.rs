@@ -49,7 +49,12 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Trouble::local(format!("no runtime: {error}")))?;
-    runtime.block_on(command::run(cli.command, &cli.context))
+    let work = command::run(cli.command, &cli.context);
+    // As OpenTelemetry hands it to processes.
+    match std::env::var("TRACEPARENT") {
+        Ok(traceparent) => runtime.block_on(sublet_client::trace::within(&traceparent, work)),
+        Err(_) => runtime.block_on(work),
+    }
 }
 
 /// Words about what happens go to stderr; SUBLET_LOG sets how many.

@@ -95,6 +95,12 @@ impl Entry {
         UnixMillis(self.record.time_ms)
     }
 
+    /// The trace that the call was part of which made it (W3C Trace Context), as whoever called said.
+    pub fn trace(&self) -> Option<String> {
+        let id: [u8; 16] = self.record.trace.as_slice().try_into().ok()?;
+        Some(format!("{:032x}", u128::from_be_bytes(id)))
+    }
+
     /// The hop that it records, if it records one.
     pub fn hop(&self) -> Option<&Hop> {
         hop_of(&self.record)
@@ -164,6 +170,8 @@ pub struct Refusal {
     pub says: String,
     /// What was asked.
     pub asked: String,
+    /// The trace that it was asked in, as whoever asked said.
+    pub trace: Option<String>,
 }
 
 /// A revocation that was recorded.
@@ -292,6 +300,7 @@ pub(crate) fn refusal(entry: &Entry) -> Option<Refusal> {
         code: refused.code.clone(),
         says: words.says,
         asked: words.asked,
+        trace: entry.trace(),
     })
 }
 

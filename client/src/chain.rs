@@ -36,6 +36,8 @@ pub struct HopReport {
     pub recorded_at: UnixMillis,
     /// Who recorded it.
     pub recorded_by: String,
+    /// The trace that its recording was part of (W3C Trace Context), as the caller said it.
+    pub trace: Option<String>,
     /// From whom: the holder before it, or the issuer.
     pub from: String,
     /// To whom.
@@ -60,6 +62,7 @@ struct Recorded {
     index: u64,
     recorded_at: UnixMillis,
     recorded_by: String,
+    trace: Option<String>,
 }
 
 /// The hops of one delegation, as they are read.
@@ -97,8 +100,10 @@ impl Chains {
         let (record, index) = (record.clone(), entry.index);
         let (recorded_at, recorded_by) = (entry.time(), entry.record.actor.clone());
         self.order.push(hop);
-        self.hops
-            .insert(hop, Recorded { hop, parent, record, block, index, recorded_at, recorded_by });
+        let trace = entry.trace();
+        let recorded =
+            Recorded { hop, parent, record, block, index, recorded_at, recorded_by, trace };
+        self.hops.insert(hop, recorded);
         Ok(())
     }
 
@@ -207,6 +212,7 @@ impl Chains {
             index: recorded.index,
             recorded_at: recorded.recorded_at,
             recorded_by: recorded.recorded_by.clone(),
+            trace: recorded.trace.clone(),
             from,
             holder,
             expires: recorded.record.expires_seconds,

@@ -23,6 +23,7 @@ use crate::ask::Credential;
 use crate::failure::Failure;
 use crate::ports::Ports;
 use crate::tls::Tls;
+use crate::trace;
 
 /// How long one call may take, its retries counted in.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -164,6 +165,9 @@ impl Broker {
         digest: &[u8; 32],
     ) -> Result<Request<Q>, Failure> {
         let mut request = Request::new(message);
+        if let Some(traceparent) = trace::current() {
+            request.metadata_mut().insert(trace::HEADER, traceparent);
+        }
         let credentials: Option<Credentials> =
             who.map(|who| who.credentials(method, *digest, &self.ports)).transpose()?;
         if let Some(credentials) = credentials {

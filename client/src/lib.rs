@@ -74,6 +74,7 @@ pub mod renewal;
 pub mod report;
 pub mod tls;
 pub mod tool;
+pub mod trace;
 pub mod trust;
 pub mod workload;
 

@@ -28,6 +28,7 @@ mod replay;
 mod retention;
 mod rotation;
 mod stage;
+mod traces;
 mod transport;
 mod uses;
 mod walk;

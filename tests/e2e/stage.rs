@@ -130,12 +130,18 @@ impl Stage {
 
     /// Runs `sublet` in the stage's directory with the three variables set.
     pub(crate) fn sublet(&self, args: &[&str]) -> Run {
+        self.sublet_with(&[], args)
+    }
+
+    /// The same with more variables.
+    pub(crate) fn sublet_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Run {
         let output = Command::new(SUBLET)
             .args(args)
             .current_dir(self.home.path())
             .env("SUBLET_BROKER", &self.endpoint)
             .env("SUBLET_TRUST", &self.trust)
             .env("SUBLET_ADMIN_KEY", &self.admin_key)
+            .envs(variables.iter().copied())
             .output()
             .unwrap();
         Run::of(args, output)

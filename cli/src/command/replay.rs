@@ -435,6 +435,7 @@ fn value(report: &Report) -> Value {
                 "position": hop.position,
                 "record": hop.index,
                 "recorded_at": print::utc_ms(hop.recorded_at.0),
+                "trace": hop.trace,
                 "from": hop.from,
                 "holder": hop.holder,
                 "expires": print::utc(hop.expires),
@@ -452,7 +453,7 @@ fn value(report: &Report) -> Value {
     let refusals: Vec<Value> = report
         .refusals
         .iter()
-        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor, "code": r.code, "says": r.says, "asked": r.asked}))
+        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor, "code": r.code, "says": r.says, "asked": r.asked, "trace": r.trace}))
         .collect();
     json!({
         "delegation": report.delegation.to_string(),

@@ -1,0 +1,72 @@
+//! What calls are called, in numbers and in spans: words that are few and known.
+//!
+//! Owns: the method of a path and the kind of an answer. Does not own: what is counted or traced.
+
+use tonic::codegen::http::Response;
+
+/// The method of a path: those of ours, and the two of OAuth. Others could be anything.
+pub(crate) fn known(path: &str) -> Option<String> {
+    if path == "/token" || path == "/logout" {
+        return Some(path.to_owned());
+    }
+    let method = path.strip_prefix("/sublet.v1.")?;
+    let named = method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'/');
+    (named && METHODS.contains(&method)).then(|| method.to_owned())
+}
+
+/// In the words of the five kinds of no.
+pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
+    let status = answer.headers().get("grpc-status").and_then(|value| value.to_str().ok());
+    match (status, answer.status().as_u16()) {
+        (None | Some("0"), 200..=299) => "ok",
+        (Some("3"), _) | (None, 400) => "malformed",
+        (Some("16"), _) | (None, 401) => "unauthenticated",
+        (Some("7"), _) => "deny",
+        (Some("8"), _) | (None, 429) => "overload",
+        _ => "fault",
+    }
+}
+
+/// Every method of the broker, so that a label is one of these.
+const METHODS: [&str; 40] = [
+    "Admin/CreateAgent",
+    "Admin/ListAgents",
+    "Admin/ShowAgent",
+    "Admin/SuspendAgent",
+    "Admin/ResumeAgent",
+    "Admin/RevokeAgentKey",
+    "Admin/ApplyProfile",
+    "Admin/ListProfiles",
+    "Admin/ShowProfile",
+    "Admin/CreateJoinToken",
+    "Admin/ListJoinTokens",
+    "Admin/RevokeJoinToken",
+    "Admin/GrantSession",
+    "Admin/ListSessions",
+    "Admin/ChangeKey",
+    "Admin/GetStatus",
+    "Audit/Replay",
+    "Audit/Tail",
+    "Audit/ReportUses",
+    "Audit/SyncVerifier",
+    "Audit/Erase",
+    "Audit/Prune",
+    "Audit/PlaceHold",
+    "Audit/ReleaseHold",
+    "Audit/GetRetention",
+    "Audit/GetCheckpoint",
+    "Delegation/Issue",
+    "Delegation/Delegate",
+    "Delegation/RecordHop",
+    "Delegation/Inspect",
+    "Delegation/ProveRecorded",
+    "Delegation/ListDelegations",
+    "Identity/Enroll",
+    "Identity/Renew",
+    "Identity/RotateKey",
+    "Identity/LookupAgent",
+    "Identity/GetTrustBundle",
+    "Revocation/Revoke",
+    "Revocation/EndSessions",
+    "Revocation/Watch",
+];
