@@ -18,6 +18,7 @@ use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, Tr
 use sublet_core::bytes::sha256;
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
+use sublet_core::key_file::{BadKeyFile, KeyLock};
 use sublet_core::no::Fault;
 use sublet_core::rotation::{KEY_MS, USES};
 use sublet_core::sign::{SecretKey, Signer};
@@ -82,60 +83,36 @@ impl Signers {
     }
 }
 
-/// How private keys lie on disk: under a password, or open to their owner alone.
-#[derive(Clone, Default)]
-pub struct Lock(Option<Arc<Zeroizing<Vec<u8>>>>);
-
-impl Lock {
-    /// The password in a file, without the end of its line; none without a file.
-    pub fn open(path: Option<&Path>) -> Result<Self, BadKeys> {
-        let Some(path) = path else { return Ok(Lock(None)) };
-        check_private(path)?;
-        let text = fs::read(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
-        let text = Zeroizing::new(text);
-        let password = text.trim_ascii_end().to_vec();
-        if password.len() < PASSWORD_BYTES_MIN {
-            let says = format!("a password of at least {PASSWORD_BYTES_MIN} bytes is expected");
-            return Err(BadKeys::Form { path: path.to_owned(), says });
-        }
-        Ok(Lock(Some(Arc::new(Zeroizing::new(password)))))
-    }
-
-    fn pem(
-        &self,
-        key: &SecretKey,
-        entropy: &dyn EntropySource,
-    ) -> Result<Zeroizing<String>, String> {
-        let none = || "the key cannot be written".to_owned();
-        match &self.0 {
-            None => key.to_pem().ok_or_else(none),
-            Some(password) => {
-                let random = entropy.draw().map_err(|fault| fault.to_string())?;
-                key.to_encrypted_pem(password, &random.bytes("key-file")).ok_or_else(none)
-            }
-        }
-    }
-
-    fn read(&self, pem: &str) -> Result<SecretKey, &'static str> {
-        match (&self.0, SecretKey::is_encrypted(pem)) {
-            (None, false) => SecretKey::from_pem(pem).ok_or("no PKCS#8 PEM key"),
-            (None, true) => Err("it is under a password: keys.password_file is needed"),
-            (Some(_), false) => Err("it is not under the password that keys.password_file names"),
-            (Some(password), true) => SecretKey::from_encrypted_pem(pem, password)
-                .ok_or("the password of keys.password_file does not open it"),
-        }
-    }
+/// What private keys lie under: the password in a file, or nothing without one.
+pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, BadKeys> {
+    let Some(path) = path else { return Ok(KeyLock::open()) };
+    check_private(path)?;
+    let text = fs::read(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+    KeyLock::under(&Zeroizing::new(text)).map_err(|bad| at(path, &bad))
 }
 
-/// Under it a password is guessed sooner than a key.
-const PASSWORD_BYTES_MIN: usize = 12;
+fn at(path: &Path, bad: &BadKeyFile) -> BadKeys {
+    BadKeys::Form { path: path.to_owned(), says: format!("{bad} (keys.password_file)") }
+}
+
+fn pem(
+    path: &Path,
+    key: &SecretKey,
+    entropy: &dyn EntropySource,
+    lock: &KeyLock,
+) -> Result<Zeroizing<String>, BadKeys> {
+    let random = entropy
+        .draw()
+        .map_err(|fault| BadKeys::Form { path: path.to_owned(), says: fault.to_string() })?;
+    lock.write(key, &random.bytes("key-file")).map_err(|bad| at(path, &bad))
+}
 
 /// What a data directory holds of keys.
 pub struct KeyRing {
     /// The private halves.
     pub signers: Signers,
     /// How they lie on disk.
-    pub lock: Lock,
+    pub lock: KeyLock,
     /// What `trust.json` says. The store may know a newer one.
     pub trust: SignedBundle,
     /// SHA-256 of the token by which the ledger is read over HTTP.
@@ -169,7 +146,7 @@ impl KeyRing {
         domain: &TrustDomain,
         now: UnixMillis,
         entropy: &dyn EntropySource,
-        lock: Lock,
+        lock: KeyLock,
     ) -> Result<Self, BadKeys> {
         if !data.join(TRUST).exists() {
             make(data, domain, now, entropy, &lock)?;
@@ -185,7 +162,7 @@ impl KeyRing {
         KeyRing::load(data, domain, lock)
     }
 
-    fn load(data: &Path, domain: &TrustDomain, lock: Lock) -> Result<Self, BadKeys> {
+    fn load(data: &Path, domain: &TrustDomain, lock: KeyLock) -> Result<Self, BadKeys> {
         let path = data.join(TRUST);
         let text = fs::read(&path).map_err(|error| BadKeys::Io { path: path.clone(), error })?;
         let trust = SignedBundle::read(text);
@@ -220,7 +197,7 @@ fn make(
     domain: &TrustDomain,
     now: UnixMillis,
     entropy: &dyn EntropySource,
-    lock: &Lock,
+    lock: &KeyLock,
 ) -> Result<(), BadKeys> {
     let directory = data.join(KEYS);
     fs::create_dir_all(&directory)
@@ -261,13 +238,12 @@ pub fn keep(
     key: &TrustedKey,
     secret: &SecretKey,
     entropy: &dyn EntropySource,
-    lock: &Lock,
+    lock: &KeyLock,
 ) -> Result<(), BadKeys> {
     // Two steps at once make two files, and one of them is published.
     let name = format!("{}-{}.pem", key.use_.name(), key.public.thumbprint());
     let path = data.join(KEYS).join(name);
-    let pem = lock.pem(secret, entropy);
-    let pem = pem.map_err(|says| BadKeys::Form { path: path.clone(), says })?;
+    let pem = pem(&path, secret, entropy, lock)?;
     write_new(&path, pem.as_bytes(), 0o600)
 }
 
@@ -283,7 +259,7 @@ pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
 }
 
 /// Every private key of a directory.
-fn read_all(directory: &Path, lock: &Lock) -> Result<Signers, BadKeys> {
+fn read_all(directory: &Path, lock: &KeyLock) -> Result<Signers, BadKeys> {
     let io = |error| BadKeys::Io { path: directory.to_owned(), error };
     let signers = Signers::default();
     for file in fs::read_dir(directory).map_err(io)? {
@@ -304,7 +280,7 @@ pub fn make_admin(data: &Path, entropy: &dyn EntropySource) -> Result<(), BadKey
     }
     fs::create_dir_all(data).map_err(|error| BadKeys::Io { path: data.to_owned(), error })?;
     let private = data.join("admin.pem");
-    let lock = &Lock::default();
+    let lock = &KeyLock::open();
     let key = match private.exists() {
         true => read_key(&private, lock)?,
         false => make_key(&private, entropy, lock)?,
@@ -312,11 +288,15 @@ pub fn make_admin(data: &Path, entropy: &dyn EntropySource) -> Result<(), BadKey
     write_new(&public, format!("{}\n", key.public_key()).as_bytes(), 0o644)
 }
 
-fn make_key(path: &Path, entropy: &dyn EntropySource, lock: &Lock) -> Result<SecretKey, BadKeys> {
+fn make_key(
+    path: &Path,
+    entropy: &dyn EntropySource,
+    lock: &KeyLock,
+) -> Result<SecretKey, BadKeys> {
     let form = |says: String| BadKeys::Form { path: path.to_owned(), says };
     let seed = entropy.draw().map_err(|fault| form(fault.to_string()))?;
     let key = SecretKey::ed25519_from_seed(seed.0);
-    let pem = lock.pem(&key, entropy).map_err(form)?;
+    let pem = pem(path, &key, entropy, lock)?;
     write_new(path, pem.as_bytes(), 0o600)?;
     Ok(key)
 }
@@ -334,13 +314,12 @@ fn check_private(path: &Path) -> Result<(), BadKeys> {
     Err(BadKeys::Form { path: path.to_owned(), says })
 }
 
-fn read_key(path: &Path, lock: &Lock) -> Result<SecretKey, BadKeys> {
+fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, BadKeys> {
     check_private(path)?;
     let text =
         fs::read_to_string(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
     let text = Zeroizing::new(text);
-    let read = lock.read(&text);
-    read.map_err(|says| BadKeys::Form { path: path.to_owned(), says: says.to_owned() })
+    lock.read(&text).map_err(|bad| at(path, &bad))
 }
 
 fn read_public(path: &Path) -> Result<PublicKey, BadKeys> {

@@ -96,15 +96,20 @@ mod tests {
     use sublet_core::state::Write;
 
     use super::*;
-    use crate::keys::{KeyRing, Lock};
+    use crate::keys::KeyRing;
     use crate::ports::SystemEntropy;
     use crate::store::{Commit, Memory, Notary};
 
     #[tokio::test]
     async fn what_is_older_than_is_kept_goes_in_whole_bundles() {
         let (domain, data) = ("acme.example".parse().unwrap(), tempfile::tempdir().unwrap());
-        let ring =
-            KeyRing::open(data.path(), &domain, UnixMillis(0), &SystemEntropy, Lock::default());
+        let ring = KeyRing::open(
+            data.path(),
+            &domain,
+            UnixMillis(0),
+            &SystemEntropy,
+            sublet_core::key_file::KeyLock::open(),
+        );
         let ring = ring.unwrap();
         let notary = Notary::new(ring.signers);
         let store = Store::open(Memory::default(), ring.trust, notary).unwrap();

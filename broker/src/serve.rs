@@ -23,7 +23,7 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
-use crate::keys::{self, KeyRing, Lock};
+use crate::keys::{self, KeyRing};
 use crate::listen::{self, Sockets};
 use crate::login::Logins;
 use crate::metrics::{self, Calls, CountLayer};
@@ -106,7 +106,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
     let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
-    let lock = Lock::open(config.keys.password_file.as_deref())?;
+    let lock = keys::read_lock(config.keys.password_file.as_deref())?;
     let (domain, now) = (&config.trust_domain, clock.now());
     let ring = KeyRing::open(&config.data, domain, now, entropy.as_ref(), lock)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);

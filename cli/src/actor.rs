@@ -23,7 +23,7 @@ pub(crate) enum Actor {
 
 impl Actor {
     /// Loads what the directory holds.
-    pub(crate) fn load(directory: &Path) -> Result<Self, Trouble> {
+    pub(crate) fn load(directory: &Path, context: &Context) -> Result<Self, Trouble> {
         if directory.join("agent.toml").exists() {
             return Ok(Actor::Agent(Identity::load(directory)?));
         }
@@ -35,7 +35,7 @@ impl Actor {
             );
             return Err(Trouble::local(says));
         }
-        Ok(Actor::Helper(Arc::new(files::read_key(&key)?)))
+        Ok(Actor::Helper(Arc::new(files::read_key(&key, &context.key_lock()?)?)))
     }
 
     /// The identity; a helper has none.
@@ -75,7 +75,7 @@ pub(crate) async fn caller(
     let Some(directory) = as_ else {
         return Ok((context.broker().await?, context.admin()?));
     };
-    match (Actor::load(directory)?, token) {
+    match (Actor::load(directory, context)?, token) {
         (Actor::Agent(identity), _) => {
             let credential = Credential::identity(identity.key(), identity.token());
             Ok((identity.broker()?.clone(), credential))
@@ -101,7 +101,7 @@ pub(crate) fn watcher(
 ) -> Result<Option<Credential>, Trouble> {
     match as_ {
         Some(directory) => {
-            let identity = Actor::load(directory)?.identity()?;
+            let identity = Actor::load(directory, context)?.identity()?;
             Ok(Some(Credential::identity(identity.key(), identity.token())))
         }
         None if context.admin_key.is_some() => Ok(Some(context.admin()?)),

@@ -9,6 +9,7 @@ use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::tls::Tls;
 use sublet_client::trust::Trust;
+use sublet_core::key_file::KeyLock;
 
 use crate::trouble::Trouble;
 
@@ -42,6 +43,13 @@ pub(crate) struct Context {
         hide_env_values = true
     )]
     pub(crate) admin_key: Option<PathBuf>,
+    /// The file of the password that the admin key lies under.
+    #[arg(long, global = true, env = "SUBLET_ADMIN_KEY_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) admin_key_password_file: Option<PathBuf>,
+    /// The file of the password that keys are made under, and that a helper's key lies under. The
+    /// directory of an agent says its own.
+    #[arg(long, global = true, env = "SUBLET_KEY_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) key_password_file: Option<PathBuf>,
     /// The authorities of the broker's certificate, PEM; else the public ones.
     #[arg(long, global = true, env = "SUBLET_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
@@ -90,8 +98,14 @@ impl Context {
         let path = self.admin_key.as_ref();
         let path = path
             .ok_or_else(|| Trouble::usage("by which key? set SUBLET_ADMIN_KEY or --admin-key"))?;
-        let key = files::read_key(path)?;
+        let lock = files::read_lock(self.admin_key_password_file.as_deref())?;
+        let key = files::read_key(path, &lock)?;
         Ok(Credential::admin(Arc::new(key), self.trust()?.domain()))
+    }
+
+    /// What keys that are made lie under, and those of helpers.
+    pub(crate) fn key_lock(&self) -> Result<KeyLock, Trouble> {
+        Ok(files::read_lock(self.key_password_file.as_deref())?)
     }
 
     /// Whether programs read what is printed.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sublet_core::id::AgentId;
 use sublet_core::key::PublicKey;
+use sublet_core::key_file::KeyLock;
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
 use sublet_core::verify::VerifiedToken;
@@ -43,6 +44,10 @@ pub struct About {
     pub broker: String,
     /// The trust bundle's file; a relative path begins in the identity's directory.
     pub trust: PathBuf,
+    /// The file of the password that the private keys lie under; a relative path begins in the
+    /// identity's directory. They lie open without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_password_file: Option<PathBuf>,
     /// How TLS is spoken with the broker.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls: Tls,
@@ -53,18 +58,41 @@ fn is_default(tls: &Tls) -> bool {
 }
 
 /// The directory of one identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory(PathBuf);
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+    lock: KeyLock,
+    key_password_file: Option<PathBuf>,
+}
 
 impl Directory {
-    /// The directory at this path, which need not exist.
+    /// The directory at this path, which need not exist; its keys lie open.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Directory(path.into())
+        Directory { path: path.into(), lock: KeyLock::open(), key_password_file: None }
+    }
+
+    /// The same, its keys under the password in this file. `agent.toml` says so of an identity that
+    /// comes to be in it.
+    pub fn under(self, password_file: &Path) -> Result<Self, Failure> {
+        let lock = files::read_lock(Some(password_file))?;
+        let whole = std::path::absolute(password_file)
+            .map_err(|error| Failure::io("find", password_file, &error))?;
+        Ok(Directory { lock, key_password_file: Some(whole), ..self })
+    }
+
+    /// The directory of an identity, and what its `agent.toml` says.
+    pub(crate) fn open(path: &Path) -> Result<(Self, About), Failure> {
+        let directory = Directory::new(path);
+        let about = directory.about()?;
+        match &about.key_password_file {
+            Some(file) => Ok((directory.under(&path.join(file))?, about)),
+            None => Ok((directory, about)),
+        }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Whether a whole identity is there.
@@ -74,7 +102,7 @@ impl Directory {
 
     /// Makes the directory, for its owner alone.
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        files::create_directory(&self.0)
+        files::create_directory(&self.path)
     }
 
     /// What `agent.toml` says.
@@ -86,7 +114,7 @@ impl Directory {
 
     /// The path of the trust bundle.
     pub fn trust_path(&self, about: &About) -> PathBuf {
-        self.0.join(&about.trust)
+        self.path.join(&about.trust)
     }
 
     /// The identity token's bytes.
@@ -112,7 +140,8 @@ impl Directory {
         trust: &[u8],
     ) -> Result<(), Failure> {
         let (broker, tls) = (broker.endpoint().to_owned(), broker.tls().absolute()?);
-        let about = About { id: id.clone(), broker, trust: TRUST.into(), tls };
+        let key_password_file = self.key_password_file.clone();
+        let about = About { id: id.clone(), broker, trust: TRUST.into(), key_password_file, tls };
         let text = toml::to_string(&about)
             .map_err(|bad| Failure::file(&self.file(ABOUT), bad.to_string()))?;
         files::replace(&self.file(TRUST), trust)?;
@@ -124,12 +153,12 @@ impl Directory {
     pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Failure> {
         let candidates = [self.file(KEY), self.kept(public), self.file(NEXT_KEY)];
         for path in candidates.iter().filter(|path| path.exists()) {
-            let key = files::read_key(path)?;
+            let key = files::read_key(path, &self.lock)?;
             if key.public_key() == public {
                 return Ok(key);
             }
         }
-        let says = format!("{}: no private key for {}", self.0.display(), public.thumbprint());
+        let says = format!("{}: no private key for {}", self.path.display(), public.thumbprint());
         Err(Failure::local("no_such_key", says))
     }
 
@@ -138,8 +167,8 @@ impl Directory {
     pub(crate) fn first_key(&self, ports: &Ports) -> Result<(SecretKey, bool), Failure> {
         let path = self.file(KEY);
         match path.exists() {
-            true => Ok((files::read_key(&path)?, false)),
-            false => Ok((files::create_key(&path, ports)?, true)),
+            true => Ok((files::read_key(&path, &self.lock)?, false)),
+            false => Ok((files::create_key(&path, &self.lock, ports)?, true)),
         }
     }
 
@@ -152,7 +181,10 @@ impl Directory {
     /// new one, on disk.
     pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Failure> {
         let path = self.file(NEXT_KEY);
-        if path.exists() { files::read_key(&path) } else { files::create_key(&path, ports) }
+        match path.exists() {
+            true => files::read_key(&path, &self.lock),
+            false => files::create_key(&path, &self.lock, ports),
+        }
     }
 
     /// Whether a rotation away from the current key was asked for and did not end. One that ended but
@@ -162,7 +194,7 @@ impl Directory {
         if !path.exists() {
             return Ok(false);
         }
-        if files::read_key(&path)?.public_key() != current {
+        if files::read_key(&path, &self.lock)?.public_key() != current {
             return Ok(true);
         }
         self.rename(NEXT_KEY, &self.file(KEY))?;
@@ -210,10 +242,11 @@ impl Directory {
         &self,
         old: &SecretKey,
         token: &VerifiedToken,
+        ports: &Ports,
     ) -> Result<(), Failure> {
         let kept = self.kept(old.public_key());
         if !kept.exists() {
-            files::write_key(&kept, old)?;
+            files::write_key(&kept, old, &self.lock, ports)?;
         }
         self.keep_token(token)?;
         self.rename(NEXT_KEY, &self.file(KEY))
@@ -230,7 +263,7 @@ impl Directory {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 }
 

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
+use sublet_core::key_file::KeyLock;
 use sublet_core::sign::SecretKey;
 use zeroize::Zeroizing;
 
@@ -35,25 +36,38 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(read(path)?).map_err(|_| Failure::file(path, "not UTF-8"))
 }
 
-/// Reads a key of its PKCS#8 PEM file.
-pub fn read_key(path: &Path) -> Result<SecretKey, Failure> {
-    warn_if_shared(path);
+/// Reads what private keys lie under: the password in a file of its own, or nothing without one.
+pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, Failure> {
+    let Some(path) = path else { return Ok(KeyLock::open()) };
+    refuse_shared(path)?;
+    let text = Zeroizing::new(read(path)?);
+    KeyLock::under(&text).map_err(|bad| Failure::file(path, bad))
+}
+
+/// Reads a key of its PKCS#8 PEM file. One that others may read is refused.
+pub fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, Failure> {
+    refuse_shared(path)?;
     let pem = Zeroizing::new(read_text(path)?);
-    SecretKey::from_pem(&pem)
-        .ok_or_else(|| Failure::file(path, "no private key in PKCS#8 PEM of Ed25519 or P-256"))
+    lock.read(&pem).map_err(|bad| Failure::file(path, bad))
 }
 
 /// Makes a new Ed25519 key and writes it to a new file, durably. A file that exists is refused.
-pub fn create_key(path: &Path, ports: &Ports) -> Result<SecretKey, Failure> {
+pub fn create_key(path: &Path, lock: &KeyLock, ports: &Ports) -> Result<SecretKey, Failure> {
     let key = ports.new_key()?;
-    write_key(path, &key)?;
+    write_key(path, &key, lock, ports)?;
     Ok(key)
 }
 
 /// Writes a key to a new file, durably. A file that exists is refused.
-pub fn write_key(path: &Path, key: &SecretKey) -> Result<(), Failure> {
-    let pem =
-        key.to_pem().ok_or_else(|| Failure::local("key_encoding", "the key cannot be encoded"))?;
+pub fn write_key(
+    path: &Path,
+    key: &SecretKey,
+    lock: &KeyLock,
+    ports: &Ports,
+) -> Result<(), Failure> {
+    let mut random = [0; 32];
+    ports.entropy.fill(&mut random)?;
+    let pem = lock.write(key, &random).map_err(|bad| Failure::file(path, bad))?;
     write_new(path, pem.as_bytes())
 }
 
@@ -140,17 +154,22 @@ fn beside(path: &Path) -> std::path::PathBuf {
     path.with_file_name(name)
 }
 
+/// Refuses a secret that others may read.
 #[cfg(unix)]
-fn warn_if_shared(path: &Path) {
+fn refuse_shared(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt as _;
-    let shared = std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o077 != 0);
-    if shared {
-        tracing::warn!(path = %path.display(), "others can read this private key: chmod 600");
+    let about = std::fs::metadata(path).map_err(|error| Failure::io("read", path, &error))?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
     }
+    Err(Failure::file(path, format!("others may read it (mode {mode:o}): chmod 600")))
 }
 
 #[cfg(not(unix))]
-fn warn_if_shared(_: &Path) {}
+fn refuse_shared(_: &Path) -> Result<(), Failure> {
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {
@@ -161,16 +180,20 @@ mod tests {
     fn a_key_is_never_written_over_and_is_for_its_owner_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key.pem");
-        let key = create_key(&path, &Ports::system()).unwrap();
-        assert_eq!(read_key(&path).unwrap().public_key(), key.public_key());
-        let again = create_key(&path, &Ports::system()).unwrap_err();
+        let (ports, open) = (Ports::system(), KeyLock::open());
+        let key = create_key(&path, &open, &ports).unwrap();
+        assert_eq!(read_key(&path, &open).unwrap().public_key(), key.public_key());
+        let again = create_key(&path, &open, &ports).unwrap_err();
         assert!(again.message().contains("exists"), "{again}");
-        assert_eq!(read_key(&path).unwrap().public_key(), key.public_key());
+        assert_eq!(read_key(&path, &open).unwrap().public_key(), key.public_key());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+            let shared = read_key(&path, &open).unwrap_err();
+            assert!(shared.message().contains("others may read it (mode 640)"), "{shared}");
         }
     }
 

@@ -162,7 +162,7 @@ impl Identity {
         agent: Option<&AgentId>,
     ) -> Result<Self, Failure> {
         let credential = Proof::join_token(join_token);
-        Identity::enroll_by(broker, &credential, directory, trust, agent).await
+        Identity::enroll_by(broker, &credential, Directory::new(directory), trust, agent).await
     }
 
     /// Enrols by any method: with a signed token that a CI system, Kubernetes, an identity provider or
@@ -170,11 +170,10 @@ impl Identity {
     pub async fn enroll_by(
         broker: &Broker,
         credential: &Proof,
-        directory: &Path,
+        directory: Directory,
         trust: Option<&Trust>,
         agent: Option<&AgentId>,
     ) -> Result<Self, Failure> {
-        let directory = Directory::new(directory);
         if directory.is_enrolled() {
             let says = format!("{} holds an identity already", directory.path().display());
             return Err(Failure::local("already_enrolled", says));
@@ -209,8 +208,7 @@ impl Identity {
 
     /// The same, with other clocks and randomness.
     pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Failure> {
-        let directory = Directory::new(directory.as_ref());
-        let about = directory.about()?;
+        let (directory, about) = Directory::open(directory.as_ref())?;
         let trust = Trust::open(&directory.trust_path(&about), ports.clock.now())?;
         let token = trust.verify(&directory.token()?)?;
         let key = directory.key_of(token.holder_key())?;
@@ -307,7 +305,7 @@ impl Identity {
         };
         self.keep_trust(&answer.trust_bundle)?;
         let token = own(self.trust(), &answer.identity_token, &next, Some(&id))?;
-        self.0.directory.take_next_key(&current.key, &token)?;
+        self.0.directory.take_next_key(&current.key, &token, &self.0.ports)?;
         self.replace(Current { key: Arc::new(next), token: Arc::new(token) });
         tracing::info!(agent = %id, key = %self.current().key.public_key().thumbprint(), "key rotated");
         Ok(())

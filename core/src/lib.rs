@@ -21,6 +21,7 @@ pub mod feed;
 pub mod id;
 pub mod json;
 pub mod key;
+pub mod key_file;
 pub mod limits;
 pub mod mint;
 pub mod narrow;

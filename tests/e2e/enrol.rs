@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
+use sublet_client::directory::Directory;
 use sublet_client::identity::Identity;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
@@ -193,7 +194,8 @@ async fn of_a_hundred_clients_with_one_token_one_enrols() {
         let (proof, trust, broker) = (proof.clone(), trust.clone(), endpoint.clone());
         let directory = stage.path(&format!("client-{n}"));
         tokio::spawn(async move {
-            Identity::enroll_by(&broker, &proof, &directory, Some(&trust), None).await
+            Identity::enroll_by(&broker, &proof, Directory::new(directory), Some(&trust), None)
+                .await
         })
     });
     let mut enrolled = 0;

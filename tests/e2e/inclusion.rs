@@ -15,6 +15,7 @@ use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::call::Arguments;
+use sublet_core::key_file::KeyLock;
 use sublet_core::no::No;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_proto::credentials::Credentials;
@@ -36,7 +37,7 @@ struct Fleet {
 async fn fleet(require_inclusion: bool) -> Fleet {
     let stage = Stage::set();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let admin = files::read_key(&stage.admin_key).unwrap();
+    let admin = files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
     let admin = Credential::admin(Arc::new(admin), trust.domain());
     let broker = Broker::connect(&stage.endpoint).await.unwrap();
     let join = stage.sublet(&["agent", "create", "agent/planner"]).ok();

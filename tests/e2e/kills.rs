@@ -12,6 +12,7 @@ use sublet_client::holder::{Held, Terms};
 use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
+use sublet_core::key_file::KeyLock;
 use sublet_core::mint::Delegate;
 use sublet_core::sign::Signer as _;
 use sublet_proto::v1;
@@ -45,8 +46,10 @@ async fn every_acknowledged_hop_survives_kill_nine() {
     let kills: u32 = std::env::var("SUBLET_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
     let mut stage = Stage::set();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let admin =
-        Credential::admin(Arc::new(files::read_key(&stage.admin_key).unwrap()), trust.domain());
+    let admin = Credential::admin(
+        Arc::new(files::read_key(&stage.admin_key, &KeyLock::open()).unwrap()),
+        trust.domain(),
+    );
     let join = stage.sublet(&["agent", "create", "agent/planner"]).ok();
     let broker = Broker::connect(&stage.endpoint).await.unwrap();
     let identity =

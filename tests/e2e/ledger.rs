@@ -11,6 +11,7 @@ use sublet_client::connect::Broker;
 use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
+use sublet_core::key_file::KeyLock;
 use sublet_ledger::tile::leaves;
 use sublet_proto::v1;
 
@@ -22,7 +23,7 @@ pub(crate) fn grow(stage: &Stage, agents: std::ops::Range<u32>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-        let key = files::read_key(&stage.admin_key).unwrap();
+        let key = files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
         let admin = Credential::admin(Arc::new(key), trust.domain());
         let broker = Broker::connect(&stage.endpoint).await.unwrap();
         for number in agents {

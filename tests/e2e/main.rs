@@ -19,6 +19,7 @@ mod golden;
 mod guard;
 mod heads;
 mod inclusion;
+mod key_files;
 mod kills;
 mod ledger;
 mod peers;

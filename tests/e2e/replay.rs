@@ -22,6 +22,7 @@ use sublet_client::trust::Trust;
 use sublet_core::call::Arguments;
 use sublet_core::decide::Target;
 use sublet_core::id::{HopId, UnixMillis};
+use sublet_core::key_file::KeyLock;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::tree::Checked;
 use sublet_proto::v1;
@@ -83,7 +84,7 @@ struct Script {
 }
 
 async fn enrolled(stage: &Stage, broker: &Broker, trust: &Trust, name: &str) -> Identity {
-    let admin = files::read_key(&stage.admin_key).unwrap();
+    let admin = files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
     let admin = Credential::admin(Arc::new(admin), trust.domain());
     let request = v1::CreateAgentRequest {
         agent_id: format!("spiffe://dev.sublet.example/agent/{name}"),
@@ -103,7 +104,7 @@ impl Script {
     async fn begin(size: &Size) -> Self {
         let stage = Stage::set();
         let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-        let admin = files::read_key(&stage.admin_key).unwrap();
+        let admin = files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
         let admin = Credential::admin(Arc::new(admin), trust.domain());
         let broker = Broker::connect(&stage.endpoint).await.unwrap();
         let mut agents = Vec::new();

@@ -222,39 +222,3 @@ fn an_identity_of_a_neighbour_enrols_and_that_of_a_stranger_does_not() {
     let refused = stage.sublet(&["agent", "enroll", "--neighbour", &thief, "--out", "thief"]);
     refused.fails(2, "[bad_signature]");
 }
-
-/// Keys on disk: under a password, and for their owner alone.
-#[test]
-fn the_brokers_keys_open_with_their_password_and_to_their_owner_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let private = |path: &std::path::Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let mut stage = Stage::set();
-    stage.stop();
-    let config = "trust_domain = \"acme.example\"\ndata = \"locked\"\nlisten = \"127.0.0.1:0\"\n\
-        [keys]\npassword_file = \"password\"\n";
-    fs::write(stage.path("locked.toml"), config).unwrap();
-    fs::write(stage.path("password"), "correct horse battery\n").unwrap();
-    let serve = |stage: &Stage| stage.sublet(&["serve", "--config", "locked.toml"]);
-    private(&stage.path("password"), 0o644);
-    serve(&stage).fails(1, "chmod 600");
-    private(&stage.path("password"), 0o600);
-    stage.start_configured("locked.toml", "locked", "admin/key.pem");
-    stage.stop();
-    let key = stage.path("locked/keys/feed.pem");
-    let pem = fs::read_to_string(&key).unwrap();
-    assert!(pem.contains("ENCRYPTED PRIVATE KEY"), "{pem}");
-    stage.start_configured("locked.toml", "locked", "admin/key.pem");
-    stage.stop();
-    private(&key, 0o640);
-    serve(&stage).fails(1, "chmod 600");
-    private(&key, 0o600);
-    fs::write(stage.path("password"), "another horse battery\n").unwrap();
-    serve(&stage).fails(1, "does not open it");
-    fs::write(stage.path("password"), "short\n").unwrap();
-    serve(&stage).fails(1, "at least 12 bytes");
-    fs::write(stage.path("locked.toml"), config.replace("password_file = \"password\"\n", ""))
-        .unwrap();
-    serve(&stage).fails(1, "it is under a password");
-}

@@ -15,6 +15,7 @@ use sublet_client::ports::Ports;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
 use sublet_core::call::Arguments;
+use sublet_core::key_file::KeyLock;
 use sublet_core::proof::CallProof;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
@@ -43,7 +44,7 @@ async fn enrolled(stage: &Stage, broker: &Broker, trust: &Trust, name: &str) -> 
 async fn fleet() -> Fleet {
     let stage = Stage::set();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let admin = files::read_key(&stage.admin_key).unwrap();
+    let admin = files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
     let admin = Credential::admin(Arc::new(admin), trust.domain());
     let broker = Broker::connect(&stage.endpoint).await.unwrap();
     let planner = enrolled(&stage, &broker, &trust, "planner").await;

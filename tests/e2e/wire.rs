@@ -2,6 +2,7 @@
 
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
+use sublet_core::key_file::KeyLock;
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
 use sublet_proto::v1::identity_client::IdentityClient;
@@ -76,7 +77,7 @@ async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
     use sublet_client::ask::Credential;
     let stage = Stage::set();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let key = sublet_client::files::read_key(&stage.admin_key).unwrap();
+    let key = sublet_client::files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
     let admin = Credential::admin(Arc::new(key), trust.domain());
     let method = "/sublet.v1.Admin/ShowProfile";
     let message = v1::ShowProfileRequest { name: "default".into() };

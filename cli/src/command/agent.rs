@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
+use sublet_client::directory::Directory;
 use sublet_client::failure::Failure;
 use sublet_client::identity::Identity;
 use sublet_client::workload;
@@ -171,12 +172,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             enroll(context, &context.broker().await?, &proof, id.as_ref(), &out).await
         }
         Command::Renew { as_ } => {
-            let identity = Actor::load(&as_)?.identity()?;
+            let identity = Actor::load(&as_, context)?.identity()?;
             identity.renew().await?;
             about(context, &identity)
         }
         Command::RotateKey { as_ } => {
-            let identity = Actor::load(&as_)?.identity()?;
+            let identity = Actor::load(&as_, context)?.identity()?;
             identity.rotate_key().await?;
             about(context, &identity)
         }
@@ -267,7 +268,11 @@ async fn enroll(
     out: &std::path::Path,
 ) -> Result<(), Trouble> {
     let trust = context.trust.is_some().then(|| context.trust()).transpose()?;
-    let identity = Identity::enroll_by(broker, proof, out, trust.as_ref(), id).await?;
+    let directory = match &context.key_password_file {
+        Some(file) => Directory::new(out).under(file)?,
+        None => Directory::new(out),
+    };
+    let identity = Identity::enroll_by(broker, proof, directory, trust.as_ref(), id).await?;
     about(context, &identity)
 }
 

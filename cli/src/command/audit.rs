@@ -146,7 +146,7 @@ async fn checkpoint(
 ) -> Result<(), Trouble> {
     let (broker, who) = caller(context, as_.as_ref(), None).await?;
     let trust = match &as_ {
-        Some(directory) => Actor::load(directory)?.identity()?.trust().clone(),
+        Some(directory) => Actor::load(directory, context)?.identity()?.trust().clone(),
         None => context.trust()?,
     };
     let heads = broker.checkpoint(&who, v1::GetCheckpointRequest {}).await?;

@@ -12,6 +12,7 @@ use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::bytes::sha256;
+use sublet_core::key_file::KeyLock;
 use sublet_core::mint::Delegate;
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
@@ -66,7 +67,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     } else {
         let process = BrokerProcess::start(&home.path().join("broker"), "127.0.0.1:0").await?;
         trust = Trust::open(std::path::Path::new(&process.trust), Ports::system().clock.now())?;
-        let key = sublet_client::files::read_key(std::path::Path::new(&process.admin_key))?;
+        let key = sublet_client::files::read_key(
+            std::path::Path::new(&process.admin_key),
+            &KeyLock::open(),
+        )?;
         admin = Credential::admin(Arc::new(key), trust.domain());
         endpoint = process.endpoint.clone();
         own = Some(process);

@@ -69,7 +69,7 @@ impl CallArgs {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
-    let held = Actor::load(&args.as_)?.open(&args.token, context, false).await?;
+    let held = Actor::load(&args.as_, context)?.open(&args.token, context, false).await?;
     let json = args.call.json()?;
     let proof = held.prove(&args.call.audience, &args.call.action, &json)?;
     write_line(&args.out, &proof.to_text())?;

@@ -62,7 +62,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
-    let actor = Actor::load(&args.as_)?;
+    let actor = Actor::load(&args.as_, context)?;
     let held = actor.open(&args.token, context, !args.offline).await?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
     let mut terms = Terms::new(scope, args.ttl.unwrap_or_else(|| usual_ttl(&held)));

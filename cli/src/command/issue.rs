@@ -47,7 +47,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
-    let identity = Actor::load(&args.as_)?.identity()?;
+    let identity = Actor::load(&args.as_, context)?.identity()?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
     let mut principal = args.on_behalf_of;
     if !principal.contains('@') {

@@ -26,7 +26,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Trouble> {
     let Command::Create { out } = command;
     std::fs::create_dir_all(&out)
         .map_err(|error| Trouble::local(format!("cannot make {}: {error}", out.display())))?;
-    let key = files::create_key(&out.join("key.pem"), &Ports::system())?;
+    let key = files::create_key(&out.join("key.pem"), &context.key_lock()?, &Ports::system())?;
     let public = out.join("key.pub");
     files::replace(&public, format!("{}\n", key.public_key()).as_bytes())?;
     let (text, path) = (key.public_key().to_string(), public.display().to_string());

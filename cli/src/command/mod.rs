@@ -123,7 +123,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Audit(command) => audit::run(command, context).await,
         Command::Trust(command) => trust::run(command, context).await.map(done),
         Command::Status => status::run(context).await.map(done),
-        Command::Witness(args) => witness::run(args).await.map(done),
+        Command::Witness(args) => witness::run(args, context).await.map(done),
         Command::Bench(args) => bench::run(args, context).await.map(done),
         Command::DemoActor(command) => demo::actor::run(command).await.map(done),
     }

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
-    let mut held = Actor::load(&args.as_)?.open(&args.token, context, true).await?;
+    let mut held = Actor::load(&args.as_, context)?.open(&args.token, context, true).await?;
     held.record().await?;
     if let Some(path) = &args.inclusion {
         held.prove_recorded().await?;

@@ -91,7 +91,7 @@ async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Resu
     let delegation: DelegationId = delegation.parse().map_err(Malformed::from)?;
     let (broker, who) = caller(context, as_, None).await?;
     let trust = match as_ {
-        Some(directory) => Actor::load(directory)?.identity()?.trust().clone(),
+        Some(directory) => Actor::load(directory, context)?.identity()?.trust().clone(),
         None => context.trust()?,
     };
     let report = audit::replay(&broker, &who, &trust, &delegation).await?;

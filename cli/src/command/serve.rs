@@ -9,6 +9,7 @@ use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::files;
 use sublet_core::capability::Scope;
+use sublet_core::key_file::KeyLock;
 use sublet_proto::convert::scope_message;
 use sublet_proto::v1;
 
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
     let domain = bound.broker.domain().clone();
     let serving = tokio::spawn(bound.serve(stopped()));
     if dev {
-        let key = files::read_key(&data.join("admin.pem"))?;
+        let key = files::read_key(&data.join("admin.pem"), &KeyLock::open())?;
         let admin = Credential::admin(std::sync::Arc::new(key), domain.clone());
         let broker = Broker::connect(&endpoint).await?;
         ensure_default_profile(&broker, &admin).await?;

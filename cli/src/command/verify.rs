@@ -172,7 +172,7 @@ fn reporting(args: &Args, context: &Context) -> Result<Option<(Arc<Reporter>, Id
     let (Some(directory), Some(_), false) = (&args.as_, &context.broker, args.no_report) else {
         return Ok(None);
     };
-    let identity = Actor::load(directory)?.identity()?;
+    let identity = Actor::load(directory, context)?.identity()?;
     let reporter = Reporter::open(&directory.join("evidence"), SPOOL_BYTES_DEFAULT)?;
     Ok(Some((reporter, identity)))
 }

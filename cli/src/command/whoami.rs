@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Trouble> {
-    let identity = Actor::load(&args.as_)?.identity()?;
+    let identity = Actor::load(&args.as_, context)?.identity()?;
     let (token, about) = (identity.token(), identity.directory().about()?);
     let agent = identity.id().to_string();
     let key = token.holder_key().thumbprint().to_string();
@@ -56,7 +56,7 @@ pub(crate) struct ProveArgs {
 }
 
 pub(crate) fn prove(args: &ProveArgs, context: &Context) -> Result<(), Trouble> {
-    let identity = Actor::load(&args.as_)?.identity()?;
+    let identity = Actor::load(&args.as_, context)?.identity()?;
     let proof = identity.prove(&args.call.audience, &args.call.action, &args.call.json()?)?;
     write_line(&args.out, &proof.to_text())?;
     let (agent, file) = (identity.id().to_string(), args.out.display().to_string());

@@ -24,6 +24,7 @@ use sublet_ledger::witness::{
 };
 use tokio::net::TcpListener;
 
+use crate::context::Context;
 use crate::trouble::Trouble;
 
 /// Run a witness: it cosigns each head of a ledger that goes on from the one that it cosigned last.
@@ -54,12 +55,15 @@ struct Witness {
     alone: Mutex<()>,
 }
 
-pub(crate) async fn run(args: Args) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| Trouble::local(format!("{}: {error}", args.data.display())))?;
     let (path, ports) = (args.data.join("witness.pem"), Ports::system());
-    let key =
-        if path.exists() { files::read_key(&path)? } else { files::create_key(&path, &ports)? };
+    let lock = context.key_lock()?;
+    let key = match path.exists() {
+        true => files::read_key(&path, &lock)?,
+        false => files::create_key(&path, &lock, &ports)?,
+    };
     let ed25519 = key.public_key().algorithm() == Algorithm::Ed25519;
     let public = WitnessKey::new(&args.name, key.public_key().bytes()).filter(|_| ed25519);
     let none = || Trouble::local("the name or the key is none that cosignatures know");

@@ -17,6 +17,7 @@ use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::bytes::sha256;
 use sublet_core::capability::Scope;
+use sublet_core::key_file::KeyLock;
 use sublet_core::mint::Delegate;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer as _};
@@ -188,7 +189,11 @@ impl Agent {
             Ask::MakeKey => {
                 std::fs::create_dir_all(&self.directory)
                     .map_err(|error| Failure::io("create", &self.directory, &error))?;
-                let key = files::create_key(&self.directory.join("key.pem"), &Ports::system())?;
+                let key = files::create_key(
+                    &self.directory.join("key.pem"),
+                    &KeyLock::open(),
+                    &Ports::system(),
+                )?;
                 let public = key.public_key().to_string();
                 self.key = Some(Arc::new(key));
                 Ok(Answer::done("a key of its own", public))

@@ -17,6 +17,7 @@ use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::decide::Target;
 use sublet_core::id::{AgentId, UnixMillis};
+use sublet_core::key_file::KeyLock;
 use sublet_core::token::Presentation;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::v1;
@@ -104,7 +105,7 @@ async fn set(home: &Path) -> Result<Stage, Trouble> {
     write("secret.txt", "nobody may read this\n")?;
     let broker = BrokerProcess::start(&home.join("broker"), "127.0.0.1:0").await?;
     let trust = Trust::open(Path::new(&broker.trust), Ports::system().clock.now())?;
-    let key = files::read_key(Path::new(&broker.admin_key))?;
+    let key = files::read_key(Path::new(&broker.admin_key), &KeyLock::open())?;
     let admin = Credential::admin(Arc::new(key), trust.domain());
     let (url, trust_file) = (broker.endpoint.clone(), broker.trust.clone());
     let (served, staleness) = (root.display().to_string(), STALENESS_MS.to_string());
