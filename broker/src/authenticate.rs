@@ -8,9 +8,10 @@
 
 use std::sync::atomic::Ordering;
 
+use sublet_core::bundle::KeyRefusal;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::{Enroll, ProvenUse, ReportedUse};
+use sublet_core::decide::{Enroll, ProvenUse, ReportedUse, keeps_an_identity};
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
@@ -18,7 +19,7 @@ use sublet_core::proof::{CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
 use sublet_core::session::{Login, UserToken};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Possession, VerifiedToken};
+use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
@@ -185,12 +186,12 @@ fn show(
         let possession = Possession::verify_key(&key, &proof, &expected(hop), now)?;
         (Caller::admin(&key, &possession), key, possession)
     } else {
-        let token = UnverifiedToken::decode(&credentials.token).map_err(Malformed::from)?;
-        let token = verified(broker, token)?;
-        let possession = Possession::verify(&token, &proof, &expected(token.id()), now)?;
+        let shown = Shown::verify(broker, &credentials.token, method)?;
+        let token = shown.token();
+        let possession = Possession::verify(token, &proof, &expected(token.id()), now)?;
         check_certificate(broker, via, &token.holder().agent, now)?;
         let key = token.holder_key().clone();
-        (Caller::holder(token, &possession)?, key, possession)
+        (shown.caller(&possession)?, key, possession)
     };
     let claims = possession.claims();
     let seen = broker.seen.check_and_insert(key.thumbprint(), claims.nonce, claims.issued_at, now);
@@ -199,6 +200,43 @@ fn show(
         _ => No::from(Overload::Proofs(bad)),
     })?;
     Ok(caller)
+}
+
+/// A token that is shown with a call.
+enum Shown {
+    Holds(VerifiedToken),
+    Tainted(TaintedIdentity),
+}
+
+impl Shown {
+    /// Every signature must hold, and so must the root, but where an agent would have another identity
+    /// in place of one whose root was tainted.
+    fn verify(broker: &Broker, bytes: &[u8], method: &str) -> Result<Self, No> {
+        let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
+        let trust = broker.trust()?;
+        let bundle = trust.bundle();
+        match VerifiedToken::verify(token.clone(), bundle) {
+            Ok(token) => Ok(Shown::Holds(token)),
+            Err(Unauthenticated::Root(KeyRefusal::Tainted(_))) if keeps_an_identity(method) => {
+                Ok(Shown::Tainted(TaintedIdentity::verify(token, bundle)?))
+            }
+            Err(no) => Err(no.into()),
+        }
+    }
+
+    fn token(&self) -> &VerifiedToken {
+        match self {
+            Shown::Holds(token) => token,
+            Shown::Tainted(identity) => identity.token(),
+        }
+    }
+
+    fn caller(self, possession: &Possession) -> Result<Caller, Unauthenticated> {
+        match self {
+            Shown::Holds(token) => Caller::holder(token, possession),
+            Shown::Tainted(identity) => Caller::tainted(identity, possession),
+        }
+    }
 }
 
 /// How a request came in.

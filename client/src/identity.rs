@@ -210,7 +210,7 @@ impl Identity {
     pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Failure> {
         let (directory, about) = Directory::open(directory.as_ref())?;
         let trust = Trust::open(&directory.trust_path(&about), ports.clock.now())?;
-        let token = trust.verify(&directory.token()?)?;
+        let token = trust.verify_own(&directory.token()?)?;
         let key = directory.key_of(token.holder_key())?;
         if !token.is_identity() || token.root().agent != about.id {
             let says = format!("identity.token is not the identity of {}", about.id);
@@ -282,7 +282,7 @@ impl Identity {
         if bytes == current.token.encode() {
             return Ok(());
         }
-        let token = self.trust().verify(&bytes)?;
+        let token = self.trust().verify_own(&bytes)?;
         let key = self.0.directory.key_of(token.holder_key())?;
         if token.is_identity() && token.root().agent == self.id() {
             self.replace(Current { key: Arc::new(key), token: Arc::new(token) });
@@ -375,6 +375,11 @@ impl Identity {
         self.current().token.expires()
     }
 
+    /// Whether its root was tainted, so that the broker renews it and nobody else takes it.
+    pub(crate) fn is_tainted(&self) -> bool {
+        self.trust().is_tainted(self.current().token.root_key())
+    }
+
     /// The identity token.
     pub fn token(&self) -> Arc<VerifiedToken> {
         self.current().token
@@ -415,7 +420,6 @@ impl Identity {
 impl Identity {
     /// Asks for authority on someone's behalf, within this agent's profile.
     pub async fn ask(&self, grant: &Grant) -> Result<Held, Failure> {
-        let current = self.current();
         let request = v1::IssueRequest {
             on_behalf_of: grant.on_behalf_of.to_string(),
             scope_json: scope_message(&grant.scope),
@@ -429,7 +433,18 @@ impl Identity {
                 Word::Session(id) => Some(By::Session(id.0.to_vec())),
             },
         };
-        let answer = self.broker()?.issue(&current.credential(), request).await?;
+        let issue = async |request| {
+            let current = self.current();
+            self.broker()?.issue(&current.credential(), request).await
+        };
+        let answer = match issue(request.clone()).await {
+            // The root of our identity, which this may be the first to hear of.
+            Err(failure) if failure.code() == "key_tainted" => {
+                self.renew().await?;
+                issue(request).await?
+            }
+            answer => answer?,
+        };
         let granted = |trust: &Trust| {
             let token = trust.verify(&answer.token).map_err(Failure::answer)?;
             holds(&answer.receipt, &token, &answer.checkpoint, trust).map(|()| token)

@@ -2,7 +2,7 @@
 //!
 //! Owns: when to renew, and telling the owner how it goes. Does not own: how (`identity`).
 //!
-//! Invariants: renewal begins at half of the token's life, so that a broker that is away for less
+//! Invariants: renewal begins at half of the token's life, or once its root is known to be tainted, so that a broker that is away for less
 //! than the other half is not noticed; the moment has jitter, so that a fleet that started together
 //! does not come together; a failure is told and tried again, and never ends the task.
 
@@ -22,8 +22,9 @@ const BACK_OFF_MS: u64 = 500;
 /// Between renewals, at least.
 const SLEEP_MIN: Duration = Duration::from_millis(500);
 
-/// The longest sleep without a look at the clock, so that a suspended host finds out on waking.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// The longest sleep without a look at the clock and at the trust bundle, so that a host that was
+/// suspended finds out on waking, and an agent soon after its root was tainted.
+const SLEEP_MAX: Duration = Duration::from_secs(5);
 
 /// How the identity stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ async fn sleep_until(identity: &Identity, due: UnixMillis) {
     loop {
         let left = due.since(identity.ports().clock.now());
         match u64::try_from(left) {
-            Ok(left) if left > 0 => {
+            Ok(left) if left > 0 && !identity.is_tainted() => {
                 tokio::time::sleep(Duration::from_millis(left).min(SLEEP_MAX)).await;
             }
             _ => return,

@@ -9,10 +9,12 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sublet_core::bundle::TrustBundle;
+use sublet_core::bundle::{KeyRefusal, KeyState, TrustBundle, TrustedKey};
 use sublet_core::id::{TrustDomain, UnixMillis};
+use sublet_core::key::PublicKey;
+use sublet_core::no::Unauthenticated;
 use sublet_core::token::{Presentation, UnverifiedToken};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::verify::{TaintedIdentity, VerifiedToken};
 
 use crate::connect::Broker;
 use crate::failure::Failure;
@@ -91,6 +93,24 @@ impl Trust {
     pub fn verify(&self, token: &[u8]) -> Result<VerifiedToken, Failure> {
         let token = UnverifiedToken::decode(token)?;
         Ok(VerifiedToken::verify(token, &self.current())?)
+    }
+
+    /// Reads and verifies an identity that is one's own: one whose root was tainted is of no use but to
+    /// be renewed, which the broker does.
+    pub(crate) fn verify_own(&self, identity: &[u8]) -> Result<VerifiedToken, Failure> {
+        let (token, bundle) = (UnverifiedToken::decode(identity)?, self.current());
+        match VerifiedToken::verify(token.clone(), &bundle) {
+            Err(Unauthenticated::Root(KeyRefusal::Tainted(_))) => {
+                Ok(TaintedIdentity::verify(token, &bundle)?.into_token())
+            }
+            verified => Ok(verified?),
+        }
+    }
+
+    /// Whether what this key signed holds no more.
+    pub(crate) fn is_tainted(&self, key: &PublicKey) -> bool {
+        let tainted = |listed: &TrustedKey| listed.state == KeyState::Tainted;
+        self.current().keys().iter().any(|listed| listed.public == *key && tainted(listed))
     }
 
     /// Reads and verifies the token in a text form, and gives the receipt beside it unread.

@@ -436,9 +436,13 @@ impl TrustBundle {
     /// ledger by a tainted key are worth nothing here either.
     #[must_use]
     pub fn for_replay(&self) -> Self {
+        self.forgetting_taints(&[KeyUse::Delegation, KeyUse::Receipt])
+    }
+
+    /// What it would be without the taints of keys of these uses.
+    pub(crate) fn forgetting_taints(&self, uses: &[KeyUse]) -> Self {
         let mut read = self.clone();
-        let keys = read.0.keys.iter_mut();
-        for key in keys.filter(|key| matches!(key.use_, KeyUse::Delegation | KeyUse::Receipt)) {
+        for key in read.0.keys.iter_mut().filter(|key| uses.contains(&key.use_)) {
             if key.state == KeyState::Tainted {
                 key.state = KeyState::Retired;
             }

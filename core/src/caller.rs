@@ -7,7 +7,7 @@ use crate::id::AgentId;
 use crate::key::{PublicKey, Thumbprint};
 use crate::no::Unauthenticated;
 use crate::session::Login;
-use crate::verify::{Holder, Possession, VerifiedToken};
+use crate::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub struct Caller {
 enum Inner {
     Admin(Thumbprint),
     Agent(Box<VerifiedToken>),
+    Tainted(Box<TaintedIdentity>),
     Holder(Box<VerifiedToken>),
     NewKey(PublicKey),
     User(Login),
@@ -31,6 +32,9 @@ pub enum Kind<'a> {
     Admin,
     /// An enrolled agent, by its identity token.
     Agent(&'a VerifiedToken),
+    /// An enrolled agent, by an identity of which the root was tainted: to have another one, and for
+    /// nothing else.
+    Tainted(&'a VerifiedToken),
     /// The holder of a delegation token, by that token.
     Holder(&'a VerifiedToken),
     /// Someone who holds a key that is nobody's yet.
@@ -56,6 +60,17 @@ impl Caller {
         Ok(Caller { inner })
     }
 
+    /// Whoever holds this identity, which is good to be renewed alone. The possession must be of it.
+    pub fn tainted(
+        identity: TaintedIdentity,
+        possession: &Possession,
+    ) -> Result<Self, Unauthenticated> {
+        if possession.claims().hop != identity.token().id() {
+            return Err(Unauthenticated::Kind("the proof is of another token"));
+        }
+        Ok(Caller { inner: Inner::Tainted(Box::new(identity)) })
+    }
+
     /// Someone who signed an enrolment with a new key; `message` is what must be signed.
     pub fn new_key(
         key: PublicKey,
@@ -79,6 +94,7 @@ impl Caller {
         match &self.inner {
             Inner::Admin(_) => Kind::Admin,
             Inner::Agent(token) => Kind::Agent(token),
+            Inner::Tainted(identity) => Kind::Tainted(identity.token()),
             Inner::Holder(token) => Kind::Holder(token),
             Inner::NewKey(key) => Kind::NewKey(key),
             Inner::User(login) => Kind::User(login),
@@ -98,6 +114,15 @@ impl Caller {
         }
     }
 
+    /// The identity that the caller would have another one for: its own, even if its root was tainted.
+    pub fn own_identity(&self) -> Option<&VerifiedToken> {
+        match &self.inner {
+            Inner::Agent(token) => Some(token),
+            Inner::Tainted(identity) => Some(identity.token()),
+            _ => None,
+        }
+    }
+
     /// The caller's name as a holder.
     pub fn as_holder(&self) -> Option<Holder> {
         match &self.inner {
@@ -113,6 +138,7 @@ impl std::fmt::Display for Caller {
         match &self.inner {
             Inner::Admin(key) => write!(f, "admin:{key}"),
             Inner::Agent(token) | Inner::Holder(token) => write!(f, "{}", token.holder()),
+            Inner::Tainted(identity) => write!(f, "{}", identity.token().holder()),
             Inner::NewKey(key) => write!(f, "key:{}", key.thumbprint()),
             Inner::User(login) => write!(f, "{login}"),
         }

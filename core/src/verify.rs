@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::block::{Block, Role, Window};
-use crate::bundle::{KeyUse, TrustBundle};
+use crate::bundle::{KeyState, KeyUse, TrustBundle};
 use crate::call::ChainFacts;
 use crate::capability::Standing;
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, UnixMillis};
@@ -28,6 +28,36 @@ pub struct VerifiedToken {
     root_key: PublicKey,
     ids: Vec<HopId>,
     keys: Vec<Thumbprint>,
+}
+
+/// An identity of which the root was tainted. Its signature proves nothing any more, as somebody else may
+/// have the root: it is good to be renewed by whoever has the key that the broker knows the agent by, and
+/// for nothing else. SPEC 2.16.4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaintedIdentity(VerifiedToken);
+
+impl TaintedIdentity {
+    /// Verifies all of an identity but that its root was tainted, which it must have been.
+    pub fn verify(token: UnverifiedToken, bundle: &TrustBundle) -> Result<Self, Unauthenticated> {
+        let tainted = bundle.key(token.root_key).filter(|key| key.state == KeyState::Tainted);
+        let is_identity = tainted.is_some_and(|key| key.use_ == KeyUse::Identity);
+        let bundle = bundle.forgetting_taints(&[KeyUse::Identity]);
+        let token = VerifiedToken::verify(token, &bundle)?;
+        if is_identity && token.is_identity() {
+            return Ok(TaintedIdentity(token));
+        }
+        Err(Unauthenticated::Kind("its root is not tainted, or is no identity's"))
+    }
+
+    /// What it says.
+    pub fn token(&self) -> &VerifiedToken {
+        &self.0
+    }
+
+    /// The same, for the agent that it is of.
+    pub fn into_token(self) -> VerifiedToken {
+        self.0
+    }
 }
 
 /// Who holds a token: an enrolled agent, or a helper of one.

@@ -19,6 +19,7 @@ mod reads;
 mod recorded;
 mod retention;
 mod revocations;
+mod tainted;
 mod workload;
 
 use sublet_core::caller::Caller;

@@ -18,6 +18,7 @@ use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::bundle::{KeyState, KeyUse};
 use sublet_core::call::Arguments;
+use sublet_proto::v1;
 
 use crate::stage::Stage;
 
@@ -244,4 +245,42 @@ async fn a_tainted_root_kills_what_it_signed_and_the_ledger_goes_on_under_anothe
     stage.sublet(&["audit", "verify", "copy"]).ok();
     let told = stage.sublet(&["audit", "replay", "--all"]).ok();
     assert!(told.contains("found on a laptop"), "{told}");
+}
+
+/// The root of identities is compromised: agents have others in place of theirs, by the keys that the
+/// broker knows them by, and nobody enrols anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tainted_root_of_identities_stops_no_agent() {
+    let stage = Stage::configured("", &[]);
+    let (identities, _) = fleet(&stage, 3).await;
+    let [one, two, three] = &identities[..] else { panic!("three") };
+    let (before, renewing) = (one.credential().unwrap(), three.keep_renewed());
+    let status = stage.sublet(&["status", "--output", "json"]).json();
+    let keys = status["keys"].as_array().unwrap();
+    let root = keys.iter().find(|key| key["use"] == "identity").unwrap()["id"].to_string();
+    stage.sublet(&["trust", "taint", &root, "--reason", "found on a laptop"]).ok();
+    // The identities of before are worth nothing but for that.
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    let listed = broker.list_delegations(&before, v1::ListDelegationsRequest::default()).await;
+    assert_eq!(listed.unwrap_err().code(), "key_tainted");
+    let grant = || Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
+    one.ask(&grant()).await.unwrap();
+    two.renew().await.unwrap();
+    two.renew().await.unwrap();
+    two.ask(&grant()).await.unwrap();
+    // A service that renews itself and hears of it does not wait for half of an hour.
+    three.refresh_trust().await.unwrap();
+    let mut standing = renewing.watch();
+    let renewed = standing.wait_for(|standing| standing.renewals == 1);
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.unwrap().unwrap();
+    three.ask(&grant()).await.unwrap();
+    // From the disk, by a process that knows of it, a command that has yet to hear, and the copy of one.
+    assert!(stage.sublet(&["status"]).ok().contains("tainted"));
+    for (number, identity) in identities.iter().enumerate() {
+        let loaded = Identity::load(identity.directory().path()).unwrap();
+        loaded.ask(&grant()).await.unwrap();
+        stage.sublet(&["whoami", "--as", &format!("a{number}")]).ok();
+    }
+    let again = broker.list_delegations(&before, v1::ListDelegationsRequest::default()).await;
+    assert_eq!(again.unwrap_err().code(), "key_tainted", "and stay so");
 }

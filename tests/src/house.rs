@@ -10,14 +10,14 @@ use sublet_core::feed::{Delta, Revocation};
 use sublet_core::id::UnixMillis;
 use sublet_core::key::PublicKey;
 use sublet_core::mint;
-use sublet_core::no::No;
+use sublet_core::no::{No, Unauthenticated};
 use sublet_core::proof::{CallClaims, CallProof, Expected};
 use sublet_core::rotation::Schedule;
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::state::{
     Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, RowKey, State, Write,
 };
-use sublet_core::verify::{Possession, VerifiedToken};
+use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
 
 use crate::fleet::{Fleet, NOW, agent, key, nonce};
 
@@ -104,13 +104,27 @@ impl House {
 
     /// Whoever holds this token and proves it with this key.
     pub fn caller(token: &VerifiedToken, signer: &dyn Signer) -> Caller {
+        let possession = House::possession(token, signer).unwrap();
+        Caller::holder(token.clone(), &possession).unwrap()
+    }
+
+    /// Whoever holds this identity of a tainted root, with its key.
+    pub fn tainted(identity: TaintedIdentity, signer: &dyn Signer) -> Caller {
+        let possession = House::possession(identity.token(), signer).unwrap();
+        Caller::tainted(identity, &possession).unwrap()
+    }
+
+    /// A proof by this signer for a call with this token, checked.
+    pub fn possession(
+        token: &VerifiedToken,
+        signer: &dyn Signer,
+    ) -> Result<Possession, Unauthenticated> {
         let claims = CallClaims::new(token.id(), "broker", "call", b"", NOW, nonce(&[b"caller"]));
         let proof = CallProof::sign(claims, signer).unwrap();
         let hash = sha256(b"");
         let expected =
             Expected { hop: token.id(), audience: "broker", action: "call", arguments_hash: hash };
-        let possession = Possession::verify(token, &proof, &expected, NOW).unwrap();
-        Caller::holder(token.clone(), &possession).unwrap()
+        Possession::verify(token, &proof, &expected, NOW)
     }
 
     /// An enrolled agent with its identity token and the key of its name.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sublet_core::caller::{Authenticated, Kind};
+use sublet_core::caller::Authenticated;
 use sublet_core::decide::{Ask, LookupAgent, Renew, RotateKey};
 use sublet_core::no::{Malformed, No, Unauthenticated};
 use sublet_core::proof::rotate_message;
@@ -92,7 +92,7 @@ async fn rotate(broker: &Broker, request: Request<v1::RotateKeyRequest>) -> Reco
     let (trace, message) = (super::trace(&request), request.into_inner());
     let repeatable = super::repeatable(&message)?;
     let new_key = public_key("public_key", message.public_key.as_ref())?;
-    let Kind::Agent(identity) = caller.kind() else {
+    let Some(identity) = caller.own_identity() else {
         return Err(
             Unauthenticated::Kind("a key is rotated with the agent's identity token").into()
         );

@@ -3,11 +3,12 @@
 //! One function, over whatever knows revocations: the broker's state or a verifier's view.
 
 use super::View;
+use super::enroll::keeps_an_identity;
 use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
 use crate::no::Deny;
-use crate::state::{AgentState, State};
+use crate::state::{Agent, AgentState, State};
 use crate::verify::VerifiedToken;
 
 /// Something that knows what was revoked.
@@ -52,6 +53,13 @@ pub(super) fn check_revocations(
     if known.is_revoked(&Revocation::RootKey(token.root_key().thumbprint())) {
         return Err(Deny::RootRevoked);
     }
+    check_revocations_but_of_the_root(token, known)
+}
+
+fn check_revocations_but_of_the_root(
+    token: &VerifiedToken,
+    known: &dyn Revocations,
+) -> Result<(), Deny> {
     let revoked =
         |principal: &&Principal| known.is_revoked(&Revocation::Principal((*principal).clone()));
     if let Some(principal) = token.principal().filter(revoked) {
@@ -74,7 +82,12 @@ pub(super) fn check_revocations(
 
 /// Refuses a caller that is no longer who it was: a suspended agent, an identity under a key that is
 /// neither the agent's nor the one that it just had or that is revoked, a helper of a chain that is dead.
-pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> Result<(), Deny> {
+pub(super) fn check_caller(
+    view: View<'_>,
+    caller: &Caller,
+    method: &str,
+    now: UnixMillis,
+) -> Result<(), Deny> {
     match caller.kind() {
         Kind::Admin | Kind::NewKey(_) | Kind::User(_) => Ok(()),
         Kind::Holder(token) => {
@@ -84,16 +97,26 @@ pub(super) fn check_caller(view: View<'_>, caller: &Caller, now: UnixMillis) -> 
         Kind::Agent(token) => {
             check_time(token, now)?;
             check_revocations(token, view.state)?;
-            let id = &token.root().agent;
-            let agent =
-                view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
-            if agent.state != AgentState::Active {
-                return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
-            }
-            if agent.has(token.holder_key(), now) {
-                return Ok(());
-            }
-            Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() })
+            check_key(view, token, |agent| agent.has(token.holder_key(), now))
+        }
+        Kind::Tainted(_) if !keeps_an_identity(method) => Err(Deny::RootRevoked),
+        Kind::Tainted(token) => {
+            check_time(token, now)?;
+            check_revocations_but_of_the_root(token, view.state)?;
+            check_key(view, token, |agent| agent.key.as_ref() == Some(token.holder_key()))
         }
     }
+}
+
+fn check_key(
+    view: View<'_>,
+    identity: &VerifiedToken,
+    has: impl Fn(&Agent) -> bool,
+) -> Result<(), Deny> {
+    let id = &identity.root().agent;
+    let agent = view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+    if agent.state != AgentState::Active {
+        return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
+    }
+    if has(agent) { Ok(()) } else { Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() }) }
 }

@@ -1,7 +1,7 @@
 //! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
 
 use super::join_token_hash;
-use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View, agent_only};
+use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
 use crate::caller::{Caller, Kind};
@@ -243,8 +243,7 @@ impl Ask for Renew {
         now: UnixMillis,
         entropy: &Entropy,
     ) -> Decision<Self::Granted> {
-        let agent = agent_only(view, caller)?;
-        check_last(agent, caller)?;
+        let agent = keeper(view, caller)?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
         let (grant, given) = identity(view, agent, &key, now, entropy)?;
@@ -281,8 +280,7 @@ impl Ask for RotateKey {
         now: UnixMillis,
         entropy: &Entropy,
     ) -> Decision<Self::Granted> {
-        let agent = agent_only(view, caller)?;
-        check_last(agent, caller)?;
+        let agent = keeper(view, caller)?;
         let old =
             agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
         let new = free_key(view, &self.new_key)?;
@@ -303,32 +301,48 @@ fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
     if view.state.key_owner(&thumbprint).is_some() { Err(Deny::KeyTaken) } else { Ok(thumbprint) }
 }
 
-/// Refuses whoever asks with an identity that another has renewed since, or under a key that another
-/// has rotated away from: of two that hold one key, one has a copy. An identity that is younger than the last one known here is from before this broker was
-/// restored from a backup, and no copy.
-fn check_last(agent: &Agent, caller: &Caller) -> Result<(), Deny> {
-    let (Kind::Agent(token), Some(last)) = (caller.kind(), agent.identity) else { return Ok(()) };
-    let Some(shown) = token.root().role.origin() else { return Ok(()) };
-    let current = agent.key.as_ref() == Some(token.holder_key());
-    if current && (shown.nonce == last.nonce || shown.issued_at > last.issued_at) {
-        return Ok(());
+/// The agent that asks for another identity in place of the one that it shows. Refused is one that
+/// another has renewed since, or under a key that another has rotated away from: of two that hold one
+/// key, one has a copy. An identity that is younger than the last one known here is from before this
+/// broker was restored from a backup, and no copy; where the root is tainted, nothing vouches for that.
+fn keeper<'a>(view: View<'a>, caller: &Caller) -> Result<&'a Agent, Deny> {
+    let shown = caller.own_identity();
+    let shown = shown.ok_or(Deny::NotPermitted("only an agent may do this, with its identity"))?;
+    let id = &shown.root().agent;
+    let agent = view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+    let (Some(origin), Some(last)) = (shown.root().role.origin(), agent.identity) else {
+        return if caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
+    };
+    if agent.key.as_ref() == Some(shown.holder_key()) {
+        if origin.nonce == last.nonce {
+            return Ok(agent);
+        }
+        if origin.issued_at > last.issued_at {
+            return if caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
+        }
     }
-    Err(Deny::IdentityCloned { agent: agent.id.clone() })
+    Err(Deny::IdentityCloned { agent: id.clone() })
 }
 
 /// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
 /// whoever has a copy of it.
 pub(super) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) -> Deny {
-    let (Deny::NotTheAgentsKey { hop: 0, agent }, Kind::Agent(token)) = (&deny, caller.kind())
+    let (Deny::NotTheAgentsKey { hop: 0, agent }, Some(token)) = (&deny, caller.own_identity())
     else {
         return deny;
     };
-    let keeps = method == Renew::METHOD || method == RotateKey::METHOD;
     let former = view.state.agent(agent).and_then(|row| row.former);
-    if keeps && former.is_some_and(|former| former.key == token.holder_key().thumbprint()) {
+    if keeps_an_identity(method)
+        && former.is_some_and(|former| former.key == token.holder_key().thumbprint())
+    {
         return Deny::IdentityCloned { agent: agent.clone() };
     }
     deny
+}
+
+/// Whether a method gives an agent another identity for the one that it shows.
+pub fn keeps_an_identity(method: &str) -> bool {
+    method == Renew::METHOD || method == RotateKey::METHOD
 }
 
 /// Makes the key the agent's own.

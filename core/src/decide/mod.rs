@@ -25,7 +25,7 @@ pub use admin::{
 };
 pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call};
 pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
-pub use enroll::{Credential, Enroll, Renew, RotateKey};
+pub use enroll::{Credential, Enroll, Renew, RotateKey, keeps_an_identity};
 pub use issue::{By, Issue};
 pub use keys::{ChangeKey, turn_keys};
 pub use read::{
@@ -230,7 +230,7 @@ pub fn decide<A: Ask>(
     now: UnixMillis,
     entropy: &Entropy,
 ) -> Verdict<A::Granted> {
-    let decision = chain::check_caller(view, caller, now)
+    let decision = chain::check_caller(view, caller, A::METHOD, now)
         .map_err(|deny| enroll::cloned(view, caller, A::METHOD, deny))
         .and_then(|()| ask.decide(view, caller, now, entropy));
     match decision {

@@ -81,7 +81,7 @@ impl Ask for Inspect {
                 self.token.signed_blocks().iter().any(|signed| signed.block().agent == *id)
             }
             Kind::Holder(token) => self.token.hops().any(|(id, _)| id == token.id()),
-            Kind::NewKey(_) | Kind::User(_) => false,
+            Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
         };
         if !appears {
             return Err(Deny::NotFound(format!("delegation {}", self.token.delegation())));
@@ -161,7 +161,7 @@ fn may_see(caller: &Caller, row: &Delegation) -> bool {
         Kind::Admin => true,
         Kind::Agent(identity) => identity.root().agent == row.agent,
         Kind::Holder(token) => token.delegation() == row.id,
-        Kind::NewKey(_) | Kind::User(_) => false,
+        Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
     }
 }
 
@@ -259,7 +259,9 @@ impl Ask for WatchFeed {
 /// Whoever has shown more than a new key.
 fn known_only(caller: &Caller) -> Decision<()> {
     match caller.kind() {
-        Kind::NewKey(_) | Kind::User(_) => Err(Deny::NotPermitted("an identity is needed")),
+        Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => {
+            Err(Deny::NotPermitted("an identity is needed"))
+        }
         Kind::Admin | Kind::Agent(_) | Kind::Holder(_) => Ok(Grant::read(())),
     }
 }

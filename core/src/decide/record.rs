@@ -91,7 +91,7 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
         let is_caller = |(id, holder): &(HopId, Holder)| match caller.kind() {
             Kind::Agent(identity) => *holder == identity.holder(),
             Kind::Holder(token) => *id == token.id(),
-            Kind::Admin | Kind::NewKey(_) | Kind::User(_) => false,
+            Kind::Admin | Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
         };
         if candidates.iter().any(is_caller) {
             return Ok(());

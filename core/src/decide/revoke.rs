@@ -178,7 +178,7 @@ fn is_party(caller: &Caller, hop: (HopId, &Holder), parent: Option<(HopId, &Hold
     let is = |(id, holder): (HopId, &Holder)| match caller.kind() {
         Kind::Agent(identity) => *holder == identity.holder(),
         Kind::Holder(token) => id == token.id(),
-        Kind::Admin | Kind::NewKey(_) | Kind::User(_) => false,
+        Kind::Admin | Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
     };
     is(hop) || parent.is_some_and(is)
 }
