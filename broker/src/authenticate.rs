@@ -28,6 +28,7 @@ use tonic::Request;
 use tonic::codegen::http::HeaderMap;
 
 use crate::broker::Broker;
+use crate::certificate::Certificate;
 use crate::enrol::{Presented, x509};
 use crate::listen::Via;
 use crate::store::head_keys;
@@ -85,7 +86,7 @@ pub async fn enrolment(
             credential,
             agent: &request.agent_id,
             key: &key,
-            certificate: via.certificate.as_deref(),
+            certificate: via.certificate(broker.clock.now())?,
         };
         let credential = method.show(&shown, broker.clock.now()).await?;
         let state = broker.store.view()?;
@@ -177,6 +178,7 @@ fn show(
     let audience = broker.domain().broker_audience();
     let expected =
         |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest };
+    let certificate = via.certificate(now)?;
     let (caller, key, possession) = if credentials.token.is_empty() {
         if broker.config.admin_socket.is_some() && !via.local {
             return Err(Unauthenticated::AdminSocket.into());
@@ -189,7 +191,7 @@ fn show(
         let shown = Shown::verify(broker, &credentials.token, method)?;
         let token = shown.token();
         let possession = Possession::verify(token, &proof, &expected(token.id()), now)?;
-        check_certificate(broker, via, &token.holder().agent, now)?;
+        check_certificate(broker, certificate, &token.holder().agent, now)?;
         let key = token.holder_key().clone();
         (shown.caller(&possession)?, key, possession)
     };
@@ -248,11 +250,11 @@ pub fn via<M>(request: &Request<M>) -> Via {
 /// names, or of the one that the rules of the profiles make of it.
 fn check_certificate(
     broker: &Broker,
-    via: &Via,
+    certificate: Option<&Certificate>,
     agent: &AgentId,
     now: UnixMillis,
 ) -> Result<(), No> {
-    let Some(certificate) = via.certificate.as_ref().filter(|shown| shown.id != *agent) else {
+    let Some(certificate) = certificate.filter(|shown| shown.id != *agent) else {
         return Ok(());
     };
     let (state, shown) = (broker.store.view()?, x509::attested(certificate, now));

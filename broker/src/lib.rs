@@ -12,6 +12,7 @@
 pub mod authenticate;
 pub mod broker;
 mod calls;
+pub mod certificate;
 pub mod config;
 pub mod enrol;
 pub mod feed;

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use sublet_core::id::UnixMillis;
+use sublet_core::no::Unauthenticated;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
@@ -21,7 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use crate::tls::{Certificate, Tls};
+use crate::certificate::{Certificate, Shown};
+use crate::tls::Tls;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,7 +41,15 @@ pub struct Via {
     /// Whether through the Unix socket.
     pub local: bool,
     /// The certificate that the connection showed.
-    pub certificate: Option<Arc<Certificate>>,
+    shown: Option<Arc<Shown>>,
+}
+
+impl Via {
+    /// The certificate that the connection showed, if it showed one. One that does not hold is refused.
+    pub fn certificate(&self, now: UnixMillis) -> Result<Option<&Certificate>, Unauthenticated> {
+        let shown = self.shown.as_ref().map(|shown| shown.certificate(now));
+        Ok(shown.transpose()?)
+    }
 }
 
 /// Something bytes flow through.
@@ -139,9 +150,10 @@ async fn accept_tcp(listener: TcpListener, tls: Option<Arc<Tls>>, ready: Ready) 
             continue;
         };
         let Ok(place) = handshakes.clone().acquire_owned().await else { return };
-        let (acceptor, ready) = (TlsAcceptor::from(tls.server()), ready.clone());
+        let (acceptor, ready, tls) = (TlsAcceptor::from(tls.server()), ready.clone(), tls.clone());
         tokio::spawn(async move {
-            let shaken = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake(&acceptor, stream));
+            let shaken = handshake(&acceptor, stream, &tls);
+            let shaken = tokio::time::timeout(HANDSHAKE_DEADLINE, shaken);
             match shaken.await {
                 Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
@@ -152,10 +164,14 @@ async fn accept_tcp(listener: TcpListener, tls: Option<Arc<Tls>>, ready: Ready) 
     }
 }
 
-async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> io::Result<Connection> {
+async fn handshake(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    tls: &Arc<Tls>,
+) -> io::Result<Connection> {
     let stream = acceptor.accept(stream).await?;
-    let certificate = Certificate::of(stream.get_ref().1.peer_certificates()).map(Arc::new);
-    Ok(Connection { io: Box::new(stream), via: Via { local: false, certificate } })
+    let shown = Shown::of(stream.get_ref().1.peer_certificates(), tls).map(Arc::new);
+    Ok(Connection { io: Box::new(stream), via: Via { local: false, shown } })
 }
 
 async fn accept_local(listener: UnixListener, ready: Ready) {
@@ -173,7 +189,7 @@ async fn accept_local(listener: UnixListener, ready: Ready) {
             tracing::warn!(?who, "another user at the admin's socket");
             continue;
         }
-        let via = Via { local: true, certificate: None };
+        let via = Via { local: true, shown: None };
         if ready.send(Ok(Connection { io: Box::new(stream), via })).await.is_err() {
             return;
         }

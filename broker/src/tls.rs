@@ -1,11 +1,9 @@
 //! TLS of the broker: rustls, TLS 1.3 alone. docs/FORMATS, "Configuration".
 //!
-//! Owns: the certificate, taken anew when its files change; whose client certificates are taken, each
-//! by the authorities of its own trust domain. Does not own: sockets (`listen`), which agent a
-//! certificate is (`enrol::x509`, `authenticate`).
+//! Owns: the certificate and the authorities of clients, taken anew when their files change. Does not
+//! own: sockets (`listen`), what a client's certificate is worth (`certificate`).
 //!
-//! Invariants: bundles of trust domains are never merged; files that do not fit together leave the ones
-//! before in use, and are told; a certificate that names no workload, or two, is none.
+//! Invariants: files that do not fit together leave the ones before in use, and are told.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,59 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sublet_core::bytes::sha256;
-use sublet_core::id::{SpiffeId, UnixMillis};
-use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::BadCertificate;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme, version,
-};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 
+use crate::certificate::{ByDomain, Certificate};
 use crate::config::{BadConfig, ClientCertificates, Config};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
-
-/// A client's certificate that was verified when it connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The workload that it names.
-    pub id: SpiffeId,
-    /// It, and those between it and its authority.
-    pub chain: Vec<CertificateDer<'static>>,
-}
-
-impl Certificate {
-    /// What a connection has shown; `None` for none.
-    pub fn of(chain: Option<&[CertificateDer<'_>]>) -> Option<Self> {
-        let chain: Vec<_> = chain?.iter().map(|one| one.clone().into_owned()).collect();
-        Some(Certificate { id: spiffe_id(chain.first()?)?, chain })
-    }
-
-    /// Its own bytes.
-    pub fn leaf(&self) -> &[u8] {
-        self.chain.first().map(AsRef::as_ref).unwrap_or_default()
-    }
-
-    /// The trust domain that it is of, as an issuer's name.
-    pub fn issuer(&self) -> String {
-        format!("spiffe://{}", self.id.trust_domain())
-    }
-}
-
-/// The one SPIFFE id of a certificate (X.509-SVID section 2).
-fn spiffe_id(certificate: &CertificateDer<'_>) -> Option<SpiffeId> {
-    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-    let mut names = certificate.valid_uri_names();
-    match (names.next(), names.next()) {
-        (Some(name), None) => name.parse().ok(),
-        _ => None,
-    }
-}
 
 /// TLS as it is configured, and as its files are now.
 pub struct Tls {
@@ -120,15 +78,15 @@ impl Tls {
         self.now().clients.is_some()
     }
 
-    /// Whether a certificate that was shown when somebody connected still holds.
-    pub fn verify(&self, certificate: &Certificate, now: UnixMillis) -> Result<(), String> {
-        let none = || "no client certificates are taken".to_owned();
-        let clients = self.now().clients.ok_or_else(none)?;
+    /// The workload of a certificate that was shown when somebody connected, if it holds now.
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'static>],
+        now: UnixMillis,
+    ) -> Result<Certificate, BadCertificate> {
+        let clients = self.now().clients.ok_or(BadCertificate::NotTaken)?;
         let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let (leaf, between) = certificate.chain.split_first().ok_or_else(none)?;
-        let verified = clients.verify_client_cert(leaf, between, now);
-        verified.map(drop).map_err(|error| error.to_string())
+        clients.verify(chain, UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 
     fn now(&self) -> Now {
@@ -227,7 +185,7 @@ impl Files {
             }
         }
         let required = self.clients == ClientCertificates::Required;
-        Ok(ByDomain { domains, subjects, provider: provider.clone(), required })
+        Ok(ByDomain::new(domains, subjects, provider.clone(), required))
     }
 }
 
@@ -241,60 +199,5 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(format!("{}: no certificate is in it", path.display())),
         Err(error) => Err(format!("{}: {error}", path.display())),
-    }
-}
-
-/// Verifies a client's certificate by the authorities of the trust domain that it names.
-#[derive(Debug)]
-struct ByDomain {
-    domains: HashMap<String, Arc<dyn ClientCertVerifier>>,
-    subjects: Vec<DistinguishedName>,
-    provider: Arc<CryptoProvider>,
-    required: bool,
-}
-
-impl ClientCertVerifier for ByDomain {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.subjects
-    }
-
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let refused = CertificateError::ApplicationVerificationFailure;
-        let id = spiffe_id(leaf).ok_or(Error::InvalidCertificate(refused))?;
-        let verifier = self.domains.get(&format!("spiffe://{}", id.trust_domain()));
-        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        verifier.ok_or(unknown)?.verify_client_cert(leaf, between, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.3 alone is spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls13_signature(message, leaf, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.required
     }
 }

@@ -135,14 +135,21 @@ impl Failure {
             Code::PermissionDenied => (Kind::Deny, false),
             Code::ResourceExhausted => (Kind::Overload, false),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => (Kind::Fault, true),
+            Code::Unknown if is_of_the_transport(status) => (Kind::Fault, true),
             _ => (Kind::Fault, false),
         };
         let (code, message) = match info {
             Some(info) => (Cow::Owned(info.reason), status.message().to_owned()),
+            None if is_of_the_transport(status) => ("unreachable".into(), bare_message(status)),
             None => (bare_code(status.code()), bare_message(status)),
         };
         Failure { kind, code, message, retriable }
     }
+}
+
+/// Whether nobody sent this: the connection broke, as it does where a certificate is refused.
+fn is_of_the_transport(status: &Status) -> bool {
+    status.code() == Code::Unknown && std::error::Error::source(status).is_some()
 }
 
 /// The code of a status that brings none of ours.

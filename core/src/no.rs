@@ -181,11 +181,8 @@ pub enum Unauthenticated {
     #[error("the token does not hold: {0}")]
     Jwt(#[from] BadJwt),
     /// The client certificate of the connection is none, or not the one that was named.
-    #[error("the client certificate: {says}")]
-    Certificate {
-        /// Why.
-        says: String,
-    },
+    #[error("the client certificate: {0}")]
+    Certificate(#[from] BadCertificate),
     /// The client certificate of the connection is somebody else's than the caller's.
     #[error("the connection shows the certificate of {certificate}, which is not {agent}'s")]
     CertificateOfAnother {
@@ -237,13 +234,54 @@ impl Unauthenticated {
             Unauthenticated::IdentityExpired { .. } => "identity_expired",
             Unauthenticated::IdentityRevoked(_) => "identity_revoked",
             Unauthenticated::Jwt(bad) => bad.code(),
-            Unauthenticated::Certificate { .. } => "client_certificate",
+            Unauthenticated::Certificate(bad) => bad.code(),
             Unauthenticated::CertificateOfAnother { .. } => "certificate_of_another",
             Unauthenticated::User { .. } => "login_names_nobody",
             Unauthenticated::Neighbour { .. } => "neighbour_identity",
             Unauthenticated::AdminSocket => "admin_socket",
             Unauthenticated::NewKey => "new_key_not_proven",
             Unauthenticated::NotAdmin => "not_admin",
+        }
+    }
+}
+
+/// Why the certificate that a client showed says nothing of it (X.509-SVID, sections 2 and 5).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCertificate {
+    /// No SPIFFE id, or two.
+    #[error("it names no workload, which one spiffe:// id does")]
+    Names,
+    /// Nobody who would know.
+    #[error("no authorities of {0} are known here")]
+    Domain(String),
+    /// Signed by somebody else.
+    #[error("no authority of {0} vouches for it")]
+    Authority(String),
+    /// Not now.
+    #[error("it is over, or not valid yet")]
+    Time,
+    /// The request is about another one.
+    #[error("the request names another one than the connection showed")]
+    Another,
+    /// None are taken.
+    #[error("none are taken here")]
+    NotTaken,
+    /// Anything else.
+    #[error("{0}")]
+    Form(String),
+}
+
+impl BadCertificate {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BadCertificate::Names => "certificate_names_nobody",
+            BadCertificate::Domain(_) => "certificate_domain",
+            BadCertificate::Authority(_) => "certificate_authority",
+            BadCertificate::Time => "certificate_expired",
+            BadCertificate::Another | BadCertificate::NotTaken | BadCertificate::Form(_) => {
+                "client_certificate"
+            }
         }
     }
 }

@@ -103,20 +103,29 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
     // Again, with another key: the rule says that this workload keeps none.
     enrol(&stage, "web", "web-anew").ok();
 
-    // Each of these is refused in the handshake, before anything is asked.
-    for (name, leaf) in [
-        ("old", prod.old_svid(web)),
-        ("two", prod.svid(&[web, "spiffe://prod.example/ns/shop/sa/db"])),
-        ("none", prod.svid(&[])),
-        ("unknown", Authority::new().svid(&[web])),
+    // None of these comes in, and each hears why.
+    for (name, leaf, code) in [
+        ("old", prod.old_svid(web), "certificate_expired"),
+        (
+            "two",
+            prod.svid(&[web, "spiffe://prod.example/ns/shop/sa/db"]),
+            "certificate_names_nobody",
+        ),
+        ("none", prod.svid(&[]), "certificate_names_nobody"),
+        ("unknown", Authority::new().svid(&[web]), "certificate_authority"),
         // Bundles of trust domains are not merged: staging's authority says nothing of prod.
-        ("merged", staging.svid(&[web])),
-        ("stranger", prod.svid(&["spiffe://stranger.example/ns/shop/sa/web"])),
+        ("merged", staging.svid(&[web]), "certificate_authority"),
+        (
+            "stranger",
+            prod.svid(&["spiffe://stranger.example/ns/shop/sa/web"]),
+            "certificate_domain",
+        ),
     ] {
         keep(&stage, name, &leaf);
-        let refused = enrol(&stage, name, &format!("{name}-out"));
-        assert_eq!(refused.code, 1, "{name}: {refused:?}");
+        enrol(&stage, name, &format!("{name}-out")).fails(2, &format!("[{code}]"));
         assert!(!stage.path(&format!("{name}-out/identity.token")).exists());
+        // Nor does anybody else over a connection that shows it, the admin included.
+        showing(&stage, name, &["status"]).fails(2, &format!("[{code}]"));
     }
     // Of a domain that is known, and no rule means it.
     keep(&stage, "test", &staging.svid(&["spiffe://staging.example/ns/shop/sa/web"]));
@@ -150,6 +159,9 @@ fn where_certificates_are_required_nobody_gets_in_without_one() {
     keep(&stage, "web", &prod.svid(&["spiffe://prod.example/ns/shop/sa/web"]));
     enrol(&stage, "web", "web").ok();
     stage.sublet(&["agent", "renew", "--as", "web"]).ok();
+    // With one that does not hold no connection comes about.
+    keep(&stage, "old", &prod.old_svid("spiffe://prod.example/ns/shop/sa/web"));
+    enrol(&stage, "old", "old-out").fails(1, "[unreachable]");
 }
 
 #[test]

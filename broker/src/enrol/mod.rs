@@ -23,8 +23,9 @@ use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No};
 use sublet_core::state::State;
 
+use crate::certificate::Certificate;
 use crate::config::{BadConfig, Config};
-use crate::tls::{Certificate, Tls};
+use crate::tls::Tls;
 
 /// One way to come in.
 #[tonic::async_trait]

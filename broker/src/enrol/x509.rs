@@ -11,11 +11,12 @@ use std::sync::Arc;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{No, Unauthenticated};
+use sublet_core::no::{BadCertificate, No, Unauthenticated};
 use sublet_core::workload::Attested;
 
 use super::{Method, Presented, spiffe_claims};
-use crate::tls::{Certificate, Tls};
+use crate::certificate::Certificate;
+use crate::tls::Tls;
 
 /// The method of SPIFFE X.509-SVIDs.
 pub const X509_SVID: &str = "x509_svid";
@@ -41,13 +42,10 @@ impl Method for X509Svid {
             .certificate
             .ok_or(Unauthenticated::Missing("a client certificate of the connection"))?;
         if certificate.leaf() != shown.credential {
-            return Err(Unauthenticated::Certificate {
-                says: "the request names another certificate than the connection showed".to_owned(),
-            }
-            .into());
+            return Err(Unauthenticated::from(BadCertificate::Another).into());
         }
-        let holds = self.0.verify(certificate, now);
-        holds.map_err(|says| Unauthenticated::Certificate { says })?;
+        // It held when the connection's first call came.
+        self.0.verify(&certificate.chain, now).map_err(Unauthenticated::from)?;
         Ok(Credential::Attested(Box::new(attested(certificate, now))))
     }
 }

@@ -1,0 +1,202 @@
+//! A client's certificate: which workload it says that a connection is (X.509-SVID, RFC 8705 in spirit).
+//!
+//! Owns: whether it holds, by the authorities of its own trust domain. Does not own: the handshake, which
+//! shows that the client has its key (`tls`), which agent it is (`enrol::x509`, `authenticate`).
+//!
+//! Invariants: bundles of trust domains are never merged; a certificate that names no workload, or two,
+//! is none; whoever shows one that does not hold shows nothing else either.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use sublet_core::id::{SpiffeId, UnixMillis};
+use sublet_core::no::BadCertificate;
+use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+};
+
+use crate::tls::Tls;
+
+/// What a client showed when it connected. Whether it holds is asked once, by its first call.
+pub struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    tls: Arc<Tls>,
+    verdict: OnceLock<Result<Certificate, BadCertificate>>,
+}
+
+impl Shown {
+    /// What a connection has shown; `None` for none.
+    pub fn of(chain: Option<&[CertificateDer<'_>]>, tls: &Arc<Tls>) -> Option<Self> {
+        let chain: Vec<_> = chain?.iter().map(|one| one.clone().into_owned()).collect();
+        Some(Shown { chain, tls: tls.clone(), verdict: OnceLock::new() })
+    }
+
+    /// The certificate, if it holds.
+    pub fn certificate(&self, now: UnixMillis) -> Result<&Certificate, BadCertificate> {
+        let verdict = self.verdict.get_or_init(|| self.tls.verify(&self.chain, now));
+        verdict.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shown({} certificates)", self.chain.len())
+    }
+}
+
+/// A client's certificate that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The workload that it names.
+    pub id: SpiffeId,
+    /// It, and those between it and its authority.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+impl Certificate {
+    /// Its own bytes.
+    pub fn leaf(&self) -> &[u8] {
+        self.chain.first().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// The trust domain that it is of, as an issuer's name.
+    pub fn issuer(&self) -> String {
+        format!("spiffe://{}", self.id.trust_domain())
+    }
+}
+
+/// The one SPIFFE id of a certificate (X.509-SVID section 2).
+fn spiffe_id(certificate: &CertificateDer<'_>) -> Option<SpiffeId> {
+    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let mut names = certificate.valid_uri_names();
+    match (names.next(), names.next()) {
+        (Some(name), None) => name.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Verifies a client's certificate by the authorities of the trust domain that it names.
+#[derive(Debug)]
+pub struct ByDomain {
+    domains: HashMap<String, Arc<dyn ClientCertVerifier>>,
+    subjects: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+    required: bool,
+}
+
+impl ByDomain {
+    /// By these authorities, with the names that clients are told.
+    pub fn new(
+        domains: HashMap<String, Arc<dyn ClientCertVerifier>>,
+        subjects: Vec<DistinguishedName>,
+        provider: Arc<CryptoProvider>,
+        required: bool,
+    ) -> Self {
+        ByDomain { domains, subjects, provider, required }
+    }
+
+    /// The workload of a certificate, if it holds now.
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'static>],
+        now: UnixTime,
+    ) -> Result<Certificate, BadCertificate> {
+        let (leaf, between) = chain.split_first().ok_or(BadCertificate::Names)?;
+        let id = self.judge(leaf, between, now)?;
+        Ok(Certificate { id, chain: chain.to_vec() })
+    }
+
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<SpiffeId, BadCertificate> {
+        let id = spiffe_id(leaf).ok_or(BadCertificate::Names)?;
+        let domain = format!("spiffe://{}", id.trust_domain());
+        let verifier = self.domains.get(&domain);
+        let verifier = verifier.ok_or_else(|| BadCertificate::Domain(domain.clone()))?;
+        match verifier.verify_client_cert(leaf, between, now) {
+            Ok(_) => Ok(id),
+            Err(error) => Err(bad(error, domain)),
+        }
+    }
+}
+
+/// In our words.
+fn bad(error: Error, domain: String) -> BadCertificate {
+    use CertificateError as Why;
+    match error {
+        Error::InvalidCertificate(
+            Why::Expired
+            | Why::ExpiredContext { .. }
+            | Why::NotValidYet
+            | Why::NotValidYetContext { .. },
+        ) => BadCertificate::Time,
+        Error::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => {
+            BadCertificate::Authority(domain)
+        }
+        other => BadCertificate::Form(other.to_string()),
+    }
+}
+
+/// In the words that a handshake ends with.
+fn alert(bad: &BadCertificate) -> CertificateError {
+    match bad {
+        BadCertificate::Time => CertificateError::Expired,
+        BadCertificate::Domain(_) | BadCertificate::Authority(_) => CertificateError::UnknownIssuer,
+        _ => CertificateError::ApplicationVerificationFailure,
+    }
+}
+
+impl ClientCertVerifier for ByDomain {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.subjects
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        // Where none is needed, one that does not hold is refused with a reason by the first call that it
+        // comes with: a handshake has no place for one.
+        match self.judge(leaf, between, now) {
+            Err(bad) if self.required => Err(Error::InvalidCertificate(alert(&bad))),
+            _ => Ok(ClientCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.3 alone is spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        tokio_rustls::rustls::crypto::verify_tls13_signature(message, leaf, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+}
