@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use sublet_core::bundle::KeyUse;
 use sublet_core::id::TrustDomain;
 use sublet_core::limits;
-use sublet_core::rotation::Schedule;
+use sublet_core::rotation::{Schedule, USES};
 
 use crate::enrol::jwt;
 
@@ -225,12 +226,22 @@ pub struct KeysConfig {
     pub lead_hours: u32,
     /// The file of the password that the private keys lie under; open to their owner alone without it.
     pub password_file: Option<PathBuf>,
+    /// The PKCS#11 token that keys are made in, a URI (RFC 7512); files without it.
+    pub pkcs11: Option<String>,
+    /// Keys of which uses are made there; all unless it is said.
+    #[serde(default = "default_pkcs11_uses")]
+    pub pkcs11_uses: Vec<KeyUse>,
+}
+
+fn default_pkcs11_uses() -> Vec<KeyUse> {
+    USES.to_vec()
 }
 
 impl Default for KeysConfig {
     fn default() -> Self {
         let (rotate_days, lead_hours) = (default_rotate_days(), default_lead_hours());
-        KeysConfig { rotate_days, lead_hours, password_file: None }
+        let pkcs11_uses = default_pkcs11_uses();
+        KeysConfig { rotate_days, lead_hours, password_file: None, pkcs11: None, pkcs11_uses }
     }
 }
 

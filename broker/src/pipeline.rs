@@ -15,11 +15,10 @@ use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::{Deny, Fault, No, Overload};
 use sublet_core::record::{Body, Record};
-use sublet_core::rotation::{KeyStep, NextBundle};
+use sublet_core::rotation::NextBundle;
 use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
 
 use crate::broker::Broker;
-use crate::keys;
 use crate::store::{Commit, NotCommitted, inception};
 
 /// How often a decision is made again because what it read has changed: more than commits that
@@ -138,15 +137,9 @@ fn signed<A: Ask>(
     }
 }
 
-/// Keeps a key that was made, and signs the bundle that lists it.
+/// Signs the next bundle.
 fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault> {
     let fault = |error: &dyn std::fmt::Display| Fault::Internal(format!("broker keys: {error}"));
-    if let (Some(secret), Some(key)) = (&next.made, next.changed.last()) {
-        let (data, lock) = (&broker.config.data, &broker.keys.lock);
-        let kept = keys::keep(data, key, secret, broker.entropy.as_ref(), lock);
-        kept.map_err(|bad| fault(&bad))?;
-        broker.keys.signers.add(secret.clone());
-    }
     let signer = broker.keys.signers.of(&next.signer)?;
     let text = next.bundle.sign(next.signer.id, signer.as_ref()).map_err(|bad| fault(&bad))?;
     SignedBundle::read(text.into_bytes()).map_err(|bad| fault(&bad))
@@ -233,14 +226,13 @@ pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
 }
 
 /// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
-pub async fn turn_keys(broker: &Broker, step: KeyStep) -> Result<(), NotCommitted> {
+pub async fn turn_keys(broker: &Broker, change: ChangeKey) -> Result<(), NotCommitted> {
     let no = |fault: Fault| NotCommitted::No(fault.into());
-    let (now, entropy) = (broker.clock.now(), broker.entropy.draw().map_err(no)?);
-    let change = ChangeKey { step, reason: String::new() };
+    let now = broker.clock.now();
     let grant = {
         let state = broker.store.view().map_err(no)?;
         let actor = broker.domain().issuer().to_string();
-        decide::turn_keys(broker.view(&state), &actor, &change, now, &entropy)
+        decide::turn_keys(broker.view(&state), &actor, &change, now)
             .map_err(|deny| NotCommitted::No(deny.into()))?
     };
     let Some(Unsigned::Trust(next)) = grant.unsigned else { return Ok(()) };

@@ -96,8 +96,9 @@ mod tests {
     use sublet_core::state::Write;
 
     use super::*;
+    use crate::config::KeysConfig;
     use crate::keys::KeyRing;
-    use crate::ports::SystemEntropy;
+    use crate::ports::{EntropySource, SystemEntropy};
     use crate::store::{Commit, Memory, Notary};
 
     #[tokio::test]
@@ -107,8 +108,8 @@ mod tests {
             data.path(),
             &domain,
             UnixMillis(0),
-            &SystemEntropy,
-            sublet_core::key_file::KeyLock::open(),
+            &(Arc::new(SystemEntropy) as Arc<dyn EntropySource>),
+            &KeysConfig::default(),
         );
         let ring = ring.unwrap();
         let notary = Notary::new(ring.signers);

@@ -106,9 +106,8 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
     let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
-    let lock = keys::read_lock(config.keys.password_file.as_deref())?;
     let (domain, now) = (&config.trust_domain, clock.now());
-    let ring = KeyRing::open(&config.data, domain, now, entropy.as_ref(), lock)?;
+    let ring = KeyRing::open(&config.data, domain, now, &entropy, &config.keys)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
     let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
     let trust = store.view()?.trust().clone();

@@ -57,7 +57,13 @@ impl Actor {
     ) -> Result<Held, Trouble> {
         let text = files::read_text(token)?;
         match self {
-            Actor::Agent(identity) => Ok(identity.open(&text)?),
+            Actor::Agent(identity) => match identity.open(&text) {
+                // A root that was made after this agent heard of roots last.
+                Err(no) if no.code() == "unknown_key" && identity.refresh_trust().await.is_ok() => {
+                    Ok(identity.open(&text)?)
+                }
+                opened => Ok(opened?),
+            },
             Actor::Helper(key) => {
                 let held = Held::open(&text, key.clone(), &context.trust()?)?;
                 Ok(if online { held.with_broker(context.broker().await?) } else { held })

@@ -10,7 +10,9 @@ use sublet_client::ports::Ports;
 use sublet_client::tls::Tls;
 use sublet_client::trust::Trust;
 use sublet_core::key_file::KeyLock;
+use sublet_core::sign::Signer;
 
+use crate::pkcs11;
 use crate::trouble::Trouble;
 
 /// How data is printed.
@@ -34,7 +36,7 @@ pub(crate) struct Context {
     /// The trust bundle, trust.json.
     #[arg(long, global = true, env = "SUBLET_TRUST", value_name = "FILE")]
     pub(crate) trust: Option<PathBuf>,
-    /// The admin key, PKCS#8 PEM.
+    /// The admin key: PKCS#8 PEM, or a pkcs11: URI with object=LABEL.
     #[arg(
         long,
         global = true,
@@ -98,9 +100,15 @@ impl Context {
         let path = self.admin_key.as_ref();
         let path = path
             .ok_or_else(|| Trouble::usage("by which key? set SUBLET_ADMIN_KEY or --admin-key"))?;
+        Ok(Credential::admin(self.admin_signer(path)?, self.trust()?.domain()))
+    }
+
+    fn admin_signer(&self, place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+        if pkcs11::names_a_token(place) {
+            return pkcs11::open(place);
+        }
         let lock = files::read_lock(self.admin_key_password_file.as_deref())?;
-        let key = files::read_key(path, &lock)?;
-        Ok(Credential::admin(Arc::new(key), self.trust()?.domain()))
+        Ok(Arc::new(files::read_key(place, &lock)?))
     }
 
     /// What keys that are made lie under, and those of helpers.

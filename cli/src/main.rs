@@ -6,6 +6,7 @@ mod context;
 mod declared;
 mod demo;
 mod ocsf;
+mod pkcs11;
 mod print;
 mod report;
 mod trouble;
@@ -59,7 +60,8 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
 
 /// Words about what happens go to stderr; SUBLET_LOG sets how many.
 fn trace() {
-    let filter = std::env::var("SUBLET_LOG").unwrap_or_else(|_| "error".to_owned());
+    // cryptoki takes each mechanism that it does not know for an error.
+    let filter = std::env::var("SUBLET_LOG").unwrap_or_else(|_| "error,cryptoki=off".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
     // Somebody who closed stderr shall not end a task that has something to say.
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);

@@ -219,7 +219,7 @@ impl Held {
         let answer = self.broker()?.delegate(&self.as_caller(), request).await?;
         let broker = self.broker()?;
         let holds = |trust: &Trust| holds(&answer.receipt, &child, &answer.checkpoint, trust);
-        self.trust.check(broker, holds).await?;
+        self.trust.check(self.trust.refresh(broker), holds).await?;
         tracing::debug!(hop = %child.id(), holder = %child.holder(), "delegated");
         Ok(Presentation { token: child.encode(), receipt: answer.receipt })
     }
@@ -273,7 +273,7 @@ impl Held {
         let answer = self.broker()?.record_hop(&self.as_caller(), request).await?;
         let broker = self.broker()?;
         let holds = |trust: &Trust| holds(&answer.receipt, &self.token, &answer.checkpoint, trust);
-        self.trust.check(broker, holds).await?;
+        self.trust.check(self.trust.refresh(broker), holds).await?;
         tracing::debug!(hop = %self.id(), recorded = answer.hops_recorded, "recorded");
         self.receipt = answer.receipt;
         Ok(())
@@ -289,7 +289,7 @@ impl Held {
             let shown = Included::new().check(&self.token, &inclusion, &trust.current());
             shown.map_err(Failure::answer)
         };
-        self.trust.check(self.broker()?, shown).await?;
+        self.trust.check(self.trust.refresh(self.broker()?), shown).await?;
         self.inclusion = inclusion;
         Ok(())
     }

@@ -449,7 +449,7 @@ impl Identity {
             let token = trust.verify(&answer.token).map_err(Failure::answer)?;
             holds(&answer.receipt, &token, &answer.checkpoint, trust).map(|()| token)
         };
-        let token = self.trust().check(self.broker()?, granted).await?;
+        let token = self.trust().check(self.refresh_trust(), granted).await?;
         if token.principal() != Some(&grant.on_behalf_of) || token.depth() != 0 {
             return Err(Failure::answer("it is not the delegation that was asked for"));
         }

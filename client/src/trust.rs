@@ -6,6 +6,7 @@
 //! Invariants: a bundle is replaced only by one that it vouches for itself, and never by an older
 //! one (SPEC 2.11); who verifies takes the bundle of the moment and keeps no copy.
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -69,17 +70,17 @@ impl Trust {
     }
 
     /// Checks a broker's answer. One that does not hold may be by a key that the broker made meanwhile:
-    /// its bundle is asked for then, and if it is a newer one, the answer is checked again.
-    pub(crate) async fn check<T>(
+    /// its bundle is asked for then, by `refresh`, and if it is a newer one, the answer is checked again.
+    pub(crate) async fn check<T, R>(
         &self,
-        broker: &Broker,
+        refresh: impl Future<Output = Result<R, Failure>>,
         check: impl Fn(&Trust) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let before = self.current().version();
         match check(self) {
             Err(failure) => {
                 // Somebody else may have taken it meanwhile: what counts is what is held now.
-                let asked = self.refresh(broker).await;
+                let asked = refresh.await;
                 match asked.is_ok() && self.current().version() != before {
                     true => check(self),
                     false => Err(failure),

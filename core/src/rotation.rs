@@ -9,10 +9,9 @@
 
 use crate::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use crate::id::UnixMillis;
-use crate::key::Thumbprint;
+use crate::key::{Algorithm, PublicKey, Thumbprint};
 use crate::limits;
 use crate::no::Deny;
-use crate::sign::{SecretKey, Signer as _};
 
 /// How long a key and a bundle are good: a year.
 pub const KEY_MS: i64 = 365 * 24 * 3600 * 1000;
@@ -95,8 +94,6 @@ pub struct NextBundle {
     pub signer: TrustedKey,
     /// The keys that changed, as they are now.
     pub changed: Vec<TrustedKey>,
-    /// The private half of a key that was made.
-    pub made: Option<std::sync::Arc<SecretKey>>,
 }
 
 /// How long after a key signed for the last time something that it signed may still be good.
@@ -109,18 +106,23 @@ fn longest_ms(use_: KeyUse) -> i64 {
     seconds.saturating_mul(1000).saturating_add(limits::CLOCK_SKEW_MS)
 }
 
-/// A key of a use, made from 32 random bytes, as a bundle lists it.
+/// A key of a use as a bundle lists it.
 pub fn new_key(
     use_: KeyUse,
     id: KeyId,
-    seed: [u8; 32],
+    public: &PublicKey,
     from: UnixMillis,
     state: KeyState,
-) -> (TrustedKey, SecretKey) {
-    let key = SecretKey::ed25519_from_seed(seed);
-    let (public, not_after) = (key.public_key().clone(), from.plus_ms(KEY_MS));
+) -> TrustedKey {
+    let (public, not_after) = (public.clone(), from.plus_ms(KEY_MS));
     let alg = public.algorithm().name().to_owned();
-    (TrustedKey { use_, id, alg, public, not_before: from, not_after, state }, key)
+    TrustedKey { use_, id, alg, public, not_before: from, not_after, state }
+}
+
+/// Whether keys of an algorithm can be of a use: heads of the ledger are signed notes, which know
+/// Ed25519 alone (C2SP signed-note).
+pub fn can_be(use_: KeyUse, algorithm: Algorithm) -> bool {
+    use_ != KeyUse::Ledger || algorithm == Algorithm::Ed25519
 }
 
 /// The step that is due; ask again after it.
@@ -147,22 +149,38 @@ pub fn due(bundle: &TrustBundle, schedule: &Schedule, now: UnixMillis) -> Option
 }
 
 impl TrustBundle {
-    /// The bundle after a step. A key that has to be made is made from the seed.
+    /// What a key that a step needs is for; `None` where the step makes none.
+    pub fn makes(&self, step: &KeyStep) -> Option<KeyUse> {
+        match step {
+            KeyStep::Prepare { use_, .. } => Some(*use_),
+            KeyStep::Taint { key } => {
+                let use_ = self.key(*key).filter(|key| key.state != KeyState::Tainted)?.use_;
+                let signs = |key: &&TrustedKey| {
+                    key.use_ == use_ && matches!(key.state, KeyState::Active | KeyState::Prepared)
+                };
+                let others = self.keys().iter().filter(|other| other.id != *key);
+                others.clone().all(|other| !signs(&other)).then_some(use_)
+            }
+            KeyStep::Activate { .. } | KeyStep::Retire { .. } | KeyStep::Reissue => None,
+        }
+    }
+
+    /// The bundle after a step, with the public half of the key that it makes, if it makes one.
     pub fn step(
         &self,
         step: &KeyStep,
         now: UnixMillis,
-        seed: [u8; 32],
+        made: Option<&PublicKey>,
     ) -> Result<NextBundle, Deny> {
         let second = UnixMillis::from_seconds(now.seconds());
-        let mut next = Draft { keys: self.keys().to_vec(), changed: Vec::new(), made: None };
+        let mut next = Draft { keys: self.keys().to_vec(), changed: Vec::new() };
         match *step {
             KeyStep::Prepare { use_, lead_ms } => {
-                next.make(use_, seed, second.plus_ms(lead_ms.max(0)), KeyState::Prepared)?;
+                next.make(use_, made, second.plus_ms(lead_ms.max(0)), KeyState::Prepared)?;
             }
             KeyStep::Activate { key, at_once } => next.activate(key, second, at_once)?,
             KeyStep::Retire { key } => next.retire(key, now)?,
-            KeyStep::Taint { key } => next.taint(key, second, seed)?,
+            KeyStep::Taint { key } => next.taint(key, second, made)?,
             KeyStep::Reissue => {}
         }
         self.then(next, now)
@@ -181,7 +199,7 @@ impl TrustBundle {
             // Nobody who holds this bundle could take the next.
             return Err(refused("no bundle key was announced that could sign the next bundle"));
         }
-        Ok(NextBundle { bundle, signer, changed: next.changed, made: next.made })
+        Ok(NextBundle { bundle, signer, changed: next.changed })
     }
 }
 
@@ -189,26 +207,30 @@ impl TrustBundle {
 struct Draft {
     keys: Vec<TrustedKey>,
     changed: Vec<TrustedKey>,
-    made: Option<std::sync::Arc<SecretKey>>,
 }
 
 impl Draft {
     fn make(
         &mut self,
         use_: KeyUse,
-        seed: [u8; 32],
+        made: Option<&PublicKey>,
         from: UnixMillis,
         state: KeyState,
     ) -> Result<(), Deny> {
+        // Whether one is needed is looked at before this, and may have changed since.
+        let made = made.ok_or_else(|| refused("the keys have changed meanwhile: ask again"))?;
+        if !can_be(use_, made.algorithm()) {
+            let algorithm = made.algorithm().name();
+            return Err(refused(format!("no {} key is of {algorithm}", use_.name())));
+        }
         let kept_free = if state == KeyState::Active { 0 } else { EMERGENCIES };
         if self.keys.len() >= KEYS_MAX - kept_free {
             return Err(refused("the trust bundle lists as many keys as it may"));
         }
         let last = self.keys.iter().map(|key| key.id.0).max().unwrap_or(0);
-        let (key, secret) = new_key(use_, KeyId(last.saturating_add(1)), seed, from, state);
+        let key = new_key(use_, KeyId(last.saturating_add(1)), made, from, state);
         self.keys.push(key.clone());
         self.changed.push(key);
-        self.made = Some(std::sync::Arc::new(secret));
         Ok(())
     }
 
@@ -262,7 +284,7 @@ impl Draft {
         }
     }
 
-    fn taint(&mut self, id: KeyId, now: UnixMillis, seed: [u8; 32]) -> Result<(), Deny> {
+    fn taint(&mut self, id: KeyId, now: UnixMillis, made: Option<&PublicKey>) -> Result<(), Deny> {
         let key = self.find(id)?.clone();
         if key.state == KeyState::Tainted {
             return Ok(());
@@ -275,7 +297,7 @@ impl Draft {
         let prepared = of_use().filter(|other| other.state == KeyState::Prepared);
         match prepared.min_by_key(|other| (other.not_before, other.id)).map(|other| other.id) {
             Some(next) => self.activate(next, now, true),
-            None => self.make(key.use_, seed, now, KeyState::Active),
+            None => self.make(key.use_, made, now, KeyState::Active),
         }
     }
 

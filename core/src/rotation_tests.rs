@@ -1,30 +1,37 @@
 use super::*;
 use crate::bundle::{KeyRefusal, SignedBundle};
+use crate::sign::{SecretKey, Signer as _};
 use crate::text::base64url;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-fn seed(id: u32) -> [u8; 32] {
-    crate::bytes::sha256(&id.to_be_bytes())
+/// The key with this number.
+fn secret(id: u32) -> SecretKey {
+    SecretKey::ed25519_from_seed(crate::bytes::sha256(&id.to_be_bytes()))
 }
 
 /// A broker as it begins: six keys, and the next bundle key.
 fn first() -> TrustBundle {
     let mut keys: Vec<TrustedKey> = (1..)
         .zip(USES)
-        .map(|(id, use_)| new_key(use_, KeyId(id), seed(id), NOW, KeyState::Active).0)
+        .map(|(id, use_)| new_key(use_, KeyId(id), secret(id).public_key(), NOW, KeyState::Active))
         .collect();
-    keys.push(new_key(KeyUse::Bundle, KeyId(7), seed(7), NOW, KeyState::Prepared).0);
+    let next = secret(7);
+    keys.push(new_key(KeyUse::Bundle, KeyId(7), next.public_key(), NOW, KeyState::Prepared));
     TrustBundle::new("acme.example".parse().unwrap(), 1, NOW, NOW.plus_ms(KEY_MS), keys).unwrap()
 }
 
 /// Takes a step; whoever holds the bundle before must take the one after.
 fn step(held: &TrustBundle, step: KeyStep, now: UnixMillis) -> Result<TrustBundle, Deny> {
     let number = held.keys().len() as u32 + 1;
-    let next = held.step(&step, now, seed(number))?;
-    let signer = SecretKey::ed25519_from_seed(seed(next.signer.id.0));
+    let made = held.makes(&step).map(|_| secret(number));
+    let next = held.step(&step, now, made.as_ref().map(|key| key.public_key()))?;
+    let listed =
+        made.is_none_or(|made| next.changed.iter().any(|k| k.public == *made.public_key()));
+    assert!(listed, "a key is made where one is needed, and only there");
+    let signer = secret(next.signer.id.0);
     let text = next.bundle.sign(next.signer.id, &signer).unwrap();
     assert_eq!(held.accept_update(text.as_bytes(), now).unwrap(), next.bundle);
     assert_eq!(SignedBundle::read(text.into_bytes()).unwrap().bundle(), &next.bundle);

@@ -63,6 +63,17 @@ impl SecretKey {
     }
 }
 
+/// A secp256r1 signature of a device, r and s of 32 bytes each (PKCS#11 3.0, section 6.3.1), in the one form
+/// that is taken: minimal DER, low s. `None` if it is none.
+pub fn secp256r1_signature(raw: &[u8]) -> Option<Vec<u8>> {
+    let signature = p256::ecdsa::Signature::from_slice(raw).ok()?;
+    Some(one_form(signature))
+}
+
+fn one_form(signature: p256::ecdsa::Signature) -> Vec<u8> {
+    signature.normalize_s().unwrap_or(signature).to_der().as_bytes().to_vec()
+}
+
 impl Signer for SecretKey {
     fn public_key(&self) -> &PublicKey {
         &self.public
@@ -73,8 +84,7 @@ impl Signer for SecretKey {
             Inner::Ed25519(key) => Ok(key.sign(message).to_bytes().to_vec()),
             Inner::Secp256r1(key) => {
                 let signature: p256::ecdsa::Signature = key.sign(message);
-                let signature = signature.normalize_s().unwrap_or(signature);
-                Ok(signature.to_der().as_bytes().to_vec())
+                Ok(one_form(signature))
             }
         }
     }

@@ -11,7 +11,7 @@ use sublet_tests::{Fleet, House, code, key_id, scope};
 use crate::{READ, staffed};
 
 fn step(house: &mut House, step: KeyStep) -> Result<(), No> {
-    house.ask(&House::admin(), &ChangeKey { step, reason: "a test".into() })
+    house.change_key(&House::admin(), step)
 }
 
 /// The key that a step just made.
@@ -101,7 +101,8 @@ fn nothing_is_issued_for_longer_than_the_key_is_good_that_signs_it() {
 #[test]
 fn the_admin_alone_changes_keys() {
     let (fleet, mut house, planner) = staffed();
-    let ask = ChangeKey { step: KeyStep::Taint { key: KeyId(1) }, reason: String::new() };
+    let ask =
+        ChangeKey { step: KeyStep::Taint { key: KeyId(1) }, reason: String::new(), made: None };
     assert_eq!(code(house.ask(&planner, &ask)), "not_permitted");
     let state = house.state.trust().bundle().key(KeyId(1)).unwrap().state;
     assert_eq!((state, house.state.trust().bundle()), (KeyState::Active, &fleet.bundle));

@@ -5,8 +5,8 @@ use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::KeyUse;
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    ChangeKey, ListDelegations, LookupAgent, Renew, ResumeAgent, RevokeAgentKey, RotateKey,
-    SuspendAgent, SyncVerifier,
+    ListDelegations, LookupAgent, Renew, ResumeAgent, RevokeAgentKey, RotateKey, SuspendAgent,
+    SyncVerifier,
 };
 use sublet_core::id::Nonce;
 use sublet_core::key::PublicKey;
@@ -31,7 +31,7 @@ fn tainted() -> (Fleet, House, Vec<u8>) {
 
 fn taint(house: &mut House, use_: KeyUse) {
     let step = KeyStep::Taint { key: key_id(use_) };
-    house.ask(&House::admin(), &ChangeKey { step, reason: "a test".into() }).unwrap();
+    house.change_key(&House::admin(), step).unwrap();
 }
 
 fn read(house: &House, identity: &[u8]) -> Result<TaintedIdentity, Unauthenticated> {

@@ -18,6 +18,8 @@ mod fleet;
 mod golden;
 mod guard;
 mod heads;
+#[cfg(feature = "pkcs11")]
+mod hsm;
 mod inclusion;
 mod key_files;
 mod kills;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::caller::Caller;
-use sublet_core::decide::{Ask, Entropy, RecordChain, Recording, Settings, Unsigned, View, decide};
+use sublet_core::decide::{
+    Ask, ChangeKey, Entropy, RecordChain, Recording, Settings, Unsigned, View, decide,
+};
 use sublet_core::feed::{Delta, Revocation};
 use sublet_core::id::UnixMillis;
 use sublet_core::key::PublicKey;
 use sublet_core::mint;
 use sublet_core::no::{No, Unauthenticated};
 use sublet_core::proof::{CallClaims, CallProof, Expected};
-use sublet_core::rotation::Schedule;
+use sublet_core::rotation::{KeyStep, Schedule};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::state::{
     Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, RowKey, State, Write,
@@ -177,7 +179,6 @@ impl House {
                 verdict = verdict.sign::<A>(&token);
             }
             Some(Unsigned::Trust(next)) => {
-                self.made.extend(next.made.clone());
                 let signer = self.signer(&next.signer);
                 let text = next.bundle.sign(next.signer.id, signer.as_ref()).unwrap();
                 verdict = verdict.with_trust(SignedBundle::read(text.into_bytes()).unwrap());
@@ -189,6 +190,17 @@ impl House {
             self.commit(write);
         }
         Ok(verdict.outcome?)
+    }
+
+    /// Takes a step in the life of the broker's keys; a key that it needs is made first, as the broker does.
+    pub fn change_key(&mut self, caller: &Caller, step: KeyStep) -> Result<(), No> {
+        let number = self.made.len();
+        let made = self.state.trust().bundle().makes(&step).map(|_| {
+            let secret = key(&format!("broker key {number}"));
+            self.made.push(Arc::new(secret));
+            key(&format!("broker key {number}")).public_key().clone()
+        });
+        self.ask(caller, &ChangeKey { step, reason: "a test".into(), made })
     }
 
     /// What a decision without a caller rests on.

@@ -17,13 +17,24 @@ use serde_json::Value;
 use source::{File, files, has_word};
 
 /// Which of our crates each crate may depend on.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("sublet-core", &[]),
     ("sublet-ledger", &[]),
     ("sublet-proto", &["sublet-core"]),
-    ("sublet-broker", &["sublet-proto", "sublet-core", "sublet-ledger"]),
+    ("sublet-pkcs11", &["sublet-core"]),
+    ("sublet-broker", &["sublet-proto", "sublet-core", "sublet-ledger", "sublet-pkcs11"]),
     ("sublet-client", &["sublet-proto", "sublet-core", "sublet-ledger"]),
-    ("sublet", &["sublet-broker", "sublet-client", "sublet-core", "sublet-ledger", "sublet-proto"]),
+    (
+        "sublet",
+        &[
+            "sublet-broker",
+            "sublet-client",
+            "sublet-core",
+            "sublet-ledger",
+            "sublet-pkcs11",
+            "sublet-proto",
+        ],
+    ),
     (
         "sublet-tests",
         &[

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::decide::{
-    ApplyProfile, ChangeKey, CreateAgent, CreateJoinToken, GrantSession, Invitation, ReadAdmin,
-    ResumeAgent, RevokeAgentKey, RevokeJoinToken, SuspendAgent,
+    ApplyProfile, Ask as _, ChangeKey, CreateAgent, CreateJoinToken, GrantSession, Invitation,
+    ReadAdmin, ResumeAgent, RevokeAgentKey, RevokeJoinToken, SuspendAgent,
 };
 use sublet_core::id::{AgentId, UnixMillis};
 use sublet_core::no::{Deny, Malformed, No};
@@ -19,9 +19,11 @@ use sublet_proto::v1::admin_server::Admin;
 use sublet_proto::v1::change_key_request::Step;
 use tonic::Request;
 
+use crate::authenticate;
 use crate::broker::Broker;
 use crate::pipeline::Recorded;
 use crate::respond::{self, Answer};
+use crate::rotate;
 
 /// The longest that a key may be announced ahead: thirty days.
 const LEAD_SECONDS_MAX: i64 = 30 * 24 * 3600;
@@ -215,12 +217,14 @@ impl Admin for AdminService {
         request: Request<v1::ChangeKeyRequest>,
     ) -> Answer<v1::ChangeKeyResponse> {
         let lead_ms = self.0.settings.schedule.lead_ms;
-        let recorded = super::write(&self.0, request, |message| {
-            Ok(ChangeKey {
-                step: key_step(message.step, lead_ms)?,
-                reason: super::reason(message.reason)?,
-            })
-        });
+        let recorded = async {
+            let caller = authenticate::caller(&self.0, &request, ChangeKey::METHOD)?;
+            let (trace, message) = (super::trace(&request), request.into_inner());
+            let repeatable = super::repeatable(&message)?;
+            let step = key_step(message.step, lead_ms)?;
+            let ask = ChangeKey { step, reason: super::reason(message.reason)?, made: None };
+            rotate::change(&self.0, caller, ask, repeatable, trace).await
+        };
         respond::answer(recorded.await, |()| {
             Ok(v1::ChangeKeyResponse { keys: key_rows(self.0.trust()?.bundle()) })
         })

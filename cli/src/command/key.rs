@@ -8,28 +8,38 @@ use sublet_client::ports::Ports;
 use sublet_core::sign::Signer as _;
 
 use crate::context::Context;
+use crate::pkcs11;
 use crate::print;
 use crate::trouble::Trouble;
 
 /// Keys.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Make a key for a helper: DIR/key.pem, and DIR/key.pub to hand to its parent
+    /// Make a key for a helper or an admin: DIR/key.pem, and DIR/key.pub to hand on
     Create {
         /// The directory to make
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+        /// The token to make it in, with object=LABEL, in place of DIR/key.pem (RFC 7512)
+        #[arg(long, value_name = "URI")]
+        pkcs11: Option<PathBuf>,
     },
 }
 
 pub(crate) fn run(command: Command, context: &Context) -> Result<(), Trouble> {
-    let Command::Create { out } = command;
+    let Command::Create { out, pkcs11 } = command;
     std::fs::create_dir_all(&out)
         .map_err(|error| Trouble::local(format!("cannot make {}: {error}", out.display())))?;
-    let key = files::create_key(&out.join("key.pem"), &context.key_lock()?, &Ports::system())?;
+    let made = match pkcs11 {
+        Some(place) => pkcs11::make(&place)?.public_key().clone(),
+        None => {
+            let (path, lock) = (out.join("key.pem"), context.key_lock()?);
+            files::create_key(&path, &lock, &Ports::system())?.public_key().clone()
+        }
+    };
     let public = out.join("key.pub");
-    files::replace(&public, format!("{}\n", key.public_key()).as_bytes())?;
-    let (text, path) = (key.public_key().to_string(), public.display().to_string());
+    files::replace(&public, format!("{made}\n").as_bytes())?;
+    let (text, path) = (made.to_string(), public.display().to_string());
     let value = json!({"public_key": text, "file": path});
     print::pairs(context, &[("public key", text), ("file", path)], &value);
     Ok(())

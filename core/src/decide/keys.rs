@@ -5,6 +5,7 @@ use crate::bundle::{KeyState, TrustedKey};
 use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::UnixMillis;
+use crate::key::PublicKey;
 use crate::record::{Body, Record};
 use crate::rotation::{KeyStep, root_of};
 use crate::state::{Guard, Write};
@@ -16,6 +17,8 @@ pub struct ChangeKey {
     pub step: KeyStep,
     /// Why.
     pub reason: String,
+    /// The public half of the key that the step makes, where it makes one: it lies safe already.
+    pub made: Option<PublicKey>,
 }
 
 impl Ask for ChangeKey {
@@ -31,22 +34,16 @@ impl Ask for ChangeKey {
         view: View<'_>,
         caller: &Caller,
         now: UnixMillis,
-        entropy: &Entropy,
+        _: &Entropy,
     ) -> Decision<()> {
         admin_only(caller)?;
-        turn_keys(view, &caller.to_string(), self, now, entropy)
+        turn_keys(view, &caller.to_string(), self, now)
     }
 }
 
 /// Takes a step in the name of `actor`: the admin, or the broker itself when a step is due.
-pub fn turn_keys(
-    view: View<'_>,
-    actor: &str,
-    change: &ChangeKey,
-    now: UnixMillis,
-    entropy: &Entropy,
-) -> Decision<()> {
-    let next = view.trust().step(&change.step, now, entropy.bytes("broker-key"))?;
+pub fn turn_keys(view: View<'_>, actor: &str, change: &ChangeKey, now: UnixMillis) -> Decision<()> {
+    let next = view.trust().step(&change.step, now, change.made.as_ref())?;
     let mut grant = Grant::read(());
     if next.changed.is_empty() && change.step != KeyStep::Reissue {
         return Ok(grant);

@@ -1,0 +1,94 @@
+//! A device that makes keys and signs with them and lets nobody have them.
+//!
+//! Owns: what the broker asks of one. Does not own: how one is spoken to (`sublet_pkcs11`, with the
+//! feature `pkcs11`).
+
+use std::sync::Arc;
+
+use sublet_core::bundle::KeyUse;
+use sublet_core::id::TrustDomain;
+use sublet_core::key::PublicKey;
+use sublet_core::sign::Signer;
+
+use crate::config::KeysConfig;
+
+/// What is asked of it. A string says what is wrong.
+pub trait Device: Send + Sync {
+    /// Whether keys of this use are made here.
+    fn holds(&self, use_: KeyUse) -> bool;
+    /// Makes a key.
+    fn make(&self, use_: KeyUse) -> Result<Arc<dyn Signer>, String>;
+    /// The signer of a key, if it is here.
+    fn find(&self, key: &PublicKey) -> Result<Option<Arc<dyn Signer>>, String>;
+    /// Destroys a key for ever.
+    fn forget(&self, key: &PublicKey) -> Result<(), String>;
+}
+
+/// The device of a configuration, if it names one.
+#[cfg(not(feature = "pkcs11"))]
+pub(super) fn open(
+    config: &KeysConfig,
+    _: &TrustDomain,
+) -> Result<Option<Box<dyn Device>>, String> {
+    match &config.pkcs11 {
+        None => Ok(None),
+        Some(_) => Err("this binary knows no PKCS#11: build it with --features pkcs11".to_owned()),
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+pub(super) use pkcs11::open;
+
+#[cfg(feature = "pkcs11")]
+mod pkcs11 {
+    use sublet_core::rotation::can_be;
+    use sublet_pkcs11::{Token, Uri};
+
+    use super::*;
+
+    /// A PKCS#11 token.
+    struct Hsm {
+        token: Token,
+        domain: TrustDomain,
+        uses: Vec<KeyUse>,
+    }
+
+    /// The device of a configuration, if it names one.
+    pub(in crate::keys) fn open(
+        config: &KeysConfig,
+        domain: &TrustDomain,
+    ) -> Result<Option<Box<dyn Device>>, String> {
+        let Some(uri) = &config.pkcs11 else { return Ok(None) };
+        let uri: Uri = uri.parse().map_err(|bad: sublet_pkcs11::Trouble| bad.to_string())?;
+        let token = Token::open(&uri).map_err(|bad| bad.to_string())?;
+        let algorithm = token.algorithm().map_err(|bad| bad.to_string())?;
+        let (uses, others): (Vec<KeyUse>, Vec<KeyUse>) =
+            config.pkcs11_uses.iter().partition(|use_| can_be(**use_, algorithm));
+        for use_ in others.iter().map(|use_| use_.name()) {
+            let algorithm = algorithm.name();
+            tracing::warn!(use_, algorithm, "its keys stay files: the token makes others");
+        }
+        Ok(Some(Box::new(Hsm { token, domain: domain.clone(), uses })))
+    }
+
+    impl Device for Hsm {
+        fn holds(&self, use_: KeyUse) -> bool {
+            self.uses.contains(&use_)
+        }
+
+        fn make(&self, use_: KeyUse) -> Result<Arc<dyn Signer>, String> {
+            let label = format!("sublet {} {}", self.domain, use_.name());
+            let made = self.token.make(&label).map_err(|bad| bad.to_string())?;
+            Ok(Arc::new(made))
+        }
+
+        fn find(&self, key: &PublicKey) -> Result<Option<Arc<dyn Signer>>, String> {
+            let found = self.token.find(key).map_err(|bad| bad.to_string())?;
+            Ok(found.map(|key| Arc::new(key) as Arc<dyn Signer>))
+        }
+
+        fn forget(&self, key: &PublicKey) -> Result<(), String> {
+            self.token.destroy(key).map_err(|bad| bad.to_string())
+        }
+    }
+}

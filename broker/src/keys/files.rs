@@ -1,0 +1,183 @@
+//! Private keys as files of the data directory, and the other files of it that are secret.
+//!
+//! Owns: reading and writing them. Does not own: the form of a key (`sublet_core::key_file`).
+//!
+//! Invariants: a key is a file of mode 0600, under a password where one is configured, never written over
+//! another and whole when it has its name; a secret that others may read is refused.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sublet_core::bundle::KeyUse;
+use sublet_core::decide::Entropy;
+use sublet_core::key::PublicKey;
+use sublet_core::key_file::{BadKeyFile, KeyLock};
+use sublet_core::sign::{SecretKey, Signer as _};
+use zeroize::Zeroizing;
+
+use crate::ports::EntropySource;
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum BadKeys {
+    /// A file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A file is not what it must be.
+    #[error("{}: {says}", path.display())]
+    Form {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        says: String,
+    },
+    /// The device that keys lie in.
+    #[error("keys.pkcs11: {0}")]
+    Device(String),
+}
+
+/// The directory of the broker's own keys.
+pub struct KeyFiles {
+    directory: PathBuf,
+    lock: KeyLock,
+    entropy: Arc<dyn EntropySource>,
+}
+
+impl KeyFiles {
+    /// The directory at this path, which is made if it is not there.
+    pub fn open(
+        directory: PathBuf,
+        lock: KeyLock,
+        entropy: Arc<dyn EntropySource>,
+    ) -> Result<Self, BadKeys> {
+        fs::create_dir_all(&directory)
+            .map_err(|error| BadKeys::Io { path: directory.clone(), error })?;
+        Ok(KeyFiles { directory, lock, entropy })
+    }
+
+    /// Every key that is there.
+    pub fn all(&self) -> Result<Vec<SecretKey>, BadKeys> {
+        let io = |error| BadKeys::Io { path: self.directory.clone(), error };
+        let mut keys = Vec::new();
+        for file in fs::read_dir(&self.directory).map_err(io)? {
+            let path = file.map_err(io)?.path();
+            if path.extension().is_some_and(|extension| extension == "pem") {
+                keys.push(read_key(&path, &self.lock)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The key of this name: one that a broker left which was killed at its first start, or a new one.
+    pub fn first(&self, name: &str) -> Result<SecretKey, BadKeys> {
+        named_key(&self.directory.join(format!("{name}.pem")), self.entropy.as_ref(), &self.lock)
+    }
+
+    /// A new key of a use.
+    pub fn make(&self, use_: KeyUse) -> Result<SecretKey, BadKeys> {
+        let key = new_key(&self.directory, self.entropy.as_ref())?;
+        write_key(&self.path(use_, key.public_key()), &key, self.entropy.as_ref(), &self.lock)?;
+        Ok(key)
+    }
+
+    /// Takes back a key that [`KeyFiles::make`] made and nobody heard of.
+    pub fn forget(&self, use_: KeyUse, key: &PublicKey) -> Result<(), BadKeys> {
+        let path = self.path(use_, key);
+        fs::remove_file(&path).map_err(|error| BadKeys::Io { path, error })
+    }
+
+    fn path(&self, use_: KeyUse, key: &PublicKey) -> PathBuf {
+        self.directory.join(format!("{}-{}.pem", use_.name(), key.thumbprint()))
+    }
+}
+
+/// What private keys lie under: the password in a file, or nothing without one.
+pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, BadKeys> {
+    let Some(path) = path else { return Ok(KeyLock::open()) };
+    check_private(path)?;
+    let text = fs::read(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+    KeyLock::under(&Zeroizing::new(text)).map_err(|bad| at(path, &bad))
+}
+
+/// The key in a file, which is made where there is none.
+pub(super) fn named_key(
+    path: &Path,
+    entropy: &dyn EntropySource,
+    lock: &KeyLock,
+) -> Result<SecretKey, BadKeys> {
+    if path.exists() {
+        return read_key(path, lock);
+    }
+    let key = new_key(path, entropy)?;
+    write_key(path, &key, entropy, lock)?;
+    Ok(key)
+}
+
+fn new_key(at: &Path, entropy: &dyn EntropySource) -> Result<SecretKey, BadKeys> {
+    Ok(SecretKey::ed25519_from_seed(drawn(at, entropy)?.0))
+}
+
+fn write_key(
+    path: &Path,
+    key: &SecretKey,
+    entropy: &dyn EntropySource,
+    lock: &KeyLock,
+) -> Result<(), BadKeys> {
+    let random = drawn(path, entropy)?.bytes("key-file");
+    let pem = lock.write(key, &random).map_err(|bad| at(path, &bad))?;
+    write_new(path, pem.as_bytes(), 0o600)
+}
+
+fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, BadKeys> {
+    check_private(path)?;
+    let text =
+        fs::read_to_string(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+    lock.read(&Zeroizing::new(text)).map_err(|bad| at(path, &bad))
+}
+
+fn at(path: &Path, bad: &BadKeyFile) -> BadKeys {
+    BadKeys::Form { path: path.to_owned(), says: format!("{bad} (keys.password_file)") }
+}
+
+/// Randomness for a file.
+pub(super) fn drawn(at: &Path, entropy: &dyn EntropySource) -> Result<Entropy, BadKeys> {
+    let form = |says: String| BadKeys::Form { path: at.to_owned(), says };
+    entropy.draw().map_err(|fault| form(fault.to_string()))
+}
+
+/// Refuses a file that others may read.
+fn check_private(path: &Path) -> Result<(), BadKeys> {
+    let about = fs::metadata(path);
+    let about = about.map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let says = format!("others may read it (mode {mode:o}): chmod 600");
+    Err(BadKeys::Form { path: path.to_owned(), says })
+}
+
+/// Writes a file that must not exist yet, whole or not at all.
+pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), BadKeys> {
+    let io = |error| BadKeys::Io { path: path.to_owned(), error };
+    let beside = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)
+        .map_err(io)?;
+    file.write_all(content).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::hard_link(&beside, path).map_err(io)?;
+    fs::remove_file(&beside).map_err(io)
+}

@@ -1,0 +1,164 @@
+//! The broker's own keys and its trust bundle, in the data directory.
+//!
+//! Owns: `trust.json`, `ledger.bearer`, `admin.pem` (dev only); making all of it on the first start and
+//! refusing to start with half of it. Does not own: where private halves lie (`signers`, `files`,
+//! `device`), their life (`sublet_core::rotation`).
+//!
+//! Invariants: private halves lie safe before the bundle that publishes their public ones is written; a
+//! bundle is only replaced by the next one.
+
+mod device;
+mod files;
+mod signers;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle};
+use sublet_core::bytes::sha256;
+use sublet_core::id::{TrustDomain, UnixMillis};
+use sublet_core::key::PublicKey;
+use sublet_core::key_file::KeyLock;
+use sublet_core::rotation::{KEY_MS, USES, new_key};
+use sublet_core::sign::Signer as _;
+use sublet_core::text::base64url;
+
+pub use self::device::Device;
+pub use self::files::{BadKeys, KeyFiles, read_lock};
+use self::files::{drawn, named_key, write_new};
+pub use self::signers::{OwnKey, Signers};
+use crate::config::KeysConfig;
+use crate::ports::EntropySource;
+
+/// What a data directory holds of keys.
+pub struct KeyRing {
+    /// The private halves.
+    pub signers: Signers,
+    /// What `trust.json` says. The store may know a newer one.
+    pub trust: SignedBundle,
+    /// SHA-256 of the token by which the ledger is read over HTTP.
+    pub ledger_bearer: [u8; 32],
+    /// Who is the admin; `None` when nobody is.
+    pub admin: Option<PublicKey>,
+}
+
+/// Holds the token by which the ledger is read over HTTP; whoever may read it is given it.
+const BEARER: &str = "ledger.bearer";
+
+/// Where the private halves lie.
+const KEYS: &str = "keys";
+
+/// The published bundle.
+const TRUST: &str = "trust.json";
+
+impl KeyRing {
+    /// Loads the ring of a data directory, or makes it when the directory has none.
+    pub fn open(
+        data: &Path,
+        domain: &TrustDomain,
+        now: UnixMillis,
+        entropy: &Arc<dyn EntropySource>,
+        config: &KeysConfig,
+    ) -> Result<Self, BadKeys> {
+        let lock = read_lock(config.password_file.as_deref())?;
+        let files = KeyFiles::open(data.join(KEYS), lock, entropy.clone())?;
+        let device = device::open(config, domain).map_err(BadKeys::Device)?;
+        let signers = Signers::open(files, device)?;
+        if !data.join(TRUST).exists() {
+            make(data, domain, now, &signers)?;
+        }
+        let bearer = data.join(BEARER);
+        if !bearer.exists() {
+            let text = base64url(drawn(&bearer, entropy.as_ref())?.bytes("ledger-bearer"));
+            write_new(&bearer, format!("{text}\n").as_bytes(), 0o600)?;
+        }
+        KeyRing::load(data, domain, signers)
+    }
+
+    fn load(data: &Path, domain: &TrustDomain, signers: Signers) -> Result<Self, BadKeys> {
+        let path = data.join(TRUST);
+        let text = fs::read(&path).map_err(|error| BadKeys::Io { path: path.clone(), error })?;
+        let trust = SignedBundle::read(text);
+        let trust =
+            trust.map_err(|bad| BadKeys::Form { path: path.clone(), says: bad.to_string() })?;
+        let found = trust.bundle().trust_domain();
+        if found != domain {
+            let says =
+                format!("it is of the trust domain {found}, the configuration says {domain}");
+            return Err(BadKeys::Form { path, says });
+        }
+        let admin = data.join("admin.pub");
+        let admin = if admin.exists() { Some(read_public(&admin)?) } else { None };
+        let bearer = data.join(BEARER);
+        let secret = fs::read_to_string(&bearer);
+        let secret = secret.map_err(|error| BadKeys::Io { path: bearer.clone(), error })?;
+        let secret = secret.trim_end();
+        if secret.len() < 22 {
+            let says = "a token of at least 22 characters is expected".to_owned();
+            return Err(BadKeys::Form { path: bearer, says });
+        }
+        let ledger_bearer = sha256(secret.as_bytes());
+        Ok(KeyRing { signers, trust, ledger_bearer, admin })
+    }
+}
+
+/// Makes the keys of a new broker and the bundle that publishes them: one of each use, and the bundle
+/// key after the first, as a bundle is only believed by one that was announced.
+fn make(
+    data: &Path,
+    domain: &TrustDomain,
+    now: UnixMillis,
+    signers: &Signers,
+) -> Result<(), BadKeys> {
+    let path = data.join(TRUST);
+    let form = |says: String| BadKeys::Form { path: path.clone(), says };
+    let from = UnixMillis::from_seconds(now.seconds().saturating_sub(60));
+    let uses = USES.map(|use_| (use_, KeyState::Active));
+    let uses = uses.into_iter().chain([(KeyUse::Bundle, KeyState::Prepared)]);
+    let keys = (1..).zip(uses).map(|(id, (use_, state))| {
+        let later = if state == KeyState::Active { "" } else { "-next" };
+        let public = signers.first(use_, &format!("{}{later}", use_.name()))?;
+        Ok(new_key(use_, KeyId(id), &public, from, state))
+    });
+    let keys = keys.collect::<Result<Vec<_>, BadKeys>>()?;
+    let bundle = TrustBundle::new(domain.clone(), 1, now, now.plus_ms(KEY_MS), keys);
+    let bundle = bundle.map_err(|bad| form(bad.to_string()))?;
+    let own = signers.active(&bundle, KeyUse::Bundle).map_err(|bad| form(bad.to_string()))?;
+    let text = bundle.sign(own.id, own.signer.as_ref()).map_err(|bad| form(bad.to_string()))?;
+    write_new(&path, text.as_bytes(), 0o644)
+}
+
+/// Publishes a bundle as `trust.json`, in place of the one before.
+pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
+    let path = data.join(TRUST);
+    let io = |error| BadKeys::Io { path: path.clone(), error };
+    let beside = path.with_extension("json.new");
+    let mut file = fs::File::create(&beside).map_err(io)?;
+    file.write_all(trust.text()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&beside, &path).map_err(io)
+}
+
+/// Makes the admin key of a broker that has none: `admin.pem` for whoever may be admin, and
+/// `admin.pub`, by which the broker knows it.
+pub fn make_admin(data: &Path, entropy: &dyn EntropySource) -> Result<(), BadKeys> {
+    let public = data.join("admin.pub");
+    if public.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(data).map_err(|error| BadKeys::Io { path: data.to_owned(), error })?;
+    let key = named_key(&data.join("admin.pem"), entropy, &KeyLock::open())?;
+    write_new(&public, format!("{}\n", key.public_key()).as_bytes(), 0o644)
+}
+
+fn read_public(path: &Path) -> Result<PublicKey, BadKeys> {
+    let text =
+        fs::read_to_string(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
+    let key = text.trim_end().parse();
+    key.map_err(|bad: sublet_core::key::BadKey| BadKeys::Form {
+        path: path.to_owned(),
+        says: bad.to_string(),
+    })
+}

@@ -1,0 +1,134 @@
+//! The private halves of the broker's keys, wherever they lie: files, or a device that lets nobody have
+//! them.
+//!
+//! Owns: finding the signer of a key that the trust bundle lists, and where a new key is made. Does not
+//! own: which of them signs (the trust bundle in the store says so), their life
+//! (`sublet_core::rotation`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::key::{PublicKey, Thumbprint};
+use sublet_core::no::Fault;
+use sublet_core::rotation::USES;
+use sublet_core::sign::Signer;
+
+use super::device::Device;
+use super::files::{BadKeys, KeyFiles};
+
+/// One key that signs.
+#[derive(Clone)]
+pub struct OwnKey {
+    /// Its number in the bundle.
+    pub id: KeyId,
+    /// The signer.
+    pub signer: Arc<dyn Signer>,
+}
+
+/// The private halves, by their public ones. Clones share them.
+#[derive(Clone, Default)]
+pub struct Signers(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    known: RwLock<HashMap<Thumbprint, Arc<dyn Signer>>>,
+    /// Where new ones are made; nowhere for tests that bring their own.
+    place: Option<Place>,
+}
+
+struct Place {
+    files: KeyFiles,
+    device: Option<Box<dyn Device>>,
+}
+
+impl Signers {
+    /// Those of a directory and of a device.
+    pub fn open(files: KeyFiles, device: Option<Box<dyn Device>>) -> Result<Self, BadKeys> {
+        let keys = files.all()?;
+        let place = Some(Place { files, device });
+        let signers = Signers(Arc::new(Inner { known: RwLock::default(), place }));
+        keys.into_iter().for_each(|key| signers.add(Arc::new(key)));
+        Ok(signers)
+    }
+
+    /// The signer of a key that the trust bundle lists.
+    pub fn of(&self, key: &TrustedKey) -> Result<Arc<dyn Signer>, Fault> {
+        let name = key.public.thumbprint();
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some(signer) = known {
+            return Ok(signer);
+        }
+        let none = format!("no private half of the {} key {}", key.use_.name(), key.id);
+        let device = self.0.place.as_ref().and_then(|place| place.device.as_ref());
+        let found = device.map(|device| device.find(&key.public)).transpose();
+        let found = found.map_err(|bad| Fault::Internal(format!("{none}: {bad}")))?.flatten();
+        let signer = found.ok_or(Fault::Internal(none))?;
+        self.add(signer.clone());
+        Ok(signer)
+    }
+
+    /// The key that signs for a use by this bundle, and its signer.
+    pub fn active(&self, bundle: &TrustBundle, use_: KeyUse) -> Result<OwnKey, Fault> {
+        let key = bundle.active(use_);
+        let key =
+            key.ok_or_else(|| Fault::Internal(format!("there is no active {} key", use_.name())))?;
+        Ok(OwnKey { id: key.id, signer: self.of(key)? })
+    }
+
+    /// Whether there is a signer for each use. What is missing shows before anyone is served.
+    pub fn check(&self, bundle: &TrustBundle) -> Result<(), Fault> {
+        USES.iter().try_for_each(|use_| self.active(bundle, *use_).map(drop))
+    }
+
+    /// One more.
+    pub fn add(&self, signer: Arc<dyn Signer>) {
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(signer.public_key().thumbprint(), signer);
+    }
+
+    /// A key of a broker that starts for the first time: of the device where it holds that use, else the
+    /// file of this name.
+    pub(super) fn first(&self, use_: KeyUse, name: &str) -> Result<PublicKey, BadKeys> {
+        let place = self.place()?;
+        match place.device_of(use_) {
+            Some(device) => self.added(device.make(use_).map_err(BadKeys::Device)?),
+            None => self.added(Arc::new(place.files.first(name)?)),
+        }
+    }
+
+    /// Makes a key, which lies safe before anybody hears of its public half. Blocks.
+    pub fn make(&self, use_: KeyUse) -> Result<PublicKey, BadKeys> {
+        let place = self.place()?;
+        match place.device_of(use_) {
+            Some(device) => self.added(device.make(use_).map_err(BadKeys::Device)?),
+            None => self.added(Arc::new(place.files.make(use_)?)),
+        }
+    }
+
+    /// Takes back a key that was made and nobody heard of. Blocks.
+    pub fn forget(&self, use_: KeyUse, key: &PublicKey) -> Result<(), BadKeys> {
+        let place = self.place()?;
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner).remove(&key.thumbprint());
+        match place.device_of(use_) {
+            Some(device) => device.forget(key).map_err(BadKeys::Device),
+            None => place.files.forget(use_, key),
+        }
+    }
+
+    fn place(&self) -> Result<&Place, BadKeys> {
+        self.0.place.as_ref().ok_or_else(|| BadKeys::Device("there is no place for keys".into()))
+    }
+
+    fn added(&self, signer: Arc<dyn Signer>) -> Result<PublicKey, BadKeys> {
+        let public = signer.public_key().clone();
+        self.add(signer);
+        Ok(public)
+    }
+}
+
+impl Place {
+    fn device_of(&self, use_: KeyUse) -> Option<&dyn Device> {
+        self.device.as_deref().filter(|device| device.holds(use_))
+    }
+}

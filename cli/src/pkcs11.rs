@@ -1,0 +1,58 @@
+//! Keys in a PKCS#11 token, where this binary was built to know them: `pkcs11:` in a key's place.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sublet_core::sign::Signer;
+
+use crate::trouble::Trouble;
+
+/// Whether a key's place is a URI of a token and no file.
+pub(crate) fn names_a_token(place: &Path) -> bool {
+    place.to_str().is_some_and(|text| text.starts_with("pkcs11:"))
+}
+
+/// The key that a URI names by `object`.
+#[cfg(feature = "pkcs11")]
+pub(crate) fn open(place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+    let (token, label) = token(place)?;
+    Ok(Arc::new(token.labelled(&label).map_err(trouble)?))
+}
+
+/// Makes a key in a token, labelled as the URI's `object` says.
+#[cfg(feature = "pkcs11")]
+pub(crate) fn make(place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+    let (token, label) = token(place)?;
+    if token.labelled(&label).is_ok() {
+        return Err(Trouble::local(format!("the token has a key that is labelled {label:?}")));
+    }
+    Ok(Arc::new(token.make(&label).map_err(trouble)?))
+}
+
+#[cfg(feature = "pkcs11")]
+fn token(place: &Path) -> Result<(sublet_pkcs11::Token, String), Trouble> {
+    let uri: sublet_pkcs11::Uri = place.to_string_lossy().parse().map_err(trouble)?;
+    let label = uri.object().map(str::to_owned);
+    let label = label.ok_or_else(|| Trouble::usage("the URI names no key: object=LABEL"))?;
+    Ok((sublet_pkcs11::Token::open(&uri).map_err(trouble)?, label))
+}
+
+#[cfg(feature = "pkcs11")]
+fn trouble(trouble: sublet_pkcs11::Trouble) -> Trouble {
+    Trouble::local(trouble.to_string())
+}
+
+#[cfg(not(feature = "pkcs11"))]
+pub(crate) fn open(_: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+    Err(unknown())
+}
+
+#[cfg(not(feature = "pkcs11"))]
+pub(crate) fn make(_: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+    Err(unknown())
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn unknown() -> Trouble {
+    Trouble::local("this binary knows no PKCS#11: build it with --features pkcs11")
+}

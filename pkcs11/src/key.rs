@@ -1,0 +1,60 @@
+//! Signing with a key of a token.
+//!
+//! Invariant: what leaves here verifies under the key's public half, in the one form that
+//! [`sublet_core::key::PublicKey::verify`] takes.
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use sha2::{Digest as _, Sha256};
+use sublet_core::key::{Algorithm, PublicKey};
+use sublet_core::sign::{Signer, SignerFault, secp256r1_signature};
+
+use crate::Trouble;
+use crate::token::{Token, private};
+
+/// A key of a token.
+pub struct TokenKey {
+    token: Token,
+    public: PublicKey,
+}
+
+impl TokenKey {
+    pub(crate) fn new(token: Token, public: PublicKey) -> Self {
+        TokenKey { token, public }
+    }
+}
+
+impl Signer for TokenKey {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerFault> {
+        let signed = match self.public.algorithm() {
+            Algorithm::Ed25519 => {
+                let pure = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+                self.raw(&pure, message)?
+            }
+            Algorithm::Secp256r1 => {
+                let raw = self.raw(&Mechanism::Ecdsa, &Sha256::digest(message))?;
+                let none = || SignerFault("the token's answer is no signature".to_owned());
+                secp256r1_signature(&raw).ok_or_else(none)?
+            }
+        };
+        if self.public.verify(message, &signed) {
+            return Ok(signed);
+        }
+        Err(SignerFault("what the token signed does not verify under its public key".to_owned()))
+    }
+}
+
+impl TokenKey {
+    fn raw(&self, mechanism: &Mechanism<'_>, data: &[u8]) -> Result<Vec<u8>, SignerFault> {
+        let signed = self.token.with(|session| {
+            let none = || Trouble::Key(format!("{} is not here any more", self.public));
+            let key = private(session, &self.public)?.ok_or_else(none)?;
+            Ok(session.sign(mechanism, key, data)?)
+        });
+        signed.map_err(|trouble| SignerFault(trouble.to_string()))
+    }
+}

@@ -1,0 +1,60 @@
+//! Keys in a PKCS#11 token: an HSM, a smart card, SoftHSM.
+//!
+//! A [`Token`] is named by a [`Uri`] (RFC 7512). It makes keys that never leave it, finds them again by
+//! their public halves, and signs with them as a [`sublet_core::sign::Signer`]. It makes Ed25519 keys where
+//! it offers them (PKCS#11 3.0, section 6.3), else secp256r1. Every signature is verified before it leaves
+//! here, so that a device that errs is a fault and no bad token.
+
+mod key;
+mod token;
+mod uri;
+
+use std::path::PathBuf;
+
+pub use self::key::TokenKey;
+pub use self::token::Token;
+pub use self::uri::Uri;
+
+/// Why there is no token, or no key.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// Not a URI of RFC 7512 with what is needed.
+    #[error("{0}")]
+    Uri(String),
+    /// The module cannot be loaded.
+    #[error("the module {}: {error}", path.display())]
+    Module {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: cryptoki::error::Error,
+    },
+    /// The PIN cannot be read.
+    #[error("the PIN in {}: {says}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        says: String,
+    },
+    /// No token has this label.
+    #[error("no token is labelled {0:?}")]
+    NoToken(String),
+    /// No key, or more than one, has this label.
+    #[error("{found} keys are labelled {label:?}: one is needed")]
+    Object {
+        /// Which.
+        label: String,
+        /// How many.
+        found: usize,
+    },
+    /// The token makes neither kind.
+    #[error("the token makes no Ed25519 and no secp256r1 keys")]
+    NoAlgorithm,
+    /// A key that is none of ours.
+    #[error("a key of the token is no Ed25519 or secp256r1 key: {0}")]
+    Key(String),
+    /// What the token says.
+    #[error("the token: {0}")]
+    Device(#[from] cryptoki::error::Error),
+}
