@@ -91,8 +91,8 @@ pub enum Source {
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// Whose authority.
-    pub principal: Principal,
+    /// Whose authority; `None` of a login that ended before anything was issued by it.
+    pub principal: Option<Principal>,
     /// By whose word.
     pub source: Source,
     /// SHA-256 of the token that showed it last; zeros when none did.

@@ -122,6 +122,8 @@ fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
     let user = Caller::user(login(""));
     assert_eq!(end(&mut house, &user, Ending::Login(login(""))).unwrap(), (2, 2));
     assert!(is_revoked(&house, &phone) && is_revoked(&house, &desk));
+    let nobody = |row: &&sublet_core::session::Session| row.principal.is_none();
+    assert_eq!(house.state.sessions().filter(nobody).count(), 1, "whose it was is not known");
     // One of which nothing was issued yet, from before it: nobody had seen it.
     assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
     // Nor does it open anything once the user has logged in again.

@@ -332,7 +332,7 @@ fn session_row(state: &State, row: &Session, now: UnixMillis) -> v1::SessionRow 
     };
     v1::SessionRow {
         session: row.id.0.to_vec(),
-        principal: row.principal.to_string(),
+        principal: row.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
         issuer,
         agent_id,
         expires_at_ms: row.expires_at.0,

@@ -74,7 +74,7 @@ impl Issue {
             let expires_at = row.map_or(user.expires_at, |row| row.expires_at.max(user.expires_at));
             consent.write = Some(Write::Session(Session {
                 id,
-                principal: user.principal.clone(),
+                principal: Some(user.principal.clone()),
                 source: Source::Login(user.login.clone()),
                 token: user.id,
                 expires_at,
@@ -106,10 +106,10 @@ impl Issue {
         let row = view.state.session(id);
         let row = row.filter(|row| row.source == Source::Operator(agent.id.clone()));
         let row = row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
-        if !row.live || now >= row.expires_at {
-            return Err(Deny::SessionEnded { session: *id });
-        }
-        self.check_word(view, &row.principal, row.expires_at, now)?;
+        let live = row.live && now < row.expires_at;
+        let principal = row.principal.as_ref().filter(|_| live);
+        let principal = principal.ok_or(Deny::SessionEnded { session: *id })?;
+        self.check_word(view, principal, row.expires_at, now)?;
         self.check_room(view, id, now)?;
         let guards = vec![Guard::Session(*id, Some(row.version))];
         Ok(Consent { session: Some(*id), guards, ..Consent::default() })
@@ -186,7 +186,7 @@ impl Ask for GrantSession {
         let id = SessionId(entropy.bytes("session"));
         let session = Session {
             id,
-            principal: self.principal.clone(),
+            principal: Some(self.principal.clone()),
             source: Source::Operator(agent.id.clone()),
             token: [0; 32],
             expires_at: now.plus_ms(self.ttl_seconds.saturating_mul(1000)),
@@ -285,7 +285,7 @@ impl EndSessions {
     fn means(&self, session: &Session) -> bool {
         match (&self.which, &session.source) {
             (Ending::Session(id), _) => session.id == *id,
-            (Ending::Principal(principal), _) => session.principal == *principal,
+            (Ending::Principal(principal), _) => session.principal.as_ref() == Some(principal),
             (Ending::Login(login), Source::Login(one)) => {
                 *one == *login || (login.sid.is_empty() && one.any() == *login)
             }
@@ -327,7 +327,7 @@ fn end(
     row.expires_at = row.expires_at.max(now.plus_ms(ENDED_MS));
     row.version = row.version.saturating_add(1);
     grant.writes.push(Write::Session(row));
-    let (id, principal) = (session.id, Some(session.principal.clone()));
+    let (id, principal) = (session.id, session.principal.clone());
     let reason = reason.to_owned();
     let body = Body::SessionEnded { session: id, principal, delegations, reason };
     grant.records.push(record(None, body));
@@ -358,11 +358,10 @@ fn remember(
     if row.is_some_and(|row| row.live) {
         return;
     }
-    let Ok(principal) = "login:any@none".parse() else { return };
     grant.guards.push(Guard::Session(id, row.map(|row| row.version)));
     grant.writes.push(Write::Session(Session {
         id,
-        principal: row.map_or(principal, |row| row.principal.clone()),
+        principal: row.and_then(|row| row.principal.clone()),
         source: Source::Login(login.clone()),
         token: [0; 32],
         expires_at: now.plus_ms(ENDED_MS),
