@@ -86,7 +86,7 @@ pub async fn enrolment(
             credential,
             agent: &request.agent_id,
             key: &key,
-            certificate: via.certificate(broker.clock.now())?,
+            certificate: certificate(broker, via)?,
         };
         let credential = method.show(&shown, broker.clock.now()).await?;
         let state = broker.store.view()?;
@@ -102,13 +102,21 @@ pub async fn enrolment(
 }
 
 /// A user, by its own signed token.
-pub async fn user(broker: &Broker, token: &[u8]) -> Result<UserToken, No> {
+pub async fn user(broker: &Broker, via: &Via, token: &[u8]) -> Result<UserToken, No> {
+    counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.logins.show(token, broker.clock.now()).await)
 }
 
 /// A user whose provider says that it has logged out.
-pub async fn logged_out(broker: &Broker, token: &[u8]) -> Result<Login, No> {
+pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<Login, No> {
+    counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.logins.logged_out(token, broker.clock.now()).await)
+}
+
+/// The certificate of a connection, if it showed one. With one that does not hold nothing else is taken
+/// from it.
+pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certificate>, No> {
+    Ok(via.certificate(broker.clock.now())?)
 }
 
 /// A chain that came inside a request: every signature must hold.
@@ -178,7 +186,7 @@ fn show(
     let audience = broker.domain().broker_audience();
     let expected =
         |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest };
-    let certificate = via.certificate(now)?;
+    let certificate = certificate(broker, via)?;
     let (caller, key, possession) = if credentials.token.is_empty() {
         if broker.config.admin_socket.is_some() && !via.local {
             return Err(Unauthenticated::AdminSocket.into());
@@ -219,8 +227,16 @@ impl Shown {
         let bundle = trust.bundle();
         match VerifiedToken::verify(token.clone(), bundle) {
             Ok(token) => Ok(Shown::Holds(token)),
-            Err(Unauthenticated::Root(KeyRefusal::Tainted(_))) if keeps_an_identity(method) => {
-                Ok(Shown::Tainted(TaintedIdentity::verify(token, bundle)?))
+            Err(Unauthenticated::Root(KeyRefusal::Tainted(key))) if keeps_an_identity(method) => {
+                let identity = TaintedIdentity::verify(token, bundle)?;
+                // Whoever has the root makes identities of anybody, for keys of its own: no caller, then.
+                let state = broker.store.view()?;
+                let agent = state.agent(&identity.token().root().agent);
+                let known = agent.and_then(|agent| agent.key.as_ref());
+                match known == Some(identity.token().holder_key()) {
+                    true => Ok(Shown::Tainted(identity)),
+                    false => Err(Unauthenticated::Root(KeyRefusal::Tainted(key)).into()),
+                }
             }
             Err(no) => Err(no.into()),
         }

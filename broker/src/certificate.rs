@@ -22,24 +22,28 @@ use tokio_rustls::rustls::{
 
 use crate::tls::Tls;
 
-/// What a client showed when it connected. Whether it holds is asked once, by its first call.
+/// What a client showed when it connected. Whether it holds is asked with each call until it does: the
+/// authorities or a clock may be behind for a moment.
 pub struct Shown {
     chain: Vec<CertificateDer<'static>>,
     tls: Arc<Tls>,
-    verdict: OnceLock<Result<Certificate, BadCertificate>>,
+    holds: OnceLock<Certificate>,
 }
 
 impl Shown {
     /// What a connection has shown; `None` for none.
     pub fn of(chain: Option<&[CertificateDer<'_>]>, tls: &Arc<Tls>) -> Option<Self> {
         let chain: Vec<_> = chain?.iter().map(|one| one.clone().into_owned()).collect();
-        Some(Shown { chain, tls: tls.clone(), verdict: OnceLock::new() })
+        Some(Shown { chain, tls: tls.clone(), holds: OnceLock::new() })
     }
 
     /// The certificate, if it holds.
     pub fn certificate(&self, now: UnixMillis) -> Result<&Certificate, BadCertificate> {
-        let verdict = self.verdict.get_or_init(|| self.tls.verify(&self.chain, now));
-        verdict.as_ref().map_err(Clone::clone)
+        if let Some(certificate) = self.holds.get() {
+            return Ok(certificate);
+        }
+        let certificate = self.tls.verify(&self.chain, now)?;
+        Ok(self.holds.get_or_init(|| certificate))
     }
 }
 

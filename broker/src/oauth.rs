@@ -70,8 +70,13 @@ async fn token(
     answer(exchange(&broker, &via, &headers, &body).await)
 }
 
-async fn logout(State(broker): State<Arc<Broker>>, body: Bytes) -> Response {
-    answer(log_out(&broker, &body).await)
+async fn logout(
+    State(broker): State<Arc<Broker>>,
+    via: Option<Extension<Via>>,
+    body: Bytes,
+) -> Response {
+    let via = via.map(|Extension(via)| via).unwrap_or_default();
+    answer(log_out(&broker, &via, &body).await)
 }
 
 /// Subject and actor in, a delegation out.
@@ -95,7 +100,7 @@ async fn exchange(
         let says = "it is not the identity that the proof is under".to_owned();
         return Err(field("actor_token", says).into());
     }
-    let user = authenticate::user(broker, form.get("subject_token")?.as_bytes()).await?;
+    let user = authenticate::user(broker, via, form.get("subject_token")?.as_bytes()).await?;
     let ask = Issue {
         on_behalf_of: user.principal.clone(),
         scope: scope(form.get("authorization_details")?)?,
@@ -158,10 +163,10 @@ fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
     Ok(sublet_core::capability::Scope::new(capabilities).map_err(Malformed::from)?)
 }
 
-async fn log_out(broker: &Broker, body: &[u8]) -> Result<Value, No> {
+async fn log_out(broker: &Broker, via: &Via, body: &[u8]) -> Result<Value, No> {
     let form = Form::parse(body)?;
     let token = form.get("logout_token")?.as_bytes();
-    let login = authenticate::logged_out(broker, token).await?;
+    let login = authenticate::logged_out(broker, via, token).await?;
     let reason = format!("logged out at {}", login.issuer);
     let ask = EndSessions { which: Ending::Login(login.clone()), reason };
     let (sessions, delegations) =

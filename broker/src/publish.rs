@@ -16,7 +16,9 @@ use axum::routing::get;
 use sublet_core::bytes::sha256;
 use sublet_ledger::tile::{Resource, WIDTH};
 
+use crate::authenticate;
 use crate::broker::Broker;
+use crate::listen::Via;
 
 /// A full tile never changes.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
@@ -33,6 +35,10 @@ pub(crate) fn routes(broker: Arc<Broker>) -> Router {
 }
 
 async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response {
+    let via = request.extensions().get::<Via>().cloned().unwrap_or_default();
+    if let Err(no) = authenticate::certificate(&broker, &via) {
+        return (StatusCode::UNAUTHORIZED, format!("{no}\n")).into_response();
+    }
     if !may_read(request.headers(), &broker.keys.ledger_bearer) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response();

@@ -9,11 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sublet_core::bundle::{KeyUse, TrustBundle};
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::ChangeKey;
 use sublet_core::key::PublicKey;
 use sublet_core::no::{Fault, No};
 use sublet_core::rotation::{KeyStep, due};
+use sublet_core::sign::SignerFault;
 
 use crate::broker::Broker;
 use crate::pipeline::{self, Recorded, Repeatable};
@@ -56,11 +58,11 @@ async fn step(broker: &Broker) -> Result<bool, NotCommitted> {
         return Ok(false);
     };
     let made = made(broker, &step).await.map_err(|fault| NotCommitted::No(fault.into()))?;
-    let change = ChangeKey { step, reason: String::new(), made: made.clone() };
+    let public = made.as_ref().map(|made| made.public.clone());
+    let change = ChangeKey { step, reason: String::new(), made: public };
     let turned = pipeline::turn_keys(broker, change).await;
-    if let (Ok(()) | Err(NotCommitted::Changed), Some(made)) = (&turned, made) {
-        drop_unlisted(broker, &step, made).await;
-    }
+    let unsure = matches!(turned, Err(NotCommitted::No(No::Fault(_))));
+    settle(broker, made, unsure).await;
     turned?;
     tracing::info!("{step}");
     Ok(true)
@@ -75,42 +77,53 @@ pub(crate) async fn change(
     trace: Option<[u8; 16]>,
 ) -> Result<Recorded<()>, No> {
     // Nobody else has keys made.
-    if caller.is_admin() {
-        ask.made = made(broker, &ask.step).await?;
-    }
-    let (step, made) = (ask.step, ask.made.clone());
+    let made = if caller.is_admin() { made(broker, &ask.step).await? } else { None };
+    ask.made = made.as_ref().map(|made| made.public.clone());
     let asked = Authenticated { caller, ask };
-    // After a fault it may be listed yet, so the key stays.
-    let recorded = pipeline::run(broker, asked, Some(repeatable), trace).await?;
-    if let Some(made) = made {
-        drop_unlisted(broker, &step, made).await;
-    }
-    Ok(recorded)
+    let recorded = pipeline::run(broker, asked, Some(repeatable), trace).await;
+    settle(broker, made, matches!(recorded, Err(No::Fault(_)))).await;
+    recorded
 }
 
-/// The key that a step makes, if it makes one.
-async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<PublicKey>, Fault> {
-    let Some(use_) = broker.trust()?.bundle().makes(step) else { return Ok(None) };
+/// A key that was made for a step.
+struct Made {
+    use_: KeyUse,
+    public: PublicKey,
+}
+
+/// The key that a step makes, if it makes one: one that was left over, or a new one.
+async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<Made>, Fault> {
+    let trust = broker.trust()?;
+    let Some(use_) = trust.bundle().makes(step) else { return Ok(None) };
     let signers = broker.keys.signers.clone();
+    if let Some(public) = signers.take_spare(use_, |key| !lists(trust.bundle(), key)) {
+        return Ok(Some(Made { use_, public }));
+    }
     let made = tokio::task::spawn_blocking(move || signers.make(use_)).await;
     let made = made.map_err(|error| Fault::Internal(format!("a key: {error}")))?;
-    made.map(Some).map_err(|bad| Fault::Internal(format!("no {} key: {bad}", use_.name())))
+    let public = made.map_err(|bad| SignerFault(format!("no {} key: {bad}", use_.name())))?;
+    Ok(Some(Made { use_, public }))
 }
 
-/// Gives a key up that the trust bundle does not list: its step was refused, or was taken before.
-async fn drop_unlisted(broker: &Broker, step: &KeyStep, made: PublicKey) {
-    let Ok(trust) = broker.trust() else { return };
-    if trust.bundle().keys().iter().any(|key| key.public == made) {
+/// What becomes of a key whose step was decided. One that the trust bundle does not list is given up: its
+/// step was refused, or taken before. Where that is not sure, as the commit may come yet, it is kept for
+/// the next step of that use.
+async fn settle(broker: &Broker, made: Option<Made>, unsure: bool) {
+    let (Some(Made { use_, public }), Ok(trust)) = (made, broker.trust()) else { return };
+    let signers = broker.keys.signers.clone();
+    if lists(trust.bundle(), &public) {
         return;
     }
-    let use_ = match step {
-        KeyStep::Prepare { use_, .. } => Some(*use_),
-        KeyStep::Taint { key } => trust.bundle().key(*key).map(|key| key.use_),
-        KeyStep::Activate { .. } | KeyStep::Retire { .. } | KeyStep::Reissue => None,
-    };
-    let (signers, Some(use_)) = (broker.keys.signers.clone(), use_) else { return };
-    let dropped = tokio::task::spawn_blocking(move || signers.forget(use_, &made)).await;
+    if unsure {
+        signers.keep_spare(use_, public);
+        return;
+    }
+    let dropped = tokio::task::spawn_blocking(move || signers.forget(use_, &public)).await;
     if let Ok(Err(bad)) = dropped {
         tracing::warn!(%bad, "a key that nobody heard of stays");
     }
+}
+
+fn lists(bundle: &TrustBundle, key: &PublicKey) -> bool {
+    bundle.keys().iter().any(|listed| listed.public == *key)
 }

@@ -183,12 +183,12 @@ where
     }
 }
 
-/// Headers, as propagators read them.
+/// Headers, as propagators read them: `traceparent` alone. `tracestate` is anybody's words, and long.
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        self.0.get(key).filter(|_| key == "traceparent")?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -204,5 +204,22 @@ impl Injector for HeadersMut<'_> {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
             self.0.insert(name, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_caller_is_read_but_its_trace() {
+        let mut headers = HeaderMap::new();
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert("traceparent", HeaderValue::from_static(traceparent));
+        headers.insert("tracestate", HeaderValue::from_static("tenant=acme"));
+        let read = TraceContextPropagator::new().extract(&Headers(&headers));
+        let span = read.span().span_context().clone();
+        assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(span.trace_state().header(), "");
     }
 }

@@ -16,14 +16,16 @@ pub(crate) fn names_a_token(place: &Path) -> bool {
 #[cfg(feature = "pkcs11")]
 pub(crate) fn open(place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
     let (token, label) = token(place)?;
-    Ok(Arc::new(token.labelled(&label).map_err(trouble)?))
+    let found = token.labelled(&label).map_err(trouble)?;
+    let none = || Trouble::local(format!("no key of the token is labelled {label:?}"));
+    Ok(Arc::new(found.ok_or_else(none)?))
 }
 
 /// Makes a key in a token, labelled as the URI's `object` says.
 #[cfg(feature = "pkcs11")]
 pub(crate) fn make(place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
     let (token, label) = token(place)?;
-    if token.labelled(&label).is_ok() {
+    if token.labelled(&label).map_err(trouble)?.is_some() {
         return Err(Trouble::local(format!("the token has a key that is labelled {label:?}")));
     }
     Ok(Arc::new(token.make(&label).map_err(trouble)?))

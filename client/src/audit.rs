@@ -95,7 +95,8 @@ impl Entry {
         UnixMillis(self.record.time_ms)
     }
 
-    /// The trace that the call was part of which made it (W3C Trace Context), as whoever called said.
+    /// The trace that the call was part of which made it (W3C Trace Context): the one that its caller named,
+    /// or one that the broker began where it sends spans.
     pub fn trace(&self) -> Option<String> {
         let id: [u8; 16] = self.record.trace.as_slice().try_into().ok()?;
         Some(format!("{:032x}", u128::from_be_bytes(id)))
@@ -170,7 +171,7 @@ pub struct Refusal {
     pub says: String,
     /// What was asked.
     pub asked: String,
-    /// The trace that it was asked in, as whoever asked said.
+    /// The trace that it was asked in; see [`Entry::trace`].
     pub trace: Option<String>,
 }
 

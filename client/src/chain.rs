@@ -36,7 +36,7 @@ pub struct HopReport {
     pub recorded_at: UnixMillis,
     /// Who recorded it.
     pub recorded_by: String,
-    /// The trace that its recording was part of (W3C Trace Context), as the caller said it.
+    /// The trace that its recording was part of (W3C Trace Context).
     pub trace: Option<String>,
     /// From whom: the holder before it, or the issuer.
     pub from: String,

@@ -22,7 +22,7 @@ pub enum Trouble {
     #[error("{0}")]
     Uri(String),
     /// The module cannot be loaded.
-    #[error("the module {}: {error}", path.display())]
+    #[error("the module {}: {}", path.display(), said(.error))]
     Module {
         /// Which.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum Trouble {
     /// No token has this label.
     #[error("no token is labelled {0:?}")]
     NoToken(String),
-    /// No key, or more than one, has this label.
+    /// More than one key has this label.
     #[error("{found} keys are labelled {label:?}: one is needed")]
     Object {
         /// Which.
@@ -48,6 +48,9 @@ pub enum Trouble {
         /// How many.
         found: usize,
     },
+    /// A key with this label was made by somebody else, and is not found by its thumbprint.
+    #[error("the key that is labelled {0:?} was not made by sublet")]
+    NotOurs(String),
     /// The token makes neither kind.
     #[error("the token makes no Ed25519 and no secp256r1 keys")]
     NoAlgorithm,
@@ -55,6 +58,14 @@ pub enum Trouble {
     #[error("a key of the token is no Ed25519 or secp256r1 key: {0}")]
     Key(String),
     /// What the token says.
-    #[error("the token: {0}")]
+    #[error("the token: {}", said(.0))]
     Device(#[from] cryptoki::error::Error),
+}
+
+/// The name of what was called and of the answer: the words of the standard are a page.
+fn said(error: &cryptoki::error::Error) -> String {
+    match error {
+        cryptoki::error::Error::Pkcs11(why, called) => format!("{called:?}: {why:?}"),
+        other => other.to_string(),
+    }
 }

@@ -16,6 +16,8 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
 use sublet_core::key::{Algorithm, PublicKey};
 use zeroize::Zeroizing;
 
@@ -34,7 +36,16 @@ pub struct Token(Arc<Inner>);
 struct Inner {
     context: Pkcs11,
     uri: Uri,
-    session: Mutex<Option<Session>>,
+    session: Mutex<Held>,
+}
+
+/// What is held between two calls.
+#[derive(Default)]
+struct Held {
+    session: Option<Session>,
+    /// SHA-256 of a PIN that the token has refused. Tokens lock themselves after a few wrong ones, so it is
+    /// not shown again: not before the file says another.
+    refused: Option<[u8; 32]>,
 }
 
 impl Token {
@@ -48,7 +59,7 @@ impl Token {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(module(error)),
         }
-        let inner = Inner { context, uri: uri.clone(), session: Mutex::new(None) };
+        let inner = Inner { context, uri: uri.clone(), session: Mutex::default() };
         let token = Token(Arc::new(inner));
         token.with(|_| Ok(()))?;
         Ok(token)
@@ -105,18 +116,20 @@ impl Token {
         Ok(found.map(|_| TokenKey::new(self.clone(), public.clone())))
     }
 
-    /// The one key with this label.
-    pub fn labelled(&self, label: &str) -> Result<TokenKey, Trouble> {
+    /// The one key with this label, if there is one.
+    pub fn labelled(&self, label: &str) -> Result<Option<TokenKey>, Trouble> {
         let template = [
             Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::Label(label.as_bytes().to_vec()),
         ];
         let public = self.with(|session| match session.find_objects(&template)?.as_slice() {
-            [one] => public_key(session, *one),
-            found => Err(Trouble::Object { label: label.to_owned(), found: found.len() }),
+            [] => Ok(None),
+            [one] => public_key(session, *one).map(Some),
+            more => Err(Trouble::Object { label: label.to_owned(), found: more.len() }),
         })?;
+        let Some(public) = public else { return Ok(None) };
         let found = self.find(&public)?;
-        found.ok_or_else(|| Trouble::Object { label: label.to_owned(), found: 0 })
+        found.map(Some).ok_or_else(|| Trouble::NotOurs(label.to_owned()))
     }
 
     /// Destroys a key for ever.
@@ -137,15 +150,15 @@ impl Token {
         work: impl Fn(&Session) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let mut held = self.0.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = held.as_ref()
+        if let Some(session) = held.session.as_ref()
             && let Ok(done) = work(session)
         {
             return Ok(done);
         }
         // Closed first: some tokens have one session alone.
-        *held = None;
-        let session = held.insert(self.0.log_in()?);
-        work(session)
+        held.session = None;
+        let session = self.0.log_in(&mut held.refused)?;
+        work(held.session.insert(session))
     }
 }
 
@@ -159,13 +172,30 @@ impl Inner {
         Err(Trouble::NoToken(self.uri.token().to_owned()))
     }
 
-    fn log_in(&self) -> Result<Session, Trouble> {
+    fn log_in(&self, refused: &mut Option<[u8; 32]>) -> Result<Session, Trouble> {
         let session = self.context.open_rw_session(self.slot()?)?;
-        match session.login(UserType::User, Some(&pin(self.uri.pin())?)) {
+        let pin = pin(self.uri.pin())?;
+        let shown: [u8; 32] = Sha256::digest(pin.expose_secret()).into();
+        if *refused == Some(shown) {
+            let says =
+                "the token has refused it, and is not asked again until it changes".to_owned();
+            return Err(Trouble::Pin { path: self.uri.pin().to_owned(), says });
+        }
+        match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                *refused = is_of_the_pin(&error).then_some(shown);
+                Err(error.into())
+            }
         }
     }
+}
+
+/// Whether the token says that it is the PIN.
+fn is_of_the_pin(error: &Error) -> bool {
+    use RvError::{PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked};
+    let of_the_pin = [PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked];
+    matches!(error, Error::Pkcs11(why, _) if of_the_pin.contains(why))
 }
 
 /// The user's PIN, without the end of its line. A file that others may read is refused.

@@ -1,5 +1,11 @@
 //! Against SoftHSM (Debian: softhsm2): keys of both kinds, by the module as it is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -67,7 +73,8 @@ fn signs_with(algorithm: Algorithm, home: &Path) {
     let again = Token::open(&uri(home)).unwrap();
     let found = again.find(key.public_key()).unwrap().unwrap();
     assert!(key.public_key().verify(b"m", &found.sign(b"m").unwrap()));
-    let labelled = again.labelled("sublet test delegation").unwrap();
+    assert!(again.labelled("another").unwrap().is_none());
+    let labelled = again.labelled("sublet test delegation").unwrap().unwrap();
     assert_eq!(labelled.public_key(), key.public_key());
     // Two of one label are not told apart; one that is destroyed is gone for everybody.
     let other = token.make("sublet test delegation").unwrap();
@@ -78,6 +85,36 @@ fn signs_with(algorithm: Algorithm, home: &Path) {
     let no = other.sign(b"m").unwrap_err().to_string();
     assert!(no.contains("not here any more"), "{no}");
     assert!(key.sign(b"m").is_ok(), "and nothing else is");
+}
+
+/// The token forgets that this process is logged in, as it does when it is taken out or restarted.
+fn log_out() {
+    let module = cryptoki::context::Pkcs11::new(MODULE).unwrap();
+    let slot = module.get_slots_with_initialized_token().unwrap()[0];
+    module.open_ro_session(slot).unwrap().logout().unwrap();
+}
+
+#[test]
+fn a_session_that_was_lost_is_opened_anew_and_a_pin_that_was_refused_is_not_shown_again() {
+    let case =
+        "a_session_that_was_lost_is_opened_anew_and_a_pin_that_was_refused_is_not_shown_again";
+    let Some(home) = home() else { return runs(case, "") };
+    let token = Token::open(&uri(&home)).unwrap();
+    let key = token.make("sublet test").unwrap();
+    log_out();
+    assert!(key.sign(b"m").is_ok());
+    log_out();
+    fs::write(home.join("pin"), "654321\n").unwrap();
+    let says = |why: &str| {
+        let no = key.sign(b"m").unwrap_err().to_string();
+        assert!(no.contains(why), "{no}");
+    };
+    says("Login: PinIncorrect");
+    // Tokens lock themselves after a few of these.
+    says("has refused it");
+    says("has refused it");
+    fs::write(home.join("pin"), "123456\n").unwrap();
+    assert!(key.sign(b"m").is_ok());
 }
 
 #[test]
@@ -115,7 +152,7 @@ fn wrong_tokens_modules_and_pins_are_told() {
     assert!(said.contains("the PIN in /none"), "{said}");
     fs::write(home.join("pin"), "654321\n").unwrap();
     let said = no("pkcs11:token=sublet?module-path=MODULE&pin-source=PIN");
-    assert!(said.contains("PIN") || said.contains("Pin"), "{said}");
+    assert!(said.contains("Login: PinIncorrect"), "{said}");
     fs::set_permissions(home.join("pin"), fs::Permissions::from_mode(0o644)).unwrap();
     let said = no("pkcs11:token=sublet?module-path=MODULE&pin-source=PIN");
     assert!(said.contains("others may read it"), "{said}");

@@ -11,6 +11,8 @@ mod tamper;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sublet_broker::config::Durability;
 use sublet_broker::keys::Signers;
@@ -18,9 +20,11 @@ use sublet_broker::store::{Commit, Memory, NotCommitted, Notary, Sled, Store};
 use sublet_core::bundle::{KeyUse, SignedBundle};
 use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, HopId, UnixMillis};
+use sublet_core::key::PublicKey;
 use sublet_core::no::Fault;
 use sublet_core::record::{Body, Record};
 use sublet_core::retention::Hold;
+use sublet_core::sign::{SecretKey, Signer, SignerFault};
 use sublet_core::state::{
     Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write,
 };
@@ -400,6 +404,40 @@ async fn a_sled_store_that_was_altered_is_refused() {
     let tenth = [b"l".as_slice(), &10u64.to_be_bytes()].concat();
     alter(&|raw| raw.write(&tenth, &kept));
     refused("11 leaves");
+}
+
+/// A key in a device that is taken out for a moment.
+struct Device {
+    key: SecretKey,
+    away: AtomicUsize,
+}
+
+impl Signer for Device {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerFault> {
+        let away = self.away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        match away {
+            Ok(_) => Err(SignerFault("it was taken out".to_owned())),
+            Err(_) => self.key.sign(message),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signer_that_is_away_for_a_moment_is_waited_for() {
+    let device = Device { key: Fleet::signer(KeyUse::Ledger), away: AtomicUsize::new(0) };
+    let (device, signers) = (Arc::new(device), Signers::default());
+    signers.add(device.clone());
+    let store = Store::open(Memory::default(), trust(), Notary::new(signers)).unwrap();
+    for size in 1..3 {
+        device.away.store(3, Ordering::SeqCst);
+        store.commit(commit(vec![], vec![], vec![record(None, "a")])).await.unwrap();
+        let published = store.published().unwrap();
+        assert_eq!((published.tree.size(), device.away.load(Ordering::SeqCst)), (size, 0));
+    }
 }
 
 #[tokio::test]

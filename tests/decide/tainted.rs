@@ -146,6 +146,19 @@ fn a_copy_is_noticed_as_ever_and_nothing_vouches_for_a_younger_one() {
 }
 
 #[test]
+fn an_old_key_of_an_agent_stops_it_no_more_than_it_did() {
+    let (_, mut house, planner) = staffed();
+    let new_key = key("planner 2").public_key().clone();
+    house.ask(&planner, &RotateKey { new_key }).unwrap();
+    taint(&mut house, KeyUse::Identity);
+    // Whoever has the root, and the key that the agent rotated away from because it had leaked.
+    let forged = forged(Nonce([7; 16]), 60, key("planner").public_key());
+    let shown = caller(&house, &forged, "planner");
+    assert_eq!(code(house.ask(&shown, &Renew)), "not_the_agents_key");
+    assert_eq!(state(&house), AgentState::Active);
+}
+
+#[test]
 fn an_agent_that_was_stopped_stays_stopped() {
     let (_, mut house, identity) = tainted();
     let admin = House::admin();

@@ -165,16 +165,16 @@ fn a_brokers_keys_lie_in_a_token_through_their_whole_life() {
     hsm.issue("b.token").ok();
     hsm.calls("b.token").ok();
     // A refusal leaves no key behind in the token.
-    let keys = || {
+    let count = |hsm: &Hsm| {
         let list = ["--module", MODULE, "--login", "--pin", "123456", "--list-objects"];
         let said = hsm.command("pkcs11-tool").args(list).args(["--type", "privkey"]).output();
         String::from_utf8(said.unwrap().stdout).unwrap().matches("Private Key").count()
     };
-    let before = keys();
+    let before = count(&hsm);
     hsm.sublet(&["trust", "taint", "99"]).fails(2, "[not_found]");
     let agent = ["trust", "prepare", "feed"];
     hsm.run(&hsm.path("planner/key.pem").display().to_string(), &agent).fails(2, "");
-    assert_eq!(keys(), before);
+    assert_eq!(count(&hsm), before);
     assert_eq!(before, 10, "seven of the first start, two of the steps, the admin's");
     // Killed and started again it finds them; without the token it does not start.
     hsm.kill();
@@ -195,6 +195,14 @@ fn a_brokers_keys_lie_in_a_token_through_their_whole_life() {
     fs::rename(hsm.path("tokens"), hsm.path("gone")).unwrap();
     fs::create_dir(hsm.path("tokens")).unwrap();
     serve().fails(1, "no token is labelled");
+    // A first start that did not end finds the keys that it had made.
+    fs::remove_dir(hsm.path("tokens")).unwrap();
+    fs::rename(hsm.path("gone"), hsm.path("tokens")).unwrap();
+    fs::rename(hsm.path("own"), hsm.path("before")).unwrap();
+    fs::create_dir(hsm.path("own")).unwrap();
+    fs::copy(hsm.path("admin/key.pub"), hsm.path("own/admin.pub")).unwrap();
+    hsm.start();
+    assert_eq!(count(&hsm), 10);
 }
 
 #[test]

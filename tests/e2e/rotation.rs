@@ -11,13 +11,17 @@ use std::time::Duration;
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::files;
 use sublet_client::follow::Follower;
 use sublet_client::holder::{Held, Terms};
 use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_core::bundle::{KeyState, KeyUse};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse};
 use sublet_core::call::Arguments;
+use sublet_core::key_file::KeyLock;
+use sublet_core::mint;
+use sublet_core::sign::Signer as _;
 use sublet_proto::v1;
 
 use crate::stage::Stage;
@@ -283,4 +287,73 @@ async fn a_tainted_root_of_identities_stops_no_agent() {
     }
     let again = broker.list_delegations(&before, v1::ListDelegationsRequest::default()).await;
     assert_eq!(again.unwrap_err().code(), "key_tainted", "and stay so");
+}
+
+/// Whoever stole the root of identities makes some of its own: it is nobody, as before, and leaves nothing
+/// behind. And an agent that was given one a moment before hears of the taint with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thief_of_the_root_is_nobody_and_an_answer_that_crosses_the_taint_is_no_dead_end() {
+    let stage = Stage::configured("", &[]);
+    let (identities, trust) = fleet(&stage, 2).await;
+    let [one, two] = &identities[..] else { panic!("two") };
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    // The agent was granted another identity, and the answer was lost.
+    let (id, key) = (two.token().id().0, [7; 16]);
+    std::fs::write(stage.path("a1/renewal.key"), [id.as_slice(), &key].concat()).unwrap();
+    let request = v1::RenewRequest { idempotency_key: key.to_vec() };
+    broker.renew(&two.credential().unwrap(), request).await.unwrap();
+
+    let status = stage.sublet(&["status", "--output", "json"]).json();
+    let keys = status["keys"].as_array().unwrap();
+    let root = keys.iter().find(|key| key["use"] == "identity").unwrap()["id"].as_u64().unwrap();
+    stage.sublet(&["trust", "taint", &root.to_string(), "--reason", "found on a laptop"]).ok();
+    let grant = || Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
+    two.ask(&grant()).await.unwrap();
+
+    let open = KeyLock::open();
+    let stolen = files::read_key(&stage.path("own/keys/identity.pem"), &open).unwrap();
+    let thief = Arc::new(Ports::system().new_key().unwrap());
+    let block = one.token().root().clone();
+    let forged = mint::root(block, thief.public_key(), KeyId(root as u32), &stolen);
+    let shown = Credential::identity(thief, Arc::new(forged.unwrap()));
+    let records = || stage.sublet(&["status", "--output", "json"]).json()["ledger_size"].clone();
+    let before = records();
+    let request = v1::RenewRequest { idempotency_key: vec![8; 16] };
+    let refused = broker.renew(&shown, request).await.unwrap_err();
+    assert_eq!((refused.code().as_str(), records()), ("key_tainted", before));
+    one.ask(&grant()).await.unwrap();
+    assert!(trust.current().key(KeyId(root as u32)).is_some());
+}
+
+#[tokio::test]
+async fn a_step_that_is_repeated_or_refused_leaves_no_key_behind() {
+    let stage = Stage::configured("", &[]);
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+    let broker = Broker::connect(&stage.endpoint).await.unwrap();
+    let key = files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
+    let admin = Credential::admin(Arc::new(key), trust.domain());
+    let keys = || std::fs::read_dir(stage.path("own/keys")).unwrap().count();
+    let use_ = "feed".to_owned();
+    let prepare = v1::PrepareKey { r#use: use_, lead_seconds: Some(3600) };
+    let request = v1::ChangeKeyRequest {
+        step: Some(v1::change_key_request::Step::Prepare(prepare)),
+        reason: String::new(),
+        idempotency_key: vec![5; 16],
+    };
+    assert_eq!(keys(), 7);
+    for _ in 0..3 {
+        broker.change_key(&admin, request.clone()).await.unwrap();
+        assert_eq!(keys(), 8);
+    }
+    // The same idempotency key for something else.
+    let other = v1::ChangeKeyRequest { reason: "another".into(), ..request };
+    assert_eq!(broker.change_key(&admin, other).await.unwrap_err().code(), "idempotency_conflict");
+    assert_eq!(keys(), 8);
+    // Somebody who is no admin has none made.
+    let (identities, _) = fleet(&stage, 1).await;
+    let request = v1::ChangeKeyRequest { idempotency_key: vec![6; 16], ..Default::default() };
+    let step = v1::change_key_request::Step::Taint(8);
+    let request = v1::ChangeKeyRequest { step: Some(step), ..request };
+    let refused = broker.change_key(&identities[0].credential().unwrap(), request).await;
+    assert_eq!((refused.unwrap_err().code().as_str(), keys()), ("not_permitted", 8));
 }

@@ -3,6 +3,10 @@
 
 use std::fs;
 
+use sublet_client::connect::Broker;
+use sublet_client::identity::Identity;
+use sublet_client::tls::Tls;
+
 use crate::pki::{Authority, Leaf};
 use crate::stage::{Run, Stage};
 
@@ -126,6 +130,8 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
         assert!(!stage.path(&format!("{name}-out/identity.token")).exists());
         // Nor does anybody else over a connection that shows it, the admin included.
         showing(&stage, name, &["status"]).fails(2, &format!("[{code}]"));
+        let user = ["session", "end", "--user-token", "ca.pem"];
+        showing(&stage, name, &user).fails(2, &format!("[{code}]"));
     }
     // Of a domain that is known, and no rule means it.
     keep(&stage, "test", &staging.svid(&["spiffe://staging.example/ns/shop/sa/web"]));
@@ -142,6 +148,34 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
     let about = about.replace("agent/shop/db", "agent/shop/web");
     fs::write(stage.path("web-anew/agent.toml"), about).unwrap();
     stage.sublet(&["agent", "renew", "--as", "web-anew"]).fails(2, "[certificate_of_another]");
+}
+
+/// A connection outlives the moment in which the authorities that are known here are behind.
+#[tokio::test]
+async fn a_certificate_is_looked_at_again_until_it_holds() {
+    let (authority, prod, next) = (Authority::new(), Authority::new(), Authority::new());
+    let issuers = "[[issuer]]\nname = \"spiffe://prod.example\"\nx509_bundle = \"prod.pem\"\n";
+    let stage = broker(&authority, issuers, &[("prod.pem", &prod.pem)]);
+    by_tls(&stage, &["profile", "apply", "default.toml"]).ok();
+    let join = by_tls(&stage, &["agent", "create", "agent/shop/web"]).ok();
+    keep(&stage, "web", &next.svid(&["spiffe://prod.example/ns/shop/sa/web"]));
+    let tls = Tls {
+        ca: Some(stage.path("ca.pem")),
+        certificate: Some(stage.path("web.pem")),
+        key: Some(stage.path("web-key.pem")),
+    };
+    let broker = Broker::connect_by(&stage.endpoint, &tls).await.unwrap();
+    let enrol = async |out: &str| Identity::enroll(&broker, &join, stage.path(out)).await;
+    let refused = enrol("early").await.unwrap_err();
+    assert_eq!(refused.code(), "certificate_authority");
+    fs::write(stage.path("prod.pem"), next.pem.clone() + &prod.pem).unwrap();
+    // It looks at its files every five seconds; this connection stays.
+    let mut came = enrol("web").await;
+    while came.as_ref().is_err_and(|no| no.code() == "certificate_authority") {
+        tokio::task::yield_now().await;
+        came = enrol("web").await;
+    }
+    came.unwrap().renew().await.unwrap();
 }
 
 #[test]

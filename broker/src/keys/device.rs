@@ -16,6 +16,8 @@ use crate::config::KeysConfig;
 pub trait Device: Send + Sync {
     /// Whether keys of this use are made here.
     fn holds(&self, use_: KeyUse) -> bool;
+    /// The key of this name: one that a broker left which was killed at its first start, or a new one.
+    fn first(&self, name: &str) -> Result<Arc<dyn Signer>, String>;
     /// Makes a key.
     fn make(&self, use_: KeyUse) -> Result<Arc<dyn Signer>, String>;
     /// The signer of a key, if it is here.
@@ -74,6 +76,16 @@ mod pkcs11 {
     impl Device for Hsm {
         fn holds(&self, use_: KeyUse) -> bool {
             self.uses.contains(&use_)
+        }
+
+        fn first(&self, name: &str) -> Result<Arc<dyn Signer>, String> {
+            let label = format!("sublet {} first {name}", self.domain);
+            let found = self.token.labelled(&label).map_err(|bad| bad.to_string())?;
+            let key = match found {
+                Some(key) => key,
+                None => self.token.make(&label).map_err(|bad| bad.to_string())?,
+            };
+            Ok(Arc::new(key))
         }
 
         fn make(&self, use_: KeyUse) -> Result<Arc<dyn Signer>, String> {

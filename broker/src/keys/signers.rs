@@ -6,13 +6,13 @@
 //! (`sublet_core::rotation`).
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::Fault;
 use sublet_core::rotation::USES;
-use sublet_core::sign::Signer;
+use sublet_core::sign::{Signer, SignerFault};
 
 use super::device::Device;
 use super::files::{BadKeys, KeyFiles};
@@ -33,6 +33,8 @@ pub struct Signers(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     known: RwLock<HashMap<Thumbprint, Arc<dyn Signer>>>,
+    /// Made for steps of which it is not known what became.
+    spare: Mutex<Vec<(KeyUse, PublicKey)>>,
     /// Where new ones are made; nowhere for tests that bring their own.
     place: Option<Place>,
 }
@@ -47,7 +49,7 @@ impl Signers {
     pub fn open(files: KeyFiles, device: Option<Box<dyn Device>>) -> Result<Self, BadKeys> {
         let keys = files.all()?;
         let place = Some(Place { files, device });
-        let signers = Signers(Arc::new(Inner { known: RwLock::default(), place }));
+        let signers = Signers(Arc::new(Inner { place, ..Inner::default() }));
         keys.into_iter().for_each(|key| signers.add(Arc::new(key)));
         Ok(signers)
     }
@@ -62,7 +64,7 @@ impl Signers {
         let none = format!("no private half of the {} key {}", key.use_.name(), key.id);
         let device = self.0.place.as_ref().and_then(|place| place.device.as_ref());
         let found = device.map(|device| device.find(&key.public)).transpose();
-        let found = found.map_err(|bad| Fault::Internal(format!("{none}: {bad}")))?.flatten();
+        let found = found.map_err(|bad| SignerFault(format!("{none}: {bad}")))?.flatten();
         let signer = found.ok_or(Fault::Internal(none))?;
         self.add(signer.clone());
         Ok(signer)
@@ -87,12 +89,12 @@ impl Signers {
         known.insert(signer.public_key().thumbprint(), signer);
     }
 
-    /// A key of a broker that starts for the first time: of the device where it holds that use, else the
-    /// file of this name.
+    /// A key of a broker that starts for the first time, by its name, so that one that was killed meanwhile
+    /// finds those that it had made: of the device where it holds that use, else a file.
     pub(super) fn first(&self, use_: KeyUse, name: &str) -> Result<PublicKey, BadKeys> {
         let place = self.place()?;
         match place.device_of(use_) {
-            Some(device) => self.added(device.make(use_).map_err(BadKeys::Device)?),
+            Some(device) => self.added(device.first(name).map_err(BadKeys::Device)?),
             None => self.added(Arc::new(place.files.first(name)?)),
         }
     }
@@ -114,6 +116,23 @@ impl Signers {
             Some(device) => device.forget(key).map_err(BadKeys::Device),
             None => place.files.forget(use_, key),
         }
+    }
+
+    /// Keeps a key for the next step that makes one of its use.
+    pub fn keep_spare(&self, use_: KeyUse, key: PublicKey) {
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).push((use_, key));
+    }
+
+    /// A key of this use that was kept, if it is still free.
+    pub fn take_spare(
+        &self,
+        use_: KeyUse,
+        is_free: impl Fn(&PublicKey) -> bool,
+    ) -> Option<PublicKey> {
+        let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.retain(|(_, key)| is_free(key));
+        let at = spare.iter().position(|(of, _)| *of == use_)?;
+        Some(spare.swap_remove(at).1)
     }
 
     fn place(&self) -> Result<&Place, BadKeys> {

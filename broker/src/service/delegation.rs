@@ -131,12 +131,13 @@ async fn issue(
     request: Request<v1::IssueRequest>,
 ) -> Result<Recorded<<Issue as Ask>::Granted>, No> {
     let caller = authenticate::caller(broker, &request, Issue::METHOD)?;
+    let via = authenticate::via(&request);
     let (trace, message) = (super::trace(&request), request.into_inner());
     let repeatable = super::repeatable(&message)?;
     let by = match message.by.as_ref() {
         None => By::Agent,
         Some(IssuedBy::UserToken(token)) => {
-            By::User(Box::new(authenticate::user(broker, token).await?))
+            By::User(Box::new(authenticate::user(broker, &via, token).await?))
         }
         Some(IssuedBy::Session(id)) => By::Operator(SessionId(fixed("session", id)?)),
     };

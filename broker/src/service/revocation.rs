@@ -87,7 +87,8 @@ impl RevocationService {
         let which = which.ok_or_else(|| field("which", "one is expected".to_owned()))?;
         let (caller, which) = match which {
             Which::UserToken(token) => {
-                let login = authenticate::user(broker, &token).await?.login;
+                let via = authenticate::via(&request);
+                let login = authenticate::user(broker, &via, &token).await?.login;
                 (Caller::user(login.clone()), Ending::Login(login))
             }
             Which::Session(id) => {

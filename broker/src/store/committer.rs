@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sublet_core::feed::Delta;
 use sublet_core::id::{DelegationId, UnixMillis};
@@ -25,6 +26,12 @@ const BATCH_MAX: usize = 256;
 
 /// Rows that one pruning forgets: keeps a batch short beside the commits that wait.
 const PRUNE_MAX: usize = 10_000;
+
+/// Between attempts to sign a head.
+const SIGN_AGAIN_MIN: Duration = Duration::from_millis(100);
+
+/// The same, after some of them.
+const SIGN_AGAIN_MAX: Duration = Duration::from_secs(2);
 
 type Answer = oneshot::Sender<Result<(), NotCommitted>>;
 
@@ -287,10 +294,25 @@ impl<B: Backend> Committer<B> {
         Ok(())
     }
 
-    /// Signs the head of what is durable now.
+    /// Signs the head of what is durable now. A signer that is away is waited for, as a device is that
+    /// was taken out or that nobody reaches: nobody hears of the batch until then, what waits behind it
+    /// hears that the store is slow or full, and nobody has to start the broker anew.
     fn sign(&mut self) -> Result<(), Fault> {
-        self.published = self.notary.sign(self.tree.clone(), self.ahead.trust().bundle())?;
-        Ok(())
+        let mut pause = SIGN_AGAIN_MIN;
+        loop {
+            match self.notary.sign(self.tree.clone(), self.ahead.trust().bundle()) {
+                Ok(published) => {
+                    self.published = published;
+                    return Ok(());
+                }
+                Err(Fault::Signer(fault)) => {
+                    tracing::error!(%fault, "the ledger's head is not signed; nothing is granted meanwhile");
+                    std::thread::sleep(pause);
+                    pause = pause.saturating_mul(2).min(SIGN_AGAIN_MAX);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
     }
 
     fn publish(&self, batch: Batch, deltas: &[Delta]) -> Result<(), Fault> {

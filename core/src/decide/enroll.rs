@@ -325,9 +325,9 @@ fn keeper<'a>(view: View<'a>, caller: &Caller) -> Result<&'a Agent, Deny> {
 }
 
 /// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
-/// whoever has a copy of it.
+/// whoever has a copy of it. Not so under a tainted root, which anybody may have.
 pub(super) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) -> Deny {
-    let (Deny::NotTheAgentsKey { hop: 0, agent }, Some(token)) = (&deny, caller.own_identity())
+    let (Deny::NotTheAgentsKey { hop: 0, agent }, Kind::Agent(token)) = (&deny, caller.kind())
     else {
         return deny;
     };
