@@ -81,6 +81,7 @@ impl Context {
             ca: self.ca.clone(),
             certificate: self.client_certificate.clone(),
             key: self.client_key.clone(),
+            workload_api: None,
         }
     }
 

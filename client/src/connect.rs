@@ -8,6 +8,7 @@
 //! bytes that the proof binds are the bytes that are sent. docs/FORMATS, "On the wire".
 
 use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prost::Message;
@@ -42,9 +43,17 @@ const BACK_OFF_MS: u64 = 100;
 pub struct Broker {
     endpoint: String,
     tls: Tls,
-    channel: Channel,
+    connection: Arc<RwLock<Connection>>,
     ports: Ports,
     deadline: Duration,
+}
+
+/// The connection of this moment.
+#[derive(Debug)]
+struct Connection {
+    channel: Channel,
+    /// Over the files that it was prepared with.
+    files: [u8; 32],
 }
 
 impl Broker {
@@ -56,12 +65,12 @@ impl Broker {
 
     /// The same with more said about TLS.
     pub async fn connect_by(endpoint: &str, tls: &Tls) -> Result<Self, Failure> {
-        let connecting = prepare(endpoint, tls)?;
+        let (files, connecting) = (tls.digest()?, prepare(endpoint, tls)?);
         let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting.connect()).await;
         let channel = connected
             .map_err(|_| Failure::deadline("connect", CONNECT_DEADLINE))?
             .map_err(|error| Failure::unreachable(endpoint, &error))?;
-        Ok(Broker::over(endpoint, tls, channel))
+        Ok(Broker::over(endpoint, tls, Connection { channel, files }))
     }
 
     /// Connects with the first call. Must be called inside a Tokio runtime.
@@ -71,12 +80,14 @@ impl Broker {
 
     /// The same with more said about TLS.
     pub fn lazy_by(endpoint: &str, tls: &Tls) -> Result<Self, Failure> {
-        Ok(Broker::over(endpoint, tls, prepare(endpoint, tls)?.connect_lazy()))
+        let (files, channel) = (tls.digest()?, prepare(endpoint, tls)?.connect_lazy());
+        Ok(Broker::over(endpoint, tls, Connection { channel, files }))
     }
 
-    fn over(endpoint: &str, tls: &Tls, channel: Channel) -> Self {
+    fn over(endpoint: &str, tls: &Tls, connection: Connection) -> Self {
         let (endpoint, tls) = (endpoint.to_owned(), tls.clone());
-        Broker { endpoint, tls, channel, ports: Ports::system(), deadline: DEADLINE_DEFAULT }
+        let (ports, connection) = (Ports::system(), Arc::new(RwLock::new(connection)));
+        Broker { endpoint, tls, connection, ports, deadline: DEADLINE_DEFAULT }
     }
 
     /// The same broker with other clocks and randomness.
@@ -89,6 +100,19 @@ impl Broker {
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Broker { deadline, ..self }
+    }
+
+    /// Connects anew, with the next call, if the files of TLS have changed: a certificate lives for hours.
+    /// Clones do so too. Says whether it did. Must be called inside a Tokio runtime.
+    pub fn refresh_certificates(&self) -> Result<bool, Failure> {
+        let files = self.tls.digest()?;
+        if self.connection.read().unwrap_or_else(PoisonError::into_inner).files == files {
+            return Ok(false);
+        }
+        let channel = prepare(&self.endpoint, &self.tls)?.connect_lazy();
+        let mut connection = self.connection.write().unwrap_or_else(PoisonError::into_inner);
+        *connection = Connection { channel, files };
+        Ok(true)
     }
 
     /// Where it is.
@@ -187,7 +211,11 @@ impl Broker {
     }
 
     async fn grpc(&self) -> Result<tonic::client::Grpc<Channel>, Failure> {
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let channel = {
+            let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
+            connection.channel.clone()
+        };
+        let mut grpc = tonic::client::Grpc::new(channel);
         grpc.ready().await.map_err(|error| Failure::unreachable(&self.endpoint, &error))?;
         Ok(grpc)
     }

@@ -8,9 +8,10 @@
 //! without an identity; a key file is removed only when the broker refused to enrol its key.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sublet_core::id::AgentId;
+use sublet_core::id::{AgentId, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::key_file::KeyLock;
 use sublet_core::sign::{SecretKey, Signer as _};
@@ -160,6 +161,15 @@ impl Directory {
         }
         let says = format!("{}: no private key for {}", self.path.display(), public.thumbprint());
         Err(Failure::local("no_such_key", says))
+    }
+
+    /// How old the current key is, by when its file was written; `None` when nobody knows.
+    pub(crate) fn key_age(&self, now: UnixMillis) -> Option<Duration> {
+        #[cfg(unix)]
+        let made = std::os::unix::fs::MetadataExt::mtime(&std::fs::metadata(self.file(KEY)).ok()?);
+        #[cfg(not(unix))]
+        let made = now.seconds();
+        u64::try_from(now.seconds().saturating_sub(made)).ok().map(Duration::from_secs)
     }
 
     /// The first key: the one that a process left which was killed while it enrolled, or a new

@@ -35,6 +35,7 @@ use crate::holder::{Held, holds, seconds};
 use crate::ports::Ports;
 use crate::tls::Tls;
 use crate::trust::Trust;
+use crate::workload;
 
 /// An agent's identity. Cheap to clone; clones are one identity.
 #[derive(Clone)]
@@ -247,6 +248,8 @@ impl Identity {
     pub async fn renew(&self) -> Result<(), Failure> {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock().await?;
+        self.fetch_svid().await;
+        self.refresh_certificates()?;
         self.reload()?;
         if self.0.directory.is_rotating(self.current().key.public_key())? {
             // A rotation was cut off: the broker may know the new key alone by now, and an identity
@@ -256,6 +259,27 @@ impl Identity {
         self.renew_once().await?;
         // An answer that is given again may be from before its root was tainted.
         if self.is_tainted() { self.renew_once().await } else { Ok(()) }
+    }
+
+    /// Shows the broker the certificate that is in its file now.
+    pub(crate) fn refresh_certificates(&self) -> Result<(), Failure> {
+        self.broker()?.refresh_certificates().map(drop)
+    }
+
+    /// Keeps each X.509-SVID that the Workload API tells of, where this identity's came from there.
+    pub(crate) fn follow_svids(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let socket = self.0.tls.workload_api.clone()?;
+        let (directory, ports) = (self.0.directory.path().to_owned(), self.0.ports.clone());
+        Some(async move { workload::follow_x509(&socket, &directory, &ports).await })
+    }
+
+    /// What is shown with this connection may be over by now; whoever gave it has another.
+    async fn fetch_svid(&self) {
+        let Some(socket) = &self.0.tls.workload_api else { return };
+        let fetched = workload::x509_svid(socket, self.0.directory.path(), &self.0.tls).await;
+        if let Err(failure) = fetched {
+            tracing::warn!(agent = %self.id(), "the X.509-SVID of before is shown: {failure}");
+        }
     }
 
     async fn renew_once(&self) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
-//! Keeping an identity renewed.
+//! Keeping an identity renewed, and its key from growing old.
 //!
-//! Owns: when to renew, and telling the owner how it goes. Does not own: how (`identity`).
+//! Owns: when to renew or rotate, and telling the owner how it goes. Does not own: how (`identity`).
 //!
 //! Invariants: renewal begins at half of the token's life, or once its root is known to be tainted, so that a broker that is away for less
 //! than the other half is not noticed; the moment has jitter, so that a fleet that started together
@@ -42,6 +42,7 @@ pub struct Standing {
 pub struct Renewal {
     standing: watch::Receiver<Standing>,
     task: JoinHandle<()>,
+    svids: Option<JoinHandle<()>>,
 }
 
 impl Renewal {
@@ -59,20 +60,42 @@ impl Renewal {
 impl Drop for Renewal {
     fn drop(&mut self) {
         self.task.abort();
+        self.svids.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// What else is kept up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// How old a key may become before another takes its place, at the next renewal; never when it is
+    /// `None`. Processes that share a directory hear of it when they renew.
+    pub rotate_key_every: Option<Duration>,
 }
 
 impl Identity {
     /// Renews at half of each token's life, for as long as what is returned lives.
     pub fn keep_renewed(&self) -> Renewal {
+        self.keep(Upkeep::default())
+    }
+
+    /// The same, and keeps up more.
+    pub fn keep(&self, upkeep: Upkeep) -> Renewal {
         let first = Standing { expires: self.expires(), renewals: 0, failure: None };
         let (told, standing) = watch::channel(first);
-        let task = tokio::spawn(keep(self.clone(), told));
-        Renewal { standing, task }
+        let task = tokio::spawn(keep(self.clone(), upkeep, told));
+        let svids = self.follow_svids().map(tokio::spawn);
+        Renewal { standing, task, svids }
+    }
+
+    /// Another identity: for another key, if this one is too old.
+    async fn renew_or_rotate(&self, upkeep: Upkeep) -> Result<(), Failure> {
+        let age = self.directory().key_age(self.ports().clock.now());
+        let old = upkeep.rotate_key_every.zip(age).is_some_and(|(most, age)| age >= most);
+        if old { self.rotate_key().await } else { self.renew().await }
     }
 }
 
-async fn keep(identity: Identity, told: watch::Sender<Standing>) {
+async fn keep(identity: Identity, upkeep: Upkeep, told: watch::Sender<Standing>) {
     let mut failures = 0u32;
     loop {
         match failures {
@@ -83,7 +106,7 @@ async fn keep(identity: Identity, told: watch::Sender<Standing>) {
         if failures == 0 {
             sleep_until(&identity, due(&identity)).await;
         }
-        let failure = identity.renew().await.err();
+        let failure = identity.renew_or_rotate(upkeep).await.err();
         failures = if failure.is_some() { failures.saturating_add(1) } else { 0 };
         if let Some(failure) = &failure {
             let (code, left) = (failure.code(), left_ms(&identity));
@@ -114,6 +137,9 @@ fn left_ms(identity: &Identity) -> i64 {
 
 async fn sleep_until(identity: &Identity, due: UnixMillis) {
     loop {
+        if let Err(failure) = identity.refresh_certificates() {
+            tracing::warn!(agent = %identity.id(), "the certificate of before is shown: {failure}");
+        }
         let left = due.since(identity.ports().clock.now());
         match u64::try_from(left) {
             Ok(left) if left > 0 && !identity.is_tainted() => {

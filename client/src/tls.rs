@@ -1,11 +1,13 @@
 //! TLS towards a broker: whom to believe, and what to show.
 //!
-//! Owns: the files of it, read when a connection is prepared. Does not own: the protocol (rustls).
+//! Owns: the files of it, read when a connection is prepared, and again when they have changed. Does not own: the protocol (rustls).
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sublet_core::bytes::sha256;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::files;
@@ -23,6 +25,9 @@ pub struct Tls {
     /// Its private key, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    /// The Workload API that the two come from, and their next ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload_api: Option<String>,
 }
 
 impl Tls {
@@ -35,7 +40,15 @@ impl Tls {
             ca: self.ca.as_ref().map(absolute).transpose()?,
             certificate: self.certificate.as_ref().map(absolute).transpose()?,
             key: self.key.as_ref().map(absolute).transpose()?,
+            workload_api: self.workload_api.clone(),
         })
+    }
+
+    /// SHA-256 over the files of it, as they are now.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], Failure> {
+        let files = [&self.ca, &self.certificate, &self.key].into_iter().flatten();
+        let digests = files.map(|path| Ok(sha256(&Zeroizing::new(files::read(path)?))));
+        Ok(sha256(&digests.collect::<Result<Vec<_>, Failure>>()?.concat()))
     }
 
     pub(crate) fn config(&self) -> Result<ClientTlsConfig, Failure> {

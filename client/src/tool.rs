@@ -1,5 +1,5 @@
-//! A tool with an identity of its own: it follows revocations, checks calls offline, and every
-//! decision is kept as evidence and reported.
+//! A tool with an identity of its own, which it keeps renewed: it follows revocations, checks calls
+//! offline, and every decision is kept as evidence and reported.
 //!
 //! Owns: putting the parts together. Does not own: any of them (`follow`, `check`, `report`); a tool
 //! without an identity takes them one by one, and leaves no evidence.
@@ -12,17 +12,19 @@ use crate::check::{Checker, Options};
 use crate::failure::Failure;
 use crate::follow::Follower;
 use crate::identity::Identity;
+use crate::renewal::Renewal;
 use crate::report::{Reporter, SPOOL_BYTES_DEFAULT, Sender};
 
 /// Where a tool's evidence waits for the broker, in its identity's directory.
 const EVIDENCE: &str = "evidence";
 
-/// A tool that runs. It follows and reports for as long as it is held.
+/// A tool that runs. It follows, reports and renews its identity for as long as it is held.
 #[derive(Debug)]
 pub struct Tool {
     checker: Arc<Checker>,
     follower: Follower,
     reporter: Arc<Reporter>,
+    renewal: Renewal,
     _sender: Sender,
 }
 
@@ -42,12 +44,13 @@ impl Tool {
                 Reporter::open(&spool, SPOOL_BYTES_DEFAULT)?
             }
         };
+        let renewal = identity.keep_renewed();
         let who: Arc<dyn Caller> = Arc::new(identity);
         let follower = Follower::start(broker.clone(), Some(who.clone()), trust.clone());
         let sender = reporter.start(broker, who, follower.view());
         options.evidence = Some(reporter.clone());
         let checker = Arc::new(Checker::new(name, trust, follower.view(), options));
-        Ok(Tool { checker, follower, reporter, _sender: sender })
+        Ok(Tool { checker, follower, reporter, renewal, _sender: sender })
     }
 
     /// Waits until the revocations are known, at most so long. Until then every call is refused.
@@ -58,6 +61,11 @@ impl Tool {
     /// What decides.
     pub fn checker(&self) -> Arc<Checker> {
         self.checker.clone()
+    }
+
+    /// How its identity stands, which is renewed for as long as it runs.
+    pub fn renewal(&self) -> &Renewal {
+        &self.renewal
     }
 
     /// Waits until the broker has all evidence, at most so long; what is left is sent next time.

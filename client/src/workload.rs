@@ -1,6 +1,6 @@
 //! SPIFFE's Workload API: what a workload is given on its host, without a secret of its own.
 //!
-//! Owns: asking the socket once, and keeping an X.509-SVID where TLS finds it. Does not own: enrolling
+//! Owns: asking the socket, and keeping an X.509-SVID and those that follow it where TLS finds them. Does not own: enrolling
 //! with it (`credential`, `identity`).
 //!
 //! Invariants: private keys are written for their owner alone; what the socket says is believed by
@@ -12,15 +12,24 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sublet_proto::spiffe::spiffe_workload_api_client::SpiffeWorkloadApiClient;
-use sublet_proto::spiffe::{JwtsvidRequest, X509svidRequest};
-use tonic::Request;
+use sublet_proto::spiffe::{JwtsvidRequest, X509svidRequest, X509svidResponse};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Streaming};
+use zeroize::Zeroizing;
 
+use crate::connect::back_off;
 use crate::credential::Proof;
 use crate::failure::Failure;
 use crate::files;
+use crate::ports::Ports;
 use crate::tls::Tls;
+
+const SVID: &str = "svid.pem";
+const SVID_KEY: &str = "svid-key.pem";
+
+/// Between attempts to follow, after failures: half a second, doubled up to 32 s.
+const BACK_OFF_MS: u64 = 500;
 
 /// How long the socket may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -40,22 +49,53 @@ pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Failure> {
 /// The workload's X.509-SVID, kept in a directory as `svid.pem` and `svid-key.pem`, and how to show it.
 /// `ca` is whom to believe of the broker.
 pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls, Failure> {
-    let mut api = connect(socket).await?;
-    let answer = api.fetch_x509svid(asked(X509svidRequest {})).await;
-    let mut stream = answer.map_err(|no| refused(socket, &no))?.into_inner();
+    let mut stream = x509_stream(socket).await?;
     let first = tokio::time::timeout(DEADLINE, stream.message()).await;
     let first = first.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
-    let svids = first.map_err(|no| refused(socket, &no))?.map(|answer| answer.svids);
-    let svid = svids.unwrap_or_default().into_iter().next();
+    let first = first.map_err(|no| refused(socket, &no))?.unwrap_or_default();
+    keep(first, directory)?;
+    let (certificate, key) = (directory.join(SVID), directory.join(SVID_KEY));
+    let workload_api = Some(socket.to_owned());
+    Ok(Tls { certificate: Some(certificate), key: Some(key), ca: tls.ca.clone(), workload_api })
+}
+
+/// Keeps each X.509-SVID that follows, as the Workload API tells of them, for as long as it is polled.
+pub(crate) async fn follow_x509(socket: &str, directory: &Path, ports: &Ports) {
+    let mut failures = 0u32;
+    loop {
+        let followed = async {
+            let mut stream = x509_stream(socket).await?;
+            while let Some(next) = stream.message().await.map_err(|no| refused(socket, &no))? {
+                keep(next, directory)?;
+                failures = 0;
+            }
+            Err::<(), _>(Failure::local("workload_api", "the Workload API ended"))
+        };
+        if let Err(failure) = followed.await {
+            tracing::warn!(%failure, "the next X.509-SVID is not known");
+        }
+        failures = failures.saturating_add(1);
+        tokio::time::sleep(back_off(ports, failures, BACK_OFF_MS)).await;
+    }
+}
+
+async fn x509_stream(socket: &str) -> Result<Streaming<X509svidResponse>, Failure> {
+    let mut api = connect(socket).await?;
+    let answer = api.fetch_x509svid(asked(X509svidRequest {})).await;
+    Ok(answer.map_err(|no| refused(socket, &no))?.into_inner())
+}
+
+/// Keeps the first of an answer: the default identity (Workload API section 5.2.1).
+fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Failure> {
+    let svid = answer.svids.into_iter().next();
     let svid = svid.ok_or_else(|| Failure::answer("the Workload API has no X.509-SVID"))?;
+    let key = Zeroizing::new(svid.x509_svid_key);
     let chain = split(&svid.x509_svid).filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| Failure::answer("its X.509-SVID is no certificate"))?;
     let chain: String = chain.into_iter().map(|one| pem("CERTIFICATE", one)).collect();
-    let (certificate, key) = (directory.join("svid.pem"), directory.join("svid-key.pem"));
     files::create_directory(directory)?;
-    files::replace(&key, pem("PRIVATE KEY", &svid.x509_svid_key).as_bytes())?;
-    files::replace(&certificate, chain.as_bytes())?;
-    Ok(Tls { certificate: Some(certificate), key: Some(key), ca: tls.ca.clone() })
+    files::replace(&directory.join(SVID_KEY), pem("PRIVATE KEY", &key).as_bytes())?;
+    files::replace(&directory.join(SVID), chain.as_bytes())
 }
 
 async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failure> {

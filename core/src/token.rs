@@ -179,6 +179,11 @@ pub struct UnverifiedToken {
 }
 
 impl UnverifiedToken {
+    /// Who it says it is from.
+    pub fn issuer(&self) -> Option<&SpiffeId> {
+        Some(&self.blocks.first()?.block.role.origin()?.issuer)
+    }
+
     /// Reads the canonical bytes of an open Biscuit in Sublet's profile.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadToken> {
         if bytes.len() > limits::TOKEN_BYTES_MAX {

@@ -302,3 +302,36 @@ async fn a_workload_identity_is_of_the_trust_domain_that_signs_it() {
         (Some("web"), "spiffe://prod.example")
     );
 }
+
+/// ECDSA has two signatures of each message, and whoever has one can make the other: (r, s) and (r, n - s).
+/// Both are taken, as JWTs know no low s, and they are one token: it opens once.
+#[tokio::test]
+async fn a_token_whose_signature_was_turned_over_is_the_same_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let methods = methods(directory.path(), ISSUER, &["ES256"]);
+    let by = |message: &[u8]| -> p256::ecdsa::Signature { p256().sign(message) };
+    let one = signed(&header("ES256", "ec"), &good(), |message| by(message).to_bytes().to_vec());
+    let other = signed(&header("ES256", "ec"), &good(), |message| {
+        let (r, s) = by(message).split_scalars();
+        let over = p256::ecdsa::Signature::from_scalars(r, -*s).unwrap();
+        over.to_bytes().to_vec()
+    });
+    assert_ne!(one, other);
+    let mut ids = Vec::new();
+    for token in [one, other] {
+        let key = sublet_tests::key("new");
+        let shown = Presented {
+            credential: token.as_bytes(),
+            agent: "",
+            key: sublet_core::sign::Signer::public_key(&key),
+            certificate: None,
+        };
+        let method = methods.get("jwt").unwrap();
+        match method.show(&shown, UnixMillis(NOW * 1000)).await.unwrap() {
+            Credential::Attested(shown) => ids.push((shown.id, shown.once)),
+            _ => panic!("a signed token"),
+        }
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert!(ids[0].1, "it is good once");
+}

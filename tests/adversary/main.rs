@@ -15,6 +15,7 @@ mod block_removed;
 mod block_spliced;
 mod blocks_reordered;
 mod bombs;
+mod certificate;
 mod child_longer;
 mod child_wider;
 mod clock_wrong;

@@ -22,20 +22,48 @@ const ACTION: &str = "/sublet.v1.Identity/Enroll";
 const HOME: &str = "sublet://home.example";
 
 fn methods(directory: &Path, bundle: &Fleet) -> Methods {
-    let path = directory.join("trust.json");
-    std::fs::write(&path, bundle.signed_bundle().text()).unwrap();
+    neighbours(directory, &[bundle])
+}
+
+fn neighbours(directory: &Path, bundles: &[&Fleet]) -> Methods {
     let mut config = Config::dev("data".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
     config.trust_domain = "home.example".parse().unwrap();
-    config.issuer = vec![IssuerConfig {
-        name: "spiffe://acme.example".into(),
-        audience: None,
-        jwks_file: None,
-        jwks_url: None,
-        x509_bundle: None,
-        trust_bundle: Some(path),
-        algorithms: Vec::new(),
-    }];
+    let issuers = bundles.iter().map(|fleet| {
+        let domain = fleet.bundle.trust_domain();
+        let path = directory.join(format!("{domain}.json"));
+        std::fs::write(&path, fleet.signed_bundle().text()).unwrap();
+        IssuerConfig {
+            name: format!("spiffe://{domain}"),
+            audience: None,
+            jwks_file: None,
+            jwks_url: None,
+            x509_bundle: None,
+            trust_bundle: Some(path),
+            algorithms: Vec::new(),
+        }
+    });
+    config.issuer = issuers.collect();
     Methods::of(&config, None).unwrap()
+}
+
+/// Bundles of trust domains are never merged: each speaks for its own, and what is wrong with one is no
+/// concern of the others.
+#[tokio::test]
+async fn one_neighbour_says_nothing_of_another_and_shuts_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (acme, other) = (Fleet::new(), Fleet::of("other.example"));
+    let theirs = Try { token: other.identity("planner"), ..Try::honest(&acme) };
+    let methods = neighbours(directory.path(), &[&other, &acme]);
+    assert_eq!(says(&methods, &Try::honest(&acme).credential(), NOW).await, "shown");
+    // The same keys are in both bundles here, and the names decide.
+    let ended = Fleet::ended("other.example");
+    let methods = neighbours(directory.path(), &[&ended, &acme]);
+    assert_eq!(says(&methods, &Try::honest(&acme).credential(), NOW).await, "shown");
+    assert_eq!(says(&methods, &theirs.credential(), NOW).await, "neighbour_identity");
+    // Nobody's neighbour.
+    let stranger =
+        Try { token: Fleet::of("evil.example").identity("planner"), ..Try::honest(&acme) };
+    assert_eq!(says(&methods, &stranger.credential(), NOW).await, "neighbour_identity");
 }
 
 /// What an agent shows, and what of it is wrong.

@@ -10,14 +10,16 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 42] = [
     "",
     "demo",
     "serve",
     "agent",
     "agent enroll",
+    "agent keep",
     "profile",
     "key",
+    "key create",
     "issue",
     "delegate",
     "record",

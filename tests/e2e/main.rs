@@ -33,6 +33,7 @@ mod rotation;
 mod stage;
 mod traces;
 mod transport;
+mod upkeep;
 mod uses;
 mod walk;
 mod wire;

@@ -94,6 +94,16 @@ impl Stage {
         self.broker = Some(child);
     }
 
+    /// Kills a broker that was configured, and starts it again where its agents look for it.
+    pub(crate) fn restart_configured(&mut self) {
+        self.kill();
+        let listen = self.endpoint.split_once("://").unwrap().1.to_owned();
+        let config = self.path("sublet.toml");
+        let text = std::fs::read_to_string(&config).unwrap().replace("127.0.0.1:0", &listen);
+        std::fs::write(&config, text).unwrap();
+        self.start_configured("sublet.toml", "own", "admin/key.pem");
+    }
+
     /// Kills the broker with SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.broker.take() {

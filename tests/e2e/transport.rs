@@ -163,6 +163,7 @@ async fn a_certificate_is_looked_at_again_until_it_holds() {
         ca: Some(stage.path("ca.pem")),
         certificate: Some(stage.path("web.pem")),
         key: Some(stage.path("web-key.pem")),
+        workload_api: None,
     };
     let broker = Broker::connect_by(&stage.endpoint, &tls).await.unwrap();
     let enrol = async |out: &str| Identity::enroll(&broker, &join, stage.path(out)).await;

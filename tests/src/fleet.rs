@@ -80,6 +80,12 @@ impl Fleet {
         Fleet::listing(domain, Fleet::new().bundle.keys().to_vec())
     }
 
+    /// The same, of which the bundle is over.
+    pub fn ended(domain: &str) -> Self {
+        let keys = Fleet::new().bundle.keys().to_vec();
+        Fleet::lasting(domain, keys, NOW.plus_ms(-1))
+    }
+
     /// A fleet of which the keys were changed: another state, another time, one less.
     pub fn changed(change: impl FnOnce(&mut Vec<TrustedKey>)) -> Self {
         let mut keys: Vec<TrustedKey> = USES
@@ -98,8 +104,12 @@ impl Fleet {
     }
 
     fn listing(domain: &str, keys: Vec<TrustedKey>) -> Self {
+        Fleet::lasting(domain, keys, NOW.plus_ms(86_400_000))
+    }
+
+    fn lasting(domain: &str, keys: Vec<TrustedKey>, to: UnixMillis) -> Self {
         let domain: TrustDomain = domain.parse().unwrap();
-        let (from, to) = (NOW.plus_ms(-86_400_000), NOW.plus_ms(86_400_000));
+        let from = NOW.plus_ms(-86_400_000);
         Fleet { bundle: TrustBundle::new(domain, 1, from, to, keys).unwrap() }
     }
 

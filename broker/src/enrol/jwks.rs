@@ -36,7 +36,7 @@ const BACK_OFF_MS: i64 = 10 * 1000;
 /// Where keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file, read each time.
+    /// A file, read as often as a URL would be asked.
     File(PathBuf),
     /// A URL.
     Url(String),

@@ -223,7 +223,8 @@ impl SignedToken {
             method: self.method,
             issuer: issuer.name.clone(),
             claims,
-            id: sha256(credential),
+            // Without the signature: ECDSA has two of each, and whoever has one can make the other.
+            id: sha256(token.signed.as_bytes()),
             once: true,
             expires_at,
         })

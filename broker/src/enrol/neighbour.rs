@@ -105,12 +105,14 @@ impl Method for Neighbours {
             action: Enroll::METHOD,
             arguments_hash: sha256(&enrolment),
         };
-        Possession::verify(&token, &proof, &expected, now)?;
+        let possession = Possession::verify(&token, &proof, &expected, now)?;
+        let proof_nonce = possession.claims().nonce.0;
         Ok(Credential::Attested(Box::new(Attested {
             method: NEIGHBOUR,
             issuer: format!("spiffe://{domain}"),
             claims: spiffe_claims(&token.root().agent),
-            id: sha256(shown.credential),
+            // What was proven, not how it was written down.
+            id: sha256(&[&token.id().0[..], &proof_nonce].concat()),
             once: true,
             // Longer than its proof is good.
             expires_at: now.plus_ms(2 * 60_000),
@@ -122,23 +124,22 @@ impl Neighbours {
     /// An identity token that holds now, by the bundle of the one neighbour that it is of.
     fn token(&self, bytes: &[u8], now: UnixMillis) -> Result<(VerifiedToken, &TrustDomain), No> {
         let no = |says: String| No::from(Unauthenticated::Neighbour { says });
-        let mut refused = no("no neighbour is configured".to_owned());
-        for neighbour in &self.brokers {
-            let bundle = neighbour.bundle(now);
-            bundle.check_time(now).map_err(|bad| no(format!("{}: {bad}", neighbour.domain)))?;
-            let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
-            match VerifiedToken::verify(token, &bundle) {
-                Ok(token) if !token.is_identity() => {
-                    return Err(no("a delegation is no identity".to_owned()));
-                }
-                Ok(token) if !token.window().contains(now.seconds()) => {
-                    let window = token.window();
-                    return Err(Unauthenticated::IdentityExpired { window }.into());
-                }
-                Ok(token) => return Ok((token, &neighbour.domain)),
-                Err(unauthenticated) => refused = unauthenticated.into(),
-            }
+        let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
+        let domain = token.issuer().map(|issuer| issuer.trust_domain());
+        let neighbour = self.brokers.iter().find(|one| Some(&one.domain) == domain.as_ref());
+        let neighbour = neighbour.ok_or_else(|| {
+            let domain = domain.map(|domain| domain.to_string()).unwrap_or_default();
+            no(format!("{domain:?} is no neighbour"))
+        })?;
+        let bundle = neighbour.bundle(now);
+        bundle.check_time(now).map_err(|bad| no(format!("{}: {bad}", neighbour.domain)))?;
+        let token = VerifiedToken::verify(token, &bundle)?;
+        if !token.is_identity() {
+            return Err(no("a delegation is no identity".to_owned()));
         }
-        Err(refused)
+        if !token.window().contains(now.seconds()) {
+            return Err(Unauthenticated::IdentityExpired { window: token.window() }.into());
+        }
+        Ok((token, &neighbour.domain))
     }
 }

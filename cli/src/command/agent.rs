@@ -89,6 +89,8 @@ pub(crate) enum Command {
         #[arg(long = "as", value_name = "DIR")]
         as_: PathBuf,
     },
+    /// Keep an identity renewed, until told to stop
+    Keep(super::keep::Args),
     /// Change an agent's key
     RotateKey {
         /// The identity's directory
@@ -176,6 +178,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             identity.renew().await?;
             about(context, &identity)
         }
+        Command::Keep(args) => super::keep::run(args, context).await,
         Command::RotateKey { as_ } => {
             let identity = Actor::load(&as_, context)?.identity()?;
             identity.rotate_key().await?;

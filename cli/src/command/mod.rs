@@ -10,6 +10,7 @@ pub(crate) mod evidence;
 pub(crate) mod fleet;
 mod inspect;
 mod issue;
+mod keep;
 mod key;
 pub(crate) mod profile;
 mod record;
