@@ -139,7 +139,7 @@ pub struct IssuerConfig {
     /// As its tokens name it (`iss`), an https URL; or `spiffe://` and a trust domain, for JWT-SVIDs.
     pub name: String,
     /// For whom its tokens must be; the broker's own name unless it is said.
-    pub audience: Option<String>,
+    pub audience: Option<OneOrSome>,
     /// The file of its keys, a JWK set.
     pub jwks_file: Option<PathBuf>,
     /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.
@@ -171,14 +171,35 @@ impl IssuerConfig {
     }
 }
 
+/// A string, or a list of some.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrSome {
+    /// One.
+    One(String),
+    /// Some.
+    Some(Vec<String>),
+}
+
+impl OneOrSome {
+    /// All of it.
+    pub fn into_all(self) -> Vec<String> {
+        match self {
+            OneOrSome::One(one) => vec![one],
+            OneOrSome::Some(all) => all,
+        }
+    }
+}
+
 /// An identity provider of users.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoginConfig {
     /// As its tokens name it (`iss`), an https URL.
     pub name: String,
-    /// For whom its tokens must be (`aud`): the client id that the users log in with.
-    pub audience: String,
+    /// For whom its tokens must be (`aud`), one or some: the client id that the users log in with, for
+    /// their ID tokens; the name of an API, for access tokens.
+    pub audience: OneOrSome,
     /// The file of its keys, a JWK set.
     pub jwks_file: Option<PathBuf>,
     /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use sublet_core::bundle::TrustBundle;
+use sublet_core::bytes::sha256;
 use sublet_core::call::Arguments;
 use sublet_core::capability::Scope;
 use sublet_core::id::{AgentId, Principal};
@@ -367,8 +368,19 @@ impl Identity {
     }
 }
 
-/// Showing it to others than the broker.
+/// Showing it to others than the broker, and to the broker by other ways than gRPC.
 impl Identity {
+    /// Headers that prove this identity to its broker for one POST of these bytes to this path, such as
+    /// `/token` (RFC 8693): good once, for 30 seconds.
+    pub fn headers_for(
+        &self,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Vec<(&'static str, String)>, Failure> {
+        let shown = self.current().credential().credentials(path, sha256(body), &self.0.ports)?;
+        Ok(shown.to_headers())
+    }
+
     /// Proves who this is to another agent or any service, for one call with JSON arguments: good once,
     /// there, for 30 seconds. It gives no authority.
     pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Failure> {

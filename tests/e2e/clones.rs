@@ -2,6 +2,10 @@
 //! has an error.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sublet_client::identity::{Grant, Identity};
 
 use crate::ledger::copy_all;
 use crate::stage::Stage;
@@ -49,6 +53,56 @@ fn a_copied_identity_is_noticed_at_the_next_renewal_and_stops_that_agent_alone()
     stage.sublet(&["agent", "enroll", "--join-token", "join", "--out", "anew"]).ok();
     stage.sublet(&["agent", "renew", "--as", "anew"]).ok();
     stage.sublet(&["agent", "renew", "--as", "stolen"]).fails(2, "[key_revoked]");
+}
+
+/// The rest of the fleet is at work all the while, and nobody of it has an error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_else_has_an_error_while_a_stolen_identity_is_found_out() {
+    let stage = Stage::set();
+    for name in ["planner", "one", "two", "three"] {
+        enrol(&stage, name);
+    }
+    copy_all(&stage.path("planner"), &stage.path("stolen"));
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut others = tokio::task::JoinSet::new();
+    for name in ["one", "two", "three"] {
+        let identity = Identity::load(stage.path(name)).unwrap();
+        let (errors, stopped) = (errors.clone(), stopped.clone());
+        others.spawn(async move {
+            let scope = ["fs.read@tool://files path=under:/data"];
+            let grant = Grant::of("user:alice@dev.sublet.example", &scope, Duration::from_secs(60));
+            let (grant, mut done) = (grant.unwrap(), 0u32);
+            while !*stopped.borrow() {
+                let worked = async {
+                    identity.renew().await?;
+                    identity.ask(&grant).await
+                };
+                match worked.await {
+                    Ok(_) => done += 1,
+                    Err(failure) => errors.lock().unwrap().push(failure.to_string()),
+                }
+            }
+            done
+        });
+    }
+    let owner = Identity::load(stage.path("planner")).unwrap();
+    let thief = Identity::load(stage.path("stolen")).unwrap();
+    owner.renew().await.unwrap();
+    assert_eq!(thief.renew().await.unwrap_err().code(), "identity_cloned");
+    for held in [&owner, &thief] {
+        assert_eq!(held.renew().await.unwrap_err().code(), "agent_suspended");
+    }
+    // They go on after it too.
+    let bystander = Identity::load(stage.path("one")).unwrap();
+    for _ in 0..5 {
+        bystander.renew().await.unwrap();
+    }
+    stop.send_replace(true);
+    while let Some(done) = others.join_next().await {
+        assert!(done.unwrap() > 0);
+    }
+    assert_eq!(*errors.lock().unwrap(), [""; 0]);
 }
 
 #[test]

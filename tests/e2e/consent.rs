@@ -23,7 +23,9 @@ use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::text::base64url;
 
 use crate::enrol::{Provider, jwk, seconds, token};
+use crate::pki::Authority;
 use crate::stage::{Run, Stage};
+use crate::transport::{self, by_tls};
 
 const SCOPE: [&str; 1] = ["fs.read@tool://files path=under:/data"];
 const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\n\
@@ -266,6 +268,56 @@ fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
     assert_eq!(code(&shown(&twice), &twice), (400, "bad_field".into()));
 }
 
+/// As an OAuth client of any kind does it: over HTTPS, with the form and the headers that one command makes;
+/// an access token of the same provider, for another audience, will do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_exchange_is_one_post_over_https() {
+    let (provider, authority) =
+        (Provider::start(json!({"keys": [jwk("one", 1)]})), Authority::new());
+    let login = format!(
+        "[[login]]\nname = \"{}\"\naudience = [\"desk\", \"https://api.example\"]\n\
+         principal = \"user:{{email}}\"\n",
+        provider.url
+    );
+    let stage = transport::broker(&authority, &login, &[("users.toml", PROFILE)]);
+    by_tls(&stage, &["profile", "apply", "users.toml"]).ok();
+    let join = by_tls(&stage, &["agent", "create", "agent/planner"]).ok();
+    fs::write(stage.path("join"), join).unwrap();
+    by_tls(&stage, &["agent", "enroll", "--join-token", "join", "--out", "planner"]).ok();
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().add_root_certificate(root).build().unwrap();
+    let exchange = async |audience: &str| {
+        let user = token("one", 1, &claims(&provider, &json!({"aud": audience})));
+        fs::write(stage.path("user"), user).unwrap();
+        let make = ["exchange", "--as", "planner", "--user-token", "user", "--allow", SCOPE[0]];
+        let out = ["--ttl", "60s", "--form", "form", "--headers", "headers", "--output", "json"];
+        let made = stage.sublet(&[&make[..], &out].concat()).json();
+        let body = fs::read_to_string(stage.path("form")).unwrap();
+        let mut request = client.post(made["post"].as_str().unwrap()).body(body);
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        for line in fs::read_to_string(stage.path("headers")).unwrap().lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        (status, body)
+    };
+    for audience in ["desk", "https://api.example"] {
+        let (status, answer) = exchange(audience).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["sublet"]["sub"], "user:alice@acme.example");
+        assert_eq!(answer["sublet"]["act"]["sub"], "spiffe://acme.example/agent/planner");
+        // What comes back is a token as any other: its holder hands it on and proves its calls.
+        let identity = Identity::load(stage.path("planner")).unwrap();
+        let held = identity.open(answer["access_token"].as_str().unwrap()).unwrap();
+        held.credentials_for("tool://files", "fs.read", r#"{"path":"/data/q3"}"#).unwrap();
+    }
+    let (status, answer) = exchange("https://other.example").await;
+    assert_eq!((status, answer["sublet_code"].as_str()), (401, Some("jwt_audience")));
+}
+
 fn call(checker: &Checker, held: &Held) -> Result<(), String> {
     let arguments = r#"{"path":"/data/q3"}"#;
     let shown = held.credentials_for("tool://files", "fs.read", arguments).unwrap();
@@ -361,6 +413,20 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         stop.store(true, Ordering::Relaxed);
         for child in minter.await.unwrap().iter().chain(&held) {
             assert_eq!(call(&checker, child), Err("hop_revoked".to_owned()));
+        }
+        if most > 100 {
+            assert!(refused < 1_000, "refused after {refused} ms");
+        } else {
+            // Nothing was recorded below it behind its end.
+            let id = root.delegation().to_string();
+            let told = stage.sublet(&["audit", "replay", &id, "--output", "json"]).json();
+            let records = |what: &str| -> Vec<u64> {
+                let all = told[what].as_array().unwrap();
+                all.iter().map(|one| one["record"].as_u64().unwrap()).collect()
+            };
+            let (hops, ends) = (records("hops"), records("revocations"));
+            assert!(hops.len() > held.len() && !ends.is_empty(), "{told}");
+            assert!(hops.iter().max() < ends.iter().min(), "{hops:?} {ends:?}");
         }
         println!(
             "{} descendants: the end was committed after {committed} ms and refused at the tool after \

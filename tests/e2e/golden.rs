@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 43] = [
     "",
     "demo",
     "serve",
@@ -41,6 +41,7 @@ const COMMANDS: [&str; 42] = [
     "audit verify",
     "witness",
     "whoami",
+    "exchange",
     "prove",
     "audit",
     "bench",

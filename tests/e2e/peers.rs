@@ -1,6 +1,16 @@
 //! Agent to agent: who somebody is, shown offline; and every way to be somebody else, refused.
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sublet_client::check::Options;
+use sublet_client::follow::Follower;
+use sublet_client::holder::Terms;
+use sublet_client::identity::{Grant, Identity};
+use sublet_client::peer::PeerChecker;
+use sublet_core::call::Arguments;
+use sublet_proto::credentials::Credentials;
 
 use crate::stage::{Run, Stage};
 use crate::walk::{enrol, issue};
@@ -44,8 +54,8 @@ fn an_agent_shows_another_who_it_is() {
     }
     // With another's identity, by another's key, with a delegation, for a tool.
     prove(&stage, "mallory", &MEET, "m").ok();
-    recognise(&stage, planner, "m", &MEET).fails(2, "[");
-    recognise(&stage, "mallory/identity.token", "p", &MEET).fails(2, "[");
+    recognise(&stage, planner, "m", &MEET).fails(2, "[wrong_token]");
+    recognise(&stage, "mallory/identity.token", "p", &MEET).fails(2, "[wrong_token]");
     fs::create_dir(stage.path("forged")).unwrap();
     for file in ["key.pem", "agent.toml", "trust.json"] {
         fs::copy(stage.path("mallory").join(file), stage.path("forged").join(file)).unwrap();
@@ -69,4 +79,44 @@ fn an_agent_shows_another_who_it_is() {
     let stale =
         (0..200).any(|_| recognise(&stage, planner, "p", &late).err.contains("[stale_view]"));
     assert!(stale, "a view of over a second recognises nobody within one");
+}
+
+/// A service that recognises agents takes each proof once, and nobody in an agent's place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_checker_takes_each_proof_once() {
+    let stage = Stage::set();
+    enrol(&stage, "planner");
+    enrol(&stage, "reader");
+    let reader = Identity::load(stage.path("reader")).unwrap();
+    let planner = Identity::load(stage.path("planner")).unwrap();
+    let broker = reader.broker().unwrap().clone();
+    let follower = Follower::start(broker, Some(Arc::new(reader.clone())), reader.trust().clone());
+    follower.ready(Duration::from_secs(10)).await.unwrap();
+    let at = "tool://reader";
+    let peers = PeerChecker::new(at, reader.trust().clone(), follower.view(), Options::default());
+    let shown = planner.credentials_for(at, "tools.hello", "{}").unwrap();
+    let ask = |shown: &Credentials| {
+        let arguments = Arguments::from_json(b"{}").unwrap();
+        match peers.check(shown, "tools.hello", arguments) {
+            Ok(peer) => peer.agent.to_string(),
+            Err(no) => no.code().to_owned(),
+        }
+    };
+    assert_eq!(ask(&shown), "spiffe://dev.sublet.example/agent/planner");
+    assert_eq!(ask(&shown), "proof_replayed");
+    // A helper of the planner has a delegation and no identity; its proof is of that.
+    let scope = ["tools.hello@tool://reader *=any"];
+    let grant = Grant::of("user:alice@dev.sublet.example", &scope, Duration::from_secs(60));
+    let held = planner.ask(&grant.unwrap().hops(1).offline_hops(1)).await.unwrap();
+    let terms = Terms::of(&scope, Duration::from_secs(30)).unwrap();
+    let helper = held.spawn_helper("scout", &terms).unwrap();
+    let shown = helper.credentials_for(at, "tools.hello", "{}").unwrap();
+    assert_eq!(ask(&shown), "wrong_token_kind");
+    // The identity of one with the proof of another.
+    let theirs = reader.credentials_for(at, "tools.hello", "{}").unwrap();
+    let mixed = Credentials {
+        proof: theirs.proof,
+        ..planner.credentials_for(at, "tools.hello", "{}").unwrap()
+    };
+    assert_eq!(ask(&mixed), "wrong_token");
 }

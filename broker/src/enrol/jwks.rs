@@ -201,3 +201,104 @@ struct Provider {
     issuer: String,
     jwks_uri: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex as Lock};
+
+    use super::*;
+
+    /// What an issuer answers, and how often it was asked.
+    type Issuer = Arc<Lock<(Option<&'static str>, usize)>>;
+
+    /// An issuer on loopback that has a key of this name, or is out of order.
+    fn issuer() -> (Issuer, Keys) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let issuer: Issuer = Arc::new(Lock::new((Some("one"), 0)));
+        let shared = issuer.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let (mut socket, mut request, mut byte) = (socket.unwrap(), Vec::new(), [0; 1]);
+                while !request.ends_with(b"\r\n\r\n") && socket.read(&mut byte).unwrap() == 1 {
+                    request.extend(byte);
+                }
+                let mut now = shared.lock().unwrap();
+                now.1 += 1;
+                let (status, body) = match now.0 {
+                    Some(kid) => ("200 OK", set(kid)),
+                    None => ("503 Service Unavailable", String::new()),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+                let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+                let _ = socket.write_all(answer.as_bytes());
+            }
+        });
+        (issuer, Keys::new(Source::Url(url)).unwrap())
+    }
+
+    fn set(kid: &str) -> String {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}]}}"#)
+    }
+
+    const BEGIN: UnixMillis = UnixMillis(1_800_000_000_000);
+    const SECOND: i64 = 1_000;
+    const MINUTE: i64 = 60 * SECOND;
+
+    async fn has(keys: &Keys, kid: &str, after_ms: i64) -> Result<(), NoKey> {
+        keys.find(Some(kid), BEGIN.plus_ms(after_ms)).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn keys_that_change_are_asked_for_and_noise_asks_no_more() {
+        let (issuer, keys) = issuer();
+        let asked = || issuer.lock().unwrap().1;
+        assert_eq!(has(&keys, "one", 0).await, Ok(()));
+        assert_eq!(has(&keys, "one", 4 * MINUTE).await, Ok(()));
+        assert_eq!(asked(), 1, "they are kept");
+        issuer.lock().unwrap().0 = Some("two");
+        assert_eq!(
+            has(&keys, "two", 4 * MINUTE).await,
+            Ok(()),
+            "a key that is not known is asked for"
+        );
+        assert_eq!(has(&keys, "one", 4 * MINUTE + SECOND).await, Err(NoKey::Unknown), "and gone");
+        for after in 0..9 {
+            assert_eq!(has(&keys, "noise", 4 * MINUTE + after * SECOND).await, Err(NoKey::Unknown));
+        }
+        assert_eq!(asked(), 2, "not again within ten seconds");
+        assert_eq!(has(&keys, "noise", 4 * MINUTE + 10 * SECOND).await, Err(NoKey::Unknown));
+        assert_eq!(asked(), 3);
+        assert_eq!(has(&keys, "two", 10 * MINUTE).await, Ok(()));
+        assert_eq!(asked(), 4, "older than five minutes");
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_is_away_is_believed_for_a_day_and_asked_ever_less() {
+        let (issuer, keys) = issuer();
+        assert_eq!(has(&keys, "one", 0).await, Ok(()));
+        issuer.lock().unwrap().0 = None;
+        let mut asked = Vec::new();
+        for second in (5 * 60)..(25 * 60) {
+            assert_eq!(has(&keys, "one", second * SECOND).await, Ok(()));
+            if issuer.lock().unwrap().1 > asked.len() + 1 {
+                asked.push(second);
+            }
+        }
+        let between: Vec<i64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(between, [20, 40, 80, 160, 300, 300]);
+        let day = 24 * 60 * MINUTE;
+        assert_eq!(has(&keys, "one", day - SECOND).await, Ok(()));
+        assert!(matches!(has(&keys, "one", day).await, Err(NoKey::Unavailable(_))));
+        // A broker that never had any says so, and does not ask with every question.
+        let (issuer, keys) = super::tests::issuer();
+        issuer.lock().unwrap().0 = None;
+        for _ in 0..3 {
+            assert!(matches!(has(&keys, "one", 0).await, Err(NoKey::Unavailable(_))));
+        }
+        assert_eq!(issuer.lock().unwrap().1, 1);
+    }
+}

@@ -58,7 +58,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
 /// An issuer that is believed.
 pub struct Issuer {
     name: String,
-    audience: String,
+    audiences: Vec<String>,
     algorithms: Vec<String>,
     keys: Keys,
 }
@@ -87,7 +87,10 @@ impl Issuer {
         let audience = issuer.audience.clone();
         Ok(Issuer {
             name: issuer.name.clone(),
-            audience: audience.unwrap_or_else(|| config.trust_domain.broker_audience()),
+            audiences: match audience {
+                Some(audience) => audience.into_all(),
+                None => vec![config.trust_domain.broker_audience()],
+            },
             algorithms: issuer.algorithms.clone(),
             keys: Keys::new(source).map_err(bad)?,
         })
@@ -118,14 +121,14 @@ impl Issuer {
     /// Audience and time; after the signature, so that nobody learns anything by trying.
     fn check_claims(&self, claims: &Json, now: UnixMillis) -> Result<(), BadJwt> {
         let for_us = match member(claims, "aud") {
-            Some(Json::Str(audience)) => *audience == self.audience,
-            Some(Json::List(all)) => {
-                all.iter().any(|one| matches!(one, Json::Str(text) if *text == self.audience))
-            }
+            Some(Json::Str(audience)) => self.audiences.contains(audience),
+            Some(Json::List(all)) => all
+                .iter()
+                .any(|one| matches!(one, Json::Str(text) if self.audiences.contains(text))),
             _ => false,
         };
         if !for_us {
-            return Err(BadJwt::Audience(self.audience.clone()));
+            return Err(BadJwt::Audience(self.audiences.join(" or ")));
         }
         let seconds = |name| match member(claims, name) {
             None => Ok(None),

@@ -7,6 +7,7 @@ mod call;
 mod can_i;
 mod delegate;
 pub(crate) mod evidence;
+mod exchange;
 pub(crate) mod fleet;
 mod inspect;
 mod issue;
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Whoami(whoami::Args),
     /// Prove an agent's identity to another; verify --peer takes it
     Prove(whoami::ProveArgs),
+    /// Make the token exchange of OAuth (RFC 8693) for the broker's /token
+    Exchange(exchange::Args),
     /// Show a token: who, for whom, until when, what each hop took away
     Inspect(inspect::Args),
     /// Revoke a hop, a delegation, an agent, a key, a principal
@@ -118,6 +121,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Whoami(args) => whoami::run(&args, context).map(done),
         Command::Prove(args) => whoami::prove(&args, context).map(done),
+        Command::Exchange(args) => exchange::run(&args, context).map(done),
         Command::Inspect(args) => inspect::run(args, context).map(done),
         Command::Revoke(args) => revoke::run(args, context).await.map(done),
         Command::Session(command) => session::run(command, context).await.map(done),
