@@ -250,7 +250,7 @@ impl Identity {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock().await?;
         self.fetch_svid().await;
-        self.refresh_certificates()?;
+        self.refresh_certificates();
         self.reload()?;
         if self.0.directory.is_rotating(self.current().key.public_key())? {
             // A rotation was cut off: the broker may know the new key alone by now, and an identity
@@ -262,9 +262,12 @@ impl Identity {
         if self.is_tainted() { self.renew_once().await } else { Ok(()) }
     }
 
-    /// Shows the broker the certificate that is in its file now.
-    pub(crate) fn refresh_certificates(&self) -> Result<(), Failure> {
-        self.broker()?.refresh_certificates().map(drop)
+    /// Shows the broker the certificate that is in its file now; the one of before, where none can be read.
+    pub(crate) fn refresh_certificates(&self) {
+        let refreshed = self.broker().and_then(Broker::refresh_certificates);
+        if let Err(failure) = refreshed {
+            tracing::warn!(agent = %self.id(), "the certificate of before is shown: {failure}");
+        }
     }
 
     /// Keeps each X.509-SVID that the Workload API tells of, where this identity's came from there.

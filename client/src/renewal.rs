@@ -137,9 +137,7 @@ fn left_ms(identity: &Identity) -> i64 {
 
 async fn sleep_until(identity: &Identity, due: UnixMillis) {
     loop {
-        if let Err(failure) = identity.refresh_certificates() {
-            tracing::warn!(agent = %identity.id(), "the certificate of before is shown: {failure}");
-        }
+        identity.refresh_certificates();
         let left = due.since(identity.ports().clock.now());
         match u64::try_from(left) {
             Ok(left) if left > 0 && !identity.is_tainted() => {
