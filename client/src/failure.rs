@@ -135,7 +135,7 @@ impl Failure {
             Code::PermissionDenied => (Kind::Deny, false),
             Code::ResourceExhausted => (Kind::Overload, false),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => (Kind::Fault, true),
-            Code::Unknown if is_of_the_transport(status) => (Kind::Fault, true),
+            _ if is_of_the_transport(status) => (Kind::Fault, true),
             _ => (Kind::Fault, false),
         };
         let (code, message) = match info {
@@ -149,7 +149,8 @@ impl Failure {
 
 /// Whether nobody sent this: the connection broke, as it does where a certificate is refused.
 fn is_of_the_transport(status: &Status) -> bool {
-    status.code() == Code::Unknown && std::error::Error::source(status).is_some()
+    let broke = matches!(status.code(), Code::Unknown | Code::Cancelled);
+    broke && std::error::Error::source(status).is_some()
 }
 
 /// The code of a status that brings none of ours.

@@ -9,7 +9,7 @@
 
 mod deny;
 
-pub use deny::Deny;
+pub use deny::{BadJoinToken, Deny};
 
 use crate::block::Window;
 use crate::bundle::{BadBundle, KeyRefusal};

@@ -56,7 +56,7 @@ fn a_join_token_is_used_once() {
     let mut house = house(&fleet);
     let join_token = invited(&mut house, "third");
     assert_eq!(enrol(&mut house, &join_token, "third"), "granted");
-    assert_eq!(enrol(&mut house, &join_token, "mallory"), "join_token");
+    assert_eq!(enrol(&mut house, &join_token, "mallory"), "join_token_used");
     let other = join_token.replace("sublet-join1.", "sublet-join1.0");
     assert!(Credential::from_join_token(&other).is_none());
 }

@@ -26,6 +26,7 @@ mod hop_by_non_holder;
 mod hop_in_anothers_name;
 mod hop_unrecorded;
 mod identity_as_delegation;
+mod join_token;
 mod jwt;
 mod key_revoked;
 mod key_shared;

@@ -45,10 +45,14 @@ fn a_join_token_opens_once_for_its_agent() {
     let open = over.clone();
     over.expires_at = sublet_tests::NOW;
     house.state.put(Row::JoinToken(over));
-    assert_eq!(code(house.ask(&newcomer("reader"), &ask)), "join_token", "to the millisecond");
+    assert_eq!(
+        code(house.ask(&newcomer("reader"), &ask)),
+        "join_token_expired",
+        "to the millisecond"
+    );
     house.state.put(Row::JoinToken(open));
     let other = Enroll { agent: Some(agent("writer")), ..ask.clone() };
-    assert_eq!(code(house.ask(&newcomer("reader"), &other)), "join_token");
+    assert_eq!(code(house.ask(&newcomer("reader"), &other)), "join_token_of_another");
     assert_eq!(
         code(house.ask(&newcomer("planner"), &ask)),
         "key_taken",
@@ -57,7 +61,7 @@ fn a_join_token_opens_once_for_its_agent() {
     let identity = house.ask(&newcomer("reader"), &ask).unwrap();
     assert!(fleet.verify(&identity).unwrap().is_identity());
     assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Active);
-    assert_eq!(code(house.ask(&newcomer("second"), &ask)), "join_token", "spent");
+    assert_eq!(code(house.ask(&newcomer("second"), &ask)), "join_token_used");
 }
 
 #[test]
@@ -104,13 +108,13 @@ fn join_tokens_are_made_anew_and_revoked() {
     assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted", "revoked is revoked");
     assert_eq!(
         code(house.ask(&newcomer("reader"), &enrol(&first.id, &first.join_token))),
-        "join_token"
+        "join_token_revoked"
     );
     assert_eq!(
         code(house.ask(&newcomer("reader"), &enrol(&second.id, &second.join_token))),
         "granted"
     );
-    assert_eq!(code(house.ask(&admin, &revoke(&second.id))), "join_token", "it was used");
+    assert_eq!(code(house.ask(&admin, &revoke(&second.id))), "join_token_used");
 }
 
 #[test]

@@ -26,7 +26,7 @@ async fn of_a_hundred_clients_one_enrols() {
     for client in clients.collect::<Vec<_>>() {
         match client.await.unwrap() {
             Ok(_) => enrolled += 1,
-            Err(failure) => assert_eq!(failure.code(), "join_token", "{failure}"),
+            Err(failure) => assert_eq!(failure.code(), "join_token_used", "{failure}"),
         }
     }
     assert_eq!(enrolled, 1);

@@ -171,7 +171,7 @@ fn wrong_input_is_told_and_leaves_nothing_behind() {
     stage.sublet(&["agent", "create", "agent//x"]).fails(3, "no SPIFFE id");
     stage
         .sublet(&["agent", "enroll", "--join-token", "join", "--out", "again"])
-        .fails(2, "[join_token]");
+        .fails(2, "[join_token_used]");
     assert!(!stage.path("again/identity.token").exists() && !stage.path("again/key.pem").exists());
     std::fs::write(stage.path("junk"), "junk").unwrap();
     stage

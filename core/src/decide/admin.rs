@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::{AgentId, UnixMillis};
 use crate::limits;
-use crate::no::Deny;
+use crate::no::{BadJoinToken, Deny};
 use crate::record::Body;
 use crate::state::{Agent, AgentState, Guard, JoinToken, JoinTokenState, KeyOwner, Profile, Write};
 use crate::text::{base64url, from_base64url};
@@ -199,7 +199,7 @@ impl Ask for RevokeJoinToken {
             return Ok(Grant::read(()));
         }
         if row.state == JoinTokenState::Spent {
-            return Err(Deny::JoinToken { why: "used before" });
+            return Err(Deny::JoinToken(BadJoinToken::Used));
         }
         let mut revoked = row.clone();
         revoked.state = JoinTokenState::Revoked;

@@ -8,7 +8,7 @@ use crate::caller::{Caller, Kind};
 use crate::id::{AgentId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
-use crate::no::Deny;
+use crate::no::{BadJoinToken, Deny};
 use crate::record::{Attestation, Body};
 use crate::state::{
     Agent, AgentState, FormerKey, Guard, JoinTokenState, KeyOwner, LastIdentity, SpentToken, Write,
@@ -124,21 +124,19 @@ impl Enroll {
         hash: &[u8; 32],
         now: UnixMillis,
     ) -> Result<Admitted, Deny> {
-        let not_good = |why| Deny::JoinToken { why };
-        let row = view.state.join_token(id).ok_or(not_good("unknown"))?;
-        if row.hash != *hash {
-            return Err(not_good("of another secret"));
-        }
-        match row.state {
-            JoinTokenState::Open => {}
-            JoinTokenState::Spent => return Err(not_good("used before")),
-            JoinTokenState::Revoked => return Err(not_good("revoked")),
-        }
-        if now >= row.expires_at {
-            return Err(not_good("expired"));
-        }
-        if self.agent.as_ref().is_some_and(|agent| *agent != row.agent) {
-            return Err(not_good("of another agent"));
+        let row = view.state.join_token(id).filter(|row| row.hash == *hash);
+        let row = row.ok_or(Deny::JoinToken(BadJoinToken::Unknown))?;
+        let bad = match row.state {
+            JoinTokenState::Spent => Some(BadJoinToken::Used),
+            JoinTokenState::Revoked => Some(BadJoinToken::Revoked),
+            JoinTokenState::Open if now >= row.expires_at => Some(BadJoinToken::Expired),
+            JoinTokenState::Open if self.agent.as_ref().is_some_and(|a| *a != row.agent) => {
+                Some(BadJoinToken::OfAnother)
+            }
+            JoinTokenState::Open => None,
+        };
+        if let Some(bad) = bad {
+            return Err(Deny::JoinToken(bad));
         }
         let agent = view.state.agent(&row.agent);
         let agent = agent.ok_or_else(|| Deny::UnknownAgent { agent: row.agent.clone() })?.clone();

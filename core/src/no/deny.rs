@@ -263,13 +263,9 @@ pub enum Deny {
     },
 
     // Identity.
-    /// No such join token, or spent, expired, revoked, or of another agent: never said which to
-    /// the caller; `why` goes to the ledger.
-    #[error("the join token is not good (unknown, used, expired or revoked)")]
-    JoinToken {
-        /// What it is, for the ledger.
-        why: &'static str,
-    },
+    /// The join token opens nothing.
+    #[error("the join token {0}")]
+    JoinToken(BadJoinToken),
     /// Somebody enrolled with this token before.
     #[error("this token was enrolled with before: ask its issuer for another")]
     CredentialUsed,
@@ -408,6 +404,40 @@ fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {
     }
 }
 
+/// Why a join token opens nothing. Whoever does not have the secret hears that there is none, whatever
+/// became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadJoinToken {
+    /// No such one, or another secret.
+    #[error("is none that this broker knows")]
+    Unknown,
+    /// Somebody came in with it.
+    #[error("was used before: if not by this agent, by somebody who had it")]
+    Used,
+    /// By an admin.
+    #[error("was revoked")]
+    Revoked,
+    /// Too late.
+    #[error("has expired")]
+    Expired,
+    /// It was made for another than is asked for.
+    #[error("is for another agent")]
+    OfAnother,
+}
+
+impl BadJoinToken {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            BadJoinToken::Unknown => "join_token",
+            BadJoinToken::Used => "join_token_used",
+            BadJoinToken::Revoked => "join_token_revoked",
+            BadJoinToken::Expired => "join_token_expired",
+            BadJoinToken::OfAnother => "join_token_of_another",
+        }
+    }
+}
+
 impl Deny {
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -442,7 +472,7 @@ impl Deny {
             Deny::PrincipalNotAllowed { .. } => "principal_not_allowed",
             Deny::ProfileLimit { .. } => "profile_limit",
             Deny::ProfileScope { .. } => "scope_exceeds_profile",
-            Deny::JoinToken { .. } => "join_token",
+            Deny::JoinToken(bad) => bad.code(),
             Deny::CredentialUsed => "credential_used",
             Deny::NotEnrollable { .. } => "not_enrollable",
             Deny::KeyTaken => "key_taken",
