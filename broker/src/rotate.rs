@@ -89,6 +89,8 @@ pub(crate) async fn change(
 struct Made {
     use_: KeyUse,
     public: PublicKey,
+    /// Whether it was made for a step before, whose commit may come yet.
+    spare: bool,
 }
 
 /// The key that a step makes, if it makes one: one that was left over, or a new one.
@@ -97,24 +99,26 @@ async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<Made>, Fault> {
     let Some(use_) = trust.bundle().makes(step) else { return Ok(None) };
     let signers = broker.keys.signers.clone();
     if let Some(public) = signers.take_spare(use_, |key| !lists(trust.bundle(), key)) {
-        return Ok(Some(Made { use_, public }));
+        return Ok(Some(Made { use_, public, spare: true }));
     }
     let made = tokio::task::spawn_blocking(move || signers.make(use_)).await;
     let made = made.map_err(|error| Fault::Internal(format!("a key: {error}")))?;
     let public = made.map_err(|bad| SignerFault(format!("no {} key: {bad}", use_.name())))?;
-    Ok(Some(Made { use_, public }))
+    Ok(Some(Made { use_, public, spare: false }))
 }
 
 /// What becomes of a key whose step was decided. One that the trust bundle does not list is given up: its
 /// step was refused, or taken before. Where that is not sure, as the commit may come yet, it is kept for
 /// the next step of that use.
 async fn settle(broker: &Broker, made: Option<Made>, unsure: bool) {
-    let (Some(Made { use_, public }), Ok(trust)) = (made, broker.trust()) else { return };
+    let (Some(made), Ok(trust)) = (made, broker.trust()) else { return };
+    let Made { use_, public, spare } = made;
     let signers = broker.keys.signers.clone();
     if lists(trust.bundle(), &public) {
         return;
     }
-    if unsure {
+    // Nor is it ever sure again of one that was left over.
+    if unsure || spare {
         signers.keep_spare(use_, public);
         return;
     }

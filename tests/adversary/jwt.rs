@@ -8,10 +8,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
-use sublet_broker::config::{Config, IssuerConfig};
+use sublet_broker::config::{Config, IssuerConfig, OneOrSome};
 use sublet_broker::enrol::{Methods, Presented};
 use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
+use sublet_core::no::No;
 
 const ISSUER: &str = "https://ci.example";
 const NOW: i64 = 1_800_000_000;
@@ -83,8 +84,8 @@ fn methods(directory: &Path, issuer: &str, algorithms: &[&str]) -> Methods {
     Methods::of(&config, None).unwrap()
 }
 
-/// What becomes of a token: "shown", or the code.
-async fn says(methods: &Methods, method: &str, token: &str) -> &'static str {
+/// Shows a token as it is.
+async fn show(methods: &Methods, method: &str, token: &str) -> Result<Credential, No> {
     let key = sublet_tests::key("new");
     let shown = Presented {
         credential: token.as_bytes(),
@@ -92,8 +93,12 @@ async fn says(methods: &Methods, method: &str, token: &str) -> &'static str {
         key: sublet_core::sign::Signer::public_key(&key),
         certificate: None,
     };
-    let shown = methods.get(method).unwrap().show(&shown, UnixMillis(NOW * 1000)).await;
-    match shown {
+    methods.get(method).unwrap().show(&shown, UnixMillis(NOW * 1000)).await
+}
+
+/// What becomes of a token: "shown", or the code.
+async fn says(methods: &Methods, method: &str, token: &str) -> &'static str {
+    match show(methods, method, token).await {
         Ok(Credential::Attested(shown)) => {
             assert_eq!(shown.method, method);
             "shown"
@@ -319,19 +324,29 @@ async fn a_token_whose_signature_was_turned_over_is_the_same_token() {
     assert_ne!(one, other);
     let mut ids = Vec::new();
     for token in [one, other] {
-        let key = sublet_tests::key("new");
-        let shown = Presented {
-            credential: token.as_bytes(),
-            agent: "",
-            key: sublet_core::sign::Signer::public_key(&key),
-            certificate: None,
-        };
-        let method = methods.get("jwt").unwrap();
-        match method.show(&shown, UnixMillis(NOW * 1000)).await.unwrap() {
+        match show(&methods, "jwt", &token).await.unwrap() {
             Credential::Attested(shown) => ids.push((shown.id, shown.once)),
             _ => panic!("a signed token"),
         }
     }
     assert_eq!(ids[0], ids[1]);
     assert!(ids[0].1, "it is good once");
+}
+
+#[test]
+fn an_issuer_whose_tokens_are_for_nobody_is_none() {
+    let mut config = Config::dev("data".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    for audience in [OneOrSome::Some(Vec::new()), OneOrSome::One(String::new())] {
+        config.issuer = vec![IssuerConfig {
+            name: ISSUER.into(),
+            audience: Some(audience),
+            jwks_file: Some("jwks.json".into()),
+            jwks_url: None,
+            x509_bundle: None,
+            trust_bundle: None,
+            algorithms: vec!["EdDSA".to_owned()],
+        }];
+        let refused = Methods::of(&config, None).err().unwrap().to_string();
+        assert!(refused.contains("audience is empty"), "{refused}");
+    }
 }

@@ -84,13 +84,16 @@ impl Issuer {
         if issuer.algorithms.is_empty() {
             return Err(bad("no algorithm is taken from it".to_owned()));
         }
-        let audience = issuer.audience.clone();
+        let audiences = match issuer.audience.clone() {
+            Some(audience) => audience.into_all(),
+            None => vec![config.trust_domain.broker_audience()],
+        };
+        if audiences.is_empty() || audiences.iter().any(String::is_empty) {
+            return Err(bad("its tokens are for nobody: audience is empty".to_owned()));
+        }
         Ok(Issuer {
             name: issuer.name.clone(),
-            audiences: match audience {
-                Some(audience) => audience.into_all(),
-                None => vec![config.trust_domain.broker_audience()],
-            },
+            audiences,
             algorithms: issuer.algorithms.clone(),
             keys: Keys::new(source).map_err(bad)?,
         })
