@@ -107,15 +107,13 @@ pub fn write(
     };
     let text = serde_json::to_vec_pretty(&manifest);
     let text = text.map_err(|error| Failure::local("bundle", error.to_string()))?;
-    let archive = |file: File| {
+    let archive = |file: &mut File| {
         let mut writer = Writer::new(BufWriter::new(file));
         writer.file(MANIFEST, &text)?;
         for (path, part) in &parts {
             writer.file(path, &content(part))?;
         }
-        let mut file = writer.finish()?;
-        file.flush()?;
-        file.get_ref().sync_all()
+        writer.finish()?.flush()
     };
     files::replace_with(path, archive)?;
     Ok(manifest)

@@ -149,14 +149,16 @@ impl Directory {
         files::replace(&self.file(ABOUT), text.as_bytes())
     }
 
-    /// The private key of this public key, whichever file it is in: the current one, one kept from
-    /// before a rotation, or one that a rotation was about to take.
+    /// The private key of this public key, whichever file it is in: one that a rotation is about to
+    /// take, the current one, or one kept from before a rotation.
+    ///
+    /// Looked for in the order in which a key goes from file to file, so a rotation by another process
+    /// meanwhile cannot take it out of sight.
     pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Failure> {
-        let candidates = [self.file(KEY), self.kept(public), self.file(NEXT_KEY)];
-        for path in candidates.iter().filter(|path| path.exists()) {
-            let key = files::read_key(path, &self.lock)?;
-            if key.public_key() == public {
-                return Ok(key);
+        for path in [self.file(NEXT_KEY), self.file(KEY), self.kept(public)] {
+            match files::find_key(&path, &self.lock)? {
+                Some(key) if key.public_key() == public => return Ok(key),
+                _ => {}
             }
         }
         let says = format!("{}: no private key for {}", self.path.display(), public.thumbprint());
@@ -280,6 +282,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::World;
 
     #[tokio::test]
     async fn about_round_trips_and_refuses_what_it_does_not_know() {
@@ -315,6 +318,38 @@ mod tests {
         assert!(directory.key_of(key.public_key()).is_ok());
         let other = ports.new_key().unwrap();
         assert_eq!(directory.key_of(other.public_key()).unwrap_err().code(), "no_such_key");
+    }
+
+    #[test]
+    fn a_rotation_takes_no_key_out_of_the_sight_of_who_reads_meanwhile() {
+        let place = tempfile::tempdir().unwrap();
+        let (directory, world) = (Directory::new(place.path()), World::new());
+        directory.first_key(&world.ports).unwrap();
+        let token = world.issued(0).token().clone();
+        let rotations = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..200 {
+                    let old = files::read_key(&directory.file(KEY), &directory.lock).unwrap();
+                    directory.next_key(&world.ports).unwrap();
+                    directory.take_next_key(&old, &token, &world.ports).unwrap();
+                }
+            });
+            let mut seen = 0;
+            while !writer.is_finished() {
+                // Whichever file a key is seen in, it is found from then on.
+                for name in [NEXT_KEY, KEY] {
+                    if let Some(key) =
+                        files::find_key(&directory.file(name), &directory.lock).unwrap()
+                    {
+                        let found = directory.key_of(key.public_key()).unwrap();
+                        assert_eq!(found.public_key(), key.public_key());
+                        seen += 1;
+                    }
+                }
+            }
+            seen
+        });
+        assert!(rotations > 0);
     }
 
     #[test]

@@ -3,14 +3,16 @@
 //! Owns: atomic and durable writing, key files. Does not own: which files an identity has.
 //!
 //! Invariants: a key file is made new (never over another), readable by its owner alone, and on
-//! disk before anyone is told of its public half; any other file is replaced whole or not at all.
+//! disk before anyone is told of its public half; any other file is replaced. Both appear whole or
+//! not at all, for whoever reads meanwhile too.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 use sublet_core::key_file::KeyLock;
 use sublet_core::sign::SecretKey;
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -21,10 +23,14 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Reads a file of at most 256 KiB.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let trouble = |error| Failure::io("read", path, &error);
-    let file = File::open(path).map_err(trouble)?;
+    let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+    read_whole(file, path)
+}
+
+fn read_whole(file: File, path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(trouble)?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::io("read", path, &error))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(Failure::file(path, format!("larger than {FILE_BYTES_MAX} bytes")));
     }
@@ -39,16 +45,32 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 /// Reads what private keys lie under: the password in a file of its own, or nothing without one.
 pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, Failure> {
     let Some(path) = path else { return Ok(KeyLock::open()) };
-    refuse_shared(path)?;
-    let text = Zeroizing::new(read(path)?);
+    let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+    let text = read_secret(file, path)?;
     KeyLock::under(&text).map_err(|bad| Failure::file(path, bad))
 }
 
 /// Reads a key of its PKCS#8 PEM file. One that others may read is refused.
 pub fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, Failure> {
-    refuse_shared(path)?;
-    let pem = Zeroizing::new(read_text(path)?);
-    lock.read(&pem).map_err(|bad| Failure::file(path, bad))
+    find_key(path, lock)?
+        .ok_or_else(|| Failure::io("read", path, &std::io::Error::from(ErrorKind::NotFound)))
+}
+
+/// The same, where there is such a file.
+pub(crate) fn find_key(path: &Path, lock: &KeyLock) -> Result<Option<SecretKey>, Failure> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|error| Failure::io("read", path, &error))?,
+    };
+    let secret = read_secret(file, path)?;
+    let pem = std::str::from_utf8(&secret).map_err(|_| Failure::file(path, "not UTF-8"))?;
+    lock.read(pem).map(Some).map_err(|bad| Failure::file(path, bad))
+}
+
+/// Reads a file that nobody else may.
+fn read_secret(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    refuse_shared(&file, path)?;
+    read_whole(file, path).map(Zeroizing::new)
 }
 
 /// Makes a new Ed25519 key and writes it to a new file, durably. A file that exists is refused.
@@ -73,23 +95,16 @@ pub fn write_key(
 
 /// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    replace_with(path, |file| whole(file, content))
+    replace_with(path, |file| file.write_all(content))
 }
 
-/// The same, with what is written piece by piece and then synced.
+/// The same, with what is written piece by piece.
 pub(crate) fn replace_with(
     path: &Path,
-    write: impl FnOnce(File) -> std::io::Result<()>,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), Failure> {
-    let temporary = beside(path);
-    // One that was left by a process that was killed is in the way of no one.
-    if let Err(error) = std::fs::remove_file(&temporary)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return Err(Failure::io("remove", &temporary, &error));
-    }
-    write_new_with(&temporary, write)?;
-    std::fs::rename(&temporary, path).map_err(|error| Failure::io("write", path, &error))?;
+    let whole = beside(path, write)?;
+    whole.persist(path).map_err(|bad| Failure::io("write", path, &bad.error))?;
     sync_directory_of(path)
 }
 
@@ -112,53 +127,45 @@ pub fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn whole(mut file: File, content: &[u8]) -> std::io::Result<()> {
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    write_new_with(path, |file| whole(file, content))
+    let whole = beside(path, |file| file.write_all(content))?;
+    whole.persist_noclobber(path).map_err(|bad| Failure::io("create", path, &bad.error))?;
+    sync_directory_of(path)
 }
 
-fn write_new_with(
+/// A file in the same directory with this content, on disk, 0600; gone unless it is given its name.
+fn beside(
     path: &Path,
-    write: impl FnOnce(File) -> std::io::Result<()>,
-) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(|error| Failure::io("create", path, &error))?;
-    write(file).map_err(|error| {
-        // A torn file is worse than none.
-        let _ = std::fs::remove_file(path);
-        Failure::io("write", path, &error)
-    })?;
-    sync_directory_of(path)
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> Result<NamedTempFile, Failure> {
+    let written = || {
+        let mut whole = tempfile::Builder::new().prefix(".new-").tempfile_in(directory_of(path))?;
+        write(whole.as_file_mut())?;
+        whole.as_file().sync_all()?;
+        Ok(whole)
+    };
+    written().map_err(|error: std::io::Error| Failure::io("write", path, &error))
 }
 
 /// A new name is durable once its directory is.
 pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Failure> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| Failure::io("sync", directory, &error))
 }
 
-fn beside(path: &Path) -> std::path::PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Refuses a secret that others may read.
 #[cfg(unix)]
-fn refuse_shared(path: &Path) -> Result<(), Failure> {
+fn refuse_shared(file: &File, path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt as _;
-    let about = std::fs::metadata(path).map_err(|error| Failure::io("read", path, &error))?;
+    let about = file.metadata().map_err(|error| Failure::io("read", path, &error))?;
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
@@ -167,7 +174,7 @@ fn refuse_shared(path: &Path) -> Result<(), Failure> {
 }
 
 #[cfg(not(unix))]
-fn refuse_shared(_: &Path) -> Result<(), Failure> {
+fn refuse_shared(_: &File, _: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
@@ -198,10 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn replacing_leaves_no_temporary_and_survives_one_left_behind() {
+    fn replacing_leaves_nothing_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("identity.token");
-        std::fs::write(directory.path().join("identity.token.new"), "torn").unwrap();
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");

@@ -176,11 +176,12 @@ impl Identity {
         trust: Option<&Trust>,
         agent: Option<&AgentId>,
     ) -> Result<Self, Failure> {
+        directory.create()?;
+        let _one_process = directory.lock().await?;
         if directory.is_enrolled() {
             let says = format!("{} holds an identity already", directory.path().display());
             return Err(Failure::local("already_enrolled", says));
         }
-        directory.create()?;
         let (key, made) = directory.first_key(broker.ports())?;
         let request = enroll_request(credential, broker, agent, &key).await?;
         let answer = match broker.enroll(request).await {
@@ -211,8 +212,10 @@ impl Identity {
     /// The same, with other clocks and randomness.
     pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Failure> {
         let (directory, about) = Directory::open(directory.as_ref())?;
+        // The token first: whoever renews it meanwhile keeps the keys that it needs before it.
+        let token = directory.token()?;
         let trust = Trust::open(&directory.trust_path(&about), ports.clock.now())?;
-        let token = trust.verify_own(&directory.token()?)?;
+        let token = trust.verify_own(&token)?;
         let key = directory.key_of(token.holder_key())?;
         if !token.is_identity() || token.root().agent != about.id {
             let says = format!("identity.token is not the identity of {}", about.id);
@@ -315,6 +318,12 @@ impl Identity {
         let bytes = self.0.directory.token()?;
         if bytes == current.token.encode() {
             return Ok(());
+        }
+        // It may be by a root that this process has not heard of, and the other has.
+        let about = self.0.directory.about()?;
+        let trust = files::read(&self.0.directory.trust_path(&about))?;
+        if let Err(failure) = self.trust().update(&trust, self.0.ports.clock.now()) {
+            tracing::debug!(agent = %self.id(), "the trust bundle on disk is not taken: {failure}");
         }
         let token = self.trust().verify_own(&bytes)?;
         let key = self.0.directory.key_of(token.holder_key())?;

@@ -122,6 +122,24 @@ fn two_processes_with_one_directory_are_no_copies_of_each_other() {
 }
 
 #[test]
+fn two_processes_that_enrol_into_one_directory_make_one_identity() {
+    let stage = Stage::set();
+    let join = stage.sublet(&["agent", "create", "agent/planner"]).ok();
+    fs::write(stage.path("join"), join).unwrap();
+    let enroll = ["agent", "enroll", "--join-token", "join", "--out", "planner"];
+    let runs: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| stage.sublet(&enroll))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let (well, refused): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.code == 0);
+    assert_eq!(well.len(), 1);
+    for run in refused {
+        assert!(run.err.contains("[already_enrolled]"), "{run:?}");
+    }
+    stage.sublet(&RENEW).ok();
+}
+
+#[test]
 fn a_renewal_that_was_cut_off_is_the_same_one_again() {
     let stage = Stage::set();
     enrol(&stage, "planner");

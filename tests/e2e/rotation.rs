@@ -321,6 +321,19 @@ async fn a_thief_of_the_root_is_nobody_and_an_answer_that_crosses_the_taint_is_n
     assert!(trust.current().key(KeyId(root as u32)).is_some());
 }
 
+/// Two processes with one directory: one went on while the roots changed, the other was idle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_process_takes_what_another_has_renewed_under_a_root_of_after() {
+    let stage = Stage::configured("", &[]);
+    let (identities, trust) = fleet(&stage, 1).await;
+    turn_all(&stage, 1).await;
+    stage.sublet(&["agent", "rotate-key", "--as", "a0"]).ok();
+    assert!(Identity::load(stage.path("a0")).unwrap().trust().current() != trust.current());
+    identities[0].renew().await.unwrap();
+    let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
+    identities[0].ask(&grant).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_step_that_is_repeated_or_refused_leaves_no_key_behind() {
     let stage = Stage::configured("", &[]);
