@@ -57,8 +57,8 @@ pub struct Broker {
     pub traces: Option<Traces>,
     /// Told when a key of the broker went on in its life.
     pub keys_changed: Notify,
-    /// Held while `trust.json` is written.
-    publishing: Mutex<()>,
+    /// The version of `trust.json`, held while it is written; 0 before it is known.
+    published: Mutex<u64>,
     /// Turns true when the broker is told to stop; streams that never end by themselves end then.
     pub stopping: watch::Sender<bool>,
 }
@@ -97,7 +97,7 @@ impl Broker {
             unauthenticated: AtomicU64::new(0),
             traces,
             keys_changed: Notify::new(),
-            publishing: Mutex::new(()),
+            published: Mutex::new(0),
             stopping: watch::channel(false).0,
         }))
     }
@@ -117,11 +117,18 @@ impl Broker {
         self.keys.signers.active(self.trust()?.bundle(), use_)
     }
 
-    /// Writes the trust bundle of this moment as `trust.json`.
+    /// Writes the trust bundle of this moment as `trust.json`, unless it is there.
     pub fn publish_trust(&self) -> Result<(), Fault> {
-        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = keys::publish(&self.config.data, self.trust()?.as_ref());
-        written.map_err(|bad| Fault::Store(bad.to_string()))
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let trust = self.trust()?;
+        let version = trust.bundle().version();
+        if *published == version {
+            return Ok(());
+        }
+        let written = keys::publish(&self.config.data, trust.as_ref());
+        written.map_err(|bad| Fault::Store(bad.to_string()))?;
+        *published = version;
+        Ok(())
     }
 
     /// What a decision may rest on, over a state that is held.

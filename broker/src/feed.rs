@@ -30,7 +30,8 @@ pub struct Feed {
 
 #[derive(Clone)]
 struct Published {
-    sequence: u64,
+    /// Deltas that it binds, and when it was signed.
+    at: (u64, UnixMillis),
     bytes: Vec<u8>,
 }
 
@@ -55,7 +56,14 @@ impl Feed {
     /// Signs a new head over what is durable now, and tells the watchers.
     pub fn publish(&self, now: UnixMillis) -> Result<(), Fault> {
         let head = sign(&self.store, &self.signers, now)?;
-        *self.head.write().map_err(|_| damaged())? = head;
+        {
+            let mut published = self.head.write().map_err(|_| damaged())?;
+            // Signing took so long that a newer one is out: a reader must never see the feed go back.
+            if head.at < published.at {
+                return Ok(());
+            }
+            *published = head;
+        }
         self.beat.send_modify(|beat| *beat = beat.wrapping_add(1));
         Ok(())
     }
@@ -69,19 +77,20 @@ impl Feed {
     pub fn portion(&self, epoch: u64, sequence: u64) -> Result<Portion, Fault> {
         let head = self.head.read().map_err(|_| damaged())?.clone();
         let feed = self.store.feed()?;
-        let deltas =
-            feed.deltas_after(epoch, sequence).filter(|(number, _)| *number <= head.sequence);
+        let deltas = feed.deltas_after(epoch, sequence).filter(|(number, _)| *number <= head.at.0);
         let deltas = deltas.map(|(_, bytes)| bytes.to_vec()).collect();
-        Ok(Portion { deltas, head: head.bytes, position: (feed.epoch(), head.sequence) })
+        Ok(Portion { deltas, head: head.bytes, position: (feed.epoch(), head.at.0) })
     }
 }
 
 fn sign(store: &Store, signers: &Signers, now: UnixMillis) -> Result<Published, Fault> {
-    let key = signers.active(store.view()?.trust().bundle(), KeyUse::Feed)?;
+    // Nothing of the store is held while a signer is looked for and signs.
+    let trust = store.view()?.trust().clone();
+    let key = signers.active(trust.bundle(), KeyUse::Feed)?;
     let head = store.feed()?.head(now);
-    let sequence = head.sequence;
+    let at = (head.sequence, now);
     let signed = SignedHead::sign(head, key.id, key.signer.as_ref())?;
-    Ok(Published { sequence, bytes: signed.encode() })
+    Ok(Published { at, bytes: signed.encode() })
 }
 
 fn damaged() -> Fault {

@@ -14,6 +14,7 @@ pub mod broker;
 mod calls;
 pub mod certificate;
 pub mod config;
+mod disk;
 pub mod enrol;
 pub mod feed;
 pub mod keys;

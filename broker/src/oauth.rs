@@ -81,7 +81,7 @@ async fn logout(
 
 /// Subject and actor in, a delegation out.
 async fn exchange(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     via: &Via,
     headers: &HeaderMap,
     body: &[u8],
@@ -163,14 +163,14 @@ fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
     Ok(sublet_core::capability::Scope::new(capabilities).map_err(Malformed::from)?)
 }
 
-async fn log_out(broker: &Broker, via: &Via, body: &[u8]) -> Result<Value, No> {
+async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, No> {
     let form = Form::parse(body)?;
     let token = form.get("logout_token")?.as_bytes();
     let login = authenticate::logged_out(broker, via, token).await?;
     let reason = format!("logged out at {}", login.issuer);
     let ask = EndSessions { which: Ending::Login(login.clone()), reason };
     let (sessions, delegations) =
-        service::end_sessions(broker, Caller::user(login), ask, None).await??;
+        service::end_sessions(broker.clone(), Caller::user(login), ask, None).await??;
     tracing::info!(sessions, delegations, "a user logged out");
     Ok(json!({}))
 }

@@ -4,8 +4,11 @@
 //! read has changed, and answers to requests that are repeated. Does not own: the decision.
 //!
 //! Invariants: a [`Recorded`] exists only after its verdict is durable, or when it left nothing to
-//! record; block 0 and a trust bundle are signed before the commit and leave the process after it.
+//! record; block 0 and a trust bundle are signed before the commit and leave the process after it;
+//! what follows a commit follows it whether or not the caller still waits.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::bundle::SignedBundle;
@@ -20,6 +23,7 @@ use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
 
 use crate::broker::Broker;
 use crate::store::{Commit, NotCommitted, inception};
+use crate::traces;
 
 /// How often a decision is made again because what it read has changed: more than commits that
 /// can change the same row within one batch are rare, and each round sees the last one's writes.
@@ -64,7 +68,7 @@ pub struct Repeatable {
 
 /// Decides and records.
 pub async fn run<A: Ask>(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     authenticated: Authenticated<A>,
     repeatable: Option<Repeatable>,
     trace: Option<[u8; 16]>,
@@ -177,7 +181,7 @@ fn repeated<A: Ask>(
 }
 
 /// Begins the ledger of a new broker with the keys that it signs with.
-pub async fn begin(broker: &Broker) -> Result<(), Fault> {
+pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
     if broker.store.published()?.tree.size() == 0 {
         let trust = &broker.keys.trust;
         let keys = trust.bundle().keys().iter().map(|key| Body::BrokerKey {
@@ -197,7 +201,7 @@ pub async fn begin(broker: &Broker) -> Result<(), Fault> {
 }
 
 /// Ends what was issued in sessions that had ended when this broker was killed.
-pub async fn sweep_sessions(broker: &Broker) -> Result<(), Fault> {
+pub async fn sweep_sessions(broker: &Arc<Broker>) -> Result<(), Fault> {
     let grant = {
         let state = broker.store.view()?;
         let actor = broker.domain().issuer().to_string();
@@ -218,7 +222,7 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
 }
 
 /// Gives up the records below an index, by the broker itself: what its configuration says.
-pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
+pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
     let actor = broker.domain().issuer().to_string();
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
     let (writes, records) = (vec![Write::Floor(below)], vec![record]);
@@ -226,7 +230,7 @@ pub async fn give_up(broker: &Broker, below: u64) -> Result<(), NotCommitted> {
 }
 
 /// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
-pub async fn turn_keys(broker: &Broker, change: ChangeKey) -> Result<(), NotCommitted> {
+pub async fn turn_keys(broker: &Arc<Broker>, change: ChangeKey) -> Result<(), NotCommitted> {
     let no = |fault: Fault| NotCommitted::No(fault.into());
     let now = broker.clock.now();
     let grant = {
@@ -250,7 +254,7 @@ struct Own {
 }
 
 impl Own {
-    async fn commit(self, broker: &Broker) -> Result<(), NotCommitted> {
+    async fn commit(self, broker: &Arc<Broker>) -> Result<(), NotCommitted> {
         let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
         let Own { guards, writes, records } = self;
         let (salt, now) = (entropy.nonce("payload").0, broker.clock.now());
@@ -258,18 +262,35 @@ impl Own {
     }
 }
 
-async fn record(broker: &Broker, commit: Commit) -> Result<(), NotCommitted> {
+/// Runs to its end, whoever has stopped waiting for it.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, No>> + Send + 'static,
+) -> Result<T, No> {
+    let ended = tokio::spawn(traces::within_the_call(work)).await;
+    ended.unwrap_or_else(|error| Err(Fault::Internal(format!("a call broke off: {error}")).into()))
+}
+
+async fn record(broker: &Arc<Broker>, commit: Commit) -> Result<(), NotCommitted> {
     let _step = broker.step("record");
+    let recorded = tokio::spawn(commit_and_tell(broker.clone(), commit));
+    match tokio::time::timeout(COMMIT_DEADLINE, recorded).await {
+        Ok(Ok(recorded)) => recorded,
+        Ok(Err(error)) => {
+            Err(NotCommitted::No(Fault::Internal(format!("recording broke off: {error}")).into()))
+        }
+        // It may be recorded yet, and is told then.
+        Err(_) => Err(NotCommitted::No(Fault::Deadline.into())),
+    }
+}
+
+async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<(), NotCommitted> {
     let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
     let trust = commit.writes.iter().any(|write| matches!(write, Write::Trust(_)));
-    match tokio::time::timeout(COMMIT_DEADLINE, broker.store.commit(commit)).await {
-        Ok(committed) => committed?,
-        Err(_) => return Err(NotCommitted::No(Fault::Deadline.into())),
-    }
+    broker.store.commit(commit).await?;
     if trust {
         broker.keys_changed.notify_one();
         if let Err(fault) = broker.publish_trust() {
-            // It is in force, and whoever asks gets it; the file follows at the next start.
+            // It is in force, and whoever asks gets it; the file follows with the next heartbeat.
             tracing::error!(%fault, "trust.json was not written");
         }
     }

@@ -52,7 +52,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
 }
 
 /// Takes the step that is due, if one is.
-async fn step(broker: &Broker) -> Result<bool, NotCommitted> {
+async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
     let trust = broker.trust().map_err(|fault| NotCommitted::No(fault.into()))?;
     let Some(step) = due(trust.bundle(), &broker.settings.schedule, broker.clock.now()) else {
         return Ok(false);
@@ -70,18 +70,28 @@ async fn step(broker: &Broker) -> Result<bool, NotCommitted> {
 
 /// Takes a step that a caller asks for.
 pub(crate) async fn change(
-    broker: &Broker,
+    broker: &Arc<Broker>,
+    caller: Caller,
+    ask: ChangeKey,
+    repeatable: Repeatable,
+    trace: Option<[u8; 16]>,
+) -> Result<Recorded<()>, No> {
+    pipeline::to_its_end(made_and_taken(broker.clone(), caller, ask, repeatable, trace)).await
+}
+
+async fn made_and_taken(
+    broker: Arc<Broker>,
     caller: Caller,
     mut ask: ChangeKey,
     repeatable: Repeatable,
     trace: Option<[u8; 16]>,
 ) -> Result<Recorded<()>, No> {
     // Nobody else has keys made.
-    let made = if caller.is_admin() { made(broker, &ask.step).await? } else { None };
+    let made = if caller.is_admin() { made(&broker, &ask.step).await? } else { None };
     ask.made = made.as_ref().map(|made| made.public.clone());
     let asked = Authenticated { caller, ask };
-    let recorded = pipeline::run(broker, asked, Some(repeatable), trace).await;
-    settle(broker, made, matches!(recorded, Err(No::Fault(_)))).await;
+    let recorded = pipeline::run(&broker, asked, Some(repeatable), trace).await;
+    settle(&broker, made, matches!(recorded, Err(No::Fault(_)))).await;
     recorded
 }
 

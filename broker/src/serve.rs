@@ -1,5 +1,6 @@
 //! Wiring: a broker behind a socket, until it is told to stop.
 
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::limits;
+use sublet_core::no::Fault;
 use sublet_ledger::policy::Policy;
 use sublet_proto::digest::DigestLayer;
 use sublet_proto::v1::admin_server::AdminServer;
@@ -21,6 +23,7 @@ use tonic::transport::Server;
 
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::disk;
 use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
@@ -60,7 +63,7 @@ pub enum NotServing {
     Trust(String),
     /// Its store, or something inside.
     #[error("{0}")]
-    Fault(#[from] sublet_core::no::Fault),
+    Fault(#[from] Fault),
     /// Its configuration.
     #[error("{0}")]
     Config(#[from] crate::config::BadConfig),
@@ -91,6 +94,8 @@ pub struct Bound {
     pub address: SocketAddr,
     sockets: Sockets,
     metrics: Option<TcpListener>,
+    /// That no other broker has the data directory.
+    alone: File,
     /// Whom the ledger's heads are shown to.
     policy: Option<Policy>,
 }
@@ -100,12 +105,14 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn EntropySource>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
     make_private(&config)?;
-    if config.dev {
-        keys::make_admin(&config.data, entropy.as_ref())?;
-    }
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
     let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
+    let alone = disk::claim(&config.data)
+        .map_err(|error| NotServing::Data(format!("{}: {error}", config.data.display())))?;
+    if config.dev {
+        keys::make_admin(&config.data, entropy.as_ref())?;
+    }
     let (domain, now) = (&config.trust_domain, clock.now());
     let ring = KeyRing::open(&config.data, domain, now, &entropy, &config.keys)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
@@ -132,7 +139,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     pipeline::begin(&broker).await?;
     pipeline::sweep_sessions(&broker).await?;
     broker.publish_trust()?;
-    Ok(Bound { broker, address, sockets, metrics, policy })
+    Ok(Bound { broker, address, sockets, metrics, alone, policy })
 }
 
 async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
@@ -159,7 +166,8 @@ fn make_private(config: &Config) -> Result<(), NotServing> {
 impl Bound {
     /// Serves until `stop` is ready, then lets calls in flight end.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NotServing> {
-        let broker = self.broker;
+        let (broker, _alone) = (self.broker, self.alone);
+        let (store, ended) = (broker.store.clone(), broker.store.clone());
         let heartbeat = tokio::spawn(heartbeat(broker.clone()));
         let pruning = tokio::spawn(retain::run(broker.clone()));
         let rotation = tokio::spawn(rotate::run(broker.clone()));
@@ -170,7 +178,7 @@ impl Bound {
             .register_encoded_file_descriptor_set(sublet_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
-            .map_err(|error| sublet_core::no::Fault::Internal(format!("reflection: {error}")))?;
+            .map_err(|error| Fault::Internal(format!("reflection: {error}")))?;
         let routes = Routes::new(health_service)
             .add_service(reflection)
             .add_service(IdentityServer::new(IdentityService(broker.clone())))
@@ -201,7 +209,11 @@ impl Bound {
             .layer(DigestLayer::new(&["/sublet.v1."]))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, async move {
-                stop.await;
+                tokio::select! {
+                    () = stop => {}
+                    // Whoever supervises this process starts another, which recovers.
+                    () = store.ended() => {}
+                }
                 broker.stopping.send_replace(true);
             })
             .await;
@@ -212,16 +224,27 @@ impl Bound {
         pruning.abort();
         rotation.abort();
         policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
-        Ok(served?)
+        served?;
+        match ended.has_ended() {
+            true => Err(Fault::Store("it took nothing any more".to_owned()).into()),
+            false => Ok(()),
+        }
     }
 }
 
-/// Signs a head at least every second, so that verifiers see that the broker is there.
+/// Signs a head at least every second, so that verifiers see that the broker is there: one that can
+/// revoke. Sees to it that `trust.json` is the bundle of this moment, whatever came in between.
 async fn heartbeat(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if broker.store.has_ended() {
+            return;
+        }
+        if let Err(fault) = broker.publish_trust() {
+            tracing::error!(%fault, "trust.json was not written");
+        }
         if let Err(fault) = broker.feed.publish(broker.clock.now()) {
             tracing::error!(%fault, "no head was signed");
         }

@@ -128,6 +128,11 @@ pub(crate) fn step(traces: Option<&Traces>, name: &'static str) -> Step {
     Step(Some(call.with_span(span)))
 }
 
+/// What goes on beside a call is within its span.
+pub(crate) fn within_the_call<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    work.with_context(Context::current())
+}
+
 /// Gives each call its span.
 #[derive(Clone)]
 pub(crate) struct TraceLayer(pub(crate) Option<Traces>);

@@ -19,6 +19,7 @@ use sublet_ledger::witness::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
+use crate::disk;
 use crate::store::{Published, head_keys};
 
 /// How often a new head is shown, when there is one.
@@ -54,10 +55,7 @@ impl Witnessed {
     }
 
     fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
-        let beside = self.path.with_extension("new");
-        fs::write(&beside, &note)?;
-        fs::File::open(&beside)?.sync_all()?;
-        fs::rename(&beside, &self.path)?;
+        disk::replace(&self.path, &note, 0o644)?;
         *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;
         Ok(())
     }

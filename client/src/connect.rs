@@ -231,7 +231,7 @@ impl Broker {
                 Err(failure) if failure.is_retriable() && made < ATTEMPTS_MAX => {
                     tracing::debug!(method, made, code = %failure.code(), "trying again");
                 }
-                done => return done,
+                done => return done.map_err(|failure| failure.after(made)),
             }
             tokio::time::sleep(back_off(&self.ports, made, BACK_OFF_MS)).await;
             made = made.saturating_add(1);

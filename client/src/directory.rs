@@ -5,10 +5,11 @@
 //!
 //! Invariants: `identity.token` is written last, so a directory with one is whole; the token says
 //! which key is current, not the name of a file, so no moment of a rotation leaves the directory
-//! without an identity; a key file is removed only when the broker refused to enrol its key.
+//! without an identity; a key file is removed only when nobody can have heard of its key.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sublet_core::id::{AgentId, UnixMillis};
@@ -26,6 +27,13 @@ use crate::tls::Tls;
 
 const KEY: &str = "key.pem";
 const LOCK: &str = "identity.lock";
+
+/// How long another process that changes the identity is waited for: it asks the broker meanwhile, and
+/// may have to ask again.
+const LOCK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether it is done.
+const LOCK_EVERY: Duration = Duration::from_millis(10);
 
 /// The idempotency key of a renewal that was begun, behind the id of the identity that it renews.
 const RENEWAL: &str = "renewal.key";
@@ -56,6 +64,13 @@ pub struct About {
 
 fn is_default(tls: &Tls) -> bool {
     *tls == Tls::default()
+}
+
+/// Which content a file has, by when it was written and which file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    written: SystemTime,
+    file: u64,
 }
 
 /// The directory of one identity.
@@ -127,6 +142,16 @@ impl Directory {
         Ok(presentation.token)
     }
 
+    /// What tells one identity token on disk from the next, unread; `None` when there is none.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        let about = std::fs::metadata(self.file(TOKEN)).ok()?;
+        #[cfg(unix)]
+        let file = std::os::unix::fs::MetadataExt::ino(&about);
+        #[cfg(not(unix))]
+        let file = about.len();
+        Some(Stamp { written: about.modified().ok()?, file })
+    }
+
     /// Keeps a new identity token.
     pub(crate) fn keep_token(&self, token: &VerifiedToken) -> Result<(), Failure> {
         let text = Presentation { token: token.encode(), receipt: Vec::new() }.to_text() + "\n";
@@ -155,14 +180,17 @@ impl Directory {
     /// Looked for in the order in which a key goes from file to file, so a rotation by another process
     /// meanwhile cannot take it out of sight.
     pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Failure> {
+        let says = format!("{}: no private key for {}", self.path.display(), public.thumbprint());
+        let mut trouble = Failure::local("no_such_key", says);
         for path in [self.file(NEXT_KEY), self.file(KEY), self.kept(public)] {
-            match files::find_key(&path, &self.lock)? {
-                Some(key) if key.public_key() == public => return Ok(key),
-                _ => {}
+            match files::find_key(&path, &self.lock) {
+                Ok(Some(key)) if key.public_key() == public => return Ok(key),
+                Ok(_) => {}
+                // It may be that one, and may be not.
+                Err(failure) => trouble = failure,
             }
         }
-        let says = format!("{}: no private key for {}", self.path.display(), public.thumbprint());
-        Err(Failure::local("no_such_key", says))
+        Err(trouble)
     }
 
     /// How old the current key is, by when its file was written; `None` when nobody knows.
@@ -174,28 +202,34 @@ impl Directory {
         u64::try_from(now.seconds().saturating_sub(made)).ok().map(Duration::from_secs)
     }
 
-    /// The first key: the one that a process left which was killed while it enrolled, or a new
-    /// one; and whether it is new.
+    /// The first key: the one that was shown when an enrolment was tried before, or a new one; and
+    /// whether it is new.
     pub(crate) fn first_key(&self, ports: &Ports) -> Result<(SecretKey, bool), Failure> {
-        let path = self.file(KEY);
-        match path.exists() {
-            true => Ok((files::read_key(&path, &self.lock)?, false)),
-            false => Ok((files::create_key(&path, &self.lock, ports)?, true)),
-        }
+        self.key_in(KEY, ports)
     }
 
-    /// Takes back a first key that the broker did not take.
+    /// Takes back a first key that nobody has heard of.
     pub(crate) fn drop_first_key(&self) -> Result<(), Failure> {
         files::remove(&self.file(KEY))
+    }
+
+    /// Sets a first key aside with which nobody can enrol, under its thumbprint.
+    pub(crate) fn set_first_key_aside(&self, key: &SecretKey) -> Result<(), Failure> {
+        self.rename(KEY, &self.kept(key.public_key()))
     }
 
     /// The key that a rotation shall take: one that an earlier, cut-off rotation asked for, or a
     /// new one, on disk.
     pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Failure> {
-        let path = self.file(NEXT_KEY);
-        match path.exists() {
-            true => files::read_key(&path, &self.lock),
-            false => files::create_key(&path, &self.lock, ports),
+        self.key_in(NEXT_KEY, ports).map(|(key, _)| key)
+    }
+
+    /// The key in a file, or a new one; and whether it is new.
+    fn key_in(&self, name: &str, ports: &Ports) -> Result<(SecretKey, bool), Failure> {
+        let path = self.file(name);
+        match files::find_key(&path, &self.lock)? {
+            Some(key) => Ok((key, false)),
+            None => Ok((files::create_key(&path, &self.lock, ports)?, true)),
         }
     }
 
@@ -213,16 +247,27 @@ impl Directory {
         Ok(false)
     }
 
-    /// Held by the one process that changes the identity now; waits for another that does.
-    pub(crate) async fn lock(&self) -> Result<std::fs::File, Failure> {
+    /// Held by the one process that changes the identity now; another that does is waited for.
+    pub(crate) async fn lock(&self, ports: &Ports) -> Result<File, Failure> {
+        self.lock_within(LOCK_DEADLINE, ports).await
+    }
+
+    async fn lock_within(&self, deadline: Duration, ports: &Ports) -> Result<File, Failure> {
         let path = self.file(LOCK);
-        let taken = tokio::task::spawn_blocking(move || {
-            let file = std::fs::File::create(&path)
-                .map_err(|error| Failure::io("create", &path, &error))?;
-            file.lock().map_err(|error| Failure::io("lock", &path, &error))?;
-            Ok(file)
-        });
-        taken.await.map_err(|error| Failure::local("lock", error.to_string()))?
+        let claimed = async {
+            loop {
+                match files::claim(&path)? {
+                    Some(file) => break Ok(file),
+                    None => tokio::time::sleep(LOCK_EVERY).await,
+                }
+            }
+        };
+        let claimed = tokio::time::timeout(deadline, claimed).await.map_err(|_| {
+            let says = format!("{}: another process is changing it", self.path.display());
+            Failure::local("identity_in_use", says)
+        })?;
+        files::sweep(&self.path, ports.clock.now())?;
+        claimed
     }
 
     /// The idempotency key with which this identity is renewed: drawn once, and kept until there is
@@ -289,12 +334,23 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::new(place.path());
         let id: AgentId = "spiffe://acme.example/agent/a".parse().unwrap();
-        let tls = Tls { ca: Some("ca.pem".into()), ..Tls::default() };
+        let api = |socket: &str| Tls { workload_api: Some(socket.into()), ..Tls::default() };
+        let tls = Tls { ca: Some("ca.pem".into()), ..api("unix:api.sock") };
         let broker = Broker::lazy("http://127.0.0.1:7000").unwrap();
         directory.keep_about(&id, &broker, b"{}").unwrap();
         let about = directory.about().unwrap();
         assert_eq!(about.tls, Tls::default());
-        assert!(tls.absolute().unwrap().ca.unwrap().is_absolute());
+        let tls = tls.absolute().unwrap();
+        assert!(tls.ca.unwrap().is_absolute());
+        assert!(tls.workload_api.unwrap().starts_with("unix:/"));
+        for socket in ["unix:///run/api.sock", "unix:/run/api.sock"] {
+            let held = api(socket).absolute().unwrap().workload_api.unwrap();
+            assert_eq!(
+                std::path::absolute(&held[5..]).unwrap(),
+                std::path::Path::new("/run/api.sock")
+            );
+        }
+        assert_eq!(api("tcp://127.0.0.1:1").absolute().unwrap(), api("tcp://127.0.0.1:1"));
         assert_eq!((about.id, about.broker.as_str()), (id, "http://127.0.0.1:7000"));
         std::fs::write(directory.file(ABOUT), "id = 5").unwrap();
         assert!(directory.about().unwrap_err().message().contains("agent.toml"));
@@ -315,9 +371,17 @@ mod tests {
         let (again, made_again) = directory.first_key(&ports).unwrap();
         assert!(made && !made_again);
         assert_eq!(key.public_key(), again.public_key());
+        // One that nobody can read is in the way of none that is whole.
+        std::fs::write(directory.file(NEXT_KEY), "torn").unwrap();
         assert!(directory.key_of(key.public_key()).is_ok());
         let other = ports.new_key().unwrap();
+        let torn = directory.key_of(other.public_key()).unwrap_err();
+        assert!(torn.message().contains("key-next.pem"), "{torn}");
+        std::fs::remove_file(directory.file(NEXT_KEY)).unwrap();
         assert_eq!(directory.key_of(other.public_key()).unwrap_err().code(), "no_such_key");
+        directory.set_first_key_aside(&key).unwrap();
+        assert_ne!(directory.first_key(&ports).unwrap().0.public_key(), key.public_key());
+        assert!(directory.key_of(key.public_key()).is_ok(), "and none is lost");
     }
 
     #[test]
@@ -350,6 +414,18 @@ mod tests {
             seen
         });
         assert!(rotations > 0);
+    }
+
+    #[tokio::test]
+    async fn one_process_at_a_time_and_another_is_not_waited_for_in_silence() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::new(place.path());
+        let (short, ports) = (Duration::from_millis(50), Ports::system());
+        let held = directory.lock_within(short, &ports).await.unwrap();
+        let busy = directory.lock_within(short, &ports).await.unwrap_err();
+        assert_eq!(busy.code(), "identity_in_use");
+        drop(held);
+        directory.lock(&ports).await.unwrap();
     }
 
     #[test]

@@ -56,9 +56,24 @@ pub struct Failure {
     code: Cow<'static, str>,
     message: String,
     retriable: bool,
+    attempts: u32,
 }
 
 impl Failure {
+    fn new(kind: Kind, code: Cow<'static, str>, message: String, retriable: bool) -> Self {
+        Failure { kind, code, message, retriable, attempts: 1 }
+    }
+
+    /// The same of the last of so many attempts.
+    pub(crate) fn after(self, attempts: u32) -> Self {
+        Failure { attempts, ..self }
+    }
+
+    /// Of how many attempts it is the last. What came of the others is not known: one may have been granted.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// What kind of no.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -88,18 +103,18 @@ impl Failure {
     /// Trouble with a file.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}: {error}", path.display());
-        Failure { kind: Kind::Io, code: "io".into(), message, retriable: false }
+        Failure::new(Kind::Io, "io".into(), message, false)
     }
 
     /// A file that is not what it should be.
     pub fn file(path: &Path, says: impl fmt::Display) -> Self {
         let message = format!("{}: {says}", path.display());
-        Failure { kind: Kind::Io, code: "bad_file".into(), message, retriable: false }
+        Failure::new(Kind::Io, "bad_file".into(), message, false)
     }
 
     /// Something that this process was asked for and cannot do as it stands.
     pub fn local(code: &'static str, message: impl Into<String>) -> Self {
-        Failure { kind: Kind::Io, code: code.into(), message: message.into(), retriable: false }
+        Failure::new(Kind::Io, code.into(), message.into(), false)
     }
 
     /// The same, with where it happened.
@@ -110,19 +125,19 @@ impl Failure {
     /// The broker cannot be reached.
     pub(crate) fn unreachable(endpoint: &str, error: &dyn std::error::Error) -> Self {
         let message = format!("no broker at {endpoint}: {}", root_cause(error));
-        Failure { kind: Kind::Fault, code: "unreachable".into(), message, retriable: true }
+        Failure::new(Kind::Fault, "unreachable".into(), message, true)
     }
 
     /// No answer in time.
     pub(crate) fn deadline(method: &str, after: std::time::Duration) -> Self {
         let message = format!("{method}: no answer in {} ms", after.as_millis());
-        Failure { kind: Kind::Fault, code: "deadline".into(), message, retriable: true }
+        Failure::new(Kind::Fault, "deadline".into(), message, true)
     }
 
     /// The broker answered something that it must not.
     pub(crate) fn answer(says: impl fmt::Display) -> Self {
         let message = format!("the broker's answer is not acceptable: {says}");
-        Failure { kind: Kind::Fault, code: "bad_answer".into(), message, retriable: false }
+        Failure::new(Kind::Fault, "bad_answer".into(), message, false)
     }
 
     /// A status as a broker or a guarded tool sent it. A status without a code of ours is of
@@ -143,7 +158,7 @@ impl Failure {
             None if is_of_the_transport(status) => ("unreachable".into(), bare_message(status)),
             None => (bare_code(status.code()), bare_message(status)),
         };
-        Failure { kind, code, message, retriable }
+        Failure::new(kind, code, message, retriable)
     }
 }
 
@@ -199,7 +214,7 @@ impl From<No> for Failure {
             No::Overload(_) => (Kind::Overload, false),
             No::Fault(fault) => (Kind::Fault, fault.is_retriable()),
         };
-        Failure { kind, code: no.code().into(), message: no.to_string(), retriable }
+        Failure::new(kind, no.code().into(), no.to_string(), retriable)
     }
 }
 

@@ -6,10 +6,12 @@
 //! disk before anyone is told of its public half; any other file is replaced. Both appear whole or
 //! not at all, for whoever reads meanwhile too.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
+use sublet_core::id::UnixMillis;
 use sublet_core::key_file::KeyLock;
 use sublet_core::sign::SecretKey;
 use tempfile::NamedTempFile;
@@ -20,6 +22,12 @@ use crate::ports::Ports;
 
 /// The largest file that is read: a token of 64 KiB in base64, or a trust bundle, and room.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// In the name of a file that is being written.
+const UNFINISHED: &str = ".new-";
+
+/// When nobody is writing it any more.
+const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
 
 /// Reads a file of at most 256 KiB.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -139,7 +147,9 @@ fn beside(
     write: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<NamedTempFile, Failure> {
     let written = || {
-        let mut whole = tempfile::Builder::new().prefix(".new-").tempfile_in(directory_of(path))?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(UNFINISHED);
+        let mut whole = tempfile::Builder::new().prefix(&name).tempfile_in(directory_of(path))?;
         write(whole.as_file_mut())?;
         whole.as_file().sync_all()?;
         Ok(whole)
@@ -147,11 +157,46 @@ fn beside(
     written().map_err(|error: std::io::Error| Failure::io("write", path, &error))
 }
 
+/// Waits until a file and its name are on the disk.
+pub(crate) fn sync(path: &Path) -> Result<(), Failure> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| Failure::io("sync", path, &error))?;
+    sync_directory_of(path)
+}
+
 /// A new name is durable once its directory is.
 pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Failure> {
     let directory = directory_of(path);
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| Failure::io("sync", directory, &error))
+}
+
+/// Locks a file, which is made, or a directory, for as long as what this gives lives; `None` where
+/// another process has it.
+pub fn claim(path: &Path) -> Result<Option<File>, Failure> {
+    let file = if path.is_dir() { File::open(path) } else { File::create(path) };
+    let file = file.map_err(|error| Failure::io("open", path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(Failure::io("lock", path, &error)),
+    }
+}
+
+/// Removes what processes that were killed while they wrote have left in a directory.
+pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Failure> {
+    let begun = u64::try_from(now.0).unwrap_or(0);
+    let begun = UNIX_EPOCH + Duration::from_millis(begun).saturating_sub(UNFINISHED_AGE);
+    let trouble = |error| Failure::io("read", directory, &error);
+    for file in std::fs::read_dir(directory).map_err(trouble)? {
+        let file = file.map_err(trouble)?;
+        let left = file.file_name().to_string_lossy().contains(UNFINISHED);
+        let modified = || file.metadata().ok()?.modified().ok();
+        if left && modified().is_some_and(|modified| modified < begun) {
+            remove(&file.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -208,6 +253,18 @@ mod tests {
     fn replacing_leaves_nothing_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("identity.token");
+        // What a process left that was killed, long ago and just now.
+        let [old, new] = ["key.pem.new-a", "key.pem.new-b"].map(|name| {
+            let left = directory.path().join(name);
+            std::fs::write(&left, "torn").unwrap();
+            left
+        });
+        let now = Ports::system().clock.now();
+        let yesterday = UNIX_EPOCH + Duration::from_millis(now.0 as u64 - 86_400_000);
+        File::options().write(true).open(&old).unwrap().set_modified(yesterday).unwrap();
+        sweep(directory.path(), now).unwrap();
+        assert!(!old.exists() && new.exists());
+        std::fs::remove_file(new).unwrap();
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");

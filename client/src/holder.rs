@@ -17,7 +17,7 @@ use sublet_core::bytes::sha256;
 use sublet_core::call::Arguments;
 use sublet_core::capability::Scope;
 use sublet_core::decide::Target;
-use sublet_core::id::{AgentId, DelegationId, HelperPath, HopId};
+use sublet_core::id::{AgentId, DelegationId, HelperPath, HopId, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::mint::{self, Delegate, Hop};
 use sublet_core::no::{Deny, Malformed};
@@ -46,6 +46,8 @@ pub struct Terms {
     pub scope: Scope,
     /// How long from now, in whole seconds.
     pub ttl: Duration,
+    /// When it is over at the latest, in seconds, where that is before.
+    pub no_later_than: Option<i64>,
     /// How many hops the whole chain may have, counted from its root; `None` keeps the parent's.
     pub hops_max: Option<u32>,
     /// How many of them may be without a receipt; `None` keeps the parent's.
@@ -55,12 +57,19 @@ pub struct Terms {
 impl Terms {
     /// These capabilities for so long, and as deep as the parent allows.
     pub fn new(scope: Scope, ttl: Duration) -> Self {
-        Terms { scope, ttl, hops_max: None, offline_hops_max: None }
+        Terms { scope, ttl, no_later_than: None, hops_max: None, offline_hops_max: None }
     }
 
     /// The same from SCOPE texts: `fs.read@tool://files path=under:/data`.
     pub fn of<T: AsRef<str>>(scope: &[T], ttl: Duration) -> Result<Self, Failure> {
         Ok(Terms::new(Scope::from_texts(scope)?, ttl))
+    }
+
+    /// Over by then, in seconds, at the latest. With `held.token().expires()` a hop is never refused for
+    /// outliving what is held, whenever it is made.
+    #[must_use]
+    pub fn no_later_than(self, seconds: i64) -> Self {
+        Terms { no_later_than: Some(seconds), ..self }
     }
 
     /// The chain may have so many hops, counted from its root.
@@ -75,11 +84,18 @@ impl Terms {
         Terms { offline_hops_max: Some(hops), ..self }
     }
 
-    fn hop(&self, to: Delegate) -> Hop {
+    /// How long that is by now, in seconds. Where nothing is left a second is asked for, which is
+    /// refused with the reason.
+    pub fn ttl_seconds(&self, now: UnixMillis) -> i64 {
+        let left = self.no_later_than.map(|end| end.saturating_sub(now.seconds()).max(1));
+        seconds(self.ttl).min(left.unwrap_or(i64::MAX))
+    }
+
+    fn hop(&self, to: Delegate, now: UnixMillis) -> Hop {
         Hop {
             to,
             scope: self.scope.clone(),
-            ttl_seconds: seconds(self.ttl),
+            ttl_seconds: self.ttl_seconds(now),
             hops_max: self.hops_max,
             unrecorded_max: self.offline_hops_max,
         }
@@ -234,16 +250,19 @@ impl Held {
     /// What a hop would take away from what is held, in words; the hop is not made. Refused as the
     /// hop would be.
     pub fn preview(&self, to: Delegate, terms: &Terms) -> Result<Vec<String>, Failure> {
-        let (child, _) = mint::draft(&self.token, &terms.hop(to), self.ports.clock.now())?;
+        let now = self.ports.clock.now();
+        let (child, _) = mint::draft(&self.token, &terms.hop(to, now), now)?;
         Ok(narrowing(self.token.last().block(), &child))
     }
 
     /// These terms, cut to what this holder may hand on, and what was cut, in words.
     pub fn clamp(&self, to: Delegate, terms: &Terms) -> Result<(Terms, Vec<String>), Failure> {
-        let (hop, cut) = mint::clamp(&self.token, &terms.hop(to), self.ports.clock.now())?;
-        let ttl = Duration::from_secs(u64::try_from(hop.ttl_seconds).unwrap_or(0));
+        let now = self.ports.clock.now();
+        let (hop, cut) = mint::clamp(&self.token, &terms.hop(to, now), now)?;
         let (hops_max, offline_hops_max) = (hop.hops_max, hop.unrecorded_max);
-        Ok((Terms { scope: hop.scope, ttl, hops_max, offline_hops_max }, cut))
+        let end = self.token.expires().min(terms.no_later_than.unwrap_or(i64::MAX));
+        let (ttl, no_later_than) = (terms.ttl, Some(end));
+        Ok((Terms { scope: hop.scope, ttl, no_later_than, hops_max, offline_hops_max }, cut))
     }
 
     /// The current key of an enrolled agent, to hand something to it.
@@ -315,7 +334,7 @@ impl Held {
 
     fn append(&self, to: Delegate, terms: &Terms) -> Result<VerifiedToken, Failure> {
         let now = self.ports.clock.now();
-        Ok(mint::append(&self.token, &terms.hop(to), now, self.key.as_ref())?)
+        Ok(mint::append(&self.token, &terms.hop(to, now), now, self.key.as_ref())?)
     }
 }
 
@@ -425,4 +444,40 @@ fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<()
 fn is_head(note: &[u8], trust: &Trust) -> Result<(), Failure> {
     let head = Checkpoint::open(note, &head_keys(&trust.current()));
     head.map(drop).map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::World;
+
+    const SCOPE: [&str; 1] = ["fs.read@tool://files path=under:/data"];
+
+    #[test]
+    fn what_is_held_is_handed_on_to_its_end_whenever_the_second_turns() {
+        let world = World::new();
+        let held = world.issued(1);
+        let (end, long) = (held.token().expires(), Duration::from_secs(3600));
+        let asked = Terms::of(&SCOPE, long).unwrap();
+        let to = || Delegate::Helper {
+            label: "x".into(),
+            key: world.ports.new_key().unwrap().public_key().clone(),
+        };
+        let (clamped, cut) = held.clamp(to(), &asked).unwrap();
+        assert_eq!(cut.len(), 1);
+        for terms in [clamped, asked.clone().no_later_than(end)] {
+            assert_eq!(
+                terms.ttl_seconds(world.ports.clock.now()),
+                end - world.ports.clock.now().seconds()
+            );
+            world.clock.pass(1_000);
+            assert_eq!(held.spawn_helper("scout", &terms).unwrap().token().expires(), end);
+        }
+        assert_eq!(held.spawn_helper("scout", &asked).unwrap_err().code(), "outlives_parent");
+        // What ends before is not made longer, and what is over says so.
+        let short = Terms::of(&SCOPE, Duration::from_secs(5)).unwrap().no_later_than(end);
+        assert_eq!(short.ttl_seconds(world.ports.clock.now()), 5);
+        world.clock.pass(3_600_000);
+        assert_eq!(held.spawn_helper("scout", &short).unwrap_err().code(), "outlives_parent");
+    }
 }

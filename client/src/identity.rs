@@ -9,16 +9,13 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use sublet_core::bundle::TrustBundle;
+use sublet_core::bundle::{SignedBundle, TrustBundle};
 use sublet_core::bytes::sha256;
 use sublet_core::call::Arguments;
-use sublet_core::capability::Scope;
-use sublet_core::id::{AgentId, Principal};
+use sublet_core::id::AgentId;
 use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::session::SessionId;
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::scope_message;
@@ -29,9 +26,10 @@ use sublet_proto::v1::issue_request::By;
 use crate::ask::{Caller, Credential, rotate_request};
 use crate::connect::Broker;
 use crate::credential::{Proof, enroll_request};
-use crate::directory::Directory;
+use crate::directory::{Directory, Stamp};
 use crate::failure::Failure;
 use crate::files;
+use crate::grant::{Grant, Word};
 use crate::holder::{Held, holds, seconds};
 use crate::ports::Ports;
 use crate::tls::Tls;
@@ -50,6 +48,8 @@ struct Inner {
     ports: Ports,
     broker: OnceLock<Broker>,
     current: RwLock<Current>,
+    /// Which content of the directory `current` is from.
+    seen: Mutex<Option<Stamp>>,
     /// Renewals and rotations happen one after the other.
     changing: tokio::sync::Mutex<()>,
 }
@@ -58,78 +58,6 @@ struct Inner {
 pub(crate) struct Current {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) token: Arc<VerifiedToken>,
-}
-
-/// What an agent asks for on someone's behalf.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// On whose behalf.
-    pub on_behalf_of: Principal,
-    /// All of what it shall be good for.
-    pub scope: Scope,
-    /// How long, in whole seconds.
-    pub ttl: Duration,
-    /// How many hops may follow.
-    pub hops: u32,
-    /// How many of them may be without a receipt.
-    pub offline_hops: u32,
-    /// By whose word.
-    pub by: Word,
-}
-
-/// By whose word an agent acts for somebody.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Word {
-    /// Its own, where its profile takes that.
-    Own,
-    /// The user's own signed token (RFC 7519). A secret.
-    User(String),
-    /// An operator's session.
-    Session(SessionId),
-}
-
-impl fmt::Debug for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Word::Own => "Own",
-            Word::User(_) => "User",
-            Word::Session(_) => "Session",
-        })
-    }
-}
-
-impl Grant {
-    /// These capabilities on behalf of this principal for so long; not to be handed on.
-    pub fn new(on_behalf_of: Principal, scope: Scope, ttl: Duration) -> Self {
-        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0, by: Word::Own }
-    }
-
-    /// The same from texts: `user:alice@acme.example`, `fs.read@tool://files path=under:/data`.
-    pub fn of<T: AsRef<str>>(
-        on_behalf_of: &str,
-        scope: &[T],
-        ttl: Duration,
-    ) -> Result<Self, Failure> {
-        Ok(Grant::new(on_behalf_of.parse()?, Scope::from_texts(scope)?, ttl))
-    }
-
-    /// So many hops may follow.
-    #[must_use]
-    pub fn hops(self, hops: u32) -> Self {
-        Grant { hops, ..self }
-    }
-
-    /// So many of them may be without a receipt.
-    #[must_use]
-    pub fn offline_hops(self, offline_hops: u32) -> Self {
-        Grant { offline_hops, ..self }
-    }
-
-    /// By this word.
-    #[must_use]
-    pub fn by(self, by: Word) -> Self {
-        Grant { by, ..self }
-    }
 }
 
 /// Getting one.
@@ -177,7 +105,7 @@ impl Identity {
         agent: Option<&AgentId>,
     ) -> Result<Self, Failure> {
         directory.create()?;
-        let _one_process = directory.lock().await?;
+        let _one_process = directory.lock(broker.ports()).await?;
         if directory.is_enrolled() {
             let says = format!("{} holds an identity already", directory.path().display());
             return Err(Failure::local("already_enrolled", says));
@@ -185,8 +113,15 @@ impl Identity {
         let (key, made) = directory.first_key(broker.ports())?;
         let request = enroll_request(credential, broker, agent, &key).await?;
         let answer = match broker.enroll(request).await {
-            Err(failure) if failure.is_final() && made => {
+            // Nobody has heard of it.
+            Err(failure) if failure.is_final() && made && failure.attempts() == 1 => {
                 directory.drop_first_key()?;
+                return Err(failure);
+            }
+            // It opens nothing any more, and another does next time. Of any other refusal an attempt
+            // before may have been granted, so the key stays to be asked with again.
+            Err(failure) if failure.code() == "key_taken" => {
+                directory.set_first_key_aside(&key)?;
                 return Err(failure);
             }
             answer => answer?,
@@ -213,7 +148,7 @@ impl Identity {
     pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Failure> {
         let (directory, about) = Directory::open(directory.as_ref())?;
         // The token first: whoever renews it meanwhile keeps the keys that it needs before it.
-        let token = directory.token()?;
+        let (seen, token) = (directory.stamp(), directory.token()?);
         let trust = Trust::open(&directory.trust_path(&about), ports.clock.now())?;
         let token = trust.verify_own(&token)?;
         let key = directory.key_of(token.holder_key())?;
@@ -221,7 +156,10 @@ impl Identity {
             let says = format!("identity.token is not the identity of {}", about.id);
             return Err(Failure::file(directory.path(), says));
         }
-        Ok(Identity::of(directory, (&about.broker, &about.tls), trust, &ports, key, token))
+        let way = (about.broker.as_str(), &about.tls);
+        let identity = Identity::of(directory, way, trust, &ports, key, token);
+        *identity.seen() = seen;
+        Ok(identity)
     }
 
     fn of(
@@ -241,6 +179,7 @@ impl Identity {
             ports: ports.clone(),
             broker: OnceLock::new(),
             current,
+            seen: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
         }))
     }
@@ -251,10 +190,10 @@ impl Identity {
     /// A new identity token for the key that it has.
     pub async fn renew(&self) -> Result<(), Failure> {
         let _one_at_a_time = self.0.changing.lock().await;
-        let _one_process = self.0.directory.lock().await?;
+        let _one_process = self.0.directory.lock(&self.0.ports).await?;
         self.fetch_svid().await;
         self.refresh_certificates();
-        self.reload()?;
+        self.take_over().await?;
         if self.0.directory.is_rotating(self.current().key.public_key())? {
             // A rotation was cut off: the broker may know the new key alone by now, and an identity
             // under the old one would look like a copy's.
@@ -305,16 +244,27 @@ impl Identity {
     /// A new key. The old one stays beside it, for the tokens that are held under it.
     pub async fn rotate_key(&self) -> Result<(), Failure> {
         let _one_at_a_time = self.0.changing.lock().await;
-        let _one_process = self.0.directory.lock().await?;
-        self.reload()?;
+        let _one_process = self.0.directory.lock(&self.0.ports).await?;
+        self.take_over().await?;
         // One that was cut off behind the broker's answer is tidied up, and not asked for again.
         self.0.directory.is_rotating(self.current().key.public_key())?;
         self.rotate().await
     }
 
+    /// Takes what another process has kept, by a root that nobody here has heard of where it must be.
+    async fn take_over(&self) -> Result<(), Failure> {
+        match self.reload() {
+            Err(failure) if failure.code() == "unknown_key" => {
+                self.refresh_trust().await?;
+                self.reload()
+            }
+            taken => taken,
+        }
+    }
+
     /// Takes what another process with this directory has renewed or rotated meanwhile.
     fn reload(&self) -> Result<(), Failure> {
-        let current = self.current();
+        let current = self.kept();
         let bytes = self.0.directory.token()?;
         if bytes == current.token.encode() {
             return Ok(());
@@ -361,16 +311,41 @@ impl Identity {
         self.keep_trust(&text)
     }
 
+    /// Whoever shares this trust may have taken the bundle before: what counts is what is on disk.
     fn keep_trust(&self, text: &[u8]) -> Result<(), Failure> {
-        let changed = self.trust().update(text, self.0.ports.clock.now())?;
+        match self.trust().update(text, self.0.ports.clock.now()) {
+            // An answer from before the one that is held.
+            Err(failure) if failure.code() == "bundle_rolled_back" => return Ok(()),
+            taken => taken?,
+        };
         let about = self.0.directory.about()?;
-        match about.trust.is_relative() {
-            true if changed => files::replace(&self.0.directory.trust_path(&about), text),
-            _ => Ok(()),
+        let path = self.0.directory.trust_path(&about);
+        let kept = SignedBundle::read(files::read(&path)?);
+        let newer = |kept: SignedBundle| kept.bundle().version() < self.trust().current().version();
+        match about.trust.is_relative() && kept.map_or(true, newer) {
+            true => files::replace(&path, text),
+            false => Ok(()),
         }
     }
 
+    /// The identity of this moment, which another process may have renewed.
     pub(crate) fn current(&self) -> Current {
+        let now = self.0.directory.stamp();
+        let mut seen = self.seen();
+        if now.is_some() && *seen != now {
+            if let Err(failure) = self.reload() {
+                tracing::warn!(agent = %self.id(), "what is on disk is not taken: {failure}");
+            }
+            *seen = now;
+        }
+        self.kept()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Stamp>> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> Current {
         // Replaced whole, so a writer that panicked left a whole one.
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -396,12 +371,7 @@ impl Identity {
     /// Proves who this is to another agent or any service, for one call with JSON arguments: good once,
     /// there, for 30 seconds. It gives no authority.
     pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Failure> {
-        let arguments = Arguments::from_json(args.as_bytes())?;
-        let (current, ports) = (self.current(), &self.0.ports);
-        let (nonce, now) = (ports.entropy.nonce()?, ports.clock.now());
-        let (hop, digest) = (current.token.id(), arguments.digest());
-        let claims = CallClaims::of_digest(hop, audience, action, digest, now, nonce);
-        Ok(CallProof::sign(claims, current.key.as_ref())?)
+        self.current().prove(audience, action, args, &self.0.ports)
     }
 
     /// All that the other one wants to see.
@@ -411,8 +381,9 @@ impl Identity {
         action: &str,
         args: &str,
     ) -> Result<Credentials, Failure> {
-        let proof = self.prove(audience, action, args)?.encode();
-        let token = self.token().encode();
+        let current = self.current();
+        let proof = current.prove(audience, action, args, &self.0.ports)?.encode();
+        let token = current.token.encode();
         Ok(Credentials { token, receipt: Vec::new(), proof, inclusion: Vec::new() })
     }
 }
@@ -421,7 +392,7 @@ impl Identity {
 impl Identity {
     /// The agent's id.
     pub fn id(&self) -> AgentId {
-        self.current().token.root().agent.clone()
+        self.kept().token.root().agent.clone()
     }
 
     /// When the identity token stops being good, in seconds.
@@ -542,6 +513,19 @@ impl Identity {
 impl Current {
     fn credential(&self) -> Credential {
         Credential::identity(self.key.clone(), self.token.clone())
+    }
+
+    fn prove(
+        &self,
+        audience: &str,
+        action: &str,
+        args: &str,
+        ports: &Ports,
+    ) -> Result<CallProof, Failure> {
+        let digest = Arguments::from_json(args.as_bytes())?.digest();
+        let (nonce, now) = (ports.entropy.nonce()?, ports.clock.now());
+        let claims = CallClaims::of_digest(self.token.id(), audience, action, digest, now, nonce);
+        Ok(CallProof::sign(claims, self.key.as_ref())?)
     }
 }
 

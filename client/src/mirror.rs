@@ -8,6 +8,8 @@
 //! signed, the head last; nothing that is there is replaced by something else; a head that does not
 //! go on from the one that is kept is refused and kept as evidence.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
@@ -56,6 +58,8 @@ pub struct Mirror {
     tree: Tree,
     /// The leaves behind the last full bundle.
     tail: Vec<Vec<u8>>,
+    /// That no other process pulls here.
+    alone: Option<File>,
 }
 
 impl Mirror {
@@ -63,10 +67,13 @@ impl Mirror {
     /// what its head says, as far as it is needed to go on.
     pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Failure> {
         let mut mirror = Mirror::empty(directory, head_keys(&trust.current()));
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Failure::io("create", directory, &error))?;
+        let says = || format!("another process pulls into {}", directory.display());
+        let alone = files::claim(directory)?;
+        mirror.alone = Some(alone.ok_or_else(|| Failure::local("copy_in_use", says()))?);
         let path = directory.join(Resource::Checkpoint.path());
         if !path.exists() {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| Failure::io("create", directory, &error))?;
             return Ok(mirror);
         }
         let note = files::read(&path)?;
@@ -95,7 +102,7 @@ impl Mirror {
 
     fn empty(directory: &Path, keys: Vec<HeadKey>) -> Self {
         let (directory, tree) = (directory.to_owned(), Tree::default());
-        Mirror { directory, keys, head: None, tree, tail: Vec::new() }
+        Mirror { directory, keys, head: None, tree, tail: Vec::new(), alone: None }
     }
 
     /// How many records it has.
@@ -111,9 +118,7 @@ impl Mirror {
         match self.pull_what_is_new(broker, who).await? {
             Ok(copy) => {
                 if !witnessed.is_empty() {
-                    let path = self.directory.join(WITNESSED);
-                    std::fs::write(&path, &witnessed)
-                        .map_err(|error| Failure::io("write", &path, &error))?;
+                    write_through(&self.directory.join(WITNESSED), &witnessed)?;
                 }
                 Ok(copy)
             }
@@ -229,11 +234,13 @@ impl Mirror {
     fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Failure> {
         let head = signed.head.clone();
         let (old, new) = (self.size(), head.size - self.size());
+        let mut placed = Vec::new();
         for resource in pulled.written {
             let from = pulled.stage.join(resource.path());
             let to = self.directory.join(resource.path());
             make_room(&to)?;
             std::fs::rename(&from, &to).map_err(|error| Failure::io("write", &to, &error))?;
+            placed.push(to);
         }
         let edge: Vec<_> = Resource::of_size(head.size).filter(is_partial).collect();
         for resource in &edge {
@@ -241,9 +248,16 @@ impl Mirror {
                 Resource::Tile { level, .. } => pulled.tree.partial(*level),
                 _ => bundle(pulled.tail.iter().map(Vec::as_slice)),
             };
-            write(&self.directory, *resource, &bytes)?;
+            let path = self.directory.join(resource.path());
+            write(&path, &bytes)?;
+            placed.push(path);
         }
-        write(&self.directory, Resource::Checkpoint, &signed.note)?;
+        // A copy that goes on from a head must not be torn by a power cut, as the head would be lost with
+        // it; the first pull, which is long, can be done again.
+        if old > 0 {
+            placed.iter().try_for_each(|path| files::sync(path))?;
+        }
+        write_through(&self.directory.join(Resource::Checkpoint.path()), &signed.note)?;
         if new > 0 {
             let outgrown = Resource::of_size(old).filter(is_partial).filter(|r| !edge.contains(r));
             // A part of a bundle that was forgotten since is all that is left of it.
@@ -340,7 +354,7 @@ impl Pulled {
 
     fn write(&mut self, resource: Resource, bytes: &[u8]) -> Result<(), Failure> {
         self.written.push(resource);
-        write(&self.stage, resource, bytes)
+        write(&self.stage.join(resource.path()), bytes)
     }
 }
 
@@ -360,14 +374,31 @@ fn make_room(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(parent).map_err(|error| Failure::io("create", parent, &error))
 }
 
-/// Writes one file of a copy, whole and for everyone to read. Nothing waits for the disk: a copy
-/// that a power cut tore does not open, and is pulled again.
-fn write(directory: &Path, resource: Resource, bytes: &[u8]) -> Result<(), Failure> {
-    let path = directory.join(resource.path());
-    make_room(&path)?;
+/// Writes one file of a copy, whole and for everyone to read. Nothing waits for the disk.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    put(path, bytes, |_| Ok(()))
+}
+
+/// The same, and it is on the disk before what it replaces is gone.
+fn write_through(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    put(path, bytes, File::sync_all)?;
+    files::sync_directory_of(path)
+}
+
+fn put(
+    path: &Path,
+    bytes: &[u8],
+    settle: impl FnOnce(&File) -> std::io::Result<()>,
+) -> Result<(), Failure> {
+    make_room(path)?;
     let beside = path.with_extension("new");
-    std::fs::write(&beside, bytes).map_err(|error| Failure::io("write", &beside, &error))?;
-    std::fs::rename(&beside, &path).map_err(|error| Failure::io("write", &path, &error))
+    let written = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        settle(&file)?;
+        std::fs::rename(&beside, path)
+    };
+    written().map_err(|error| Failure::io("write", path, &error))
 }
 
 fn broken(says: String) -> Failure {

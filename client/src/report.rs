@@ -378,16 +378,8 @@ impl Drop for Spool {
 
 /// Nobody else has this spool.
 fn alone(directory: &Path) -> Result<File, Failure> {
-    let path = directory.join(LOCK);
-    let file = File::create(&path).map_err(|error| Failure::io("create", &path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let says = format!("another process reports from {}", directory.display());
-            Err(Failure::local("spool_in_use", says))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
-    }
+    let says = || format!("another process reports from {}", directory.display());
+    files::claim(&directory.join(LOCK))?.ok_or_else(|| Failure::local("spool_in_use", says()))
 }
 
 fn opened(path: &Path) -> Result<File, Failure> {

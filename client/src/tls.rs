@@ -36,11 +36,15 @@ impl Tls {
         let absolute = |path: &PathBuf| {
             std::path::absolute(path).map_err(|error| Failure::io("read", path, &error))
         };
+        let socket = |socket: &String| match socket.strip_prefix("unix:") {
+            Some(path) => absolute(&path.into()).map(|path| format!("unix:{}", path.display())),
+            None => Ok(socket.clone()),
+        };
         Ok(Tls {
             ca: self.ca.as_ref().map(absolute).transpose()?,
             certificate: self.certificate.as_ref().map(absolute).transpose()?,
             key: self.key.as_ref().map(absolute).transpose()?,
-            workload_api: self.workload_api.clone(),
+            workload_api: self.workload_api.as_ref().map(socket).transpose()?,
         })
     }
 

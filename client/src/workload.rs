@@ -1,7 +1,7 @@
 //! SPIFFE's Workload API: what a workload is given on its host, without a secret of its own.
 //!
-//! Owns: asking the socket, and keeping an X.509-SVID and those that follow it where TLS finds them. Does not own: enrolling
-//! with it (`credential`, `identity`).
+//! Owns: asking the socket, and keeping an X.509-SVID and those that follow it where TLS finds them.
+//! Does not own: enrolling with it (`credential`, `identity`).
 //!
 //! Invariants: private keys are written for their owner alone; what the socket says is believed by
 //! nobody but the broker, which verifies it.
@@ -26,7 +26,6 @@ use crate::ports::Ports;
 use crate::tls::Tls;
 
 const SVID: &str = "svid.pem";
-const SVID_KEY: &str = "svid-key.pem";
 
 /// Between attempts to follow, after failures: half a second, doubled up to 32 s.
 const BACK_OFF_MS: u64 = 500;
@@ -46,17 +45,16 @@ pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Failure> {
     Ok(Proof::jwt_svid(&svid.svid))
 }
 
-/// The workload's X.509-SVID, kept in a directory as `svid.pem` and `svid-key.pem`, and how to show it.
-/// `ca` is whom to believe of the broker.
+/// The workload's X.509-SVID, kept in a directory as `svid.pem`, and how to show it. `tls` says
+/// whom to believe of the broker.
 pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls, Failure> {
     let mut stream = x509_stream(socket).await?;
     let first = tokio::time::timeout(DEADLINE, stream.message()).await;
     let first = first.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
     let first = first.map_err(|no| refused(socket, &no))?.unwrap_or_default();
     keep(first, directory)?;
-    let (certificate, key) = (directory.join(SVID), directory.join(SVID_KEY));
-    let workload_api = Some(socket.to_owned());
-    Ok(Tls { certificate: Some(certificate), key: Some(key), ca: tls.ca.clone(), workload_api })
+    let (svid, workload_api) = (directory.join(SVID), Some(socket.to_owned()));
+    Ok(Tls { certificate: Some(svid.clone()), key: Some(svid), ca: tls.ca.clone(), workload_api })
 }
 
 /// Keeps each X.509-SVID that follows, as the Workload API tells of them, for as long as it is polled.
@@ -85,17 +83,18 @@ async fn x509_stream(socket: &str) -> Result<Streaming<X509svidResponse>, Failur
     Ok(answer.map_err(|no| refused(socket, &no))?.into_inner())
 }
 
-/// Keeps the first of an answer: the default identity (Workload API section 5.2.1).
+/// Keeps the first of an answer: the default identity (Workload API section 5.2.1). Certificate and
+/// key in one file, so that nobody reads the one of before with the other of now.
 fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Failure> {
     let svid = answer.svids.into_iter().next();
     let svid = svid.ok_or_else(|| Failure::answer("the Workload API has no X.509-SVID"))?;
     let key = Zeroizing::new(svid.x509_svid_key);
     let chain = split(&svid.x509_svid).filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| Failure::answer("its X.509-SVID is no certificate"))?;
-    let chain: String = chain.into_iter().map(|one| pem("CERTIFICATE", one)).collect();
+    let chain = chain.into_iter().map(|one| pem("CERTIFICATE", one));
+    let text: String = chain.chain([pem("PRIVATE KEY", &key)]).collect();
     files::create_directory(directory)?;
-    files::replace(&directory.join(SVID_KEY), pem("PRIVATE KEY", &key).as_bytes())?;
-    files::replace(&directory.join(SVID), chain.as_bytes())
+    files::replace(&directory.join(SVID), Zeroizing::new(text).as_bytes())
 }
 
 async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sublet_core::caller::Caller;
-use sublet_core::decide::{ApplyProfile, Credential, Enroll, SuspendAgent};
+use sublet_core::decide::{ApplyProfile, Credential, Enroll, RevokeAgentKey, SuspendAgent};
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::sign::Signer as _;
@@ -72,6 +72,26 @@ fn a_workload_that_a_rule_means_is_an_agent_with_that_profile() {
     let row = house.state.agent(&agent("ci/42")).unwrap();
     assert_eq!((row.profile.as_str(), row.state), ("ci", AgentState::Active));
     assert_eq!(row.key.as_ref(), Some(key("one").public_key()));
+}
+
+#[test]
+fn an_agent_that_never_heard_of_its_enrolment_comes_in_again_by_the_same_key() {
+    let (fleet, mut house, _) = staffed();
+    apply(&mut house, ci(false));
+    let lost = house.ask(&newcomer("one"), &shown(1)).unwrap();
+    // It has another token by now; the one of before is spent.
+    assert_eq!(code(house.ask(&newcomer("one"), &shown(1))), "credential_used");
+    let identity = house.ask(&newcomer("one"), &shown(2)).unwrap();
+    let (lost, identity) = (fleet.verify(&lost).unwrap(), fleet.verify(&identity).unwrap());
+    assert_eq!(identity.holder_key(), key("one").public_key());
+    assert_ne!(lost.id(), identity.id());
+    assert_eq!(code(house.ask(&newcomer("two"), &shown(3))), "agent_state", "by that key alone");
+    // A key that was revoked is nobody's way in, the agent's own neither.
+    let revoke = RevokeAgentKey { agent: agent("ci/42"), reason: "stolen".into() };
+    assert_eq!(code(house.ask(&House::admin(), &revoke)), "granted");
+    assert_eq!(code(house.ask(&newcomer("one"), &shown(4))), "key_taken");
+    assert_eq!(code(house.ask(&newcomer("two"), &shown(4))), "granted");
+    assert_eq!(code(house.ask(&newcomer("one"), &shown(5))), "agent_state");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sublet_client::identity::{Grant, Identity};
+use sublet_client::{Grant, Identity};
 
 use crate::ledger::copy_all;
 use crate::stage::Stage;

@@ -9,9 +9,9 @@ use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
 use sublet_client::follow::Follower;
 use sublet_client::holder::{Held, Terms};
-use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
+use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 
 use crate::stage::Stage;

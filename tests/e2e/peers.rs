@@ -7,8 +7,8 @@ use std::time::Duration;
 use sublet_client::check::Options;
 use sublet_client::follow::Follower;
 use sublet_client::holder::Terms;
-use sublet_client::identity::{Grant, Identity};
 use sublet_client::peer::PeerChecker;
+use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 use sublet_proto::credentials::Credentials;
 

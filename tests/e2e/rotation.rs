@@ -14,9 +14,9 @@ use sublet_client::connect::Broker;
 use sublet_client::files;
 use sublet_client::follow::Follower;
 use sublet_client::holder::{Held, Terms};
-use sublet_client::identity::{Grant, Identity};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
+use sublet_client::{Grant, Identity};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse};
 use sublet_core::call::Arguments;
 use sublet_core::key_file::KeyLock;
@@ -328,10 +328,14 @@ async fn an_idle_process_takes_what_another_has_renewed_under_a_root_of_after() 
     let (identities, trust) = fleet(&stage, 1).await;
     turn_all(&stage, 1).await;
     stage.sublet(&["agent", "rotate-key", "--as", "a0"]).ok();
-    assert!(Identity::load(stage.path("a0")).unwrap().trust().current() != trust.current());
-    identities[0].renew().await.unwrap();
+    let loaded = Identity::load(stage.path("a0")).unwrap();
+    assert!(loaded.trust().current() != trust.current());
+    // It has not been told, and shows what is there by now.
     let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
-    identities[0].ask(&grant).await.unwrap();
+    let held = identities[0].ask(&grant).await.unwrap();
+    assert_eq!(held.token().holder_key(), loaded.key().public_key());
+    assert_eq!(identities[0].token().id(), loaded.token().id());
+    identities[0].renew().await.unwrap();
 }
 
 #[tokio::test]

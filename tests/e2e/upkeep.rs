@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sublet_client::check::Options;
-use sublet_client::identity::{Grant, Identity};
 use sublet_client::renewal::Standing;
 use sublet_client::tool::Tool;
+use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 use tokio::sync::watch;
 

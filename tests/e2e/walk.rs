@@ -267,7 +267,7 @@ fn wrong_input_is_told_and_leaves_nothing_behind() {
         .fails(64, "loopback only");
     stage
         .sublet(&["serve", "--dev", "--listen", "127.0.0.1:0", "--data", "broker"])
-        .fails(1, "store");
+        .fails(1, "another broker is at work in it");
 }
 
 #[test]

@@ -7,13 +7,14 @@
 //! fetched is bounded, and comes from where the configuration says and nowhere else.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
 use sublet_core::id::UnixMillis;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 /// Bytes of a key set, and of an issuer's description of itself.
 const BYTES_MAX: usize = 256 * 1024;
@@ -45,7 +46,9 @@ pub enum Source {
 }
 
 /// The keys of one issuer.
-pub struct Keys {
+pub struct Keys(Arc<Inner>);
+
+struct Inner {
     source: Source,
     client: Client,
     kept: Mutex<Kept>,
@@ -57,6 +60,10 @@ struct Kept {
     fetched_at: Option<UnixMillis>,
     tried_at: Option<UnixMillis>,
     failures: u32,
+    /// Why there was no answer the last time.
+    trouble: String,
+    /// Closed when the question is over that goes on.
+    asking: Option<watch::Receiver<()>>,
 }
 
 /// Why there is no key.
@@ -73,34 +80,67 @@ impl Keys {
     pub fn new(source: Source) -> Result<Self, String> {
         let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
         let client = client.build().map_err(|error| error.to_string())?;
-        Ok(Keys { source, client, kept: Mutex::default() })
+        Ok(Keys(Arc::new(Inner { source, client, kept: Mutex::default() })))
     }
 
     /// The key of this name, or the only one when no name is given.
     pub async fn find(&self, kid: Option<&str>, now: UnixMillis) -> Result<Jwk, NoKey> {
-        let mut kept = self.kept.lock().await;
-        let stale = kept.fetched_at.is_none_or(|at| now.since(at) >= FRESH_MS);
-        if (stale || pick(&kept.keys, kid).is_none()) && kept.may_try(now) {
-            kept.tried_at = Some(now);
-            match self.fetch().await {
-                Ok(keys) => {
-                    kept.keys = keys;
-                    kept.fetched_at = Some(now);
-                    kept.failures = 0;
-                }
-                Err(says) => {
-                    kept.failures = kept.failures.saturating_add(1);
-                    tracing::warn!(source = ?self.source, says, "the keys of an issuer");
-                    if !kept.are_believed(now) {
-                        return Err(NoKey::Unavailable(says));
-                    }
-                }
-            }
+        if let Some(mut asking) = self.ask(kid, now) {
+            // Closed is what it becomes when there is an answer, or none.
+            let _ = asking.changed().await;
         }
+        let kept = self.0.kept();
         if !kept.are_believed(now) {
-            return Err(NoKey::Unavailable("they were asked for a moment ago".to_owned()));
+            return Err(NoKey::Unavailable(kept.trouble.clone()));
         }
         pick(&kept.keys, kid).cloned().ok_or(NoKey::Unknown)
+    }
+
+    /// The question that this one has to wait for, if it has to: the one that goes on, or a new one where
+    /// it is time. Nobody who stops waiting ends it, and nobody else waits.
+    fn ask(&self, kid: Option<&str>, now: UnixMillis) -> Option<watch::Receiver<()>> {
+        let mut kept = self.0.kept();
+        let stale = kept.fetched_at.is_none_or(|at| now.since(at) >= FRESH_MS);
+        if !stale && pick(&kept.keys, kid).is_some() {
+            return None;
+        }
+        let going_on = kept.asking.clone().filter(|asking| asking.has_changed().is_ok());
+        if going_on.is_some() || !kept.may_try(now) {
+            return going_on;
+        }
+        kept.tried_at = Some(now);
+        let (over, asking) = watch::channel(());
+        kept.asking = Some(asking.clone());
+        let inner = self.0.clone();
+        tokio::spawn(async move {
+            let fetched = inner.fetch().await;
+            inner.take(fetched, now);
+            drop(over);
+        });
+        Some(asking)
+    }
+}
+
+impl Inner {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // It is changed in one step, so a thread that panicked left a whole one.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, fetched: Result<Vec<Jwk>, String>, now: UnixMillis) {
+        let mut kept = self.kept();
+        match fetched {
+            Ok(keys) => {
+                kept.keys = keys;
+                kept.fetched_at = Some(now);
+                kept.failures = 0;
+            }
+            Err(says) => {
+                kept.failures = kept.failures.saturating_add(1);
+                tracing::warn!(source = ?self.source, says, "the keys of an issuer");
+                kept.trouble = says;
+            }
+        }
     }
 
     async fn fetch(&self) -> Result<Vec<Jwk>, String> {
@@ -206,7 +246,7 @@ struct Provider {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::sync::{Arc, Mutex as Lock};
+    use std::sync::Mutex as Lock;
 
     use super::*;
 
@@ -274,6 +314,31 @@ mod tests {
         assert_eq!(asked(), 3);
         assert_eq!(has(&keys, "two", 10 * MINUTE).await, Ok(()));
         assert_eq!(asked(), 4, "older than five minutes");
+    }
+
+    #[expect(clippy::await_holding_lock, reason = "it is the issuer's thread that waits for it")]
+    #[tokio::test]
+    async fn whoever_hangs_up_takes_no_answer_along_and_holds_nobody_up() {
+        let (issuer, keys) = issuer();
+        // The issuer takes its time, as long as this is held.
+        let slow = issuer.lock().unwrap();
+        let hurried = Duration::from_millis(20);
+        let gone = tokio::time::timeout(hurried, has(&keys, "noise", 0)).await;
+        assert!(gone.is_err(), "nobody is there any more who asked");
+        drop(slow);
+        assert_eq!(has(&keys, "one", 0).await, Ok(()));
+        let slow = issuer.lock().unwrap();
+        let noise = has(&keys, "noise", 20 * SECOND);
+        let known = has(&keys, "one", 20 * SECOND);
+        tokio::pin!(noise);
+        tokio::select! {
+            biased;
+            _ = &mut noise => panic!("the issuer has not answered"),
+            known = known => assert_eq!(known, Ok(()), "what is known waits for nothing"),
+        }
+        drop(slow);
+        assert_eq!(noise.await, Err(NoKey::Unknown));
+        assert_eq!(issuer.lock().unwrap().1, 2);
     }
 
     #[tokio::test]

@@ -44,7 +44,9 @@ pub(super) use pkcs11::open;
 #[cfg(feature = "pkcs11")]
 mod pkcs11 {
     use sublet_core::rotation::can_be;
-    use sublet_pkcs11::{Token, Uri};
+    use sublet_core::sign::SignerFault;
+    use sublet_pkcs11::{Token, TokenKey, Uri};
+    use tokio::runtime::{Handle, RuntimeFlavor};
 
     use super::*;
 
@@ -73,6 +75,24 @@ mod pkcs11 {
         Ok(Some(Box::new(Hsm { token, domain: domain.clone(), uses })))
     }
 
+    /// A key that takes its time: the thread that waits for it serves nobody else, so another does.
+    struct Aside(TokenKey);
+
+    impl Signer for Aside {
+        fn public_key(&self) -> &PublicKey {
+            self.0.public_key()
+        }
+
+        fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerFault> {
+            match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+                Ok(RuntimeFlavor::MultiThread) => {
+                    tokio::task::block_in_place(|| self.0.sign(message))
+                }
+                _ => self.0.sign(message),
+            }
+        }
+    }
+
     impl Device for Hsm {
         fn holds(&self, use_: KeyUse) -> bool {
             self.uses.contains(&use_)
@@ -85,18 +105,18 @@ mod pkcs11 {
                 Some(key) => key,
                 None => self.token.make(&label).map_err(|bad| bad.to_string())?,
             };
-            Ok(Arc::new(key))
+            Ok(Arc::new(Aside(key)))
         }
 
         fn make(&self, use_: KeyUse) -> Result<Arc<dyn Signer>, String> {
             let label = format!("sublet {} {}", self.domain, use_.name());
             let made = self.token.make(&label).map_err(|bad| bad.to_string())?;
-            Ok(Arc::new(made))
+            Ok(Arc::new(Aside(made)))
         }
 
         fn find(&self, key: &PublicKey) -> Result<Option<Arc<dyn Signer>>, String> {
             let found = self.token.find(key).map_err(|bad| bad.to_string())?;
-            Ok(found.map(|key| Arc::new(key) as Arc<dyn Signer>))
+            Ok(found.map(|key| Arc::new(Aside(key)) as Arc<dyn Signer>))
         }
 
         fn forget(&self, key: &PublicKey) -> Result<(), String> {

@@ -6,8 +6,7 @@
 //! another and whole when it has its name; a secret that others may read is refused.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use sublet_core::key_file::{BadKeyFile, KeyLock};
 use sublet_core::sign::{SecretKey, Signer as _};
 use zeroize::Zeroizing;
 
+use crate::disk;
 use crate::ports::EntropySource;
 
 /// Why there are no keys.
@@ -167,17 +167,5 @@ fn check_private(path: &Path) -> Result<(), BadKeys> {
 
 /// Writes a file that must not exist yet, whole or not at all.
 pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), BadKeys> {
-    let io = |error| BadKeys::Io { path: path.to_owned(), error };
-    let beside = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&beside)
-        .map_err(io)?;
-    file.write_all(content).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::hard_link(&beside, path).map_err(io)?;
-    fs::remove_file(&beside).map_err(io)
+    disk::create(path, content, mode).map_err(|error| BadKeys::Io { path: path.to_owned(), error })
 }

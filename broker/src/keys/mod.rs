@@ -12,7 +12,6 @@ mod files;
 mod signers;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +29,7 @@ pub use self::files::{BadKeys, KeyFiles, read_lock};
 use self::files::{drawn, named_key, write_new};
 pub use self::signers::{OwnKey, Signers};
 use crate::config::KeysConfig;
+use crate::disk;
 use crate::ports::EntropySource;
 
 /// What a data directory holds of keys.
@@ -133,12 +133,7 @@ fn make(
 /// Publishes a bundle as `trust.json`, in place of the one before.
 pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
     let path = data.join(TRUST);
-    let io = |error| BadKeys::Io { path: path.clone(), error };
-    let beside = path.with_extension("json.new");
-    let mut file = fs::File::create(&beside).map_err(io)?;
-    file.write_all(trust.text()).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::rename(&beside, &path).map_err(io)
+    disk::replace(&path, trust.text(), 0o644).map_err(|error| BadKeys::Io { path, error })
 }
 
 /// Makes the admin key of a broker that has none: `admin.pem` for whoever may be admin, and

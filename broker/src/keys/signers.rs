@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::Fault;
 use sublet_core::rotation::USES;
@@ -78,9 +78,12 @@ impl Signers {
         Ok(OwnKey { id: key.id, signer: self.of(key)? })
     }
 
-    /// Whether there is a signer for each use. What is missing shows before anyone is served.
+    /// Whether there is a signer for each use, and for each key that is to sign after it. What is missing
+    /// shows before anyone is served.
     pub fn check(&self, bundle: &TrustBundle) -> Result<(), Fault> {
-        USES.iter().try_for_each(|use_| self.active(bundle, *use_).map(drop))
+        USES.iter().try_for_each(|use_| self.active(bundle, *use_).map(drop))?;
+        let mut prepared = bundle.keys().iter().filter(|key| key.state == KeyState::Prepared);
+        prepared.try_for_each(|key| self.of(key).map(drop))
     }
 
     /// One more.

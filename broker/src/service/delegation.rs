@@ -127,7 +127,7 @@ impl Delegation for DelegationService {
 }
 
 async fn issue(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     request: Request<v1::IssueRequest>,
 ) -> Result<Recorded<<Issue as Ask>::Granted>, No> {
     let caller = authenticate::caller(broker, &request, Issue::METHOD)?;

@@ -78,7 +78,7 @@ impl Identity for IdentityService {
 
 type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
 
-async fn enroll(broker: &Broker, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
+async fn enroll(broker: &Arc<Broker>, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
     let via = authenticate::via(&request);
     let (trace, message) = (super::trace(&request), request.into_inner());
     let repeatable = super::repeatable(&message)?;
@@ -87,7 +87,7 @@ async fn enroll(broker: &Broker, request: Request<v1::EnrollRequest>) -> Recorde
     pipeline::run(broker, authenticated, Some(repeatable), trace).await
 }
 
-async fn rotate(broker: &Broker, request: Request<v1::RotateKeyRequest>) -> RecordedIdentity {
+async fn rotate(broker: &Arc<Broker>, request: Request<v1::RotateKeyRequest>) -> RecordedIdentity {
     let caller = authenticate::caller(broker, &request, RotateKey::METHOD)?;
     let (trace, message) = (super::trace(&request), request.into_inner());
     let repeatable = super::repeatable(&message)?;

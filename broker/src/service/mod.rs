@@ -8,6 +8,8 @@ pub(crate) mod delegation;
 pub(crate) mod identity;
 pub(crate) mod revocation;
 
+use std::sync::Arc;
+
 use prost::Message;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller};
@@ -74,7 +76,7 @@ pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, No> {
 
 /// Who asks, for what, decided and recorded: the road of a writing request.
 pub(crate) async fn write<M: Keyed, A: Ask>(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     request: Request<M>,
     understand: impl FnOnce(M) -> Result<A, No>,
 ) -> Result<Recorded<A::Granted>, No> {
@@ -88,7 +90,7 @@ pub(crate) async fn write<M: Keyed, A: Ask>(
 
 /// The road of a request that is idempotent of itself, or only reads.
 pub(crate) async fn read<M, A: Ask>(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     request: Request<M>,
     method: &str,
     understand: impl FnOnce(M) -> Result<A, No>,
@@ -100,9 +102,18 @@ pub(crate) async fn read<M, A: Ask>(
 }
 
 /// Ends sessions, and goes on until nothing is left of them: what was issued beside the first decision
-/// ends with the second, and nothing is issued after it.
+/// ends with the second, and nothing is issued after it. So it does where the caller hangs up.
 pub(crate) async fn end_sessions(
-    broker: &Broker,
+    broker: Arc<Broker>,
+    caller: Caller,
+    ask: EndSessions,
+    trace: Option<[u8; 16]>,
+) -> Result<Result<(u64, u64), Deny>, No> {
+    pipeline::to_its_end(sweep(broker, caller, ask, trace)).await
+}
+
+async fn sweep(
+    broker: Arc<Broker>,
     caller: Caller,
     ask: EndSessions,
     trace: Option<[u8; 16]>,
@@ -110,7 +121,7 @@ pub(crate) async fn end_sessions(
     let mut ended = (0u64, 0u64);
     for _ in 0..SWEEPS_MAX {
         let asked = Authenticated { caller: caller.clone(), ask: ask.clone() };
-        match pipeline::run(broker, asked, None, trace).await?.into_outcome() {
+        match pipeline::run(&broker, asked, None, trace).await?.into_outcome() {
             Ok((0, 0)) => return Ok(Ok(ended)),
             Ok((sessions, delegations)) => {
                 ended.0 = ended.0.saturating_add(sessions);

@@ -102,7 +102,8 @@ impl RevocationService {
         };
         let trace = super::trace(&request);
         let reason = super::reason(request.into_inner().reason)?;
-        let ended = super::end_sessions(broker, caller, EndSessions { which, reason }, trace);
+        let ended =
+            super::end_sessions(broker.clone(), caller, EndSessions { which, reason }, trace);
         let (sessions, delegations) = ended.await??;
         let feed = broker.store.feed()?;
         let (epoch, sequence) = (feed.epoch(), feed.sequence());

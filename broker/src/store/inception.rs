@@ -1,12 +1,12 @@
 //! The mark that a ledger was begun in a data directory: an empty disk is never taken for a new
 //! ledger. ledger.md section 2.
 
-use std::fs;
 use std::path::Path;
 
 use sublet_core::no::Fault;
 
 use super::Store;
+use crate::disk;
 
 /// Lies beside the store and not in it, so that it outlives it.
 const MARK: &str = "ledger.begun";
@@ -31,7 +31,5 @@ pub(crate) fn mark(data: &Path, origin: &str) -> Result<(), Fault> {
     if mark.exists() {
         return Ok(());
     }
-    fs::write(&mark, format!("{origin}\n")).map_err(fault)?;
-    fs::File::open(&mark).and_then(|file| file.sync_all()).map_err(fault)?;
-    fs::File::open(data).and_then(|dir| dir.sync_all()).map_err(fault)
+    disk::create(&mark, format!("{origin}\n").as_bytes(), 0o644).map_err(fault)
 }

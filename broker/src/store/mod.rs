@@ -194,6 +194,16 @@ impl Store {
         Ok(Store { shared, queue, reader, name })
     }
 
+    /// Ready when the store takes nothing any more, as a write has failed.
+    pub async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
+    /// Whether it takes nothing any more.
+    pub fn has_ended(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// What a decision may read. Held only while deciding: the committer waits for it.
     pub fn view(&self) -> Result<RwLockReadGuard<'_, State>, Fault> {
         self.shared.state.read().map_err(|_| damaged())

@@ -61,11 +61,18 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
+/// Unless another is said.
+const USUAL_TTL: Duration = Duration::from_secs(300);
+
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let actor = Actor::load(&args.as_, context)?;
     let held = actor.open(&args.token, context, !args.offline).await?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
-    let mut terms = Terms::new(scope, args.ttl.unwrap_or_else(|| usual_ttl(&held)));
+    let mut terms = match args.ttl {
+        Some(ttl) => Terms::new(scope, ttl),
+        // So that who has five minutes can hand on at once.
+        None => Terms::new(scope, USUAL_TTL).no_later_than(held.token().expires()),
+    };
     if let Some(hops) = args.hops {
         terms = terms.hops_max(hops);
     }
@@ -90,13 +97,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     };
     debug_assert_eq!(child.delegation(), token.delegation());
     wrote(context, &child, &receipt, out)
-}
-
-/// Five minutes, or what is left, so that who has five minutes can hand on at once.
-fn usual_ttl(held: &Held) -> Duration {
-    let left = held.token().expires().saturating_sub(Ports::system().clock.now().seconds());
-    // Of what is over a second is asked, which is refused with the reason.
-    Duration::from_secs(u64::try_from(left).unwrap_or(0).clamp(1, 300))
 }
 
 async fn recipient(args: &Args, held: &Held, context: &Context) -> Result<Delegate, Trouble> {
@@ -124,16 +124,17 @@ fn preview(context: &Context, held: &Held, to: Delegate, terms: &Terms) -> Resul
     let texts = |scope: &Scope| -> Vec<String> {
         scope.capabilities().iter().map(ToString::to_string).collect()
     };
+    let ttl_seconds = terms.ttl_seconds(Ports::system().clock.now());
     let had = held.token().last().block().scope.as_ref().map(texts).unwrap_or_default();
     let has = texts(&terms.scope);
     let value = json!({
         "made": false, "held": had, "allow": has, "takes_away": takes_away,
-        "ttl_seconds": terms.ttl.as_secs(),
+        "ttl_seconds": ttl_seconds,
     });
     let mut pairs = vec![("dry run", "nothing was made; this would be".to_owned())];
     pairs.extend(had.into_iter().map(|text| ("held", text)));
     pairs.extend(has.into_iter().map(|text| ("allow", text)));
-    pairs.push(("for", format!("{} s", terms.ttl.as_secs())));
+    pairs.push(("for", format!("{ttl_seconds} s")));
     pairs.extend(takes_away.into_iter().map(|text| ("−", text)));
     print::pairs(context, &pairs, &value);
     Ok(())

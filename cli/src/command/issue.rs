@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sublet_client::identity::{Grant, Word};
+use sublet_client::{Grant, Word};
 use sublet_core::capability::Scope;
 use sublet_core::id::Principal;
 use sublet_core::no::Malformed;

@@ -59,6 +59,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| Trouble::local(format!("{}: {error}", args.data.display())))?;
     let (path, ports) = (args.data.join("witness.pem"), Ports::system());
+    // Two that share what was cosigned last could cosign two histories.
+    let says = || Trouble::local(format!("{}: another witness is at work", args.data.display()));
+    let _alone = files::claim(&args.data.join("witness.lock"))?.ok_or_else(says)?;
     let lock = context.key_lock()?;
     let key = match path.exists() {
         true => files::read_key(&path, &lock)?,

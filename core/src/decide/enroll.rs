@@ -87,13 +87,15 @@ impl Ask for Enroll {
         };
         let admitted = match &self.credential {
             Credential::JoinToken { id, hash } => self.invited(view, id, hash, now)?,
-            Credential::Attested(shown) => self.attested(view, shown, now)?,
+            Credential::Attested(shown) => self.attested(view, shown, key, now)?,
         };
         let agent = &admitted.agent;
         if agent.state == AgentState::Suspended {
             return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
         }
-        let thumbprint = free_key(view, key)?;
+        // One that was enrolled and never heard of it asks again, by whatever it can show by now.
+        let own = agent.key.as_ref() == Some(key);
+        let thumbprint = if own { key.thumbprint() } else { free_key(view, key)? };
         let (mut grant, given) = identity(view, agent, key, now, entropy)?;
         if admitted.created {
             grant.guards = vec![Guard::Agent(agent.id.clone(), None)];
@@ -108,7 +110,9 @@ impl Ask for Enroll {
             attested: admitted.attested,
         };
         let grant = grant.guarded(admitted.guards).writing(admitted.write).recording(caller, body);
-        Ok(owned(grant, agent, key, given, None))
+        let grant = if own { grant } else { taking(grant, agent, key) };
+        let former = if own { agent.former } else { None };
+        Ok(active(grant, agent, key, given, former))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -159,6 +163,7 @@ impl Enroll {
         &self,
         view: View<'_>,
         shown: &Attested,
+        key: &PublicKey,
         now: UnixMillis,
     ) -> Result<Admitted, Deny> {
         let not = |says: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), says };
@@ -194,7 +199,8 @@ impl Enroll {
         if let Some(agent) = known.filter(|agent| agent.profile != profile.name) {
             return Err(not(format!("{id} has the profile {:?}", agent.profile)));
         }
-        if known.is_some_and(|agent| agent.state == AgentState::Active) && !rule.rekey {
+        let active = known.filter(|agent| agent.state == AgentState::Active);
+        if active.is_some_and(|agent| agent.key.as_ref() != Some(key)) && !rule.rekey {
             return Err(Deny::AgentState { agent: id, state: AgentState::Active.name() });
         }
         let created = known.is_none();
@@ -285,7 +291,8 @@ impl Ask for RotateKey {
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
         let (grant, given) = identity(view, agent, &self.new_key, now, entropy)?;
         let former = FormerKey { key: old, until: now };
-        Ok(owned(grant.recording(caller, body), agent, &self.new_key, given, Some(former)))
+        let grant = taking(grant.recording(caller, body), agent, &self.new_key);
+        Ok(active(grant, agent, &self.new_key, given, Some(former)))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -343,23 +350,31 @@ pub fn keeps_an_identity(method: &str) -> bool {
     method == Renew::METHOD || method == RotateKey::METHOD
 }
 
-/// Makes the key the agent's own.
-fn owned(
+/// Makes a key the agent's own, for ever.
+fn taking(
+    grant: Grant<serde_bytes::ByteBuf>,
+    agent: &Agent,
+    key: &PublicKey,
+) -> Grant<serde_bytes::ByteBuf> {
+    let owner = KeyOwner { key: key.thumbprint(), agent: agent.id.clone(), revoked: false };
+    grant.guarded([Guard::KeyFree(owner.key)]).writing([Write::KeyOwner(owner)])
+}
+
+/// The agent is active with this key and this identity.
+fn active(
     grant: Grant<serde_bytes::ByteBuf>,
     agent: &Agent,
     key: &PublicKey,
     given: LastIdentity,
     former: Option<FormerKey>,
 ) -> Grant<serde_bytes::ByteBuf> {
-    let thumbprint = key.thumbprint();
     let mut row = agent.clone();
     row.state = AgentState::Active;
     row.key = Some(key.clone());
     row.identity = Some(given);
     row.former = former;
     row.version += 1;
-    let owner = KeyOwner { key: thumbprint, agent: agent.id.clone(), revoked: false };
-    grant.guarded([Guard::KeyFree(thumbprint)]).writing([Write::Agent(row), Write::KeyOwner(owner)])
+    grant.writing([Write::Agent(row)])
 }
 
 /// An identity token to be signed for the agent and key.

@@ -1,0 +1,84 @@
+//! What an agent asks for on someone's behalf, and by whose word.
+//!
+//! Owns: the question, before it is asked. Does not own: asking it (`identity`).
+
+use std::fmt;
+use std::time::Duration;
+
+use sublet_core::capability::Scope;
+use sublet_core::id::Principal;
+use sublet_core::session::SessionId;
+
+use crate::failure::Failure;
+
+/// What an agent asks for on someone's behalf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// On whose behalf.
+    pub on_behalf_of: Principal,
+    /// All of what it shall be good for.
+    pub scope: Scope,
+    /// How long, in whole seconds.
+    pub ttl: Duration,
+    /// How many hops may follow.
+    pub hops: u32,
+    /// How many of them may be without a receipt.
+    pub offline_hops: u32,
+    /// By whose word.
+    pub by: Word,
+}
+
+/// By whose word an agent acts for somebody.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Word {
+    /// Its own, where its profile takes that.
+    Own,
+    /// The user's own signed token (RFC 7519). A secret.
+    User(String),
+    /// An operator's session.
+    Session(SessionId),
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Word::Own => "Own",
+            Word::User(_) => "User",
+            Word::Session(_) => "Session",
+        })
+    }
+}
+
+impl Grant {
+    /// These capabilities on behalf of this principal for so long; not to be handed on.
+    pub fn new(on_behalf_of: Principal, scope: Scope, ttl: Duration) -> Self {
+        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0, by: Word::Own }
+    }
+
+    /// The same from texts: `user:alice@acme.example`, `fs.read@tool://files path=under:/data`.
+    pub fn of<T: AsRef<str>>(
+        on_behalf_of: &str,
+        scope: &[T],
+        ttl: Duration,
+    ) -> Result<Self, Failure> {
+        Ok(Grant::new(on_behalf_of.parse()?, Scope::from_texts(scope)?, ttl))
+    }
+
+    /// So many hops may follow.
+    #[must_use]
+    pub fn hops(self, hops: u32) -> Self {
+        Grant { hops, ..self }
+    }
+
+    /// So many of them may be without a receipt.
+    #[must_use]
+    pub fn offline_hops(self, offline_hops: u32) -> Self {
+        Grant { offline_hops, ..self }
+    }
+
+    /// By this word.
+    #[must_use]
+    pub fn by(self, by: Word) -> Self {
+        Grant { by, ..self }
+    }
+}
