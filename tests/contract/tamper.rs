@@ -76,18 +76,36 @@ fn pulled(store: &Store) -> Result<tempfile::TempDir, String> {
 
 /// What catches the change that was made to this disk, given a head that was kept before it.
 fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
-    let Ok(store) = disk.open() else { return Some(Caught::AtStart) };
+    let store = match disk.open() {
+        Ok(store) => store,
+        Err(fault) => {
+            let says = fault.to_string();
+            let told = ["ledger", "head", "tile", "record", "leaves"];
+            assert!(told.iter().any(|word| says.contains(word)), "no reason of the ledger: {says}");
+            return Some(Caught::AtStart);
+        }
+    };
     let keys = &head_keys(trust().bundle());
     let Ok(copy) = pulled(&store) else { return Some(Caught::InACopy) };
     let source = in_directory(copy.path());
-    let Ok(copy) = Published::verify(&source, keys) else { return Some(Caught::InACopy) };
+    let copy = match Published::verify(&source, keys) {
+        Ok(copy) => copy,
+        Err(failure) => {
+            let told = ["ledger_invalid", "ledger_incomplete"];
+            assert!(told.contains(&failure.code().as_ref()), "{failure}");
+            return Some(Caught::InACopy);
+        }
+    };
     match copy.against(&source, std::slice::from_ref(kept)) {
         Ok(None) => {}
         Ok(Some(fork)) => {
             fork.verify(keys).unwrap();
             return Some(Caught::KeptHead);
         }
-        Err(_) => return Some(Caught::KeptHead),
+        Err(failure) => {
+            assert!(failure.code().starts_with("ledger_"), "{failure}");
+            return Some(Caught::KeptHead);
+        }
     }
     let entries = store.reader().range(0, usize::MAX).unwrap();
     let unread = entries.into_iter().any(|entry| {
@@ -169,6 +187,10 @@ async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
     let kept = head(&store);
     assert_eq!(kept.head.size, RECORDS);
     drop(store);
+    // It is whole on the disk once the committer has let go of it.
+    drop(disk.open().unwrap());
+    let pages = std::fs::read_dir(disk.path().join("store/blobs")).unwrap().count();
+    assert_eq!(pages, 0, "no page is in a file of its own, which sled does not sync");
     assert_eq!(caught(&copy_of(disk.path()), &kept), None, "untouched");
 
     type Change<'a> = Box<dyn Fn(&Raw) + 'a>;

@@ -7,6 +7,7 @@
 //! holds; nothing is visible or answered before it is durable; the queue is bounded; after a
 //! failed write nothing is granted any more.
 
+mod blobs;
 mod codec;
 mod committer;
 pub(crate) mod inception;

@@ -1,8 +1,8 @@
 //! The embedded store. The only file that names sled. architecture.md, "The store".
 //!
 //! Rules that were measured: only the committer thread writes and flushes; sled's own flush on
-//! Linux reaches the kernel, not the disk, so `fdatasync` on its file follows; its background
-//! flush is off; nothing hot is read from it.
+//! Linux reaches the kernel, not the disk, so `fdatasync` on its file follows, behind the files
+//! beside it that it never syncs (`blobs`); its background flush is off; nothing hot is read from it.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -16,6 +16,7 @@ use sublet_core::no::Fault;
 use sublet_ledger::Hash;
 use sublet_ledger::tile::{self, Tiles};
 
+use super::blobs::{Blobs, segment_bytes};
 use super::codec::{self, key, prefix};
 use super::segment;
 use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
@@ -30,26 +31,30 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// A sled database.
 pub struct Sled {
     db: ::sled::Db,
-    disk: Option<File>,
+    disk: Option<(File, Blobs)>,
 }
 
 impl Sled {
     /// Opens or makes the database in a directory.
     pub fn open(dir: &Path, durability: Durability) -> Result<Self, Fault> {
-        let config =
-            ::sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
+        let config = ::sled::Config::new()
+            .path(dir)
+            .segment_size(segment_bytes(dir))
+            .flush_every_ms(None)
+            .cache_capacity(CACHE_BYTES);
         let db = config.open().map_err(|error| fault("open", &error))?;
         let disk = match durability {
             Durability::PowerLoss => {
                 let file = dir.join("db");
-                Some(File::open(&file).map_err(|error| fault("open its file", &error))?)
+                let file = File::open(&file).map_err(|error| fault("open its file", &error))?;
+                Some((file, Blobs::of(dir)))
             }
             Durability::Process => None,
         };
         Ok(Sled { db, disk })
     }
 
-    fn check_schema(&self, domain: &TrustDomain) -> Result<(), Fault> {
+    fn check_schema(&mut self, domain: &TrustDomain) -> Result<(), Fault> {
         let wanted = format!("{SCHEMA} {domain}");
         let found =
             self.db.get(key(prefix::META, b"schema")).map_err(|error| fault("read", &error))?;
@@ -128,12 +133,13 @@ impl Sled {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), Fault> {
+    fn sync(&mut self) -> Result<(), Fault> {
         self.db.flush().map_err(|error| fault("flush", &error))?;
-        match &self.disk {
-            Some(file) => file.sync_data().map_err(|error| fault("sync", &error)),
-            None => Ok(()),
-        }
+        let Some((file, blobs)) = &mut self.disk else { return Ok(()) };
+        let written = file.metadata().and_then(|about| about.modified());
+        let synced =
+            written.and_then(|written| blobs.sync(written)).and_then(|()| file.sync_data());
+        synced.map_err(|error| fault("sync", &error))
     }
 }
 
