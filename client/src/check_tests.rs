@@ -354,13 +354,18 @@ fn no_cached_chain_outlives_a_revocation_in_a_race() {
 #[test]
 fn a_chain_seen_before_still_expires_and_still_needs_its_proof() {
     let world = World::new();
-    let (checker, held) = (checker(&world), world.issued(1));
+    let view = world.view();
+    let (checker, held) = (checker_on(&world, view.clone()), world.issued(1));
     assert_eq!(ask(&checker, &shown(&held)), "allowed");
     let again = shown(&held);
     let thief = CallProof::sign(again.call_proof().unwrap().claims, &key(66)).unwrap();
     let stolen = Credentials { proof: thief.encode(), ..again };
     assert_eq!(ask(&checker, &stolen), "proof_signature");
     assert_eq!(ask(&checker, &shown(&held)), "allowed");
+    let left = held.token().expires() * 1_000 - world.ports.clock.now().0;
+    world.clock.pass(left as u64);
+    world.refresh(&view);
+    assert_eq!(ask(&checker, &shown(&held)), "expired");
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Tool {
         self.checker.clone()
     }
 
+    /// How the revocations come in.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
     /// How its identity stands, which is renewed for as long as it runs.
     pub fn renewal(&self) -> &Renewal {
         &self.renewal

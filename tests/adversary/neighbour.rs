@@ -155,8 +155,12 @@ async fn each_way_to_misuse_a_neighbours_identity_has_its_answer() {
         assert_eq!(says(&methods, &bytes, NOW).await, says_code);
     }
     // A bundle of another domain is not taken for it, whatever it vouches for.
-    std::fs::write(directory.path().join("trust.json"), other.signed_bundle().text()).unwrap();
+    let path = directory.path().join("acme.example.json");
+    assert!(path.exists());
+    std::fs::write(path, other.signed_bundle().text()).unwrap();
     assert_eq!(says(&methods, &honest().credential(), NOW).await, "shown", "the one held");
+    let theirs = Try::honest(&other).credential();
+    assert_ne!(says(&methods, &theirs, NOW).await, "shown", "and nobody by the other");
 }
 
 #[tokio::test]

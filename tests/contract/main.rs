@@ -426,6 +426,17 @@ async fn another_schema_and_another_domain_are_refused() {
     assert!(open(trust()).err().unwrap().to_string().contains("sublet 99"));
 }
 
+/// Stores of before have smaller segments.
+#[tokio::test]
+async fn a_store_with_smaller_segments_goes_on_with_them() {
+    let disk = OnSled::new();
+    let store = disk.path().join("store");
+    drop(::sled::Config::new().path(&store).flush_every_ms(None).open().unwrap());
+    tamper::fill(&disk.open().unwrap(), 0..300, "record").await;
+    tamper::fill(&disk.open().unwrap(), 300..301, "record").await;
+    assert_eq!(disk.open().unwrap().published().unwrap().tree.size(), 301);
+}
+
 /// The database as someone with a shell sees it.
 struct Raw(::sled::Db);
 

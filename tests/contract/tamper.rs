@@ -28,7 +28,7 @@ enum Caught {
 }
 
 /// Records with something beside each, numbered from `from` on.
-async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'static str) {
+pub(super) async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'static str) {
     let commits = numbers.map(|number| {
         let store = store.clone();
         tokio::spawn(async move {

@@ -27,7 +27,9 @@ async fn chain(identity: &Identity, broker: &Broker) -> Vec<Held> {
     let terms = Terms::of(&scope, Duration::from_secs(600)).unwrap();
     let mut recorded = root.spawn_helper("scout", &terms).unwrap();
     recorded.record().await.unwrap();
-    let offline = recorded.spawn_helper("deep", &terms).unwrap();
+    // Whichever second it is by now, it ends no later than the one above it.
+    let end = recorded.token().expires();
+    let offline = recorded.spawn_helper("deep", &terms.no_later_than(end)).unwrap();
     vec![root, recorded, offline]
 }
 

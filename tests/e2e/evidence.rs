@@ -13,7 +13,7 @@ fn verify(home: &Path, bundle: &str, trust: &str, more: &[&str]) -> Run {
 #[test]
 fn what_the_demo_leaves_verifies_and_no_changed_byte_of_it_does() {
     let home = tempfile::tempdir().unwrap();
-    sublet_in(home.path(), &["demo", "--keep", "kept"]).ok();
+    sublet_in(home.path(), &["demo", "--patience", "5", "--keep", "kept"]).ok();
     let (bundle, trust) = ("kept/evidence.sublet", "kept/trust.json");
     let found = verify(home.path(), bundle, trust, &["--output", "json"]).json();
     assert_eq!(found["uses"]["diverged"], 0);
@@ -167,7 +167,9 @@ fn a_decision_of_the_command_line_is_reported_and_a_bundle_is_replayed_offline()
     let call = ["call", "--as", "planner", "--token", "root.token", "--out", "proof"];
     crate::walk::run(&stage, &call, &crate::walk::CALL).ok();
     let verify_call = ["verify", "--as", "tool", "--token", "root.token", "--proof", "proof"];
-    crate::walk::run(&stage, &verify_call, &crate::walk::CALL).ok();
+    let said = crate::walk::run(&stage, &verify_call, &crate::walk::CALL);
+    assert!(!said.err.contains("sent next time"), "{said:?}");
+    said.ok();
     let silent = [&verify_call[..], &["--no-report"]].concat();
     crate::walk::run(&stage, &silent, &crate::walk::CALL).ok();
     let table = stage.sublet(&["audit", "replay", "--all", "--table"]).ok();

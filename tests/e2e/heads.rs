@@ -25,7 +25,7 @@ async fn enrolled(stage: &Stage, broker: &Broker, trust: &Trust, name: &str) -> 
 
 /// What the ledger says of heads, once it says it of a tool.
 fn reported(stage: &Stage) -> Run {
-    for _ in 0..200 {
+    for _ in 0..1_200 {
         let run = stage.sublet(&["audit", "replay", "--all", "--output", "json"]);
         if run.out.contains("shown_to") {
             return run;

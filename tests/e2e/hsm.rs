@@ -255,5 +255,6 @@ fn what_is_no_uri_is_told() {
     Run::of(&[], serve).fails(1, "serial is not understood");
     hsm.sublet(&["key", "create", "--out", "x", "--pkcs11", &hsm.uri("")])
         .fails(64, "object=LABEL");
-    hsm.run(&hsm.uri(";object=none"), &["status", "--broker", "http://127.0.0.1:1"]).fails(1, "");
+    hsm.run(&hsm.uri(";object=none"), &["status"])
+        .fails(1, "no key of the token is labelled \"none\"");
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::files;
+use sublet_client::mirror::Mirror;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::key_file::KeyLock;
@@ -147,6 +148,17 @@ fn the_log_is_served_over_http_to_whoever_has_the_token() {
     // A part of what is full by now is still there for whoever saw the head of then.
     let (status, _, part) = get(&stage, "/tile/0/000.p/3", Some(bearer));
     assert!(status.contains("200") && part.len() == 96, "{status}");
+}
+
+#[test]
+fn one_process_pulls_into_a_copy_at_a_time() {
+    let stage = Stage::set();
+    grow(&stage, 0..3);
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+    let pulling = Mirror::open(&stage.path("copy"), &trust).unwrap();
+    stage.sublet(&["audit", "mirror", "copy"]).fails(1, "[copy_in_use]");
+    drop(pulling);
+    stage.sublet(&["audit", "mirror", "copy"]).ok();
 }
 
 #[test]

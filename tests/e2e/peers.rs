@@ -71,6 +71,7 @@ fn an_agent_shows_another_who_it_is() {
     // Offline, as long as a snapshot is young; suspended, no more.
     stage.sublet(&["trust", "snapshot", "--out", "feed"]).ok();
     stage.sublet(&["agent", "suspend", "agent/planner", "--reason", "x"]).ok();
+    prove(&stage, "planner", &MEET, "p").ok();
     recognise(&stage, planner, "p", &MEET).fails(2, "[agent_suspended]");
     stage.kill();
     let offline = [&MEET[..], &["--revocations", "feed", "--max-staleness", "60s"]].concat();

@@ -88,7 +88,8 @@ impl Stage {
             .spawn()
             .unwrap();
         let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
-        self.endpoint = line.split_once(" on ").expect("where it listens").1.to_owned();
+        let told = line.strip_prefix("sublet broker of ").and_then(|told| told.split_once(" on "));
+        self.endpoint = told.unwrap_or_else(|| panic!("it does not serve: {line}")).1.to_owned();
         self.trust = self.path(data).join("trust.json");
         self.admin_key = self.path(admin_key);
         self.broker = Some(child);

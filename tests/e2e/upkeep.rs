@@ -19,11 +19,13 @@ const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"
     ttl_seconds_max = 600\nhops_max = 4\noffline_hops_max = 1\n\
     allow = [\"fs.read@tool://files path=under:/data\"]\n";
 
-/// A broker whose identities live five seconds, and agents of it.
+/// How long an identity lives, in seconds: half of it is enough for a busy machine to renew it in.
+const LIFE: i64 = 14;
+
+/// A broker whose identities live so long, and agents of it.
 fn broker(agents: &[&str]) -> Stage {
-    let stage = Stage::configured("identity_ttl_seconds = 5\n", &[("default.toml", PROFILE)]);
-    let config = std::fs::read_to_string(stage.path("sublet.toml")).unwrap();
-    assert!(config.contains("identity_ttl_seconds"));
+    let config = format!("identity_ttl_seconds = {LIFE}\n");
+    let stage = Stage::configured(&config, &[("default.toml", PROFILE)]);
     stage.sublet(&["profile", "apply", "default.toml"]).ok();
     agents.iter().for_each(|name| enrol(&stage, name));
     stage
@@ -33,17 +35,13 @@ async fn until(
     standing: &mut watch::Receiver<Standing>,
     so: impl FnMut(&Standing) -> bool,
 ) -> Standing {
-    let seen = tokio::time::timeout(Duration::from_secs(30), standing.wait_for(so)).await;
+    let seen = tokio::time::timeout(Duration::from_secs(60), standing.wait_for(so)).await;
     seen.unwrap().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tool_goes_on_beyond_the_life_of_its_identity_and_of_its_broker() {
     let mut stage = broker(&["planner", "files"]);
-    let identity = Identity::load(stage.path("files")).unwrap();
-    let first = identity.expires();
-    let tool = Tool::start("tool://files", identity, Options::default()).unwrap();
-    tool.ready(Duration::from_secs(10)).await.unwrap();
     let planner = Identity::load(stage.path("planner")).unwrap();
     let grant = Grant::of(
         "user:alice@acme.example",
@@ -51,17 +49,26 @@ async fn a_tool_goes_on_beyond_the_life_of_its_identity_and_of_its_broker() {
         Duration::from_secs(300),
     );
     let held = planner.ask(&grant.unwrap()).await.unwrap();
+    let identity = Identity::load(stage.path("files")).unwrap();
+    let first = identity.expires();
+    assert!(first - identity.ports().clock.now().seconds() <= LIFE);
+    let tool = Tool::start("tool://files", identity, Options::default()).unwrap();
+    tool.ready(Duration::from_secs(10)).await.unwrap();
     let mut standing = tool.renewal().watch();
     // The broker is away: the owner hears of it while there is time left.
-    until(&mut standing, |now| now.renewals == 1).await;
+    until(&mut standing, |now| now.renewals >= 1).await;
     stage.kill();
+    let mut heads = tool.follower().watch();
+    let before = heads.borrow_and_update().heads;
     let failed = until(&mut standing, |now| now.failure.is_some()).await;
     assert_eq!(failed.failure.unwrap().code(), "unreachable");
     stage.restart_configured();
-    let back = until(&mut standing, |now| now.failure.is_none() && now.expires > first + 5).await;
+    let back =
+        until(&mut standing, |now| now.failure.is_none() && now.expires > first + LIFE).await;
     assert!(back.renewals >= 2, "{back:?}");
     // The feed is open again, under an identity that the tool did not have when it began.
-    tool.ready(Duration::from_secs(10)).await.unwrap();
+    let heard = heads.wait_for(|now| now.heads > before);
+    tokio::time::timeout(Duration::from_secs(30), heard).await.unwrap().unwrap();
     let arguments = r#"{"path":"/data/q3"}"#;
     let shown = held.credentials_for("tool://files", "fs.read", arguments).unwrap();
     let arguments = Arguments::from_json(arguments.as_bytes()).unwrap();
@@ -91,10 +98,8 @@ fn a_process_keeps_an_identity_renewed_and_its_key_from_growing_old() {
     assert_ne!(key(), before, "the key is another");
     let kept = std::fs::read_dir(stage.path("planner")).unwrap();
     let names = kept.map(|file| file.unwrap().file_name().into_string().unwrap());
-    assert!(
-        names.filter(|name| name.starts_with("key-")).count() >= 1,
-        "and the one before is kept"
-    );
+    let mut kept = names.filter(|name| name.starts_with("key-") && name != "key-next.pem");
+    assert!(kept.next().is_some(), "and the one before is kept");
     stage.sublet(&["whoami", "--as", "planner"]).ok();
     let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(stopped.success() && child.wait().unwrap().success());

@@ -58,7 +58,7 @@ impl Drop for Witness {
 
 /// Waits until so many records are witnessed: the broker shows a head every second.
 fn witnessed(stage: &Stage, records: u64) -> bool {
-    (0..100).any(|_| {
+    (0..600).any(|_| {
         let head = stage.sublet(&["audit", "checkpoint", "--witnessed", "--output", "json"]);
         let there = head.code == 0 && head.json()["size"].as_u64().unwrap() >= records;
         if !there {
@@ -78,6 +78,10 @@ fn two_witnesses_cosign_a_ledger_that_grows_and_nobody_waits_for_one_that_is_gon
     let mut stage = Stage::set();
     let one = Witness::start(&stage, "w1.example", "127.0.0.1:0");
     let two = Witness::start(&stage, "w2.example", "127.0.0.1:0");
+    let log = stage.sublet(&["audit", "key"]).ok();
+    let again = ["witness", "--listen", "127.0.0.1:0", "--name", "w2.example", "--log", log.trim()];
+    let again = [&again[..], &["--data", "w2.example"]].concat();
+    stage.sublet(&again).fails(1, "another witness is at work");
     let policy = format!("{}{}group both all w1.example w2.example\n", one.line, two.line);
     fs::write(stage.path("both"), format!("{policy}quorum both\n")).unwrap();
     fs::write(stage.path("bad"), format!("{policy}quorum three\n")).unwrap();

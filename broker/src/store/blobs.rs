@@ -21,7 +21,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The segments of the store that is in a directory, or of a new one.
 pub(super) fn segment_bytes(store: &Path) -> usize {
-    let told = fs::read_to_string(store.join("conf")).unwrap_or_default();
+    // Behind its lines it has a checksum, which is no text.
+    let told = fs::read(store.join("conf")).unwrap_or_default();
+    let told = String::from_utf8_lossy(&told);
     let told = told.lines().find_map(|line| line.strip_prefix("segment_size: ")?.parse().ok());
     told.unwrap_or(SEGMENT_BYTES)
 }
@@ -49,7 +51,7 @@ impl Blobs {
         if self.seen == Some(changed) && long_ago {
             return Ok(());
         }
-        let new = self.new()?;
+        let new = self.unsynced()?;
         for (_, path) in &new {
             match File::open(path).and_then(|file| file.sync_all()) {
                 // A page of before, which is no longer needed.
@@ -65,7 +67,7 @@ impl Blobs {
         Ok(())
     }
 
-    fn new(&self) -> Result<Vec<(i64, PathBuf)>> {
+    fn unsynced(&self) -> Result<Vec<(i64, PathBuf)>> {
         let mut new = Vec::new();
         for file in fs::read_dir(&self.directory)? {
             let file = file?;
@@ -89,10 +91,10 @@ mod tests {
         let mut blobs = Blobs::of(place.path());
         page(7);
         page(9);
-        assert_eq!(blobs.new().unwrap().len(), 2);
+        assert_eq!(blobs.unsynced().unwrap().len(), 2);
         let now = fs::metadata(&directory).unwrap().modified().unwrap();
         blobs.sync(now).unwrap();
-        assert_eq!((blobs.last, blobs.new().unwrap().len()), (Some(9), 0));
+        assert_eq!((blobs.last, blobs.unsynced().unwrap().len()), (Some(9), 0));
         // Another in the same tick, and a directory whose time stays as it was.
         page(12);
         File::open(&directory).unwrap().set_modified(now).unwrap();
@@ -109,7 +111,7 @@ mod tests {
     fn a_store_keeps_the_segments_that_it_was_made_with() {
         let place = tempfile::tempdir().unwrap();
         assert_eq!(segment_bytes(place.path()), SEGMENT_BYTES);
-        let conf = "segment_size: 524288\nuse_compression: false\nversion: 0.34\n";
+        let conf = b"segment_size: 524288\nuse_compression: false\nversion: 0.34\n\xfe\x01\xff\x00";
         fs::write(place.path().join("conf"), conf).unwrap();
         assert_eq!(segment_bytes(place.path()), 524_288);
     }

@@ -29,7 +29,7 @@ use crate::print;
 use crate::trouble::Trouble;
 
 /// How long the command waits for the broker to have the evidence.
-const REPORT_WITHIN: Duration = Duration::from_secs(5);
+const REPORT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Decide one call, offline. Exit 0: allowed; 2: refused, with the reason.
 #[derive(clap::Args)]

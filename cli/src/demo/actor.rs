@@ -348,15 +348,15 @@ async fn read(tool: &str, path: &str, credentials: Credentials) -> Result<Answer
     Ok(Answer::allowed(format!("{path} says {text:?}")))
 }
 
-/// The first token with the blocks after block 0 of the second: protobuf fields put together anew.
+/// The first token with its last block replaced by that of the second: protobuf fields put together
+/// anew.
 fn splice(onto: &[u8], from: &[u8]) -> Option<Vec<u8>> {
     const BLOCKS: u8 = 3 << 3 | 2;
-    let (onto, from) = (fields(onto)?, fields(from)?);
-    let is_block = |field: &&&[u8]| field.first() == Some(&BLOCKS);
-    let head = onto.iter().take(2);
-    let blocks = from.iter().filter(is_block);
-    let proof = onto.last();
-    Some(head.chain(blocks).chain(proof).copied().collect::<Vec<_>>().concat())
+    let (mut onto, from) = (fields(onto)?, fields(from)?);
+    let is_block = |field: &&[u8]| field.first() == Some(&BLOCKS);
+    let last = onto.iter().rposition(is_block)?;
+    *onto.get_mut(last)? = from.iter().copied().rfind(is_block)?;
+    Some(onto.concat())
 }
 
 /// The top-level fields of a Biscuit, each with its tag.

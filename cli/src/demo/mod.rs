@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Keep everything in this directory instead of a temporary one
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// How many times as long everything may take
+    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
+    patience: u32,
 }
 
 /// What came of one step.
@@ -109,7 +112,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
         None => temporary.path().to_owned(),
     };
     let mut teller = Teller { aloud: !context.json(), outcomes: Vec::new() };
-    let told = story::tell(&mut teller, &home).await;
+    let told = story::tell(&mut teller, &home, args.patience).await;
     if context.json() {
         print::json(&teller.value());
     }

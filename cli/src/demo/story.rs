@@ -35,6 +35,9 @@ const STALENESS_MS: i64 = 2_000;
 /// How soon a revocation must bite at the tool.
 const BITES_WITHIN: Duration = Duration::from_secs(1);
 
+/// How soon a tool that hears of no broker must refuse.
+const STALE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Looks for the tool's last report, a tenth of a second each: its back-off is 6.4 s at most.
 const REPORTED_ROUNDS: usize = 200;
 
@@ -54,6 +57,8 @@ struct Stage {
     editor: Process,
     scout: Process,
     mallory: Process,
+    /// How many times as long everything may take, on a machine that is busy with more.
+    patience: u32,
 }
 
 /// The tokens that the story hands around, in text form.
@@ -69,11 +74,11 @@ struct Tokens {
 }
 
 /// Tells the whole story; outcomes go to the teller, an error is trouble with the stage itself.
-pub(super) async fn tell(teller: &mut Teller, home: &Path) -> Result<(), Trouble> {
+pub(super) async fn tell(teller: &mut Teller, home: &Path, patience: u32) -> Result<(), Trouble> {
     teller.chapter(
         "The stage: a broker on sled, a file tool and six agents, each a process of its own.",
     );
-    let mut stage = set(home).await?;
+    let mut stage = set(home, patience).await?;
     teller.aside(&format!(
         "broker {}, tool {} ({})",
         stage.broker.endpoint,
@@ -91,7 +96,7 @@ pub(super) async fn tell(teller: &mut Teller, home: &Path) -> Result<(), Trouble
     evidence(teller, &stage, home).await
 }
 
-async fn set(home: &Path) -> Result<Stage, Trouble> {
+async fn set(home: &Path, patience: u32) -> Result<Stage, Trouble> {
     let root = home.join("files");
     let write = |path: &str, text: &str| {
         let path = root.join(path);
@@ -108,7 +113,7 @@ async fn set(home: &Path) -> Result<Stage, Trouble> {
     let key = files::read_key(Path::new(&broker.admin_key), &KeyLock::open())?;
     let admin = Credential::admin(Arc::new(key), trust.domain());
     let (url, trust_file) = (broker.endpoint.clone(), broker.trust.clone());
-    let (served, staleness) = (root.display().to_string(), STALENESS_MS.to_string());
+    let (served, staleness) = (root.display().to_string(), staleness_ms(patience).to_string());
     let client = Broker::connect(&broker.endpoint).await?;
     let join = invite(&client, &admin, "files").await?;
     let join_file = home.join("files.join");
@@ -163,7 +168,12 @@ async fn set(home: &Path) -> Result<Stage, Trouble> {
         trust,
         tool,
         _tool_process: tool_process,
+        patience,
     })
+}
+
+fn staleness_ms(patience: u32) -> i64 {
+    STALENESS_MS.saturating_mul(patience.into())
 }
 
 fn id(name: &str) -> String {
@@ -342,7 +352,7 @@ async fn revocation(
     let ask = Ask::Revoke { token: tokens.root.clone(), hop: middle };
     teller.step("planner revokes the middle hop", "done", &stage.planner.ask(&ask).await?);
     let ask = read(&tokens.scout, stage, SUMMARY);
-    let answer = until_denied(&mut stage.scout, &ask, BITES_WITHIN).await?;
+    let answer = until_denied(&mut stage.scout, &ask, BITES_WITHIN * stage.patience).await?;
     teller.step("scout, two hops below, within a second", "denied", &answer);
     let ask = read(&tokens.editor, stage, "/reports/2026/q2/summary.txt");
     teller.step("editor, a sibling, goes on", "allowed", &stage.editor.ask(&ask).await?);
@@ -356,7 +366,7 @@ async fn revocation(
         &answer_of(suspended.map(|_| "its tokens are refused until it is resumed")),
     );
     let ask = read(&tokens.editor, stage, "/reports/2026/q2/summary.txt");
-    let answer = until_denied(&mut stage.editor, &ask, BITES_WITHIN).await?;
+    let answer = until_denied(&mut stage.editor, &ask, BITES_WITHIN * stage.patience).await?;
     teller.step("editor, suspended, within a second", "denied", &answer);
     Ok(())
 }
@@ -367,12 +377,15 @@ async fn outage(
     tokens: &mut Tokens,
     home: &Path,
 ) -> Result<(), Trouble> {
-    teller.chapter("Outage: the broker is killed with SIGKILL. The tool decides on, until its view is 2 seconds old.");
+    teller.chapter(&format!(
+        "Outage: the broker is killed with SIGKILL. The tool decides on, until its view is {} seconds old.",
+        staleness_ms(stage.patience) / 1000
+    ));
     let address = stage.broker.address();
     stage.broker.kill().await?;
     let ask = read(&tokens.root, stage, "/reports/2026/q2/summary.txt");
     teller.step("planner reads, the broker is gone", "allowed", &stage.planner.ask(&ask).await?);
-    let answer = until_denied(&mut stage.planner, &ask, Duration::from_secs(5)).await?;
+    let answer = until_denied(&mut stage.planner, &ask, STALE_WITHIN * stage.patience).await?;
     teller.step("planner reads on a stale view", "denied", &answer);
     stage.broker = BrokerProcess::start(&home.join("broker"), &address).await?;
     let (recorded, says) = every_hop_is_there(stage, tokens).await?;
