@@ -173,7 +173,7 @@ fn a_brokers_keys_lie_in_a_token_through_their_whole_life() {
     let before = count(&hsm);
     hsm.sublet(&["trust", "taint", "99"]).fails(2, "[not_found]");
     let agent = ["trust", "prepare", "feed"];
-    hsm.run(&hsm.path("planner/key.pem").display().to_string(), &agent).fails(2, "");
+    hsm.run(&hsm.path("planner/key.pem").display().to_string(), &agent).fails(2, "[wrong_token]");
     assert_eq!(count(&hsm), before);
     assert_eq!(before, 10, "seven of the first start, two of the steps, the admin's");
     // Killed and started again it finds them; without the token it does not start.
@@ -247,7 +247,7 @@ fn a_broker_with_files_moves_into_a_token_key_by_key() {
 
 #[test]
 fn what_is_no_uri_is_told() {
-    let hsm = Hsm::new("", "");
+    let mut hsm = Hsm::new("", "");
     let config = fs::read_to_string(hsm.path("sublet.toml")).unwrap();
     fs::write(hsm.path("sublet.toml"), config.replace("token=sublet", "token=sublet;serial=7"))
         .unwrap();
@@ -255,6 +255,8 @@ fn what_is_no_uri_is_told() {
     Run::of(&[], serve).fails(1, "serial is not understood");
     hsm.sublet(&["key", "create", "--out", "x", "--pkcs11", &hsm.uri("")])
         .fails(64, "object=LABEL");
+    fs::write(hsm.path("sublet.toml"), &config).unwrap();
+    hsm.start();
     hsm.run(&hsm.uri(";object=none"), &["status"])
         .fails(1, "no key of the token is labelled \"none\"");
 }
