@@ -11,6 +11,9 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+/// In the name of a file that is being written.
+const UNFINISHED: &str = ".new-";
+
 /// Held by the broker that has the directory.
 const LOCK: &str = "broker.lock";
 
@@ -36,10 +39,25 @@ pub(crate) fn claim(data: &Path) -> Result<File> {
     }
 }
 
+/// Removes what a broker that was killed while it wrote has left. Only for whoever has claimed the data
+/// directory.
+pub(crate) fn sweep(directory: &Path) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    for file in std::fs::read_dir(directory)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().contains(UNFINISHED) {
+            std::fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A file in the same directory, gone unless it is given its name.
 fn beside(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new-");
+    name.push(UNFINISHED);
     let mut file = tempfile::Builder::new()
         .prefix(&name)
         .permissions(Permissions::from_mode(mode))
@@ -74,6 +92,11 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        // Killed before it had its name.
+        std::fs::write(place.path().join("feed.pem.new-x1"), "secret").unwrap();
+        sweep(place.path()).unwrap();
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        sweep(&place.path().join("nowhere")).unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Invariants: a head is signed after its deltas are durable; its number never exceeds them.
 
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
@@ -25,13 +26,14 @@ pub struct Feed {
     store: Store,
     signers: Signers,
     head: RwLock<Published>,
+    turns: AtomicU64,
     beat: watch::Sender<u64>,
 }
 
 #[derive(Clone)]
 struct Published {
-    /// Deltas that it binds, and when it was signed.
-    at: (u64, UnixMillis),
+    /// Deltas that it binds, and which of all heads it is, by when it was begun.
+    at: (u64, u64),
     bytes: Vec<u8>,
 }
 
@@ -48,14 +50,15 @@ pub struct Portion {
 impl Feed {
     /// A feed over a store, with its first head.
     pub fn new(store: Store, signers: Signers, now: UnixMillis) -> Result<Self, Fault> {
-        let head = sign(&store, &signers, now)?;
+        let head = sign(&store, &signers, now, 0)?;
         let (beat, _) = watch::channel(0);
-        Ok(Feed { store, signers, head: RwLock::new(head), beat })
+        Ok(Feed { store, signers, head: RwLock::new(head), turns: AtomicU64::new(1), beat })
     }
 
     /// Signs a new head over what is durable now, and tells the watchers.
     pub fn publish(&self, now: UnixMillis) -> Result<(), Fault> {
-        let head = sign(&self.store, &self.signers, now)?;
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let head = sign(&self.store, &self.signers, now, turn)?;
         {
             let mut published = self.head.write().map_err(|_| damaged())?;
             // Signing took so long that a newer one is out: a reader must never see the feed go back.
@@ -83,12 +86,12 @@ impl Feed {
     }
 }
 
-fn sign(store: &Store, signers: &Signers, now: UnixMillis) -> Result<Published, Fault> {
+fn sign(store: &Store, signers: &Signers, now: UnixMillis, turn: u64) -> Result<Published, Fault> {
     // Nothing of the store is held while a signer is looked for and signs.
     let trust = store.view()?.trust().clone();
     let key = signers.active(trust.bundle(), KeyUse::Feed)?;
     let head = store.feed()?.head(now);
-    let at = (head.sequence, now);
+    let at = (head.sequence, turn);
     let signed = SignedHead::sign(head, key.id, key.signer.as_ref())?;
     Ok(Published { at, bytes: signed.encode() })
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sublet_core::bundle::SignedBundle;
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::{self, Ask, ChangeKey, Unsigned, Verdict, decide};
+use sublet_core::decide::{self, Ask, ChangeKey, Unsigned, Verdict, View, decide};
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::{Deny, Fault, No, Overload};
@@ -82,12 +82,16 @@ pub async fn run<A: Ask>(
     for _ in 0..ROUNDS_MAX {
         let now = broker.clock.now();
         let entropy = broker.entropy.draw()?;
+        let mut outdated = false;
         let verdict = {
             let _step = broker.step("decide");
             let state = broker.store.view()?;
             if let (Some(name), Some(repeatable)) = (&name, &repeatable) {
                 if let Some(given) = state.answer(name).filter(|given| given.expires_at > now) {
-                    return repeated::<A>(given, repeatable);
+                    match repeated::<A>(given, repeatable, broker.view(&state))? {
+                        Some(recorded) => return Ok(recorded),
+                        None => outdated = true,
+                    }
                 }
                 if state.answers_kept() >= ANSWERS_MAX {
                     return Err(Overload::Table("answers").into());
@@ -109,7 +113,9 @@ pub async fn run<A: Ask>(
             now,
         };
         if let Some(answer) = answer {
-            commit.guards.push(Guard::NoAnswer(answer.name.clone()));
+            if !outdated {
+                commit.guards.push(Guard::NoAnswer(answer.name.clone()));
+            }
             commit.writes.push(Write::Answer(answer));
         }
         match record(broker, commit).await {
@@ -167,17 +173,24 @@ fn answer<A: Ask>(
     }))
 }
 
+/// The answer that was given then; `None` where it is none any more.
 fn repeated<A: Ask>(
     given: &GivenAnswer,
     repeatable: &Repeatable,
-) -> Result<Recorded<A::Granted>, No> {
-    if given.request != repeatable.request {
-        return Ok(Recorded { outcome: Err(Deny::IdempotencyConflict) });
-    }
-    match &given.answer {
-        None => Ok(Recorded { outcome: Err(Deny::SecretShownOnce) }),
-        Some(bytes) => Ok(Recorded { outcome: Ok(crate::store::from_cbor(bytes)?) }),
-    }
+    view: View<'_>,
+) -> Result<Option<Recorded<A::Granted>>, No> {
+    let outcome = match &given.answer {
+        _ if given.request != repeatable.request => Err(Deny::IdempotencyConflict),
+        None => Err(Deny::SecretShownOnce),
+        Some(bytes) => {
+            let granted: A::Granted = crate::store::from_cbor(bytes)?;
+            if !A::still_holds(&granted, view) {
+                return Ok(None);
+            }
+            Ok(granted)
+        }
+    };
+    Ok(Some(Recorded { outcome }))
 }
 
 /// Begins the ledger of a new broker with the keys that it signs with.

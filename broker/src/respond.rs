@@ -57,6 +57,11 @@ pub fn status(no: &No) -> Status {
     Status::with_error_details(code, says, details)
 }
 
+/// The answer to a gRPC call of no method that there is.
+pub(crate) fn no_such_method() -> axum::response::Response {
+    Status::unimplemented("no such method").into_http()
+}
+
 /// A receipt for a recorded hop: its chain's ledger indices, and that nothing of it is revoked as
 /// of now. Where something was revoked since the decision, it staples nothing.
 pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {

@@ -57,7 +57,9 @@ async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
     let Some(step) = due(trust.bundle(), &broker.settings.schedule, broker.clock.now()) else {
         return Ok(false);
     };
-    let made = made(broker, &step).await.map_err(|fault| NotCommitted::No(fault.into()))?;
+    let no = |fault: Fault| NotCommitted::No(fault.into());
+    check(broker, &step).map_err(no)?;
+    let made = made(broker, &step).await.map_err(no)?;
     let public = made.as_ref().map(|made| made.public.clone());
     let change = ChangeKey { step, reason: String::new(), made: public };
     let turned = pipeline::turn_keys(broker, change).await;
@@ -87,7 +89,13 @@ async fn made_and_taken(
     trace: Option<[u8; 16]>,
 ) -> Result<Recorded<()>, No> {
     // Nobody else has keys made.
-    let made = if caller.is_admin() { made(&broker, &ask.step).await? } else { None };
+    let made = match caller.is_admin() {
+        true => {
+            check(&broker, &ask.step)?;
+            made(&broker, &ask.step).await?
+        }
+        false => None,
+    };
     ask.made = made.as_ref().map(|made| made.public.clone());
     let asked = Authenticated { caller, ask };
     let recorded = pipeline::run(&broker, asked, Some(repeatable), trace).await;
@@ -101,6 +109,13 @@ struct Made {
     public: PublicKey,
     /// Whether it was made for a step before, whose commit may come yet.
     spare: bool,
+}
+
+/// Refuses a step to a key that nobody here can sign with.
+fn check(broker: &Broker, step: &KeyStep) -> Result<(), Fault> {
+    let KeyStep::Activate { key, .. } = step else { return Ok(()) };
+    let trust = broker.trust()?;
+    trust.bundle().key(*key).map_or(Ok(()), |key| broker.keys.signers.of(key).map(drop))
 }
 
 /// The key that a step makes, if it makes one: one that was left over, or a new one.

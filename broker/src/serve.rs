@@ -49,6 +49,12 @@ use crate::witness;
 /// How long a unary call may take in all.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How many beats one batch may take before the store hangs: five seconds.
+const HANGING_BEATS: u32 = 10;
+
+/// How long calls in flight, and connections, have to end when the broker stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+
 /// Calls at once on one connection.
 const CALLS_PER_CONNECTION_MAX: usize = 1024;
 
@@ -110,6 +116,11 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
     let alone = disk::claim(&config.data)
         .map_err(|error| NotServing::Data(format!("{}: {error}", config.data.display())))?;
+    let swept = [&config.data, &config.data.join(keys::KEYS)].into_iter().try_for_each(|place| {
+        disk::sweep(place)
+            .map_err(|error| NotServing::Data(format!("{}: {error}", place.display())))
+    });
+    swept?;
     if config.dev {
         keys::make_admin(&config.data, entropy.as_ref())?;
     }
@@ -188,7 +199,8 @@ impl Bound {
             .add_service(AdminServer::new(AdminService(broker.clone())))
             .into_axum_router()
             .merge(publish::routes(broker.clone()))
-            .merge(oauth::routes(broker.clone()));
+            .merge(oauth::routes(broker.clone()))
+            .fallback(publish::unknown);
         let traces = broker.traces.clone();
         let calls = Calls::new(broker.clock.clone());
         let metrics = self
@@ -196,7 +208,8 @@ impl Bound {
             .map(|listener| tokio::spawn(metrics::serve(listener, broker.clone(), calls.clone())));
         let certificates = self.sockets.tls.clone().map(|tls| tokio::spawn(tls::run(tls)));
         let incoming = self.sockets.incoming();
-        let served = Server::builder()
+        let mut stopping = broker.stopping.subscribe();
+        let serving = Server::builder()
             // For the ledger alone: gRPC is HTTP/2.
             .accept_http1(true)
             .timeout(CALL_DEADLINE)
@@ -215,8 +228,19 @@ impl Bound {
                     () = store.ended() => {}
                 }
                 broker.stopping.send_replace(true);
-            })
-            .await;
+            });
+        // A connection that does not end by itself holds nobody up, least of all a restart.
+        let late = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(STOP_DEADLINE).await;
+        };
+        let served = tokio::select! {
+            served = serving => served,
+            () = late => {
+                tracing::warn!("connections are still open, and are closed");
+                Ok(())
+            }
+        };
         if let Some(traces) = traces {
             let _ = tokio::task::spawn_blocking(move || traces.end()).await;
         }
@@ -233,14 +257,23 @@ impl Bound {
 }
 
 /// Signs a head at least every second, so that verifiers see that the broker is there: one that can
-/// revoke. Sees to it that `trust.json` is the bundle of this moment, whatever came in between.
+/// revoke. Where its store has ended or hangs it cannot, and tools shall see that. Sees to it that
+/// `trust.json` is the bundle of this moment, whatever came in between.
 async fn heartbeat(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut at_work, mut beats) = (None, 0u32);
     loop {
         ticks.tick().await;
         if broker.store.has_ended() {
             return;
+        }
+        let now = broker.store.at_work();
+        beats = if now.is_some() && now == at_work { beats.saturating_add(1) } else { 0 };
+        at_work = now;
+        if beats >= HANGING_BEATS {
+            tracing::error!("the store hangs: no head is signed until it goes on");
+            continue;
         }
         if let Err(fault) = broker.publish_trust() {
             tracing::error!(%fault, "trust.json was not written");

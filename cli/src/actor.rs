@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sublet_client::ask::Credential;
+use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::connect::Broker;
 use sublet_client::files;
 use sublet_client::holder::Held;
@@ -82,10 +82,7 @@ pub(crate) async fn caller(
         return Ok((context.broker().await?, context.admin()?));
     };
     match (Actor::load(directory, context)?, token) {
-        (Actor::Agent(identity), _) => {
-            let credential = Credential::identity(identity.key(), identity.token());
-            Ok((identity.broker()?.clone(), credential))
-        }
+        (Actor::Agent(identity), _) => Ok((identity.broker()?.clone(), identity.credential()?)),
         (actor @ Actor::Helper(_), Some(token)) => {
             let held = actor.open(token, context, false).await?;
             Ok((context.broker().await?, held.as_caller()))
@@ -108,7 +105,7 @@ pub(crate) fn watcher(
     match as_ {
         Some(directory) => {
             let identity = Actor::load(directory, context)?.identity()?;
-            Ok(Some(Credential::identity(identity.key(), identity.token())))
+            Ok(Some(identity.credential()?))
         }
         None if context.admin_key.is_some() => Ok(Some(context.admin()?)),
         None => Ok(None),

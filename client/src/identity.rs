@@ -255,7 +255,8 @@ impl Identity {
     async fn take_over(&self) -> Result<(), Failure> {
         match self.reload() {
             Err(failure) if failure.code() == "unknown_key" => {
-                self.refresh_trust().await?;
+                let text = self.broker()?.trust_bundle().await?;
+                self.keep_trust(&text)?;
                 self.reload()
             }
             taken => taken,
@@ -308,21 +309,41 @@ impl Identity {
     /// it. A bundle outside this directory is an operator's, and left alone.
     pub async fn refresh_trust(&self) -> Result<(), Failure> {
         let text = self.broker()?.trust_bundle().await?;
-        self.keep_trust(&text)
+        self.take_trust(&text)?;
+        // It holds whether or not it can be kept; an identity that needs it keeps it before itself.
+        let kept = match self.0.directory.lock(&self.0.ports).await {
+            Ok(_one_process) => self.write_trust(&text),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = kept {
+            tracing::warn!(agent = %self.id(), "the trust bundle is not kept: {failure}");
+        }
+        Ok(())
+    }
+
+    /// Takes a bundle and keeps it. For whoever has the directory's lock.
+    fn keep_trust(&self, text: &[u8]) -> Result<(), Failure> {
+        self.take_trust(text)?;
+        self.write_trust(text)
+    }
+
+    fn take_trust(&self, text: &[u8]) -> Result<(), Failure> {
+        match self.trust().update(text, self.0.ports.clock.now()) {
+            // An answer from before the one that is held.
+            Err(failure) if failure.code() == "bundle_rolled_back" => Ok(()),
+            taken => taken.map(drop),
+        }
     }
 
     /// Whoever shares this trust may have taken the bundle before: what counts is what is on disk.
-    fn keep_trust(&self, text: &[u8]) -> Result<(), Failure> {
-        match self.trust().update(text, self.0.ports.clock.now()) {
-            // An answer from before the one that is held.
-            Err(failure) if failure.code() == "bundle_rolled_back" => return Ok(()),
-            taken => taken?,
-        };
+    fn write_trust(&self, text: &[u8]) -> Result<(), Failure> {
         let about = self.0.directory.about()?;
+        if !about.trust.is_relative() {
+            return Ok(());
+        }
         let path = self.0.directory.trust_path(&about);
-        let kept = SignedBundle::read(files::read(&path)?);
-        let newer = |kept: SignedBundle| kept.bundle().version() < self.trust().current().version();
-        match about.trust.is_relative() && kept.map_or(true, newer) {
+        let version = |text: Vec<u8>| Some(SignedBundle::read(text).ok()?.bundle().version());
+        match files::read(&path).ok().and_then(version) < version(text.to_vec()) {
             true => files::replace(&path, text),
             false => Ok(()),
         }
@@ -333,10 +354,13 @@ impl Identity {
         let now = self.0.directory.stamp();
         let mut seen = self.seen();
         if now.is_some() && *seen != now {
-            if let Err(failure) = self.reload() {
-                tracing::warn!(agent = %self.id(), "what is on disk is not taken: {failure}");
+            match self.reload() {
+                Ok(()) => *seen = now,
+                // It is looked at again: what was missing may come.
+                Err(failure) => {
+                    tracing::warn!(agent = %self.id(), "what is on disk is not taken: {failure}");
+                }
             }
-            *seen = now;
         }
         self.kept()
     }

@@ -68,7 +68,7 @@ impl Drop for Renewal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
     /// How old a key may become before another takes its place, at the next renewal; never when it is
-    /// `None`. Processes that share a directory hear of it when they renew.
+    /// `None`. Processes that share a directory go on with the other one.
     pub rotate_key_every: Option<Duration>,
 }
 

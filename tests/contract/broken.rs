@@ -97,6 +97,28 @@ async fn a_store_whose_disk_failed_has_ended() {
     assert_eq!(store.published().unwrap().tree.size(), 1);
 }
 
+/// A batch that hangs shows, so that no head says that all is well.
+#[tokio::test]
+async fn a_batch_that_is_being_written_shows() {
+    let (store, _) = failing(usize::MAX);
+    store.commit(one()).await.unwrap();
+    let device = Device { key: Fleet::signer(KeyUse::Ledger), away: AtomicUsize::new(0) };
+    let (device, signers) = (Arc::new(device), Signers::default());
+    signers.add(device.clone());
+    let store = Store::open(Memory::default(), trust(), Notary::new(signers)).unwrap();
+    assert_eq!(store.at_work(), None);
+    device.away.store(1, Ordering::SeqCst);
+    let waiting = store.clone();
+    let waits = tokio::spawn(async move { waiting.commit(one()).await });
+    while store.at_work().is_none() {
+        tokio::task::yield_now().await;
+    }
+    waits.await.unwrap().unwrap();
+    while store.at_work().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// One batch a wait for the disk, whoever waits by then.
 #[tokio::test]
 async fn waiters_are_committed_together() {
@@ -162,6 +184,19 @@ impl Signer for Slow {
         }
         self.key.sign(message)
     }
+}
+
+/// A clock that was set back is no reason to fall silent.
+#[tokio::test]
+async fn a_head_of_an_earlier_time_that_was_begun_later_is_published() {
+    let signers = Signers::default();
+    signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
+    signers.add(Arc::new(Fleet::signer(KeyUse::Feed)));
+    let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
+    let feed = Feed::new(store, signers, NOW.plus_ms(10_000)).unwrap();
+    feed.publish(NOW).unwrap();
+    let head = SignedHead::decode(&feed.portion(0, 0).unwrap().head).unwrap().head;
+    assert_eq!(head.time, NOW);
 }
 
 /// A heartbeat waits for its signature while somebody is revoked: what it signed is of before.

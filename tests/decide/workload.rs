@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use sublet_core::caller::Caller;
-use sublet_core::decide::{ApplyProfile, Credential, Enroll, RevokeAgentKey, SuspendAgent};
+use sublet_core::decide::{ApplyProfile, Credential, Enroll, Renew, RevokeAgentKey, SuspendAgent};
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::sign::Signer as _;
-use sublet_core::state::{AgentState, Profile};
+use sublet_core::state::{AgentState, LastIdentity, Profile, Row};
 use sublet_core::workload::{Attested, EnrollRule};
 use sublet_tests::{House, agent, code, key};
 
@@ -92,6 +92,29 @@ fn an_agent_that_never_heard_of_its_enrolment_comes_in_again_by_the_same_key() {
     assert_eq!(code(house.ask(&newcomer("one"), &shown(4))), "key_taken");
     assert_eq!(code(house.ask(&newcomer("two"), &shown(4))), "granted");
     assert_eq!(code(house.ask(&newcomer("one"), &shown(5))), "agent_state");
+}
+
+/// Somebody sends an old request again, which needs no key; or the first answer was lost. Whoever has the
+/// key goes on, with either identity, and two who have it show.
+#[test]
+fn an_old_request_that_is_sent_again_makes_no_copy_of_anyone() {
+    for goes_on in [0, 1] {
+        let (fleet, mut house, _) = staffed();
+        apply(&mut house, ci(false));
+        let given = [shown(1), shown(2)].map(|by| {
+            let identity = house.ask(&newcomer("one"), &by).unwrap();
+            House::caller(&fleet.verify(&identity).unwrap(), &key("one"))
+        });
+        let (owner, other) = (&given[goes_on], &given[1 - goes_on]);
+        assert_eq!(code(house.ask(owner, &Renew)), "granted");
+        let mut row = house.state.agent(&agent("ci/42")).unwrap().clone();
+        assert_eq!(row.state, AgentState::Active);
+        // That was later than in this house, where time stands still.
+        row.identity =
+            row.identity.map(|last| LastIdentity { issued_at: last.issued_at + 60, ..last });
+        house.state.put(Row::Agent(row));
+        assert_eq!(code(house.ask(other, &Renew)), "identity_cloned");
+    }
 }
 
 #[test]

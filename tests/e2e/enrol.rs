@@ -153,6 +153,18 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
     enrol(&stage, "--jwt", &next, "ci").ok();
     assert_eq!(fs::read(stage.path("ci/key.pem")).unwrap(), key);
     stage.sublet(&["agent", "renew", "--as", "ci"]).ok();
+    // Once it was renewed the answer of then is a copy's, and is given to nobody.
+    lose();
+    enrol(&stage, "--jwt", &next, "ci").fails(2, "[credential_used]");
+    let third = token(
+        "one",
+        1,
+        &json!({
+            "iss": provider.url, "sub": "run", "ref": "main", "repository_id": "42", "jti": "third",
+        }),
+    );
+    enrol(&stage, "--jwt", &third, "ci").ok();
+    stage.sublet(&["agent", "renew", "--as", "ci"]).ok();
     enrol(&stage, "--jwt", &run("one", 2, "43"), "forged").fails(2, "[jwt_signature]");
     enrol(&stage, "--jwt", &run("one", 1, "4/3"), "path").fails(2, "[not_enrollable]");
     enrol(&stage, "--jwt", "nonsense", "none").fails(2, "[jwt_malformed]");

@@ -1,6 +1,6 @@
 //! What people read is an interface: help texts are golden files. SUBLET_GOLDEN=write renews them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sublet_core::bundle::{KeyId, KeyRefusal};
 use sublet_core::capability::Scope;
@@ -10,51 +10,20 @@ use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
 
-const COMMANDS: [&str; 43] = [
-    "",
-    "demo",
-    "serve",
-    "agent",
-    "agent enroll",
-    "agent keep",
-    "profile",
-    "key",
-    "key create",
-    "issue",
-    "delegate",
-    "record",
-    "call",
-    "can-i",
-    "verify",
-    "inspect",
-    "revoke",
-    "audit replay",
-    "audit checkpoint",
-    "audit hold",
-    "audit key",
-    "audit prune",
-    "audit release",
-    "audit retention",
-    "audit erase",
-    "audit export",
-    "audit mirror",
-    "audit verify",
-    "witness",
-    "whoami",
-    "exchange",
-    "prove",
-    "audit",
-    "bench",
-    "apply",
-    "diff",
-    "lint",
-    "who-can",
-    "session",
-    "session end",
-    "trust",
-    "trust prepare",
-    "trust activate",
-];
+/// The help of a command and of all below it, by the words that lead there.
+fn helps(home: &Path, command: &str) -> Vec<(String, String)> {
+    let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+    let help = sublet_in(home, &words).ok();
+    let listed = help.split_once("Commands:\n").map_or("", |(_, list)| list);
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    // A name is behind two spaces; what goes on over lines is behind more.
+    let names = listed.filter_map(|line| line.strip_prefix("  "));
+    let names = names.filter_map(|line| line.split(' ').next());
+    let names = names.filter(|name| !name.is_empty() && *name != "help");
+    let below: Vec<_> =
+        names.flat_map(|name| helps(home, format!("{command} {name}").trim())).collect();
+    [vec![(command.to_owned(), help)], below].concat()
+}
 
 /// Holds a text against its golden file.
 fn agreed(name: &str, text: &str) {
@@ -135,9 +104,9 @@ fn error_texts_and_statuses_are_as_they_were_agreed() {
 #[test]
 fn help_texts_are_as_they_were_agreed() {
     let home = tempfile::tempdir().unwrap();
-    for command in COMMANDS {
-        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
-        let help = sublet_in(home.path(), &words).ok();
+    let helps = helps(home.path(), "");
+    assert!(helps.len() > 60, "{} commands", helps.len());
+    for (command, help) in helps {
         let name = if command.is_empty() { "sublet".to_owned() } else { command.replace(' ', "-") };
         agreed(&format!("{name}.help.txt"), &help);
     }

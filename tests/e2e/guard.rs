@@ -49,8 +49,18 @@ fn post_to(
     headers: &[(&'static str, String)],
     body: &str,
 ) -> (u16, Value) {
+    request(address, "POST", path, headers, body)
+}
+
+fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&'static str, String)],
+    body: &str,
+) -> (u16, Value) {
     let mut socket = TcpStream::connect(address).unwrap();
-    let mut head = format!("POST {path} HTTP/1.1\r\nHost: tool\r\nConnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: tool\r\nConnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -118,6 +128,8 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
         // A query, and another method, are under no proof.
         let asked = shown("fs.read", PATH);
         assert_eq!(refused(&asked, "/fs/read?path=/etc", PATH), (400, "bad_field".into()));
+        let (status, answer) = request(address, "PUT", "/fs/read", &asked, PATH);
+        assert_eq!((status, answer["code"].as_str()), (400, Some("bad_field")));
         let large = format!("{{\"path\":\"/data/{}\"}}", "x".repeat(1_100_000));
         assert_eq!(refused(&shown("fs.read", PATH), "/fs/read", &large), (400, "bad_field".into()));
     });

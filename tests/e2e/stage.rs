@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// The binary under test.
 pub(crate) const SUBLET: &str = env!("CARGO_BIN_EXE_sublet");
@@ -87,9 +89,14 @@ impl Stage {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
-        let told = line.strip_prefix("sublet broker of ").and_then(|told| told.split_once(" on "));
-        self.endpoint = told.unwrap_or_else(|| panic!("it does not serve: {line}")).1.to_owned();
+        let mut said = Vec::new();
+        let told = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut told = told.inspect(|line| said.push(line.clone()));
+        let serves = told.find_map(|line| {
+            let told = line.strip_prefix("sublet broker of ")?.split_once(" on ")?;
+            Some(told.1.to_owned())
+        });
+        self.endpoint = serves.unwrap_or_else(|| panic!("it does not serve: {said:?}"));
         self.trust = self.path(data).join("trust.json");
         self.admin_key = self.path(admin_key);
         self.broker = Some(child);
@@ -146,16 +153,15 @@ impl Stage {
 
     /// The same with more variables.
     pub(crate) fn sublet_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Run {
-        let output = Command::new(SUBLET)
+        let mut command = Command::new(SUBLET);
+        command
             .args(args)
             .current_dir(self.home.path())
             .env("SUBLET_BROKER", &self.endpoint)
             .env("SUBLET_TRUST", &self.trust)
             .env("SUBLET_ADMIN_KEY", &self.admin_key)
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
-        Run::of(args, output)
+            .envs(variables.iter().copied());
+        Run::of(args, output(&mut command))
     }
 }
 
@@ -207,15 +213,30 @@ impl Run {
     }
 }
 
+/// Runs a command to its end, which it has two minutes for.
+pub(crate) fn output(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    let id = child.id().to_string();
+    let (ended, end) = std::sync::mpsc::sync_channel::<()>(1);
+    std::thread::spawn(move || {
+        if end.recv_timeout(Duration::from_secs(120)) == Err(RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-9", &id]).status();
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    output
+}
+
 /// Runs `sublet` outside any stage.
 pub(crate) fn sublet_in(directory: &Path, args: &[&str]) -> Run {
-    let output = Command::new(SUBLET)
+    let mut command = Command::new(SUBLET);
+    command
         .args(args)
         .current_dir(directory)
         .env_remove("SUBLET_BROKER")
         .env_remove("SUBLET_TRUST")
-        .env_remove("SUBLET_ADMIN_KEY")
-        .output()
-        .unwrap();
-    Run::of(args, output)
+        .env_remove("SUBLET_ADMIN_KEY");
+    Run::of(args, output(&mut command))
 }

@@ -48,7 +48,7 @@ pub struct KeyRing {
 const BEARER: &str = "ledger.bearer";
 
 /// Where the private halves lie.
-const KEYS: &str = "keys";
+pub(crate) const KEYS: &str = "keys";
 
 /// The published bundle.
 const TRUST: &str = "trust.json";

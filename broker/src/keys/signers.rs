@@ -78,12 +78,16 @@ impl Signers {
         Ok(OwnKey { id: key.id, signer: self.of(key)? })
     }
 
-    /// Whether there is a signer for each use, and for each key that is to sign after it. What is missing
-    /// shows before anyone is served.
+    /// Whether there is a signer for each use. What is missing shows before anyone is served. Of a key that
+    /// is to sign later it is told: it can be retired, by a broker that runs.
     pub fn check(&self, bundle: &TrustBundle) -> Result<(), Fault> {
         USES.iter().try_for_each(|use_| self.active(bundle, *use_).map(drop))?;
-        let mut prepared = bundle.keys().iter().filter(|key| key.state == KeyState::Prepared);
-        prepared.try_for_each(|key| self.of(key).map(drop))
+        for key in bundle.keys().iter().filter(|key| key.state == KeyState::Prepared) {
+            if let Err(fault) = self.of(key) {
+                tracing::error!(id = key.id.0, %fault, "it cannot be activated; prepare another");
+            }
+        }
+        Ok(())
     }
 
     /// One more.

@@ -159,7 +159,12 @@ async fn follow(
         position = portion.position;
         let deltas = portion.deltas.into_iter().map(Event::Delta);
         for event in trust.into_iter().chain(deltas).chain([Event::Head(portion.head)]) {
-            if events.send(Ok(v1::WatchEvent { event: Some(event) })).await.is_err() {
+            let sent = tokio::select! {
+                sent = events.send(Ok(v1::WatchEvent { event: Some(event) })) => sent.is_ok(),
+                // One that reads nothing keeps no broker from stopping.
+                _ = stopping.wait_for(|stopping| *stopping) => false,
+            };
+            if !sent {
                 return;
             }
         }

@@ -31,7 +31,8 @@ pub(super) fn segment_bytes(store: &Path) -> usize {
 /// The pages of a store that are files of their own.
 pub(super) struct Blobs {
     directory: PathBuf,
-    /// When the directory had changed, as it was last looked at.
+    /// When the directory had changed, as it was last looked at; `None` when it may have changed since
+    /// without showing it.
     seen: Option<SystemTime>,
     /// The last one that is on the disk: their names are numbers, which grow.
     last: Option<i64>,
@@ -43,12 +44,11 @@ impl Blobs {
         Blobs { directory: store.join("blobs"), seen: None, last: None }
     }
 
-    /// Waits until every page is on the disk that was written until `written`, the last change of the
-    /// store's main file.
+    /// Waits until every page is on the disk. `written` is the last change of the store's main file,
+    /// which is before now.
     pub(super) fn sync(&mut self, written: SystemTime) -> Result<()> {
         let changed = fs::metadata(&self.directory)?.modified()?;
-        let long_ago = written.duration_since(changed).is_ok_and(|since| since > TICK);
-        if self.seen == Some(changed) && long_ago {
+        if self.seen == Some(changed) {
             return Ok(());
         }
         let new = self.unsynced()?;
@@ -63,7 +63,8 @@ impl Blobs {
             File::open(&self.directory)?.sync_all()?;
         }
         self.last = new.iter().map(|(number, _)| *number).max().max(self.last);
-        self.seen = Some(changed);
+        let settled = written.duration_since(changed).is_ok_and(|since| since > TICK);
+        self.seen = settled.then_some(changed);
         Ok(())
     }
 
@@ -100,11 +101,16 @@ mod tests {
         File::open(&directory).unwrap().set_modified(now).unwrap();
         blobs.sync(now + Duration::from_millis(5)).unwrap();
         assert_eq!(blobs.last, Some(12));
-        // Nothing since: the directory is not read.
+        // Also where the store was written much later: what was listed then may have been all or not.
         page(15);
         File::open(&directory).unwrap().set_modified(now).unwrap();
         blobs.sync(now + Duration::from_secs(1)).unwrap();
-        assert_eq!(blobs.last, Some(12));
+        assert_eq!((blobs.last, blobs.seen), (Some(15), Some(now)));
+        // Listed long after the last change, and no other change since: the directory is not read.
+        page(18);
+        File::open(&directory).unwrap().set_modified(now).unwrap();
+        blobs.sync(now + Duration::from_secs(2)).unwrap();
+        assert_eq!(blobs.last, Some(15));
     }
 
     #[test]

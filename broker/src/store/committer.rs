@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sublet_core::feed::Delta;
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::record::{self, Place};
 
-/// Commits in one batch: at 2 KiB each half a MiB, one sled segment.
+/// Commits in one batch: at 2 KiB each half a MiB.
 const BATCH_MAX: usize = 256;
 
 /// Rows that one pruning forgets: keeps a batch short beside the commits that wait.
@@ -79,6 +80,7 @@ struct Round {
 impl<B: Backend> Committer<B> {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
+            self.shared.begun.fetch_add(1, Ordering::SeqCst);
             let mut round = Round::default();
             self.take(first, &mut round);
             for _ in 1..BATCH_MAX {
@@ -92,6 +94,7 @@ impl<B: Backend> Committer<B> {
                 // What runs ahead is not on disk. Whoever waits hears a fault; a restart recovers.
                 return;
             }
+            self.shared.ended.fetch_add(1, Ordering::SeqCst);
         }
     }
 

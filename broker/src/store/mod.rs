@@ -18,6 +18,7 @@ mod sled;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use sublet_core::bundle::SignedBundle;
@@ -138,6 +139,9 @@ struct Shared {
     feed: RwLock<FeedWriter>,
     ledger: RwLock<Arc<Published>>,
     revocations: watch::Sender<u64>,
+    /// Batches that were begun, and that were ended.
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 /// An open store.
@@ -189,6 +193,8 @@ impl Store {
             feed: RwLock::new(feed),
             ledger: RwLock::new(published),
             revocations,
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         committer::start(backend, state, notary, shared.clone(), jobs)?;
@@ -203,6 +209,14 @@ impl Store {
     /// Whether it takes nothing any more.
     pub fn has_ended(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    /// The batch that is being written; `None` when nothing is. One that stays the same for long is
+    /// one that hangs.
+    pub fn at_work(&self) -> Option<u64> {
+        let ended = self.shared.ended.load(Ordering::SeqCst);
+        let begun = self.shared.begun.load(Ordering::SeqCst);
+        (begun != ended).then_some(begun)
     }
 
     /// What a decision may read. Held only while deciding: the committer waits for it.
@@ -287,5 +301,5 @@ fn damaged() -> Fault {
 }
 
 fn stopped() -> Fault {
-    Fault::Store("the committer has stopped after a failed write; restart the broker".to_owned())
+    Fault::Store("the committer has stopped after a failed write; the broker ends".to_owned())
 }

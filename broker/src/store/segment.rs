@@ -12,7 +12,7 @@ use super::Entry;
 /// Entries in one segment.
 const ENTRIES_MAX: usize = 64;
 
-/// Bytes at which a segment is closed: sled keeps values of over 128 KiB in files of their own.
+/// Bytes at which a segment is closed: a page of sled has some twenty, and is rewritten as a whole.
 const BYTES_CLOSED: usize = 32 * 1024;
 
 /// Cuts entries, which are in order, into segments: the first index, and the bytes.

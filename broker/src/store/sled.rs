@@ -175,6 +175,8 @@ fn tile_key(level: u8, index: u64) -> Vec<u8> {
 impl Backend for Sled {
     fn load(&mut self, domain: &TrustDomain) -> Result<Loaded, Fault> {
         self.check_schema(domain)?;
+        // What a killed process left unsynced is on the disk before anyone waits for it.
+        self.sync()?;
         let ledger = self.ledger()?;
         let mut rows = Vec::new();
         let skipped =

@@ -13,6 +13,7 @@ use crate::record::{Attestation, Body};
 use crate::state::{
     Agent, AgentState, FormerKey, Guard, JoinTokenState, KeyOwner, LastIdentity, SpentToken, Write,
 };
+use crate::token::UnverifiedToken;
 use crate::verify::VerifiedToken;
 use crate::workload::Attested;
 
@@ -96,7 +97,12 @@ impl Ask for Enroll {
         // One that was enrolled and never heard of it asks again, by whatever it can show by now.
         let own = agent.key.as_ref() == Some(key);
         let thumbprint = if own { key.thumbprint() } else { free_key(view, key)? };
-        let (mut grant, given) = identity(view, agent, key, now, entropy)?;
+        // Whoever sends an old request again must not make a copy of the one that has the key: the
+        // identity of before stays the last one, and the one that is given now is younger.
+        let last = agent.identity.filter(|_| own);
+        let at_least = last.map_or(i64::MIN, |last| last.issued_at.saturating_add(1));
+        let (mut grant, given) = identity(view, agent, key, (now, at_least), entropy)?;
+        let given = last.unwrap_or(given);
         if admitted.created {
             grant.guards = vec![Guard::Agent(agent.id.clone(), None)];
             let body =
@@ -117,6 +123,19 @@ impl Ask for Enroll {
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
         token.encode().into()
+    }
+
+    /// An identity that was renewed since is a copy's.
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        let token = UnverifiedToken::decode(granted).ok();
+        let first = token.as_ref().and_then(|token| token.blocks().first());
+        first.is_some_and(|first| {
+            let (block, key) = (first.block(), first.next_key());
+            let agent =
+                view.state.agent(&block.agent).filter(|agent| agent.key.as_ref() == Some(key));
+            let last = agent.and_then(|agent| agent.identity);
+            last.zip(block.role.origin()).is_some_and(|(last, given)| is_no_older(given, last))
+        })
     }
 }
 
@@ -250,7 +269,7 @@ impl Ask for Renew {
         let agent = keeper(view, caller)?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
-        let (grant, given) = identity(view, agent, &key, now, entropy)?;
+        let (grant, given) = identity(view, agent, &key, (now, i64::MIN), entropy)?;
         let mut row = agent.clone();
         row.identity = Some(given);
         row.version += 1;
@@ -289,7 +308,7 @@ impl Ask for RotateKey {
             agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
         let new = free_key(view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
-        let (grant, given) = identity(view, agent, &self.new_key, now, entropy)?;
+        let (grant, given) = identity(view, agent, &self.new_key, (now, i64::MIN), entropy)?;
         let former = FormerKey { key: old, until: now };
         let grant = taking(grant.recording(caller, body), agent, &self.new_key);
         Ok(active(grant, agent, &self.new_key, given, Some(former)))
@@ -318,15 +337,16 @@ fn keeper<'a>(view: View<'a>, caller: &Caller) -> Result<&'a Agent, Deny> {
     let (Some(origin), Some(last)) = (shown.root().role.origin(), agent.identity) else {
         return if caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
     };
-    if agent.key.as_ref() == Some(shown.holder_key()) {
-        if origin.nonce == last.nonce {
-            return Ok(agent);
-        }
-        if origin.issued_at > last.issued_at {
-            return if caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
-        }
+    if agent.key.as_ref() == Some(shown.holder_key()) && is_no_older(origin, last) {
+        let vouched = caller.agent().is_some() || origin.nonce == last.nonce;
+        return if vouched { Ok(agent) } else { Err(Deny::RootRevoked) };
     }
     Err(Deny::IdentityCloned { agent: id.clone() })
+}
+
+/// Whether an identity is the last one that is known, or younger.
+fn is_no_older(origin: &Origin, last: LastIdentity) -> bool {
+    origin.nonce == last.nonce || origin.issued_at > last.issued_at
 }
 
 /// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
@@ -377,15 +397,15 @@ fn active(
     grant.writing([Write::Agent(row)])
 }
 
-/// An identity token to be signed for the agent and key.
+/// An identity token to be signed for the agent and key, as of now and not before a second.
 fn identity(
     view: View<'_>,
     agent: &Agent,
     key: &PublicKey,
-    now: UnixMillis,
+    (now, at_least): (UnixMillis, i64),
     entropy: &Entropy,
 ) -> Result<(Grant<serde_bytes::ByteBuf>, LastIdentity), Deny> {
-    let seconds = now.seconds();
+    let seconds = now.seconds().max(at_least);
     let root = view.signing(KeyUse::Identity)?;
     let ttl = view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
     let origin = Origin {

@@ -133,6 +133,12 @@ pub trait Ask: Clone + Send + Sync + 'static {
     fn remembered(granted: &Self::Granted) -> Option<&Self::Granted> {
         Some(granted)
     }
+
+    /// Whether what was granted then is an answer now; where it is none, the request is decided anew.
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        let _ = (granted, view);
+        true
+    }
 }
 
 /// Granted with its consequences, or refused.
