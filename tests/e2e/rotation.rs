@@ -368,6 +368,11 @@ async fn what_a_process_heard_by_the_feed_is_on_its_disk_before_an_identity_need
     let loaded = Identity::load(stage.path("a0")).unwrap();
     assert_eq!(loaded.trust().current(), now.current());
     assert_eq!(loaded.token().id(), identity.token().id());
+    // A bundle that was lost from the disk comes back with the next renewal.
+    std::fs::remove_file(stage.path("a0/trust.json")).unwrap();
+    identity.renew().await.unwrap();
+    let again = Identity::load(stage.path("a0")).unwrap();
+    assert_eq!(again.trust().current(), now.current());
 }
 
 /// An admin who does not wait for the answer leaves nothing half done.

@@ -92,4 +92,14 @@ async fn an_agent_shows_the_svid_that_its_host_gives_it_now() {
     // A command asks the host by itself.
     give(&stage, &next.svid(&[WEB]));
     stage.sublet(&["agent", "renew", "--as", "web"]).ok();
+    // One that enrolled when certificate and key were two files goes on with one.
+    let about = std::fs::read_to_string(stage.path("web/agent.toml")).unwrap();
+    let (before, behind) = about.split_once("key = ").unwrap();
+    let behind = behind.replacen("svid.pem", "svid-key.pem", 1);
+    std::fs::write(stage.path("web/agent.toml"), format!("{before}key = {behind}")).unwrap();
+    std::fs::write(stage.path("web/svid-key.pem"), next.svid(&[WEB]).key).unwrap();
+    for _ in 0..2 {
+        give(&stage, &next.svid(&[WEB]));
+        stage.sublet(&["agent", "renew", "--as", "web"]).ok();
+    }
 }
