@@ -109,10 +109,12 @@ fn an_old_request_that_is_sent_again_makes_no_copy_of_anyone() {
         assert_eq!(code(house.ask(owner, &Renew)), "granted");
         let mut row = house.state.agent(&agent("ci/42")).unwrap().clone();
         assert_eq!(row.state, AgentState::Active);
-        // That was later than in this house, where time stands still.
-        row.identity =
-            row.identity.map(|last| LastIdentity { issued_at: last.issued_at + 60, ..last });
-        house.state.put(Row::Agent(row));
+        if goes_on == 0 {
+            // That was a second later than in this house, where time stands still.
+            let later = |last: LastIdentity| LastIdentity { issued_at: last.issued_at + 1, ..last };
+            row.identity = row.identity.map(later);
+            house.state.put(Row::Agent(row));
+        }
         assert_eq!(code(house.ask(other, &Renew)), "identity_cloned");
     }
 }

@@ -269,7 +269,7 @@ impl Ask for Renew {
         let agent = keeper(view, caller)?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
-        let (grant, given) = identity(view, agent, &key, (now, i64::MIN), entropy)?;
+        let (grant, given) = identity(view, agent, &key, (now, shown_at(caller)), entropy)?;
         let mut row = agent.clone();
         row.identity = Some(given);
         row.version += 1;
@@ -308,7 +308,8 @@ impl Ask for RotateKey {
             agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
         let new = free_key(view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
-        let (grant, given) = identity(view, agent, &self.new_key, (now, i64::MIN), entropy)?;
+        let (grant, given) =
+            identity(view, agent, &self.new_key, (now, shown_at(caller)), entropy)?;
         let former = FormerKey { key: old, until: now };
         let grant = taking(grant.recording(caller, body), agent, &self.new_key);
         Ok(active(grant, agent, &self.new_key, given, Some(former)))
@@ -342,6 +343,13 @@ fn keeper<'a>(view: View<'a>, caller: &Caller) -> Result<&'a Agent, Deny> {
         return if vouched { Ok(agent) } else { Err(Deny::RootRevoked) };
     }
     Err(Deny::IdentityCloned { agent: id.clone() })
+}
+
+/// When the identity was issued that is shown: what comes in its place is no older, so that the one that
+/// is shown passes for no younger one, within one second either.
+fn shown_at(caller: &Caller) -> i64 {
+    let origin = caller.own_identity().and_then(|shown| shown.root().role.origin());
+    origin.map_or(i64::MIN, |origin| origin.issued_at)
 }
 
 /// Whether an identity is the last one that is known, or younger.
