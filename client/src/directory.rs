@@ -252,7 +252,12 @@ impl Directory {
         self.lock_within(LOCK_DEADLINE, ports).await
     }
 
-    async fn lock_within(&self, deadline: Duration, ports: &Ports) -> Result<File, Failure> {
+    /// The same, with another that does waited for so long at most.
+    pub(crate) async fn lock_within(
+        &self,
+        deadline: Duration,
+        ports: &Ports,
+    ) -> Result<File, Failure> {
         let path = self.file(LOCK);
         let claimed = async {
             loop {

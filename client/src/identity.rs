@@ -10,6 +10,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use sublet_core::bundle::{SignedBundle, TrustBundle};
 use sublet_core::bytes::sha256;
@@ -35,6 +36,9 @@ use crate::ports::Ports;
 use crate::tls::Tls;
 use crate::trust::Trust;
 use crate::workload;
+
+/// How long a directory is waited for to keep a trust bundle that holds already.
+const TRUST_DEADLINE: Duration = Duration::from_secs(1);
 
 /// An agent's identity. Cheap to clone; clones are one identity.
 #[derive(Clone)]
@@ -272,8 +276,9 @@ impl Identity {
         }
         // It may be by a root that this process has not heard of, and the other has.
         let about = self.0.directory.about()?;
-        let trust = files::read(&self.0.directory.trust_path(&about))?;
-        if let Err(failure) = self.trust().update(&trust, self.0.ports.clock.now()) {
+        let trust = files::read(&self.0.directory.trust_path(&about));
+        let now = self.0.ports.clock.now();
+        if let Err(failure) = trust.and_then(|trust| self.trust().update(&trust, now)) {
             tracing::debug!(agent = %self.id(), "the trust bundle on disk is not taken: {failure}");
         }
         let token = self.trust().verify_own(&bytes)?;
@@ -310,8 +315,9 @@ impl Identity {
     pub async fn refresh_trust(&self) -> Result<(), Failure> {
         let text = self.broker()?.trust_bundle().await?;
         self.take_trust(&text)?;
-        // It holds whether or not it can be kept; an identity that needs it keeps it before itself.
-        let kept = match self.0.directory.lock(&self.0.ports).await {
+        // It holds whether or not it can be kept; an identity that needs it keeps it before itself. So
+        // nobody is waited for who holds the directory for long.
+        let kept = match self.0.directory.lock_within(TRUST_DEADLINE, &self.0.ports).await {
             Ok(_one_process) => self.write_trust(&text),
             Err(failure) => Err(failure),
         };
