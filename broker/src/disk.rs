@@ -47,11 +47,18 @@ pub(crate) fn sweep(directory: &Path) -> Result<()> {
     }
     for file in std::fs::read_dir(directory)? {
         let file = file?;
-        if file.file_name().to_string_lossy().contains(UNFINISHED) {
+        if is_unfinished(&file.file_name().to_string_lossy()) {
             std::fs::remove_file(file.path())?;
         }
     }
     Ok(())
+}
+
+/// Whether a name is one that `beside` makes. A key that an operator has put there is none, whatever its
+/// name begins with.
+fn is_unfinished(name: &str) -> bool {
+    let behind = name.rsplit_once(UNFINISHED).map(|(_, behind)| behind);
+    behind.is_some_and(|b| b.len() == 6 && b.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 /// A file in the same directory, gone unless it is given its name.
@@ -93,9 +100,12 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
         // Killed before it had its name.
-        std::fs::write(place.path().join("feed.pem.new-x1"), "secret").unwrap();
+        let left = beside(&place.path().join("feed.pem"), b"secret", 0o600).unwrap();
+        let left = left.keep().unwrap().1;
+        let others = ["feed.new-2026.pem", "feed.new-"].map(|name| place.path().join(name));
+        others.iter().for_each(|other| std::fs::write(other, "an operator's").unwrap());
         sweep(place.path()).unwrap();
-        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        assert!(!left.exists() && others.iter().all(|other| other.exists()));
         sweep(&place.path().join("nowhere")).unwrap();
     }
 

@@ -183,6 +183,12 @@ pub fn claim(path: &Path) -> Result<Option<File>, Failure> {
     }
 }
 
+/// Whether a name is one that `beside` makes.
+fn is_unfinished(name: &str) -> bool {
+    let behind = name.rsplit_once(UNFINISHED).map(|(_, behind)| behind);
+    behind.is_some_and(|b| b.len() == 6 && b.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
 /// Removes what processes that were killed while they wrote have left in a directory.
 pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Failure> {
     let begun = u64::try_from(now.0).unwrap_or(0);
@@ -190,7 +196,7 @@ pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Failure> {
     let trouble = |error| Failure::io("read", directory, &error);
     for file in std::fs::read_dir(directory).map_err(trouble)? {
         let file = file.map_err(trouble)?;
-        let left = file.file_name().to_string_lossy().contains(UNFINISHED);
+        let left = is_unfinished(&file.file_name().to_string_lossy());
         let modified = || file.metadata().ok()?.modified().ok();
         if left && modified().is_some_and(|modified| modified < begun) {
             remove(&file.path())?;
@@ -254,17 +260,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("identity.token");
         // What a process left that was killed, long ago and just now.
-        let [old, new] = ["key.pem.new-a", "key.pem.new-b"].map(|name| {
-            let left = directory.path().join(name);
-            std::fs::write(&left, "torn").unwrap();
-            left
-        });
+        let left = || beside(&path, |file| file.write_all(b"torn")).unwrap().keep().unwrap().1;
+        let (old, new) = (left(), left());
+        let other = directory.path().join("mine.new-2026.pem");
+        std::fs::write(&other, "somebody's own").unwrap();
         let now = Ports::system().clock.now();
         let yesterday = UNIX_EPOCH + Duration::from_millis(now.0 as u64 - 86_400_000);
-        File::options().write(true).open(&old).unwrap().set_modified(yesterday).unwrap();
+        for aged in [&old, &other] {
+            File::options().write(true).open(aged).unwrap().set_modified(yesterday).unwrap();
+        }
         sweep(directory.path(), now).unwrap();
-        assert!(!old.exists() && new.exists());
-        std::fs::remove_file(new).unwrap();
+        assert!(!old.exists() && new.exists() && other.exists());
+        [new, other].iter().for_each(|file| std::fs::remove_file(file).unwrap());
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");
