@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 
 use sublet_core::bundle::KeyRefusal;
 use sublet_core::bytes::sha256;
-use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::{Enroll, ProvenUse, ReportedUse, keeps_an_identity};
+use sublet_core::caller::{Authenticated, Caller, Kind};
+use sublet_core::decide::{Enroll, ProvenUse, ReportedUse, check_names, keeps_an_identity};
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
@@ -143,10 +143,17 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, No
 }
 
 /// A use that a tool reports: the holder's signature must hold, and every one of the chain. Else its
-/// counter, and what does not.
+/// counter, and what does not. A chain that names an agent which nothing shows to hold it is counted as
+/// any other call without a valid proof; the decision records nothing of it.
 pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, String)> {
     let counter = report.counter;
-    prove(broker, report).map_err(|says| (counter, says))
+    let proven = prove(broker, report).map_err(|says| (counter, says))?;
+    let named = broker.store.view().is_ok_and(|state| proven.names_hold(&state));
+    if !named {
+        broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(counter, "a tool reports a use in an agent's name that nothing shows");
+    }
+    Ok(proven)
 }
 
 fn prove(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
@@ -200,9 +207,15 @@ fn show(
         let token = shown.token();
         let possession = Possession::verify(token, &proof, &expected(token.id()), now)?;
         check_certificate(broker, certificate, &token.holder().agent, now)?;
+        if !token.is_identity() {
+            check_names(token, &*broker.store.view()?)?;
+        }
         let key = token.holder_key().clone();
         (shown.caller(&possession)?, key, possession)
     };
+    if let Kind::Agent(identity) = caller.kind() {
+        broker.heard.saw(identity);
+    }
     let claims = possession.claims();
     let seen = broker.seen.check_and_insert(key.thumbprint(), claims.nonce, claims.issued_at, now);
     seen.map_err(|bad| match bad {

@@ -18,6 +18,8 @@ use crate::feed::Feed;
 use crate::keys::{self, KeyRing, OwnKey};
 use crate::login::Logins;
 use crate::ports::{Clock, EntropySource};
+use crate::refusals::Refusals;
+use crate::repeat::Heard;
 use crate::store::Store;
 use crate::traces::{self, Step, Traces};
 use crate::witness::Witnessed;
@@ -53,6 +55,12 @@ pub struct Broker {
     pub started_at: UnixMillis,
     /// Calls without a valid proof: counted, not recorded.
     pub unauthenticated: AtomicU64,
+    /// Calls by callers that are not alive any more: counted, not recorded.
+    pub dead: AtomicU64,
+    /// Refusals that are too many to be recorded one by one.
+    pub refusals: Refusals,
+    /// Which identity each agent has shown.
+    pub heard: Heard,
     /// Where spans go; nowhere when it is not said.
     pub traces: Option<Traces>,
     /// Told when a key of the broker went on in its life.
@@ -78,6 +86,7 @@ impl Broker {
         let settings = Settings {
             identity_ttl_seconds: config.identity_ttl_seconds,
             schedule: config.keys.schedule(),
+            hops_live_max: config.hops_live_max,
         };
         let witnessed = Witnessed::open(&config.data);
         let feed = Feed::new(store.clone(), keys.signers.clone(), started_at)?;
@@ -95,6 +104,9 @@ impl Broker {
             entropy,
             started_at,
             unauthenticated: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            refusals: Refusals::default(),
+            heard: Heard::default(),
             traces,
             keys_changed: Notify::new(),
             published: Mutex::new(0),

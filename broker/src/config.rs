@@ -21,6 +21,13 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7373";
 /// few attempts.
 const IDENTITY_SECONDS_MIN: i64 = 5;
 
+/// Hops that live and that one agent and its helpers made: at 500 bytes each, held twice, 256 MiB. For
+/// tokens of five minutes it is 870 hops a second.
+const HOPS_LIVE_DEFAULT: u32 = 262_144;
+
+/// The least that an operator may set it to.
+const HOPS_LIVE_MIN: u32 = 1_000;
+
 /// What survives what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +56,9 @@ pub struct Config {
     /// How long a receipt staples "not revoked", in milliseconds.
     #[serde(default = "default_staple")]
     pub receipt_fresh_ms: i64,
+    /// How many hops that live one agent and its helpers may have made: 1,000 at least.
+    #[serde(default = "default_hops_live")]
+    pub hops_live_max: u32,
     /// The store.
     #[serde(default)]
     pub store: StoreConfig,
@@ -348,6 +358,7 @@ impl Config {
             data,
             identity_ttl_seconds: default_identity_ttl(),
             receipt_fresh_ms: default_staple(),
+            hops_live_max: default_hops_live(),
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
             metrics: None,
@@ -376,6 +387,9 @@ impl Config {
         }
         if !(0..=60_000).contains(&self.receipt_fresh_ms) {
             return bad("receipt_fresh_ms is 0 to 60000".to_owned());
+        }
+        if self.hops_live_max < HOPS_LIVE_MIN {
+            return bad(format!("hops_live_max is at least {HOPS_LIVE_MIN}"));
         }
         if self.ledger.keep_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
             return bad("ledger.keep_days is 1 to 36500".to_owned());
@@ -440,6 +454,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_identity_ttl() -> i64 {
     3600
+}
+
+fn default_hops_live() -> u32 {
+    HOPS_LIVE_DEFAULT
 }
 
 fn default_staple() -> i64 {

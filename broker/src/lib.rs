@@ -10,6 +10,7 @@
 //! `pipeline` has it recorded by the `store`, `respond` answers. `serve` is the wiring.
 
 pub mod authenticate;
+mod below;
 pub mod broker;
 mod calls;
 pub mod certificate;
@@ -23,9 +24,12 @@ pub mod login;
 mod metrics;
 mod oauth;
 pub mod pipeline;
+mod places;
 pub mod ports;
 mod publish;
 mod record;
+pub mod refusals;
+pub mod repeat;
 pub mod respond;
 mod retain;
 mod rotate;

@@ -45,6 +45,11 @@ pub struct Via {
 }
 
 impl Via {
+    /// The address that it came from, where that says who it is.
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        None
+    }
+
     /// The certificate that the connection showed, if it showed one. One that does not hold is refused.
     pub fn certificate(&self, now: UnixMillis) -> Result<Option<&Certificate>, Unauthenticated> {
         let shown = self.shown.as_ref().map(|shown| shown.certificate(now));

@@ -86,10 +86,12 @@ impl Calls {
             gauge.set(value);
             registry.register(name, help, gauge);
         };
-        let (agents, delegations, hops, sessions, sequence) = {
+        let deltas = broker.store.feed()?.len();
+        let (agents, delegations, hops, sessions, sequence, answers) = {
             let state = broker.store.view()?;
             let (agents, delegations, hops) = state.counts();
-            (agents, delegations, hops, state.sessions().count(), state.revocation_sequence())
+            let (sessions, sequence) = (state.sessions().count(), state.revocation_sequence());
+            (agents, delegations, hops, sessions, sequence, state.answers().len())
         };
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -105,6 +107,18 @@ impl Calls {
             "unauthenticated",
             "Calls without a valid proof since the start",
             number(unauthenticated),
+        );
+        let dead = broker.dead.load(Ordering::Relaxed);
+        gauge(
+            "dead",
+            "Calls by callers that are not alive any more, since the start",
+            number(dead),
+        );
+        gauge("answers", "Answers kept for repeated requests", count(answers));
+        gauge(
+            "feed_deltas",
+            "Deltas that a reader of the feed is sent who knows nothing",
+            count(deltas),
         );
         let trust = broker.trust()?;
         let bundle = trust.bundle();

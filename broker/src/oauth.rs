@@ -29,7 +29,7 @@ use sublet_proto::convert::field;
 use crate::authenticate;
 use crate::broker::Broker;
 use crate::listen::Via;
-use crate::pipeline;
+use crate::pipeline::{self, Asked, Came};
 use crate::respond;
 use crate::service;
 
@@ -109,8 +109,10 @@ async fn exchange(
         offline_hops: 0,
         by: By::User(Box::new(user)),
     };
-    let asked = Authenticated { caller, ask };
-    let issued = pipeline::run(broker, asked, None, None).await?.into_outcome()?.into_vec();
+    let authenticated = Authenticated { caller, ask };
+    let came = Came { trace: None, from: via.address() };
+    let asked = Asked { authenticated, repeatable: None, came };
+    let issued = pipeline::run(broker, asked).await?.into_outcome()?.into_vec();
     let token = verified(broker, &issued)?;
     let receipt = respond::receipt(broker, &token.id())?;
     let until = token.expires();
@@ -169,8 +171,9 @@ async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, 
     let login = authenticate::logged_out(broker, via, token).await?;
     let reason = format!("logged out at {}", login.issuer);
     let ask = EndSessions { which: Ending::Login(login.clone()), reason };
+    let came = Came { trace: None, from: via.address() };
     let (sessions, delegations) =
-        service::end_sessions(broker.clone(), Caller::user(login), ask, None).await??;
+        service::end_sessions(broker.clone(), Caller::user(login), ask, came).await??;
     tracing::info!(sessions, delegations, "a user logged out");
     Ok(json!({}))
 }

@@ -8,20 +8,24 @@
 //! what follows a commit follows it whether or not the caller still waits.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sublet_core::bundle::SignedBundle;
-use sublet_core::caller::Authenticated;
-use sublet_core::decide::{self, Ask, ChangeKey, Unsigned, Verdict, View, decide};
+use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::decide::{self, Ask, ChangeKey, Unsigned, Verdict, decide};
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::{Deny, Fault, No, Overload};
-use sublet_core::record::{Body, Record};
+use sublet_core::record::{Actor, Body, Record};
 use sublet_core::rotation::NextBundle;
-use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
+use sublet_core::state::{Guard, Write};
 
 use crate::broker::Broker;
+use crate::refusals::Charged;
+use crate::repeat::{Found, Repeatable, Request};
 use crate::store::{Commit, NotCommitted, inception};
 use crate::traces;
 
@@ -32,17 +36,11 @@ const ROUNDS_MAX: usize = 32;
 /// How long a caller waits for the store before it hears a fault.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(8);
 
-/// How long an answer is kept for a repeated request: a day.
-const ANSWER_MS: i64 = 24 * 3600 * 1000;
-
-/// Answers kept at once, some 1 KiB each. Beyond it requests with an idempotency key are not
-/// looked at, rather than an answer forgotten too early.
-const ANSWERS_MAX: usize = 500_000;
-
 /// A verdict that is on disk and in the ledger, or that left nothing to record.
 #[must_use]
 pub struct Recorded<G> {
     outcome: Result<G, Deny>,
+    kept: bool,
 }
 
 impl<G> Recorded<G> {
@@ -51,65 +49,78 @@ impl<G> Recorded<G> {
         self.outcome.is_ok()
     }
 
+    /// Whether the same request may be sent again: its answer is kept, or to ask again changes nothing.
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     /// Granted, or why not.
     pub fn into_outcome(self) -> Result<G, Deny> {
         self.outcome
     }
 }
 
-/// What makes a request repeatable: the caller's key for it, and what was asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Repeatable {
-    /// The idempotency key.
-    pub key: [u8; 16],
-    /// SHA-256 over the request without it.
-    pub request: [u8; 32],
+/// A request to be decided, and what came with it.
+pub struct Asked<A> {
+    /// Who asks for what.
+    pub authenticated: Authenticated<A>,
+    /// What it is known by when it is sent again.
+    pub repeatable: Option<Repeatable>,
+    /// How it came.
+    pub came: Came,
+}
+
+/// What is known of a request beside who asks for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Came {
+    /// The trace that it belongs to.
+    pub trace: Option<[u8; 16]>,
+    /// The address that it came from; `None` on the admin's socket and behind a proxy.
+    pub from: Option<IpAddr>,
 }
 
 /// Decides and records.
 pub async fn run<A: Ask>(
     broker: &Arc<Broker>,
-    authenticated: Authenticated<A>,
-    repeatable: Option<Repeatable>,
-    trace: Option<[u8; 16]>,
+    asked: Asked<A>,
 ) -> Result<Recorded<A::Granted>, No> {
-    let Authenticated { caller, ask } = authenticated;
-    let name = repeatable.map(|repeatable| AnswerKey {
-        caller: caller.to_string(),
-        method: A::METHOD.to_owned(),
-        key: repeatable.key,
-    });
+    let Asked { authenticated: Authenticated { caller, ask }, repeatable, came } = asked;
+    let request = Request::of::<A>(&caller, repeatable);
     for _ in 0..ROUNDS_MAX {
         let now = broker.clock.now();
         let entropy = broker.entropy.draw()?;
-        let mut outdated = false;
+        let (mut outdated, mut kept) = (false, true);
         let verdict = {
             let _step = broker.step("decide");
             let state = broker.store.view()?;
-            if let (Some(name), Some(repeatable)) = (&name, &repeatable) {
-                if let Some(given) = state.answer(name).filter(|given| given.expires_at > now) {
-                    match repeated::<A>(given, repeatable, broker.view(&state))? {
-                        Some(recorded) => return Ok(recorded),
-                        None => outdated = true,
-                    }
+            let view = broker.view(&state);
+            if let Some(request) = &request {
+                match request.look::<A>(view, &caller, &broker.heard, now)? {
+                    Found::Answer(outcome) => return Ok(Recorded { outcome, kept }),
+                    Found::Outdated => outdated = true,
+                    Found::Nothing => {}
                 }
-                if state.answers_kept() >= ANSWERS_MAX {
-                    return Err(Overload::Table("answers").into());
-                }
+                kept = request.has_room::<A>(view);
             }
-            decide(broker.view(&state), &caller, &ask, now, &entropy)
+            decide(view, &caller, &ask, now, &entropy)
         };
-        if verdict.is_read() {
-            return Ok(Recorded { outcome: verdict.outcome });
+        if verdict.is_dead {
+            broker.dead.fetch_add(1, Ordering::Relaxed);
+        }
+        if verdict.is_read() || is_counted(broker, &verdict, &caller, came.from, now) {
+            return Ok(Recorded { outcome: verdict.outcome, kept });
         }
         let verdict = signed::<A>(broker, verdict)?;
-        let answer = answer::<A>(&verdict, name.as_ref().zip(repeatable.as_ref()), now)?;
+        let answer = match request.as_ref().filter(|_| kept) {
+            Some(request) => request.answer::<A>(&verdict, now)?,
+            None => None,
+        };
         let mut commit = Commit {
             guards: verdict.guards.clone(),
             writes: verdict.writes.clone(),
             records: verdict.records.clone(),
             salt: entropy.nonce("payload").0,
-            trace,
+            trace: came.trace,
             now,
         };
         if let Some(answer) = answer {
@@ -119,12 +130,58 @@ pub async fn run<A: Ask>(
             commit.writes.push(Write::Answer(answer));
         }
         match record(broker, commit).await {
-            Ok(()) => return Ok(Recorded { outcome: verdict.outcome }),
+            Ok(()) => return Ok(Recorded { outcome: verdict.outcome, kept }),
             Err(NotCommitted::Changed) => continue,
             Err(NotCommitted::No(no)) => return Err(no),
         }
     }
     Err(Overload::Contention.into())
+}
+
+/// Whether a refusal is counted, because its caller has many, and gets no record of its own. One that
+/// stops an agent is always recorded.
+fn is_counted<G>(
+    broker: &Broker,
+    verdict: &Verdict<G>,
+    caller: &Caller,
+    from: Option<IpAddr>,
+    now: UnixMillis,
+) -> bool {
+    let [Record { body: Body::Refused { method, code, asked, .. }, .. }] =
+        verdict.records.as_slice()
+    else {
+        return false;
+    };
+    verdict.outcome.is_err()
+        && verdict.writes.is_empty()
+        && !broker.refusals.is_recorded(charged(caller, from), (method, code), asked, now)
+}
+
+/// Whom a call is charged to.
+pub(crate) fn charged(caller: &Caller, from: Option<IpAddr>) -> Charged {
+    match (caller.account(), from) {
+        (Some(account), _) => Charged::Account(account),
+        (None, Some(address)) => Charged::Address(address),
+        (None, None) => Charged::Nobody,
+    }
+}
+
+/// Records the refusals that were only counted until now. What cannot be recorded is logged.
+pub(crate) async fn record_counted(broker: &Arc<Broker>) {
+    for (charged, counted) in broker.refusals.take(broker.clock.now()) {
+        let actor = match charged {
+            Charged::Account(account) => account.to_string(),
+            // Whose address it is may be a person's, and is not kept.
+            Charged::Address(_) | Charged::Nobody => "callers that nobody knows".to_owned(),
+        };
+        let count: u64 = counted.counts.iter().map(|line| line.count).sum();
+        let body = Body::RefusalsCounted(counted);
+        let record = Record { delegation: None, actor: actor.clone().into(), body };
+        let recorded = Own { records: vec![record], ..Own::default() }.commit(broker).await;
+        if let Err(why) = recorded {
+            tracing::error!(%actor, count, ?why, "refusals that were counted are not recorded");
+        }
+    }
 }
 
 /// Has the broker's keys sign what is granted: block 0, or the next trust bundle.
@@ -155,44 +212,6 @@ fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault>
     SignedBundle::read(text.into_bytes()).map_err(|bad| fault(&bad))
 }
 
-/// What is kept of the answer. Refusals are decided again: they change nothing.
-fn answer<A: Ask>(
-    verdict: &Verdict<A::Granted>,
-    repeatable: Option<(&AnswerKey, &Repeatable)>,
-    now: UnixMillis,
-) -> Result<Option<GivenAnswer>, Fault> {
-    let (Ok(granted), Some((name, repeatable))) = (&verdict.outcome, repeatable) else {
-        return Ok(None);
-    };
-    let kept = A::remembered(granted).map(crate::store::cbor).transpose()?;
-    Ok(Some(GivenAnswer {
-        name: name.clone(),
-        request: repeatable.request,
-        answer: kept.map(serde_bytes::ByteBuf::from),
-        expires_at: now.plus_ms(ANSWER_MS),
-    }))
-}
-
-/// The answer that was given then; `None` where it is none any more.
-fn repeated<A: Ask>(
-    given: &GivenAnswer,
-    repeatable: &Repeatable,
-    view: View<'_>,
-) -> Result<Option<Recorded<A::Granted>>, No> {
-    let outcome = match &given.answer {
-        _ if given.request != repeatable.request => Err(Deny::IdempotencyConflict),
-        None => Err(Deny::SecretShownOnce),
-        Some(bytes) => {
-            let granted: A::Granted = crate::store::from_cbor(bytes)?;
-            if !A::still_holds(&granted, view) {
-                return Ok(None);
-            }
-            Ok(granted)
-        }
-    };
-    Ok(Some(Recorded { outcome }))
-}
-
 /// Begins the ledger of a new broker with the keys that it signs with.
 pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
     if broker.store.published()?.tree.size() == 0 {
@@ -204,7 +223,7 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
             state: key.state,
             reason: String::new(),
         });
-        let actor = broker.domain().issuer().to_string();
+        let actor = own_name(broker);
         let record = |body| Record { delegation: None, actor: actor.clone(), body };
         let records = keys.map(record).collect();
         let own = Own { writes: vec![Write::Trust(trust.clone())], records, ..Own::default() };
@@ -217,7 +236,7 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
 pub async fn sweep_sessions(broker: &Arc<Broker>) -> Result<(), Fault> {
     let grant = {
         let state = broker.store.view()?;
-        let actor = broker.domain().issuer().to_string();
+        let actor = own_name(broker);
         decide::sweep_sessions(broker.view(&state), &actor, broker.clock.now())
     };
     if grant.writes.is_empty() {
@@ -236,7 +255,7 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
 
 /// Gives up the records below an index, by the broker itself: what its configuration says.
 pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
-    let actor = broker.domain().issuer().to_string();
+    let actor = own_name(broker);
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
     let (writes, records) = (vec![Write::Floor(below)], vec![record]);
     Own { writes, records, ..Own::default() }.commit(broker).await
@@ -248,7 +267,7 @@ pub async fn turn_keys(broker: &Arc<Broker>, change: ChangeKey) -> Result<(), No
     let now = broker.clock.now();
     let grant = {
         let state = broker.store.view().map_err(no)?;
-        let actor = broker.domain().issuer().to_string();
+        let actor = own_name(broker);
         decide::turn_keys(broker.view(&state), &actor, &change, now)
             .map_err(|deny| NotCommitted::No(deny.into()))?
     };
@@ -256,6 +275,11 @@ pub async fn turn_keys(broker: &Arc<Broker>, change: ChangeKey) -> Result<(), No
     let trust = Write::Trust(sign_trust(broker, &next).map_err(no)?);
     let writes = grant.writes.into_iter().chain([trust]).collect();
     Own { guards: grant.guards, writes, records: grant.records }.commit(broker).await
+}
+
+/// The broker, as records name it.
+fn own_name(broker: &Broker) -> Actor {
+    broker.domain().issuer().to_string().into()
 }
 
 /// What the broker does of itself, with nobody asking.

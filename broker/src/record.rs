@@ -7,7 +7,8 @@ use prost::Message as _;
 use sublet_core::bytes::sha256;
 use sublet_core::id::{AgentId, DelegationId, HopId, UnixMillis};
 use sublet_core::record::{
-    ASKED_BYTES_MAX, BlockPayload, Body, HopRecord, Record, UseEvidence, UseRecord, cut,
+    ASKED_BYTES_MAX, BlockPayload, Body, CountedRefusals, HopRecord, Record, UseEvidence,
+    UseRecord, cut,
 };
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
@@ -45,15 +46,20 @@ pub(crate) fn encode(record: &Record, place: &Place) -> (Vec<u8>, Option<Vec<u8>
         let payload = Payload { salt: place.salt.to_vec(), content: Some(content) };
         payload.encode_to_vec()
     });
+    let recorded = record.actor.recorded.as_ref();
     let message = record::Record {
         time_ms: place.time.0,
         delegation: record.delegation.map(|id| id.0.to_vec()).unwrap_or_default(),
         position: place.position,
         previous: if place.previous == [0; 32] { Vec::new() } else { place.previous.to_vec() },
-        actor: record.actor.clone(),
+        actor: record.actor.name.clone(),
         revocation_sequence: place.revocation_sequence,
         payload_digest: payload.as_ref().map(|bytes| sha256(bytes).to_vec()).unwrap_or_default(),
         trace: place.trace.map(|trace| trace.to_vec()).unwrap_or_default(),
+        actor_key: record.actor.key.map(|key| key.0.to_vec()).unwrap_or_default(),
+        actor_hop: record.actor.hop.map(|hop| hop.0.to_vec()).unwrap_or_default(),
+        recorded_hop: recorded.map(|known| known.hop.0.to_vec()).unwrap_or_default(),
+        recorded_holder: recorded.map(|known| known.holder.to_string()).unwrap_or_default(),
         body: Some(body),
     };
     let mut leaf = vec![LEAF_VERSION];
@@ -72,7 +78,8 @@ pub(crate) fn time(leaf: &[u8]) -> Option<UnixMillis> {
     read(leaf).map(|record| UnixMillis(record.time_ms))
 }
 
-fn read(leaf: &[u8]) -> Option<record::Record> {
+/// A leaf, decoded; `None` for one that is not understood here.
+pub(crate) fn read(leaf: &[u8]) -> Option<record::Record> {
     let (&LEAF_VERSION, message) = leaf.split_first()? else { return None };
     record::Record::decode(message).ok()
 }
@@ -89,6 +96,7 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             let words = Words { says: says.clone(), asked: asked.clone(), ..Words::default() };
             (Wire::Refused(refused), Some(Content::Words(words)))
         }
+        Body::RefusalsCounted(counted) => plain(Wire::RefusalsCounted(counted_message(counted))),
         Body::Revoked { kind, target, reason } => revoked(kind, target, reason),
         Body::Consented { session, agent, principal, issuer, token, says } => {
             let shown = !issuer.is_empty();
@@ -202,6 +210,21 @@ fn revoked(kind: &str, target: &str, reason: &str) -> (Wire, Option<Content>) {
     let words =
         Words { reason: reason.to_owned(), principal: principal.to_owned(), ..Words::default() };
     (Wire::Revoked(revoked), Some(Content::Words(words)))
+}
+
+fn counted_message(counted: &CountedRefusals) -> record::RefusalsCounted {
+    let counts = counted.counts.iter().map(|line| record::RefusalCount {
+        method: line.method.clone(),
+        code: line.code.clone(),
+        count: line.count,
+    });
+    record::RefusalsCounted {
+        from_ms: counted.from.0,
+        to_ms: counted.to.0,
+        counts: counts.collect(),
+        first: counted.first.to_vec(),
+        last: counted.last.to_vec(),
+    }
 }
 
 fn hop_message(hop: &HopRecord) -> record::Hop {

@@ -13,6 +13,8 @@ use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::no::{Deny, Fault, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
 use sublet_proto::v1;
+use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -30,8 +32,15 @@ pub fn answer<G, M>(
     recorded: Result<Recorded<G>, No>,
     message: impl FnOnce(G) -> Result<M, No>,
 ) -> Answer<M> {
+    let kept = recorded.as_ref().is_ok_and(Recorded::is_kept);
     let granted = recorded.and_then(|recorded| recorded.into_outcome().map_err(No::from));
-    granted.and_then(message).map(Response::new).map_err(|no| status(&no))
+    let answer = granted.and_then(message).map(Response::new).map_err(|no| status(&no));
+    answer.map(|mut answer| {
+        if !kept {
+            answer.metadata_mut().insert(ANSWER_METADATA, MetadataValue::from_static(NOT_KEPT));
+        }
+        answer
+    })
 }
 
 /// The status of a refusal. A total match: every kind has its place.

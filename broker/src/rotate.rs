@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::bundle::{KeyUse, TrustBundle};
-use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::caller::Authenticated;
 use sublet_core::decide::ChangeKey;
 use sublet_core::key::PublicKey;
 use sublet_core::no::{Fault, No};
@@ -18,7 +18,7 @@ use sublet_core::rotation::{KeyStep, due};
 use sublet_core::sign::SignerFault;
 
 use crate::broker::Broker;
-use crate::pipeline::{self, Recorded, Repeatable};
+use crate::pipeline::{self, Asked, Recorded};
 use crate::store::NotCommitted;
 
 /// How often the clock is looked at: steps are days apart.
@@ -73,21 +73,16 @@ async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
 /// Takes a step that a caller asks for.
 pub(crate) async fn change(
     broker: &Arc<Broker>,
-    caller: Caller,
-    ask: ChangeKey,
-    repeatable: Repeatable,
-    trace: Option<[u8; 16]>,
+    asked: Asked<ChangeKey>,
 ) -> Result<Recorded<()>, No> {
-    pipeline::to_its_end(made_and_taken(broker.clone(), caller, ask, repeatable, trace)).await
+    pipeline::to_its_end(made_and_taken(broker.clone(), asked)).await
 }
 
 async fn made_and_taken(
     broker: Arc<Broker>,
-    caller: Caller,
-    mut ask: ChangeKey,
-    repeatable: Repeatable,
-    trace: Option<[u8; 16]>,
+    mut asked: Asked<ChangeKey>,
 ) -> Result<Recorded<()>, No> {
+    let Authenticated { caller, ask } = &mut asked.authenticated;
     // Nobody else has keys made.
     let made = match caller.is_admin() {
         true => {
@@ -97,8 +92,7 @@ async fn made_and_taken(
         false => None,
     };
     ask.made = made.as_ref().map(|made| made.public.clone());
-    let asked = Authenticated { caller, ask };
-    let recorded = pipeline::run(&broker, asked, Some(repeatable), trace).await;
+    let recorded = pipeline::run(&broker, asked).await;
     settle(&broker, made, matches!(recorded, Err(No::Fault(_)))).await;
     recorded
 }

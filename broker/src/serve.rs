@@ -34,6 +34,7 @@ use crate::oauth;
 use crate::pipeline;
 use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::publish;
+use crate::refusals::COUNTED_EVERY;
 use crate::retain;
 use crate::rotate;
 use crate::service::admin::AdminService;
@@ -178,10 +179,11 @@ impl Bound {
     /// Serves until `stop` is ready, then lets calls in flight end.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NotServing> {
         let (broker, _alone) = (self.broker, self.alone);
-        let (store, ended) = (broker.store.clone(), broker.store.clone());
+        let (store, ended, last) = (broker.store.clone(), broker.store.clone(), broker.clone());
         let heartbeat = tokio::spawn(heartbeat(broker.clone()));
         let pruning = tokio::spawn(retain::run(broker.clone()));
         let rotation = tokio::spawn(rotate::run(broker.clone()));
+        let counting = tokio::spawn(count_refusals(broker.clone()));
         let policy = self.policy.map(|policy| tokio::spawn(witness::run(broker.clone(), policy)));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
@@ -247,12 +249,24 @@ impl Bound {
         heartbeat.abort();
         pruning.abort();
         rotation.abort();
+        counting.abort();
+        // What was counted since the last minute.
+        pipeline::record_counted(&last).await;
         policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
         served?;
         match ended.has_ended() {
             true => Err(Fault::Store("it took nothing any more".to_owned()).into()),
             false => Ok(()),
         }
+    }
+}
+
+/// Records each minute what was refused and only counted.
+async fn count_refusals(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(COUNTED_EVERY);
+    loop {
+        ticks.tick().await;
+        pipeline::record_counted(&broker).await;
     }
 }
 

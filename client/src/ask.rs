@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
 use sublet_core::id::{AgentId, DelegationId, HopId, TrustDomain};
-use sublet_core::key::PublicKey;
+use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::Signer;
 use sublet_core::verify::VerifiedToken;
@@ -22,7 +22,7 @@ use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 use tonic::Streaming;
 
-use crate::connect::Broker;
+use crate::connect::{Broker, Repeats};
 use crate::failure::Failure;
 use crate::ports::Ports;
 
@@ -84,6 +84,22 @@ impl Credential {
     }
 }
 
+impl Credential {
+    /// The token of a holder that is not the delegation's first: of the records of its delegation it is
+    /// shown what lies at or below its own hop.
+    pub(crate) fn below(&self) -> Option<&VerifiedToken> {
+        match &self.shown {
+            Shown::Token { token, .. } if token.depth() > 0 => Some(token),
+            Shown::Token { .. } | Shown::Admin { .. } => None,
+        }
+    }
+
+    /// The key that proves its calls.
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        self.signer.public_key().thumbprint()
+    }
+}
+
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.shown {
@@ -123,15 +139,15 @@ macro_rules! reads {
             who: &Credential,
             request: v1::$request,
         ) -> Result<v1::$answer, Failure> {
-            self.unary(concat!("/sublet.v1.", $path), Some(who), &request).await
+            self.unary(concat!("/sublet.v1.", $path), Some(who), &request, Repeats::Always).await
         }
     )*};
 }
 
 /// The same for a method that writes. An empty idempotency key is drawn here; a caller that may
-/// be killed and ask again brings its own.
+/// be killed and ask again brings its own. After `=>` stands when it may be sent again.
 macro_rules! writes {
-    ($($(#[$doc:meta])* $name:ident: $path:literal, $request:ident -> $answer:ident;)*) => {$(
+    ($repeats:ident => $($(#[$doc:meta])* $name:ident: $path:literal, $request:ident -> $answer:ident;)*) => {$(
         $(#[$doc])*
         pub async fn $name(
             &self,
@@ -139,7 +155,8 @@ macro_rules! writes {
             mut request: v1::$request,
         ) -> Result<v1::$answer, Failure> {
             keyed!(self, request);
-            self.unary(concat!("/sublet.v1.", $path), Some(who), &request).await
+            let path = concat!("/sublet.v1.", $path);
+            self.unary(path, Some(who), &request, Repeats::$repeats).await
         }
     )*};
 }
@@ -152,14 +169,15 @@ impl Broker {
         mut request: v1::EnrollRequest,
     ) -> Result<v1::EnrollResponse, Failure> {
         keyed!(self, request);
-        self.unary("/sublet.v1.Identity/Enroll", None, &request).await
+        self.unary("/sublet.v1.Identity/Enroll", None, &request, Repeats::Always).await
     }
 
     /// The signed text of `trust.json`, not yet believed: see `trust::Trust`.
     pub async fn trust_bundle(&self) -> Result<Vec<u8>, Failure> {
         let request = v1::GetTrustBundleRequest {};
+        let path = "/sublet.v1.Identity/GetTrustBundle";
         let answer: v1::GetTrustBundleResponse =
-            self.unary("/sublet.v1.Identity/GetTrustBundle", None, &request).await?;
+            self.unary(path, None, &request, Repeats::Always).await?;
         Ok(answer.trust_bundle)
     }
 
@@ -182,7 +200,7 @@ impl Broker {
         /// An agent's current key and state.
         lookup_agent: "Identity/LookupAgent", LookupAgentRequest -> LookupAgentResponse;
     }
-    writes! {
+    writes! { Always =>
         /// A new identity for the caller's current key.
         renew: "Identity/Renew", RenewRequest -> RenewResponse;
         /// A new key for the calling agent.
@@ -205,7 +223,7 @@ impl Broker {
         list_delegations: "Delegation/ListDelegations",
             ListDelegationsRequest -> ListDelegationsResponse;
     }
-    writes! {
+    writes! { WhereKept =>
         /// Authority on someone's behalf.
         issue: "Delegation/Issue", IssueRequest -> IssueResponse;
     }
@@ -213,7 +231,7 @@ impl Broker {
 
 /// Revocation and audit.
 impl Broker {
-    writes! {
+    writes! { Always =>
         /// Revokes one thing; [`Broker::revoke_target`] makes the request.
         revoke: "Revocation/Revoke", RevokeRequest -> RevokeResponse;
         /// Ends sessions of authority, by the admin.
@@ -232,7 +250,7 @@ impl Broker {
             reason: reason.to_owned(),
             idempotency_key: Vec::new(),
         };
-        self.unary("/sublet.v1.Revocation/EndSessions", None, &request).await
+        self.unary("/sublet.v1.Revocation/EndSessions", None, &request, Repeats::Always).await
     }
 
     /// Revokes one thing with all below. `chain` is the token that holds the hop, for a broker
@@ -299,7 +317,7 @@ impl Broker {
         /// What of the ledger is kept and what is held.
         retention: "Audit/GetRetention", GetRetentionRequest -> GetRetentionResponse;
     }
-    writes! {
+    writes! { WhereKept =>
         /// Erases what lies beside a record.
         erase: "Audit/Erase", EraseRequest -> EraseResponse;
         /// Gives up the records below an index.
@@ -330,13 +348,15 @@ impl Broker {
         /// How the broker is.
         status: "Admin/GetStatus", GetStatusRequest -> GetStatusResponse;
     }
-    writes! {
-        /// A new agent, and a join token for it.
-        create_agent: "Admin/CreateAgent", CreateAgentRequest -> JoinTokenResponse;
+    writes! { Always =>
         /// Stops an agent and its helpers.
         suspend_agent: "Admin/SuspendAgent", SuspendAgentRequest -> AgentRow;
         /// Lets an agent go on.
         resume_agent: "Admin/ResumeAgent", ResumeAgentRequest -> AgentRow;
+    }
+    writes! { WhereKept =>
+        /// A new agent, and a join token for it.
+        create_agent: "Admin/CreateAgent", CreateAgentRequest -> JoinTokenResponse;
         /// Revokes an agent's key, for ever.
         revoke_agent_key: "Admin/RevokeAgentKey", RevokeAgentKeyRequest -> AgentRow;
         /// A profile, new or changed.

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use prost::Message as _;
 use sublet_core::bytes::sha256;
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::key::Thumbprint;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
@@ -67,6 +68,13 @@ impl Entry {
             }
         };
         Ok(Entry { index: entry.index, leaf_hash, record, content })
+    }
+
+    /// Who acted, and what shows that it was them.
+    pub fn actor(&self) -> Actor {
+        let key = self.record.actor_key.as_slice().try_into().ok().map(Thumbprint);
+        let recorded = Some(self.record.recorded_holder.clone()).filter(|name| !name.is_empty());
+        Actor { name: self.record.actor.clone(), key, recorded }
     }
 
     /// Whether something lay beside it that is there no more.
@@ -131,6 +139,7 @@ impl Entry {
             Some(Body::Issued(_)) => "issued",
             Some(Body::HopRecorded(_)) => "hop_recorded",
             Some(Body::Refused(_)) => "refused",
+            Some(Body::RefusalsCounted(_)) => "refusals_counted",
             Some(Body::Revoked(_)) => "revoked",
             Some(Body::Exported(_)) => "exported",
             Some(Body::BrokerKey(_)) => "broker_key",
@@ -154,6 +163,36 @@ fn hop_of(record: &Record) -> Option<&Hop> {
     }
 }
 
+/// Who acted, as a record says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The name: an agent, `agent#helper`, `admin:<thumbprint>`, ….
+    pub name: String,
+    /// The key that signed the request; `None` for the broker itself, for a user, and in records from
+    /// before it was kept.
+    pub key: Option<Thumbprint>,
+    /// The last holder of the actor's chain that was recorded, where the actor's own hop was not.
+    pub recorded: Option<String>,
+}
+
+/// Of a helper, whose name its parent chose, the key too; of a hop that was not recorded, whom the ledger
+/// knows it by.
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        let key = self.key.filter(|_| self.name.contains('#') || self.recorded.is_some());
+        if let Some(key) = key {
+            write!(f, " (key {key})")?;
+        }
+        match &self.recorded {
+            Some(recorded) => {
+                write!(f, " (its hop is not recorded; the last recorded holder is {recorded})")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A refusal that was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -162,7 +201,7 @@ pub struct Refusal {
     /// When.
     pub time: UnixMillis,
     /// Who asked.
-    pub actor: String,
+    pub actor: Actor,
     /// The full method path.
     pub method: String,
     /// The stable code.
@@ -183,7 +222,7 @@ pub struct Revoked {
     /// When.
     pub time: UnixMillis,
     /// By whom.
-    pub actor: String,
+    pub actor: Actor,
     /// What kind of thing.
     pub kind: String,
     /// Which, as text.
@@ -236,17 +275,39 @@ pub async fn replay(
                 return Err(Failure::local("replay_too_long", says));
             }
             Some(entry) => entries.push(Entry::read(&entry)?),
-            None => return Ok(report(delegation, entries, trust)),
+            None => return Ok(report_to(who, delegation, entries, trust)),
         }
     }
 }
 
-/// Puts the records of a delegation together.
+/// Puts the records of a delegation together, all of them.
 pub fn report(delegation: &DelegationId, entries: Vec<Entry>, trust: &Trust) -> Report {
-    let mut problems = sequence_problems(delegation, &entries);
+    put_together(delegation, entries, trust, None)
+}
+
+/// The same for whoever is shown what lies at or below its own hop: what lies above is its own token's.
+fn report_to(
+    who: &Credential,
+    delegation: &DelegationId,
+    entries: Vec<Entry>,
+    trust: &Trust,
+) -> Report {
+    put_together(delegation, entries, trust, who.below())
+}
+
+fn put_together(
+    delegation: &DelegationId,
+    entries: Vec<Entry>,
+    trust: &Trust,
+    below: Option<&VerifiedToken>,
+) -> Report {
+    let mut problems = sequence_problems(delegation, &entries, below.is_none());
     let revocations: Vec<Revoked> = entries.iter().filter_map(revoked).collect();
     let mut chains =
         Chains::new(trust.current().for_replay().into(), revoked_hops(delegation, &revocations));
+    if let Some(token) = below {
+        chains = chains.below(token);
+    }
     for entry in &entries {
         let Some(hop) = entry.hop() else { continue };
         let added = match entry.block() {
@@ -263,8 +324,9 @@ pub fn report(delegation: &DelegationId, entries: Vec<Entry>, trust: &Trust) -> 
     Report { delegation, on_behalf_of, hops, refusals, revocations, entries, problems }
 }
 
-/// Whether these are all records of this delegation, in order, each bound to the one before.
-fn sequence_problems(delegation: &DelegationId, entries: &[Entry]) -> Vec<String> {
+/// Whether these are records of this delegation, in order; and if they should be all of them, whether none is
+/// missing and each is bound to the one before.
+fn sequence_problems(delegation: &DelegationId, entries: &[Entry], all: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let mut before: Option<&Entry> = None;
     for (position, entry) in (0u64..).zip(entries) {
@@ -272,11 +334,11 @@ fn sequence_problems(delegation: &DelegationId, entries: &[Entry]) -> Vec<String
         if entry.record.delegation != delegation.0 {
             problem("of another delegation");
         }
-        if entry.record.position != position {
+        if all && entry.record.position != position {
             problem("records are missing before it");
         }
         let previous = before.map(|before| before.leaf_hash.to_vec()).unwrap_or_default();
-        if entry.record.previous != previous {
+        if all && entry.record.previous != previous {
             problem("not bound to the record before it");
         }
         if before.is_some_and(|before| before.index >= entry.index) {
@@ -284,7 +346,7 @@ fn sequence_problems(delegation: &DelegationId, entries: &[Entry]) -> Vec<String
         }
         before = Some(entry);
     }
-    if entries.is_empty() {
+    if all && entries.is_empty() {
         problems.push("there are no records".to_owned());
     }
     problems
@@ -296,7 +358,7 @@ pub(crate) fn refusal(entry: &Entry) -> Option<Refusal> {
     Some(Refusal {
         index: entry.index,
         time: entry.time(),
-        actor: entry.record.actor.clone(),
+        actor: entry.actor(),
         method: refused.method.clone(),
         code: refused.code.clone(),
         says: words.says,
@@ -312,7 +374,7 @@ fn revoked(entry: &Entry) -> Option<Revoked> {
     Some(Revoked {
         index: entry.index,
         time: entry.time(),
-        actor: entry.record.actor.clone(),
+        actor: entry.actor(),
         kind: revoked.kind.clone(),
         target: if principal { words.principal } else { revoked.target.clone() },
         reason: words.reason,

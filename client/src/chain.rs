@@ -65,9 +65,18 @@ struct Recorded {
     trace: Option<String>,
 }
 
+/// A hop above those that are read: the reader has it in its own token.
+struct Above {
+    hop: HopId,
+    holder: String,
+    block: BlockPayload,
+}
+
 /// The hops of one delegation, as they are read.
 pub(crate) struct Chains {
     bundle: Arc<TrustBundle>,
+    /// Root first; empty where all hops are read.
+    above: Vec<Above>,
     revoked: HashMap<HopId, u64>,
     order: Vec<HopId>,
     hops: HashMap<HopId, Recorded>,
@@ -75,7 +84,24 @@ pub(crate) struct Chains {
 
 impl Chains {
     pub(crate) fn new(bundle: Arc<TrustBundle>, revoked: HashMap<HopId, u64>) -> Self {
-        Chains { bundle, revoked, order: Vec::new(), hops: HashMap::new() }
+        let above = Vec::new();
+        Chains { bundle, above, revoked, order: Vec::new(), hops: HashMap::new() }
+    }
+
+    /// The same of the hops at and below the last hop of a token.
+    pub(crate) fn below(mut self, token: &VerifiedToken) -> Self {
+        let above = token.hops().take(token.signed_blocks().len().saturating_sub(1)).enumerate();
+        let above = above.map(|(position, (hop, signed))| Above {
+            hop,
+            holder: token.prefix(position).map(|to| to.holder().to_string()).unwrap_or_default(),
+            block: signed.into(),
+        });
+        self.above = above.collect();
+        self
+    }
+
+    fn holder_above(&self, hop: &HopId) -> Option<&str> {
+        self.above.iter().find(|above| above.hop == *hop).map(|above| above.holder.as_str())
     }
 
     /// Takes a recorded hop in; its parent must be here already.
@@ -90,7 +116,8 @@ impl Chains {
             [] => None,
             bytes => Some(hop_id("parent", bytes).map_err(|bad| bad.to_string())?),
         };
-        if parent.is_some_and(|parent| !self.hops.contains_key(&parent)) {
+        let is_here = |hop: &HopId| self.hops.contains_key(hop) || self.holder_above(hop).is_some();
+        if parent.is_some_and(|parent| !is_here(&parent)) {
             return Err(format!("hop {hop} was recorded before the hop that it hangs on"));
         }
         if self.hops.contains_key(&hop) {
@@ -113,7 +140,7 @@ impl Chains {
         delegation: &DelegationId,
         problems: &mut Vec<String>,
     ) -> (Vec<HopReport>, Option<String>) {
-        if self.order.first() != Some(delegation) {
+        if self.above.is_empty() && self.order.first() != Some(delegation) {
             problems.push("the first hop recorded is not the root of this delegation".to_owned());
         }
         let verified = self.verify_all();
@@ -154,7 +181,8 @@ impl Chains {
         let chain = self.chain(hop);
         let mut says = "the trust bundle lists no key for delegations".to_owned();
         for key in self.bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
-            let blocks = chain.iter().map(|recorded| &recorded.block);
+            let above = self.above.iter().map(|above| &above.block);
+            let blocks = above.chain(chain.iter().map(|recorded| &recorded.block));
             let token = UnverifiedToken::assemble(key.id, blocks).map_err(|bad| bad.to_string())?;
             match VerifiedToken::verify(token, &self.bundle) {
                 Ok(token) if token.id() == *hop => return Ok(token),
@@ -198,7 +226,9 @@ impl Chains {
             "" => recorded.record.agent_id.clone(),
             helper => format!("{}#{helper}", recorded.record.agent_id),
         };
+        let above = recorded.parent.and_then(|parent| self.holder_above(&parent));
         let from = match recorded.parent.and_then(|parent| self.hops.get(&parent)) {
+            None if above.is_some() => above.unwrap_or_default().to_owned(),
             None => self.bundle.trust_domain().issuer().to_string(),
             Some(parent) if parent.record.helper.is_empty() => parent.record.agent_id.clone(),
             Some(parent) => format!("{}#{}", parent.record.agent_id, parent.record.helper),

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{ARGUMENTS_BYTES_MAX, CallView, Permit, decide_call};
+use sublet_core::decide::{ARGUMENTS_BYTES_MAX, CallView, Permit, decide_call, unproven_name};
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::limits;
@@ -213,7 +213,9 @@ impl Checker {
             let staleness_ms_max = self.options.staleness_ms_max;
             let coverage = coverage.as_deref();
             let position = (revocations.epoch(), revocations.sequence());
-            *proven = Some(Proven { revocations: position, age_ms });
+            // In an agent's name that nothing shows, nobody has proven itself.
+            let named = unproven_name(&token, coverage).is_none();
+            *proven = named.then_some(Proven { revocations: position, age_ms });
             let view = CallView { revocations, age_ms, staleness_ms_max, coverage };
             decide_call(&token, &possession, call, view, now)
         })?;

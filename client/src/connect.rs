@@ -7,15 +7,19 @@
 //! tried again, with the same message bytes (and so the same idempotency key) and a new proof; the
 //! bytes that the proof binds are the bytes that are sent. docs/FORMATS, "On the wire".
 
+use std::collections::HashSet;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prost::Message;
 use sublet_core::bytes::sha256;
+use sublet_core::key::Thumbprint;
 use sublet_core::limits;
 use sublet_proto::credentials::Credentials;
+use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
@@ -46,6 +50,17 @@ pub struct Broker {
     connection: Arc<RwLock<Connection>>,
     ports: Ports,
     deadline: Duration,
+    /// Callers whose last answer was not kept, by their keys: their room at the broker is full.
+    unkept: Arc<Mutex<HashSet<Thumbprint>>>,
+}
+
+/// When a call of which the answer was lost is sent again, unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Always: it reads, or to ask again changes nothing.
+    Always,
+    /// Where the broker keeps this caller's answers; else it might be granted twice.
+    WhereKept,
 }
 
 /// The connection of this moment.
@@ -87,7 +102,8 @@ impl Broker {
     fn over(endpoint: &str, tls: &Tls, connection: Connection) -> Self {
         let (endpoint, tls) = (endpoint.to_owned(), tls.clone());
         let (ports, connection) = (Ports::system(), Arc::new(RwLock::new(connection)));
-        Broker { endpoint, tls, connection, ports, deadline: DEADLINE_DEFAULT }
+        let (deadline, unkept) = (DEADLINE_DEFAULT, Arc::default());
+        Broker { endpoint, tls, connection, ports, deadline, unkept }
     }
 
     /// The same broker with other clocks and randomness.
@@ -130,24 +146,30 @@ impl Broker {
         &self.ports
     }
 
-    /// One unary call, tried again while nobody decided it. `who` of `None` shows nothing.
+    /// One unary call, tried again while nobody decided it and it may be. `who` of `None` shows nothing.
     pub(crate) async fn unary<Q, R>(
         &self,
         method: &'static str,
         who: Option<&Credential>,
         message: &Q,
+        repeats: Repeats,
     ) -> Result<R, Failure>
     where
         Q: Message + Clone + Default + 'static,
         R: Message + Default + 'static,
     {
         let digest = sha256(&message.encode_to_vec());
-        let attempts = self.attempts(method, || async {
+        let caller = who.filter(|_| repeats == Repeats::WhereKept).map(Credential::thumbprint);
+        let attempts = self.attempts(method, caller, || async {
             let request = self.request(method, who, message.clone(), &digest)?;
-            let mut grpc = self.grpc().await?;
+            let mut grpc = self.grpc().await.map_err(Failure::unsent)?;
             let path = PathAndQuery::from_static(method);
             let answer = grpc.unary(request, path, ProstCodec::<Q, R>::default()).await;
-            answer.map(tonic::Response::into_inner).map_err(|no| self.failure(&no))
+            let answer = answer.map_err(|no| self.failure(&no))?;
+            if let Some(caller) = caller {
+                self.note(caller, answer.metadata());
+            }
+            Ok(answer.into_inner())
         });
         match tokio::time::timeout(self.deadline, attempts).await {
             Ok(answer) => answer,
@@ -220,14 +242,37 @@ impl Broker {
         Ok(grpc)
     }
 
+    /// Keeps in mind whether the broker keeps this caller's answers.
+    fn note(&self, caller: Thumbprint, metadata: &MetadataMap) {
+        let answer = metadata.get(ANSWER_METADATA).map(|value| value.as_bytes());
+        let mut unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Some(answer) if answer == NOT_KEPT.as_bytes() => unkept.insert(caller),
+            _ => unkept.remove(&caller),
+        };
+    }
+
+    fn is_kept(&self, caller: &Thumbprint) -> bool {
+        !self.unkept.lock().unwrap_or_else(PoisonError::into_inner).contains(caller)
+    }
+
+    /// `kept` names the caller whose answers must be kept for the call to be sent a second time.
     async fn attempts<R, F: Future<Output = Result<R, Failure>>>(
         &self,
         method: &str,
+        kept: Option<Thumbprint>,
         attempt: impl Fn() -> F,
     ) -> Result<R, Failure> {
         let mut made = 1;
         loop {
             match attempt().await {
+                Err(failure)
+                    if failure.is_retriable()
+                        && failure.was_sent()
+                        && kept.is_some_and(|caller| !self.is_kept(&caller)) =>
+                {
+                    return Err(failure.not_repeated().after(made));
+                }
                 Err(failure) if failure.is_retriable() && made < ATTEMPTS_MAX => {
                     tracing::debug!(method, made, code = %failure.code(), "trying again");
                 }

@@ -57,16 +57,37 @@ pub struct Failure {
     message: String,
     retriable: bool,
     attempts: u32,
+    sent: bool,
 }
 
 impl Failure {
     fn new(kind: Kind, code: Cow<'static, str>, message: String, retriable: bool) -> Self {
-        Failure { kind, code, message, retriable, attempts: 1 }
+        Failure { kind, code, message, retriable, attempts: 1, sent: true }
     }
 
     /// The same of the last of so many attempts.
     pub(crate) fn after(self, attempts: u32) -> Self {
         Failure { attempts, ..self }
+    }
+
+    /// The same of a request that did not leave this process.
+    pub(crate) fn unsent(self) -> Self {
+        Failure { sent: false, ..self }
+    }
+
+    /// Whether the request may have arrived.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// The same of a request that is not sent again by itself.
+    pub(crate) fn not_repeated(self) -> Self {
+        let message = format!(
+            "{} (not sent again: the broker has no room for more answers of this caller, so what was \
+             asked might be granted twice)",
+            self.message
+        );
+        Failure { message, ..self }
     }
 
     /// Of how many attempts it is the last. What came of the others is not known: one may have been granted.

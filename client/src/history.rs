@@ -8,7 +8,7 @@
 //! it was made again, from recorded inputs alone, and came out the same; what could not be made
 //! again is called so, and why.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
@@ -26,9 +26,9 @@ use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
-use sublet_proto::record::{BrokerKey, Use, UseEvidence};
+use sublet_proto::record::{BrokerKey, RefusalCount, Use, UseEvidence};
 
-use crate::audit::{self, Entry, Refusal, Report};
+use crate::audit::{self, Actor, Entry, Refusal, Report};
 use crate::chain::{HopReport, block_payload};
 use crate::published::head_keys;
 use crate::records::Records;
@@ -114,11 +114,26 @@ pub struct RecordedRevocation {
     /// When.
     pub time: UnixMillis,
     /// By whom.
-    pub actor: String,
+    pub actor: Actor,
     /// Why; empty when it was erased.
     pub reason: String,
     /// Of what; `None` when the name of a principal was erased.
     pub revocation: Option<Revocation>,
+}
+
+/// Refusals of one caller that were too many to be recorded one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedRefusals {
+    /// The index of the record.
+    pub index: u64,
+    /// When the first of them was decided.
+    pub from: UnixMillis,
+    /// When the last of them was decided.
+    pub to: UnixMillis,
+    /// Whose they are: the agent that answers for the caller.
+    pub actor: String,
+    /// Method, code and how often; method and code are empty where there were over 31 of them.
+    pub counts: Vec<(String, String, u64)>,
 }
 
 /// A tool said how far it knows.
@@ -168,8 +183,14 @@ pub struct History {
     pub pruned: Vec<(u64, u64)>,
     /// Records of which what lay beside was erased.
     pub erased: Vec<u64>,
+    /// Refusals that were only counted, in order.
+    pub counted: Vec<CountedRefusals>,
+    /// Whose each key is, by what agents enrolled with and changed to.
+    owners: HashMap<Thumbprint, String>,
     /// Where each recorded hop stands: its delegation, and its place among the hops of it.
     places: HashMap<HopId, (DelegationId, usize)>,
+    /// Every hop that a record is of.
+    recorded: HashSet<HopId>,
     /// By which the records are read.
     bundle: TrustBundle,
 }
@@ -192,6 +213,9 @@ impl History {
             shown,
             pruned,
             erased: entries.iter().filter(|e| e.is_erased()).map(|e| e.index).collect(),
+            counted: entries.iter().filter_map(counted).collect(),
+            owners: entries.iter().filter_map(owner).collect(),
+            recorded: entries.iter().filter_map(|e| hop_id("hop", &e.hop()?.hop).ok()).collect(),
             places: HashMap::new(),
             bundle: trust.current().for_replay(),
         };
@@ -251,6 +275,9 @@ impl History {
                 "the tool demanded inclusion proofs, which are not kept".to_owned(),
             );
         }
+        if let Some(unnamed) = self.unnamed(recorded) {
+            return unnamed;
+        }
         match self.decide(recorded, None) {
             Err(why) => Again::NotShown(why),
             Ok(code) if code == recorded.used.code => Again::Reproduced,
@@ -260,6 +287,26 @@ impl History {
                 Again::Diverged(format!("recorded: {was}, decided again: {is}"))
             }
         }
+    }
+
+    /// Whether the chain of a use names an agent that no record shows to hold it: the hop is not recorded,
+    /// and the key is not one that the agent enrolled with or changed to. Whoever has a token can append a
+    /// hop in any name with a key of its own.
+    fn unnamed(&self, recorded: &RecordedUse) -> Option<Again> {
+        let token = recorded.token.as_ref().ok()?;
+        let hops = token.hops().zip(token.thumbprints()).enumerate();
+        let unnamed = hops.filter(|(_, ((id, signed), key))| {
+            let block = signed.block();
+            let owned = self.owners.get(key).is_some_and(|owner| owner == block.agent.as_str());
+            block.helper.is_none() && !owned && !self.recorded.contains(id)
+        });
+        let (hop, ((_, signed), _)) = unnamed.into_iter().next()?;
+        let agent = &signed.block().agent;
+        let says = format!("hop {hop} names {agent}, and no record shows that this agent holds it");
+        Some(match self.pruned.is_empty() {
+            true => Again::Diverged(says),
+            false => Again::NotShown(format!("{says}; records are missing that may show it")),
+        })
     }
 
     /// The code that a use gets when it is decided again, empty when it is allowed; with one more
@@ -445,9 +492,34 @@ fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
         index: entry.index,
         sequence: entry.record.revocation_sequence,
         time: entry.time(),
-        actor: entry.record.actor.clone(),
+        actor: entry.actor(),
         reason: words.reason,
         revocation,
+    })
+}
+
+/// Whose a key became.
+fn owner(entry: &Entry) -> Option<(Thumbprint, String)> {
+    match &entry.record.body {
+        Some(
+            Body::AgentEnrolled(change) | Body::KeyRotated(change) | Body::AgentRenewed(change),
+        ) => {
+            let key = change.key.as_slice().try_into().ok()?;
+            Some((Thumbprint(key), change.agent_id.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn counted(entry: &Entry) -> Option<CountedRefusals> {
+    let Some(Body::RefusalsCounted(counted)) = &entry.record.body else { return None };
+    let line = |line: &RefusalCount| (line.method.clone(), line.code.clone(), line.count);
+    Some(CountedRefusals {
+        index: entry.index,
+        from: UnixMillis(counted.from_ms),
+        to: UnixMillis(counted.to_ms),
+        actor: entry.record.actor.clone(),
+        counts: counted.counts.iter().map(line).collect(),
     })
 }
 

@@ -54,6 +54,7 @@ pub mod check;
 pub mod connect;
 pub mod credential;
 pub mod directory;
+pub mod doubt;
 pub mod failure;
 pub mod files;
 #[cfg(test)]

@@ -16,8 +16,7 @@ use sublet_core::json::Json;
 use sublet_core::verify::VerifiedToken;
 
 use crate::chain::{HopReport, narrowing};
-use crate::history::{Again, History, RecordedRevocation, RecordedUse};
-use crate::records::gaps;
+use crate::history::{History, RecordedRevocation, RecordedUse};
 
 /// Which uses are asked for; what is `None` asks for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +90,11 @@ pub struct UseAnswer {
     pub verdict: String,
     /// Who called.
     pub by: Option<String>,
+    /// The key that it called with, by its thumbprint.
+    pub by_key: Option<String>,
+    /// The last holder of the chain that was recorded, where the caller's own hop was not: what stands behind
+    /// it in the chain is the word of whoever appended it.
+    pub recorded_holder: Option<String>,
     /// On whose behalf.
     pub on_behalf_of: Option<String>,
     /// The delegation.
@@ -149,6 +153,8 @@ impl History {
             arguments: arguments.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             verdict: verdict(&used.used.code),
             by: token.map(|token| token.holder().to_string()),
+            by_key: token.map(|token| token.holder_key().thumbprint().to_string()),
+            recorded_holder: token.and_then(|token| self.recorded_holder(token)),
             on_behalf_of: token.and_then(VerifiedToken::principal).map(ToString::to_string),
             delegation: used.delegation.to_string(),
             hops: token.map(|token| self.hops(token)).unwrap_or_default(),
@@ -157,6 +163,13 @@ impl History {
             stale: self.stale(used),
             revoked_by: self.concerning(used).map(|revocation| revocation.index).collect(),
         }
+    }
+
+    fn recorded_holder(&self, token: &VerifiedToken) -> Option<String> {
+        let last = token.hops().enumerate().filter(|(_, (id, _))| self.hop(id).is_some()).last();
+        let (position, (id, _)) = last?;
+        let holder = token.prefix(position)?.holder().to_string();
+        (id != token.id()).then_some(holder)
     }
 
     fn hops(&self, token: &VerifiedToken) -> Vec<UsedHop> {
@@ -281,7 +294,7 @@ impl History {
             RevocationAnswer {
                 record: revocation.index,
                 at_ms: revocation.time.0,
-                by: revocation.actor.clone(),
+                by: revocation.actor.to_string(),
                 what: what(revocation),
                 reason: revocation.reason.clone(),
                 not_shown: tools.iter().filter(|t| !knew(t)).map(|t| (*t).to_owned()).collect(),
@@ -391,114 +404,6 @@ fn chain<'a>(hops: &'a [HopReport], last: &'a HopReport) -> Vec<&'a HopReport> {
     }
     chain.reverse();
     chain
-}
-
-/// Question 8: what was done, or tried, without authority.
-#[derive(Clone, Debug, Serialize)]
-pub struct WithoutAuthority {
-    /// Uses whose chain no record and no evidence shows, or that come out otherwise when they are
-    /// decided again.
-    pub unfounded_uses: Vec<u64>,
-    /// Calls that a tool refused to a holder that proved itself.
-    pub refused_uses: Vec<u64>,
-    /// What the broker refused.
-    pub refusals: Vec<RefusalAnswer>,
-}
-
-/// A refusal of the broker's.
-#[derive(Clone, Debug, Serialize)]
-pub struct RefusalAnswer {
-    /// The record.
-    pub record: u64,
-    /// When, in milliseconds.
-    pub at_ms: i64,
-    /// Who asked.
-    pub actor: String,
-    /// The stable code.
-    pub code: String,
-    /// The reason.
-    pub says: String,
-    /// What was asked.
-    pub asked: String,
-}
-
-impl History {
-    /// Anything done without authority, or tried.
-    pub fn without_authority(&self) -> WithoutAuthority {
-        let unfounded = |used: &&RecordedUse| {
-            used.allowed() && (used.token.is_err() || matches!(used.again, Again::Diverged(_)))
-        };
-        let index = |used: &RecordedUse| used.index;
-        WithoutAuthority {
-            unfounded_uses: self.uses.iter().filter(unfounded).map(index).collect(),
-            refused_uses: self.uses.iter().filter(|used| !used.allowed()).map(index).collect(),
-            refusals: self
-                .refusals
-                .iter()
-                .map(|refusal| RefusalAnswer {
-                    record: refusal.index,
-                    at_ms: refusal.time.0,
-                    actor: refusal.actor.clone(),
-                    code: refusal.code.clone(),
-                    says: refusal.says.clone(),
-                    asked: refusal.asked.clone(),
-                })
-                .collect(),
-        }
-    }
-}
-
-/// Question 9: is this all of it?
-#[derive(Clone, Debug, Serialize)]
-pub struct Completeness {
-    /// The head that every record is under.
-    pub records: u64,
-    /// What does not fit in a delegation's records.
-    pub delegations: Vec<String>,
-    /// Uses that a tool counted and that are not here: from, to.
-    pub verifiers: BTreeMap<String, Vec<(u64, u64)>>,
-    /// Records that were forgotten, of which only hashes are left: from, to.
-    pub pruned: Vec<(u64, u64)>,
-    /// Records of which something was erased.
-    pub erased: Vec<u64>,
-    /// Uses that could not be decided again, and why.
-    pub not_shown: Vec<(u64, String)>,
-}
-
-impl History {
-    /// Gaps: by delegation, by tool, and what could not be shown.
-    pub fn completeness(&self) -> Completeness {
-        let problems = self.delegations.iter().flat_map(|(id, report)| {
-            report.problems.iter().map(move |problem| format!("delegation {id}: {problem}"))
-        });
-        let mut counters: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-        for used in &self.uses {
-            counters.entry(used.verifier.clone()).or_default().insert(used.used.counter);
-        }
-        // A report that was refused for want of proof had a counter too.
-        for refusal in self.refusals.iter().filter(|refusal| refusal.code == "use_not_proven") {
-            let counter = refusal.asked.strip_prefix("use ").and_then(|text| text.parse().ok());
-            if let Some(counter) = counter {
-                counters.entry(refusal.actor.clone()).or_default().insert(counter);
-            }
-        }
-        let gaps = counters.into_iter().map(|(tool, seen)| {
-            let last = seen.last().copied().unwrap_or(0);
-            (tool, gaps(&seen, last))
-        });
-        let not_shown = self.uses.iter().filter_map(|used| match &used.again {
-            Again::NotShown(why) => Some((used.index, why.clone())),
-            _ => None,
-        });
-        Completeness {
-            records: self.head.size,
-            delegations: problems.collect(),
-            verifiers: gaps.filter(|(_, gaps)| !gaps.is_empty()).collect(),
-            pruned: self.pruned.clone(),
-            erased: self.erased.clone(),
-            not_shown: not_shown.collect(),
-        }
-    }
 }
 
 /// Question 12: what would another revocation have changed?

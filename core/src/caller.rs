@@ -1,11 +1,14 @@
 //! Who asks, once it is shown. SPEC section 5, docs/FORMATS "Who may call what".
 //!
-//! Owns: [`Caller`] and [`Authenticated`], which can only be made from verified parts. Does not
-//! own: what the caller may do (`decide`).
+//! Owns: [`Caller`] and [`Authenticated`], which can only be made from verified parts, and [`Account`]:
+//! whom a call is charged to. Does not own: what the caller may do (`decide`).
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::AgentId;
 use crate::key::{PublicKey, Thumbprint};
 use crate::no::Unauthenticated;
+use crate::record::Actor;
 use crate::session::Login;
 use crate::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
 
@@ -23,6 +26,26 @@ enum Inner {
     Holder(Box<VerifiedToken>),
     NewKey(PublicKey),
     User(Login),
+}
+
+/// Whom a call is charged to, where something is bounded per caller: an enrolled agent with all of its
+/// helpers, or the admin. Keys of helpers cost nothing, so a key is no account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Account {
+    /// The admin.
+    Admin,
+    /// The enrolled agent that answers for the call.
+    Agent(AgentId),
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Account::Admin => f.write_str("admin"),
+            Account::Agent(agent) => write!(f, "{agent}"),
+        }
+    }
 }
 
 /// What a caller is, to be matched on.
@@ -101,6 +124,38 @@ impl Caller {
         }
     }
 
+    /// Whom its calls are charged to; `None` for a key that is nobody's yet, and for a user.
+    pub fn account(&self) -> Option<Account> {
+        match &self.inner {
+            Inner::Admin(_) => Some(Account::Admin),
+            Inner::Agent(token) | Inner::Holder(token) => {
+                Some(Account::Agent(token.last().block().agent.clone()))
+            }
+            Inner::Tainted(identity) => Some(Account::Agent(identity.token().root().agent.clone())),
+            Inner::NewKey(_) | Inner::User(_) => None,
+        }
+    }
+
+    /// The key that proved the call; `None` for a user.
+    pub fn key(&self) -> Option<Thumbprint> {
+        match &self.inner {
+            Inner::Admin(key) => Some(*key),
+            Inner::Agent(token) | Inner::Holder(token) => token.thumbprints().last().copied(),
+            Inner::Tainted(identity) => identity.token().thumbprints().last().copied(),
+            Inner::NewKey(key) => Some(key.thumbprint()),
+            Inner::User(_) => None,
+        }
+    }
+
+    /// The caller as records name it, but for the last recorded holder, which the state knows.
+    pub fn actor(&self) -> Actor {
+        let hop = match &self.inner {
+            Inner::Holder(token) => Some(token.id()),
+            _ => None,
+        };
+        Actor { name: self.to_string(), key: self.key(), hop, recorded: None }
+    }
+
     /// Whether it is the admin.
     pub fn is_admin(&self) -> bool {
         matches!(self.inner, Inner::Admin(_))
@@ -132,7 +187,7 @@ impl Caller {
     }
 }
 
-/// The caller as records name it; also the scope of its idempotency keys.
+/// The caller's name, as records have it.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.inner {

@@ -8,6 +8,7 @@
 //! `feed`; making one is `mint`.
 
 pub mod agents;
+pub mod answers;
 pub mod block;
 pub mod bundle;
 pub mod bytes;

@@ -142,6 +142,22 @@ pub enum Unauthenticated {
         /// The bundle's domain.
         domain: TrustDomain,
     },
+    /// The broker's own name in place of an agent's.
+    #[error("block {block} names the broker itself as the holder, which is no agent")]
+    IssuerAsAgent {
+        /// The block.
+        block: usize,
+    },
+    /// A hop to an agent that is not recorded, and whose key was never that agent's.
+    #[error(
+        "hop {hop} names {agent}, and nothing shows that this agent holds it: it is not recorded, and its key is not the agent's"
+    )]
+    AgentNotProven {
+        /// Which hop, 0 for the root.
+        hop: usize,
+        /// Who is named.
+        agent: AgentId,
+    },
     /// A helper that its parent could not have spawned.
     #[error("block {block} names the helper {named:?}, which the holder before it cannot spawn")]
     HelperPath {
@@ -225,6 +241,8 @@ impl Unauthenticated {
             Unauthenticated::Signature { .. } => "bad_signature",
             Unauthenticated::Issuer { .. } => "wrong_issuer",
             Unauthenticated::ForeignDomain { .. } => "foreign_domain",
+            Unauthenticated::IssuerAsAgent { .. } => "issuer_as_agent",
+            Unauthenticated::AgentNotProven { .. } => "agent_not_proven",
             Unauthenticated::HelperPath { .. } => "bad_helper_path",
             Unauthenticated::Kind(_) => "wrong_token_kind",
             Unauthenticated::Proof(bad) => bad.code(),

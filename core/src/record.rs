@@ -22,10 +22,47 @@ pub const ASKED_BYTES_MAX: usize = 2 * 1024;
 pub struct Record {
     /// The delegation that it belongs to, if it belongs to one.
     pub delegation: Option<DelegationId>,
-    /// Who acted, as text: an agent, a helper, `admin:<thumbprint>`.
-    pub actor: String,
+    /// Who acted.
+    pub actor: Actor,
     /// What happened.
     pub body: Body,
+}
+
+/// Who acted, and what shows that it was them. SPEC 9.13.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The name as text: an agent, `agent#helper`, `admin:<thumbprint>`, `key:<thumbprint>` for a key
+    /// that is nobody's yet. A helper's part of it was chosen by whoever spawned the helper.
+    pub name: String,
+    /// The key that signed the request; `None` for the broker itself and for a user.
+    pub key: Option<Thumbprint>,
+    /// The hop that the caller holds; `None` unless it called as the holder of a delegation.
+    pub hop: Option<HopId>,
+    /// The last holder of the caller's chain that the ledger has a record of; `None` where it has one of
+    /// the caller's own hop, and unless it called as the holder of a delegation.
+    pub recorded: Option<RecordedHolder>,
+}
+
+/// A holder that a record names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedHolder {
+    /// Its hop.
+    pub hop: HopId,
+    /// Its name.
+    pub holder: Holder,
+}
+
+impl From<String> for Actor {
+    /// One that is known by its name alone, such as the broker itself.
+    fn from(name: String) -> Self {
+        Actor { name, key: None, hop: None, recorded: None }
+    }
+}
+
+impl From<&str> for Actor {
+    fn from(name: &str) -> Self {
+        name.to_owned().into()
+    }
 }
 
 /// What happened.
@@ -159,6 +196,8 @@ pub enum Body {
         /// What was asked, at most [`ASKED_BYTES_MAX`] bytes.
         asked: String,
     },
+    /// Refusals of one caller that have no record of their own, because there were too many of them.
+    RefusalsCounted(CountedRefusals),
     /// Something was revoked.
     Revoked {
         /// What kind: hop, agent, key, principal.
@@ -215,6 +254,35 @@ pub enum Body {
         reason: String,
     },
 }
+
+/// Refusals of one caller within a minute, counted. SPEC 8.3.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedRefusals {
+    /// When the first of them was decided.
+    pub from: UnixMillis,
+    /// When the last of them was decided.
+    pub to: UnixMillis,
+    /// How many, by method and code: at most [`COUNTED_KINDS_MAX`] lines, the rest in one of empty names.
+    pub counts: Vec<RefusalCount>,
+    /// SHA-256 over what the first of them asked.
+    pub first: [u8; 32],
+    /// SHA-256 over what the last of them asked.
+    pub last: [u8; 32],
+}
+
+/// How often one code was given to calls of one method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalCount {
+    /// The full method path; empty for all that found no line of their own.
+    pub method: String,
+    /// The stable code.
+    pub code: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Lines of one summary of refusals: at about 80 bytes each they fit a leaf of 4 KiB beside the rest.
+pub const COUNTED_KINDS_MAX: usize = 32;
 
 /// What somebody else said of a workload that enrolled.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 pub use crate::agents::{
     Agent, AgentState, FormerKey, JoinToken, JoinTokenState, KeyOwner, LastIdentity, SpentToken,
 };
+use crate::answers::Answers;
+pub use crate::answers::{AnswerKey, GivenAnswer};
 use crate::bundle::SignedBundle;
-use crate::feed::{Delta, Revocation};
+use crate::feed::{Delta, FeedFloor, Revocation};
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
 pub use crate::profile::{PrincipalPattern, Profile};
@@ -67,6 +69,10 @@ pub struct RecordedHop {
     pub key: Thumbprint,
     /// When it expires.
     pub expires_at: UnixMillis,
+    /// The agent that made it, or whose helper did: the one that it was issued to, or that held the hop
+    /// before it. The hop is counted for it. `None` in rows from before hops were counted.
+    #[serde(default)]
+    pub maker: Option<AgentId>,
     /// Its index in the ledger; given by the committer.
     pub index: u64,
 }
@@ -85,30 +91,6 @@ pub struct Verifier {
     pub head: u64,
     /// Counts changes of this row.
     pub version: u64,
-}
-
-/// Names an answer that was given: caller, method, the caller's key for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct AnswerKey {
-    /// Who asked.
-    pub caller: String,
-    /// What was called.
-    pub method: String,
-    /// The idempotency key.
-    pub key: [u8; 16],
-}
-
-/// An answer that was given, kept so that the same request gets it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GivenAnswer {
-    /// Its name.
-    pub name: AnswerKey,
-    /// SHA-256 over the request without its idempotency key.
-    pub request: [u8; 32],
-    /// The answer; `None` when it held a secret that is shown once.
-    pub answer: Option<serde_bytes::ByteBuf>,
-    /// Until when it is kept.
-    pub expires_at: UnixMillis,
 }
 
 /// One change, part of a committed verdict.
@@ -175,8 +157,8 @@ pub enum Guard {
     NoHop(HopId),
     /// Fewer hops than this follow a hop.
     FanOut(HopId, u32),
-    /// No revocation was added since.
-    Revocations(u64),
+    /// None of these was revoked.
+    Alive(Vec<Revocation>),
     /// No such answer was given.
     NoAnswer(AnswerKey),
     /// A verifier's version; `None` if it had not reported.
@@ -206,7 +188,8 @@ pub struct State {
     followers: HashMap<HopId, u32>,
     revoked: HashMap<Revocation, Delta>,
     revocation_sequence: u64,
-    answers: HashMap<AnswerKey, GivenAnswer>,
+    answers: Answers,
+    hops_of: HashMap<AgentId, u32>,
     verifiers: BTreeMap<AgentId, Verifier>,
     retention: Retention,
     spent: HashMap<[u8; 32], SpentToken>,
@@ -228,7 +211,8 @@ impl State {
             followers: HashMap::new(),
             revoked: HashMap::new(),
             revocation_sequence: 0,
-            answers: HashMap::new(),
+            answers: Answers::default(),
+            hops_of: HashMap::new(),
             verifiers: BTreeMap::new(),
             retention: Retention::default(),
             spent: HashMap::new(),
@@ -307,9 +291,14 @@ impl State {
         self.followers.get(hop).copied().unwrap_or(0)
     }
 
-    /// An answer given before.
-    pub fn answer(&self, name: &AnswerKey) -> Option<&GivenAnswer> {
-        self.answers.get(name)
+    /// The answers that were given before.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// How many live hops are counted for an agent: those that it or its helpers made.
+    pub fn hops_of(&self, agent: &AgentId) -> u32 {
+        self.hops_of.get(agent).copied().unwrap_or(0)
     }
 
     /// What is known of a tool that reports.
@@ -347,11 +336,6 @@ impl State {
     /// What of the ledger may go.
     pub fn retention(&self) -> &Retention {
         &self.retention
-    }
-
-    /// How many answers are kept.
-    pub fn answers_kept(&self) -> usize {
-        self.answers.len()
     }
 
     /// How many agents, delegations and hops there are.
@@ -414,8 +398,10 @@ impl State {
             Guard::NoDelegation(id) => !self.delegations.contains_key(id),
             Guard::NoHop(id) => !self.hops.contains_key(id),
             Guard::FanOut(id, most) => self.followers(id) < *most,
-            Guard::Revocations(sequence) => self.revocation_sequence == *sequence,
-            Guard::NoAnswer(name) => !self.answers.contains_key(name),
+            Guard::Alive(subjects) => {
+                !subjects.iter().any(|subject| self.revoked.contains_key(subject))
+            }
+            Guard::NoAnswer(name) => self.answers.get(name).is_none(),
             Guard::Verifier(agent, version) => {
                 self.verifiers.get(agent).map(|row| row.version) == *version
             }
@@ -440,12 +426,14 @@ impl State {
             Row::Session(row) => drop(self.sessions.insert(row.id, row)),
             Row::Hop(row) => self.put_hop(row),
             Row::Revocation(delta) => self.put_revocation(delta),
-            Row::Answer(row) => drop(self.answers.insert(row.name.clone(), row)),
+            Row::Answer(row) => self.answers.put(row),
             Row::Verifier(row) => drop(self.verifiers.insert(row.agent.clone(), row)),
             Row::Spent(row) => drop(self.spent.insert(row.id, row)),
             Row::Floor(floor) => self.retention.raise(floor),
             Row::Hold(hold) => self.retention.put(hold),
             Row::Trust(bundle) => self.trust = Arc::new(bundle),
+            // Where the feed begins: its writer goes by it, and no decision.
+            Row::FeedFloor(_) => {}
         }
     }
 
@@ -457,14 +445,27 @@ impl State {
     }
 
     fn put_hop(&mut self, row: RecordedHop) {
-        let parent = row.parent;
-        if let (None, Some(parent)) = (self.hops.insert(row.id, row), parent) {
+        let (parent, maker) = (row.parent, row.maker.clone());
+        if self.hops.insert(row.id, row).is_some() {
+            return;
+        }
+        if let Some(parent) = parent {
             *self.followers.entry(parent).or_default() += 1;
+        }
+        if let Some(maker) = maker {
+            *self.hops_of.entry(maker).or_default() += 1;
         }
     }
 
     fn forget_hop(&mut self, id: &HopId) {
-        let Some(parent) = self.hops.remove(id).and_then(|row| row.parent) else { return };
+        let Some(row) = self.hops.remove(id) else { return };
+        if let Some(maker) = row.maker {
+            match self.hops_of(&maker).saturating_sub(1) {
+                0 => drop(self.hops_of.remove(&maker)),
+                left => drop(self.hops_of.insert(maker, left)),
+            }
+        }
+        let Some(parent) = row.parent else { return };
         let left = self.followers(&parent).saturating_sub(1);
         match left {
             0 => drop(self.followers.remove(&parent)),
@@ -472,23 +473,48 @@ impl State {
         }
     }
 
+    /// The number of the last revocation of a store that is opened: what it counts on from.
+    pub fn resume_revocations(&mut self, sequence: u64) {
+        self.revocation_sequence = self.revocation_sequence.max(sequence);
+    }
+
+    /// Of two revocations of one thing the one that lasts longer counts, as it does for verifiers.
     fn put_revocation(&mut self, delta: Delta) {
         self.revocation_sequence = self.revocation_sequence.max(delta.sequence);
         if let Revocation::AgentResumed(agent) = &delta.revocation {
             self.revoked.remove(&Revocation::AgentSuspended(agent.clone()));
+            return;
         }
-        self.revoked.insert(delta.revocation.clone(), delta);
+        let longer =
+            self.revoked(&delta.revocation).is_some_and(|held| held.expires > delta.expires);
+        if !longer {
+            self.revoked.insert(delta.revocation.clone(), delta);
+        }
+    }
+
+    /// Whether a delta of the feed still says something that holds: it is the one by which its subject is
+    /// revoked, and what it could kill is not over by `before`.
+    pub fn is_in_force(&self, delta: &Delta, before: UnixMillis) -> bool {
+        let held = self.revoked(&delta.revocation);
+        held.is_some_and(|held| held.sequence == delta.sequence) && !delta.is_over(before)
+    }
+
+    /// Forgets a delta that the feed's floor has passed; one that was stated again since stays.
+    fn forget_revocation(&mut self, sequence: u64, revocation: &Revocation) {
+        if self.revoked(revocation).is_some_and(|held| held.sequence == sequence) {
+            self.revoked.remove(revocation);
+        }
     }
 
     /// Hops, join tokens, spent tokens and answers that ended before `before`, at most `most` of them. Agents,
-    /// keys, profiles, delegations and revocations stay: the ledger is read through them.
+    /// keys, profiles and delegations stay: the ledger is read through them. Revocations go with the feed's
+    /// floor.
     pub fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
         let hops =
             self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
         let joins = self.join_tokens.values().filter(|row| row.expires_at < before);
         let joins = joins.map(|row| RowKey::JoinToken(row.id.clone()));
-        let answers = self.answers.values().filter(|row| row.expires_at < before);
-        let answers = answers.map(|row| RowKey::Answer(row.name.clone()));
+        let answers = self.answers.expired(before).cloned().map(RowKey::Answer);
         let spent = self.spent.values().filter(|row| row.expires_at < before);
         let spent = spent.map(|row| RowKey::Spent(row.id));
         let sessions = self.sessions.values().filter(|row| row.expires_at < before);
@@ -502,13 +528,16 @@ impl State {
             match key {
                 RowKey::Hop(id) => self.forget_hop(id),
                 RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
-                RowKey::Answer(name) => drop(self.answers.remove(name)),
+                RowKey::Answer(name) => self.answers.forget(name),
                 RowKey::Spent(id) => drop(self.spent.remove(id)),
                 RowKey::Session(id) => {
                     self.sessions.remove(id);
                     self.in_sessions.remove(id);
                 }
                 RowKey::Hold(name) => self.retention.release(name),
+                RowKey::Revocation(sequence, revocation) => {
+                    self.forget_revocation(*sequence, revocation);
+                }
             }
         }
     }
@@ -545,6 +574,8 @@ pub enum Row {
     Trust(SignedBundle),
     /// A session of authority.
     Session(Session),
+    /// Where the revocation feed begins.
+    FeedFloor(FeedFloor),
 }
 
 /// Names a row that can be forgotten.
@@ -562,4 +593,6 @@ pub enum RowKey {
     Spent([u8; 32]),
     /// A session of authority.
     Session(SessionId),
+    /// A revocation that the feed's floor has passed, by its number.
+    Revocation(u64, Revocation),
 }

@@ -355,6 +355,7 @@ fn root_key(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<PublicKey, 
 
 fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unauthenticated> {
     let domain = bundle.trust_domain();
+    let broker = domain.issuer();
     for (block, signed) in token.blocks.iter().enumerate() {
         let foreign = |named: &str| Unauthenticated::ForeignDomain {
             block,
@@ -362,9 +363,7 @@ fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unau
             domain: domain.clone(),
         };
         match &signed.block.role {
-            Role::Grant { origin, .. } | Role::Identity { origin }
-                if origin.issuer != domain.issuer() =>
-            {
+            Role::Grant { origin, .. } | Role::Identity { origin } if origin.issuer != broker => {
                 return Err(Unauthenticated::Issuer {
                     named: origin.issuer.clone(),
                     domain: domain.clone(),
@@ -377,6 +376,9 @@ fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unau
         }
         if !signed.block.agent.is_in(domain) {
             return Err(foreign(signed.block.agent.as_str()));
+        }
+        if signed.block.agent == broker {
+            return Err(Unauthenticated::IssuerAsAgent { block });
         }
     }
     Ok(())

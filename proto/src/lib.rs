@@ -37,3 +37,7 @@ pub const RECEIPT_METADATA: &str = "sublet-receipt-bin";
 pub const PROOF_METADATA: &str = "sublet-proof-bin";
 /// That the hops are in the ledger, where a tool demands it (`sublet.v1.Inclusion`).
 pub const INCLUSION_METADATA: &str = "sublet-inclusion-bin";
+/// Metadata of an answer that says whether it is kept for the same request.
+pub const ANSWER_METADATA: &str = "sublet-answer";
+/// That it is not, so that the same request sent again would be decided again.
+pub const NOT_KEPT: &str = "not-kept";

@@ -86,7 +86,7 @@ fn record(number: u64) -> Record {
         session: None,
         block: Some(block),
     };
-    let actor = "spiffe://acme.example/agent/planner".to_owned();
+    let actor = "spiffe://acme.example/agent/planner".into();
     Record { delegation: None, actor, body: Body::HopRecorded(hop) }
 }
 

@@ -199,7 +199,7 @@ fn no_child_is_minted_below_a_session_that_ended() {
     assert_eq!(code(house.ask(&planner, &delegate)), "session_ended");
     assert!(!is_revoked(&house, &root));
     // The next start goes on with it.
-    let grant = house.view(|view| sweep_sessions(view, "the broker", NOW));
+    let grant = house.view(|view| sweep_sessions(view, &"the broker".into(), NOW));
     assert_eq!(grant.granted, (0, 1));
     assert_eq!(end(&mut house, &House::admin(), Ending::Session(login("").id())).unwrap(), (0, 1));
     assert!(is_revoked(&house, &root));

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
-use sublet_core::caller::Caller;
+use sublet_core::caller::{Caller, Kind};
 use sublet_core::decide::{
-    Ask, ChangeKey, Entropy, RecordChain, Recording, Settings, Unsigned, View, decide,
+    Ask, ChangeKey, Entropy, RecordChain, Recording, Settings, Unsigned, View, check_names, decide,
 };
 use sublet_core::feed::{Delta, Revocation};
 use sublet_core::id::UnixMillis;
-use sublet_core::key::PublicKey;
+use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::mint;
 use sublet_core::no::{No, Unauthenticated};
 use sublet_core::proof::{CallClaims, CallProof, Expected};
+use sublet_core::record::{Body, Record};
 use sublet_core::rotation::{KeyStep, Schedule};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::state::{
@@ -31,6 +32,8 @@ pub struct House {
     next_index: u64,
     asked: u64,
     made: Vec<Arc<SecretKey>>,
+    /// Everything that was recorded, in order.
+    pub records: Vec<Record>,
 }
 
 impl House {
@@ -41,10 +44,12 @@ impl House {
             settings: Settings {
                 identity_ttl_seconds: 3600,
                 schedule: Schedule { rotate_ms: 86_400_000, lead_ms: 3_600_000 },
+                hops_live_max: 262_144,
             },
             next_index: 0,
             asked: 0,
             made: Vec::new(),
+            records: Vec::new(),
         }
     }
 
@@ -99,6 +104,7 @@ impl House {
             helper: None,
             key: token.signed_blocks()[0].next_key().thumbprint(),
             expires_at,
+            maker: Some(token.root().agent.clone()),
             index: 0,
         };
         self.put_hop(hop);
@@ -166,9 +172,22 @@ impl House {
         self.ask(caller, &RecordChain::<false> { token: token.clone() })
     }
 
-    /// Decides at `NOW` and commits.
+    /// How many hops that live one agent may have made.
+    pub fn allow_hops(&mut self, live: u32) {
+        self.settings.hops_live_max = live;
+    }
+
+    /// Whom the last record names as the one who acted; `None` where there is none.
+    pub fn last_actor(&self) -> Option<&str> {
+        self.records.last().map(|record| record.actor.name.as_str())
+    }
+
+    /// Decides at `NOW` and commits. Whatever is recorded names the one who really acted.
     pub fn ask<A: Ask>(&mut self, caller: &Caller, ask: &A) -> Result<A::Granted, No> {
         self.asked += 1;
+        if let Kind::Holder(token) = caller.kind() {
+            check_names(token, &self.state)?;
+        }
         let entropy = Entropy(sha256(&self.asked.to_be_bytes()));
         let view = View { state: &self.state, settings: &self.settings };
         let mut verdict = decide(view, caller, ask, NOW, &entropy);
@@ -189,7 +208,33 @@ impl House {
         for write in std::mem::take(&mut verdict.writes) {
             self.commit(write);
         }
+        for record in std::mem::take(&mut verdict.records) {
+            self.check_record(&record);
+            self.records.push(record);
+        }
         Ok(verdict.outcome?)
+    }
+
+    /// A record that names an agent names the one whose key signed: the one that it enrolled with, or had
+    /// before. A hop to an agent goes to a key of that agent. The keys of this house are the truth that its
+    /// records are held against.
+    fn check_record(&self, record: &Record) {
+        let owner =
+            |key: &Thumbprint| self.state.key_owner(key).map(|owner| owner.agent.to_string());
+        let actor = &record.actor;
+        if actor.name.starts_with("spiffe://") && !actor.name.contains('#') {
+            let key = actor.key.expect("an agent acts with a key");
+            assert_eq!(
+                owner(&key),
+                Some(actor.name.clone()),
+                "the record names another: {record:?}"
+            );
+        }
+        if let Body::Issued(hop) | Body::HopRecorded(hop) = &record.body
+            && hop.holder.helper.is_none()
+        {
+            assert_eq!(owner(&hop.key), Some(hop.holder.to_string()), "a false hop: {record:?}");
+        }
     }
 
     /// Takes a step in the life of the broker's keys; a key that it needs is made first, as the broker does.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::caller::Authenticated;
 use sublet_core::decide::{
     ApplyProfile, Ask as _, ChangeKey, CreateAgent, CreateJoinToken, GrantSession, Invitation,
     ReadAdmin, ResumeAgent, RevokeAgentKey, RevokeJoinToken, SuspendAgent,
@@ -21,7 +22,7 @@ use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::Recorded;
+use crate::pipeline::{Asked, Recorded};
 use crate::respond::{self, Answer};
 use crate::rotate;
 
@@ -219,11 +220,12 @@ impl Admin for AdminService {
         let lead_ms = self.0.settings.schedule.lead_ms;
         let recorded = async {
             let caller = authenticate::caller(&self.0, &request, ChangeKey::METHOD)?;
-            let (trace, message) = (super::trace(&request), request.into_inner());
-            let repeatable = super::repeatable(&message)?;
+            let (came, message) = (super::came(&request), request.into_inner());
+            let repeatable = Some(super::repeatable(&message)?);
             let step = key_step(message.step, lead_ms)?;
             let ask = ChangeKey { step, reason: super::reason(message.reason)?, made: None };
-            rotate::change(&self.0, caller, ask, repeatable, trace).await
+            let authenticated = Authenticated { caller, ask };
+            rotate::change(&self.0, Asked { authenticated, repeatable, came }).await
         };
         respond::answer(recorded.await, |()| {
             Ok(v1::ChangeKeyResponse { keys: key_rows(self.0.trust()?.bundle()) })

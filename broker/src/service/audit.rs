@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use sublet_core::decide::{
     Ask, Erase, PlaceHold, Prune, ReadHead, ReadLedger, ReadRetention, ReleaseHold, Replay,
-    ReportUses, SyncVerifier, USES_MAX,
+    Replayed, ReportUses, SyncVerifier, USES_MAX,
 };
-use sublet_core::id::DelegationId;
 use sublet_core::no::{Fault, No};
 use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
@@ -18,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use crate::authenticate;
+use crate::below::Below;
 use crate::broker::Broker;
 use crate::pipeline::Recorded;
 use crate::respond::{self, Answer};
@@ -39,12 +39,10 @@ impl Audit for AuditService {
         let recorded = super::read(&self.0, request, Replay::METHOD, |message| {
             Ok(Replay { delegation: hop_id("delegation", &message.delegation)? })
         });
-        respond::answer(recorded.await, |delegation| {
+        respond::answer(recorded.await, |replayed| {
             let (entries, stream) = mpsc::channel(PAGE);
             let reader = self.0.store.reader();
-            tokio::task::spawn_blocking(move || {
-                send_all(reader.as_ref(), &delegation.id, &entries)
-            });
+            tokio::task::spawn_blocking(move || send_all(reader.as_ref(), &replayed, &entries));
             Ok(ReceiverStream::new(stream))
         })
     }
@@ -241,15 +239,15 @@ fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), No> {
     Err(field(name, format!("it lies behind the ledger, which has {size} records")).into())
 }
 
-/// Reads a delegation's entries page by page; ends when the reader is gone.
+/// Reads a delegation's entries page by page, those that may be seen; ends when the reader is gone.
 fn send_all(
     reader: &dyn LedgerReader,
-    delegation: &DelegationId,
+    replayed: &Replayed,
     entries: &mpsc::Sender<Result<v1::ReplayEntry, Status>>,
 ) {
-    let mut from = 0;
+    let (mut from, mut below) = (0, replayed.below.map(Below::new));
     loop {
-        let page = match reader.of_delegation(delegation, from, PAGE) {
+        let page = match reader.of_delegation(&replayed.delegation, from, PAGE) {
             Ok(page) => page,
             Err(fault) => {
                 let _ = entries.blocking_send(Err(respond::status(&fault.into())));
@@ -258,6 +256,9 @@ fn send_all(
         };
         let last = page.last().map(|entry| entry.index);
         for entry in page {
+            if !below.as_mut().is_none_or(|below| below.has(&entry)) {
+                continue;
+            }
             let message = v1::ReplayEntry {
                 index: entry.index,
                 leaf: entry.leaf,

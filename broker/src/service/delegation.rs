@@ -17,7 +17,7 @@ use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Recorded};
+use crate::pipeline::{self, Asked, Recorded};
 use crate::respond::{self, Answer};
 
 /// The service.
@@ -132,8 +132,8 @@ async fn issue(
 ) -> Result<Recorded<<Issue as Ask>::Granted>, No> {
     let caller = authenticate::caller(broker, &request, Issue::METHOD)?;
     let via = authenticate::via(&request);
-    let (trace, message) = (super::trace(&request), request.into_inner());
-    let repeatable = super::repeatable(&message)?;
+    let (came, message) = (super::came(&request), request.into_inner());
+    let repeatable = Some(super::repeatable(&message)?);
     let by = match message.by.as_ref() {
         None => By::Agent,
         Some(IssuedBy::UserToken(token)) => {
@@ -142,7 +142,8 @@ async fn issue(
         Some(IssuedBy::Session(id)) => By::Operator(SessionId(fixed("session", id)?)),
     };
     let ask = Issue { by, ..understand_issue(message)? };
-    pipeline::run(broker, Authenticated { caller, ask }, Some(repeatable), trace).await
+    let authenticated = Authenticated { caller, ask };
+    pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
 fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {

@@ -13,7 +13,7 @@ use tonic::{Request, Response};
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline;
+use crate::pipeline::{self, Asked};
 use crate::respond::{self, Answer};
 
 /// The service.
@@ -80,17 +80,17 @@ type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
 
 async fn enroll(broker: &Arc<Broker>, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
     let via = authenticate::via(&request);
-    let (trace, message) = (super::trace(&request), request.into_inner());
-    let repeatable = super::repeatable(&message)?;
+    let (came, message) = (super::came(&request), request.into_inner());
+    let repeatable = Some(super::repeatable(&message)?);
     let key = public_key("public_key", message.public_key.as_ref())?;
     let authenticated = authenticate::enrolment(broker, &via, &message, key).await?;
-    pipeline::run(broker, authenticated, Some(repeatable), trace).await
+    pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
 async fn rotate(broker: &Arc<Broker>, request: Request<v1::RotateKeyRequest>) -> RecordedIdentity {
     let caller = authenticate::caller(broker, &request, RotateKey::METHOD)?;
-    let (trace, message) = (super::trace(&request), request.into_inner());
-    let repeatable = super::repeatable(&message)?;
+    let (came, message) = (super::came(&request), request.into_inner());
+    let repeatable = Some(super::repeatable(&message)?);
     let new_key = public_key("public_key", message.public_key.as_ref())?;
     let Some(identity) = caller.own_identity() else {
         return Err(
@@ -102,6 +102,6 @@ async fn rotate(broker: &Arc<Broker>, request: Request<v1::RotateKeyRequest>) ->
     if !new_key.verify(&proven, &message.signature) {
         return Err(Unauthenticated::NewKey.into());
     }
-    let asked = Authenticated { caller, ask: RotateKey { new_key } };
-    pipeline::run(broker, asked, Some(repeatable), trace).await
+    let authenticated = Authenticated { caller, ask: RotateKey { new_key } };
+    pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }

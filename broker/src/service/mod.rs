@@ -20,7 +20,8 @@ use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Recorded, Repeatable};
+use crate::pipeline::{self, Asked, Came, Recorded};
+use crate::repeat::Repeatable;
 
 /// How often what is left of ended sessions is looked for: twice is enough for one session; users that
 /// log in again while all of a principal's sessions end begin others.
@@ -81,11 +82,12 @@ pub(crate) async fn write<M: Keyed, A: Ask>(
     understand: impl FnOnce(M) -> Result<A, No>,
 ) -> Result<Recorded<A::Granted>, No> {
     let caller = authenticate::caller(broker, &request, A::METHOD)?;
-    let trace = trace(&request);
+    let came = came(&request);
     let message = request.into_inner();
-    let repeatable = repeatable(&message)?;
+    let repeatable = Some(repeatable(&message)?);
     let ask = understand(message)?;
-    pipeline::run(broker, Authenticated { caller, ask }, Some(repeatable), trace).await
+    let authenticated = Authenticated { caller, ask };
+    pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
 /// The road of a request that is idempotent of itself, or only reads.
@@ -96,9 +98,10 @@ pub(crate) async fn read<M, A: Ask>(
     understand: impl FnOnce(M) -> Result<A, No>,
 ) -> Result<Recorded<A::Granted>, No> {
     let caller = authenticate::caller(broker, &request, method)?;
-    let trace = trace(&request);
+    let came = came(&request);
     let ask = understand(request.into_inner())?;
-    pipeline::run(broker, Authenticated { caller, ask }, None, trace).await
+    let authenticated = Authenticated { caller, ask };
+    pipeline::run(broker, Asked { authenticated, repeatable: None, came }).await
 }
 
 /// Ends sessions, and goes on until nothing is left of them: what was issued beside the first decision
@@ -107,21 +110,22 @@ pub(crate) async fn end_sessions(
     broker: Arc<Broker>,
     caller: Caller,
     ask: EndSessions,
-    trace: Option<[u8; 16]>,
+    came: Came,
 ) -> Result<Result<(u64, u64), Deny>, No> {
-    pipeline::to_its_end(sweep(broker, caller, ask, trace)).await
+    pipeline::to_its_end(sweep(broker, caller, ask, came)).await
 }
 
 async fn sweep(
     broker: Arc<Broker>,
     caller: Caller,
     ask: EndSessions,
-    trace: Option<[u8; 16]>,
+    came: Came,
 ) -> Result<Result<(u64, u64), Deny>, No> {
     let mut ended = (0u64, 0u64);
     for _ in 0..SWEEPS_MAX {
-        let asked = Authenticated { caller: caller.clone(), ask: ask.clone() };
-        match pipeline::run(&broker, asked, None, trace).await?.into_outcome() {
+        let authenticated = Authenticated { caller: caller.clone(), ask: ask.clone() };
+        let asked = Asked { authenticated, repeatable: None, came };
+        match pipeline::run(&broker, asked).await?.into_outcome() {
             Ok((0, 0)) => return Ok(Ok(ended)),
             Ok((sessions, delegations)) => {
                 ended.0 = ended.0.saturating_add(sessions);
@@ -133,9 +137,14 @@ async fn sweep(
     Ok(Ok(ended))
 }
 
+/// How a request came.
+pub(crate) fn came<M>(request: &Request<M>) -> Came {
+    Came { trace: trace(request), from: authenticate::via(request).address() }
+}
+
 /// The trace-id of `traceparent` (W3C Trace Context, section 3.2): whoever calls may say it, and
 /// nothing is decided by it.
-pub(crate) fn trace<M>(request: &Request<M>) -> Option<[u8; 16]> {
+fn trace<M>(request: &Request<M>) -> Option<[u8; 16]> {
     let header = request.metadata().get("traceparent")?.to_str().ok()?;
     let mut parts = header.split('-');
     let (_, id) = (parts.next().filter(|version| version.len() == 2)?, parts.next()?);

@@ -17,25 +17,24 @@ use tonic::{Request, Response, Status};
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline;
+use crate::pipeline::{self, Asked};
+use crate::places::Places;
+use crate::refusals::Charged;
 use crate::respond::{self, Answer};
 
 /// Events that wait for one watcher. A watcher that is this far behind is slower than its feed;
 /// the stream waits for it, and its view goes stale, which is what it must.
 const EVENTS_MAX: usize = 64;
 
-/// Watchers at once; each costs a task and a buffer of a few KiB.
-const WATCHERS_MAX: usize = 10_000;
-
 /// The service.
 pub(crate) struct RevocationService {
     broker: Arc<Broker>,
-    places: Arc<tokio::sync::Semaphore>,
+    places: Arc<Places>,
 }
 
 impl RevocationService {
     pub(crate) fn new(broker: Arc<Broker>) -> Self {
-        RevocationService { broker, places: Arc::new(tokio::sync::Semaphore::new(WATCHERS_MAX)) }
+        RevocationService { broker, places: Arc::default() }
     }
 }
 
@@ -100,10 +99,10 @@ impl RevocationService {
                 (caller, Ending::Principal(principal.parse().map_err(Malformed::from)?))
             }
         };
-        let trace = super::trace(&request);
+        let came = super::came(&request);
         let reason = super::reason(request.into_inner().reason)?;
         let ended =
-            super::end_sessions(broker.clone(), caller, EndSessions { which, reason }, trace);
+            super::end_sessions(broker.clone(), caller, EndSessions { which, reason }, came);
         let (sessions, delegations) = ended.await??;
         let feed = broker.store.feed()?;
         let (epoch, sequence) = (feed.epoch(), feed.sequence());
@@ -114,14 +113,19 @@ impl RevocationService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<<Self as Revocation>::WatchStream>, No> {
-        let broker = self.broker.clone();
-        if !broker.config.dev {
-            let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
-            let ask = Authenticated { caller, ask: WatchFeed };
-            pipeline::run(&broker, ask, None, super::trace(&request)).await?.into_outcome()?;
-        }
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| sublet_core::no::Overload::Queue("watchers"))?;
+        let (broker, came) = (self.broker.clone(), super::came(&request));
+        let charged = match broker.config.dev {
+            true => came.from.map_or(Charged::Nobody, Charged::Address),
+            false => {
+                let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
+                let charged = pipeline::charged(&caller, came.from);
+                let authenticated = Authenticated { caller, ask: WatchFeed };
+                let asked = Asked { authenticated, repeatable: None, came };
+                pipeline::run(&broker, asked).await?.into_outcome()?;
+                charged
+            }
+        };
+        let place = self.places.take(charged)?;
         let message = request.into_inner();
         let (events, stream) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(async move {

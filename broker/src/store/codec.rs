@@ -46,8 +46,13 @@ pub(super) mod prefix {
     pub(crate) const SESSION: u8 = b's';
     /// `b`: the trust bundle, as the text of `trust.json`.
     pub(crate) const TRUST: u8 = b'b';
-    /// `i` SHA-256 over the answer's name: an answer given.
-    pub(crate) const ANSWER: u8 = b'i';
+    /// `q` SHA-256 over the answer's name: an answer given. (`i` was that before answers were found by a
+    /// key; what is left of it is not read.)
+    pub(crate) const ANSWER: u8 = b'q';
+    /// `y` SPIFFE id: the last answer that gave this agent an identity.
+    pub(crate) const IDENTITY_ANSWER: u8 = b'y';
+    /// `z`: where the revocation feed begins.
+    pub(crate) const FEED_FLOOR: u8 = b'z';
 }
 
 /// A key: its prefix and its name.
@@ -56,7 +61,7 @@ pub(super) fn key(prefix: u8, name: &[u8]) -> Vec<u8> {
 }
 
 fn answer_key(name: &AnswerKey) -> Vec<u8> {
-    let bytes = [name.caller.as_bytes(), &[0], name.method.as_bytes(), &[0], &name.key].concat();
+    let bytes = [name.caller.0.as_slice(), name.method.as_bytes(), &[0], &name.key].concat();
     key(prefix::ANSWER, &sha256(&bytes))
 }
 
@@ -72,13 +77,17 @@ pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
         Row::Revocation(delta) => {
             (key(prefix::REVOCATION, &delta.sequence.to_be_bytes()), delta.encode())
         }
-        Row::Answer(row) => (answer_key(&row.name), cbor(row)?),
+        Row::Answer(row) => match &row.identity_of {
+            Some(agent) => (key(prefix::IDENTITY_ANSWER, agent.as_str().as_bytes()), cbor(row)?),
+            None => (answer_key(&row.name), cbor(row)?),
+        },
         Row::Verifier(row) => (key(prefix::VERIFIER, row.agent.as_str().as_bytes()), cbor(row)?),
         Row::Spent(row) => (key(prefix::SPENT, &row.id), cbor(row)?),
         Row::Floor(floor) => (key(prefix::FLOOR, &[]), cbor(floor)?),
         Row::Hold(row) => (key(prefix::HOLD, row.name.as_bytes()), cbor(row)?),
         Row::Session(row) => (key(prefix::SESSION, &row.id.0), cbor(row)?),
         Row::Trust(trust) => (key(prefix::TRUST, &[]), trust.text().to_vec()),
+        Row::FeedFloor(floor) => (key(prefix::FEED_FLOOR, &[]), cbor(floor)?),
     })
 }
 
@@ -91,6 +100,7 @@ pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
         RowKey::Spent(id) => key(prefix::SPENT, id),
         RowKey::Hold(name) => key(prefix::HOLD, name.as_bytes()),
         RowKey::Session(id) => key(prefix::SESSION, &id.0),
+        RowKey::Revocation(sequence, _) => key(prefix::REVOCATION, &sequence.to_be_bytes()),
     }
 }
 
@@ -104,7 +114,8 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
         prefix::DELEGATION => Row::Delegation(from_cbor(value)?),
         prefix::HOP => Row::Hop(from_cbor(value)?),
         prefix::REVOCATION => Row::Revocation(Delta::decode(value).map_err(|bad| broken(&bad))?),
-        prefix::ANSWER => Row::Answer(from_cbor(value)?),
+        prefix::ANSWER | prefix::IDENTITY_ANSWER => Row::Answer(from_cbor(value)?),
+        prefix::FEED_FLOOR => Row::FeedFloor(from_cbor(value)?),
         prefix::VERIFIER => Row::Verifier(from_cbor(value)?),
         prefix::SPENT => Row::Spent(from_cbor(value)?),
         prefix::FLOOR => Row::Floor(from_cbor(value)?),

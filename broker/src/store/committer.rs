@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sublet_core::feed::Delta;
+use sublet_core::feed::{Delta, FeedFloor};
 use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::no::{Fault, No};
 use sublet_core::record::{Body, Record};
@@ -72,6 +72,8 @@ struct Round {
     batch: Batch,
     delegations: BTreeMap<DelegationId, Delegation>,
     deltas: Vec<Delta>,
+    /// Where the feed begins after this batch, if its floor rises.
+    floor: Option<FeedFloor>,
     granted: Vec<Answer>,
     refused: Vec<(Answer, NotCommitted)>,
     pruned: Vec<(oneshot::Sender<Result<usize, NotCommitted>>, usize)>,
@@ -110,13 +112,44 @@ impl<B: Backend> Committer<B> {
             Job::Prune(before, answer) => {
                 let keys = self.ahead.expired(before, PRUNE_MAX);
                 self.ahead.forget(&keys);
+                let deltas = self.trim_feed(before, round);
                 match self.sweep(&mut round.batch) {
-                    Ok(records) => round.pruned.push((answer, keys.len().saturating_add(records))),
+                    Ok(records) => {
+                        let forgotten = keys.len().saturating_add(records).saturating_add(deltas);
+                        round.pruned.push((answer, forgotten));
+                    }
                     Err(fault) => drop(answer.send(Err(NotCommitted::No(fault.into())))),
                 }
                 round.batch.forgotten.extend(keys);
             }
         }
+    }
+
+    /// Raises the floor of the revocation feed over what says nothing any more, and returns how many deltas
+    /// it passes: once in a round, as what is staged is not in the feed yet.
+    fn trim_feed(&mut self, before: UnixMillis, round: &mut Round) -> usize {
+        let busy = round.floor.is_some() || !round.deltas.is_empty();
+        let trim = {
+            let Ok(feed) = self.shared.feed.read() else { return 0 };
+            feed.trim(|delta| self.ahead.is_in_force(delta, before), PRUNE_MAX)
+        };
+        let Some(trim) = trim.filter(|_| !busy) else { return 0 };
+        for delta in trim.again {
+            let sequence = self.ahead.revocation_sequence().saturating_add(1);
+            let again = Delta { sequence, ..delta };
+            self.ahead.put(Row::Revocation(again.clone()));
+            round.batch.rows.push(Row::Revocation(again.clone()));
+            round.deltas.push(again);
+        }
+        let passed = trim.passed.into_iter();
+        let passed: Vec<RowKey> =
+            passed.map(|delta| RowKey::Revocation(delta.sequence, delta.revocation)).collect();
+        self.ahead.forget(&passed);
+        let count = passed.len();
+        round.batch.forgotten.extend(passed);
+        round.batch.rows.push(Row::FeedFloor(trim.floor));
+        round.floor = Some(trim.floor);
+        count
     }
 
     /// Forgets records that were given up, whole entry bundles at a time, and returns how many: what
@@ -277,7 +310,7 @@ impl<B: Backend> Committer<B> {
         let written = if empty { Ok(()) } else { self.backend.persist(&round.batch) };
         let published = written
             .and_then(|()| if recorded { self.sign() } else { Ok(()) })
-            .and_then(|()| self.publish(round.batch, &round.deltas));
+            .and_then(|()| self.publish(round.batch, &round.deltas, round.floor));
         if let Err(fault) = published {
             for answer in round.granted {
                 let _ = answer.send(Err(NotCommitted::No(No::Fault(fault.clone()))));
@@ -318,7 +351,12 @@ impl<B: Backend> Committer<B> {
         }
     }
 
-    fn publish(&self, batch: Batch, deltas: &[Delta]) -> Result<(), Fault> {
+    fn publish(
+        &self,
+        batch: Batch,
+        deltas: &[Delta],
+        floor: Option<FeedFloor>,
+    ) -> Result<(), Fault> {
         {
             let mut state = self.shared.state.write().map_err(|_| stopped())?;
             batch.rows.into_iter().for_each(|row| state.put(row));
@@ -327,10 +365,13 @@ impl<B: Backend> Committer<B> {
         if batch.head.is_some() {
             *self.shared.ledger.write().map_err(|_| stopped())? = self.published.clone();
         }
-        if !deltas.is_empty() {
+        if !deltas.is_empty() || floor.is_some() {
             let mut feed = self.shared.feed.write().map_err(|_| stopped())?;
             for delta in deltas {
                 feed.append(delta.revocation.clone(), delta.at, delta.expires);
+            }
+            if let Some(floor) = floor {
+                feed.raise_floor(&floor);
             }
             self.shared.revocations.send_replace(feed.sequence());
         }

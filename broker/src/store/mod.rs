@@ -183,9 +183,18 @@ impl Store {
             Row::Revocation(delta) => Some(delta.clone()),
             _ => None,
         });
-        let feed = FeedWriter::resume(domain, FIRST_EPOCH, deltas)
-            .map_err(|bad| Fault::Internal(format!("the stored revocations: {bad}")))?;
+        let floor = rows.iter().rev().find_map(|row| match row {
+            Row::FeedFloor(floor) => Some(*floor),
+            _ => None,
+        });
+        let feed = match floor {
+            Some(floor) => FeedWriter::resume_from(domain, FIRST_EPOCH, floor, deltas),
+            None => FeedWriter::resume(domain, FIRST_EPOCH, deltas),
+        };
+        let feed = feed.map_err(|bad| Fault::Internal(format!("the stored revocations: {bad}")))?;
         let mut state = State::new(trust);
+        // Where every revocation of it has gone, the feed still goes on from its number.
+        state.resume_revocations(feed.sequence());
         rows.into_iter().for_each(|row| state.put(row));
         let (revocations, _) = watch::channel(feed.sequence());
         let shared = Arc::new(Shared {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sublet_client::audit::{self, Report};
 use sublet_client::bundle::Bundle;
+use sublet_client::doubt::{Completeness, WithoutAuthority};
 use sublet_client::history::History;
 use sublet_client::published::head_keys;
 use sublet_client::question::{
-    BlastRadius, Completeness, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
-    WithoutAuthority,
+    BlastRadius, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
 };
 use sublet_client::records;
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
@@ -214,6 +214,18 @@ impl Asked {
             lines.push(format!(
                 "refused at {at}, record {}: {} [{}]: {}",
                 refusal.record, refusal.actor, refusal.code, refusal.says
+            ));
+        }
+        for counted in &self.without_authority.refusals_counted {
+            let total: u64 = counted.counts.iter().map(|(_, _, count)| count).sum();
+            let codes = counted.counts.iter().map(|(_, code, count)| format!("{count} × {code}"));
+            lines.push(format!(
+                "refused and counted, {} to {}, record {}: {} had {total} more refusals: {}",
+                print::utc_ms(counted.from_ms),
+                print::utc_ms(counted.to_ms),
+                counted.record,
+                counted.actor,
+                codes.collect::<Vec<_>>().join(", ")
             ));
         }
         let complete = &self.completeness;
@@ -448,12 +460,12 @@ fn value(report: &Report) -> Value {
     let revocations: Vec<Value> = report
         .revocations
         .iter()
-        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "kind": r.kind, "target": r.target, "by": r.actor, "reason": r.reason}))
+        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "kind": r.kind, "target": r.target, "by": r.actor.to_string(), "reason": r.reason}))
         .collect();
     let refusals: Vec<Value> = report
         .refusals
         .iter()
-        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor, "code": r.code, "says": r.says, "asked": r.asked, "trace": r.trace}))
+        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor.to_string(), "code": r.code, "says": r.says, "asked": r.asked, "trace": r.trace}))
         .collect();
     json!({
         "delegation": report.delegation.to_string(),

@@ -1,6 +1,6 @@
 //! What the admin asks: agents, profiles, join tokens. docs/FORMATS, "Who may call what".
 
-use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_name};
+use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_name};
 use crate::bytes::{domain, sha256};
 use crate::caller::Caller;
 use crate::feed::Revocation;
@@ -295,6 +295,7 @@ impl Ask for SuspendAgent {
     /// The revocation's sequence number; 0 when it was suspended already.
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Admin/SuspendAgent";
+    const KEEPS: Keeps = Keeps::Nothing;
 
     fn asked(&self) -> String {
         format!("suspend {}", self.agent)
@@ -339,6 +340,7 @@ pub struct ResumeAgent {
 impl Ask for ResumeAgent {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Admin/ResumeAgent";
+    const KEEPS: Keeps = Keeps::Nothing;
 
     fn asked(&self) -> String {
         format!("resume {}", self.agent)
@@ -412,6 +414,7 @@ pub(super) fn revoke_key<G>(
         reason: reason.to_owned(),
     };
     let mut grant = Grant::read(granted)
+        .resting_on([revocation.clone()])
         .writing([Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) }])
         .recording(caller, body);
     if let Some(owner) = owner {

@@ -160,15 +160,28 @@ fn check_depth(token: &VerifiedToken, coverage: Option<&Coverage>) -> Result<(),
             return Err(Deny::Unrecorded { unrecorded, hop, allowed: block.unrecorded_max });
         }
     }
+    match unproven_name(token, coverage) {
+        Some((hop, agent)) => Err(Deny::UnrecordedAgentHop { hop, agent: agent.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The first hop to an enrolled agent that no receipt covers, so that nothing shows a tool that the agent
+/// holds it. A tool says nothing of such a chain: it would be in a name that anybody can write.
+pub fn unproven_name<'a>(
+    token: &'a VerifiedToken,
+    coverage: Option<&Coverage>,
+) -> Option<(usize, &'a AgentId)> {
+    let recorded = coverage.map_or(0, Coverage::position);
     let pairs = token.signed_blocks().iter().zip(token.signed_blocks().iter().skip(1)).enumerate();
     for (before, (parent, child)) in pairs {
         let hop = before + 1;
         let uncovered = hop > usize::try_from(recorded).unwrap_or(usize::MAX);
         if uncovered && child.block().helper.is_none() && !is_same_holder(parent, child) {
-            return Err(Deny::UnrecordedAgentHop { hop, agent: child.block().agent.clone() });
+            return Some((hop, &child.block().agent));
         }
     }
-    Ok(())
+    None
 }
 
 fn check_scopes(token: &VerifiedToken, call: &Call) -> Result<(), Deny> {

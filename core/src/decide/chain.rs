@@ -7,7 +7,7 @@ use super::enroll::keeps_an_identity;
 use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
-use crate::no::Deny;
+use crate::no::{Deny, Unauthenticated};
 use crate::state::{Agent, AgentState, State};
 use crate::verify::VerifiedToken;
 
@@ -56,6 +56,46 @@ pub(super) fn check_revocations(
     check_revocations_but_of_the_root(token, known)
 }
 
+/// All that [`check_revocations`] asks of a chain: what must not be revoked until it is committed.
+pub(super) fn subjects(token: &VerifiedToken) -> impl Iterator<Item = Revocation> {
+    let root = Revocation::RootKey(token.root_key().thumbprint());
+    std::iter::once(root).chain(subjects_but_the_root(token))
+}
+
+fn subjects_but_the_root(token: &VerifiedToken) -> impl Iterator<Item = Revocation> {
+    let principal = token.principal().cloned().map(Revocation::Principal);
+    let hops = token.hops().zip(token.thumbprints()).flat_map(|((id, signed), key)| {
+        let agent = signed.block().agent.clone();
+        [Revocation::Hop(id), Revocation::AgentSuspended(agent), Revocation::AgentKey(*key)]
+    });
+    principal.into_iter().chain(hops)
+}
+
+/// The same of a caller's own token.
+pub(super) fn subjects_of_caller(caller: &Caller) -> Vec<Revocation> {
+    match caller.kind() {
+        Kind::Admin | Kind::NewKey(_) | Kind::User(_) => Vec::new(),
+        Kind::Agent(token) | Kind::Holder(token) => subjects(token).collect(),
+        Kind::Tainted(token) => subjects_but_the_root(token).collect(),
+    }
+}
+
+/// Refuses a chain in which an agent is named that nothing shows to hold it: each hop to an enrolled
+/// agent must be recorded, or go to a key that was that agent's at some time. Whoever has a token can append a
+/// hop in any agent's name with a key of its own, so nothing else is recorded in that name. SPEC 5.7.
+pub fn check_names(token: &VerifiedToken, state: &State) -> Result<(), Unauthenticated> {
+    for (hop, ((id, signed), key)) in token.hops().zip(token.thumbprints()).enumerate() {
+        let agent = &signed.block().agent;
+        // A helper's agent is that of the hop before it.
+        let is_helper = signed.block().helper.is_some();
+        let owns = || state.key_owner(key).is_some_and(|owner| owner.agent == *agent);
+        if !is_helper && state.hop(&id).is_none() && !owns() {
+            return Err(Unauthenticated::AgentNotProven { hop, agent: agent.clone() });
+        }
+    }
+    Ok(())
+}
+
 fn check_revocations_but_of_the_root(
     token: &VerifiedToken,
     known: &dyn Revocations,
@@ -91,6 +131,8 @@ pub(super) fn check_caller(
     match caller.kind() {
         Kind::Admin | Kind::NewKey(_) | Kind::User(_) => Ok(()),
         Kind::Holder(token) => {
+            let id = token.delegation();
+            view.state.delegation(&id).ok_or(Deny::UnknownDelegation { id })?;
             check_time(token, now)?;
             check_revocations(token, view.state)
         }

@@ -1,13 +1,13 @@
 //! By whose word may an agent act for somebody, and when does that end? SPEC 3.10.
 
 use super::issue::{By, Issue};
-use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_revoked};
+use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_revoked};
 use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{AgentId, Principal, UnixMillis};
 use crate::limits;
 use crate::no::Deny;
-use crate::record::{Body, Record};
+use crate::record::{Actor, Body, Record};
 use crate::session::{DELEGATIONS_MAX, Login, Session, SessionId, Source, UserToken};
 use crate::state::{Agent, Guard, Profile, Write};
 
@@ -205,6 +205,7 @@ impl Ask for GrantSession {
         let guards =
             [Guard::Session(id, None), Guard::Agent(agent.id.clone(), Some(agent.version))];
         let grant = Grant::read(id).guarded(guards).writing([Write::Session(session)]);
+        let grant = grant.resting_on([Revocation::Principal(self.principal.clone())]);
         Ok(grant.recording(caller, body))
     }
 }
@@ -238,6 +239,7 @@ impl Ask for EndSessions {
     /// How many sessions and how many delegations ended.
     type Granted = (u64, u64);
     const METHOD: &'static str = "/sublet.v1.Revocation/EndSessions";
+    const KEEPS: Keeps = Keeps::Nothing;
 
     fn asked(&self) -> String {
         let which = match &self.which {
@@ -258,7 +260,7 @@ impl Ask for EndSessions {
         self.check_caller(caller)?;
         let mut grant = Grant::read((0, 0));
         for session in view.state.sessions().filter(|session| self.means(session)) {
-            end(view, &caller.to_string(), session, &self.reason, now, &mut grant);
+            end(view, &caller.actor(), session, &self.reason, now, &mut grant);
         }
         if let Ending::Login(login) = &self.which {
             remember(view, caller, login, now, &self.reason, &mut grant);
@@ -297,13 +299,13 @@ impl EndSessions {
 /// Revokes what is alive in a session, and ends it if nobody has.
 fn end(
     view: View<'_>,
-    actor: &str,
+    actor: &Actor,
     session: &Session,
     reason: &str,
     now: UnixMillis,
     grant: &mut Grant<(u64, u64)>,
 ) {
-    let record = |delegation, body| Record { delegation, actor: actor.to_owned(), body };
+    let record = |delegation, body| Record { delegation, actor: actor.clone(), body };
     let live = view.state.in_session(&session.id, now);
     let mut delegations = 0u64;
     for row in live.filter(|row| !is_revoked(view, Revocation::Hop(row.id))) {
@@ -335,7 +337,7 @@ fn end(
 
 /// What is still alive in sessions that have ended, revoked by the broker itself: a broker that was
 /// killed after the end of a session and before the end of what was issued in it goes on with that.
-pub fn sweep_sessions(view: View<'_>, actor: &str, now: UnixMillis) -> Grant<(u64, u64)> {
+pub fn sweep_sessions(view: View<'_>, actor: &Actor, now: UnixMillis) -> Grant<(u64, u64)> {
     let mut grant = Grant::read((0, 0));
     for session in view.state.sessions().filter(|session| !session.live) {
         end(view, actor, session, "its session has ended", now, &mut grant);
@@ -375,5 +377,5 @@ fn remember(
         delegations: 0,
         reason: reason.to_owned(),
     };
-    grant.records.push(Record { delegation: None, actor: caller.to_string(), body });
+    grant.records.push(Record { delegation: None, actor: caller.actor(), body });
 }

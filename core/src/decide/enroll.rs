@@ -1,7 +1,7 @@
 //! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
 
 use super::join_token_hash;
-use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View};
+use super::{Ask, Decision, Entropy, Grant, Keeps, Unsigned, UnsignedBlock, View};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
 use crate::caller::{Caller, Kind};
@@ -63,6 +63,7 @@ impl Ask for Enroll {
     /// The identity token's bytes.
     type Granted = serde_bytes::ByteBuf;
     const METHOD: &'static str = "/sublet.v1.Identity/Enroll";
+    const KEEPS: Keeps = Keeps::TheIdentity;
 
     fn asked(&self) -> String {
         let agent =
@@ -125,17 +126,12 @@ impl Ask for Enroll {
         token.encode().into()
     }
 
-    /// An identity that was renewed since is a copy's.
     fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
-        let token = UnverifiedToken::decode(granted).ok();
-        let first = token.as_ref().and_then(|token| token.blocks().first());
-        first.is_some_and(|first| {
-            let (block, key) = (first.block(), first.next_key());
-            let agent =
-                view.state.agent(&block.agent).filter(|agent| agent.key.as_ref() == Some(key));
-            let last = agent.and_then(|agent| agent.identity);
-            last.zip(block.role.origin()).is_some_and(|(last, given)| is_no_older(given, last))
-        })
+        is_current(granted, view)
+    }
+
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        Some(granted)
     }
 }
 
@@ -254,6 +250,7 @@ pub struct Renew;
 impl Ask for Renew {
     type Granted = serde_bytes::ByteBuf;
     const METHOD: &'static str = "/sublet.v1.Identity/Renew";
+    const KEEPS: Keeps = Keeps::TheIdentity;
 
     fn asked(&self) -> String {
         "a new identity".to_owned()
@@ -279,6 +276,14 @@ impl Ask for Renew {
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
         token.encode().into()
     }
+
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        is_current(granted, view)
+    }
+
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        Some(granted)
+    }
 }
 
 /// An agent asks to change its key; that it holds the new one was shown.
@@ -291,6 +296,7 @@ pub struct RotateKey {
 impl Ask for RotateKey {
     type Granted = serde_bytes::ByteBuf;
     const METHOD: &'static str = "/sublet.v1.Identity/RotateKey";
+    const KEEPS: Keeps = Keeps::TheIdentity;
 
     fn asked(&self) -> String {
         format!("the key {}", self.new_key.thumbprint())
@@ -317,6 +323,14 @@ impl Ask for RotateKey {
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
         token.encode().into()
+    }
+
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        is_current(granted, view)
+    }
+
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        Some(granted)
     }
 }
 
@@ -352,6 +366,46 @@ fn shown_at(caller: &Caller) -> i64 {
     origin.map_or(i64::MIN, |origin| origin.issued_at)
 }
 
+/// Whether an identity that was given is an answer now: one that was renewed since is a copy's, and a
+/// suspended agent is given none.
+fn is_current(given: &[u8], view: View<'_>) -> bool {
+    let token = UnverifiedToken::decode(given).ok();
+    let first = token.as_ref().and_then(|token| token.blocks().first());
+    first.is_some_and(|first| {
+        let (block, key) = (first.block(), first.next_key());
+        let agent = view.state.agent(&block.agent);
+        let agent = agent.filter(|agent| agent.state == AgentState::Active);
+        let last = agent.filter(|agent| agent.key.as_ref() == Some(key));
+        let last = last.and_then(|agent| agent.identity);
+        last.zip(block.role.origin()).is_some_and(|(last, given)| is_no_older(given, last))
+    })
+}
+
+/// Whether a caller may be given its answer again: whether it is alive, or the agent that it was before
+/// the very rotation which it asks for again. A rotation whose answer was lost is asked for under the key
+/// of before, however long that takes.
+pub fn check_repeats(
+    view: View<'_>,
+    caller: &Caller,
+    method: &str,
+    now: UnixMillis,
+) -> Result<(), Deny> {
+    match super::chain::check_caller(view, caller, method, now) {
+        Err(Deny::NotTheAgentsKey { hop: 0, .. })
+            if method == RotateKey::METHOD && is_former(view, caller) =>
+        {
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+fn is_former(view: View<'_>, caller: &Caller) -> bool {
+    let Kind::Agent(token) = caller.kind() else { return false };
+    let former = view.state.agent(&token.root().agent).and_then(|row| row.former);
+    former.is_some_and(|former| former.key == token.holder_key().thumbprint())
+}
+
 /// Whether an identity is the last one that is known, or younger.
 fn is_no_older(origin: &Origin, last: LastIdentity) -> bool {
     origin.nonce == last.nonce || origin.issued_at > last.issued_at
@@ -360,17 +414,14 @@ fn is_no_older(origin: &Origin, last: LastIdentity) -> bool {
 /// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
 /// whoever has a copy of it. Not so under a tainted root, which anybody may have.
 pub(super) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) -> Deny {
-    let (Deny::NotTheAgentsKey { hop: 0, agent }, Kind::Agent(token)) = (&deny, caller.kind())
-    else {
-        return deny;
-    };
-    let former = view.state.agent(agent).and_then(|row| row.former);
-    if keeps_an_identity(method)
-        && former.is_some_and(|former| former.key == token.holder_key().thumbprint())
-    {
-        return Deny::IdentityCloned { agent: agent.clone() };
+    match &deny {
+        Deny::NotTheAgentsKey { hop: 0, agent }
+            if keeps_an_identity(method) && is_former(view, caller) =>
+        {
+            Deny::IdentityCloned { agent: agent.clone() }
+        }
+        _ => deny,
     }
-    deny
 }
 
 /// Whether a method gives an agent another identity for the one that it shows.

@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::capability::Scope;
 use crate::datalog::Symbols;
 use crate::feed::Revocation;
-use crate::id::{HopId, Principal, UnixMillis};
+use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::no::Deny;
@@ -77,6 +77,7 @@ impl Ask for Issue {
             agent: agent.id.clone(),
         })?;
         self.check_profile(view, agent, profile)?;
+        check_room(view, &agent.id, 1)?;
         let consent = self.consent(view, agent, profile, now)?;
         let block = self.block(view, agent, now, entropy);
         let root = view.signing(KeyUse::Delegation)?;
@@ -97,6 +98,7 @@ impl Ask for Issue {
         let mut grant = Grant::read(serde_bytes::ByteBuf::new())
             .guarded(guards)
             .guarded(consent.guards)
+            .resting_on([Revocation::Principal(self.on_behalf_of.clone())])
             .writing([delegation, root_row(id, &block, &key)])
             .writing(consent.write);
         if let Some(body) = consent.record {
@@ -208,6 +210,16 @@ impl Issue {
     }
 }
 
+/// An agent, with its helpers, makes so many hops that live and no more: each is a row in the broker's
+/// memory, and may become one of the revocation feed.
+pub(super) fn check_room(view: View<'_>, agent: &AgentId, more: u32) -> Result<(), Deny> {
+    let (live, allowed) = (view.state.hops_of(agent), view.settings.hops_live_max);
+    if live.saturating_add(more) > allowed {
+        return Err(Deny::TooManyHops { agent: agent.clone(), live, allowed });
+    }
+    Ok(())
+}
+
 fn hop_record(id: HopId, block: &Block, key: &PublicKey, session: Option<SessionId>) -> HopRecord {
     HopRecord {
         hop: id,
@@ -231,6 +243,7 @@ fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Write {
         helper: None,
         key: key.thumbprint(),
         expires_at: UnixMillis::from_seconds(block.not_after),
+        maker: Some(block.agent.clone()),
         index: 0,
     };
     Write::Hop { hop, record: 0 }

@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::UnixMillis;
 use crate::key::PublicKey;
-use crate::record::{Body, Record};
+use crate::record::{Actor, Body, Record};
 use crate::rotation::{KeyStep, root_of};
 use crate::state::{Guard, Write};
 
@@ -37,12 +37,17 @@ impl Ask for ChangeKey {
         _: &Entropy,
     ) -> Decision<()> {
         admin_only(caller)?;
-        turn_keys(view, &caller.to_string(), self, now)
+        turn_keys(view, &caller.actor(), self, now)
     }
 }
 
 /// Takes a step in the name of `actor`: the admin, or the broker itself when a step is due.
-pub fn turn_keys(view: View<'_>, actor: &str, change: &ChangeKey, now: UnixMillis) -> Decision<()> {
+pub fn turn_keys(
+    view: View<'_>,
+    actor: &Actor,
+    change: &ChangeKey,
+    now: UnixMillis,
+) -> Decision<()> {
     let next = view.trust().step(&change.step, now, change.made.as_ref())?;
     let mut grant = Grant::read(());
     if next.changed.is_empty() && change.step != KeyStep::Reissue {
@@ -51,7 +56,7 @@ pub fn turn_keys(view: View<'_>, actor: &str, change: &ChangeKey, now: UnixMilli
     for key in &next.changed {
         grant.records.push(Record {
             delegation: None,
-            actor: actor.to_owned(),
+            actor: actor.clone(),
             body: body(key, &change.reason),
         });
         grant.writes.extend(revocation(view, key));

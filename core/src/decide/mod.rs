@@ -23,14 +23,15 @@ pub use admin::{
     ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
-pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call};
+pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call, unproven_name};
+pub use chain::check_names;
 pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
-pub use enroll::{Credential, Enroll, Renew, RotateKey, keeps_an_identity};
+pub use enroll::{Credential, Enroll, Renew, RotateKey, check_repeats, keeps_an_identity};
 pub use issue::{By, Issue};
 pub use keys::{ChangeKey, turn_keys};
 pub use read::{
     Inspect, InspectedHop, ListDelegations, Listed, LookupAgent, Page, ReadAdmin, ReadHead,
-    ReadLedger, Replay, WatchFeed,
+    ReadLedger, Replay, Replayed, WatchFeed,
 };
 pub use record::{RecordChain, Recording};
 pub use retain::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold};
@@ -43,15 +44,17 @@ use serde::de::DeserializeOwned;
 use crate::block::Block;
 use crate::bundle::{KeyUse, SignedBundle, TrustBundle, TrustedKey};
 use crate::bytes::{domain, sha256};
-use crate::caller::Caller;
+use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{AgentId, HopId, Nonce, UnixMillis};
 use crate::key::PublicKey;
 use crate::no::Deny;
-use crate::record::{ASKED_BYTES_MAX, BlockPayload, Body, Record, SAYS_BYTES_MAX, cut};
+use crate::record::{
+    ASKED_BYTES_MAX, BlockPayload, Body, Record, RecordedHolder, SAYS_BYTES_MAX, cut,
+};
 use crate::rotation::{NextBundle, Schedule};
 use crate::state::{Guard, State, Write};
-use crate::verify::VerifiedToken;
+use crate::verify::{Holder, VerifiedToken};
 
 /// What a decision may rest on.
 #[derive(Clone, Copy)]
@@ -81,6 +84,8 @@ pub struct Settings {
     pub identity_ttl_seconds: i64,
     /// When the broker's keys change.
     pub schedule: Schedule,
+    /// How many hops that live one agent may have made, its helpers counted in.
+    pub hops_live_max: u32,
 }
 
 /// Fresh randomness for one decision: 32 bytes from which named parts are derived.
@@ -129,9 +134,18 @@ pub trait Ask: Clone + Send + Sync + 'static {
         granted
     }
 
+    /// Whether what was granted is kept, for when the same request is sent again.
+    const KEEPS: Keeps = Keeps::WhereThereIsRoom;
+
     /// What of the grant may be kept for a repeated request; `None` when it holds a secret.
     fn remembered(granted: &Self::Granted) -> Option<&Self::Granted> {
         Some(granted)
+    }
+
+    /// The identity token among what was granted, where it gives an agent one.
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        let _ = granted;
+        None
     }
 
     /// Whether what was granted then is an answer now; where it is none, the request is decided anew.
@@ -139,6 +153,17 @@ pub trait Ask: Clone + Send + Sync + 'static {
         let _ = (granted, view);
         true
     }
+}
+
+/// Whether an answer is kept for a repeated request. docs/decisions/0003.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// It is not: to ask again changes nothing.
+    Nothing,
+    /// For some minutes, where the caller's room for answers is not full.
+    WhereThereIsRoom,
+    /// Always: it gives an agent an identity, and each agent has room for the last one.
+    TheIdentity,
 }
 
 /// Granted with its consequences, or refused.
@@ -151,6 +176,8 @@ pub struct Grant<G> {
     pub granted: G,
     /// What must still hold when it is committed.
     pub guards: Vec<Guard>,
+    /// What the decision asked whether it was revoked, beside the caller's own token, and was not.
+    pub alive: Vec<Revocation>,
     /// What is written.
     pub writes: Vec<Write>,
     /// What is recorded. Empty together with `writes` for reads, which leave no trace.
@@ -185,14 +212,36 @@ impl<G> Grant<G> {
         Grant {
             granted,
             guards: Vec::new(),
+            alive: Vec::new(),
             writes: Vec::new(),
             records: Vec::new(),
             unsigned: None,
         }
     }
 
+    /// The same consequences of another grant.
+    fn with<H>(self, granted: H) -> Grant<H> {
+        let Grant { guards, alive, writes, records, unsigned, .. } = self;
+        Grant { granted, guards, alive, writes, records, unsigned }
+    }
+
+    /// These consequences, and behind them those of another grant, whose writes name no records.
+    fn and(mut self, next: Grant<G>) -> Self {
+        self.guards.extend(next.guards);
+        self.alive.extend(next.alive);
+        self.writes.extend(next.writes);
+        self.records.extend(next.records);
+        self
+    }
+
     fn guarded(mut self, guards: impl IntoIterator<Item = Guard>) -> Self {
         self.guards.extend(guards);
+        self
+    }
+
+    /// Rests on it that none of these is revoked.
+    fn resting_on(mut self, subjects: impl IntoIterator<Item = Revocation>) -> Self {
+        self.alive.extend(subjects);
         self
     }
 
@@ -202,12 +251,12 @@ impl<G> Grant<G> {
     }
 
     fn recording(mut self, actor: &Caller, body: Body) -> Self {
-        self.records.push(Record { delegation: None, actor: actor.to_string(), body });
+        self.records.push(Record { delegation: None, actor: actor.actor(), body });
         self
     }
 
     fn recording_in(mut self, delegation: HopId, actor: &Caller, body: Body) -> Self {
-        self.records.push(Record { delegation: Some(delegation), actor: actor.to_string(), body });
+        self.records.push(Record { delegation: Some(delegation), actor: actor.actor(), body });
         self
     }
 }
@@ -226,9 +275,12 @@ pub struct Verdict<G> {
     pub records: Vec<Record>,
     /// What must be signed first.
     pub unsigned: Option<Unsigned>,
+    /// Whether it is the refusal of a caller that is not alive, which is counted and not recorded.
+    pub is_dead: bool,
 }
 
-/// Decides an authenticated request; a refusal becomes a record.
+/// Decides an authenticated request; a refusal becomes a record. The refusal of a caller that is not
+/// alive does not: whoever holds a dead token could write as many as it likes.
 pub fn decide<A: Ask>(
     view: View<'_>,
     caller: &Caller,
@@ -236,45 +288,74 @@ pub fn decide<A: Ask>(
     now: UnixMillis,
     entropy: &Entropy,
 ) -> Verdict<A::Granted> {
-    let decision = chain::check_caller(view, caller, A::METHOD, now)
-        .map_err(|deny| enroll::cloned(view, caller, A::METHOD, deny))
-        .and_then(|()| ask.decide(view, caller, now, entropy));
-    match decision {
-        Ok(Grant { granted, mut guards, writes, records, unsigned }) => {
-            if !writes.is_empty() {
-                // What is granted rests on what was not revoked.
-                guards.push(Guard::Revocations(view.state.revocation_sequence()));
-            }
-            if unsigned.is_some() {
-                guards.push(Guard::Trust(view.trust().version()));
-            }
-            Verdict { outcome: Ok(granted), guards, writes, records, unsigned }
+    if let Err(deny) = chain::check_caller(view, caller, A::METHOD, now) {
+        return match enroll::cloned(view, caller, A::METHOD, deny) {
+            cloned @ Deny::IdentityCloned { .. } => refused(view, caller, ask, cloned),
+            deny => Verdict::dead(deny),
+        };
+    }
+    match ask.decide(view, caller, now, entropy) {
+        Ok(grant) => granted(view, caller, grant),
+        Err(deny) => refused(view, caller, ask, deny),
+    }
+}
+
+fn granted<G>(view: View<'_>, caller: &Caller, grant: Grant<G>) -> Verdict<G> {
+    let Grant { granted, mut guards, mut alive, writes, mut records, unsigned } = grant;
+    if !writes.is_empty() {
+        // What is granted rests on what was not revoked.
+        alive.extend(chain::subjects_of_caller(caller));
+        if !alive.is_empty() {
+            guards.push(Guard::Alive(alive));
         }
-        Err(deny) => {
-            let body = Body::Refused {
-                method: A::METHOD,
-                code: deny.code(),
-                says: cut(deny.to_string(), SAYS_BYTES_MAX),
-                asked: cut(ask.asked(), ASKED_BYTES_MAX),
-            };
-            let delegation = match caller.kind() {
-                crate::caller::Kind::Holder(token) => Some(token.delegation()),
-                _ => None,
-            };
-            let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
-            let record = Record { delegation, actor: caller.to_string(), body };
-            let mut verdict = Verdict {
-                outcome: Err(deny.clone()),
-                guards: Vec::new(),
-                writes: Vec::new(),
-                records: vec![record],
-                unsigned: None,
-            };
-            if let Deny::IdentityCloned { agent } = &deny {
-                lock(view, caller, agent, &mut verdict);
-            }
-            verdict
-        }
+    }
+    if unsigned.is_some() {
+        guards.push(Guard::Trust(view.trust().version()));
+    }
+    name_recorded(view, caller, &mut records);
+    Verdict { outcome: Ok(granted), guards, writes, records, unsigned, is_dead: false }
+}
+
+fn refused<A: Ask>(view: View<'_>, caller: &Caller, ask: &A, deny: Deny) -> Verdict<A::Granted> {
+    let body = Body::Refused {
+        method: A::METHOD,
+        code: deny.code(),
+        says: cut(deny.to_string(), SAYS_BYTES_MAX),
+        asked: cut(ask.asked(), ASKED_BYTES_MAX),
+    };
+    let delegation = match caller.kind() {
+        Kind::Holder(token) => Some(token.delegation()),
+        _ => None,
+    };
+    let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
+    let record = Record { delegation, actor: caller.actor(), body };
+    let mut verdict = Verdict {
+        outcome: Err(deny.clone()),
+        guards: Vec::new(),
+        writes: Vec::new(),
+        records: vec![record],
+        unsigned: None,
+        is_dead: false,
+    };
+    if let Deny::IdentityCloned { agent } = &deny {
+        lock(view, caller, agent, &mut verdict);
+    }
+    name_recorded(view, caller, &mut verdict.records);
+    verdict
+}
+
+/// Says in each record whom the ledger knows the caller's chain by, where it does not know the caller's
+/// own hop: the name of such a hop is the word of whoever made it.
+fn name_recorded(view: View<'_>, caller: &Caller, records: &mut [Record]) {
+    let Kind::Holder(token) = caller.kind() else { return };
+    let own = token.id();
+    // Parents are recorded first, so the last one that is known is the deepest.
+    let last = token.hops().filter_map(|(id, _)| view.state.hop(&id)).last();
+    let Some(last) = last.filter(|last| last.id != own) else { return };
+    let holder = Holder { agent: last.agent.clone(), helper: last.helper.clone() };
+    let known = RecordedHolder { hop: last.id, holder };
+    for record in records {
+        record.actor.recorded = Some(known.clone());
     }
 }
 
@@ -289,6 +370,17 @@ fn lock<G>(view: View<'_>, caller: &Caller, agent: &AgentId, verdict: &mut Verdi
 }
 
 impl<G> Verdict<G> {
+    fn dead(deny: Deny) -> Self {
+        Verdict {
+            outcome: Err(deny),
+            guards: Vec::new(),
+            writes: Vec::new(),
+            records: Vec::new(),
+            unsigned: None,
+            is_dead: true,
+        }
+    }
+
     /// Takes the signed block 0 in: its bytes lie beside the ledger's leaf.
     pub fn sign<A: Ask<Granted = G>>(mut self, token: &VerifiedToken) -> Self {
         self.unsigned = None;

@@ -165,7 +165,18 @@ fn may_see(caller: &Caller, row: &Delegation) -> bool {
     }
 }
 
-/// The records of one delegation.
+/// What of a delegation's records a caller may see.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Replayed {
+    /// The delegation.
+    pub delegation: DelegationId,
+    /// The hop at and below which they may be seen; `None` where all may.
+    pub below: Option<HopId>,
+}
+
+/// The records of one delegation: all of them for the admin and the agent that it was issued to; for the
+/// holder of a hop, by its token, what lies at or below that hop. What others do with their own hops, and
+/// with which arguments, is not for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// Which.
@@ -173,7 +184,7 @@ pub struct Replay {
 }
 
 impl Ask for Replay {
-    type Granted = Delegation;
+    type Granted = Replayed;
     const METHOD: &'static str = "/sublet.v1.Audit/Replay";
 
     fn asked(&self) -> String {
@@ -186,10 +197,14 @@ impl Ask for Replay {
         caller: &Caller,
         _: UnixMillis,
         _: &Entropy,
-    ) -> Decision<Delegation> {
+    ) -> Decision<Replayed> {
         let row = view.state.delegation(&self.delegation).filter(|row| may_see(caller, row));
         let row = row.ok_or_else(|| Deny::NotFound(format!("delegation {}", self.delegation)))?;
-        Ok(Grant::read(row.clone()))
+        let below = match caller.kind() {
+            Kind::Holder(token) if token.depth() > 0 => Some(token.id()),
+            _ => None,
+        };
+        Ok(Grant::read(Replayed { delegation: row.id, below }))
     }
 }
 

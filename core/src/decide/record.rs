@@ -3,7 +3,8 @@
 //! One decision for both: what is not yet recorded of a chain is checked hop by hop and recorded.
 //! A chain that is recorded already is granted again and written never: idempotent on hop ids.
 
-use super::chain::{check_revocations, check_time};
+use super::chain::{check_revocations, check_time, subjects};
+use super::issue::check_room;
 use super::{Ask, Decision, Entropy, Grant, View};
 use crate::caller::{Caller, Kind};
 use crate::id::{HopId, UnixMillis};
@@ -41,10 +42,11 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
             block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string);
         let scope: Vec<String> = scope.collect();
         format!(
-            "hop {} of {} to {}: {}",
+            "hop {} of {} to {}, as the caller names it, with the key {}: {}",
             self.token.depth(),
             self.token.delegation(),
             self.token.holder(),
+            self.token.holder_key().thumbprint(),
             scope.join(" | ")
         )
     }
@@ -72,7 +74,8 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
             return Err(Deny::SessionEnded { session: ended.id });
         }
         let guard = session.map(|session| Guard::Session(session.id, Some(session.version)));
-        Ok(self.new_hops(view, caller, row.fan_out_max, now)?.guarded(guard))
+        let grant = new_hops(view, caller, token, row.fan_out_max, now)?;
+        Ok(grant.guarded(guard).resting_on(subjects(token)))
     }
 }
 
@@ -99,51 +102,58 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
         let holder = whose.map(|(_, holder)| holder.to_string()).unwrap_or_default();
         Err(Deny::NotTheHolder { holder, caller: caller.to_string() })
     }
+}
 
-    /// Checks and records every hop that is not recorded yet.
-    fn new_hops(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        fan_out_max: u32,
-        now: UnixMillis,
-    ) -> Decision<Recording> {
-        let delegation = self.token.delegation();
-        let blocks = self.token.signed_blocks();
-        let known = self.token.hops().take_while(|(id, _)| view.state.hop(id).is_some()).count();
-        let mut grant = Grant::read(Recording { hop: self.token.id(), recorded: 0 });
-        for (position, (id, signed)) in self.token.hops().enumerate().skip(known) {
-            let before =
-                position.checked_sub(1).ok_or(Deny::UnknownDelegation { id: delegation })?;
-            let parent = blocks.get(before).ok_or(Deny::NoHop)?;
-            narrow::check(parent.block(), signed.block(), before)?;
-            let room = check_fan_out(view, self.token.id_at(before), before, fan_out_max)?;
-            let guard = check_recipient(view, parent, signed, position, now)?;
-            let row = self.row(id, position, signed);
-            let record = grant.records.len();
-            let body = Body::HopRecorded(hop_record(&row, signed));
-            grant = grant
-                .guarded(guard.into_iter().chain(room).chain([Guard::NoHop(id)]))
-                .writing([Write::Hop { hop: row, record }])
-                .recording_in(delegation, caller, body);
-        }
-        grant.granted.recorded = u32::try_from(grant.records.len()).unwrap_or(u32::MAX);
-        Ok(grant)
+/// Checks and records every hop of a chain that is not recorded yet. Whether the chain is alive was asked
+/// before, or is of no account.
+pub(super) fn new_hops(
+    view: View<'_>,
+    caller: &Caller,
+    token: &VerifiedToken,
+    fan_out_max: u32,
+    now: UnixMillis,
+) -> Decision<Recording> {
+    let delegation = token.delegation();
+    let blocks = token.signed_blocks();
+    let known = token.hops().take_while(|(id, _)| view.state.hop(id).is_some()).count();
+    let mut grant = Grant::read(Recording { hop: token.id(), recorded: 0 });
+    for (position, (id, signed)) in token.hops().enumerate().skip(known) {
+        let before = position.checked_sub(1).ok_or(Deny::UnknownDelegation { id: delegation })?;
+        let parent = blocks.get(before).ok_or(Deny::NoHop)?;
+        narrow::check(parent.block(), signed.block(), before)?;
+        let room = check_fan_out(view, token.id_at(before), before, fan_out_max)?;
+        let guard = check_recipient(view, parent, signed, position, now)?;
+        let row = row(token, id, position, (parent, signed));
+        let record = grant.records.len();
+        check_room(view, &parent.block().agent, u32::try_from(record).unwrap_or(0) + 1)?;
+        let body = Body::HopRecorded(hop_record(&row, signed));
+        grant = grant
+            .guarded(guard.into_iter().chain(room).chain([Guard::NoHop(id)]))
+            .writing([Write::Hop { hop: row, record }])
+            .recording_in(delegation, caller, body);
     }
+    grant.granted.recorded = u32::try_from(grant.records.len()).unwrap_or(u32::MAX);
+    Ok(grant)
+}
 
-    fn row(&self, id: HopId, position: usize, signed: &SignedBlock) -> RecordedHop {
-        let block = signed.block();
-        RecordedHop {
-            id,
-            parent: position.checked_sub(1).and_then(|before| self.token.id_at(before)),
-            delegation: self.token.delegation(),
-            position: u32::try_from(position).unwrap_or(u32::MAX),
-            agent: block.agent.clone(),
-            helper: block.helper.clone(),
-            key: signed.next_key().thumbprint(),
-            expires_at: UnixMillis::from_seconds(block.not_after),
-            index: 0,
-        }
+fn row(
+    token: &VerifiedToken,
+    id: HopId,
+    position: usize,
+    (parent, signed): (&SignedBlock, &SignedBlock),
+) -> RecordedHop {
+    let block = signed.block();
+    RecordedHop {
+        id,
+        parent: position.checked_sub(1).and_then(|before| token.id_at(before)),
+        delegation: token.delegation(),
+        position: u32::try_from(position).unwrap_or(u32::MAX),
+        agent: block.agent.clone(),
+        helper: block.helper.clone(),
+        key: signed.next_key().thumbprint(),
+        expires_at: UnixMillis::from_seconds(block.not_after),
+        maker: Some(parent.block().agent.clone()),
+        index: 0,
     }
 }
 

@@ -4,7 +4,8 @@
 //! below a revoked hop dies with it, in one row.
 
 use super::admin::{horizon, revoke_key, suspend};
-use super::{Ask, Decision, Entropy, Grant, View, is_revoked};
+use super::record::new_hops;
+use super::{Ask, Decision, Entropy, Grant, Keeps, View, is_revoked};
 use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
@@ -66,6 +67,7 @@ pub struct Revoke {
 impl Ask for Revoke {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Revocation/Revoke";
+    const KEEPS: Keeps = Keeps::Nothing;
 
     fn asked(&self) -> String {
         format!("revoke {} {}: {}", self.target.kind(), self.target, self.reason)
@@ -89,7 +91,10 @@ impl Ask for Revoke {
                 }
                 // A principal's revocation has no end of its own.
                 let revocation = Revocation::Principal(principal.clone());
-                Ok(self.grant(view, caller, revocation, UnixMillis(i64::MAX), None))
+                if is_revoked(view, revocation.clone()) {
+                    return Ok(Grant::read(()));
+                }
+                Ok(self.revoking(caller, revocation, UnixMillis(i64::MAX), None))
             }
         }
     }
@@ -108,11 +113,8 @@ impl Revoke {
                 is_party(caller, (*id, &holds), row.parent.zip(made.as_ref()))
             })
             || shown.as_ref().is_some_and(|shown| {
-                is_party(
-                    caller,
-                    (*id, &shown.holder),
-                    shown.parent.as_ref().map(|(id, holder)| (*id, holder)),
-                )
+                let parent = shown.parent.as_ref().map(|(id, holder)| (*id, holder));
+                is_party(caller, (*id, &shown.token.holder()), parent)
             });
         if !may {
             // What a caller may not see answers like what does not exist.
@@ -121,30 +123,71 @@ impl Revoke {
         if matches!(self.target, Target::Delegation(_)) && view.state.delegation(id).is_none() {
             return Err(Deny::NotFound(format!("delegation {id}")));
         }
-        // Nothing below a hop outlives it.
-        let ends = known.map(|row| row.expires_at).or(shown.map(|shown| shown.expires_at));
-        let skew = crate::limits::CLOCK_SKEW_MS;
-        let expires_at = ends.map_or(horizon(now), |at| at.plus_ms(skew));
-        let delegation =
-            known.map(|row| row.delegation).or(self.chain.as_ref().map(VerifiedToken::delegation));
-        let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
-        Ok(self.grant(view, caller, Revocation::Hop(*id), expires_at, delegation))
+        if is_revoked(view, Revocation::Hop(*id)) {
+            return Ok(Grant::read(()));
+        }
+        match (known, shown) {
+            (Some(row), _) => {
+                Ok(self.grant(view, caller, id, (row.expires_at, Some(row.delegation))))
+            }
+            (None, Some(shown)) => self.shown(view, caller, &shown, now),
+            // An admin is believed: what it could kill is over after the longest life of a token.
+            (None, None) => Ok(self.grant(view, caller, id, (horizon(now), None))),
+        }
     }
 
+    /// A hop that was never recorded is recorded first, so that no more can be revoked than may be
+    /// recorded. Where it cannot be, an admin is believed, and anyone else revokes the hop above it.
+    fn shown(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        shown: &Shown,
+        now: UnixMillis,
+    ) -> Decision<()> {
+        let (id, delegation) = (shown.token.id(), shown.token.delegation());
+        let row = view.state.delegation(&delegation);
+        let ends = UnixMillis::from_seconds(shown.token.expires());
+        let recorded = row
+            .ok_or(Deny::UnknownDelegation { id: delegation })
+            .and_then(|row| new_hops(view, caller, &shown.token, row.fan_out_max, now));
+        let revoked = self.grant(view, caller, &id, (ends, row.map(|row| row.id)));
+        match recorded {
+            Ok(recorded) => Ok(recorded.with(()).and(revoked)),
+            Err(_) if caller.is_admin() => Ok(revoked),
+            Err(deny) => {
+                let above = shown.token.hops().filter_map(|(id, _)| view.state.hop(&id)).last();
+                let why = deny.to_string();
+                Err(above.map_or(deny, |above| Deny::RevokeAbove { why, instead: above.id }))
+            }
+        }
+    }
+
+    /// Revokes a hop that is not revoked, until all below it is over.
     fn grant(
         &self,
         view: View<'_>,
+        caller: &Caller,
+        id: &HopId,
+        (ends, delegation): (UnixMillis, Option<HopId>),
+    ) -> Grant<()> {
+        let expires_at = ends.plus_ms(crate::limits::CLOCK_SKEW_MS);
+        let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
+        self.revoking(caller, Revocation::Hop(*id), expires_at, delegation)
+    }
+
+    fn revoking(
+        &self,
         caller: &Caller,
         revocation: Revocation,
         expires_at: UnixMillis,
         delegation: Option<HopId>,
     ) -> Grant<()> {
-        if is_revoked(view, revocation.clone()) {
-            return Grant::read(());
-        }
         let target = self.target.to_string();
         let body = Body::Revoked { kind: self.target.kind(), target, reason: self.reason.clone() };
-        let grant = Grant::read(()).writing([Write::Revocation { revocation, expires_at }]);
+        // Of two who ask at once the second finds it revoked.
+        let grant = Grant::read(()).resting_on([revocation.clone()]);
+        let grant = grant.writing([Write::Revocation { revocation, expires_at }]);
         match delegation {
             Some(delegation) => grant.recording_in(delegation, caller, body),
             None => grant.recording(caller, body),
@@ -154,21 +197,17 @@ impl Revoke {
 
 /// A hop as a verified chain shows it.
 struct Shown {
-    holder: Holder,
+    /// The chain up to and with the hop.
+    token: VerifiedToken,
     parent: Option<(HopId, Holder)>,
-    expires_at: UnixMillis,
 }
 
 impl Shown {
     fn of(chain: &VerifiedToken, id: &HopId) -> Option<Self> {
         let position = chain.hops().position(|(hop, _)| hop == *id)?;
-        let at = chain.prefix(position)?;
         let parent = position.checked_sub(1).and_then(|before| chain.prefix(before));
-        Some(Shown {
-            holder: at.holder(),
-            parent: parent.map(|parent| (parent.id(), parent.holder())),
-            expires_at: UnixMillis::from_seconds(at.expires()),
-        })
+        let parent = parent.map(|parent| (parent.id(), parent.holder()));
+        Some(Shown { token: chain.prefix(position)?, parent })
     }
 }
 

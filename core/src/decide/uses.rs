@@ -4,6 +4,7 @@
 //! of which every signature holds; what a tool reports twice is recorded once, by its counter; what
 //! does not hold is recorded as the refusal of a report.
 
+use super::chain::check_names;
 use super::{Ask, Decision, Entropy, Grant, View, agent_only};
 use crate::caller::Caller;
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
@@ -11,7 +12,7 @@ use crate::proof::{CallProof, Expected};
 use crate::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, cut,
 };
-use crate::state::{Guard, Verifier, Write};
+use crate::state::{Guard, State, Verifier, Write};
 use crate::verify::VerifiedToken;
 
 /// Uses in one report.
@@ -82,6 +83,12 @@ impl ProvenUse {
             return Err("the holder's signature does not hold".to_owned());
         }
         Ok(ProvenUse { reported, token })
+    }
+
+    /// Whether every agent that its chain names is shown to hold its hop ([`check_names`]). Of a chain with
+    /// another name nothing is recorded: it would be that agent's.
+    pub fn names_hold(&self, state: &State) -> bool {
+        check_names(&self.token, state).is_ok()
     }
 
     /// The delegation that it belongs to, if it is one of this broker's.
@@ -156,6 +163,8 @@ impl Ask for ReportUses {
             }
             row.next = counter.saturating_add(1);
             grant = match proven {
+                // Its counter is missing from the tool's, which shows.
+                Ok(proven) if !proven.names_hold(view.state) => grant,
                 Ok(proven) => match proven.delegation(view) {
                     Some(id) => grant.recording_in(id, caller, Body::Used(proven.record(view))),
                     None => grant.recording(caller, not_taken(counter, "no hop of this broker's")),
@@ -163,7 +172,7 @@ impl Ask for ReportUses {
                 Err((_, says)) => grant.recording(caller, not_taken(counter, says)),
             };
         }
-        if grant.records.is_empty() {
+        if grant.granted == row.next {
             return Ok(grant);
         }
         grant.granted = row.next;

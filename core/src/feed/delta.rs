@@ -7,6 +7,7 @@ use super::BadFeed;
 use crate::bytes::{BadLayout, Reader, Writer, domain, sha256};
 use crate::id::{AgentId, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
+use crate::limits;
 
 /// Something that is revoked, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,11 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// Whether all that it could kill had expired by `now`, skew included.
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.expires.plus_ms(limits::CLOCK_SKEW_MS) <= now
+    }
+
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, subject): (u8, &[u8]) = match &self.revocation {

@@ -27,7 +27,7 @@ pub use delta::{Delta, Revocation};
 pub use head::{Head, SignedHead};
 pub use snapshot::{SnapshotLine, read_snapshot, snapshot_text};
 pub use view::{PENDING_MAX, RevocationView};
-pub use writer::FeedWriter;
+pub use writer::{FeedFloor, FeedWriter, Trim};
 
 /// Why something of a feed is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -51,6 +51,13 @@ fn head(writer: &FeedWriter, time: UnixMillis) -> Vec<u8> {
     signed(writer.head(time))
 }
 
+/// Raises the floor over what is over.
+fn advance_floor(writer: &mut FeedWriter, now: UnixMillis) {
+    let Some(trim) = writer.trim(|delta| !delta.is_over(now), usize::MAX) else { return };
+    assert_eq!(trim.again, [], "nothing is outnumbered");
+    writer.raise_floor(&trim.floor);
+}
+
 fn hop(byte: u8) -> Revocation {
     Revocation::Hop(HopId([byte; 32]))
 }
@@ -153,7 +160,7 @@ fn the_floor_spares_fresh_readers_what_has_expired() {
     let mut writer = writer();
     writer.append(hop(1), NOW, NOW.plus_ms(10));
     writer.append(hop(2), NOW, LATER);
-    writer.advance_floor(NOW.plus_ms(60_000));
+    advance_floor(&mut writer, NOW.plus_ms(60_000));
     let mut view = view();
     feed(&mut view, &writer, NOW.plus_ms(60_000)).unwrap();
     assert!(!view.is_revoked(&hop(1)) && view.is_revoked(&hop(2)));
@@ -225,7 +232,7 @@ fn a_reader_below_a_raised_floor_begins_again_there() {
     feed(&mut view, &writer, NOW).unwrap();
     writer.append(hop(2), NOW, NOW.plus_ms(10));
     writer.append(hop(3), NOW, LATER);
-    writer.advance_floor(NOW.plus_ms(60_000));
+    advance_floor(&mut writer, NOW.plus_ms(60_000));
     assert_eq!(writer.head(NOW).floor_sequence, 2);
     feed(&mut view, &writer, NOW.plus_ms(60_000)).unwrap();
     assert_eq!(view.sequence(), 3);
@@ -233,7 +240,7 @@ fn a_reader_below_a_raised_floor_begins_again_there() {
     assert!(view.is_revoked(&hop(3)));
     // Also when nothing at all is above the floor.
     writer.append(hop(4), NOW, LATER);
-    writer.advance_floor(LATER.plus_ms(60_000));
+    advance_floor(&mut writer, LATER.plus_ms(60_000));
     feed(&mut view, &writer, LATER.plus_ms(60_000)).unwrap();
     assert_eq!(view.sequence(), 4);
 }
@@ -253,7 +260,7 @@ fn a_reader_follows_a_new_epoch_from_one_or_from_a_floor() {
     let mut third = FeedWriter::new(domain(), 3);
     third.append(hop(4), NOW, NOW.plus_ms(10));
     third.append(hop(5), NOW, LATER);
-    third.advance_floor(NOW.plus_ms(60_000));
+    advance_floor(&mut third, NOW.plus_ms(60_000));
     feed(&mut view, &third, NOW.plus_ms(60_000)).unwrap();
     assert_eq!((view.epoch(), view.sequence()), (3, 2));
     assert!([1, 2, 3, 5].iter().all(|&byte| view.is_revoked(&hop(byte))));
@@ -310,10 +317,10 @@ fn a_writer_resumes_from_its_floor() {
     let mut writer = writer();
     writer.append(hop(1), NOW, NOW.plus_ms(10));
     writer.append(hop(2), NOW, LATER);
-    writer.advance_floor(NOW.plus_ms(60_000));
+    advance_floor(&mut writer, NOW.plus_ms(60_000));
     let Head { floor_sequence, floor_hash, .. } = writer.head(NOW);
     let resume = |sequence, hash, deltas: Vec<Delta>| {
-        FeedWriter::resume_from(domain(), 1, sequence, hash, deltas)
+        FeedWriter::resume_from(domain(), 1, FeedFloor { sequence, hash }, deltas)
     };
     let again = resume(floor_sequence, floor_hash, stored(&writer)).unwrap();
     assert_eq!(again.head(NOW), writer.head(NOW));
@@ -332,7 +339,7 @@ fn a_floor_neither_sinks_nor_changes_its_hash_nor_passes_its_head() {
     }
     writer.append(hop(4), NOW, LATER);
     let low = writer.head(NOW.plus_ms(60_001));
-    writer.advance_floor(NOW.plus_ms(60_000));
+    advance_floor(&mut writer, NOW.plus_ms(60_000));
     feed(&mut view, &writer, NOW.plus_ms(60_000)).unwrap();
     let good = writer.head(NOW.plus_ms(60_001));
     let apply = |head: Head| view.clone().apply_head(&signed(head), &bundle(), LATER, 0);

@@ -18,8 +18,11 @@ use crate::bundle::{KeyUse, TrustBundle};
 use crate::id::{TrustDomain, UnixMillis};
 use crate::limits;
 
-/// Deltas that a view holds while no head binds them: a snapshot of a large fleet.
-pub const PENDING_MAX: usize = 1_000_000;
+/// Deltas that a view holds while no head binds them, at about 250 bytes each. A snapshot is at most some
+/// twice as large as what is revoked, and one agent can revoke no more than the hops that it has made and
+/// that live (a broker's `hops_live_max`, 262,144 by default): so many take eight agents that do nothing
+/// else.
+pub const PENDING_MAX: usize = 4_194_304;
 
 /// What a verifier knows of revocations.
 #[derive(Clone, Debug)]
@@ -190,8 +193,14 @@ impl RevocationView {
         Ok(())
     }
 
-    /// Puts in force what the head binds: the waiting deltas after `start` and up to its number.
+    /// Puts in force what the head binds: the waiting deltas after `start` and up to its number. Where the
+    /// floor has passed what is held, a suspension that is not stated again was lifted in between; all
+    /// else stays until it expires.
     fn take_in(&mut self, head: Head, start: u64, monotonic_ms: u64) {
+        let passed = |held: &Seen| held.head.epoch == head.epoch && held.head.sequence < start;
+        if self.held.as_ref().is_some_and(passed) {
+            self.revoked.retain(|known, _| !matches!(known, Revocation::AgentSuspended(_)));
+        }
         let reached = |(delta, _): &(Delta, Vec<u8>)| delta.sequence <= head.sequence;
         while self.pending.front().is_some_and(reached) {
             let news = self.pending.pop_front().filter(|(delta, _)| delta.sequence > start);

@@ -168,6 +168,28 @@ pub enum Deny {
         /// How many may.
         allowed: u32,
     },
+    /// The agent has made as many hops that live as it may.
+    #[error(
+        "{agent} and its helpers have made {live} hops that live, at most {allowed} are kept: wait until some have expired, or delegate for a shorter time"
+    )]
+    TooManyHops {
+        /// Who made them.
+        agent: AgentId,
+        /// How many.
+        live: u32,
+        /// How many may.
+        allowed: u32,
+    },
+    /// A hop that was never recorded cannot be recorded now, so it is not revoked by itself.
+    #[error(
+        "this hop was never recorded, and cannot be now ({why}): revoke hop {instead}, which is recorded and which it hangs on"
+    )]
+    RevokeAbove {
+        /// Why it cannot be recorded.
+        why: String,
+        /// The nearest recorded hop above it.
+        instead: HopId,
+    },
     /// The child allows more hops without a receipt than its parent.
     #[error("the child asks for {asked} unrecorded hops, hop {hop} holds {held}")]
     UnrecordedExceed {
@@ -461,6 +483,8 @@ impl Deny {
             Deny::NoHopsLeft { .. } => "no_hops_left",
             Deny::NotInLog { .. } => "not_in_log",
             Deny::FanOut { .. } => "fan_out_exceeded",
+            Deny::TooManyHops { .. } => "hops_full",
+            Deny::RevokeAbove { .. } => "revoke_above",
             Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
             Deny::NotTheHolder { .. } => "not_the_holder",
             Deny::NotTheAgentsKey { .. } => "not_the_agents_key",

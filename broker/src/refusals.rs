@@ -1,0 +1,221 @@
+//! How many refusals of one caller get a record each. SPEC 8.3.
+//!
+//! Owns: which refusal is recorded by itself, and the count of the others. Does not own: what a refusal
+//! says, who is alive (`core::decide`), the recording (`pipeline`).
+//!
+//! Invariants: the first refusal of each method and code in a minute is recorded, and ten a second of any;
+//! what is not recorded by itself is counted, and the count is recorded at the latest a minute later; no
+//! caller's refusals are counted among another's while fewer than [`CALLERS_MAX`] are refused at once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sublet_core::bytes::sha256;
+use sublet_core::caller::Account;
+use sublet_core::id::UnixMillis;
+use sublet_core::record::{COUNTED_KINDS_MAX, CountedRefusals, RefusalCount};
+
+/// Refusals of one caller that are recorded in one second: at 5 KB each 50 KB.
+const RECORDED_A_SECOND: u32 = 10;
+
+/// How often what was counted is recorded.
+pub(crate) const COUNTED_EVERY: Duration = Duration::from_secs(60);
+
+/// Callers whose refusals are told apart in one minute, at about 1 KiB each; the others are counted as
+/// one. Enrolled agents are as many as an operator has created; addresses can be many.
+const CALLERS_MAX: usize = 65_536;
+
+const SECOND_MS: i64 = 1000;
+const MINUTE_MS: i64 = 60 * SECOND_MS;
+
+/// Whom a refusal is charged to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Charged {
+    /// A caller that is known.
+    Account(Account),
+    /// One that is not, by its address.
+    Address(IpAddr),
+    /// One that is not known and has no address: a user of the admin's socket, or of a proxy.
+    Nobody,
+}
+
+/// The refusals of this minute.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<HashMap<Charged, Window>>);
+
+#[derive(Debug, Default)]
+struct Window {
+    minute: i64,
+    /// What was recorded in this minute: method and code.
+    seen: HashSet<(&'static str, &'static str)>,
+    second: i64,
+    recorded: u32,
+    counted: Option<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    from: UnixMillis,
+    to: UnixMillis,
+    counts: BTreeMap<(&'static str, &'static str), u64>,
+    first: [u8; 32],
+    last: [u8; 32],
+}
+
+impl Refusals {
+    /// Whether a refusal is to be recorded by itself; else it is counted here.
+    pub(crate) fn is_recorded(
+        &self,
+        charged: Charged,
+        (method, code): (&'static str, &'static str),
+        asked: &str,
+        now: UnixMillis,
+    ) -> bool {
+        let mut windows = self.lock();
+        let full = windows.len() >= CALLERS_MAX && !windows.contains_key(&charged);
+        let charged = if full { Charged::Nobody } else { charged };
+        let window = windows.entry(charged).or_default();
+        let recorded = window.takes((method, code), now);
+        if !recorded {
+            window.count((method, code), sha256(asked.as_bytes()), now);
+        }
+        recorded
+    }
+
+    /// What was counted until now, and is to be recorded. Callers that were not refused for a minute are
+    /// forgotten.
+    pub(crate) fn take(&self, now: UnixMillis) -> Vec<(Charged, CountedRefusals)> {
+        let minute = now.0.div_euclid(MINUTE_MS);
+        let mut windows = self.lock();
+        let counted = windows.iter_mut().filter_map(|(charged, window)| {
+            window.counted.take().map(|counted| (charged.clone(), counted.summary()))
+        });
+        let counted = counted.collect();
+        windows.retain(|_, window| window.minute >= minute);
+        counted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Charged, Window>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Window {
+    fn takes(&mut self, kind: (&'static str, &'static str), now: UnixMillis) -> bool {
+        let (minute, second) = (now.0.div_euclid(MINUTE_MS), now.0.div_euclid(SECOND_MS));
+        if self.minute != minute {
+            self.minute = minute;
+            self.seen.clear();
+        }
+        if self.second != second {
+            self.second = second;
+            self.recorded = 0;
+        }
+        let first = self.seen.insert(kind);
+        let takes = first || self.recorded < RECORDED_A_SECOND;
+        if takes {
+            self.recorded = self.recorded.saturating_add(1);
+        }
+        takes
+    }
+
+    fn count(&mut self, kind: (&'static str, &'static str), asked: [u8; 32], now: UnixMillis) {
+        let counted = self.counted.get_or_insert_with(|| Counted {
+            from: now,
+            to: now,
+            counts: BTreeMap::new(),
+            first: asked,
+            last: asked,
+        });
+        (counted.to, counted.last) = (now, asked);
+        let known = counted.counts.contains_key(&kind);
+        let room = counted.counts.len() < COUNTED_KINDS_MAX - 1;
+        let line = if known || room { kind } else { ("", "") };
+        let count = counted.counts.entry(line).or_default();
+        *count = count.saturating_add(1);
+    }
+}
+
+impl Counted {
+    fn summary(self) -> CountedRefusals {
+        let line = |((method, code), count): ((&str, &str), u64)| RefusalCount {
+            method: method.to_owned(),
+            code: code.to_owned(),
+            count,
+        };
+        CountedRefusals {
+            from: self.from,
+            to: self.to,
+            counts: self.counts.into_iter().map(line).collect(),
+            first: self.first,
+            last: self.last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const KIND: (&str, &str) = ("/m", "code");
+
+    fn agent(name: &str) -> Charged {
+        Charged::Account(Account::Agent(format!("spiffe://acme.example/{name}").parse().unwrap()))
+    }
+
+    fn recorded(refusals: &Refusals, name: &str, count: u32, at: UnixMillis) -> usize {
+        (0..count).filter(|_| refusals.is_recorded(agent(name), KIND, "x", at)).count()
+    }
+
+    #[test]
+    fn ten_a_second_are_recorded_and_the_rest_is_one_summary() {
+        let refusals = Refusals::default();
+        assert_eq!(recorded(&refusals, "one", 4_000, NOW), 10);
+        assert_eq!(recorded(&refusals, "two", 5, NOW), 5, "no other is charged");
+        assert_eq!(recorded(&refusals, "one", 4_000, NOW.plus_ms(1_000)), 10);
+        let taken = refusals.take(NOW.plus_ms(2_000));
+        let [(who, counted)] = taken.as_slice() else { panic!("{taken:?}") };
+        assert_eq!((who, counted.counts[0].count), (&agent("one"), 7_980));
+        assert_eq!((counted.from, counted.to), (NOW, NOW.plus_ms(1_000)));
+        assert_eq!(refusals.take(NOW.plus_ms(3_000)), []);
+    }
+
+    #[test]
+    fn the_first_of_each_method_and_code_in_a_minute_is_recorded_whatever_came_before() {
+        let refusals = Refusals::default();
+        assert_eq!(recorded(&refusals, "one", 4_000, NOW), 10);
+        assert!(refusals.is_recorded(agent("one"), ("/m", "another"), "x", NOW));
+        assert!(refusals.is_recorded(agent("one"), ("/other", "code"), "x", NOW));
+        assert!(!refusals.is_recorded(agent("one"), ("/other", "code"), "x", NOW));
+        let minute = NOW.plus_ms(MINUTE_MS);
+        assert!(refusals.is_recorded(agent("one"), ("/other", "code"), "x", minute));
+    }
+
+    #[test]
+    fn a_summary_says_what_was_asked_first_and_last_and_has_so_many_lines() {
+        let refusals = Refusals::default();
+        recorded(&refusals, "one", 10, NOW);
+        let codes: Vec<&'static str> =
+            (0..100).map(|n| &*Box::leak(format!("code_{n}").into_boxed_str())).collect();
+        for (asked, code) in codes.iter().enumerate() {
+            refusals.is_recorded(agent("one"), ("/m", code), "first time", NOW);
+            assert!(!refusals.is_recorded(agent("one"), ("/m", code), &asked.to_string(), NOW));
+        }
+        let taken = refusals.take(NOW);
+        let counted = &taken[0].1;
+        assert_eq!(counted.counts.len(), COUNTED_KINDS_MAX);
+        assert_eq!(counted.counts.iter().map(|line| line.count).sum::<u64>(), 100);
+        assert_eq!((counted.first, counted.last), (sha256(b"0"), sha256(b"99")));
+    }
+
+    #[test]
+    fn who_is_refused_no_more_is_forgotten() {
+        let refusals = Refusals::default();
+        recorded(&refusals, "one", 20, NOW);
+        refusals.take(NOW.plus_ms(MINUTE_MS));
+        assert!(refusals.lock().is_empty());
+    }
+}
