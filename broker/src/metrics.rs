@@ -115,11 +115,7 @@ impl Calls {
             number(dead),
         );
         gauge("answers", "Answers kept for repeated requests", count(answers));
-        gauge(
-            "feed_deltas",
-            "Deltas that a reader of the feed is sent who knows nothing",
-            count(deltas),
-        );
+        gauge("feed_deltas", "Deltas of the feed that a new tool is sent", count(deltas));
         let trust = broker.trust()?;
         let bundle = trust.bundle();
         let left = bundle.expires().since(now) / 1000;

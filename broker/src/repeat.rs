@@ -4,13 +4,14 @@
 //! (`core::answers`), the operations that need none (`core::decide::Keeps`).
 //!
 //! Invariants: an answer is given again only to a caller that is alive, for the same request, under the
-//! key that proved it; an identity that somebody has shown since is not given out a second time.
+//! key that proved it; an identity that was given in place of another and that somebody has shown since is
+//! not given out a second time.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use sublet_core::caller::{Account, Caller};
-use sublet_core::decide::{self, Ask, Keeps, Verdict, View};
+use sublet_core::decide::{self, Ask, Keeps, Verdict, View, keeps_an_identity};
 use sublet_core::id::{AgentId, Nonce, UnixMillis};
 use sublet_core::no::{Deny, Fault, No};
 use sublet_core::state::{AnswerKey, GivenAnswer};
@@ -141,7 +142,12 @@ impl Heard {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(agent).copied()
     }
 
+    /// Whether the identity that was given in place of another was shown since. One that was given for a
+    /// credential is not asked about: whoever has the credential and the key comes in again by them.
     fn has_shown<A: Ask>(&self, granted: &A::Granted) -> bool {
+        if !keeps_an_identity(A::METHOD) {
+            return false;
+        }
         let given = A::identity(granted).and_then(identity);
         given.is_some_and(|(agent, nonce)| self.last(&agent) == Some(nonce))
     }

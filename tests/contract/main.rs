@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod feed;
 mod tamper;
 
 use std::collections::HashSet;
@@ -75,6 +76,7 @@ fn hop(id: HopId, delegation: u8) -> RecordedHop {
         helper: None,
         key: sublet_core::key::Thumbprint([0; 32]),
         expires_at: NOW.plus_ms(60_000),
+        maker: None,
         index: 0,
     }
 }
@@ -162,7 +164,17 @@ law!(
     what_ended_is_forgotten_and_the_rest_stays,
     waiters_are_all_committed,
     what_is_given_up_goes_but_for_what_is_held,
+    a_decision_rests_on_what_it_asked_and_on_no_other_revocation,
+    the_feed_is_as_large_as_what_is_in_force,
+    what_was_lifted_leaves_the_feed,
+    answers_are_counted_for_their_callers_over_a_restart,
 );
+
+use feed::{
+    a_decision_rests_on_what_it_asked_and_on_no_other_revocation,
+    answers_are_counted_for_their_callers_over_a_restart, the_feed_is_as_large_as_what_is_in_force,
+    what_was_lifted_leaves_the_feed,
+};
 
 async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
     let store = disk.open().unwrap();
@@ -261,14 +273,6 @@ async fn revocations_are_numbered_without_a_gap(disk: &dyn Disk) {
         store.commit(commit(vec![], vec![revoke(n)], vec![])).await.unwrap();
     }
     assert_eq!(*heard.borrow_and_update(), 20);
-    let stale = store
-        .commit(commit(vec![Guard::Revocations(19)], vec![Write::Agent(agent("a", 0))], vec![]))
-        .await;
-    assert_eq!(
-        stale,
-        Err(NotCommitted::Changed),
-        "a decision that did not know the last revocation is made again"
-    );
     let head = store.feed().unwrap().head(NOW);
     drop(store);
     let store = disk.open().unwrap();
