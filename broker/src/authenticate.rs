@@ -214,7 +214,7 @@ fn show(
         (shown.caller(&possession)?, key, possession)
     };
     if let Kind::Agent(identity) = caller.kind() {
-        broker.heard.saw(identity);
+        broker.heard.saw(identity, &*broker.store.view()?);
     }
     let claims = possession.claims();
     let seen = broker.seen.check_and_insert(key.thumbprint(), claims.nonce, claims.issued_at, now);

@@ -14,7 +14,7 @@ use sublet_core::caller::{Account, Caller};
 use sublet_core::decide::{self, Ask, Keeps, Verdict, View, keeps_an_identity};
 use sublet_core::id::{AgentId, Nonce, UnixMillis};
 use sublet_core::no::{Deny, Fault, No};
-use sublet_core::state::{AnswerKey, GivenAnswer};
+use sublet_core::state::{AnswerKey, GivenAnswer, State};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
 
@@ -121,18 +121,20 @@ fn identity(token: &[u8]) -> Option<(AgentId, Nonce)> {
     Some((block.agent.clone(), block.role.origin()?.nonce))
 }
 
-/// Which identity each agent has shown last. Whoever has shown an identity has it: the answer that gave it
+/// Which agents have shown the identity that they were given last. Whoever has shown an identity has it: the answer that gave it
 /// arrived, and who asks for it again is another, with a copy of what was asked. It is known in this
 /// process alone: after a restart an answer is given again until its identity is shown anew.
 #[derive(Debug, Default)]
 pub struct Heard(RwLock<HashMap<AgentId, Nonce>>);
 
 impl Heard {
-    /// An agent has proven a call with this identity.
-    pub(crate) fn saw(&self, shown: &VerifiedToken) {
+    /// An agent has proven a call with this identity; one of before says nothing.
+    pub(crate) fn saw(&self, shown: &VerifiedToken, state: &State) {
         let root = shown.root();
-        let Some(origin) = root.role.origin().filter(|_| shown.is_identity()) else { return };
-        if self.last(&root.agent) != Some(origin.nonce) {
+        let Some(origin) = root.role.origin() else { return };
+        let given = state.agent(&root.agent).and_then(|agent| agent.identity);
+        let is_last = given.is_some_and(|last| last.nonce == origin.nonce);
+        if is_last && self.last(&root.agent) != Some(origin.nonce) {
             let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
             heard.insert(root.agent.clone(), origin.nonce);
         }

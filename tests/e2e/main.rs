@@ -31,6 +31,7 @@ mod race;
 mod records;
 mod replay;
 mod retention;
+mod room;
 mod rotation;
 mod stage;
 mod traces;
