@@ -44,6 +44,7 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response();
     }
+    via.reads_the_ledger();
     let path = request.uri().path().trim_start_matches('/');
     let Some(resource) = Resource::from_path(path) else { return nothing() };
     let read = tokio::task::spawn_blocking(move || {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{Ask, EndSessions, Ending, Revoke, WatchFeed};
-use sublet_core::no::{Malformed, No};
+use sublet_core::no::{Malformed, No, Overload};
 use sublet_core::session::SessionId;
 use sublet_proto::convert::{field, fixed, target};
 use sublet_proto::v1;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::admission::{Account, Pool, Shares};
 use crate::authenticate;
 use crate::broker::Broker;
 use crate::pipeline;
@@ -24,18 +25,19 @@ use crate::respond::{self, Answer};
 /// the stream waits for it, and its view goes stale, which is what it must.
 const EVENTS_MAX: usize = 64;
 
-/// Watchers at once; each costs a task and a buffer of a few KiB.
-const WATCHERS_MAX: usize = 10_000;
+/// Watchers at once, of one caller and of all; each costs a task and a buffer of a few KiB. One caller may
+/// be a tool with a thousand replicas; ten of them are needed to fill it.
+const WATCHERS_MAX: Shares = Shares { each: 1_000, all: 10_000 };
 
 /// The service.
 pub(crate) struct RevocationService {
     broker: Arc<Broker>,
-    places: Arc<tokio::sync::Semaphore>,
+    places: Arc<Pool>,
 }
 
 impl RevocationService {
     pub(crate) fn new(broker: Arc<Broker>) -> Self {
-        RevocationService { broker, places: Arc::new(tokio::sync::Semaphore::new(WATCHERS_MAX)) }
+        RevocationService { broker, places: Pool::new(WATCHERS_MAX) }
     }
 }
 
@@ -115,13 +117,15 @@ impl RevocationService {
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<<Self as Revocation>::WatchStream>, No> {
         let broker = self.broker.clone();
+        let mut account = None;
         if !broker.config.dev {
             let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
+            account = Account::of(&caller);
             let ask = Authenticated { caller, ask: WatchFeed };
             pipeline::run(&broker, ask, None, super::trace(&request)).await?.into_outcome()?;
         }
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| sublet_core::no::Overload::Queue("watchers"))?;
+        let mut place = self.places.open(account);
+        place.grow(1).map_err(|_| Overload::Queue("watchers"))?;
         let message = request.into_inner();
         let (events, stream) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(async move {
