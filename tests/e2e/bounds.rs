@@ -1,5 +1,5 @@
 //! What one peer of the network can take of the broker, and what everybody else has meanwhile: with the
-//! real binary. SPEC 8.6; docs/RELIABILITY. Each test prints its figures.
+//! real binary. SPEC 5.7; docs/RELIABILITY. Each test prints its figures.
 //!
 //! SUBLET_SILENT sets how many silent connections there are (1,500 here, against 1,024 descriptors):
 //! `SUBLET_SILENT=5000 cargo test -p sublet --test e2e bounds -- --nocapture`
@@ -96,7 +96,8 @@ fn address(stage: &Stage) -> SocketAddr {
 async fn connect(to: SocketAddr, from: IpAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(from, 0)).unwrap();
-    socket.connect(to).await.unwrap()
+    let connected = tokio::time::timeout(Duration::from_secs(5), socket.connect(to)).await;
+    connected.expect("somebody takes connections").unwrap()
 }
 
 fn loopback(last: usize) -> IpAddr {
@@ -359,6 +360,39 @@ async fn a_call_without_credentials_is_refused_although_its_body_never_ends() {
     // One that holds waits for its body.
     assert!(peer.begin("/sublet.v1.Delegation/Issue", &issue, Bytes::new()).await);
     assert_eq!(peer.answer().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_of_one_address_take_no_place_of_another_and_none_of_health() {
+    let (stage, _) = broker(4_096, None);
+    let (enroll, check) = ("/sublet.v1.Identity/Enroll", "/grpc.health.v1.Health/Check");
+    let none = HeaderMap::new();
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        let mut peer = Peer::new(&stage, loopback(2)).await;
+        for _ in 0..100 {
+            assert!(peer.begin(enroll, &none, Bytes::new()).await);
+        }
+        peers.push(peer);
+    }
+    // 128 of them have a place.
+    let (began, mut refused) = (now(), Vec::new());
+    while refused.len() < 72 {
+        assert!(now() - began < 5_000, "{} are refused", refused.len());
+        for peer in &mut peers {
+            refused.extend(peer.refused().await);
+        }
+    }
+    assert!(refused.iter().all(|code| code == "calls_full"), "{refused:?}");
+    let mut more = Peer::new(&stage, loopback(2)).await;
+    assert!(more.begin(enroll, &none, Bytes::new()).await);
+    let refused = more.answer().await;
+    assert_eq!(refused, Some(("ResourceExhausted".to_owned(), "calls_full".to_owned())));
+    assert!(more.begin(check, &none, unfinished(0, 0)).await);
+    assert_eq!(more.answer().await, None, "health waits for the end of its message");
+    let mut other = Peer::new(&stage, loopback(3)).await;
+    assert!(other.begin(enroll, &none, Bytes::new()).await);
+    assert_eq!(other.answer().await, None, "another address is let in");
 }
 
 /// Begins calls until there is no room: large ones, then small ones for what is left.

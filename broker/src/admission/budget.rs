@@ -4,7 +4,7 @@
 //! reading a body (`body`), who asks (`gate`).
 //!
 //! Invariants: bytes are counted before they are kept; what does not fit is refused at once and takes
-//! nothing; a call that must have room (SPEC 8.6.2) has some of its own, of its caller, when the rest is
+//! nothing; a call that must have room (SPEC 5.7.2) has some of its own, of its caller, when the rest is
 //! full.
 
 use std::sync::Arc;

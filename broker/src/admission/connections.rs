@@ -3,9 +3,9 @@
 //! Owns: the table, the bounds on it, deadlines. Does not own: accepting (`listen`), bytes on the way
 //! (`watched`), what is a proof (`authenticate`).
 //!
-//! Invariants: there are never more than `total`, those that are being closed counted in; a connection on
-//! which somebody has proven itself is closed for no stranger's sake; of strangers the oldest goes, so
-//! that silence wins nothing; one with a request in flight is not idle.
+//! Invariants: there are never more than `total`, those that are being closed counted in; while there is a
+//! stranger, no connection on which somebody has proven itself is closed for a new one; of strangers the
+//! oldest goes, so that silence wins nothing; one with a request in flight is not idle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;

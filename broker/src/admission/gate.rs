@@ -34,7 +34,7 @@ use super::route::{Content, Proof, Route};
 use crate::authenticate::{self, Introduced};
 use crate::broker::Broker;
 use crate::listen::Via;
-use crate::{oauth, respond};
+use crate::{oauth, publish, respond};
 
 /// Puts the gate in front of a service.
 #[derive(Clone)]
@@ -123,6 +123,9 @@ impl GateLayer {
                 let account = Account::of(introduced.caller());
                 (budget.proven(connection, account, route.must_have_room), None)
             }
+            None if route.content == Content::Nothing && self.reads_the_ledger(&parts.headers) => {
+                (budget.proven(connection, Some(Account::Ledger), false), None)
+            }
             None => {
                 let address = via.network().map(Account::Network);
                 let call = self.stranger(address.clone(), via, route)?;
@@ -173,6 +176,11 @@ impl GateLayer {
         };
         let introduced = authenticate::introduce(&self.broker, credentials, via, &path)?;
         Ok(Some(Arc::new(introduced)))
+    }
+
+    /// Whether the bearer token of the ledger is shown, which makes a caller without a call proof.
+    fn reads_the_ledger(&self, headers: &HeaderMap) -> bool {
+        publish::may_read(headers, &self.broker.keys.ledger_bearer)
     }
 
     /// A place among the calls of those who have not proven themselves.

@@ -1,4 +1,4 @@
-//! What a peer of the network can take of the broker. SPEC 8.6; docs/RELIABILITY.
+//! What a peer of the network can take of the broker. SPEC 5.7; docs/RELIABILITY.
 //!
 //! Owns: connections (`connections`), bytes and calls in flight (`budget`, `pool`), letting requests in
 //! (`gate`). Does not own: sockets (`listen`), who a caller is (`authenticate`), what may be done.
