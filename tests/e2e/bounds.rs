@@ -133,6 +133,17 @@ async fn until(at: SocketAddr, name: &str, holds: impl Fn(usize) -> bool) -> usi
     value
 }
 
+/// The bytes of requests in flight, when no more arrive.
+async fn settled(at: SocketAddr) -> usize {
+    let (mut bytes, mut same) = (0, 0);
+    while same < 5 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = std::mem::replace(&mut bytes, metric(at, "sublet_request_bytes").await);
+        same = if before == bytes { same + 1 } else { 0 };
+    }
+    bytes
+}
+
 /// MiB of the broker's memory: now, and at most since it began.
 fn memory(stage: &Stage) -> (usize, usize) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", stage.pid())).unwrap();
@@ -313,7 +324,7 @@ async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
             sent += 1;
         }
         let waited = honest(&stage, "new").await;
-        let (bytes, (now, most)) = (metric(scrapes, "sublet_request_bytes").await, memory(&stage));
+        let (bytes, (now, most)) = (settled(scrapes).await, memory(&stage));
         let refused = peer.refused().await.len();
         println!(
             "{who}: {sent} unfinished messages of {size} bytes on one connection, {refused} refused; \
