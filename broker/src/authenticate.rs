@@ -1,11 +1,14 @@
 //! The second step: who asks? SPEC 5.4; docs/FORMATS, "Who may call what".
 //!
-//! Owns: turning credentials and the digest of a message into a `Caller`. Does not own: what the
-//! caller may do.
+//! Owns: turning credentials and the digest of a message into a `Caller`, in two steps: `introduce` in
+//! front of the message, which `admission` asks before it reads one, and `caller` behind it. Does not
+//! own: what the caller may do.
 //!
 //! Invariants: the proof is bound to this broker, this method and these message bytes; that it is
-//! new is asked last, so that nobody spends another's nonces or fills the set with noise.
+//! new is asked last, so that nobody spends another's nonces or fills the set with noise; a connection
+//! is a caller's only after that.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sublet_core::bundle::KeyRefusal;
@@ -13,9 +16,9 @@ use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller, Kind};
 use sublet_core::decide::{Enroll, ProvenUse, ReportedUse, check_names, keeps_an_identity};
 use sublet_core::id::{AgentId, HopId, UnixMillis};
-use sublet_core::key::PublicKey;
+use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
-use sublet_core::proof::{CallProof, Expected, enroll_message};
+use sublet_core::proof::{BadProof, CallClaims, CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
 use sublet_core::session::{Login, UserToken};
 use sublet_core::token::UnverifiedToken;
@@ -25,7 +28,6 @@ use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1;
 use tonic::Request;
-use tonic::codegen::http::HeaderMap;
 
 use crate::broker::Broker;
 use crate::certificate::Certificate;
@@ -39,14 +41,42 @@ const SPENT_MAX: usize = 500_000;
 /// Of a head that goes into a leaf: an origin, a root, and a signature or a few.
 const HEAD_BYTES_MAX: usize = 2 * 1024;
 
+/// Who calls, by the headers of a request alone: token, signature, time, audience and method hold. That the
+/// message is the proven one, and the proof is new, is still to be asked; nothing is granted before.
+#[derive(Clone, Debug)]
+pub struct Introduced {
+    caller: Caller,
+    key: Thumbprint,
+    claims: CallClaims,
+    method: String,
+}
+
+impl Introduced {
+    /// Who it will be, if the message is the proven one.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// Shows who is about to make a call of this method. In front of the message: the proof covers its hash.
+pub fn introduce(
+    broker: &Broker,
+    credentials: Result<Credentials, Unauthenticated>,
+    via: &Via,
+    method: &str,
+) -> Result<Introduced, No> {
+    let _step = broker.step("authenticate");
+    let shown = || show(broker, credentials?, via, method);
+    counted(broker, shown())
+}
+
 /// Shows who makes this request, for the method at this path.
 pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
-    let _step = broker.step("authenticate");
     let shown = || {
-        let credentials = Credentials::from_metadata(request.metadata())?;
+        let introduced = request.extensions().get::<Arc<Introduced>>();
         let digest = request.extensions().get::<MessageDigest>();
         let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
-        show(broker, credentials, digest.0, &via(request), method)
+        complete(broker, introduced.map(Arc::as_ref), digest.0, &via(request), method)
     };
     counted(broker, shown())
 }
@@ -54,14 +84,12 @@ pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<
 /// The same over plain HTTP, where what is proven is the body.
 pub fn http_caller(
     broker: &Broker,
-    headers: &HeaderMap,
+    introduced: Option<&Introduced>,
     body: &[u8],
     via: &Via,
     action: &str,
 ) -> Result<Caller, No> {
-    let _step = broker.step("authenticate");
-    let shown = || show(broker, Credentials::from_headers(headers)?, sha256(body), via, action);
-    counted(broker, shown())
+    counted(broker, complete(broker, introduced, sha256(body), via, action))
 }
 
 /// Shows that an enrolment is signed by the key that it brings, and that its credential holds by its
@@ -181,18 +209,19 @@ fn verified(broker: &Broker, token: UnverifiedToken) -> Result<VerifiedToken, No
     Ok(VerifiedToken::verify(token, trust.bundle())?)
 }
 
+/// All of a proof that its headers show. What a caller has to be beside that belongs in here.
 fn show(
     broker: &Broker,
     credentials: Credentials,
-    digest: [u8; 32],
     via: &Via,
     method: &str,
-) -> Result<Caller, No> {
+) -> Result<Introduced, No> {
     let proof = credentials.call_proof()?;
     let now = broker.clock.now();
     let audience = broker.domain().broker_audience();
-    let expected =
-        |hop| Expected { hop, audience: &audience, action: method, arguments_hash: digest };
+    // The message is not here yet: `complete` compares it with what was signed.
+    let arguments_hash = proof.claims.arguments_hash;
+    let expected = |hop| Expected { hop, audience: &audience, action: method, arguments_hash };
     let certificate = certificate(broker, via)?;
     let (caller, key, possession) = if credentials.token.is_empty() {
         if broker.config.admin_socket.is_some() && !via.local {
@@ -213,16 +242,39 @@ fn show(
         let key = token.holder_key().clone();
         (shown.caller(&possession)?, key, possession)
     };
-    if let Kind::Agent(identity) = caller.kind() {
+    let (claims, method) = (possession.claims().clone(), method.to_owned());
+    Ok(Introduced { caller, key: key.thumbprint(), claims, method })
+}
+
+/// The rest of a proof: that it is of this method and message, still in time, and, last, new.
+fn complete(
+    broker: &Broker,
+    introduced: Option<&Introduced>,
+    digest: [u8; 32],
+    via: &Via,
+    method: &str,
+) -> Result<Caller, No> {
+    let introduced = introduced.ok_or(Unauthenticated::Missing("the call proof"))?;
+    let (claims, now) = (&introduced.claims, broker.clock.now());
+    let bad = |bad: BadProof| No::from(Unauthenticated::Proof(bad));
+    if introduced.method != method {
+        return Err(bad(BadProof::WrongAction { asked: method.to_owned() }));
+    }
+    if claims.arguments_hash != digest {
+        return Err(bad(BadProof::WrongArguments));
+    }
+    // The message may have taken its time.
+    claims.check_time(now).map_err(bad)?;
+    if let Kind::Agent(identity) = introduced.caller.kind() {
         broker.heard.saw(identity, &*broker.store.view()?);
     }
-    let claims = possession.claims();
-    let seen = broker.seen.check_and_insert(key.thumbprint(), claims.nonce, claims.issued_at, now);
+    let seen = broker.seen.check_and_insert(introduced.key, claims.nonce, claims.issued_at, now);
     seen.map_err(|bad| match bad {
         BadReplay::Replayed | BadReplay::BeforeStart => No::from(Unauthenticated::Replay(bad)),
         _ => No::from(Overload::Proofs(bad)),
     })?;
-    Ok(caller)
+    via.proven(&introduced.caller);
+    Ok(introduced.caller.clone())
 }
 
 /// A token that is shown with a call.

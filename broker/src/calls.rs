@@ -28,7 +28,7 @@ pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
 }
 
 /// Every method of the broker, so that a label is one of these.
-const METHODS: [&str; 40] = [
+pub(crate) const METHODS: [&str; 40] = [
     "Admin/CreateAgent",
     "Admin/ListAgents",
     "Admin/ShowAgent",

@@ -9,6 +9,7 @@
 //! `service` receives and hands on, `authenticate` shows who asks, `sublet_core::decide` decides,
 //! `pipeline` has it recorded by the `store`, `respond` answers. `serve` is the wiring.
 
+mod admission;
 pub mod authenticate;
 mod below;
 pub mod broker;

@@ -28,8 +28,10 @@ use sublet_core::rotation::USES;
 use tokio::net::TcpListener;
 use tonic::codegen::http;
 
+use crate::admission::Admission;
 use crate::broker::Broker;
 use crate::calls::{known, outcome};
+use crate::listen::Scrapes;
 use crate::ports::Clock;
 
 /// From an answer out of memory to one that waits for the disk, in seconds.
@@ -49,6 +51,11 @@ struct Method {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Use {
     r#use: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AtBound {
+    bound: String,
 }
 
 /// What is counted while it happens.
@@ -76,7 +83,7 @@ impl Calls {
     }
 
     /// Everything, as text.
-    fn text(&self, broker: &Broker) -> Result<String, Fault> {
+    fn text(&self, broker: &Broker, admission: &Admission) -> Result<String, Fault> {
         let mut registry = Registry::with_prefix("sublet");
         registry.register("calls", "Calls of the broker by outcome", self.total.clone());
         registry.register("call_seconds", "How long they took", self.seconds.clone());
@@ -126,6 +133,7 @@ impl Calls {
             ends.get_or_create(&Use { r#use: use_.name().to_owned() }).set(left);
         }
         registry.register("key_seconds_left", "Until the key that signs is over", ends);
+        register_admission(&mut registry, admission);
         let mut text = String::new();
         encode(&mut text, &registry)
             .map_err(|error| Fault::Internal(format!("metrics: {error}")))?;
@@ -133,19 +141,50 @@ impl Calls {
     }
 }
 
+/// What peers have of the broker, and how often a bound was met.
+fn register_admission(registry: &mut Registry, admission: &Admission) {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let mut gauge = |name: &str, help: &str, value: usize| {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(count(value));
+        registry.register(name, help, gauge);
+    };
+    let (open, proven) = admission.tcp.counts();
+    gauge("connections", "TCP connections", open);
+    gauge("connections_proven", "Those on which a caller has proven itself", proven);
+    gauge("request_bytes", "Bytes of requests in flight", admission.bytes());
+    let (closed, refused) = (Family::<AtBound, Counter>::default(), Family::default());
+    for (bound, met) in admission.met() {
+        let family = if bound.closes() { &closed } else { &refused };
+        family.get_or_create(&AtBound { bound: bound.name().to_owned() }).inc_by(met);
+    }
+    registry.register("connections_closed", "Connections closed, by the bound", closed);
+    registry.register("requests_refused", "Requests refused, by the bound", refused);
+}
+
 /// Serves them until the broker ends.
-pub(crate) async fn serve(listener: TcpListener, broker: Arc<Broker>, calls: Calls) {
-    let app = axum::Router::new().route("/metrics", get(show)).with_state((broker, calls));
-    if let Err(error) = axum::serve(listener, app).await {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    broker: Arc<Broker>,
+    admission: Arc<Admission>,
+    calls: Calls,
+) {
+    let scrapes = Scrapes::new(listener, admission.metrics.clone());
+    let state = (broker, admission, calls);
+    let app = axum::Router::new().route("/metrics", get(show)).with_state(state);
+    if let Err(error) = axum::serve(scrapes, app).await {
         tracing::error!(%error, "metrics are not served any more");
     }
 }
 
-async fn show(State((broker, calls)): State<(Arc<Broker>, Calls)>) -> Response {
-    match calls.text(&broker) {
+/// Each scrape is a connection of its own, so that none is closed in the middle of the next one.
+async fn show(
+    State((broker, admission, calls)): State<(Arc<Broker>, Arc<Admission>, Calls)>,
+) -> Response {
+    match calls.text(&broker, &admission) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+            ([(header::CONTENT_TYPE, kind), (header::CONNECTION, "close")], text).into_response()
         }
         Err(fault) => {
             tracing::error!(%fault, "metrics");

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Extension, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -20,21 +20,18 @@ use serde_json::{Value, json};
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::capability::Capability;
 use sublet_core::decide::{By, EndSessions, Ending, Issue};
-use sublet_core::no::{Malformed, No};
+use sublet_core::no::{Malformed, No, Overload};
 use sublet_core::text::from_base64url;
 use sublet_core::token::{Presentation, UnverifiedToken};
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::field;
 
-use crate::authenticate;
+use crate::authenticate::{self, Introduced};
 use crate::broker::Broker;
 use crate::listen::Via;
 use crate::pipeline::{self, Asked, Came};
 use crate::respond;
 use crate::service;
-
-/// Bytes of a form.
-const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// The action that a proof binds.
 const TOKEN: &str = "/token";
@@ -53,21 +50,18 @@ const TTL_SECONDS: i64 = 900;
 
 /// The routes.
 pub(crate) fn routes(broker: Arc<Broker>) -> Router {
-    Router::new()
-        .route(TOKEN, post(token))
-        .route("/logout", post(logout))
-        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .with_state(broker)
+    Router::new().route(TOKEN, post(token)).route("/logout", post(logout)).with_state(broker)
 }
 
 async fn token(
     State(broker): State<Arc<Broker>>,
     via: Option<Extension<Via>>,
-    headers: HeaderMap,
+    introduced: Option<Extension<Arc<Introduced>>>,
     body: Bytes,
 ) -> Response {
     let via = via.map(|Extension(via)| via).unwrap_or_default();
-    answer(exchange(&broker, &via, &headers, &body).await)
+    let introduced = introduced.map(|Extension(introduced)| introduced);
+    answer(exchange(&broker, &via, introduced.as_deref(), &body).await)
 }
 
 async fn logout(
@@ -83,7 +77,7 @@ async fn logout(
 async fn exchange(
     broker: &Arc<Broker>,
     via: &Via,
-    headers: &HeaderMap,
+    introduced: Option<&Introduced>,
     body: &[u8],
 ) -> Result<Value, No> {
     let form = Form::parse(body)?;
@@ -93,7 +87,7 @@ async fn exchange(
     if form.has("requested_token_type") {
         form.is("requested_token_type", &[DELEGATION_TYPE])?;
     }
-    let caller = authenticate::http_caller(broker, headers, body, via, TOKEN)?;
+    let caller = authenticate::http_caller(broker, introduced, body, via, TOKEN)?;
     let actor = from_base64url(form.get("actor_token")?)
         .ok_or_else(|| field("actor_token", "the identity token in base64url".to_owned()))?;
     if caller.agent().is_none() || !is_of(broker, &actor, &caller)? {
@@ -110,7 +104,7 @@ async fn exchange(
         by: By::User(Box::new(user)),
     };
     let authenticated = Authenticated { caller, ask };
-    let came = Came { trace: None, from: via.address() };
+    let came = Came { trace: None, from: via.network() };
     let asked = Asked { authenticated, repeatable: None, came };
     let issued = pipeline::run(broker, asked).await?.into_outcome()?.into_vec();
     let token = verified(broker, &issued)?;
@@ -171,7 +165,7 @@ async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, 
     let login = authenticate::logged_out(broker, via, token).await?;
     let reason = format!("logged out at {}", login.issuer);
     let ask = EndSessions { which: Ending::Login(login.clone()), reason };
-    let came = Came { trace: None, from: via.address() };
+    let came = Came { trace: None, from: via.network() };
     let (sessions, delegations) =
         service::end_sessions(broker.clone(), Caller::user(login), ask, came).await??;
     tracing::info!(sessions, delegations, "a user logged out");
@@ -219,23 +213,29 @@ impl Form {
 
 /// As RFC 6749 section 5.2 has errors.
 fn answer(done: Result<Value, No>) -> Response {
-    let (status, value) = match done {
-        Ok(value) => (StatusCode::OK, value),
-        Err(no) => {
-            let (status, error) = match &no {
-                No::Malformed(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
-                No::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_client"),
-                No::Deny(_) => (StatusCode::BAD_REQUEST, "invalid_grant"),
-                No::Overload(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
-                No::Fault(fault) => {
-                    tracing::error!(%fault, "an OAuth request");
-                    (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
-                }
-            };
-            let says = respond::status(&no).message().to_owned();
-            let code = no.code();
-            (status, json!({"error": error, "error_description": says, "sublet_code": code}))
+    match done {
+        Ok(value) => {
+            (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
+        }
+        Err(no) => refusal(&no),
+    }
+}
+
+/// The answer to a request that is refused, also one whose form was not read.
+pub(crate) fn refusal(no: &No) -> Response {
+    let (status, error) = match no {
+        No::Malformed(_) | No::Overload(Overload::TooLarge { .. }) => {
+            (StatusCode::BAD_REQUEST, "invalid_request")
+        }
+        No::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_client"),
+        No::Deny(_) => (StatusCode::BAD_REQUEST, "invalid_grant"),
+        No::Overload(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        No::Fault(fault) => {
+            tracing::error!(%fault, "an OAuth request");
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
         }
     };
+    let says = respond::status(no).message().to_owned();
+    let value = json!({"error": error, "error_description": says, "sublet_code": no.code()});
     (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
 }

@@ -8,7 +8,6 @@
 //! what follows a commit follows it whether or not the caller still waits.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use sublet_core::record::{Actor, Body, Record};
 use sublet_core::rotation::NextBundle;
 use sublet_core::state::{Guard, Write};
 
+use crate::admission::{Account, Network};
 use crate::broker::Broker;
 use crate::refusals::Charged;
 use crate::repeat::{Found, Repeatable, Request};
@@ -75,8 +75,8 @@ pub struct Asked<A> {
 pub struct Came {
     /// The trace that it belongs to.
     pub trace: Option<[u8; 16]>,
-    /// The address that it came from; `None` on the admin's socket and behind a proxy.
-    pub from: Option<IpAddr>,
+    /// Where it came from; `None` on the admin's socket and behind a proxy.
+    pub(crate) from: Option<Network>,
 }
 
 /// Decides and records.
@@ -144,7 +144,7 @@ fn is_counted<G>(
     broker: &Broker,
     verdict: &Verdict<G>,
     caller: &Caller,
-    from: Option<IpAddr>,
+    from: Option<Network>,
     now: UnixMillis,
 ) -> bool {
     let [Record { body: Body::Refused { method, code, asked, .. }, .. }] =
@@ -158,21 +158,19 @@ fn is_counted<G>(
 }
 
 /// Whom a call is charged to.
-pub(crate) fn charged(caller: &Caller, from: Option<IpAddr>) -> Charged {
-    match (caller.account(), from) {
-        (Some(account), _) => Charged::Account(account),
-        (None, Some(address)) => Charged::Address(address),
-        (None, None) => Charged::Nobody,
-    }
+pub(crate) fn charged(caller: &Caller, from: Option<Network>) -> Charged {
+    Account::of(caller).or(from.map(Account::Network))
 }
 
 /// Records the refusals that were only counted until now. What cannot be recorded is logged.
 pub(crate) async fn record_counted(broker: &Arc<Broker>) {
     for (charged, counted) in broker.refusals.take(broker.clock.now()) {
         let actor = match charged {
-            Charged::Account(account) => account.to_string(),
+            Some(Account::Caller(account)) => account.to_string(),
             // Whose address it is may be a person's, and is not kept.
-            Charged::Address(_) | Charged::Nobody => "callers that nobody knows".to_owned(),
+            Some(Account::Ledger | Account::Network(_)) | None => {
+                "callers that nobody knows".to_owned()
+            }
         };
         let count: u64 = counted.counts.iter().map(|line| line.count).sum();
         let body = Body::RefusalsCounted(counted);

@@ -78,13 +78,15 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use sublet_core::caller::Account;
+    use sublet_core::caller;
+
+    use crate::admission::Account;
 
     use super::*;
 
     fn agent(number: usize) -> Charged {
         let id = format!("spiffe://acme.example/agent/a{number}");
-        Charged::Account(Account::Agent(id.parse().unwrap()))
+        Some(Account::Caller(caller::Account::Agent(id.parse().unwrap())))
     }
 
     #[test]

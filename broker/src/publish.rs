@@ -44,6 +44,7 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response();
     }
+    via.reads_the_ledger();
     let path = request.uri().path().trim_start_matches('/');
     let Some(resource) = Resource::from_path(path) else { return nothing() };
     let read = tokio::task::spawn_blocking(move || {
@@ -61,8 +62,8 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
     }
 }
 
-/// Hashes are compared, so that the time taken tells nothing of the token.
-fn may_read(headers: &HeaderMap, bearer_hash: &[u8; 32]) -> bool {
+/// Whether the bearer token is shown. Hashes are compared, so that the time taken tells nothing of the token.
+pub(crate) fn may_read(headers: &HeaderMap, bearer_hash: &[u8; 32]) -> bool {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = shown.and_then(|value| value.strip_prefix("Bearer "));
     token.is_some_and(|token| sha256(token.as_bytes()) == *bearer_hash)

@@ -8,14 +8,14 @@
 //! caller's refusals are counted among another's while fewer than [`CALLERS_MAX`] are refused at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sublet_core::bytes::sha256;
-use sublet_core::caller::Account;
 use sublet_core::id::UnixMillis;
 use sublet_core::record::{COUNTED_KINDS_MAX, CountedRefusals, RefusalCount};
+
+use crate::admission::Account;
 
 /// Refusals of one caller that are recorded in one second: at 5 KB each 50 KB.
 const RECORDED_A_SECOND: u32 = 10;
@@ -30,16 +30,9 @@ const CALLERS_MAX: usize = 65_536;
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 
-/// Whom a refusal is charged to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Charged {
-    /// A caller that is known.
-    Account(Account),
-    /// One that is not, by its address.
-    Address(IpAddr),
-    /// One that is not known and has no address: a user of the admin's socket, or of a proxy.
-    Nobody,
-}
+/// Whom a refusal is charged to; `None` for a caller that is not known and has no address: one of the
+/// admin's socket, or behind a proxy.
+pub(crate) type Charged = Option<Account>;
 
 /// The refusals of this minute.
 #[derive(Debug, Default)]
@@ -75,7 +68,7 @@ impl Refusals {
     ) -> bool {
         let mut windows = self.lock();
         let full = windows.len() >= CALLERS_MAX && !windows.contains_key(&charged);
-        let charged = if full { Charged::Nobody } else { charged };
+        let charged = if full { None } else { charged };
         let window = windows.entry(charged).or_default();
         let recorded = window.takes((method, code), now);
         if !recorded {
@@ -157,13 +150,16 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
+    use sublet_core::caller;
+
     use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
     const KIND: (&str, &str) = ("/m", "code");
 
     fn agent(name: &str) -> Charged {
-        Charged::Account(Account::Agent(format!("spiffe://acme.example/{name}").parse().unwrap()))
+        let id = format!("spiffe://acme.example/{name}").parse().unwrap();
+        Some(Account::Caller(caller::Account::Agent(id)))
     }
 
     fn recorded(refusals: &Refusals, name: &str, count: u32, at: UnixMillis) -> usize {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use sublet_core::limits;
 use sublet_core::no::Fault;
 use sublet_ledger::policy::Policy;
-use sublet_proto::digest::DigestLayer;
 use sublet_proto::v1::admin_server::AdminServer;
 use sublet_proto::v1::audit_server::AuditServer;
 use sublet_proto::v1::delegation_server::DelegationServer;
@@ -21,6 +20,10 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use crate::admission::{
+    Admission, Bounds, CONNECTION_WINDOW_BYTES, GateLayer, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    descriptors,
+};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::disk;
@@ -56,9 +59,6 @@ const HANGING_BEATS: u32 = 10;
 /// How long calls in flight, and connections, have to end when the broker stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Calls at once on one connection.
-const CALLS_PER_CONNECTION_MAX: usize = 1024;
-
 /// Why a broker does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NotServing {
@@ -88,6 +88,14 @@ pub enum NotServing {
         /// Why.
         error: std::io::Error,
     },
+    /// Its limit of open files.
+    #[error("{found} descriptors are too few, {needed} are needed: raise the limit of open files")]
+    Descriptors {
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
     /// The transport.
     #[error("serving ended: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -101,6 +109,8 @@ pub struct Bound {
     pub address: SocketAddr,
     sockets: Sockets,
     metrics: Option<TcpListener>,
+    /// What peers can take of it.
+    admission: Arc<Admission>,
     /// That no other broker has the data directory.
     alone: File,
     /// Whom the ledger's heads are shown to.
@@ -111,6 +121,9 @@ pub struct Bound {
 pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn EntropySource>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let bounds = Bounds::of(descriptors())
+        .map_err(|few| NotServing::Descriptors { found: few.found, needed: few.needed })?;
+    let admission = Admission::new(&bounds, !config.tls.elsewhere);
     make_private(&config)?;
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
@@ -151,7 +164,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     pipeline::begin(&broker).await?;
     pipeline::sweep_sessions(&broker).await?;
     broker.publish_trust()?;
-    Ok(Bound { broker, address, sockets, metrics, alone, policy })
+    Ok(Bound { broker, address, sockets, metrics, admission, alone, policy })
 }
 
 async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
@@ -205,23 +218,29 @@ impl Bound {
             .fallback(publish::unknown);
         let traces = broker.traces.clone();
         let calls = Calls::new(broker.clock.clone());
-        let metrics = self
-            .metrics
-            .map(|listener| tokio::spawn(metrics::serve(listener, broker.clone(), calls.clone())));
+        let admission = self.admission;
+        let metrics = self.metrics.map(|listener| {
+            let serving =
+                metrics::serve(listener, broker.clone(), admission.clone(), calls.clone());
+            tokio::spawn(serving)
+        });
         let certificates = self.sockets.tls.clone().map(|tls| tokio::spawn(tls::run(tls)));
-        let incoming = self.sockets.incoming();
+        let deadlines = tokio::spawn(admission.clone().run());
+        let incoming = self.sockets.incoming(&admission);
         let mut stopping = broker.stopping.subscribe();
         let serving = Server::builder()
             // For the ledger alone: gRPC is HTTP/2.
             .accept_http1(true)
             .timeout(CALL_DEADLINE)
-            .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
-            .max_concurrent_streams(1024)
+            .concurrency_limit_per_connection(STREAMS_MAX as usize)
+            .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .layer(CountLayer(calls))
             .layer(TraceLayer(traces.clone()))
-            .layer(DigestLayer::new(&["/sublet.v1."]))
+            .layer(GateLayer::new(broker.clone(), admission))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, async move {
                 tokio::select! {
@@ -247,6 +266,7 @@ impl Bound {
             let _ = tokio::task::spawn_blocking(move || traces.end()).await;
         }
         heartbeat.abort();
+        deadlines.abort();
         pruning.abort();
         rotation.abort();
         counting.abort();

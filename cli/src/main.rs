@@ -60,8 +60,10 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
 
 /// Words about what happens go to stderr; SUBLET_LOG sets how many.
 fn trace() {
-    // cryptoki takes each mechanism that it does not know for an error.
-    let filter = std::env::var("SUBLET_LOG").unwrap_or_else(|_| "error,cryptoki=off".to_owned());
+    // A broker says when a bound is reached. cryptoki takes each mechanism that it does not know for an
+    // error.
+    let filter = std::env::var("SUBLET_LOG")
+        .unwrap_or_else(|_| "error,sublet_broker=warn,cryptoki=off".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
     // Somebody who closed stderr shall not end a task that has something to say.
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);

@@ -368,6 +368,18 @@ pub enum Overload {
     /// A table has reached its bound.
     #[error("the table of {0} is full")]
     Table(&'static str),
+    /// Requests in flight hold as many bytes as they may.
+    #[error("requests in flight of {0} hold as many bytes as they may; try again")]
+    Bytes(&'static str),
+    /// As many calls without a proof are in flight as may be.
+    #[error("as many calls without a proof as may be are in flight from {0}; try again")]
+    Calls(&'static str),
+    /// A message that is larger than this call takes. Trying again won't help.
+    #[error("the message is larger than the {bytes_max} bytes that this call takes")]
+    TooLarge {
+        /// How many it takes.
+        bytes_max: usize,
+    },
 }
 
 impl Overload {
@@ -378,6 +390,9 @@ impl Overload {
             Overload::Proofs(bad) => bad.code(),
             Overload::Contention => "contention",
             Overload::Table(_) => "table_full",
+            Overload::Bytes(_) => "bytes_full",
+            Overload::Calls(_) => "calls_full",
+            Overload::TooLarge { .. } => "message_too_large",
         }
     }
 }

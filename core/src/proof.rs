@@ -101,6 +101,19 @@ impl CallClaims {
         Ok(())
     }
 
+    /// Whether the call was made within the window before `now`: at most [`limits::PROOF_WINDOW_MS`]
+    /// ago, and at most [`limits::CLOCK_SKEW_MS`] ahead.
+    pub fn check_time(&self, now: UnixMillis) -> Result<(), BadProof> {
+        let age_ms = now.since(self.issued_at);
+        if age_ms > limits::PROOF_WINDOW_MS {
+            return Err(BadProof::Expired { age_ms });
+        }
+        if age_ms < -limits::CLOCK_SKEW_MS {
+            return Err(BadProof::FromFuture { ahead_ms: age_ms.saturating_neg() });
+        }
+        Ok(())
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, BadLayout> {
         Ok(CallClaims {
             hop: HopId(reader.fixed()?),
@@ -255,14 +268,7 @@ impl CallProof {
         if !key.verify(&claims.message(), &self.signature) {
             return Err(BadProof::Signature { holder: key.thumbprint() });
         }
-        let age_ms = now.since(claims.issued_at);
-        if age_ms > limits::PROOF_WINDOW_MS {
-            return Err(BadProof::Expired { age_ms });
-        }
-        if age_ms < -limits::CLOCK_SKEW_MS {
-            return Err(BadProof::FromFuture { ahead_ms: age_ms.saturating_neg() });
-        }
-        Ok(())
+        claims.check_time(now)
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod ahead;
+mod bounds;
 mod clones;
 mod consent;
 mod crowded;

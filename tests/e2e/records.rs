@@ -134,3 +134,21 @@ pub(crate) fn misnamed(
     };
     mint::append(held, &hop, Ports::system().clock.now(), holder).unwrap()
 }
+
+/// Time since it was started.
+pub(crate) struct Stopwatch {
+    ports: Ports,
+    began: u64,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        let ports = Ports::system();
+        let began = ports.clock.monotonic_ms();
+        Stopwatch { ports, began }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.ports.clock.monotonic_ms() - self.began)
+    }
+}

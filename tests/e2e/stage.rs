@@ -64,11 +64,47 @@ impl Stage {
     /// A broker of acme.example on a free port, with more in its configuration and with these files
     /// beside it. Its admin's key is `admin/key.pem`, its data is in `own`.
     pub(crate) fn configured(more: &str, files: &[(&str, &str)]) -> Self {
+        let mut stage = Stage::laid_out(more, files);
+        stage.start_configured("sublet.toml", "own", "admin/key.pem");
+        stage
+    }
+
+    /// The same, of a process that may have this many descriptors and no more. Its log is `broker.log`.
+    pub(crate) fn limited(descriptors: usize, more: &str, files: &[(&str, &str)]) -> Self {
+        let mut stage = Stage::laid_out(more, files);
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" serve --config sublet.toml");
+        let log = std::fs::File::create(stage.path("broker.log")).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, SUBLET]).current_dir(stage.home.path()).stderr(log);
+        stage.broker = Some(command.spawn().unwrap());
+        for _ in 0..3_000 {
+            let log = stage.log();
+            let told = log.lines().find_map(|line| line.strip_prefix("sublet broker of "));
+            if let Some((_, endpoint)) = told.and_then(|told| told.split_once(" on ")) {
+                stage.endpoint = endpoint.to_owned();
+                return stage;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not serve: {}", stage.log());
+    }
+
+    /// What a broker of [`Stage::limited`] has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("broker.log")).unwrap()
+    }
+
+    /// The process of the broker.
+    pub(crate) fn pid(&self) -> u32 {
+        self.broker.as_ref().unwrap().id()
+    }
+
+    fn laid_out(more: &str, files: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let (trust, admin_key) =
             (home.path().join("own/trust.json"), home.path().join("admin/key.pem"));
         let endpoint = "http://127.0.0.1:0".to_owned();
-        let mut stage = Stage { home, broker: None, endpoint, trust, admin_key };
+        let stage = Stage { home, broker: None, endpoint, trust, admin_key };
         stage.sublet(&["key", "create", "--out", "admin"]).ok();
         std::fs::create_dir_all(stage.path("own")).unwrap();
         std::fs::copy(stage.path("admin/key.pub"), stage.path("own/admin.pub")).unwrap();
@@ -77,7 +113,6 @@ impl Stage {
         for (name, text) in files.iter().chain([&("sublet.toml", config.as_str())]) {
             std::fs::write(stage.path(name), text).unwrap();
         }
-        stage.start_configured("sublet.toml", "own", "admin/key.pem");
         stage
     }
 

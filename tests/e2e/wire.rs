@@ -1,5 +1,8 @@
 //! The wire as a stranger meets it: reflection, health, and calls without a proof.
 
+use std::sync::Arc;
+
+use sublet_client::ask::Credential;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::key_file::KeyLock;
@@ -20,6 +23,17 @@ async fn channel(stage: &Stage) -> tonic::transport::Channel {
         .connect()
         .await
         .unwrap()
+}
+
+/// The admin of a stage.
+pub(crate) fn admin(stage: &Stage) -> Credential {
+    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
+    let key = sublet_client::files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
+    Credential::admin(Arc::new(key), trust.domain())
+}
+
+fn code(status: &tonic::Status) -> String {
+    sublet_client::failure::Failure::from_status(status).code().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,10 +76,22 @@ async fn too_large_a_message_is_refused_unread_and_the_bundle_is_open_to_all() {
     let stage = Stage::set();
     let mut client = DelegationClient::connect(stage.endpoint.clone()).await.unwrap();
     let huge = v1::DelegateRequest { token: vec![0; 2 * 1024 * 1024] };
-    let status = client.delegate(huge).await.unwrap_err();
-    assert!(status.message().contains("large"), "{status}");
+    // A stranger's is not read, whatever its size.
+    let status = client.delegate(huge.clone()).await.unwrap_err();
+    assert_eq!(code(&status), "credentials_missing");
     let counted = stage.sublet(&["status", "--output", "json"]).json();
-    assert_eq!(counted["unauthenticated_calls"], 0, "nobody looked at it");
+    assert_eq!(counted["unauthenticated_calls"], 1);
+    // That of somebody who is known is not either, beyond its first bytes.
+    let digest = sublet_core::bytes::sha256(&prost::Message::encode_to_vec(&huge));
+    let method = "/sublet.v1.Delegation/Delegate";
+    let shown = admin(&stage).credentials(method, digest, &Ports::system()).unwrap();
+    let mut request = tonic::Request::new(huge);
+    shown.into_metadata(request.metadata_mut());
+    let status = client.delegate(request).await.unwrap_err();
+    assert_eq!(
+        (status.code(), code(&status)),
+        (Code::ResourceExhausted, "message_too_large".into())
+    );
     let mut client = IdentityClient::connect(stage.endpoint.clone()).await.unwrap();
     let bundle = client.get_trust_bundle(v1::GetTrustBundleRequest {}).await.unwrap().into_inner();
     assert_eq!(bundle.trust_bundle, std::fs::read(&stage.trust).unwrap());
@@ -75,12 +101,8 @@ async fn too_large_a_message_is_refused_unread_and_the_bundle_is_open_to_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
-    use std::sync::Arc;
-    use sublet_client::ask::Credential;
     let stage = Stage::set();
-    let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let key = sublet_client::files::read_key(&stage.admin_key, &KeyLock::open()).unwrap();
-    let admin = Credential::admin(Arc::new(key), trust.domain());
+    let admin = admin(&stage);
     let method = "/sublet.v1.Admin/ShowProfile";
     let message = v1::ShowProfileRequest { name: "default".into() };
     let digest = sublet_core::bytes::sha256(&prost::Message::encode_to_vec(&message));

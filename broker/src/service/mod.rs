@@ -139,7 +139,7 @@ async fn sweep(
 
 /// How a request came.
 pub(crate) fn came<M>(request: &Request<M>) -> Came {
-    Came { trace: trace(request), from: authenticate::via(request).address() }
+    Came { trace: trace(request), from: authenticate::via(request).network() }
 }
 
 /// The trace-id of `traceparent` (W3C Trace Context, section 3.2): whoever calls may say it, and

@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::admission::Account;
 use crate::authenticate;
 use crate::broker::Broker;
 use crate::pipeline::{self, Asked};
 use crate::places::Places;
-use crate::refusals::Charged;
 use crate::respond::{self, Answer};
 
 /// Events that wait for one watcher. A watcher that is this far behind is slower than its feed;
@@ -118,7 +118,7 @@ impl RevocationService {
         // Where nobody has to be known, who shows nothing is an address.
         let shows = request.metadata().contains_key(PROOF_METADATA);
         let charged = match broker.config.dev && !shows {
-            true => came.from.map_or(Charged::Nobody, Charged::Address),
+            true => came.from.map(Account::Network),
             false => {
                 let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
                 let charged = pipeline::charged(&caller, came.from);

@@ -1,0 +1,252 @@
+//! The connections of one listener: who has how many, and which one goes when there are too many.
+//!
+//! Owns: the table, the bounds on it, deadlines. Does not own: accepting (`listen`), bytes on the way
+//! (`watched`), what is a proof (`authenticate`).
+//!
+//! Invariants: there are never more than `total`, those that are being closed counted in; while there is a
+//! stranger, no connection on which somebody has proven itself is closed for a new one; of strangers the
+//! oldest goes, so that silence wins nothing; one with a request in flight is not idle.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::account::{Account, Address, Network};
+use super::bounds::ConnectionBounds;
+use super::link::{Link, Peer};
+use super::notices::{Bound, Notices, Seconds};
+use super::pool::{Pool, Shares};
+
+/// How long a new connection waits for the place of one that was told to close.
+const PLACE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    bounds: ConnectionBounds,
+    /// Whether strangers are told apart by their addresses: not where a proxy has them all behind its own.
+    by_address: bool,
+    table: Mutex<Table>,
+    places: Arc<Semaphore>,
+    seconds: Seconds,
+    notices: Arc<Notices>,
+}
+
+/// Ids are given in the order in which connections came, so the first of a set is its oldest.
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: BTreeMap<u64, Entry>,
+    unproven: BTreeSet<u64>,
+    networks: HashMap<Network, BTreeSet<u64>>,
+    callers: HashMap<Account, BTreeSet<u64>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    link: Arc<Link>,
+    caller: Option<Account>,
+}
+
+/// The place of one connection in the table; free when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    connections: Arc<Connections>,
+    link: Arc<Link>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// What is known of the connection.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.lock().remove(self.link.id());
+    }
+}
+
+impl Connections {
+    /// No connections yet.
+    pub(crate) fn new(
+        bounds: ConnectionBounds,
+        by_address: bool,
+        seconds: Seconds,
+        notices: Arc<Notices>,
+    ) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(bounds.total));
+        let table = Mutex::default();
+        Arc::new(Connections { bounds, by_address, table, places, seconds, notices })
+    }
+
+    /// How many are open, and on how many of them somebody has proven itself.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let table = self.lock();
+        let proven = table.callers.values().map(BTreeSet::len).fold(0, usize::saturating_add);
+        (table.open.len(), proven)
+    }
+
+    /// A place for a new connection. At a bound another one is closed for it; `None` when there is none
+    /// to close.
+    pub(crate) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        let permit = match self.places.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                if !self.close_one(Bound::Connections, address) {
+                    return None;
+                }
+                let freed = self.places.clone().acquire_owned();
+                tokio::time::timeout(PLACE_DEADLINE, freed).await.ok()?.ok()?
+            }
+        };
+        let mut table = self.lock();
+        let id = table.next;
+        table.next = id.saturating_add(1);
+        let network = address.filter(|_| self.by_address).map(Network::of);
+        let bytes = Pool::new(Shares { each: self.bounds.bytes, all: self.bounds.bytes });
+        let peer = Peer { id, address, network };
+        let link = Link::new(peer, Arc::downgrade(self), self.seconds.clone(), bytes);
+        table.open.insert(id, Entry { link: link.clone(), caller: None });
+        table.unproven.insert(id);
+        if let Some(network) = network {
+            table.networks.entry(network).or_default().insert(id);
+        }
+        self.keep_unproven_in_bounds(&mut table, network);
+        Some(Place { connections: self.clone(), link, _permit: permit })
+    }
+
+    fn keep_unproven_in_bounds(&self, table: &mut Table, network: Option<Network>) {
+        let of_network = network.and_then(|network| table.networks.get(&network));
+        let number = of_network.map_or(0, BTreeSet::len);
+        let oldest = of_network.and_then(BTreeSet::first).copied();
+        if let Some(oldest) = oldest.filter(|_| number > self.bounds.unproven_each) {
+            self.close(table, oldest, Bound::AddressConnections, number);
+        }
+        let (number, oldest) = (table.unproven.len(), table.unproven.first().copied());
+        if let Some(oldest) = oldest.filter(|_| number > self.bounds.unproven) {
+            self.close(table, oldest, Bound::UnprovenConnections, number);
+        }
+    }
+
+    /// Somebody has proven itself on this connection: it is that caller's from now on.
+    pub(crate) fn proven(&self, id: u64, account: &Account) {
+        let mut table = self.lock();
+        let Some(entry) = table.open.get(&id).filter(|entry| !entry.link.is_closing()) else {
+            return;
+        };
+        let peer = entry.link.peer();
+        table.leave(id, peer.network);
+        if let Some(entry) = table.open.get_mut(&id) {
+            entry.caller = Some(account.clone());
+        }
+        let own = table.callers.entry(account.clone()).or_default();
+        own.insert(id);
+        let number = own.len();
+        if number > self.bounds.caller {
+            let others: Vec<u64> = own.iter().copied().filter(|other| *other != id).collect();
+            if let Some(victim) = table.oldest_idle(&others).or(others.first().copied()) {
+                self.close(&mut table, victim, Bound::CallerConnections, number);
+            }
+        }
+    }
+
+    /// Closes the oldest stranger, or, where there is none, the oldest idle one of the caller that has
+    /// most; for one more connection, from this address. Says whether there was one.
+    pub(crate) fn close_one(&self, bound: Bound, by: Option<IpAddr>) -> bool {
+        let mut table = self.lock();
+        let most = || table.callers.values().max_by_key(|own| own.len());
+        let victim = table.unproven.first().copied().or_else(|| {
+            let own: Vec<u64> = most()?.iter().copied().collect();
+            table.oldest_idle(&own)
+        });
+        let number = table.open.len();
+        match victim {
+            Some(victim) => self.close(&mut table, victim, bound, number),
+            None => drop(self.notices.met(bound, &Address(by), number)),
+        }
+        victim.is_some()
+    }
+
+    /// Another second has passed: closes what is over its deadline.
+    pub(crate) fn look(&self) {
+        let mut table = self.lock();
+        let now = self.seconds.now();
+        let over: Vec<(u64, Bound)> = table
+            .open
+            .iter()
+            .filter(|(_, entry)| !entry.link.is_closing())
+            .filter_map(|(id, entry)| {
+                let idle = entry.link.idle(now)?;
+                let (at_most, bound) = match (entry.link.was_asked(), &entry.caller) {
+                    (false, _) => (self.bounds.first_request, Bound::FirstRequest),
+                    (true, None) => (self.bounds.unproven_idle, Bound::Idle),
+                    (true, Some(_)) => (self.bounds.proven_idle, Bound::Idle),
+                };
+                (idle >= at_most).then_some((*id, bound))
+            })
+            .collect();
+        let number = table.open.len();
+        for (id, bound) in over {
+            self.close(&mut table, id, bound, number);
+        }
+    }
+
+    /// Tells a connection to close. It has left every set but that of open ones, where it stays until it
+    /// is gone.
+    fn close(&self, table: &mut Table, id: u64, bound: Bound, number: usize) {
+        let Some(link) = table.open.get(&id).map(|entry| entry.link.clone()) else { return };
+        table.leave(id, link.peer().network);
+        self.notices.met(bound, &Address(link.peer().address), number);
+        link.close();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Sets of numbers: one that a panic left behind is one that `remove` takes out.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Takes a connection out of the sets that bounds are on.
+    fn leave(&mut self, id: u64, network: Option<Network>) {
+        self.unproven.remove(&id);
+        if let Some(network) = network {
+            remove(&mut self.networks, &network, id);
+        }
+        let caller = self.open.get_mut(&id).and_then(|entry| entry.caller.take());
+        if let Some(caller) = caller {
+            remove(&mut self.callers, &caller, id);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        let network = self.open.get(&id).and_then(|entry| entry.link.peer().network);
+        self.leave(id, network);
+        self.open.remove(&id);
+    }
+
+    /// The oldest of these without a request in flight.
+    fn oldest_idle(&self, ids: &[u64]) -> Option<u64> {
+        let idle = |id: &&u64| self.open.get(id).is_some_and(|entry| !entry.link.is_busy());
+        ids.iter().find(idle).copied()
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(sets: &mut HashMap<K, BTreeSet<u64>>, key: &K, id: u64) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(&id);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "connections_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! What is known of one connection while it is open, shared by whoever reads, serves and counts it.
+//!
+//! Owns: requests in flight on it, since when there are none, that it is to close. Does not own: the
+//! bounds (`connections`), its bytes (`watched`).
+//!
+//! Invariants: what is to close stays so.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Context;
+
+use atomic_waker::AtomicWaker;
+
+use super::account::{Account, Network};
+use super::connections::Connections;
+use super::notices::Seconds;
+use super::pool::Pool;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Its number: a larger one came later.
+    pub(crate) id: u64,
+    /// Its address, for the log; `None` for a Unix socket.
+    pub(crate) address: Option<IpAddr>,
+    /// What it counts against before anybody has proven itself; `None` where addresses tell nothing.
+    pub(crate) network: Option<Network>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    peer: Peer,
+    connections: Weak<Connections>,
+    seconds: Seconds,
+    bytes: Arc<Pool>,
+    closing: AtomicBool,
+    waker: AtomicWaker,
+    asked: AtomicBool,
+    in_flight: AtomicUsize,
+    /// The second in which it came, or its last request ended.
+    since: AtomicU64,
+    /// Who has proven itself on it last.
+    caller: Mutex<Option<Account>>,
+}
+
+impl Link {
+    pub(super) fn new(
+        peer: Peer,
+        connections: Weak<Connections>,
+        seconds: Seconds,
+        bytes: Arc<Pool>,
+    ) -> Arc<Self> {
+        let since = AtomicU64::new(seconds.now());
+        Arc::new(Link {
+            peer,
+            connections,
+            seconds,
+            bytes,
+            closing: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            asked: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            since,
+            caller: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.peer.id
+    }
+
+    /// Where it comes from.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Bytes of its requests in flight.
+    pub(crate) fn bytes(&self) -> &Arc<Pool> {
+        &self.bytes
+    }
+
+    /// Counts a request, until what is returned is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.asked.store(true, Ordering::Release);
+        InFlight(self.clone())
+    }
+
+    /// Whether a request is in flight on it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether there was a request at all.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Seconds without a request; `None` while one is in flight.
+    pub(super) fn idle(&self, now: u64) -> Option<u64> {
+        let since = self.since.load(Ordering::Acquire);
+        (!self.is_busy()).then(|| now.saturating_sub(since))
+    }
+
+    /// This caller has proven itself on it.
+    pub(crate) fn proven(&self, account: Account) {
+        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller.as_ref() == Some(&account) {
+            return;
+        }
+        *caller = Some(account.clone());
+        // Under the lock, so that the table has the last one too.
+        if let Some(connections) = self.connections.upgrade() {
+            connections.proven(self.peer.id, &account);
+        }
+    }
+
+    /// Whether it is to close.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// It is to close. Whoever reads from it or writes to it is woken.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it is to close; if not, this task is woken when it is.
+    pub(super) fn poll_closing(&self, context: &mut Context<'_>) -> bool {
+        self.waker.register(context.waker());
+        self.is_closing()
+    }
+}
+
+/// A request in flight on a connection, its answer included.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Link>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.since.store(self.0.seconds.now(), Ordering::Release);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,167 @@
+//! A number of units that are shared: so many in all, so many for each account.
+//!
+//! Owns: taking, and giving back when a [`Taken`] is dropped. Does not own: what a unit is.
+//!
+//! Invariants: no account has more than `each`, and all together no more than `all`; an account with
+//! nothing taken costs no memory; what was taken is given back exactly once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::account::Account;
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Units that one account may have.
+    pub(crate) each: usize,
+    /// Units that all may have together.
+    pub(crate) all: usize,
+}
+
+/// What is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The share of this account.
+    Each,
+    /// The whole.
+    All,
+}
+
+/// Units that are shared.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shares: Shares,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    all: usize,
+    each: HashMap<Account, usize>,
+}
+
+impl Pool {
+    /// A pool of which nothing is taken.
+    pub(crate) fn new(shares: Shares) -> Arc<Self> {
+        Arc::new(Pool { shares, used: Mutex::default() })
+    }
+
+    /// Units that are taken, by all together.
+    pub(crate) fn used(&self) -> usize {
+        self.lock().all
+    }
+
+    /// Nothing yet, for this account; `None` counts against the whole alone.
+    pub(crate) fn open(self: &Arc<Self>, account: Option<Account>) -> Taken {
+        Taken { pool: self.clone(), account, units: 0 }
+    }
+
+    fn take(&self, account: Option<&Account>, units: usize) -> Result<(), Full> {
+        let mut used = self.lock();
+        let all = used.all.saturating_add(units);
+        if let Some(account) = account {
+            let each = used.each.get(account).copied().unwrap_or(0).saturating_add(units);
+            if each > self.shares.each {
+                return Err(Full::Each);
+            }
+            if all > self.shares.all {
+                return Err(Full::All);
+            }
+            if units > 0 {
+                used.each.insert(account.clone(), each);
+            }
+        } else if all > self.shares.all {
+            return Err(Full::All);
+        }
+        used.all = all;
+        Ok(())
+    }
+
+    fn give(&self, account: Option<&Account>, units: usize) {
+        let mut used = self.lock();
+        used.all = used.all.saturating_sub(units);
+        let Some(account) = account else { return };
+        let left = used.each.get(account).copied().unwrap_or(0).saturating_sub(units);
+        match left {
+            0 => drop(used.each.remove(account)),
+            left => drop(used.each.insert(account.clone(), left)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        // Two numbers that are changed together, with nothing in between that could panic.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Units of one account, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pool: Arc<Pool>,
+    account: Option<Account>,
+    units: usize,
+}
+
+impl Taken {
+    /// Takes so many more, or none.
+    pub(crate) fn grow(&mut self, units: usize) -> Result<(), Full> {
+        self.pool.take(self.account.as_ref(), units)?;
+        self.units = self.units.saturating_add(units);
+        Ok(())
+    }
+
+    /// Gives back so many of them.
+    pub(crate) fn shrink(&mut self, units: usize) {
+        let units = units.min(self.units);
+        self.units -= units;
+        self.pool.give(self.account.as_ref(), units);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.pool.give(self.account.as_ref(), self.units);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::account::Network;
+
+    fn account(last: u8) -> Option<Account> {
+        Some(Account::Network(Network::of([127, 0, 0, last].into())))
+    }
+
+    #[test]
+    fn one_account_cannot_take_what_is_anothers() {
+        let pool = Pool::new(Shares { each: 2, all: 3 });
+        let (mut one, mut other) = (pool.open(account(1)), pool.open(account(2)));
+        assert_eq!((one.grow(1), one.grow(1), one.grow(1)), (Ok(()), Ok(()), Err(Full::Each)));
+        assert_eq!((other.grow(1), other.grow(1)), (Ok(()), Err(Full::All)));
+        assert_eq!(pool.open(None).grow(1), Err(Full::All));
+        // What did not fit took nothing.
+        assert_eq!(pool.used(), 3);
+        one.shrink(1);
+        assert_eq!((pool.used(), other.grow(1)), (2, Ok(())));
+    }
+
+    #[test]
+    fn what_is_dropped_is_given_back_and_forgotten() {
+        let pool = Pool::new(Shares { each: 8, all: 8 });
+        let mut taken = pool.open(account(1));
+        taken.grow(5).unwrap();
+        drop(taken);
+        assert_eq!(pool.used(), 0);
+        assert!(pool.lock().each.is_empty());
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        let pool = Pool::new(Shares { each: usize::MAX, all: usize::MAX - 1 });
+        let mut taken = pool.open(account(1));
+        taken.grow(1).unwrap();
+        assert_eq!(taken.grow(usize::MAX), Err(Full::All));
+    }
+}
