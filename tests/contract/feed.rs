@@ -173,10 +173,11 @@ pub(super) async fn answers_are_counted_for_their_callers_over_a_restart(disk: &
         (state.answers().of(&account), state.answers().len())
     };
     assert_eq!(counted(), (20, 21), "and one identity");
-    let state = store.view().unwrap();
-    assert!(state.answers().get(&given(118, true).name).is_none());
-    assert!(state.answers().get(&given(119, true).name).is_some());
-    drop(state);
+    {
+        let state = store.view().unwrap();
+        assert!(state.answers().get(&given(118, true).name).is_none());
+        assert!(state.answers().get(&given(119, true).name).is_some());
+    }
     forget_all(&store, NOW.plus_ms(1)).await;
     assert_eq!(counted(), (0, 1));
 }
