@@ -257,6 +257,16 @@ impl Peer {
     /// Begins a call with these bytes of its body, and never ends it. Says whether there was a stream for
     /// it in time.
     async fn begin(&mut self, path: &str, headers: &HeaderMap, body: Bytes) -> bool {
+        self.send(path, headers, body, false).await
+    }
+
+    /// The same of a call that is made by an agent, with an empty message, as often as it is asked for.
+    async fn call(&mut self, who: &Credential, path: &str) {
+        let empty = sublet_core::bytes::sha256(b"");
+        assert!(self.send(path, &proven(who, path, empty), unfinished(0, 0), true).await);
+    }
+
+    async fn send(&mut self, path: &str, headers: &HeaderMap, body: Bytes, end: bool) -> bool {
         let ready = self.client.clone().ready();
         let Ok(ready) = tokio::time::timeout(Duration::from_secs(2), ready).await else {
             return false;
@@ -270,7 +280,7 @@ impl Peer {
         request.headers_mut().extend(headers.clone());
         let (answer, mut stream) = self.client.send_request(request, false).unwrap();
         // Where it was refused already there is nobody to send to.
-        let _ = stream.send_data(body, false);
+        let _ = stream.send_data(body, end);
         self.answers.push(answer);
         self.streams.push(stream);
         true
@@ -309,8 +319,13 @@ fn unfinished(announced: usize, sent: usize) -> Bytes {
     [&[0], length.as_slice(), &vec![0; sent]].concat().into()
 }
 
+/// The headers of a call whose message nobody will see.
 fn metadata(who: &Credential, method: &str) -> HeaderMap {
-    let shown = who.credentials(method, [7; 32], &Ports::system()).unwrap();
+    proven(who, method, [7; 32])
+}
+
+fn proven(who: &Credential, method: &str, digest: [u8; 32]) -> HeaderMap {
+    let shown = who.credentials(method, digest, &Ports::system()).unwrap();
     let mut metadata = MetadataMap::new();
     shown.into_metadata(&mut metadata);
     metadata.into_headers()
@@ -328,11 +343,11 @@ async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
     let (before, _) = memory(&stage);
     let none = HeaderMap::new();
     let report = "/sublet.v1.Audit/ReportUses";
-    let proven = metadata(&credential(&agent), report);
+    let reporter = metadata(&credential(&agent), report);
     for (who, path, headers, size) in [
         ("nobody, where a proof is needed", "/sublet.v1.Delegation/Issue", &none, MIB),
         ("a stranger that enrols", "/sublet.v1.Identity/Enroll", &none, MIB / 4),
-        ("an agent that reports", report, &proven, MIB),
+        ("an agent that reports", report, &reporter, MIB),
     ] {
         let mut peer = Peer::new(&stage, loopback(1)).await;
         let (body, mut sent) = (unfinished(size, size - 1), 0);
@@ -387,6 +402,52 @@ async fn a_call_without_credentials_is_refused_although_its_body_never_ends() {
     // One that holds waits for its body.
     assert!(peer.begin("/sublet.v1.Delegation/Issue", &issue, Bytes::new()).await);
     assert_eq!(peer.answer().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_agent_takes_neither_all_connections_nor_all_places_of_watchers() {
+    let (stage, scrapes) = broker(1_024, None);
+    let greedy = credential(&enrolled(&stage, "greedy"));
+    let other = credential(&enrolled(&stage, "other"));
+    let (status, watch) = ("/sublet.v1.Audit/GetCheckpoint", "/sublet.v1.Revocation/Watch");
+    // The other one's, from before.
+    let mut known = Peer::new(&stage, loopback(1)).await;
+    known.call(&other, status).await;
+    assert!(known.answers.pop().unwrap().await.unwrap().status().is_success());
+    // A quarter of the connections is one caller's.
+    let mut peers = Vec::new();
+    for _ in 0..250 {
+        let mut peer = Peer::new(&stage, loopback(1)).await;
+        peer.call(&greedy, status).await;
+        assert!(peer.answers.pop().unwrap().await.unwrap().status().is_success());
+        peers.push(peer);
+    }
+    let proven = until(scrapes, "sublet_connections_proven", |proven| proven <= 209).await;
+    let closed = "sublet_connections_closed_total{bound=\"connections_of_a_caller\"}";
+    let closed = metric(scrapes, closed).await;
+    println!("250 connections of one agent: {proven} proven ones are open, {closed} were closed");
+    assert_eq!((proven, closed), (209, 42));
+    // A thousand watchers are one caller's.
+    let (began, mut watches, mut refused) = (now(), 0, Vec::new());
+    for peer in peers.iter_mut().rev().take(20) {
+        for _ in 0..100 {
+            peer.call(&greedy, watch).await;
+            watches += 1;
+        }
+        refused.extend(peer.refused().await);
+        if !refused.is_empty() {
+            break;
+        }
+    }
+    println!(
+        "{watches} watchers of one agent in {} ms: {} are refused",
+        now() - began,
+        refused.len()
+    );
+    assert!(!refused.is_empty() && refused.iter().all(|code| code == "queue_full"), "{refused:?}");
+    known.call(&other, watch).await;
+    let opened = known.answers.pop().unwrap().await.unwrap();
+    assert!(!opened.headers().contains_key("grpc-status"), "a watcher of another is let in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
