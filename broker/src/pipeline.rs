@@ -115,10 +115,11 @@ pub async fn run<A: Ask>(
             Some(request) => request.answer::<A>(&verdict, now)?,
             None => None,
         };
+        let Verdict { outcome, guards, writes, records, .. } = verdict;
         let mut commit = Commit {
-            guards: verdict.guards.clone(),
-            writes: verdict.writes.clone(),
-            records: verdict.records.clone(),
+            guards,
+            writes,
+            records,
             salt: entropy.nonce("payload").0,
             trace: came.trace,
             now,
@@ -130,7 +131,7 @@ pub async fn run<A: Ask>(
             commit.writes.push(Write::Answer(answer));
         }
         match record(broker, commit).await {
-            Ok(()) => return Ok(Recorded { outcome: verdict.outcome, kept }),
+            Ok(()) => return Ok(Recorded { outcome, kept }),
             Err(NotCommitted::Changed) => continue,
             Err(NotCommitted::No(no)) => return Err(no),
         }

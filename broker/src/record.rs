@@ -10,27 +10,34 @@ use sublet_core::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, CountedRefusals, HopRecord, Record, UseEvidence,
     UseRecord, cut,
 };
+use sublet_ledger::LEAF_BYTES_MAX;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
 
 /// The first byte of every leaf.
 pub(crate) const LEAF_VERSION: u8 = 1;
 
-/// Where a record stands.
+/// Where a record comes to stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// The broker's time.
-    pub time: UnixMillis,
     /// Its number among its delegation's records.
     pub position: u64,
     /// The leaf hash of the one before; zeros for the first.
     pub previous: [u8; 32],
-    /// The last revocation that the decision knew.
+    /// The last revocation that was in force when it was decided.
     pub revocation_sequence: u64,
-    /// The trace that it belongs to.
-    pub trace: Option<[u8; 16]>,
-    /// Of its payload.
-    pub salt: [u8; 16],
+}
+
+/// A record as it will be written, but for its place. Made by whoever commits it, so that the one thread
+/// that writes has less to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    message: record::Record,
+    payload: Option<Vec<u8>>,
+    /// The delegation that it belongs to.
+    pub delegation: Option<DelegationId>,
+    /// Whether it is of a hop behind a root.
+    pub is_hop: bool,
 }
 
 /// The salt of one of a commit's payloads.
@@ -39,33 +46,62 @@ pub(crate) fn salt(of_commit: &[u8; 16], number: u64) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// The leaf, and what lies beside it.
-pub(crate) fn encode(record: &Record, place: &Place) -> (Vec<u8>, Option<Vec<u8>>) {
-    let (body, content) = body(&record.body);
-    let payload = content.map(|content| {
-        let payload = Payload { salt: place.salt.to_vec(), content: Some(content) };
-        payload.encode_to_vec()
-    });
-    let recorded = record.actor.recorded.as_ref();
-    let message = record::Record {
-        time_ms: place.time.0,
-        delegation: record.delegation.map(|id| id.0.to_vec()).unwrap_or_default(),
-        position: place.position,
-        previous: if place.previous == [0; 32] { Vec::new() } else { place.previous.to_vec() },
-        actor: record.actor.name.clone(),
-        revocation_sequence: place.revocation_sequence,
-        payload_digest: payload.as_ref().map(|bytes| sha256(bytes).to_vec()).unwrap_or_default(),
-        trace: place.trace.map(|trace| trace.to_vec()).unwrap_or_default(),
-        actor_key: record.actor.key.map(|key| key.0.to_vec()).unwrap_or_default(),
-        actor_hop: record.actor.hop.map(|hop| hop.0.to_vec()).unwrap_or_default(),
-        recorded_hop: recorded.map(|known| known.hop.0.to_vec()).unwrap_or_default(),
-        recorded_holder: recorded.map(|known| known.holder.to_string()).unwrap_or_default(),
-        body: Some(body),
-    };
-    let mut leaf = vec![LEAF_VERSION];
-    leaf.extend(message.encode_to_vec());
-    (leaf, payload)
+impl Draft {
+    /// A record that was decided at this time, in this trace; `salt` is of its payload alone.
+    pub(crate) fn of(
+        record: &Record,
+        time: UnixMillis,
+        trace: Option<[u8; 16]>,
+        salt: [u8; 16],
+    ) -> Self {
+        let (body, content) = body(&record.body);
+        let payload = content.map(|content| {
+            let payload = Payload { salt: salt.to_vec(), content: Some(content) };
+            payload.encode_to_vec()
+        });
+        let digest = payload.as_ref().map(|bytes| sha256(bytes).to_vec());
+        let recorded = record.actor.recorded.as_ref();
+        let message = record::Record {
+            time_ms: time.0,
+            delegation: record.delegation.map(|id| id.0.to_vec()).unwrap_or_default(),
+            position: 0,
+            previous: Vec::new(),
+            actor: record.actor.name.clone(),
+            revocation_sequence: 0,
+            payload_digest: digest.unwrap_or_default(),
+            trace: trace.map(|trace| trace.to_vec()).unwrap_or_default(),
+            actor_key: record.actor.key.map(|key| key.0.to_vec()).unwrap_or_default(),
+            actor_hop: record.actor.hop.map(|hop| hop.0.to_vec()).unwrap_or_default(),
+            recorded_hop: recorded.map(|known| known.hop.0.to_vec()).unwrap_or_default(),
+            recorded_holder: recorded.map(|known| known.holder.to_string()).unwrap_or_default(),
+            body: Some(body),
+        };
+        let is_hop = matches!(record.body, Body::HopRecorded(_));
+        Draft { message, payload, delegation: record.delegation, is_hop }
+    }
+
+    /// Whether its leaf is no longer than one may be, wherever it comes to stand.
+    pub(crate) fn fits(&self) -> bool {
+        self.message.encoded_len().saturating_add(PLACE_BYTES_MAX) <= LEAF_BYTES_MAX
+    }
+
+    /// The leaf, and what lies beside it.
+    pub(crate) fn at(self, place: &Place) -> (Vec<u8>, Option<Vec<u8>>) {
+        let Draft { mut message, payload, .. } = self;
+        message.position = place.position;
+        message.revocation_sequence = place.revocation_sequence;
+        if place.previous != [0; 32] {
+            message.previous = place.previous.to_vec();
+        }
+        let mut leaf = Vec::with_capacity(message.encoded_len().saturating_add(1));
+        leaf.push(LEAF_VERSION);
+        message.encode_raw(&mut leaf);
+        (leaf, payload)
+    }
 }
+
+/// The version byte; two numbers of at most ten bytes and a hash of 32, each behind its tag.
+const PLACE_BYTES_MAX: usize = 1 + 2 * 11 + 34;
 
 /// The delegation that a leaf belongs to, if it belongs to one.
 pub(crate) fn delegation(leaf: &[u8]) -> Option<DelegationId> {

@@ -1,5 +1,5 @@
 //! Answers that were given, kept so that a request that is sent again gets its answer again.
-//! docs/decisions/0003; RELIABILITY.
+//! SPEC 5.9; docs/decisions/0003.
 //!
 //! Owns: the rows, how they are found and counted, how many one caller and all callers may have.
 //! Does not own: which operations are kept (`decide::Ask::KEEPS`), how long (the pipeline).

@@ -37,6 +37,7 @@ mod next_key_swapped;
 mod proof_moved;
 mod proof_replayed;
 mod receipt_of_another;
+mod record_names;
 mod revoked_ancestor;
 mod root_not_trusted;
 mod signature_edge_cases;

@@ -19,6 +19,7 @@ mod reads;
 mod recorded;
 mod retention;
 mod revocations;
+mod rooms;
 mod tainted;
 mod workload;
 

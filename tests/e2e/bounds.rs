@@ -427,7 +427,7 @@ async fn one_agent_takes_neither_all_connections_nor_all_places_of_watchers() {
     let closed = metric(scrapes, closed).await;
     println!("250 connections of one agent: {proven} proven ones are open, {closed} were closed");
     assert_eq!((proven, closed), (209, 42));
-    // A thousand watchers are one caller's.
+    // So many watchers are one caller's, and no more.
     let (began, mut watches, mut refused) = (now(), 0, Vec::new());
     for peer in peers.iter_mut().rev().take(20) {
         for _ in 0..100 {

@@ -12,15 +12,14 @@ use std::time::Duration;
 use sublet_core::feed::{Delta, FeedFloor};
 use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::no::{Fault, No};
-use sublet_core::record::{Body, Record};
 use sublet_core::state::{Delegation, Row, RowKey, State, Write};
 use sublet_ledger::tile::{self, Tree};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Backend, Batch, Commit, Entry, Job, NotCommitted, Notary, Published, Shared, damaged, stopped,
+    Backend, Batch, Drafted, Entry, Job, NotCommitted, Notary, Published, Shared, damaged, stopped,
 };
-use crate::record::{self, Place};
+use crate::record::{self, Draft, Place};
 
 /// Commits in one batch: at 2 KiB each half a MiB.
 const BATCH_MAX: usize = 256;
@@ -182,37 +181,14 @@ impl<B: Backend> Committer<B> {
     }
 
     /// Puts one commit into the batch, and into the state that runs ahead: all of it or nothing.
-    fn stage(&mut self, commit: Commit, round: &mut Round) -> Result<(), Fault> {
+    fn stage(&mut self, commit: Drafted, round: &mut Round) -> Result<(), Fault> {
         let now = commit.now;
-        let place = |position, previous, revocation_sequence, number: u64| Place {
-            time: now,
-            position,
-            previous,
-            revocation_sequence,
-            trace: commit.trace,
-            salt: record::salt(&commit.salt, number),
-        };
-        let fits = commit.records.iter().all(|record| {
-            // Nothing is longer than this in its final place.
-            let (leaf, _) = record::encode(record, &place(u64::MAX, [1; 32], u64::MAX, 0));
-            leaf.len() <= sublet_ledger::LEAF_BYTES_MAX
-        });
-        if !fits {
-            return Err(Fault::Internal("a record is larger than a ledger leaf may be".to_owned()));
-        }
         let first_index = self.tree.size();
         for write in commit.writes {
             self.write(write, now, first_index, round);
         }
         let known = self.ahead.revocation_sequence();
-        for (number, record) in (0u64..).zip(&commit.records) {
-            self.record(
-                record,
-                |position, previous| place(position, previous, known, number),
-                round,
-            )?;
-        }
-        Ok(())
+        commit.drafts.into_iter().try_for_each(|draft| self.record(draft, known, round))
     }
 
     fn write(&mut self, write: Write, now: UnixMillis, first_index: u64, round: &mut Round) {
@@ -266,16 +242,17 @@ impl<B: Backend> Committer<B> {
 
     fn record(
         &mut self,
-        record: &Record,
-        place: impl Fn(u64, [u8; 32]) -> Place,
+        draft: Draft,
+        revocation_sequence: u64,
         round: &mut Round,
     ) -> Result<(), Fault> {
-        let row = record.delegation.and_then(|id| {
+        let (delegation, is_hop) = (draft.delegation, draft.is_hop);
+        let row = delegation.and_then(|id| {
             round.delegations.remove(&id).or_else(|| self.ahead.delegation(&id).cloned())
         });
         let (position, previous) =
             row.as_ref().map_or((0, [0; 32]), |row| (row.records, row.last_leaf));
-        let (leaf, payload) = record::encode(record, &place(position, previous));
+        let (leaf, payload) = draft.at(&Place { position, previous, revocation_sequence });
         let leaf_hash = sublet_ledger::leaf_hash(&leaf);
         let leaf_hash = leaf_hash.map_err(|bad| Fault::Internal(bad.to_string()))?;
         let index = self.tree.size();
@@ -283,13 +260,12 @@ impl<B: Backend> Committer<B> {
         if let Some(mut row) = row {
             row.records = row.records.saturating_add(1);
             row.last_leaf = leaf_hash;
-            row.hops =
-                row.hops.saturating_add(u64::from(matches!(record.body, Body::HopRecorded(_))));
+            row.hops = row.hops.saturating_add(u64::from(is_hop));
             self.ahead.put(Row::Delegation(row.clone()));
             round.delegations.insert(row.id, row);
         }
         round.batch.entries.push(Entry { index, leaf, payload });
-        round.batch.of_delegations.extend(record.delegation.map(|id| (id, index)));
+        round.batch.of_delegations.extend(delegation.map(|id| (id, index)));
         Ok(())
     }
 

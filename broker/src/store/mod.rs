@@ -32,6 +32,7 @@ use sublet_ledger::tile::FullTile;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Durability;
+use crate::record::{self, Draft};
 
 pub(crate) use codec::{cbor, from_cbor};
 pub use ledger::{LedgerReader, Notary, Published, StoredLedger, head_keys};
@@ -128,8 +129,28 @@ pub enum NotCommitted {
     No(No),
 }
 
+/// A commit as the committer takes it: its records are written, but for their places.
+struct Drafted {
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+    drafts: Vec<Draft>,
+    now: UnixMillis,
+}
+
+impl Drafted {
+    fn of(commit: Commit) -> Result<Self, Fault> {
+        let Commit { guards, writes, records, salt, trace, now } = commit;
+        let draft = |(number, record)| Draft::of(record, now, trace, record::salt(&salt, number));
+        let drafts: Vec<Draft> = (0u64..).zip(&records).map(draft).collect();
+        if !drafts.iter().all(Draft::fits) {
+            return Err(Fault::Internal("a record is larger than a ledger leaf may be".to_owned()));
+        }
+        Ok(Drafted { guards, writes, drafts, now })
+    }
+}
+
 enum Job {
-    Commit(Commit, oneshot::Sender<Result<(), NotCommitted>>),
+    Commit(Drafted, oneshot::Sender<Result<(), NotCommitted>>),
     Prune(UnixMillis, oneshot::Sender<Result<usize, NotCommitted>>),
 }
 
@@ -236,7 +257,8 @@ impl Store {
     /// Commits, and returns once it is durable and visible.
     pub async fn commit(&self, commit: Commit) -> Result<(), NotCommitted> {
         let (answer, answered) = oneshot::channel();
-        self.send(Job::Commit(commit, answer))?;
+        let drafted = Drafted::of(commit).map_err(|fault| NotCommitted::No(fault.into()))?;
+        self.send(Job::Commit(drafted, answer))?;
         answered.await.map_err(|_| NotCommitted::No(stopped().into()))?
     }
 

@@ -82,7 +82,7 @@ pub(super) fn subjects_of_caller(caller: &Caller) -> Vec<Revocation> {
 
 /// Refuses a chain in which an agent is named that nothing shows to hold it: each hop to an enrolled
 /// agent must be recorded, or go to a key that was that agent's at some time. Whoever has a token can append a
-/// hop in any agent's name with a key of its own, so nothing else is recorded in that name. SPEC 5.7.
+/// hop in any agent's name with a key of its own, so nothing else is recorded in that name. SPEC 5.8.
 pub fn check_names(token: &VerifiedToken, state: &State) -> Result<(), Unauthenticated> {
     for (hop, ((id, signed), key)) in token.hops().zip(token.thumbprints()).enumerate() {
         let agent = &signed.block().agent;

@@ -1,0 +1,130 @@
+//! What a decision rests on, and how many hops one agent may have made.
+
+use sublet_core::decide::{
+    Ask, Entropy, Issue, RecordChain, Renew, Revoke, SyncVerifier, Target, decide,
+};
+use sublet_core::feed::Revocation;
+use sublet_core::id::{HopId, UnixMillis};
+use sublet_core::sign::Signer as _;
+use sublet_core::state::{Guard, Row, RowKey};
+use sublet_tests::{Fleet, House, NOW, agent, append, code, key, scope, to_agent, to_helper};
+
+use crate::{READ, staffed};
+
+fn issue() -> Issue {
+    Issue {
+        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+        scope: scope(READ),
+        ttl_seconds: 600,
+        hops: 4,
+        offline_hops: 1,
+        by: sublet_core::decide::By::Agent,
+    }
+}
+
+/// The guards of a grant.
+fn guards<A: Ask>(house: &House, caller: &sublet_core::caller::Caller, ask: &A) -> Vec<Guard> {
+    let verdict = house.view(|view| decide(view, caller, ask, NOW, &Entropy([7; 32])));
+    assert!(verdict.outcome.is_ok(), "{:?}", verdict.outcome.err());
+    verdict.guards
+}
+
+/// Which of these, revoked between the decision and its commit, undo the decision.
+fn undone_by(house: &House, guards: &[Guard], revocations: &[Revocation]) -> Vec<bool> {
+    let revoked = |revocation: &Revocation| {
+        let mut state = house.state.clone();
+        let delta = sublet_core::feed::Delta {
+            sequence: state.revocation_sequence() + 1,
+            at: NOW,
+            expires: UnixMillis(i64::MAX),
+            revocation: revocation.clone(),
+        };
+        state.put(Row::Revocation(delta));
+        !state.holds(guards)
+    };
+    revocations.iter().map(revoked).collect()
+}
+
+/// Every subject of the chain and of the caller, and none besides: a revocation elsewhere undoes nothing.
+#[test]
+fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else() {
+    let (fleet, mut house, planner) = staffed();
+    house.enrol("reader", key("reader").public_key().clone());
+    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap()).unwrap();
+    let token = append(&root, &to_agent("reader", READ), "planner").unwrap();
+    let identity = fleet.identity("planner");
+    let thumbprint = |name: &str| key(name).public_key().thumbprint();
+    let of_chain = [
+        Revocation::Hop(root.id()),
+        Revocation::Hop(token.id()),
+        Revocation::AgentSuspended(agent("planner")),
+        Revocation::AgentSuspended(agent("reader")),
+        Revocation::AgentKey(thumbprint("planner")),
+        Revocation::AgentKey(thumbprint("reader")),
+        Revocation::Principal("user:alice@acme.example".parse().unwrap()),
+        Revocation::RootKey(root.root_key().thumbprint()),
+    ];
+    let of_caller = [
+        Revocation::Hop(identity.id()),
+        Revocation::AgentSuspended(agent("planner")),
+        Revocation::AgentKey(thumbprint("planner")),
+        Revocation::RootKey(identity.root_key().thumbprint()),
+    ];
+    let of_others = [
+        Revocation::Hop(HopId([9; 32])),
+        Revocation::AgentSuspended(agent("writer")),
+        Revocation::AgentKey(thumbprint("writer")),
+        Revocation::Principal("user:bob@acme.example".parse().unwrap()),
+    ];
+    let delegated = guards(&house, &planner, &RecordChain::<true> { token: token.clone() });
+    assert_eq!(undone_by(&house, &delegated, &of_chain), [true; 8]);
+    assert_eq!(undone_by(&house, &delegated, &of_caller), [true; 4]);
+    assert_eq!(undone_by(&house, &delegated, &of_others), [false; 4]);
+    let issued = guards(&house, &planner, &issue());
+    assert_eq!(undone_by(&house, &issued, &of_caller), [true; 4]);
+    assert_eq!(undone_by(&house, &issued, &of_chain[6..7]), [true], "the principal");
+    assert_eq!(undone_by(&house, &issued, &of_others), [false; 4]);
+    let synced = guards(&house, &planner, &SyncVerifier { revocations: (1, 1), head: None });
+    for guards in [guards(&house, &planner, &Renew), synced] {
+        assert_eq!(undone_by(&house, &guards, &of_caller), [true; 4]);
+        assert_eq!(undone_by(&house, &guards, &of_others), [false; 4]);
+    }
+    // An admin's rests on the thing alone that it revokes: of two at once the second finds it done.
+    let ask = Revoke { target: Target::Hop(root.id()), reason: "x".into(), chain: None };
+    let revoked = guards(&house, &House::admin(), &ask);
+    assert_eq!(undone_by(&house, &revoked, &of_chain[..3]), [true, false, false]);
+}
+
+/// Those of its helpers count, those that others make on what it holds do not, and what is over makes room.
+#[test]
+fn an_agent_makes_so_many_hops_that_live() {
+    let (fleet, mut house, planner) = staffed();
+    for name in ["reader", "writer"] {
+        house.enrol(name, key(name).public_key().clone());
+    }
+    house.allow_hops(4);
+    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap()).unwrap();
+    let to_reader = append(&root, &to_agent("reader", READ), "planner").unwrap();
+    let scout = append(&root, &to_helper("scout", READ), "planner").unwrap();
+    house.delegate(&planner, &to_reader).unwrap();
+    house.delegate(&planner, &scout).unwrap();
+    let deeper = append(&scout, &to_helper("deep", READ), "scout").unwrap();
+    house.record(&House::caller(&scout, &key("scout")), &deeper).unwrap();
+    assert_eq!(house.state.hops_of(&agent("planner")), 4);
+    let one_more = append(&root, &to_agent("writer", READ), "planner").unwrap();
+    for refused in [
+        code(house.delegate(&planner, &one_more)),
+        code(house.record(&House::agent(&fleet, "writer"), &one_more)),
+        code(house.ask(&planner, &issue())),
+    ] {
+        assert_eq!(refused, "hops_full");
+    }
+    // What is recorded already is granted again, and the reader has a room of its own.
+    assert_eq!(code(house.delegate(&planner, &to_reader)), "granted");
+    let below = append(&to_reader, &to_helper("below", READ), "reader").unwrap();
+    assert_eq!(code(house.delegate(&House::agent(&fleet, "reader"), &below)), "granted");
+    assert_eq!(house.state.hops_of(&agent("reader")), 1);
+    house.state.forget(&[RowKey::Hop(deeper.id())]);
+    assert_eq!(house.state.hops_of(&agent("planner")), 3);
+    assert_eq!(code(house.delegate(&planner, &one_more)), "granted");
+}
