@@ -4,6 +4,7 @@
 //! below a revoked hop dies with it, in one row.
 
 use super::admin::{horizon, revoke_key, suspend};
+use super::chain::check_time;
 use super::record::new_hops;
 use super::{Ask, Decision, Entropy, Grant, Keeps, View, is_revoked};
 use crate::caller::{Caller, Kind};
@@ -150,6 +151,7 @@ impl Revoke {
         let ends = UnixMillis::from_seconds(shown.token.expires());
         let recorded = row
             .ok_or(Deny::UnknownDelegation { id: delegation })
+            .and_then(|row| check_time(&shown.token, now).map(|()| row))
             .and_then(|row| new_hops(view, caller, &shown.token, row.fan_out_max, now));
         let revoked = self.grant(view, caller, &id, (ends, row.map(|row| row.id)));
         match recorded {
