@@ -32,8 +32,8 @@ pub struct Feed {
 
 #[derive(Clone)]
 struct Published {
-    /// Deltas that it binds, and which of all heads it is, by when it was begun.
-    at: (u64, u64),
+    /// Deltas that it binds, where its floor is, and which of all heads it is, by when it was begun.
+    at: (u64, u64, u64),
     bytes: Vec<u8>,
 }
 
@@ -76,22 +76,37 @@ impl Feed {
         self.beat.subscribe()
     }
 
-    /// What a reader at this position lacks, up to the last head.
-    pub fn portion(&self, epoch: u64, sequence: u64) -> Result<Portion, Fault> {
-        let head = self.head.read().map_err(|_| damaged())?.clone();
-        let feed = self.store.feed()?;
-        let deltas = feed.deltas_after(epoch, sequence).filter(|(number, _)| *number <= head.at.0);
-        let deltas = deltas.map(|(_, bytes)| bytes.to_vec()).collect();
-        Ok(Portion { deltas, head: head.bytes, position: (feed.epoch(), head.at.0) })
+    /// What a reader at this position lacks, up to the last head. A head from before the floor was raised
+    /// does not go with deltas from above it: another is signed first.
+    pub fn portion(&self, epoch: u64, sequence: u64, now: UnixMillis) -> Result<Portion, Fault> {
+        for _ in 0..PORTIONS_MAX {
+            let head = self.head.read().map_err(|_| damaged())?.clone();
+            {
+                let feed = self.store.feed()?;
+                if feed.floor().sequence == head.at.1 {
+                    let deltas = feed.deltas_after(epoch, sequence);
+                    let deltas = deltas.filter(|(number, _)| *number <= head.at.0);
+                    let deltas = deltas.map(|(_, bytes)| bytes.to_vec()).collect();
+                    let position = (feed.epoch(), head.at.0);
+                    return Ok(Portion { deltas, head: head.bytes, position });
+                }
+            }
+            self.publish(now)?;
+        }
+        Err(Fault::Store("the floor of the revocation feed keeps rising".to_owned()))
     }
 }
+
+/// How often a portion is put together anew because the floor has risen meanwhile, which it does every ten
+/// seconds at most.
+const PORTIONS_MAX: usize = 4;
 
 fn sign(store: &Store, signers: &Signers, now: UnixMillis, turn: u64) -> Result<Published, Fault> {
     // Nothing of the store is held while a signer is looked for and signs.
     let trust = store.view()?.trust().clone();
     let key = signers.active(trust.bundle(), KeyUse::Feed)?;
     let head = store.feed()?.head(now);
-    let at = (head.sequence, turn);
+    let at = (head.sequence, head.floor_sequence, turn);
     let signed = SignedHead::sign(head, key.id, key.signer.as_ref())?;
     Ok(Published { at, bytes: signed.encode() })
 }

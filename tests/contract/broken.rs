@@ -195,7 +195,7 @@ async fn a_head_of_an_earlier_time_that_was_begun_later_is_published() {
     let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
     let feed = Feed::new(store, signers, NOW.plus_ms(10_000)).unwrap();
     feed.publish(NOW).unwrap();
-    let head = SignedHead::decode(&feed.portion(0, 0).unwrap().head).unwrap().head;
+    let head = SignedHead::decode(&feed.portion(0, 0, NOW).unwrap().head).unwrap().head;
     assert_eq!(head.time, NOW);
 }
 
@@ -221,8 +221,34 @@ async fn a_head_that_took_long_does_not_take_the_feed_back() {
     feed.publish(NOW.plus_ms(20)).unwrap();
     slow.go(Turn::Free);
     beat.join().unwrap().unwrap();
-    let portion = feed.portion(0, 0).unwrap();
+    let portion = feed.portion(0, 0, NOW.plus_ms(20)).unwrap();
     assert_eq!((portion.deltas.len(), portion.position.1), (1, 1));
     let head = SignedHead::decode(&portion.head).unwrap().head;
     assert_eq!((head.sequence, head.time), (1, NOW.plus_ms(20)));
+}
+
+/// The floor rises between two heads: whoever asks in between is sent deltas and a head that go together.
+#[tokio::test]
+async fn a_head_from_before_the_floor_rose_is_not_sent_with_deltas_from_above_it() {
+    let now = sublet_tests::NOW;
+    let signers = Signers::default();
+    signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
+    signers.add(Arc::new(Fleet::signer(KeyUse::Feed)));
+    let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
+    for (hop, ms) in [(1, 1_000), (2, 1_000), (3, 600_000)] {
+        let revocation = Revocation::Hop(HopId([hop; 32]));
+        let revoked = Write::Revocation { revocation, expires_at: now.plus_ms(ms) };
+        store.commit(commit(vec![], vec![revoked], vec![])).await.unwrap();
+    }
+    let feed = Feed::new(store.clone(), signers, now).unwrap();
+    let later = now.plus_ms(60_000);
+    assert_eq!(store.prune(later).await, Ok(2), "two are over");
+    let portion = feed.portion(0, 0, later).unwrap();
+    let mut view = RevocationView::new("acme.example".parse().unwrap());
+    for delta in &portion.deltas {
+        view.apply_delta(delta).unwrap();
+    }
+    assert_eq!(view.apply_head(&portion.head, trust().bundle(), later, 0), Ok(()));
+    let revoked = |hop: u8| view.is_revoked(&Revocation::Hop(HopId([hop; 32])));
+    assert_eq!([1, 2, 3].map(revoked), [false, false, true]);
 }

@@ -150,12 +150,13 @@ async fn follow(
     loop {
         beats.mark_unchanged();
         // The bundle before the head: a head may be by a key that is new in it.
-        let seen = broker.feed.portion(position.0, position.1).and_then(|portion| {
-            let trust = broker.trust()?;
-            let changed =
-                version.replace(trust.bundle().version()) != Some(trust.bundle().version());
-            Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
-        });
+        let seen =
+            broker.feed.portion(position.0, position.1, broker.clock.now()).and_then(|portion| {
+                let trust = broker.trust()?;
+                let changed =
+                    version.replace(trust.bundle().version()) != Some(trust.bundle().version());
+                Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
+            });
         let (portion, trust) = match seen {
             Ok(seen) => seen,
             Err(fault) => {
