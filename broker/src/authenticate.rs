@@ -266,7 +266,7 @@ fn complete(
     // The message may have taken its time.
     claims.check_time(now).map_err(bad)?;
     if let Kind::Agent(identity) = introduced.caller.kind() {
-        broker.heard.saw(identity, &*broker.store.view()?);
+        broker.heard.saw(identity, claims.issued_at, &*broker.store.view()?);
     }
     let seen = broker.seen.check_and_insert(introduced.key, claims.nonce, claims.issued_at, now);
     seen.map_err(|bad| match bad {

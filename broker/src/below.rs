@@ -28,7 +28,9 @@ impl Below {
 
     /// Whether the next record lies at or below the hop.
     pub(crate) fn has(&mut self, entry: &Entry) -> bool {
-        let Some(Record { body: Some(body), actor_hop, .. }) = record::read(&entry.leaf) else {
+        let Some(Record { body: Some(body), actor_hop, recorded_hop, .. }) =
+            record::read(&entry.leaf)
+        else {
             return false;
         };
         match &body {
@@ -38,7 +40,8 @@ impl Below {
             Body::Revoked(revoked) => {
                 revoked.target.parse().is_ok_and(|hop: HopId| self.0.contains(&hop))
             }
-            Body::Refused(_) => self.knows(&actor_hop),
+            // Of a caller whose own hop is not recorded: what it hangs on.
+            Body::Refused(_) => self.knows(&actor_hop) || self.knows(&recorded_hop),
             _ => false,
         }
     }

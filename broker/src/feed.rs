@@ -39,10 +39,10 @@ struct Published {
 
 /// What a reader at some position lacks: deltas with their numbers, and the head that binds them.
 pub struct Portion {
-    /// The deltas' bytes.
+    /// The deltas' bytes, at most [`DELTAS_MAX`] of them.
     pub deltas: Vec<Vec<u8>>,
-    /// The head's bytes.
-    pub head: Vec<u8>,
+    /// The bytes of the head that binds them; `None` where more come before it.
+    pub head: Option<Vec<u8>>,
     /// The position after it.
     pub position: (u64, u64),
 }
@@ -84,11 +84,15 @@ impl Feed {
             {
                 let feed = self.store.feed()?;
                 if feed.floor().sequence == head.at.1 {
-                    let deltas = feed.deltas_after(epoch, sequence);
-                    let deltas = deltas.filter(|(number, _)| *number <= head.at.0);
-                    let deltas = deltas.map(|(_, bytes)| bytes.to_vec()).collect();
-                    let position = (feed.epoch(), head.at.0);
-                    return Ok(Portion { deltas, head: head.bytes, position });
+                    let lacking = feed.deltas_after(epoch, sequence);
+                    let lacking = lacking.take_while(|(number, _)| *number <= head.at.0);
+                    let (mut last, mut deltas) = (head.at.0, Vec::new());
+                    for (number, bytes) in lacking.take(DELTAS_MAX) {
+                        last = number;
+                        deltas.push(bytes.to_vec());
+                    }
+                    let head = (last == head.at.0).then_some(head.bytes);
+                    return Ok(Portion { deltas, head, position: (feed.epoch(), last) });
                 }
             }
             self.publish(now)?;
@@ -96,6 +100,9 @@ impl Feed {
         Err(Fault::Store("the floor of the revocation feed keeps rising".to_owned()))
     }
 }
+
+/// Deltas of one portion, some 130 bytes each: what a watcher holds that reads nothing, however large the feed.
+pub const DELTAS_MAX: usize = 1024;
 
 /// How often a portion is put together anew because the floor has risen meanwhile, which it does every ten
 /// seconds at most.

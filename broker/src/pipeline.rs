@@ -90,7 +90,7 @@ pub async fn run<A: Ask>(
         let now = broker.clock.now();
         let entropy = broker.entropy.draw()?;
         let (mut outdated, mut kept) = (false, true);
-        let verdict = {
+        let mut verdict = {
             let _step = broker.step("decide");
             let state = broker.store.view()?;
             let view = broker.view(&state);
@@ -107,7 +107,8 @@ pub async fn run<A: Ask>(
         if verdict.is_dead {
             broker.dead.fetch_add(1, Ordering::Relaxed);
         }
-        if verdict.is_read() || is_counted(broker, &verdict, &caller, came.from, now) {
+        count_refusals(broker, &mut verdict, &caller, came.from, now);
+        if verdict.is_read() {
             return Ok(Recorded { outcome: verdict.outcome, kept });
         }
         let verdict = signed::<A>(broker, verdict)?;
@@ -139,23 +140,22 @@ pub async fn run<A: Ask>(
     Err(Overload::Contention.into())
 }
 
-/// Whether a refusal is counted, because its caller has many, and gets no record of its own. One that
-/// stops an agent is always recorded.
-fn is_counted<G>(
+/// Takes the refusals out of a verdict that are counted, because their caller has many, and get no record
+/// of their own. One that stops an agent is always recorded.
+fn count_refusals<G>(
     broker: &Broker,
-    verdict: &Verdict<G>,
+    verdict: &mut Verdict<G>,
     caller: &Caller,
     from: Option<Network>,
     now: UnixMillis,
-) -> bool {
-    let [Record { body: Body::Refused { method, code, asked, .. }, .. }] =
-        verdict.records.as_slice()
-    else {
-        return false;
-    };
-    verdict.outcome.is_err()
-        && verdict.writes.is_empty()
-        && !broker.refusals.is_recorded(charged(caller, from), (method, code), asked, now)
+) {
+    let stops = verdict.outcome.is_err() && !verdict.writes.is_empty();
+    verdict.records.retain(|record| match &record.body {
+        Body::Refused { method, code, asked, .. } if !stops => {
+            broker.refusals.is_recorded(charged(caller, from), (*method, *code), asked, now)
+        }
+        _ => true,
+    });
 }
 
 /// Whom a call is charged to.
@@ -165,7 +165,7 @@ pub(crate) fn charged(caller: &Caller, from: Option<Network>) -> Charged {
 
 /// Records the refusals that were only counted until now. What cannot be recorded is logged.
 pub(crate) async fn record_counted(broker: &Arc<Broker>) {
-    for (charged, counted) in broker.refusals.take(broker.clock.now()) {
+    let record = |(charged, counted): (Charged, _)| {
         let actor = match charged {
             Some(Account::Caller(account)) => account.to_string(),
             // Whose address it is may be a person's, and is not kept.
@@ -173,15 +173,21 @@ pub(crate) async fn record_counted(broker: &Arc<Broker>) {
                 "callers that nobody knows".to_owned()
             }
         };
-        let count: u64 = counted.counts.iter().map(|line| line.count).sum();
-        let body = Body::RefusalsCounted(counted);
-        let record = Record { delegation: None, actor: actor.clone().into(), body };
-        let recorded = Own { records: vec![record], ..Own::default() }.commit(broker).await;
-        if let Err(why) = recorded {
-            tracing::error!(%actor, count, ?why, "refusals that were counted are not recorded");
+        Record { delegation: None, actor: actor.into(), body: Body::RefusalsCounted(counted) }
+    };
+    let records: Vec<Record> =
+        broker.refusals.take(broker.clock.now()).into_iter().map(record).collect();
+    for records in records.chunks(SUMMARIES_MAX) {
+        let own = Own { records: records.to_vec(), ..Own::default() };
+        if let Err(why) = own.commit(broker).await {
+            let count = records.len();
+            tracing::error!(count, ?why, "summaries of refusals are not recorded");
         }
     }
 }
+
+/// Summaries in one commit.
+const SUMMARIES_MAX: usize = 256;
 
 /// Has the broker's keys sign what is granted: block 0, or the next trust bundle.
 fn signed<A: Ask>(

@@ -34,9 +34,19 @@ const MINUTE_MS: i64 = 60 * SECOND_MS;
 /// admin's socket, or behind a proxy.
 pub(crate) type Charged = Option<Account>;
 
+/// Refusals of all strangers together that are recorded in one second, whatever addresses they have.
+const STRANGERS_A_SECOND: u32 = 50;
+
 /// The refusals of this minute.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<HashMap<Charged, Window>>);
+pub struct Refusals(Mutex<Windows>);
+
+#[derive(Debug, Default)]
+struct Windows {
+    by: HashMap<Charged, Window>,
+    /// The second, and how many refusals of strangers were recorded in it.
+    strangers: (i64, u32),
+}
 
 #[derive(Debug, Default)]
 struct Window {
@@ -67,10 +77,12 @@ impl Refusals {
         now: UnixMillis,
     ) -> bool {
         let mut windows = self.lock();
-        let full = windows.len() >= CALLERS_MAX && !windows.contains_key(&charged);
-        let charged = if full { None } else { charged };
-        let window = windows.entry(charged).or_default();
-        let recorded = window.takes((method, code), now);
+        let known = matches!(charged, Some(Account::Caller(_)));
+        let crowded = !known && !windows.admits_a_stranger(now);
+        let full = windows.by.len() >= CALLERS_MAX && !windows.by.contains_key(&charged);
+        let charged = if full || crowded { None } else { charged };
+        let window = windows.by.entry(charged).or_default();
+        let recorded = !crowded && window.takes((method, code), now);
         if !recorded {
             window.count((method, code), sha256(asked.as_bytes()), now);
         }
@@ -82,16 +94,28 @@ impl Refusals {
     pub(crate) fn take(&self, now: UnixMillis) -> Vec<(Charged, CountedRefusals)> {
         let minute = now.0.div_euclid(MINUTE_MS);
         let mut windows = self.lock();
-        let counted = windows.iter_mut().filter_map(|(charged, window)| {
+        let counted = windows.by.iter_mut().filter_map(|(charged, window)| {
             window.counted.take().map(|counted| (charged.clone(), counted.summary()))
         });
         let counted = counted.collect();
-        windows.retain(|_, window| window.minute >= minute);
+        windows.by.retain(|_, window| window.minute >= minute);
         counted
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Charged, Window>> {
+    fn lock(&self) -> MutexGuard<'_, Windows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Windows {
+    /// Whether one more refusal of a stranger may be recorded in this second.
+    fn admits_a_stranger(&mut self, now: UnixMillis) -> bool {
+        let second = now.0.div_euclid(SECOND_MS);
+        if self.strangers.0 != second {
+            self.strangers = (second, 0);
+        }
+        self.strangers.1 = self.strangers.1.saturating_add(1);
+        self.strangers.1 <= STRANGERS_A_SECOND
     }
 }
 
@@ -208,10 +232,26 @@ mod tests {
     }
 
     #[test]
+    fn strangers_of_many_addresses_are_recorded_by_the_fifty() {
+        let refusals = Refusals::default();
+        let stranger = |n: u32| {
+            let address = std::net::IpAddr::from(n.to_be_bytes());
+            Some(Account::Network(crate::admission::Network::of(address)))
+        };
+        let recorded =
+            |at| (0..1_000).filter(|n| refusals.is_recorded(stranger(*n), KIND, "x", at)).count();
+        assert_eq!(recorded(NOW), 50);
+        assert_eq!(self::recorded(&refusals, "one", 5, NOW), 5, "an agent is no stranger");
+        let counted: u64 =
+            refusals.take(NOW).iter().flat_map(|(_, c)| &c.counts).map(|line| line.count).sum();
+        assert_eq!(counted, 950);
+    }
+
+    #[test]
     fn who_is_refused_no_more_is_forgotten() {
         let refusals = Refusals::default();
         recorded(&refusals, "one", 20, NOW);
         refusals.take(NOW.plus_ms(MINUTE_MS));
-        assert!(refusals.lock().is_empty());
+        assert!(refusals.lock().by.is_empty());
     }
 }

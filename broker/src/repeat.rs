@@ -66,9 +66,9 @@ impl Request {
         heard: &Heard,
         now: UnixMillis,
     ) -> Result<Found<A::Granted>, No> {
-        let given = view.state.answers().get(&self.name).filter(|given| given.expires_at > now);
-        let Some(given) = given else { return Ok(Found::Nothing) };
-        if decide::check_repeats(view, caller, A::METHOD, now).is_err() {
+        let Some(given) = view.state.answers().get(&self.name) else { return Ok(Found::Nothing) };
+        let is_over = given.expires_at <= now;
+        if is_over || decide::check_repeats(view, caller, A::METHOD, now).is_err() {
             return Ok(Found::Outdated);
         }
         if given.request != self.request {
@@ -78,7 +78,8 @@ impl Request {
             return Ok(Found::Answer(Err(Deny::SecretShownOnce)));
         };
         let granted: A::Granted = from_cbor(bytes)?;
-        let is_answer = A::still_holds(&granted, view) && !heard.has_shown::<A>(&granted);
+        let is_copy = heard.has_shown::<A>(&granted, caller);
+        let is_answer = A::still_holds(&granted, view) && !is_copy;
         Ok(if is_answer { Found::Answer(Ok(granted)) } else { Found::Outdated })
     }
 
@@ -121,36 +122,42 @@ fn identity(token: &[u8]) -> Option<(AgentId, Nonce)> {
     Some((block.agent.clone(), block.role.origin()?.nonce))
 }
 
-/// Which agents have shown the identity that they were given last. Whoever has shown an identity has it: the answer that gave it
-/// arrived, and who asks for it again is another, with a copy of what was asked. It is known in this
-/// process alone: after a restart an answer is given again until its identity is shown anew.
+/// Which agents have shown the identity that they were given last, and when each made the first proof under
+/// it, by its own clock. Whoever has shown an identity has it: the answer that gave it arrived, and who asks
+/// for it after that is another, with a copy of what was asked. A request that was made before it and came
+/// late is the agent's own. It is known in this process alone: after a restart an answer is given again
+/// until its identity is shown anew.
 #[derive(Debug, Default)]
-pub struct Heard(RwLock<HashMap<AgentId, Nonce>>);
+pub struct Heard(RwLock<HashMap<AgentId, (Nonce, UnixMillis)>>);
 
 impl Heard {
     /// An agent has proven a call with this identity; one of before says nothing.
-    pub(crate) fn saw(&self, shown: &VerifiedToken, state: &State) {
+    pub(crate) fn saw(&self, shown: &VerifiedToken, proven_at: UnixMillis, state: &State) {
         let root = shown.root();
         let Some(origin) = root.role.origin() else { return };
         let given = state.agent(&root.agent).and_then(|agent| agent.identity);
         let is_last = given.is_some_and(|last| last.nonce == origin.nonce);
-        if is_last && self.last(&root.agent) != Some(origin.nonce) {
+        if is_last && self.first(&root.agent, origin.nonce).is_none() {
             let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            heard.insert(root.agent.clone(), origin.nonce);
+            heard.insert(root.agent.clone(), (origin.nonce, proven_at));
         }
     }
 
-    fn last(&self, agent: &AgentId) -> Option<Nonce> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(agent).copied()
+    /// When an agent first showed this identity, if it is the last one that it has shown.
+    fn first(&self, agent: &AgentId, identity: Nonce) -> Option<UnixMillis> {
+        let heard = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        heard.get(agent).filter(|(nonce, _)| *nonce == identity).map(|(_, at)| *at)
     }
 
-    /// Whether the identity that was given in place of another was shown since. One that was given for a
-    /// credential is not asked about: whoever has the credential and the key comes in again by them.
-    fn has_shown<A: Ask>(&self, granted: &A::Granted) -> bool {
+    /// Whether the identity that was given in place of another was shown before this caller asked for it. One
+    /// that was given for a credential is not asked about: whoever has the credential and the key comes in
+    /// again by them.
+    fn has_shown<A: Ask>(&self, granted: &A::Granted, caller: &Caller) -> bool {
         if !keeps_an_identity(A::METHOD) {
             return false;
         }
         let given = A::identity(granted).and_then(identity);
-        given.is_some_and(|(agent, nonce)| self.last(&agent) == Some(nonce))
+        let shown_at = given.and_then(|(agent, nonce)| self.first(&agent, nonce));
+        shown_at.zip(caller.proven_at()).is_some_and(|(shown, asked)| asked > shown)
     }
 }

@@ -11,7 +11,7 @@ use sublet_core::no::Fault;
 use sublet_ledger::tile::WIDTH;
 
 use crate::broker::Broker;
-use crate::store::{NotCommitted, Store};
+use crate::store::{NotCommitted, PRUNE_MAX, Store};
 use crate::{pipeline, record};
 
 /// How often.
@@ -33,7 +33,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
         if let Err(says) = give_up_what_is_old(&broker).await {
             tracing::error!(%says, "records older than what is kept were not given up");
         }
-        while matches!(portion(&broker).await, Ok(forgotten) if forgotten > 0) {}
+        while is_full(portion(&broker).await) {}
         if let Err(fault) = broker.seen.forget_expired(broker.clock.now()) {
             tracing::error!(%fault, "the set of seen proofs");
         }
@@ -42,12 +42,15 @@ pub(crate) async fn run(broker: Arc<Broker>) {
 
 /// Begins to forget what was given up just now: some of it before this returns, the rest behind it.
 pub(crate) async fn begin(broker: &Arc<Broker>) {
-    if matches!(portion(broker).await, Ok(forgotten) if forgotten > 0) {
+    if is_full(portion(broker).await) {
         let broker = broker.clone();
-        tokio::spawn(async move {
-            while matches!(portion(&broker).await, Ok(forgotten) if forgotten > 0) {}
-        });
+        tokio::spawn(async move { while is_full(portion(&broker).await) {} });
     }
+}
+
+/// Whether there may be more to forget. Each portion looks at every row, on the thread that commits.
+fn is_full(portion: Result<usize, NotCommitted>) -> bool {
+    portion.is_ok_and(|forgotten| forgotten >= PRUNE_MAX)
 }
 
 async fn portion(broker: &Broker) -> Result<usize, NotCommitted> {

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use sublet_core::decide::USES_NOT_TAKEN;
 
 use crate::history::{Again, CountedRefusals, History, RecordedUse};
 use crate::records::gaps;
@@ -125,10 +126,9 @@ impl History {
         }
         // A report that was refused for want of proof had a counter too.
         for refusal in self.refusals.iter().filter(|refusal| refusal.code == "use_not_proven") {
-            let counter = refusal.asked.strip_prefix("use ").and_then(|text| text.parse().ok());
-            if let Some(counter) = counter {
-                counters.entry(refusal.actor.name.clone()).or_default().insert(counter);
-            }
+            let said = refusal.asked.strip_prefix(USES_NOT_TAKEN).unwrap_or_default();
+            let said = said.split(' ').filter_map(|counter| counter.parse::<u64>().ok());
+            counters.entry(refusal.actor.name.clone()).or_default().extend(said);
         }
         let gaps = counters.into_iter().map(|(tool, seen)| {
             let last = seen.last().copied().unwrap_or(0);

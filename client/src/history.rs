@@ -303,8 +303,10 @@ impl History {
         let (hop, ((_, signed), _)) = unnamed.into_iter().next()?;
         let agent = &signed.block().agent;
         let says = format!("hop {hop} names {agent}, and no record shows that this agent holds it");
+        // A refusal of it is right, and is no evidence that this agent tried.
         Some(match self.pruned.is_empty() {
-            true => Again::Diverged(says),
+            true if recorded.allowed() => Again::Diverged(says),
+            true => Again::NotShown(says),
             false => Again::NotShown(format!("{says}; records are missing that may show it")),
         })
     }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::AgentId;
+use crate::id::{AgentId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::no::Unauthenticated;
 use crate::record::Actor;
@@ -16,6 +16,7 @@ use crate::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     inner: Inner,
+    proven_at: Option<UnixMillis>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +69,9 @@ pub enum Kind<'a> {
 
 impl Caller {
     /// The admin, who holds this key.
-    pub fn admin(key: &PublicKey, _: &Possession) -> Self {
-        Caller { inner: Inner::Admin(key.thumbprint()) }
+    pub fn admin(key: &PublicKey, possession: &Possession) -> Self {
+        let proven_at = Some(possession.claims().issued_at);
+        Caller { inner: Inner::Admin(key.thumbprint()), proven_at }
     }
 
     /// Whoever holds this token: an agent by its identity, or a holder by its delegation. The
@@ -80,7 +82,7 @@ impl Caller {
         }
         let token = Box::new(token);
         let inner = if token.is_identity() { Inner::Agent(token) } else { Inner::Holder(token) };
-        Ok(Caller { inner })
+        Ok(Caller { inner, proven_at: Some(possession.claims().issued_at) })
     }
 
     /// Whoever holds this identity, which is good to be renewed alone. The possession must be of it.
@@ -91,7 +93,8 @@ impl Caller {
         if possession.claims().hop != identity.token().id() {
             return Err(Unauthenticated::Kind("the proof is of another token"));
         }
-        Ok(Caller { inner: Inner::Tainted(Box::new(identity)) })
+        let proven_at = Some(possession.claims().issued_at);
+        Ok(Caller { inner: Inner::Tainted(Box::new(identity)), proven_at })
     }
 
     /// Someone who signed an enrolment with a new key; `message` is what must be signed.
@@ -101,7 +104,7 @@ impl Caller {
         signature: &[u8],
     ) -> Result<Self, Unauthenticated> {
         if key.verify(message, signature) {
-            Ok(Caller { inner: Inner::NewKey(key) })
+            Ok(Caller { inner: Inner::NewKey(key), proven_at: None })
         } else {
             Err(Unauthenticated::NewKey)
         }
@@ -109,7 +112,7 @@ impl Caller {
 
     /// A user whose token, or whose provider's word about it, was verified.
     pub fn user(login: Login) -> Self {
-        Caller { inner: Inner::User(login) }
+        Caller { inner: Inner::User(login), proven_at: None }
     }
 
     /// What the caller is.
@@ -134,6 +137,11 @@ impl Caller {
             Inner::Tainted(identity) => Some(Account::Agent(identity.token().root().agent.clone())),
             Inner::NewKey(_) | Inner::User(_) => None,
         }
+    }
+
+    /// When the caller made its call proof, by its own clock; `None` where it made none.
+    pub fn proven_at(&self) -> Option<UnixMillis> {
+        self.proven_at
     }
 
     /// The key that proved the call; `None` for a user.

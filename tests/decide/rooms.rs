@@ -7,7 +7,7 @@ use sublet_core::feed::Revocation;
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{Guard, Row, RowKey};
-use sublet_tests::{Fleet, House, NOW, agent, append, code, key, scope, to_agent, to_helper};
+use sublet_tests::{House, NOW, agent, append, code, key, scope, to_agent, to_helper};
 
 use crate::{READ, staffed};
 

@@ -335,6 +335,11 @@ fn credential(identity: &Identity) -> Credential {
     Credential::identity(identity.key(), identity.token())
 }
 
+/// What the process may grow by, in MiB, while a connection sends messages without
+/// an end. The broker counts at most 5 MiB of them; the rest is memory the allocator
+/// keeps for its threads (40 MiB were seen). Without the bound it grew by 350 MiB.
+const ALLOCATOR_SLACK: usize = 80;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
     let (stage, scrapes) = broker(4_096, None);
@@ -364,13 +369,13 @@ async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
         );
         assert!(waited < SERVED_WITHIN, "{waited} ms");
         assert!(bytes <= 5 * MIB, "{bytes}");
-        assert!(most < before + 40, "{most} MiB");
+        assert!(most < before + ALLOCATOR_SLACK, "{most} MiB");
         drop(peer);
         until(scrapes, "sublet_request_bytes", |bytes| bytes < MIB).await;
     }
     let (after, _) = memory(&stage);
     println!("afterwards {after} MiB");
-    assert!(after < before + 40, "{after} MiB");
+    assert!(after < before + ALLOCATOR_SLACK, "{after} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

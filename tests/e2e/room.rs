@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prost::Message as _;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::follow::Follower;
 use sublet_client::holder::Held;
 use sublet_client::ports::Ports;
+use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::sign::Signer as _;
@@ -17,6 +19,7 @@ use sublet_core::verify::VerifiedToken;
 use sublet_core::{limits, mint};
 use sublet_proto::record::record::Body;
 use sublet_proto::v1;
+use sublet_proto::v1::identity_client::IdentityClient;
 use sublet_proto::v1::watch_event::Event;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -89,6 +92,82 @@ async fn a_copied_renewal_is_noticed_as_soon_as_its_owner_has_its_answer() {
     let copied = fleet.broker.renew(&stolen, renew()).await.unwrap_err();
     assert_eq!(copied.code(), "identity_cloned");
     assert_eq!(issue(&fleet, &owner, 2).await, Err("agent_suspended".into()));
+}
+
+/// A request of a renewal that came late, or twice: it was made before its owner had the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_comes_late_is_its_owners_own() {
+    let fleet = Records::of(Stage::set()).await;
+    let planner = fleet.agent("planner").await;
+    let before = credential(&planner);
+    let message = v1::RenewRequest { idempotency_key: vec![5; 16] };
+    // Proven now, sent later.
+    let digest = sha256(&message.encode_to_vec());
+    let shown = before.credentials("/sublet.v1.Identity/Renew", digest, &Ports::system()).unwrap();
+    let given = fleet.broker.renew(&before, message.clone()).await.unwrap().identity_token;
+    let owner = Credential::identity(planner.key(), Arc::new(fleet.trust.verify(&given).unwrap()));
+    issue(&fleet, &owner, 1).await.unwrap();
+    let mut late = tonic::Request::new(message);
+    shown.into_metadata(late.metadata_mut());
+    let mut client = IdentityClient::connect(fleet.stage.endpoint.clone()).await.unwrap();
+    assert_eq!(client.renew(late).await.unwrap().into_inner().identity_token, given);
+    issue(&fleet, &owner, 2).await.unwrap();
+}
+
+/// A tool reports what does not hold, over and over: some records, and a count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_that_do_not_hold_fill_no_ledger() {
+    let mut fleet = Records::of(Stage::set()).await;
+    let tool = fleet.agent("files").await;
+    let mut counter = 0;
+    let watch = Stopwatch::start();
+    for _ in 0..100 {
+        let uses = (0..64).map(|_| {
+            counter += 1;
+            v1::UseReport { counter: counter - 1, ..Default::default() }
+        });
+        let request = v1::ReportUsesRequest { uses: uses.collect() };
+        let answer = fleet.broker.report_uses(&credential(&tool), request).await.unwrap();
+        assert_eq!(answer.next_counter, counter);
+    }
+    let seconds = usize::try_from(watch.elapsed().as_secs()).unwrap() + 2;
+    let recorded = fleet.refused("files").await.len();
+    assert!((1..=10 * seconds).contains(&recorded), "{recorded} records in {seconds} s");
+    assert!(fleet.stage.stop().success());
+    fleet.stage.kill_and_restart();
+    assert!(fleet.named().await.contains(&(tool.id().to_string(), "refusals_counted")));
+}
+
+/// Whoever follows the feed and reads nothing costs the broker a portion, however large the feed is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_of_many_portions_arrives_whole() {
+    let fleet = Records::of(Stage::set()).await;
+    let planner = fleet.agent("planner").await;
+    for _ in 0..1_300 {
+        for suspends in [true, false] {
+            let agent_id = planner.id().to_string();
+            let done = match suspends {
+                true => {
+                    let request = v1::SuspendAgentRequest { agent_id, ..Default::default() };
+                    fleet.broker.suspend_agent(&fleet.admin, request).await.map(drop)
+                }
+                false => {
+                    let request = v1::ResumeAgentRequest { agent_id, ..Default::default() };
+                    fleet.broker.resume_agent(&fleet.admin, request).await.map(drop)
+                }
+            };
+            done.unwrap();
+        }
+        // A tool that begins at any moment is up to date, whatever the floor does meanwhile.
+        if fleet.broker.status(&fleet.admin, Default::default()).await.unwrap().revocation_sequence
+            % 400
+            == 0
+        {
+            let broker = Broker::connect(&fleet.stage.endpoint).await.unwrap();
+            let follower = Follower::start(broker, None, fleet.trust.clone());
+            follower.ready(PATIENCE).await.unwrap();
+        }
+    }
 }
 
 /// A rotation of which the answer was lost is asked for again under the key of before, however late.

@@ -166,7 +166,8 @@ async fn follow(
         };
         position = portion.position;
         let deltas = portion.deltas.into_iter().map(Event::Delta);
-        for event in trust.into_iter().chain(deltas).chain([Event::Head(portion.head)]) {
+        let is_last = portion.head.is_some();
+        for event in trust.into_iter().chain(deltas).chain(portion.head.map(Event::Head)) {
             let sent = tokio::select! {
                 sent = events.send(Ok(v1::WatchEvent { event: Some(event) })) => sent.is_ok(),
                 // One that reads nothing keeps no broker from stopping.
@@ -175,6 +176,9 @@ async fn follow(
             if !sent {
                 return;
             }
+        }
+        if !is_last {
+            continue;
         }
         let gone = tokio::select! {
             changed = beats.changed() => changed.is_err(),

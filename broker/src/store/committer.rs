@@ -25,7 +25,7 @@ use crate::record::{self, Draft, Place};
 const BATCH_MAX: usize = 256;
 
 /// Rows that one pruning forgets: keeps a batch short beside the commits that wait.
-const PRUNE_MAX: usize = 10_000;
+pub(crate) const PRUNE_MAX: usize = 10_000;
 
 /// Between attempts to sign a head.
 const SIGN_AGAIN_MIN: Duration = Duration::from_millis(100);
@@ -45,7 +45,8 @@ pub(super) fn start(
 ) -> Result<(), Fault> {
     let published = shared.ledger.read().map_err(|_| damaged())?.clone();
     let tree = published.tree.clone();
-    let committer = Committer { backend, ahead: state, tree, published, swept: 0, notary, shared };
+    let committer =
+        Committer { backend, ahead: state, tree, published, swept: 0, notary, shared, next: None };
     std::thread::Builder::new()
         .name("committer".to_owned())
         .spawn(move || committer.run(jobs))
@@ -63,6 +64,8 @@ struct Committer<B> {
     swept: u64,
     notary: Notary,
     shared: Arc<Shared>,
+    /// A job that begins the next batch.
+    next: Option<Job>,
 }
 
 /// A batch that is being put together.
@@ -80,12 +83,17 @@ struct Round {
 
 impl<B: Backend> Committer<B> {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
+        while let Some(first) = self.next.take().or_else(|| jobs.blocking_recv()) {
             self.shared.begun.fetch_add(1, Ordering::SeqCst);
             let mut round = Round::default();
             self.take(first, &mut round);
             for _ in 1..BATCH_MAX {
                 match jobs.try_recv() {
+                    // The feed is trimmed as it is, not as this batch makes it.
+                    Ok(job @ Job::Prune(..)) if !round.deltas.is_empty() => {
+                        self.next = Some(job);
+                        break;
+                    }
                     Ok(job) => self.take(job, &mut round),
                     Err(_) => break,
                 }
@@ -127,12 +135,14 @@ impl<B: Backend> Committer<B> {
     /// Raises the floor of the revocation feed over what says nothing any more, and returns how many deltas
     /// it passes: once in a round, as what is staged is not in the feed yet.
     fn trim_feed(&mut self, before: UnixMillis, round: &mut Round) -> usize {
-        let busy = round.floor.is_some() || !round.deltas.is_empty();
+        if round.floor.is_some() || !round.deltas.is_empty() {
+            return 0;
+        }
         let trim = {
             let Ok(feed) = self.shared.feed.read() else { return 0 };
             feed.trim(|delta| self.ahead.is_in_force(delta, before), PRUNE_MAX)
         };
-        let Some(trim) = trim.filter(|_| !busy) else { return 0 };
+        let Some(trim) = trim else { return 0 };
         for delta in trim.again {
             let sequence = self.ahead.revocation_sequence().saturating_add(1);
             let again = Delta { sequence, ..delta };
@@ -197,7 +207,12 @@ impl<B: Backend> Committer<B> {
             Write::KeyOwner(row) => Row::KeyOwner(row),
             Write::Profile(row) => Row::Profile(row),
             Write::JoinToken(row) => Row::JoinToken(row),
-            Write::Answer(row) => Row::Answer(row),
+            Write::Answer(row) => {
+                // One of this name may have been forgotten in this very batch.
+                let name = RowKey::Answer(row.name.clone());
+                round.batch.forgotten.retain(|forgotten| *forgotten != name);
+                Row::Answer(row)
+            }
             Write::Verifier(row) => Row::Verifier(row),
             Write::Delegation(row) => {
                 round.delegations.insert(row.id, row);

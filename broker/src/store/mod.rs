@@ -35,6 +35,7 @@ use crate::config::Durability;
 use crate::record::{self, Draft};
 
 pub(crate) use codec::{cbor, from_cbor};
+pub(crate) use committer::PRUNE_MAX;
 pub use ledger::{LedgerReader, Notary, Published, StoredLedger, head_keys};
 pub use memory::Memory;
 pub use sled::Sled;

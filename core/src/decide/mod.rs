@@ -36,7 +36,9 @@ pub use read::{
 pub use record::{RecordChain, Recording};
 pub use retain::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold};
 pub use revoke::{Revoke, Target};
-pub use uses::{ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportedUse, SyncVerifier, USES_MAX};
+pub use uses::{
+    ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportedUse, SyncVerifier, USES_MAX, USES_NOT_TAKEN,
+};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -125,7 +125,10 @@ pub(super) fn new_hops(
         let guard = check_recipient(view, parent, signed, position, now)?;
         let row = row(token, id, position, (parent, signed));
         let record = grant.records.len();
-        check_room(view, &parent.block().agent, u32::try_from(record).unwrap_or(0) + 1)?;
+        let maker = &parent.block().agent;
+        let own = blocks.iter().take(position).skip(known.saturating_sub(1));
+        let own = own.filter(|before| before.block().agent == *maker).count();
+        check_room(view, maker, u32::try_from(own).unwrap_or(u32::MAX))?;
         let body = Body::HopRecorded(hop_record(&row, signed));
         grant = grant
             .guarded(guard.into_iter().chain(room).chain([Guard::NoHop(id)]))

@@ -151,7 +151,7 @@ impl Ask for ReportUses {
     fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<u64> {
         let agent = agent_only(view, caller)?;
         let (before, mut row) = verifier(view, &agent.id);
-        let mut grant = Grant::read(row.next);
+        let (mut grant, mut not_taken) = (Grant::read(row.next), Vec::new());
         for proven in &self.uses {
             let counter = match proven {
                 Ok(proven) => proven.reported.counter,
@@ -162,15 +162,20 @@ impl Ask for ReportUses {
                 continue;
             }
             row.next = counter.saturating_add(1);
-            grant = match proven {
+            match proven {
                 // Its counter is missing from the tool's, which shows.
-                Ok(proven) if !proven.names_hold(view.state) => grant,
+                Ok(proven) if !proven.names_hold(view.state) => {}
                 Ok(proven) => match proven.delegation(view) {
-                    Some(id) => grant.recording_in(id, caller, Body::Used(proven.record(view))),
-                    None => grant.recording(caller, not_taken(counter, "no hop of this broker's")),
+                    Some(id) => {
+                        grant = grant.recording_in(id, caller, Body::Used(proven.record(view)));
+                    }
+                    None => not_taken.push((counter, "no hop of this broker's")),
                 },
-                Err((_, says)) => grant.recording(caller, not_taken(counter, says)),
-            };
+                Err((_, says)) => not_taken.push((counter, says)),
+            }
+        }
+        if !not_taken.is_empty() {
+            grant = grant.recording(caller, refused(&not_taken));
         }
         if grant.granted == row.next {
             return Ok(grant);
@@ -235,11 +240,18 @@ fn guard(before: Option<u64>, row: &Verifier) -> Guard {
     Guard::Verifier(row.agent.clone(), before)
 }
 
-fn not_taken(counter: u64, says: &str) -> Body {
+/// One record of all uses in a report that were not taken: their counters, and what is wrong with the
+/// first of them.
+fn refused(not_taken: &[(u64, &str)]) -> Body {
+    let counters: Vec<String> = not_taken.iter().map(|(counter, _)| counter.to_string()).collect();
+    let says = not_taken.first().map(|(_, says)| (*says).to_owned()).unwrap_or_default();
     Body::Refused {
         method: ReportUses::METHOD,
         code: "use_not_proven",
-        says: cut(says.to_owned(), SAYS_BYTES_MAX),
-        asked: cut(format!("use {counter}"), ASKED_BYTES_MAX),
+        says: cut(says, SAYS_BYTES_MAX),
+        asked: cut(format!("{USES_NOT_TAKEN}{}", counters.join(" ")), ASKED_BYTES_MAX),
     }
 }
+
+/// How the record begins of uses that were not taken; their counters follow.
+pub const USES_NOT_TAKEN: &str = "uses ";

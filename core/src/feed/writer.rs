@@ -179,8 +179,9 @@ impl FeedWriter {
         let known =
             epoch == self.epoch && (self.floor_sequence..=self.sequence).contains(&sequence);
         let after = if known { sequence } else { self.floor_sequence };
-        let lacking = self.deltas.iter().filter(move |(delta, _)| delta.sequence > after);
-        lacking.map(|(delta, bytes)| (delta.sequence, bytes.as_slice()))
+        // They are numbered from the floor on without a gap.
+        let passed = usize::try_from(after - self.floor_sequence).unwrap_or(usize::MAX);
+        self.deltas.iter().skip(passed).map(|(delta, bytes)| (delta.sequence, bytes.as_slice()))
     }
 
     /// The head to be signed now.
