@@ -87,9 +87,11 @@ impl Hsm {
         let mut serve = self.command(SUBLET);
         serve.args(["serve", "--config", "sublet.toml"]).stderr(std::process::Stdio::piped());
         let mut child = serve.spawn().unwrap();
-        let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.next().unwrap().unwrap();
+        let lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
         self.broker = Some(child);
+        // What it warns of about the device may stand above the line that says where it is.
+        let is_warning = |line: &String| line.contains("WARN");
+        let line = lines.map(Result::unwrap).find(|line| !is_warning(line)).unwrap();
         self.endpoint = line.split_once(" on ").unwrap_or_else(|| panic!("{line}")).1.to_owned();
         // Started again it is where its agents look for it.
         let config = fs::read_to_string(self.path("sublet.toml")).unwrap();
