@@ -5,7 +5,7 @@
 //!
 //! Invariants: the first refusal of each method and code in a minute is recorded, and ten a second of any;
 //! what is not recorded by itself is counted, and the count is recorded at the latest a minute later; no
-//! caller's refusals are counted among another's while fewer than [`CALLERS_MAX`] are refused at once.
+//! caller's refusals are counted among another's while fewer than `CALLERS_MAX` are refused at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

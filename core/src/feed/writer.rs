@@ -119,7 +119,7 @@ impl FeedWriter {
     /// What of the feed may go now, in one portion of at most `most` deltas. Deltas at the front that say
     /// nothing any more go by themselves. Behind one that does, the others stay until they outnumber those
     /// that hold: then what holds is stated again at the end, so that the floor can pass it. So a reader
-    /// from the floor is sent at most twice what is in force and [`SLACK`] more, and each delta is stated
+    /// from the floor is sent at most twice what is in force and `SLACK` more, and each delta is stated
     /// again once for each time that as many others have gone.
     pub fn trim(&self, in_force: impl Fn(&Delta) -> bool, most: usize) -> Option<Trim> {
         let holding = self.deltas.iter().filter(|(delta, _)| in_force(delta)).count();
