@@ -336,9 +336,10 @@ fn credential(identity: &Identity) -> Credential {
 }
 
 /// What the process may grow by, in MiB, while a connection sends messages without
-/// an end. The broker counts at most 5 MiB of them; the rest is memory the allocator
-/// keeps for its threads (40 MiB were seen). Without the bound it grew by 350 MiB.
-const ALLOCATOR_SLACK: usize = 80;
+/// an end. The broker counts at most 5 MiB of them; the rest is memory that the
+/// allocator keeps for its threads: 36 to 41 MiB in eight runs. Without the bound it
+/// grew by 350 MiB.
+const ALLOCATOR_SLACK: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
