@@ -3,9 +3,10 @@
 //! Owns: which refusal is recorded by itself, and the count of the others. Does not own: what a refusal
 //! says, who is alive (`core::decide`), the recording (`pipeline`).
 //!
-//! Invariants: the first refusal of each method and code in a minute is recorded, and ten a second of any;
-//! what is not recorded by itself is counted, and the count is recorded at the latest a minute later; no
-//! caller's refusals are counted among another's while fewer than `CALLERS_MAX` are refused at once.
+//! Invariants: of a caller that is known, the first refusal of each method and code in a minute is recorded,
+//! and ten a second of any; of strangers the same, but at most fifty a second of all of them together. What
+//! is not recorded by itself is counted, and the count is recorded at the latest a minute later. Known callers
+//! are counted apart while fewer than `CALLERS_MAX` are refused at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
