@@ -1,28 +1,19 @@
 //! How many hops may follow one hop: the profile's number, held where a hop is recorded.
 
 use sublet_core::caller::Caller;
-use sublet_core::decide::Issue;
 use sublet_core::id::UnixMillis;
 use sublet_core::no::No;
 use sublet_core::state::Guard;
 use sublet_core::verify::VerifiedToken;
-use sublet_tests::{Fleet, House, append, code, scope, to_helper};
+use sublet_tests::{Fleet, House, append, code, to_helper};
 
-use crate::{READ, staffed};
+use crate::{READ, issue, staffed};
 
 /// The profile's number.
 const MOST: u32 = 3;
 
 fn issued(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
-    let ask = Issue {
-        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
-        scope: scope(READ),
-        ttl_seconds: 600,
-        hops: 4,
-        offline_hops: 1,
-        by: sublet_core::decide::By::Agent,
-    };
-    fleet.verify(&house.ask(planner, &ask).unwrap()).unwrap()
+    fleet.verify(&house.ask(planner, &issue()).unwrap()).unwrap()
 }
 
 fn helper(root: &VerifiedToken, number: u32) -> VerifiedToken {

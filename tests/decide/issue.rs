@@ -5,18 +5,7 @@ use sublet_core::state::AgentState;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, code, scope};
 
-use crate::{READ, profile, staffed};
-
-fn issue() -> Issue {
-    Issue {
-        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
-        scope: scope(READ),
-        ttl_seconds: 600,
-        hops: 4,
-        offline_hops: 1,
-        by: sublet_core::decide::By::Agent,
-    }
-}
+use crate::{READ, issue, profile, staffed};
 
 fn token(fleet: &Fleet, bytes: &[u8]) -> VerifiedToken {
     fleet.verify(bytes).unwrap()

@@ -6,9 +6,9 @@ use sublet_core::decide::{ChangeKey, Issue, Renew};
 use sublet_core::feed::Revocation;
 use sublet_core::no::No;
 use sublet_core::rotation::KeyStep;
-use sublet_tests::{Fleet, House, code, key_id, scope};
+use sublet_tests::{Fleet, House, code, key_id};
 
-use crate::{READ, staffed};
+use crate::staffed;
 
 fn step(house: &mut House, step: KeyStep) -> Result<(), No> {
     house.change_key(&House::admin(), step)
@@ -28,14 +28,7 @@ fn rotate(house: &mut House, use_: KeyUse) -> KeyId {
 }
 
 fn issue(house: &mut House, planner: &Caller, ttl_seconds: i64) -> Result<Vec<u8>, No> {
-    let ask = Issue {
-        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
-        scope: scope(READ),
-        ttl_seconds,
-        hops: 0,
-        offline_hops: 0,
-        by: sublet_core::decide::By::Agent,
-    };
+    let ask = Issue { ttl_seconds, hops: 0, offline_hops: 0, ..crate::issue() };
     house.ask(planner, &ask).map(|token| token.to_vec())
 }
 

@@ -24,7 +24,7 @@ mod tainted;
 mod workload;
 
 use sublet_core::caller::Caller;
-use sublet_core::decide::{ApplyProfile, CreateAgent, Invitation};
+use sublet_core::decide::{ApplyProfile, CreateAgent, Invitation, Issue};
 use sublet_core::state::Profile;
 use sublet_tests::{Fleet, House, agent, code, scope};
 
@@ -45,6 +45,18 @@ fn profile(name: &str) -> Profile {
         enroll: Vec::new(),
         consent_required: false,
         version: 0,
+    }
+}
+
+/// As much for alice as the profile allows.
+fn issue() -> Issue {
+    Issue {
+        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+        scope: scope(READ),
+        ttl_seconds: 600,
+        hops: 4,
+        offline_hops: 1,
+        by: sublet_core::decide::By::Agent,
     }
 }
 

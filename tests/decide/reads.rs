@@ -2,24 +2,16 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    Inspect, Issue, ListDelegations, LookupAgent, ReadAdmin, Replay, Revoke, Target, WatchFeed,
+    Inspect, ListDelegations, LookupAgent, ReadAdmin, Replay, Revoke, Target, WatchFeed,
 };
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
-use sublet_tests::{Fleet, House, agent, append, code, key, scope, to_helper};
+use sublet_tests::{Fleet, House, agent, append, code, key, to_helper};
 
 use crate::{READ, staffed};
 
 fn issue(fleet: &Fleet, house: &mut House, by: &Caller) -> VerifiedToken {
-    let ask = Issue {
-        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
-        scope: scope(READ),
-        ttl_seconds: 600,
-        hops: 4,
-        offline_hops: 1,
-        by: sublet_core::decide::By::Agent,
-    };
-    fleet.verify(&house.ask(by, &ask).unwrap()).unwrap()
+    fleet.verify(&house.ask(by, &crate::issue()).unwrap()).unwrap()
 }
 
 fn newcomer() -> Caller {

@@ -1,26 +1,13 @@
 //! What a decision rests on, and how many hops one agent may have made.
 
-use sublet_core::decide::{
-    Ask, Entropy, Issue, RecordChain, Renew, Revoke, SyncVerifier, Target, decide,
-};
+use sublet_core::decide::{Ask, Entropy, RecordChain, Renew, Revoke, SyncVerifier, Target, decide};
 use sublet_core::feed::Revocation;
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{Guard, Row, RowKey};
-use sublet_tests::{House, NOW, agent, append, code, key, scope, to_agent, to_helper};
+use sublet_tests::{House, NOW, agent, append, code, key, to_agent, to_helper};
 
-use crate::{READ, staffed};
-
-fn issue() -> Issue {
-    Issue {
-        on_behalf_of: "user:alice@acme.example".parse().unwrap(),
-        scope: scope(READ),
-        ttl_seconds: 600,
-        hops: 4,
-        offline_hops: 1,
-        by: sublet_core::decide::By::Agent,
-    }
-}
+use crate::{READ, issue, staffed};
 
 /// The guards of a grant.
 fn guards<A: Ask>(house: &House, caller: &sublet_core::caller::Caller, ask: &A) -> Vec<Guard> {
