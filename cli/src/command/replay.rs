@@ -267,11 +267,19 @@ impl Asked {
     }
 }
 
+/// The reason of a revocation, in brackets; nothing where none was given.
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
+}
+
 fn revocation_lines(revoked: &RevocationAnswer) -> Vec<String> {
     let at = print::utc_ms(revoked.at_ms);
     let mut lines = vec![format!(
-        "revoked at {at}, record {}: {} by {} ({})",
-        revoked.record, revoked.what, revoked.by, revoked.reason
+        "revoked at {at}, record {}: {} by {}{}",
+        revoked.record,
+        revoked.what,
+        revoked.by,
+        because(&revoked.reason)
     )];
     let known = revoked.known.iter();
     lines.extend(known.map(|known| format!("   {} knew after {} ms", known.tool, known.after_ms)));
@@ -412,8 +420,12 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
     for revoked in &report.revocations {
         let at = print::utc_ms(revoked.time.0);
         lines.push(format!(
-            "revoked at {at}, record {}: {} {} by {} ({})",
-            revoked.index, revoked.kind, revoked.target, revoked.actor, revoked.reason
+            "revoked at {at}, record {}: {} {} by {}{}",
+            revoked.index,
+            revoked.kind,
+            revoked.target,
+            revoked.actor,
+            because(&revoked.reason)
         ));
     }
     for refusal in &report.refusals {
