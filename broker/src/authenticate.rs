@@ -78,7 +78,11 @@ pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<
         let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
         complete(broker, introduced.map(Arc::as_ref), digest.0, &via(request), method)
     };
-    counted(broker, shown())
+    let shown = shown();
+    if let Err(No::Unauthenticated(_)) = &shown {
+        via(request).failed();
+    }
+    counted(broker, shown)
 }
 
 /// The same over plain HTTP, where what is proven is the body.

@@ -76,6 +76,13 @@ impl Via {
         }
     }
 
+    /// A proof on it did not hold.
+    pub(crate) fn failed(&self) {
+        if let Some(link) = &self.link {
+            link.failed();
+        }
+    }
+
     /// Somebody has shown the bearer token of the ledger.
     pub(crate) fn reads_the_ledger(&self) {
         if let Some(link) = &self.link {

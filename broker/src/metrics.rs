@@ -153,6 +153,9 @@ fn register_admission(registry: &mut Registry, admission: &Admission) {
     gauge("connections", "TCP connections", open);
     gauge("connections_proven", "Those on which a caller has proven itself", proven);
     gauge("request_bytes", "Bytes of requests in flight", admission.bytes());
+    let (entered, at_work) = admission.calls();
+    gauge("calls_in_lanes", "Calls that have a turn or wait for one", entered);
+    gauge("calls_at_work", "Those that have a turn", at_work);
     let (closed, refused) = (Family::<AtBound, Counter>::default(), Family::default());
     for (bound, met) in admission.met() {
         let family = if bound.closes() { &closed } else { &refused };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -237,5 +237,11 @@ pub(crate) fn refusal(no: &No) -> Response {
     };
     let says = respond::status(no).message().to_owned();
     let value = json!({"error": error, "error_description": says, "sublet_code": no.code()});
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
+    let mut answer = (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response();
+    if let Some(retry_ms) = no.retry_ms() {
+        // Whole seconds, RFC 9110, section 10.2.3.
+        let seconds = HeaderValue::from(retry_ms.div_ceil(1_000));
+        answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    answer
 }

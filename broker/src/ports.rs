@@ -3,7 +3,7 @@
 //! Owns: the two traits and their system implementations, the only places in the broker where the
 //! clock and the random source are read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use sublet_core::decide::Entropy;
 use sublet_core::id::UnixMillis;
@@ -13,6 +13,12 @@ use sublet_core::no::Fault;
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the epoch.
     fn now(&self) -> UnixMillis;
+}
+
+/// A clock that only goes forward, for how long something takes. Nothing is decided by it.
+#[expect(clippy::disallowed_methods, reason = "this is the port")]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// Where randomness comes from.

@@ -1,12 +1,14 @@
 //! The last step: what leaves the process. The only place that makes a `tonic::Status`.
 //!
-//! Owns: kind of no → gRPC status with its stable code (google.rpc.ErrorInfo, domain `sublet`),
+//! Owns: kind of no → gRPC status with its stable code (google.rpc.ErrorInfo, domain `sublet`) and, where
+//! the same call may be made again, after how long (google.rpc.RetryInfo),
 //! receipts, answers made from what was recorded. Does not own: the decision.
 //!
 //! Invariants: an answer is made from [`Recorded`] alone; a receipt names only what is durable;
 //! the caller hears less than the ledger says.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
 use sublet_core::id::{HopId, UnixMillis};
@@ -61,8 +63,11 @@ pub fn status(no: &No) -> Status {
         No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
         no => no.to_string(),
     };
-    let details =
+    let mut details =
         ErrorDetails::with_error_info(no.code(), ERROR_DOMAIN, HashMap::<String, String>::new());
+    if let Some(retry_ms) = no.retry_ms() {
+        details.set_retry_info(Some(Duration::from_millis(retry_ms)));
+    }
     Status::with_error_details(code, says, details)
 }
 

@@ -27,6 +27,7 @@ use tonic_prost::ProstCodec;
 use crate::ask::Credential;
 use crate::failure::Failure;
 use crate::ports::Ports;
+use crate::repeats::{ATTEMPTS_MAX, BACK_OFF_MS, RepeatBudget, asked, back_off};
 use crate::tls::Tls;
 use crate::trace;
 
@@ -35,12 +36,6 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to come about.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Attempts of one call, the first counted in.
-const ATTEMPTS_MAX: u32 = 4;
-
-/// The wait before the second attempt; it doubles from one to the next: 0.1 + 0.2 + 0.4 s.
-const BACK_OFF_MS: u64 = 100;
 
 /// A broker, as its callers see it. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
@@ -52,6 +47,7 @@ pub struct Broker {
     deadline: Duration,
     /// Callers whose last answer was not kept, by their keys: their room at the broker is full.
     unkept: Arc<Mutex<HashSet<Thumbprint>>>,
+    repeats: Arc<RepeatBudget>,
 }
 
 /// When a call of which the answer was lost is sent again, unasked.
@@ -102,8 +98,8 @@ impl Broker {
     fn over(endpoint: &str, tls: &Tls, connection: Connection) -> Self {
         let (endpoint, tls) = (endpoint.to_owned(), tls.clone());
         let (ports, connection) = (Ports::system(), Arc::new(RwLock::new(connection)));
-        let (deadline, unkept) = (DEADLINE_DEFAULT, Arc::default());
-        Broker { endpoint, tls, connection, ports, deadline, unkept }
+        let (deadline, unkept, repeats) = (DEADLINE_DEFAULT, Arc::default(), Arc::default());
+        Broker { endpoint, tls, connection, ports, deadline, unkept, repeats }
     }
 
     /// The same broker with other clocks and randomness.
@@ -264,10 +260,21 @@ impl Broker {
         attempt: impl Fn() -> F,
     ) -> Result<R, Failure> {
         let mut made = 1;
+        self.repeats.called();
         loop {
-            match attempt().await {
+            let wait = match attempt().await {
+                // A busy broker, which decided nothing.
+                Err(failure) if failure.retry_after().is_some() && made < ATTEMPTS_MAX => {
+                    let after = failure.retry_after().unwrap_or_default();
+                    if !self.repeats.take() {
+                        return Err(failure.after(made));
+                    }
+                    tracing::debug!(method, made, code = %failure.code(), "trying again later");
+                    asked(&self.ports, after)
+                }
                 Err(failure)
                     if failure.is_retriable()
+                        && failure.retry_after().is_none()
                         && failure.was_sent()
                         && kept.is_some_and(|caller| !self.is_kept(&caller)) =>
                 {
@@ -275,20 +282,14 @@ impl Broker {
                 }
                 Err(failure) if failure.is_retriable() && made < ATTEMPTS_MAX => {
                     tracing::debug!(method, made, code = %failure.code(), "trying again");
+                    back_off(&self.ports, made, BACK_OFF_MS)
                 }
                 done => return done.map_err(|failure| failure.after(made)),
-            }
-            tokio::time::sleep(back_off(&self.ports, made, BACK_OFF_MS)).await;
+            };
+            tokio::time::sleep(wait).await;
             made = made.saturating_add(1);
         }
     }
-}
-
-/// Doubles from attempt to attempt, a half of it at random, so that a fleet does not come at once.
-pub(crate) fn back_off(ports: &Ports, attempt: u32, first_ms: u64) -> Duration {
-    let most = first_ms.saturating_mul(1 << attempt.saturating_sub(1).min(6));
-    let half = most / 2;
-    Duration::from_millis(half.saturating_add(ports.jitter(half.saturating_add(1))))
 }
 
 /// Base64 adds a third; HTTP/2 counts 32 bytes more for each header.
@@ -351,15 +352,6 @@ mod tests {
         let failure = Broker::connect("http://127.0.0.1:1").await.unwrap_err();
         assert_eq!(failure.code(), "unreachable");
         assert!(failure.message().contains("refused"), "{failure}");
-    }
-
-    #[test]
-    fn back_off_doubles_and_is_bounded() {
-        let ports = Ports::system();
-        for (attempt, most) in [(1, 100), (2, 200), (3, 400), (50, 6_400)] {
-            let wait = back_off(&ports, attempt, 100).as_millis();
-            assert!((most / 2..=most).contains(&wait), "{attempt}: {wait}");
-        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use sublet_core::no::{Fault, No};
 use tonic::{Code, Status};
@@ -56,13 +57,19 @@ pub struct Failure {
     code: Cow<'static, str>,
     message: String,
     retriable: bool,
+    retry_after: Option<Duration>,
     attempts: u32,
     sent: bool,
 }
 
 impl Failure {
     fn new(kind: Kind, code: Cow<'static, str>, message: String, retriable: bool) -> Self {
-        Failure { kind, code, message, retriable, attempts: 1, sent: true }
+        Failure { kind, code, message, retriable, retry_after: None, attempts: 1, sent: true }
+    }
+
+    /// The same of a call that nobody decided, and that may be made again after a while.
+    fn later(self, after: Option<Duration>) -> Self {
+        Failure { retry_after: after, retriable: self.retriable || after.is_some(), ..self }
     }
 
     /// The same of the last of so many attempts.
@@ -116,9 +123,16 @@ impl Failure {
         self.retriable
     }
 
+    /// After how long a busy broker takes the same call again, with a new proof; `None` where it says
+    /// nothing of this kind. Nobody decided the call then.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Whether someone decided, so that asking again changes nothing.
     pub fn is_final(&self) -> bool {
-        matches!(self.kind, Kind::Malformed | Kind::Unauthenticated | Kind::Deny)
+        let decided = matches!(self.kind, Kind::Malformed | Kind::Unauthenticated | Kind::Deny);
+        decided && self.retry_after.is_none()
     }
 
     /// Trouble with a file.
@@ -150,7 +164,7 @@ impl Failure {
     }
 
     /// No answer in time.
-    pub(crate) fn deadline(method: &str, after: std::time::Duration) -> Self {
+    pub(crate) fn deadline(method: &str, after: Duration) -> Self {
         let message = format!("{method}: no answer in {} ms", after.as_millis());
         Failure::new(Kind::Fault, "deadline".into(), message, true)
     }
@@ -174,13 +188,21 @@ impl Failure {
             _ if is_of_the_transport(status) => (Kind::Fault, true),
             _ => (Kind::Fault, false),
         };
+        let ours = info.as_ref().filter(|info| may_be_later(status.code(), &info.reason));
+        let later = ours.and_then(|_| status.get_details_retry_info()?.retry_delay);
         let (code, message) = match info {
             Some(info) => (Cow::Owned(info.reason), status.message().to_owned()),
             None if is_of_the_transport(status) => ("unreachable".into(), bare_message(status)),
             None => (bare_code(status.code()), bare_message(status)),
         };
-        Failure::new(kind, code, message, retriable)
+        Failure::new(kind, code, message, retriable).later(later)
     }
+}
+
+/// Whether a refusal with this code is one that nobody decided: of a busy broker, or of one that began after
+/// the proof was made. Of another a delay says nothing.
+fn may_be_later(status: Code, code: &str) -> bool {
+    status == Code::ResourceExhausted || code == "proof_before_start"
 }
 
 /// Whether nobody sent this: the connection broke, as it does where a certificate is refused.
@@ -235,7 +257,8 @@ impl From<No> for Failure {
             No::Overload(_) => (Kind::Overload, false),
             No::Fault(fault) => (Kind::Fault, fault.is_retriable()),
         };
-        Failure::new(kind, no.code().into(), no.to_string(), retriable)
+        let later = no.retry_ms().map(Duration::from_millis);
+        Failure::new(kind, no.code().into(), no.to_string(), retriable).later(later)
     }
 }
 
@@ -291,8 +314,11 @@ pub fn status(no: &No) -> Status {
         No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
         no => no.to_string(),
     };
-    let details =
+    let mut details =
         ErrorDetails::with_error_info(no.code(), ERROR_DOMAIN, HashMap::<String, String>::new());
+    if let Some(retry_ms) = no.retry_ms() {
+        details.set_retry_info(Some(Duration::from_millis(retry_ms)));
+    }
     Status::with_error_details(code, says, details)
 }
 
@@ -300,14 +326,18 @@ pub fn status(no: &No) -> Status {
 mod tests {
     use super::*;
     use sublet_core::no::{Deny, Malformed, Overload, Unauthenticated};
+    use sublet_core::seen::BadReplay;
 
     #[test]
     fn a_no_survives_the_wire() {
-        let cases: [(No, Kind, bool); 6] = [
+        let cases: [(No, Kind, bool); 9] = [
             (Malformed::Field { field: "x", says: "y".into() }.into(), Kind::Malformed, false),
             (Unauthenticated::NotAdmin.into(), Kind::Unauthenticated, false),
             (Deny::EmptyWindow.into(), Kind::Deny, false),
-            (Overload::Contention.into(), Kind::Overload, false),
+            (Overload::Contention.into(), Kind::Overload, true),
+            (Overload::Busy { retry_ms: 70 }.into(), Kind::Overload, true),
+            (Overload::Table("x").into(), Kind::Overload, false),
+            (Unauthenticated::Replay(BadReplay::BeforeStart).into(), Kind::Unauthenticated, true),
             (Fault::Store("gone".into()).into(), Kind::Fault, true),
             (Fault::Internal("x".into()).into(), Kind::Fault, false),
         ];
@@ -315,6 +345,12 @@ mod tests {
             let failure = Failure::from_status(&status(&no));
             assert_eq!(failure.code(), no.code());
             assert_eq!((failure.kind(), failure.is_retriable()), (kind, retriable));
+            let asked = no.retry_ms().map(Duration::from_millis);
+            assert_eq!(failure.retry_after(), asked, "{failure}");
+            assert_eq!(
+                failure.is_final(),
+                !retriable && failure.kind() != Kind::Fault && failure.kind() != Kind::Overload
+            );
             let own = Failure::from(no);
             assert_eq!((own.kind(), own.is_retriable()), (kind, retriable));
         }

@@ -19,9 +19,10 @@ use tokio::task::JoinHandle;
 use tonic::Streaming;
 
 use crate::ask::Caller;
-use crate::connect::{Broker, back_off};
+use crate::connect::Broker;
 use crate::failure::Failure;
 use crate::ports::Ports;
+use crate::repeats::back_off;
 use crate::trust::Trust;
 
 /// Heads come every second; a stream that is silent for so long is taken for dead.

@@ -73,6 +73,7 @@ pub mod published;
 pub mod question;
 pub mod records;
 pub mod renewal;
+mod repeats;
 pub mod report;
 pub mod tls;
 pub mod tool;

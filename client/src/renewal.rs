@@ -12,9 +12,9 @@ use sublet_core::id::UnixMillis;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::connect::back_off;
 use crate::failure::Failure;
 use crate::identity::Identity;
+use crate::repeats::back_off;
 
 /// Between attempts after failures: half a second, doubled up to 32 s.
 const BACK_OFF_MS: u64 = 500;

@@ -22,10 +22,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::ask::Caller;
-use crate::connect::{Broker, back_off};
+use crate::connect::Broker;
 use crate::failure::Failure;
 use crate::files;
 use crate::follow::SharedView;
+use crate::repeats::back_off;
 
 /// The most that waits on disk unless it is said otherwise: some 20,000 uses.
 pub const SPOOL_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;

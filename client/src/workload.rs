@@ -18,11 +18,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 use zeroize::Zeroizing;
 
-use crate::connect::back_off;
 use crate::credential::Proof;
 use crate::failure::Failure;
 use crate::files;
 use crate::ports::Ports;
+use crate::repeats::back_off;
 use crate::tls::Tls;
 
 const SVID: &str = "svid.pem";

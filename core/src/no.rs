@@ -43,6 +43,17 @@ pub enum No {
 }
 
 impl No {
+    /// After how many milliseconds the same call may be made again, with a new proof: nobody decided it.
+    /// `None` where somebody did, or where that won't help.
+    pub fn retry_ms(&self) -> Option<u64> {
+        match self {
+            No::Overload(no) => no.retry_ms(),
+            // A proof that is younger than this verifier's memory is as good as any.
+            No::Unauthenticated(Unauthenticated::Replay(BadReplay::BeforeStart)) => Some(100),
+            No::Malformed(_) | No::Unauthenticated(_) | No::Deny(_) | No::Fault(_) => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
@@ -374,6 +385,14 @@ pub enum Overload {
     /// As many calls without a proof are in flight as may be.
     #[error("as many calls without a proof as may be are in flight from {0}; try again")]
     Calls(&'static str),
+    /// This caller has as many calls waiting as it may, while the broker is busy.
+    #[error(
+        "the broker is busy and this caller has as many calls waiting as it may; try again in {retry_ms} ms"
+    )]
+    Busy {
+        /// After how many milliseconds there may be room.
+        retry_ms: u64,
+    },
     /// A message that is larger than this call takes. Trying again won't help.
     #[error("the message is larger than the {bytes_max} bytes that this call takes")]
     TooLarge {
@@ -392,7 +411,24 @@ impl Overload {
             Overload::Table(_) => "table_full",
             Overload::Bytes(_) => "bytes_full",
             Overload::Calls(_) => "calls_full",
+            Overload::Busy { .. } => "busy",
             Overload::TooLarge { .. } => "message_too_large",
+        }
+    }
+
+    /// After how many milliseconds the same call may be made again, with a new proof; `None` where that
+    /// won't help, or not soon.
+    pub fn retry_ms(&self) -> Option<u64> {
+        match self {
+            Overload::Contention => Some(20),
+            Overload::Queue(_) => Some(100),
+            Overload::Bytes(_) | Overload::Calls(_) => Some(200),
+            Overload::Busy { retry_ms } => Some(*retry_ms),
+            // A remembered proof is forgotten after 36 s.
+            Overload::Proofs(BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. }) => {
+                Some(2_000)
+            }
+            Overload::Proofs(_) | Overload::Table(_) | Overload::TooLarge { .. } => None,
         }
     }
 }

@@ -489,13 +489,20 @@ async fn strangers_of_one_address_take_no_place_of_another_and_none_of_health() 
     assert_eq!(other.answer().await, None, "another address is let in");
 }
 
-/// Begins calls until there is no room: large ones, then small ones for what is left.
+/// Begins calls until there is no room: large ones, then small ones for what is left. Only so many at once
+/// as an address may have waiting; those that have no turn yet come again.
 async fn fill(broker: SocketAddr, from: IpAddr, path: &str, headers: &HeaderMap) -> Peer {
     let mut peer = Peer::to(broker, from).await;
-    let (large, small) = (unfinished(200_000, 60_000), unfinished(200_000, 10));
-    for number in 0..120 {
-        let body = if number < 64 { large.clone() } else { small.clone() };
-        assert!(peer.begin(path, headers, body).await);
+    for (number, bytes) in [(64, 60_000), (56, 10)] {
+        let (mut left, body) = (number, unfinished(200_000, bytes));
+        while left > 0 {
+            let some = left.min(12);
+            for _ in 0..some {
+                assert!(peer.begin(path, headers, body.clone()).await);
+            }
+            let busy = peer.refused().await.iter().filter(|code| *code == "busy").count();
+            left = left - some + busy;
+        }
     }
     peer
 }

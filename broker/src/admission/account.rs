@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use sublet_core::caller::{self, Caller};
 
 /// Whom connections, requests and bytes count against.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Account {
     /// One that is known: an enrolled agent with its helpers, or the admin.
     Caller(caller::Account),
@@ -30,7 +30,7 @@ impl Account {
 
 /// Where a connection comes from, as one share: an IPv4 address, or the /64 of an IPv6 address, of which
 /// one customer has all 2^64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Network(IpAddr);
 
 impl Network {

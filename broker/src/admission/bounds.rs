@@ -105,6 +105,36 @@ const OWN_DESCRIPTORS: usize = 128;
 /// Below so many descriptors for connections a broker does not start.
 const CONNECTIONS_MIN: usize = 16;
 
+/// Calls of proven callers in work at once, for each core. Each is in work for as long as all of them take:
+/// 20 times 0.6 ms. With fewer, the broker under a flood has too little to do between two looks at what it
+/// refuses; with more, whoever has little to ask waits longer (docs/BENCHMARKS, "Overload").
+const TURNS_EACH_CORE: usize = 20;
+
+/// The same on the largest machine: four batches of the store.
+const TURNS_MAX: usize = 1_024;
+
+/// Calls in work at once of those who have not proven themselves. Each checks signatures for 0.3 ms at most,
+/// or is health; one that waits for an issuer's keys gives its turn back.
+pub(crate) const TURNS_STRANGERS: usize = 8;
+
+/// Calls in one lane, in work or waiting, before only those are let in who have fewer than two. Their headers
+/// and messages are counted as bytes; beside that 4 KiB each are 32 MiB.
+const LANE_MAX: usize = 8_192;
+
+/// How long a call keeps its turn. What takes longer waits for something else than the processor.
+pub(crate) const TURN_MAX: Duration = Duration::from_millis(250);
+
+/// Bounds of the lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneBounds {
+    /// Calls of proven callers in work at once.
+    pub(crate) turns: usize,
+    /// The same of calls that must have room.
+    pub(crate) turns_urgent: usize,
+    /// Calls in one lane.
+    pub(crate) total: usize,
+}
+
 /// Bounds of one listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionBounds {
@@ -162,8 +192,10 @@ pub(crate) struct Bounds {
     pub(crate) metrics: ConnectionBounds,
     /// Bytes.
     pub(crate) bytes: ByteBounds,
-    /// Calls.
+    /// Calls of strangers in flight.
     pub(crate) calls: CallBounds,
+    /// Calls in work.
+    pub(crate) lanes: LaneBounds,
 }
 
 /// Too few descriptors.
@@ -197,6 +229,7 @@ impl Bounds {
             // Five reports at once.
             bytes: 4 * MIB,
         };
+        let turns = cores().saturating_mul(TURNS_EACH_CORE).min(TURNS_MAX);
         let few = |total, seconds| ConnectionBounds {
             total,
             unproven: total,
@@ -220,8 +253,14 @@ impl Bounds {
                 unproven: Shares { each: 128, all: 2_048 },
                 reserve: Shares { each: 64, all: 1_024 },
             },
+            lanes: LaneBounds { turns, turns_urgent: turns / 4, total: LANE_MAX },
         })
     }
+}
+
+/// Cores that this process may use; one where nobody can say.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// How many descriptors this process may have, after asking for as many as it is allowed to ask for.

@@ -173,9 +173,10 @@ impl Connections {
         victim.is_some()
     }
 
-    /// Another second has passed: closes what is over its deadline.
+    /// Another second has passed: closes what is over its deadline. No pause lasts longer.
     pub(crate) fn look(&self) {
         let mut table = self.lock();
+        table.open.values().for_each(|entry| entry.link.resume());
         let now = self.seconds.now();
         let over: Vec<(u64, Bound)> = table
             .open

@@ -1,9 +1,9 @@
 //! What is known of one connection while it is open, shared by whoever reads, serves and counts it.
 //!
-//! Owns: requests in flight on it, since when there are none, that it is to close. Does not own: the
-//! bounds (`connections`), its bytes (`watched`).
+//! Owns: requests in flight on it, since when there are none, whose share they take, that it is to close or is
+//! not read from for a moment. Does not own: the bounds (`connections`, `turns`), its bytes (`watched`).
 //!
-//! Invariants: what is to close stays so.
+//! Invariants: what is to close stays so; a share is a caller's only after its proof.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +16,10 @@ use super::account::{Account, Network};
 use super::connections::Connections;
 use super::notices::Seconds;
 use super::pool::Pool;
+use super::share::Share;
+
+/// So many proofs in a row that do not hold make a connection one of a stranger again.
+const FAILED_MAX: usize = 4;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +40,15 @@ pub(crate) struct Link {
     seconds: Seconds,
     bytes: Arc<Pool>,
     closing: AtomicBool,
+    /// Whether it is not read from for the moment.
+    paused: AtomicBool,
     waker: AtomicWaker,
     asked: AtomicBool,
     in_flight: AtomicUsize,
     /// The second in which it came, or its last request ended.
     since: AtomicU64,
+    /// Proofs on it that did not hold since the last that did.
+    failed: AtomicUsize,
     /// Who has proven itself on it last.
     caller: Mutex<Option<Account>>,
 }
@@ -59,10 +67,12 @@ impl Link {
             seconds,
             bytes,
             closing: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             asked: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             since,
+            failed: AtomicUsize::new(0),
             caller: Mutex::default(),
         })
     }
@@ -104,8 +114,34 @@ impl Link {
         (!self.is_busy()).then(|| now.saturating_sub(since))
     }
 
+    /// Whose share its requests take before their proofs are looked at: of the caller that has proven
+    /// itself on it last, unless proofs on it do not hold any more.
+    pub(crate) fn share(&self) -> Share {
+        let failed = self.failed.load(Ordering::Relaxed);
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match caller {
+            Some(caller) if failed < FAILED_MAX => Share::Caller(caller),
+            _ => self.stranger(),
+        }
+    }
+
+    /// Whose share its requests take that prove nothing.
+    pub(crate) fn stranger(&self) -> Share {
+        match self.peer.network {
+            Some(network) if self.failed.load(Ordering::Relaxed) == 0 => Share::Address(network),
+            Some(network) => Share::Suspect(network),
+            None => Share::Connection(self.peer.id),
+        }
+    }
+
+    /// A proof on it did not hold.
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// This caller has proven itself on it.
     pub(crate) fn proven(&self, account: Account) {
+        self.failed.store(0, Ordering::Relaxed);
         let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
         if caller.as_ref() == Some(&account) {
             return;
@@ -126,6 +162,23 @@ impl Link {
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Nothing is read from it until [`Link::resume`]. Says whether that is new.
+    pub(super) fn pause(&self) -> bool {
+        !self.paused.swap(true, Ordering::AcqRel)
+    }
+
+    /// It is read from again.
+    pub(super) fn resume(&self) {
+        if self.paused.swap(false, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Whether nothing is read from it for the moment.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     /// Whether it is to close; if not, this task is woken when it is.

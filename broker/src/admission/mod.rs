@@ -1,7 +1,7 @@
 //! What a peer of the network can take of the broker. SPEC 5.7; docs/RELIABILITY.
 //!
 //! Owns: connections (`connections`), bytes and calls in flight (`budget`, `pool`), letting requests in
-//! (`gate`). Does not own: sockets (`listen`), who a caller is (`authenticate`), what may be done.
+//! (`gate`, `enter`), whose turn it is (`lanes`, `turns`). Does not own: sockets (`listen`), who a caller is (`authenticate`), what may be done.
 //!
 //! Invariants: each bound is of one caller before it is of all; before anybody has proven itself the
 //! caller is an address, and a claimed name is nobody's; what takes authority away, renews it, or shows
@@ -12,12 +12,17 @@ mod body;
 mod bounds;
 mod budget;
 mod connections;
+mod enter;
 mod gate;
 mod head;
+mod lanes;
 mod link;
 mod notices;
 mod pool;
 mod route;
+mod share;
+mod timed;
+mod turns;
 mod watched;
 
 use std::sync::Arc;
@@ -37,6 +42,7 @@ pub(crate) use pool::Pool;
 pub(crate) use watched::Watched;
 
 use budget::Budget;
+use lanes::Lanes;
 use notices::{Notices, Seconds};
 
 /// How often deadlines of connections are looked at, which is what their seconds are counted by.
@@ -53,6 +59,7 @@ pub(crate) struct Admission {
     bytes: Budget,
     unproven_calls: Arc<Pool>,
     reserved_calls: Arc<Pool>,
+    lanes: Lanes,
     seconds: Seconds,
     notices: Arc<Notices>,
 }
@@ -72,6 +79,7 @@ impl Admission {
             bytes: Budget::new(&bounds.bytes),
             unproven_calls: Pool::new(bounds.calls.unproven),
             reserved_calls: Pool::new(bounds.calls.reserve),
+            lanes: Lanes::new(&bounds.lanes),
             seconds,
             notices,
         })
@@ -93,6 +101,11 @@ impl Admission {
     /// Bytes of requests in flight.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.used()
+    }
+
+    /// Calls that were let into a lane, and those of them that are in work.
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        self.lanes.counts()
     }
 
     /// How often each bound was met since the start.

@@ -55,11 +55,13 @@ pub(crate) enum Bound {
     AddressCalls,
     /// Unproven calls in all.
     UnprovenCalls,
+    /// Calls of one caller, or address, that wait for a turn.
+    Turns,
 }
 
 impl Bound {
     /// All of them, as they are numbered.
-    pub(crate) const ALL: [Bound; 12] = [
+    pub(crate) const ALL: [Bound; 13] = [
         Bound::AddressConnections,
         Bound::UnprovenConnections,
         Bound::CallerConnections,
@@ -72,6 +74,7 @@ impl Bound {
         Bound::AllBytes,
         Bound::AddressCalls,
         Bound::UnprovenCalls,
+        Bound::Turns,
     ];
 
     /// Its name in the metrics and in the log.
@@ -89,6 +92,7 @@ impl Bound {
             Bound::AllBytes => "bytes",
             Bound::AddressCalls => "unproven_calls_of_an_address",
             Bound::UnprovenCalls => "unproven_calls",
+            Bound::Turns => "turns",
         }
     }
 

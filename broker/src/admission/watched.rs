@@ -1,6 +1,6 @@
-//! The bytes of a connection that can be closed from outside.
+//! The bytes of a connection that can be closed from outside, or not be read for a moment.
 //!
-//! Owns: ending reads and writes once the connection is to close, and freeing its place with its socket.
+//! Owns: ending reads and writes once the connection is to close, pausing reads, and freeing its place with its socket.
 //! Does not own: when that is (`connections`), TLS, HTTP.
 //!
 //! Invariants: the place is free when the socket is closed, and not before.
@@ -46,6 +46,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         if self.place.link().poll_closing(context) {
             return Poll::Ready(Ok(()));
+        }
+        // Whoever resumes wakes the task that was registered above.
+        if self.place.link().is_paused() {
+            return Poll::Pending;
         }
         Pin::new(&mut self.socket).poll_read(context, buffer)
     }

@@ -1,0 +1,447 @@
+//! Turns: how many calls are in work at once, and who is next. SPEC 5.10; docs/RELIABILITY, "Overload".
+//!
+//! Owns: one lane: its turns, those who wait for one, and the order among them. Does not own: which lane a
+//! call is in (`lanes`), what a call does.
+//!
+//! The order is fair queueing by processor time. Each share has a tag, the time that it was served for. The
+//! next turn goes to the waiting share with the smallest tag; what its call really cost is added to the tag
+//! when the call is over. A share that comes back after it was idle begins at the tag of who is served now, so
+//! that nobody saves turns up.
+//!
+//! Invariants: no more turns than there are; a share waits only for shares that were served less; no share
+//! has more than its room waiting, which is what the lane does in half a second divided by the shares
+//! that are there; what does not fit is refused at once and has cost a look into a table.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use sublet_core::no::Overload;
+use tokio::sync::oneshot;
+
+use super::link::Link;
+use super::share::Share;
+
+/// How long a call waits for its turn at most. Its room is half of this, so few calls wait so long.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What a share may have waiting, as time: what the lane does in it, divided by the shares that are there.
+const ROOM_MS: u64 = 500;
+
+/// Calls that a share may have in the lane however busy it is, and however slow the machine.
+const ROOM_MIN: usize = 16;
+
+/// The same when the share is alone: the streams of eight connections.
+const ROOM_MAX: usize = 1_024;
+
+/// A share with fewer than this finds room when the lane as a whole is full.
+const FEW: usize = 2;
+
+/// Calls a second that a lane is taken to do before it is seen to do more.
+const PACE_MIN: u64 = 1_000;
+
+/// Over how long the pace and refusals are counted.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// Refusals in a window, of all shares together, that are answered at once: 5,000 a second. At some 20 us
+/// each (docs/BENCHMARKS, "Overload") a tenth of one core. Over its part of them a share's connections are not
+/// read from until half of its room is free.
+const REFUSED_MAX: usize = 500;
+
+/// The least of a share.
+const REFUSED_MIN: usize = 8;
+
+/// What a call is taken to cost before it is known, in microseconds.
+const COST_GUESS_US: u64 = 300;
+
+/// A proof that does not hold costs its sender so many times what it cost.
+const FAILED_COST: u64 = 8;
+
+/// Shortest and longest time after which a refused caller is told to come again.
+const RETRY_MS: (u64, u64) = (50, 2_000);
+
+/// Bounds of one lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnBounds {
+    /// Calls in work at once.
+    pub(crate) turns: usize,
+    /// Calls in the lane, in work or waiting. Twice as many when each share has few.
+    pub(crate) total: usize,
+}
+
+/// No turn for this call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy {
+    /// After how many milliseconds there may be one.
+    pub(crate) retry_ms: u64,
+}
+
+impl From<Busy> for Overload {
+    fn from(busy: Busy) -> Self {
+        Overload::Busy { retry_ms: busy.retry_ms }
+    }
+}
+
+/// One lane.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    bounds: TurnBounds,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Calls that have a turn.
+    at_work: usize,
+    /// Calls in the lane.
+    entered: usize,
+    /// Shares with a call in the lane.
+    active: usize,
+    shares: HashMap<Share, Entry>,
+    /// Shares with a call that waits for a turn, by tag.
+    waiting: BTreeSet<(u64, Share)>,
+    /// The tag of who was served last.
+    now: u64,
+    pace: Pace,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    tag: u64,
+    entered: usize,
+    waiting: VecDeque<oneshot::Sender<Turn>>,
+    /// The window in which it was refused last, and how often.
+    refused: (u64, usize),
+    /// Connections that are not read from until there is room.
+    paused: Vec<Weak<Link>>,
+}
+
+/// How many calls the lane does.
+#[derive(Debug, Default)]
+struct Pace {
+    window: u64,
+    since: Option<Instant>,
+    done: u64,
+    /// Calls a second, in the last window.
+    per_second: u64,
+    /// Shares that were refused in this window.
+    refused: usize,
+}
+
+impl Pace {
+    fn look(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since);
+        if passed < WINDOW {
+            return;
+        }
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.per_second = self.done.saturating_mul(1_000) / millis;
+        *self = Pace {
+            window: self.window.saturating_add(1),
+            since: Some(now),
+            per_second: self.per_second,
+            ..Pace::default()
+        };
+    }
+
+    fn per_second(&self) -> u64 {
+        self.per_second.max(PACE_MIN)
+    }
+}
+
+impl Table {
+    /// Calls that each share may have in the lane now.
+    fn room(&self) -> usize {
+        let shares = u64::try_from(self.active.max(1)).unwrap_or(u64::MAX);
+        let room = self.pace.per_second().saturating_mul(ROOM_MS) / 1_000 / shares;
+        usize::try_from(room).unwrap_or(ROOM_MAX).clamp(ROOM_MIN, ROOM_MAX)
+    }
+
+    /// How long until a share that is full has done half of what it has in the lane.
+    fn retry_ms(&self, entered: usize) -> u64 {
+        let shares = u64::try_from(self.active.max(1)).unwrap_or(u64::MAX);
+        let ahead = u64::try_from(entered).unwrap_or(u64::MAX).saturating_mul(shares);
+        let (least, most) = RETRY_MS;
+        (ahead.saturating_mul(500) / self.pace.per_second()).clamp(least, most)
+    }
+
+    /// Adds to what a share was served for, or takes from it.
+    fn charge(&mut self, share: &Share, change: impl FnOnce(u64) -> u64) {
+        let Some(entry) = self.shares.get_mut(share) else { return };
+        let (before, is_waiting) = (entry.tag, !entry.waiting.is_empty());
+        entry.tag = change(before);
+        if is_waiting && self.waiting.remove(&(before, share.clone())) {
+            self.waiting.insert((entry.tag, share.clone()));
+        }
+    }
+
+    /// The next one that waits, if any; its turn is counted.
+    fn next(&mut self) -> Option<(Share, oneshot::Sender<Turn>)> {
+        while let Some((tag, share)) = self.waiting.pop_first() {
+            let Some(entry) = self.shares.get_mut(&share) else { continue };
+            let next = std::iter::from_fn(|| entry.waiting.pop_front())
+                // One that has gone meanwhile.
+                .find(|waiting| !waiting.is_closed());
+            let is_served = next.is_some();
+            if is_served {
+                entry.tag = tag.saturating_add(COST_GUESS_US);
+            }
+            if !entry.waiting.is_empty() {
+                self.waiting.insert((entry.tag, share.clone()));
+            }
+            if let Some(next) = next {
+                self.now = self.now.max(tag);
+                self.at_work = self.at_work.saturating_add(1);
+                return Some((share, next));
+            }
+        }
+        None
+    }
+
+    /// A call has left. A share that was served no more than who is served now has nothing to remember.
+    fn leave(&mut self, share: &Share) -> Vec<Weak<Link>> {
+        self.entered = self.entered.saturating_sub(1);
+        let (now, room) = (self.now, self.room());
+        let Some(entry) = self.shares.get_mut(share) else { return Vec::new() };
+        entry.entered = entry.entered.saturating_sub(1);
+        let resumed = match entry.entered <= room / 2 {
+            true => std::mem::take(&mut entry.paused),
+            false => Vec::new(),
+        };
+        if entry.entered == 0 {
+            let is_over = entry.tag <= now;
+            self.active = self.active.saturating_sub(1);
+            if self.entered == 0 {
+                // Nobody is there to be fair to.
+                self.shares.clear();
+            } else if is_over {
+                self.shares.remove(share);
+            }
+        }
+        resumed
+    }
+
+    /// Calls of this share that waited have gone.
+    fn forget_gone(&mut self, share: &Share) {
+        let Some(entry) = self.shares.get_mut(share) else { return };
+        entry.waiting.retain(|waiting| !waiting.is_closed());
+        if entry.waiting.is_empty() {
+            self.waiting.remove(&(entry.tag, share.clone()));
+        }
+    }
+}
+
+impl Turns {
+    /// A lane that nobody is in.
+    pub(crate) fn new(bounds: TurnBounds) -> Arc<Self> {
+        Arc::new(Turns { bounds, table: Mutex::default() })
+    }
+
+    /// Calls in the lane, and those of them that are in work.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let table = self.lock();
+        (table.entered, table.at_work)
+    }
+
+    /// Enters a call. Where its share has no room it is refused, and its connection, when that happens
+    /// often, is not read from for a while: at most until [`Link::resume`] is called.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        share: Share,
+        link: Option<&Arc<Link>>,
+        now: Instant,
+    ) -> Result<Ticket, Busy> {
+        let mut table = self.lock();
+        table.pace.look(now);
+        let own = table.shares.get(&share).map_or(0, |entry| entry.entered);
+        let is_few = own < FEW && table.entered < self.bounds.total.saturating_mul(2);
+        if !is_few && (own >= table.room() || table.entered >= self.bounds.total) {
+            let busy = Busy { retry_ms: table.retry_ms(own) };
+            if let Some(link) = link.filter(|_| own > 0) {
+                refused(&mut table, &share, link);
+            }
+            return Err(busy);
+        }
+        let since = table.now;
+        let entry = table.shares.entry(share.clone()).or_default();
+        if entry.entered == 0 {
+            entry.tag = entry.tag.max(since);
+        }
+        entry.entered = entry.entered.saturating_add(1);
+        if entry.entered == 1 {
+            table.active = table.active.saturating_add(1);
+        }
+        table.entered = table.entered.saturating_add(1);
+        Ok(Ticket { turns: self.clone(), share, state: State::Entered })
+    }
+
+    /// A turn of this share, at once; `None` when one has to be waited for.
+    fn at_once(self: &Arc<Self>, share: &Share) -> Result<Turn, oneshot::Receiver<Turn>> {
+        let mut table = self.lock();
+        if table.at_work < self.bounds.turns && table.waiting.is_empty() {
+            table.at_work = table.at_work.saturating_add(1);
+            let tag = table.shares.get(share).map_or(0, |entry| entry.tag);
+            table.now = table.now.max(tag);
+            table.charge(share, |tag| tag.saturating_add(COST_GUESS_US));
+            return Ok(Turn::new(self.clone(), share.clone()));
+        }
+        let (tell, told) = oneshot::channel();
+        if let Some(entry) = table.shares.get_mut(share) {
+            entry.waiting.push_back(tell);
+            if entry.waiting.len() == 1 {
+                let first = (entry.tag, share.clone());
+                table.waiting.insert(first);
+            }
+        }
+        Err(told)
+    }
+
+    /// A turn is over and cost so much. The next ones have theirs.
+    fn over(self: &Arc<Self>, share: &Share, cost: u64) {
+        let mut table = self.lock();
+        table.at_work = table.at_work.saturating_sub(1);
+        table.charge(share, |tag| tag.saturating_sub(COST_GUESS_US).saturating_add(cost));
+        self.serve(table);
+    }
+
+    /// A call has left, and had its turn, or went away while it waited.
+    fn left(self: &Arc<Self>, share: &Share, state: State) {
+        let mut table = self.lock();
+        match state {
+            State::Served => table.pace.done = table.pace.done.saturating_add(1),
+            State::Waiting => table.forget_gone(share),
+            State::Entered => {}
+        }
+        let resumed = table.leave(share);
+        self.serve(table);
+        resumed.iter().filter_map(Weak::upgrade).for_each(|link| link.resume());
+    }
+
+    /// Gives the turns that are free to those who wait.
+    fn serve(self: &Arc<Self>, mut table: MutexGuard<'_, Table>) {
+        let mut told = Vec::new();
+        while table.at_work < self.bounds.turns {
+            let Some(next) = table.next() else { break };
+            told.push(next);
+        }
+        drop(table);
+        for (share, tell) in told {
+            // One that has gone gives its turn back by dropping it.
+            drop(tell.send(Turn::new(self.clone(), share)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Numbers and sets that are changed together, with nothing in between that could panic.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a refusal, and stops reading from a connection that brings too many.
+fn refused(table: &mut Table, share: &Share, link: &Arc<Link>) {
+    let window = table.pace.window;
+    let Some(entry) = table.shares.get_mut(share) else { return };
+    if entry.refused.0 != window {
+        entry.refused = (window, 0);
+        table.pace.refused = table.pace.refused.saturating_add(1);
+    }
+    entry.refused.1 = entry.refused.1.saturating_add(1);
+    let most = (REFUSED_MAX / table.pace.refused.max(1)).max(REFUSED_MIN);
+    if entry.refused.1 > most && link.pause() {
+        entry.paused.push(Arc::downgrade(link));
+    }
+}
+
+/// How far a call has come in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Entered,
+    Waiting,
+    Served,
+}
+
+/// A call in a lane. It leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    turns: Arc<Turns>,
+    share: Share,
+    state: State,
+}
+
+impl Ticket {
+    /// Waits for a turn, at most [`WAIT_MAX`].
+    pub(crate) async fn turn(&mut self) -> Result<Turn, Busy> {
+        let turn = match self.turns.at_once(&self.share) {
+            Ok(turn) => {
+                // Whoever came meanwhile enters first. Without this, calls that never wait for anything would
+                // queue up in front of the lane, where nobody asks whose they are.
+                tokio::task::yield_now().await;
+                Ok(turn)
+            }
+            Err(told) => {
+                self.state = State::Waiting;
+                let waited = tokio::time::timeout(WAIT_MAX, told).await;
+                // Nobody drops who waits, so only time does this.
+                waited.map_err(drop).and_then(|told| told.map_err(drop))
+            }
+        };
+        match turn {
+            Ok(turn) => {
+                self.state = State::Served;
+                Ok(turn)
+            }
+            Err(()) => {
+                let table = self.turns.lock();
+                let own = table.shares.get(&self.share).map_or(0, |entry| entry.entered);
+                Err(Busy { retry_ms: table.retry_ms(own) })
+            }
+        }
+    }
+
+    /// Whose share it takes.
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.turns.left(&self.share, self.state);
+    }
+}
+
+/// A turn, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    share: Share,
+    cost: u64,
+}
+
+impl Turn {
+    fn new(turns: Arc<Turns>, share: Share) -> Self {
+        Turn { turns, share, cost: 0 }
+    }
+
+    /// So much of the processor was used in it.
+    pub(crate) fn spent(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.cost = self.cost.saturating_add(micros);
+    }
+
+    /// A proof did not hold in it, which costs more.
+    pub(crate) fn failed(&mut self) {
+        self.cost = self.cost.saturating_mul(FAILED_COST);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.over(&self.share, self.cost);
+    }
+}
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;
