@@ -30,8 +30,8 @@ const FLOODING: usize = 8;
 /// Connections of each.
 const CONNECTIONS: usize = 2;
 
-/// Hops of the chain that each of them shows: eight signatures.
-const HOPS: u32 = 3;
+/// Hops of the chain that each of them shows: 14 signatures.
+const HOPS: u32 = 6;
 
 /// What a caller who does nothing wrong may wait, whatever others do, in ms: a debug build beside other tests.
 const SERVED_WITHIN: i64 = 3_000;
@@ -68,8 +68,8 @@ async fn once(channel: &Channel, who: &Credential) -> Result<(), Status> {
 /// little for who shows it.
 async fn flooding(fleet: &Records) -> Vec<Credential> {
     let profile = format!(
-        "name = \"default\"\nprincipals = [\"user:*@{}\"]\nttl_seconds_max = 600\nhops_max = {HOPS}\n\
-         offline_hops_max = {HOPS}\nallow = [\"fs.@tool://files *=any\"]\n",
+        "name = \"default\"\nprincipals = [\"user:*@{}\"]\nttl_seconds_max = 600\nhops_max = 8\n\
+         offline_hops_max = 8\nallow = [\"fs.@tool://files *=any\"]\n",
         fleet.trust.domain()
     );
     std::fs::write(fleet.stage.path("long.toml"), profile).unwrap();
@@ -193,7 +193,7 @@ async fn the_sdk_comes_again_when_it_is_told_to_and_no_more_than_one_call_in_ten
     // The same agent's, by the SDK: some of them are refused until they are given up.
     let broker = Broker::connect(&fleet.stage.endpoint).await.unwrap();
     let request = || v1::ListDelegationsRequest { page_token: Vec::new(), page_size: 1 };
-    let (mut calls, mut attempts, mut late) = (0u32, 0u32, 0u32);
+    let (mut calls, mut attempts, mut late, mut refused) = (0u32, 0u32, 0u32, 0u32);
     let mut asking = JoinSet::new();
     for _ in 0..200 {
         let (broker, who) = (broker.clone(), flooding[0].clone());
@@ -209,12 +209,14 @@ async fn the_sdk_comes_again_when_it_is_told_to_and_no_more_than_one_call_in_ten
                 assert!(failure.retry_after().is_some() && failure.is_retriable());
                 attempts += failure.attempts();
                 late += u32::from(failure.attempts() > 1);
+                refused += 1;
             }
         }
     }
     seen.stop.store(true, Ordering::SeqCst);
     flood.join().unwrap();
     println!("{calls} calls, {attempts} attempts at least, {late} given up after more than one");
+    assert!(refused > 0, "the agent whose calls these are has no room left");
     assert!(attempts <= calls + calls / 10 + 10, "{attempts} attempts of {calls} calls");
     // With nobody flooding it is served at once.
     broker.list_delegations(&flooding[0], request()).await.unwrap();
