@@ -106,9 +106,9 @@ const OWN_DESCRIPTORS: usize = 128;
 const CONNECTIONS_MIN: usize = 16;
 
 /// Calls of proven callers in work at once, for each core. Each is in work for as long as all of them take:
-/// 20 times 0.6 ms. With fewer, the broker under a flood has too little to do between two looks at what it
+/// 16 times 0.6 ms. With fewer, the broker under a flood has too little to do between two looks at what it
 /// refuses; with more, whoever has little to ask waits longer (docs/BENCHMARKS, "Overload").
-const TURNS_EACH_CORE: usize = 20;
+const TURNS_EACH_CORE: usize = 16;
 
 /// The same on the largest machine: four batches of the store.
 const TURNS_MAX: usize = 1_024;
