@@ -130,6 +130,49 @@ pub struct Call {
     pub arguments: Arguments,
 }
 
+/// The name of a tool or an action that does not mean one exactly, so that no decision is made on it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the call's {part} {named:?} does not name one exactly: {expected}")]
+pub struct NotExact {
+    /// Which of the two: `audience` or `action`.
+    pub part: &'static str,
+    /// What was named, or its beginning.
+    pub named: String,
+    /// The form that is expected.
+    pub expected: &'static str,
+}
+
+impl NotExact {
+    fn new(part: &'static str, named: &str, expected: &'static str) -> Self {
+        NotExact { part, named: named.chars().take(NAMED_CHARS_MAX).collect(), expected }
+    }
+}
+
+/// Of a name that is refused, how much is said again.
+const NAMED_CHARS_MAX: usize = 80;
+
+impl Call {
+    /// Refuses a call whose audience or action would not be read as an exact one: [`check_exact`].
+    pub fn check_exact(&self) -> Result<(), NotExact> {
+        check_exact(&self.audience, &self.action)
+    }
+}
+
+/// Refuses an audience or an action that would not be read as an exact one (SPEC 4.8.1). Every decision
+/// about a call asks this before anything else: a call with the name of a prefix would be inside that
+/// prefix, and mean nothing that anybody has said.
+pub fn check_exact(audience: &str, action: &str) -> Result<(), NotExact> {
+    if !Audience::is_exact(audience) {
+        let expected = "a URI such as tool://files, which does not end in /";
+        return Err(NotExact::new("audience", audience, expected));
+    }
+    if !Action::is_exact(action) {
+        let expected = "a dotted name such as fs.read, which does not end in .";
+        return Err(NotExact::new("action", action, expected));
+    }
+    Ok(())
+}
+
 fn leaves(json: &Json) -> Result<BTreeMap<String, Json>, BadArguments> {
     let Json::Object(members) = json else { return Err(BadArguments::NotAnObject) };
     let mut found = BTreeMap::new();

@@ -13,7 +13,7 @@ pub use deny::{BadJoinToken, Deny};
 
 use crate::block::Window;
 use crate::bundle::{BadBundle, KeyRefusal};
-use crate::call::BadArguments;
+use crate::call::{BadArguments, NotExact};
 use crate::capability::BadScope;
 use crate::feed::BadFeed;
 use crate::id::{AgentId, BadId, TrustDomain};
@@ -70,6 +70,9 @@ pub enum Malformed {
     /// The arguments of a call.
     #[error("{0}")]
     Arguments(#[from] BadArguments),
+    /// The tool or the action of a call.
+    #[error(transparent)]
+    Call(#[from] NotExact),
     /// A scope.
     #[error("the scope is not understood: {0}")]
     Scope(#[from] BadScope),
@@ -100,6 +103,7 @@ impl Malformed {
             Malformed::Proof(_) => "proof_malformed",
             Malformed::Receipt(_) => "receipt_malformed",
             Malformed::Arguments(bad) => bad.code(),
+            Malformed::Call(_) => "call_not_exact",
             Malformed::Scope(_) => "bad_scope",
             Malformed::Id(_) => "bad_name",
             Malformed::Bundle(bad) => bad.code(),
