@@ -329,6 +329,11 @@ pub enum BadJwt {
     /// It is for somebody else.
     #[error("it is not for {0}")]
     Audience(String),
+    /// It was made for another client.
+    #[error(
+        "it names {0} as the client that it was made for (azp), and none that is configured as audience"
+    )]
+    Party(String),
     /// It is over.
     #[error("it expired at {0} (seconds)")]
     Expired(i64),
@@ -349,7 +354,7 @@ impl BadJwt {
             BadJwt::Algorithm(_) => "jwt_algorithm",
             BadJwt::Key(_) => "jwt_key",
             BadJwt::Signature => "jwt_signature",
-            BadJwt::Audience(_) => "jwt_audience",
+            BadJwt::Audience(_) | BadJwt::Party(_) => "jwt_audience",
             BadJwt::Expired(_) => "jwt_expired",
             BadJwt::NotYetValid(_) => "jwt_not_yet_valid",
             BadJwt::Lifetime(_) => "jwt_lifetime",
