@@ -20,7 +20,7 @@ use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
 use sublet_core::proof::{BadProof, CallClaims, CallProof, Expected, enroll_message};
 use sublet_core::seen::BadReplay;
-use sublet_core::session::{Login, UserToken};
+use sublet_core::session::{LoggedOut, UserToken};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
 use sublet_ledger::checkpoint::Checkpoint;
@@ -140,7 +140,7 @@ pub async fn user(broker: &Broker, via: &Via, token: &[u8]) -> Result<UserToken,
 }
 
 /// A user whose provider says that it has logged out.
-pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<Login, No> {
+pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<LoggedOut, No> {
     counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.logins.logged_out(token, broker.clock.now()).await)
 }

@@ -19,7 +19,7 @@ pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
     let status = answer.headers().get("grpc-status").and_then(|value| value.to_str().ok());
     match (status, answer.status().as_u16()) {
         (None | Some("0"), 200..=299) => "ok",
-        (Some("3"), _) | (None, 400) => "malformed",
+        (Some("3"), _) | (None, 400 | 405 | 415) => "malformed",
         (Some("16"), _) | (None, 401) => "unauthenticated",
         (Some("7"), _) => "deny",
         (Some("8"), _) | (None, 429) => "overload",

@@ -39,4 +39,5 @@ mod service;
 pub mod store;
 pub mod tls;
 mod traces;
+mod transport;
 pub mod witness;

@@ -4,12 +4,13 @@
 //! Owns: whose logins are believed, and which principal each is. Does not own: whether a token holds
 //! (`enrol::jwt`), sessions (`sublet_core::session`, `decide`).
 //!
-//! Invariants: a token that says that somebody logged out is no login, and the reverse.
+//! Invariants: a token that says that somebody logged out is no login, and the reverse; a word that a
+//! login is over says when it was given.
 
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::json::Json;
 use sublet_core::no::{BadJwt, No, Unauthenticated};
-use sublet_core::session::{Login, UserToken, template};
+use sublet_core::session::{LoggedOut, Login, UserToken, template};
 use sublet_core::workload::Attested;
 
 use crate::config::{BadConfig, Config};
@@ -41,7 +42,7 @@ impl Logins {
             if templates.iter().any(|(name, _)| *name == login.name) {
                 return Err(bad("it is there twice"));
             }
-            issuers.push(Issuer::new(&login.issuer(), config)?);
+            issuers.push(Issuer::new(&login.issuer(), config)?.of_users());
             templates.push((login.name.clone(), login.principal.clone()));
         }
         let tokens = SignedToken::new(JWT, issuers);
@@ -60,8 +61,8 @@ impl Logins {
         user.map_err(|says| Unauthenticated::User { issuer: shown.issuer.clone(), says }.into())
     }
 
-    /// Whose login has ended, by its provider's word.
-    pub async fn logged_out(&self, token: &[u8], now: UnixMillis) -> Result<Login, No> {
+    /// Whose login has ended, by its provider's word, and when that was given.
+    pub async fn logged_out(&self, token: &[u8], now: UnixMillis) -> Result<LoggedOut, No> {
         let shown = self.tokens.attest(token, now).await?;
         let says_so = events(&shown).is_some_and(|events| {
             events.iter().any(|(name, what)| name == LOGOUT && matches!(what, Json::Object(_)))
@@ -69,9 +70,13 @@ impl Logins {
         if !says_so || shown.claim("nonce").is_some() {
             return Err(bad(BadJwt::Form("it is no logout token")));
         }
+        let issued = shown.number("iat");
+        let issued =
+            issued.ok_or(BadJwt::Form("it does not say when it was issued (iat)")).map_err(bad)?;
         let subject = shown.claim("sub").unwrap_or_default().to_owned();
         let sid = shown.claim("sid").unwrap_or_default().to_owned();
-        Ok(Login { issuer: shown.issuer, subject, sid })
+        let login = Login { issuer: shown.issuer, subject, sid };
+        Ok(LoggedOut { login, issued_at: UnixMillis::from_seconds(issued), own: false })
     }
 }
 

@@ -10,16 +10,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::capability::Capability;
 use sublet_core::decide::{By, EndSessions, Ending, Issue};
+use sublet_core::json::Json;
 use sublet_core::no::{Malformed, No, Overload};
 use sublet_core::text::from_base64url;
 use sublet_core::token::{Presentation, UnverifiedToken};
@@ -142,19 +143,27 @@ fn verified(broker: &Broker, token: &[u8]) -> Result<VerifiedToken, No> {
     Ok(VerifiedToken::verify(token, trust.bundle())?)
 }
 
-/// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type.
+/// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type. Read
+/// strictly: of a member that stands twice two readers may take another one each.
 fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
     let bad = |says: String| field("authorization_details", says);
-    let list: Vec<serde_json::Map<String, Value>> =
-        serde_json::from_str(details).map_err(|error| bad(error.to_string()))?;
+    let list = Json::parse(details.as_bytes()).map_err(|error| bad(error.to_string()))?;
+    let Json::List(list) = list else {
+        return Err(bad("a list of capabilities is expected".to_owned()).into());
+    };
     let mut capabilities = Vec::new();
-    for mut detail in list {
-        if detail.remove("type") != Some(json!("sublet_capability")) {
+    for detail in list {
+        let Json::Object(mut members) = detail else {
+            return Err(bad("each is an object".to_owned()).into());
+        };
+        let before = members.len();
+        let is_ours = Json::Str("sublet_capability".to_owned());
+        members.retain(|(name, value)| name != "type" || *value != is_ours);
+        if members.len() == before {
             return Err(bad("the type of each is sublet_capability".to_owned()).into());
         }
-        let text = Value::Object(detail).to_string();
-        let capability = Capability::from_json(text.as_bytes()).map_err(Malformed::from)?;
-        capabilities.push(capability);
+        let capability = Capability::from_json(&Json::Object(members).canonical());
+        capabilities.push(capability.map_err(Malformed::from)?);
     }
     Ok(sublet_core::capability::Scope::new(capabilities).map_err(Malformed::from)?)
 }
@@ -162,12 +171,13 @@ fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
 async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, No> {
     let form = Form::parse(body)?;
     let token = form.get("logout_token")?.as_bytes();
-    let login = authenticate::logged_out(broker, via, token).await?;
-    let reason = format!("logged out at {}", login.issuer);
-    let ask = EndSessions { which: Ending::Login(login.clone()), reason };
+    let word = authenticate::logged_out(broker, via, token).await?;
+    let caller = Caller::user(word.login.clone());
+    let reason = format!("logged out at {}", word.login.issuer);
+    let ask = EndSessions { which: Ending::Login(word), reason };
     let came = Came { trace: None, from: via.network() };
     let (sessions, delegations) =
-        service::end_sessions(broker.clone(), Caller::user(login), ask, came).await??;
+        service::end_sessions(broker.clone(), caller, ask, came).await??;
     tracing::info!(sessions, delegations, "a user logged out");
     Ok(json!({}))
 }
@@ -214,9 +224,8 @@ impl Form {
 /// As RFC 6749 section 5.2 has errors.
 fn answer(done: Result<Value, No>) -> Response {
     match done {
-        Ok(value) => {
-            (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
-        }
+        Ok(value) => (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")], axum::Json(value))
+            .into_response(),
         Err(no) => refusal(&no),
     }
 }
@@ -237,7 +246,8 @@ pub(crate) fn refusal(no: &No) -> Response {
     };
     let says = respond::status(no).message().to_owned();
     let value = json!({"error": error, "error_description": says, "sublet_code": no.code()});
-    let mut answer = (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response();
+    let mut answer =
+        (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response();
     if let Some(retry_ms) = no.retry_ms() {
         // Whole seconds, RFC 9110, section 10.2.3.
         let seconds = HeaderValue::from(retry_ms.div_ceil(1_000));

@@ -19,7 +19,6 @@ use sublet_ledger::tile::{Resource, WIDTH};
 use crate::authenticate;
 use crate::broker::Broker;
 use crate::listen::Via;
-use crate::respond;
 
 /// A full tile never changes.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
@@ -82,13 +81,9 @@ fn found(resource: Resource, bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], bytes).into_response()
 }
 
-/// What has no route: gRPC is answered as gRPC is, and anybody else that there is nothing.
-pub(crate) async fn unknown(request: Request) -> Response {
-    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
-    match kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
-        true => respond::no_such_method(),
-        false => StatusCode::NOT_FOUND.into_response(),
-    }
+/// What has no route; gRPC was answered before (`transport`).
+pub(crate) async fn unknown() -> StatusCode {
+    StatusCode::NOT_FOUND
 }
 
 fn nothing() -> Response {

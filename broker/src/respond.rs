@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
 use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::no::{Deny, Fault, No};
+use sublet_core::no::{Deny, Fault, Malformed, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
@@ -63,17 +63,42 @@ pub fn status(no: &No) -> Status {
         No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
         no => no.to_string(),
     };
+    coded(code, says, no.code(), no.retry_ms())
+}
+
+fn coded(code: Code, says: impl Into<String>, reason: &str, retry_ms: Option<u64>) -> Status {
     let mut details =
-        ErrorDetails::with_error_info(no.code(), ERROR_DOMAIN, HashMap::<String, String>::new());
-    if let Some(retry_ms) = no.retry_ms() {
+        ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
+    if let Some(retry_ms) = retry_ms {
         details.set_retry_info(Some(Duration::from_millis(retry_ms)));
     }
     Status::with_error_details(code, says, details)
 }
 
 /// The answer to a gRPC call of no method that there is.
-pub(crate) fn no_such_method() -> axum::response::Response {
-    Status::unimplemented("no such method").into_http()
+pub(crate) fn no_such_method() -> Status {
+    coded(Code::Unimplemented, "there is no such method here", "unimplemented", None)
+}
+
+/// The answer to a call that took too long.
+pub(crate) fn late() -> Status {
+    let late = Fault::Deadline;
+    coded(Code::Unavailable, late.to_string(), late.code(), None)
+}
+
+/// What the gRPC library, or a standard service, refused in its own words, with a code of ours. Of what
+/// it says in place of a service, `INTERNAL` means that it could not read the message.
+pub(crate) fn of_the_library(status: &Status) -> Status {
+    match status.code() {
+        Code::Unimplemented => no_such_method(),
+        Code::Cancelled | Code::DeadlineExceeded => late(),
+        Code::Internal => {
+            let says = format!("it is no message of this method: {}", status.message());
+            self::status(&Malformed::Field { field: "message", says }.into())
+        }
+        Code::NotFound => coded(Code::NotFound, status.message(), "not_found", None),
+        code => coded(code, status.message(), "transport", None),
+    }
 }
 
 /// A receipt for a recorded hop: its chain's ledger indices, and that nothing of it is revoked as
@@ -132,7 +157,7 @@ pub fn checkpoint(broker: &Broker) -> Result<Vec<u8>, No> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sublet_core::no::{Deny, Malformed, Overload, Unauthenticated};
+    use sublet_core::no::{Overload, Unauthenticated};
 
     #[test]
     fn each_kind_of_no_has_its_status_and_code() {

@@ -48,10 +48,8 @@ use crate::service::revocation::RevocationService;
 use crate::store::{Notary, Store};
 use crate::tls::{self, Tls};
 use crate::traces::{TraceLayer, Traces};
+use crate::transport::TransportLayer;
 use crate::witness;
-
-/// How long a unary call may take in all.
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many beats one batch may take before the store hangs: five seconds.
 const HANGING_BEATS: u32 = 10;
@@ -231,7 +229,6 @@ impl Bound {
         let serving = Server::builder()
             // For the ledger alone: gRPC is HTTP/2.
             .accept_http1(true)
-            .timeout(CALL_DEADLINE)
             .concurrency_limit_per_connection(STREAMS_MAX as usize)
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -240,6 +237,7 @@ impl Bound {
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .layer(CountLayer(calls))
             .layer(TraceLayer(traces.clone()))
+            .layer(TransportLayer)
             .layer(GateLayer::new(broker.clone(), admission))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, async move {

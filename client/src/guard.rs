@@ -6,7 +6,8 @@
 //! decision (`check`), what a request means (the tool says it).
 //!
 //! Invariants: what is behind the layer receives the very bytes that were checked; a request of which the
-//! tool does not know the meaning is refused; one body, one decision.
+//! tool does not know the meaning is refused; one body, one decision; in front of a JSON tool one path
+//! is one action.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -96,14 +97,23 @@ pub struct Guard {
 
 impl Guard {
     /// For HTTP, where each path is an action and the body its arguments: `POST /fs/read` with a JSON
-    /// object is `fs.read`. What the proof does not bind, another method or a query, is refused.
+    /// object is `fs.read`. One path is one action, and no other path is that action: what is no
+    /// `/segment/segment…` of `A-Z a-z 0-9 _ -` is refused. So is what the proof does not bind: another
+    /// method, a query, a header that asks for another method.
     pub fn json(checker: Arc<Checker>) -> Self {
         Guard::http(checker, |parts, body| {
             if parts.method != http::Method::POST || parts.uri.query().is_some() {
                 let says = "POST without a query is expected: arguments are in the body".to_owned();
                 return Err(Malformed::Field { field: "request", says });
             }
-            Meaning::json(parts.uri.path().trim_matches('/').replace('/', "."), body)
+            if let Some(name) =
+                METHOD_OVERRIDES.iter().find(|name| parts.headers.contains_key(**name))
+            {
+                let says =
+                    format!("{name} asks for another method, which no proof is for: leave it out");
+                return Err(Malformed::Field { field: "request", says });
+            }
+            Meaning::json(action(parts.uri.path())?, body)
         })
     }
 
@@ -159,6 +169,24 @@ impl Guard {
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
+    }
+}
+
+/// Headers by which frameworks take a POST for another method.
+const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// The action of a path: `/fs/read` is `fs.read`. No other path is, however a server behind would read it.
+fn action(path: &str) -> Result<String, Malformed> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let segment = |s: &str| !s.is_empty() && s.bytes().all(plain);
+    match path.strip_prefix('/') {
+        Some(segments) if segments.split('/').all(segment) => Ok(segments.replace('/', ".")),
+        _ => {
+            let says = "/fs/read is expected for the action fs.read: segments of letters, digits, _ and -, \
+                        and no slash at the end";
+            Err(Malformed::Field { field: "path", says: says.to_owned() })
+        }
     }
 }
 

@@ -126,6 +126,15 @@ pub enum BadBlock {
     /// Its scope check is none of ours.
     #[error(transparent)]
     Scope(#[from] BadScope),
+    /// It allows more hops than a token may have. A stock library would refuse every call under it, as
+    /// it is told of no such number.
+    #[error("the block states {what}({limit}), at most {max} may be stated", max = limits::HOPS_MAX)]
+    Limit {
+        /// `hops` or `unrecorded`.
+        what: &'static str,
+        /// What it states.
+        limit: u32,
+    },
     /// It says a thing of ours in other bytes than ours.
     #[error("the block is not the canonical rendering of what it says")]
     NotCanonical,
@@ -140,6 +149,7 @@ impl BadBlock {
             BadBlock::Missing(_) => "block_incomplete",
             BadBlock::Id(_) => "block_name",
             BadBlock::Scope(_) => "block_scope",
+            BadBlock::Limit { .. } => "block_limit",
             BadBlock::NotCanonical => "block_not_canonical",
         }
     }
@@ -203,6 +213,16 @@ impl Block {
         }
         block.scope = Some(scope);
         Ok(block)
+    }
+
+    /// Refuses hops or unrecorded hops beyond [`limits::HOPS_MAX`], in every block alike (SPEC 3.2.4).
+    pub fn check_limits(&self) -> Result<(), BadBlock> {
+        for (what, limit) in [("hops", self.hops_max), ("unrecorded", self.unrecorded_max)] {
+            if limit > limits::HOPS_MAX {
+                return Err(BadBlock::Limit { what, limit });
+            }
+        }
+        Ok(())
     }
 
     /// Whether what the block says of time holds at this second.
@@ -323,7 +343,9 @@ impl<'r, 'a> Reader<'r, 'a> {
             }
         };
         let (not_after, hops_max, unrecorded_max) = self.limits(&mut role)?;
-        Ok(Block { role, agent, helper, not_after, hops_max, unrecorded_max, scope: None })
+        let block = Block { role, agent, helper, not_after, hops_max, unrecorded_max, scope: None };
+        block.check_limits()?;
+        Ok(block)
     }
 
     /// Refuses what is left.

@@ -8,9 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+
 use crate::bytes::sha256;
 use crate::capability::family::FAMILIES;
-use crate::capability::{CALL, NAMES, delegate_of};
+use crate::capability::{Action, Audience, CALL, NAMES, delegate_of};
 use crate::datalog::{Predicate, Term};
 use crate::id::{AgentId, UnixMillis};
 use crate::json::{BadJson, Json};
@@ -128,6 +130,49 @@ pub struct Call {
     pub arguments: Arguments,
 }
 
+/// The name of a tool or an action that does not mean one exactly, so that no decision is made on it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the call's {part} {named:?} does not name one exactly: {expected}")]
+pub struct NotExact {
+    /// Which of the two: `audience` or `action`.
+    pub part: &'static str,
+    /// What was named, or its beginning.
+    pub named: String,
+    /// The form that is expected.
+    pub expected: &'static str,
+}
+
+impl NotExact {
+    fn new(part: &'static str, named: &str, expected: &'static str) -> Self {
+        NotExact { part, named: named.chars().take(NAMED_CHARS_MAX).collect(), expected }
+    }
+}
+
+/// Of a name that is refused, how much is said again.
+const NAMED_CHARS_MAX: usize = 80;
+
+impl Call {
+    /// Refuses a call whose audience or action would not be read as an exact one: [`check_exact`].
+    pub fn check_exact(&self) -> Result<(), NotExact> {
+        check_exact(&self.audience, &self.action)
+    }
+}
+
+/// Refuses an audience or an action that would not be read as an exact one (SPEC 4.8.1). Every decision
+/// about a call asks this before anything else: a call with the name of a prefix would be inside that
+/// prefix, and mean nothing that anybody has said.
+pub fn check_exact(audience: &str, action: &str) -> Result<(), NotExact> {
+    if !Audience::is_exact(audience) {
+        let expected = "a URI such as tool://files, which does not end in /";
+        return Err(NotExact::new("audience", audience, expected));
+    }
+    if !Action::is_exact(action) {
+        let expected = "a dotted name such as fs.read, which does not end in .";
+        return Err(NotExact::new("action", action, expected));
+    }
+    Ok(())
+}
+
 fn leaves(json: &Json) -> Result<BTreeMap<String, Json>, BadArguments> {
     let Json::Object(members) = json else { return Err(BadArguments::NotAnObject) };
     let mut found = BTreeMap::new();
@@ -158,10 +203,21 @@ fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// The path of a string, when it is safe and absolute in exactly one reading: no empty, `.` or
-/// `..` segment, no trailing slash, no NUL or control character, no `%`, no `\`, ASCII or
-/// alphanumeric Unicode only (so that no look-alike of a slash or dot is taken for a name).
+/// The path of a string, when it is safe and absolute in exactly one reading (SPEC 4.6.2): a plain
+/// path in Unicode NFKC, so that no other spelling of a name is taken for another name, and without a
+/// dot at the end of a segment, which some file systems leave out.
 pub fn safe_path(text: &str) -> Option<&str> {
+    let path = plain_path(text)?;
+    let is_whole = |segment: &str| !segment.ends_with('.');
+    let is_normal = path.is_ascii() || ComposingNormalizerBorrowed::new_nfkc().is_normalized(path);
+    (is_normal && path.split('/').all(is_whole)).then_some(path)
+}
+
+/// The path of a string, when it names one thing whoever resolves it: no empty, `.` or `..` segment,
+/// also none that is so up to a `;`, which some servers take off with what follows; no trailing slash,
+/// no NUL or control character, no `%`, no `\`, ASCII or alphanumeric Unicode only (so that no
+/// look-alike of a slash or dot is taken for a name).
+pub(crate) fn plain_path(text: &str) -> Option<&str> {
     let rest = text.strip_prefix('/')?;
     let fine = |c: char| {
         (c.is_ascii_graphic() && !matches!(c, '%' | '\\')) || c == ' ' || c.is_alphanumeric()
@@ -169,8 +225,10 @@ pub fn safe_path(text: &str) -> Option<&str> {
     if text.len() > limits::PATH_BYTES_MAX || rest.split('/').count() > limits::PATH_SEGMENTS_MAX {
         return None;
     }
-    let segment =
-        |s: &str| !s.is_empty() && s != "." && s != ".." && s.chars().all(fine) && s.trim() == s;
+    let segment = |s: &str| {
+        let name = s.split(';').next().unwrap_or_default().trim_end();
+        !matches!(name, "" | "." | "..") && s.chars().all(fine) && s.trim() == s
+    };
     (rest.is_empty() || rest.split('/').all(segment)).then_some(text)
 }
 
@@ -263,7 +321,9 @@ mod tests {
 
     #[test]
     fn only_safe_paths_have_a_path() {
-        for good in ["/", "/data", "/data/q3 report.txt", "/données/ü"] {
+        for good in
+            ["/", "/data", "/data/q3 report.txt", "/données/ü", "/a;b", "/.git/x", "/..a", "/한"]
+        {
             assert_eq!(safe_path(good), Some(good));
         }
         let bad = [
@@ -281,9 +341,25 @@ mod tests {
             "/data\u{2215}x",
             "/data/ x",
             "/data/.\u{200b}./x",
+            "/data/..;/etc",
+            "/data/..;x=1/etc",
+            "/data/.;/x",
+            "/data/;x/etc",
+            "/data/.. ;/etc",
+            "/data/secret.",
+            "/data/secret./x",
+            "/data/...",
+            // 한, decomposed, and signs that stand for others: ſ, K, a wide s, a ligature.
+            "/\u{1112}\u{1161}\u{11ab}",
+            "/\u{17f}ecret",
+            "/\u{212a}",
+            "/\u{ff53}ecret",
+            "/\u{fb01}le",
         ];
         for bad in bad {
             assert_eq!(safe_path(bad), None, "{bad:?}");
         }
+        // In a URL a dot at the end is a part of the name, everywhere.
+        assert_eq!(plain_path("/wiki/Acme_Inc."), Some("/wiki/Acme_Inc."));
     }
 }

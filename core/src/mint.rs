@@ -189,14 +189,14 @@ fn sign(
     symbols: Symbols<'_>,
     signer: &dyn Signer,
 ) -> Result<SignedBlock, No> {
+    let bad = |bad| Malformed::from(BadToken::Block(usize::from(previous.is_some()), bad));
+    block.check_limits().map_err(bad)?;
     let payload = {
         let mut symbols = symbols;
         block.lower(&mut symbols)
     };
     if payload.len() > limits::BLOCK_BYTES_MAX {
-        let bad =
-            BadToken::Block(usize::from(previous.is_some()), BadBlock::TooLarge(payload.len()));
-        return Err(Malformed::from(bad).into());
+        return Err(bad(BadBlock::TooLarge(payload.len())).into());
     }
     let message = signed_bytes(&payload, next_key, previous);
     let signature = signer.sign(&message).map_err(crate::no::Fault::from)?;

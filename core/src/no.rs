@@ -13,7 +13,7 @@ pub use deny::{BadJoinToken, Deny};
 
 use crate::block::Window;
 use crate::bundle::{BadBundle, KeyRefusal};
-use crate::call::BadArguments;
+use crate::call::{BadArguments, NotExact};
 use crate::capability::BadScope;
 use crate::feed::BadFeed;
 use crate::id::{AgentId, BadId, TrustDomain};
@@ -81,6 +81,9 @@ pub enum Malformed {
     /// The arguments of a call.
     #[error("{0}")]
     Arguments(#[from] BadArguments),
+    /// The tool or the action of a call.
+    #[error(transparent)]
+    Call(#[from] NotExact),
     /// A scope.
     #[error("the scope is not understood: {0}")]
     Scope(#[from] BadScope),
@@ -111,6 +114,7 @@ impl Malformed {
             Malformed::Proof(_) => "proof_malformed",
             Malformed::Receipt(_) => "receipt_malformed",
             Malformed::Arguments(bad) => bad.code(),
+            Malformed::Call(_) => "call_not_exact",
             Malformed::Scope(_) => "bad_scope",
             Malformed::Id(_) => "bad_name",
             Malformed::Bundle(bad) => bad.code(),
@@ -336,6 +340,11 @@ pub enum BadJwt {
     /// It is for somebody else.
     #[error("it is not for {0}")]
     Audience(String),
+    /// It was made for another client.
+    #[error(
+        "it names {0} as the client that it was made for (azp), and none that is configured as audience"
+    )]
+    Party(String),
     /// It is over.
     #[error("it expired at {0} (seconds)")]
     Expired(i64),
@@ -356,7 +365,7 @@ impl BadJwt {
             BadJwt::Algorithm(_) => "jwt_algorithm",
             BadJwt::Key(_) => "jwt_key",
             BadJwt::Signature => "jwt_signature",
-            BadJwt::Audience(_) => "jwt_audience",
+            BadJwt::Audience(_) | BadJwt::Party(_) => "jwt_audience",
             BadJwt::Expired(_) => "jwt_expired",
             BadJwt::NotYetValid(_) => "jwt_not_yet_valid",
             BadJwt::Lifetime(_) => "jwt_lifetime",

@@ -6,7 +6,7 @@
 //!
 //! Invariants: a login is one principal by one template, of this trust domain, and a name that cannot be
 //! one is refused and never changed into one that can; a session that ended stays so for every token
-//! from before its end.
+//! from before its end; a word that a login is over ends nothing that began after it.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,44 @@ impl std::fmt::Display for Login {
     }
 }
 
+/// Somebody's signed word that a login is over: the user's own token of it, or its provider's logout
+/// token. It ends what began by the time at which it was issued, and nothing newer: whoever keeps an old
+/// one ends no later login with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedOut {
+    /// Which login, or all of its subject's where it does not say which.
+    pub login: Login,
+    /// When the word was issued.
+    pub issued_at: UnixMillis,
+    /// Whether it is a token of that very login, and not its provider's word.
+    pub own: bool,
+}
+
+impl LoggedOut {
+    /// Whether it ends this session. Of one that has ended before, what is left is always ended.
+    pub fn ends(&self, session: &Session) -> bool {
+        let Source::Login(one) = &session.source else { return false };
+        let is_it = *one == self.login || (self.login.sid.is_empty() && one.any() == self.login);
+        is_it && (!session.live || session.began_at <= self.issued_at || self.is_of(session))
+    }
+
+    /// Whether the user's own token is of this very login, and that did not end after it was issued.
+    /// Then the login began before the token, whatever tokens of it were shown here.
+    fn is_of(&self, session: &Session) -> bool {
+        let named = self.own && !self.login.sid.is_empty() && session.id == self.login.id();
+        named && !session.is_over_for(self.issued_at)
+    }
+
+    /// Until when the tokens of a session that it ends are over, issued by then: until it was issued
+    /// itself. A login whose own token it is ends now, with the tokens that it was given since.
+    pub fn over_until(&self, session: &SessionId, now: UnixMillis) -> UnixMillis {
+        match self.own && *session == self.login.id() {
+            true => self.issued_at.max(now),
+            false => self.issued_at,
+        }
+    }
+}
+
 /// By whose word an agent acts for somebody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,13 +137,28 @@ pub struct Session {
     pub token: [u8; 32],
     /// When it, and all that was issued in it, is over.
     pub expires_at: UnixMillis,
-    /// When it was ended last. What is from before that stays ended, also when the user has logged in
-    /// again since.
+    /// When the first token was issued that has shown it since it ended last; in a row from before this
+    /// was kept, 1970.
+    #[serde(default)]
+    pub began_at: UnixMillis,
+    /// When it was ended last. What was issued here before that stays ended, also when the user has
+    /// logged in again since.
     pub ended_at: Option<UnixMillis>,
+    /// The tokens of its login that were issued until then open nothing. In a row from before this was
+    /// kept: see `ended_at`.
+    #[serde(default)]
+    pub over_until: Option<UnixMillis>,
     /// Whether it goes on: it was not ended, or its user has logged in again.
     pub live: bool,
     /// Counts changes of this row.
     pub version: u64,
+}
+
+impl Session {
+    /// Whether a token of its login that was issued then opens nothing any more.
+    pub fn is_over_for(&self, issued_at: UnixMillis) -> bool {
+        self.over_until.or(self.ended_at).is_some_and(|until| until >= issued_at)
+    }
 }
 
 /// What a user's own signed token showed, once it holds.

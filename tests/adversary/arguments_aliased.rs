@@ -96,3 +96,45 @@ fn a_path_that_has_two_readings_is_under_nothing() {
     }
     assert_eq!(call("p=under:/data", "{\"p\":\"/data/a\\u0000b\"}"), "not_allowed");
 }
+
+fn at(scope: &str, value: &str) -> &'static str {
+    call(scope, &serde_json::json!({ "p": value }).to_string())
+}
+
+/// Servers that take `;…` off a segment resolve what is left of it.
+#[test]
+fn a_dot_segment_behind_a_semicolon_is_one() {
+    let url = "p=url:https://api.example/v1";
+    assert_eq!(at("p=under:/data", "/data/a;b/c"), "granted");
+    assert_eq!(at(url, "https://api.example/v1/users;role=x"), "granted");
+    for path in ["..;", "..;x=1", ".;", ";", ";x", ".. ;"] {
+        for scope in ["p=under:/data", r#"p=not:{"under":"/etc"}"#] {
+            assert_eq!(at(scope, &format!("/data/{path}/etc")), "not_allowed", "{path} {scope}");
+            assert_eq!(at(scope, &format!("/data/{path}")), "not_allowed", "{path} {scope}");
+        }
+        assert_eq!(
+            at(url, &format!("https://api.example/v1/{path}/admin")),
+            "not_allowed",
+            "{path}"
+        );
+    }
+}
+
+/// Other spellings that file systems take for the same name: `not` would let them through.
+#[test]
+fn a_name_in_another_spelling_is_no_other_name() {
+    let but = r#"p=all_of:[{"under":"/data"},{"not":{"under":"/data/secret"}}]"#;
+    let hangul = r#"p=not:{"under":"/data/한"}"#;
+    assert_eq!((at(but, "/data/a"), at(but, "/data/secret")), ("granted", "not_allowed"));
+    for name in ["secret.", "secret./x", "\u{17f}ecret", "\u{ff53}ecret", "secret ", "secret../x"] {
+        assert_eq!(at(but, &format!("/data/{name}")), "not_allowed", "{name:?}");
+        assert_eq!(at("p=under:/data", &format!("/data/{name}")), "not_allowed", "{name:?}");
+    }
+    assert_eq!((at(hangul, "/data/국"), at(hangul, "/data/한")), ("granted", "not_allowed"));
+    // Decomposed, which some file systems compose, and the other way round.
+    for name in ["\u{1112}\u{1161}\u{11ab}", "\u{212b}", "\u{212a}"] {
+        assert_eq!(at(hangul, &format!("/data/{name}")), "not_allowed", "{name:?}");
+    }
+    // SPEC 4.6.3: case is presumed to be told apart.
+    assert_eq!(at(but, "/data/SECRET"), "granted");
+}

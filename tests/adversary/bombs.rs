@@ -40,7 +40,8 @@ fn many_or_large_arguments_are_refused() {
 }
 
 fn long(fleet: &Fleet, hops: u32) -> VerifiedToken {
-    let mut token = fleet.issue(Block { hops_max: u32::MAX, ..fleet.grant("planner", ANY) });
+    let mut token =
+        fleet.issue(Block { hops_max: limits::HOPS_MAX, ..fleet.grant("planner", ANY) });
     for _ in 0..hops {
         token = append(&token, &to_self(ANY), "planner").unwrap();
     }

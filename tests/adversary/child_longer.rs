@@ -1,9 +1,10 @@
 //! A child that outlives its parent, starts before it, or travels further.
 
 use sublet_core::block::Block;
-use sublet_core::mint::Hop;
+use sublet_core::bundle::KeyUse;
+use sublet_core::mint::{self, Hop};
 use sublet_core::sign::Signer as _;
-use sublet_tests::{Fleet, NOW, Request, Tool, append, code, key, raw, to_helper};
+use sublet_tests::{Fleet, NOW, Request, Tool, append, code, key, key_id, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
@@ -50,6 +51,35 @@ fn a_terminal_hop_goes_no_further() {
     let forged = fleet.verify(&forged).unwrap();
     let request = Request::new(&forged, &key("deep"), "fs.read", ARGS);
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "too_deep");
+}
+
+/// By force, in a block that nobody records: more hops than a token may have. What a stock library
+/// refuses is refused here too, before a signature is looked at.
+#[test]
+fn no_later_block_allows_more_hops_than_a_token_may_have() {
+    let fleet = Fleet::new();
+    let root = fleet.root("planner", READ);
+    let made = append(&root, &hop(), "planner").unwrap();
+    let forged = |hops_max, unrecorded_max| {
+        let block = Block { hops_max, unrecorded_max, ..made.last().block().clone() };
+        raw::forge(&root, &block, key("scout").public_key(), &key("planner"))
+    };
+    assert_eq!(code(fleet.verify(&forged(64, 64))), "granted");
+    for (hops, unrecorded) in [(65, 1), (1, 65), (u32::MAX, u32::MAX)] {
+        assert_eq!(code(fleet.verify(&forged(hops, unrecorded))), "block_limit");
+        // Nor does a tool take it, nor the same in a block 0.
+        let request = Request {
+            token: forged(hops, unrecorded),
+            ..Request::new(&made, &key("scout"), "fs.read", ARGS)
+        };
+        assert_eq!(code(Tool::new(&fleet).answer(&request)), "block_limit");
+        let grant =
+            Block { hops_max: hops, unrecorded_max: unrecorded, ..fleet.grant("planner", READ) };
+        let signer = Fleet::signer(KeyUse::Delegation);
+        let made =
+            mint::root(grant, key("planner").public_key(), key_id(KeyUse::Delegation), &signer);
+        assert_eq!(code(made), "block_limit");
+    }
 }
 
 #[test]

@@ -242,6 +242,29 @@ async fn a_token_is_for_this_broker_now_and_about_somebody() {
     }
 }
 
+/// A workload's token is made for the workload, so `azp` is its own, where it is there. In one that is for
+/// several it must be one that is taken here: it was made for another of them.
+#[tokio::test]
+async fn a_token_for_several_is_not_made_for_another_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let methods = methods(directory.path(), ISSUER, &["EdDSA"]);
+    let ours = "sublet://acme.example";
+    for (aud, azp, code) in [
+        (json!(["x", ours]), json!("x"), "jwt_audience"),
+        (json!([ours, "x"]), json!("y"), "jwt_audience"),
+        (json!(["x", ours]), json!(ours), "shown"),
+        (json!(ours), json!("113774264463038321964"), "shown"),
+        (json!(ours), json!(ours), "shown"),
+        (json!(["x", ours]), json!(["x"]), "jwt_malformed"),
+        (json!(ours), json!(7), "jwt_malformed"),
+    ] {
+        let mut claims = good();
+        (claims["aud"], claims["azp"]) = (aud.clone(), azp.clone());
+        let token = signed(&header("EdDSA", "ed"), &claims, by_ed(1));
+        assert_eq!(says(&methods, "jwt", &token).await, code, "{aud} {azp}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_token_is_told_so() {
     let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use sublet_core::decide::{
 use sublet_core::feed::Revocation;
 use sublet_core::id::UnixMillis;
 use sublet_core::no::No;
-use sublet_core::session::{DELEGATIONS_MAX, Login, SessionId, UserToken};
+use sublet_core::session::{DELEGATIONS_MAX, LoggedOut, Login, SessionId, UserToken};
 use sublet_core::state::{Delegation, Row};
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, NOW, agent, append, code, key, scope, to_helper};
@@ -17,6 +17,16 @@ use crate::{READ, profile, staffed};
 
 fn login(sid: &str) -> Login {
     Login { issuer: "https://login.example".into(), subject: "0042".into(), sid: sid.into() }
+}
+
+/// By the user's own token, issued then.
+fn own(sid: &str, issued_at: UnixMillis) -> Ending {
+    Ending::Login(LoggedOut { login: login(sid), issued_at, own: true })
+}
+
+/// By its provider's word, given then.
+fn told(sid: &str, issued_at: UnixMillis) -> Ending {
+    Ending::Login(LoggedOut { login: login(sid), issued_at, own: false })
 }
 
 /// Alice's token, issued now and good for five minutes.
@@ -95,10 +105,12 @@ fn what_a_login_opened_ends_with_it_and_nothing_else_does() {
     let (fleet, mut house, planner) = staffed();
     let phone = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
     let desk = issued(&fleet, &mut house, &planner, &by_user(alice("desk")));
-    let own = issued(&fleet, &mut house, &planner, &issue(By::Agent));
+    let by_itself = issued(&fleet, &mut house, &planner, &issue(By::Agent));
     let user = Caller::user(login("phone"));
-    assert_eq!(end(&mut house, &user, Ending::Login(login("phone"))).unwrap(), (1, 1));
-    assert!(is_revoked(&house, &phone) && !is_revoked(&house, &desk) && !is_revoked(&house, &own));
+    assert_eq!(end(&mut house, &user, own("phone", NOW)).unwrap(), (1, 1));
+    assert!(
+        is_revoked(&house, &phone) && !is_revoked(&house, &desk) && !is_revoked(&house, &by_itself)
+    );
     // The token is still good for minutes, and opens nothing any more.
     assert_eq!(code(house.ask(&planner, &by_user(alice("phone")))), "session_ended");
     assert_eq!(code(house.ask(&planner, &by_user(alice("desk")))), "granted");
@@ -109,7 +121,7 @@ fn what_a_login_opened_ends_with_it_and_nothing_else_does() {
     // Which does not bring the token back that was logged out of.
     assert_eq!(code(house.ask(&planner, &by_user(alice("phone")))), "session_ended");
     // Again changes nothing.
-    let desks = Ending::Login(login("desk"));
+    let desks = own("desk", NOW);
     assert_eq!(end(&mut house, &House::admin(), desks.clone()).unwrap().0, 1);
     assert_eq!(end(&mut house, &House::admin(), desks).unwrap(), (0, 0));
 }
@@ -120,7 +132,7 @@ fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
     let phone = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
     let desk = issued(&fleet, &mut house, &planner, &by_user(alice("desk")));
     let user = Caller::user(login(""));
-    assert_eq!(end(&mut house, &user, Ending::Login(login(""))).unwrap(), (2, 2));
+    assert_eq!(end(&mut house, &user, own("", NOW)).unwrap(), (2, 2));
     assert!(is_revoked(&house, &phone) && is_revoked(&house, &desk));
     let nobody = |row: &&sublet_core::session::Session| row.principal.is_none();
     assert_eq!(house.state.sessions().filter(nobody).count(), 1, "whose it was is not known");
@@ -132,6 +144,70 @@ fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
     assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
 }
 
+/// Of a login that ended, whoever has a token or its provider's word keeps it: shown again, neither ends
+/// what began since. Nor does a word that comes late.
+#[test]
+fn an_old_word_ends_no_newer_login() {
+    let words = [own as fn(&str, UnixMillis) -> Ending, told];
+    for (sid, word) in ["phone", ""].into_iter().flat_map(|sid| words.map(|word| (sid, word))) {
+        let (fleet, mut house, planner) = staffed();
+        let user = Caller::user(login(sid));
+        let old = issued(&fleet, &mut house, &planner, &by_user(alice(sid)));
+        assert_eq!(end(&mut house, &user, word(sid, NOW)).unwrap(), (1, 1));
+        let anew = UserToken { issued_at: NOW.plus_ms(2_000), id: [9; 32], ..alice(sid) };
+        let new = issued(&fleet, &mut house, &planner, &by_user(anew.clone()));
+        for again in words {
+            assert_eq!(end(&mut house, &user, again(sid, NOW)).unwrap(), (0, 0), "{sid:?}");
+            assert_eq!(
+                end(&mut house, &user, again("", NOW.plus_ms(-1))).unwrap(),
+                (0, 0),
+                "{sid:?}"
+            );
+        }
+        assert!(is_revoked(&house, &old) && !is_revoked(&house, &new));
+        assert_eq!(code(house.ask(&planner, &by_user(anew.clone()))), "granted");
+        assert_eq!(code(house.ask(&planner, &by_user(alice(sid)))), "session_ended");
+        // One that was given since ends it.
+        assert_eq!(end(&mut house, &user, word(sid, anew.issued_at)).unwrap(), (1, 2));
+        assert!(is_revoked(&house, &new));
+        assert_eq!(code(house.ask(&planner, &by_user(anew))), "session_ended");
+    }
+}
+
+/// The word is late: its login was never shown here, and the user has logged in again.
+#[test]
+fn a_word_that_comes_late_ends_the_tokens_from_before_it_and_no_other() {
+    let (fleet, mut house, planner) = staffed();
+    let user = Caller::user(login("phone"));
+    let anew = UserToken { issued_at: NOW.plus_ms(2_000), id: [9; 32], ..alice("phone") };
+    let new = issued(&fleet, &mut house, &planner, &by_user(anew.clone()));
+    for late in [told("phone", NOW), told("", NOW)] {
+        assert_eq!(end(&mut house, &user, late).unwrap(), (0, 0));
+    }
+    assert!(!is_revoked(&house, &new));
+    assert_eq!(code(house.ask(&planner, &by_user(anew))), "granted");
+    assert_eq!(code(house.ask(&planner, &by_user(alice("phone")))), "session_ended");
+    assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
+}
+
+/// Of one login its provider makes many tokens. An older one of the same login ends it, with what the
+/// newer ones opened, as long as it has not ended.
+#[test]
+fn any_token_of_a_login_ends_it() {
+    let (fleet, mut house, planner) = staffed();
+    let user = Caller::user(login("phone"));
+    let token = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
+    let first = NOW.plus_ms(-100_000);
+    assert_eq!(end(&mut house, &user, told("phone", first)).unwrap(), (0, 0));
+    let other = end(&mut house, &user, own("desk", first)).unwrap();
+    assert_eq!((other, is_revoked(&house, &token)), ((0, 0), false));
+    let (fleet, mut house, planner) = staffed();
+    let token = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
+    assert_eq!(end(&mut house, &user, own("phone", first)).unwrap(), (1, 1));
+    assert!(is_revoked(&house, &token));
+    assert_eq!(code(house.ask(&planner, &by_user(alice("phone")))), "session_ended");
+}
+
 #[test]
 fn nobody_logs_another_out() {
     let (fleet, mut house, planner) = staffed();
@@ -139,11 +215,11 @@ fn nobody_logs_another_out() {
     let thief = Login { subject: "0666".into(), ..login("") };
     let other = Login { issuer: "https://evil.example".into(), ..login("") };
     for (who, which) in [
-        (Caller::user(thief), Ending::Login(login(""))),
-        (Caller::user(other), Ending::Login(login(""))),
+        (Caller::user(thief), own("", NOW)),
+        (Caller::user(other), own("", NOW)),
         (Caller::user(login("")), Ending::Session(login("").id())),
         (Caller::user(login("")), Ending::Principal("user:alice@acme.example".parse().unwrap())),
-        (planner.clone(), Ending::Login(login(""))),
+        (planner.clone(), own("", NOW)),
         (planner, Ending::Session(login("").id())),
     ] {
         assert_eq!(code(end(&mut house, &who, which)), "not_permitted");

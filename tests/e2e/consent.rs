@@ -120,6 +120,12 @@ fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
         ("[jwt_signature]", token("one", 9, &claims(&provider, &json!({})))),
         ("[jwt_key]", token("nine", 9, &claims(&provider, &json!({})))),
         ("[jwt_audience]", token("one", 1, &claims(&provider, &json!({"aud": "other"})))),
+        ("[jwt_audience]", token("one", 1, &claims(&provider, &json!({"azp": "other"})))),
+        ("[jwt_audience]", token("one", 1, &claims(&provider, &json!({"aud": ["desk", "other"]})))),
+        (
+            "[jwt_audience]",
+            token("one", 1, &claims(&provider, &json!({"aud": ["other", "desk"], "azp": "other"}))),
+        ),
         ("[jwt_expired]", token("one", 1, &claims(&provider, &json!({"exp": seconds() - 1})))),
         ("[jwt_issuer]", token("one", 1, &claims(&provider, &json!({"iss": "https://evil"})))),
         (
@@ -134,6 +140,8 @@ fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
     ] {
         issue(&stage, "user:alice", &wrong, "60s").fails(2, says);
     }
+    let both = json!({"aud": ["other", "desk"], "azp": "desk"});
+    issue(&stage, "user:alice", &token("one", 1, &claims(&provider, &both)), "60s").ok();
     // An operator's word in its place.
     let granted = stage.sublet(&[
         "session",
@@ -199,6 +207,38 @@ fn a_user_and_its_provider_end_what_was_issued() {
     issue(&stage, "user:alice", &again, "60s").fails(2, "[session_ended]");
 }
 
+/// With the clock of the broker: a token of a login that has ended, and a logout token from before, are
+/// shown again when the user has logged in anew.
+#[test]
+fn a_word_from_before_ends_no_newer_login() {
+    let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
+    let stage = stage(&provider);
+    let of = |iat: i64, more: Value| {
+        let mut all = claims(&provider, &json!({"iat": iat}));
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        token("one", 1, &all)
+    };
+    let end = |token: &str| {
+        fs::write(stage.path("ended"), token).unwrap();
+        stage.sublet(&["session", "end", "--user-token", "ended"]).ok()
+    };
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let old = of(seconds() - 100, json!({}));
+    issue(&stage, "user:alice", &old, "60s").ok();
+    assert!(end(&old).contains("delegations ended  1"));
+    issue(&stage, "user:alice", &old, "60s").fails(2, "[session_ended]");
+    // Within the skew that clocks may have, so that nobody waits.
+    let new = of(seconds() + 3, json!({}));
+    issue(&stage, "user:alice", &new, "60s").ok();
+    assert!(end(&old).contains("delegations ended  0"));
+    for sid in ["s1", ""] {
+        let told = of(seconds() - 50, json!({"events": event, "sid": sid, "jti": "1"}));
+        assert_eq!(post(&stage, "/logout", &[], &[("logout_token", &told)]).0, 200);
+    }
+    issue(&stage, "user:alice", &new, "60s").ok();
+    assert!(end(&new).contains("delegations ended  2"), "both of the newer login were alive");
+}
+
 #[test]
 fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
     let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
@@ -260,6 +300,20 @@ fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
     assert_eq!(code(&shown(&forged), &forged), (401, "jwt_signature".into()));
     let wide = body.replace(&escaped("fs.read"), &escaped("db.read"));
     assert_eq!(code(&shown(&wide), &wide), (400, "scope_exceeds_profile".into()));
+    // A member that stands twice is read by nobody, in a capability or in what is inside it.
+    for (member, twice) in [
+        (
+            r#""type":"sublet_capability""#,
+            r#""type":"sublet_capability","type":"sublet_capability""#,
+        ),
+        (r#""action":"fs.read""#, r#""action":"fs.read","action":"fs.write""#),
+        (r#""under":"/data""#, r#""under":"/data","under":"/""#),
+        (r#""path":{"#, r#""path":{"under":"/"},"path":{"#),
+    ] {
+        assert!(details.contains(member), "{details}");
+        let twice = body.replace(&escaped(&details), &escaped(&details.replace(member, twice)));
+        assert_eq!(code(&shown(&twice), &twice), (400, "bad_field".into()), "{member}");
+    }
     let odd = body.replace("grant_type=urn", "grant_type=urm");
     assert_eq!(code(&shown(&odd), &odd), (400, "bad_field".into()));
     let twice = format!("{body}&grant_type=x");

@@ -15,6 +15,7 @@ use sublet_client::guard::Meaning;
 use sublet_client::holder::Held;
 use sublet_client::{Allowed, Guard, Options, Tool};
 use sublet_client::{Grant, Identity};
+use sublet_core::call::Arguments;
 use sublet_core::no::Malformed;
 use sublet_proto::demo::files_client::FilesClient;
 use sublet_proto::demo::files_server::{Files, FilesServer};
@@ -135,6 +136,89 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
     });
     asked.await.unwrap();
     assert_eq!(reached.load(Ordering::Relaxed), 1);
+}
+
+/// A tool with a catch-all route, as a framework has that reads paths in its own way: whatever is let
+/// through reaches it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_path_is_one_action_and_every_other_spelling_of_it_is_refused() {
+    let stage = Stage::set();
+    enrol(&stage, "planner");
+    enrol(&stage, "files");
+    let tool = Identity::load(stage.path("files")).unwrap();
+    let tool = Tool::start(TOOL, tool, Options::default()).unwrap();
+    tool.ready(Duration::from_secs(10)).await.unwrap();
+    let planner = Identity::load(stage.path("planner")).unwrap();
+    let scope = ["fs.@tool://files path=under:/data"];
+    let grant = Grant::of("user:alice@dev.sublet.example", &scope, Duration::from_secs(300));
+    let held = planner.ask(&grant.unwrap()).await.unwrap();
+    let reached = Arc::new(AtomicUsize::new(0));
+    let counted = reached.clone();
+    let app = Router::new().fallback(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Json(json!({})))
+    });
+    let app = app.layer(Guard::json(tool.checker()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let asked = tokio::task::spawn_blocking(move || {
+        let shown = |action: &str| held.credentials_for(TOOL, action, PATH).unwrap().to_headers();
+        let headers = shown("fs.read");
+        // The proof is of fs.read; each path is one that some server takes for that, or for another.
+        for path in
+            ["/fs/read/", "//fs/read", "/fs//read", "/fs.read", "/fs/re%61d", "/fs/read;x=1"]
+        {
+            let (status, answer) = post_to(address, path, &headers, PATH);
+            assert_eq!((status, answer["code"].as_str()), (400, Some("bad_field")), "{path}");
+            assert!(answer["message"].as_str().unwrap().starts_with("path: "), "{answer}");
+        }
+        // Under the prefix fs., with a proof of the very action that the path was taken for.
+        for (path, action) in [
+            ("/fs/read/../../admin", "fs.read.......admin"),
+            ("/fs/%2e%2e/x", "fs.%2e%2e.x"),
+            ("/fs/..", "fs..."),
+            ("/fs/.", "fs.."),
+            ("/fs/", "fs"),
+            ("/", ""),
+        ] {
+            let (status, answer) = post_to(address, path, &shown(action), PATH);
+            assert_eq!((status, answer["code"].as_str()), (400, Some("bad_field")), "{path}");
+        }
+        for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
+            let with = [&headers[..], &[(name, "DELETE".to_owned())]].concat();
+            let (status, answer) = post_to(address, "/fs/read", &with, PATH);
+            assert_eq!((status, answer["code"].as_str()), (400, Some("bad_field")), "{name}");
+        }
+        // None of them has spent the proof.
+        assert_eq!(post_to(address, "/fs/read", &headers, PATH).0, 200);
+    });
+    asked.await.unwrap();
+    assert_eq!(reached.load(Ordering::Relaxed), 1);
+}
+
+/// Whoever writes the meaning of a request may get an action wrong; the decision refuses it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_names_no_one_action_is_refused_by_the_decision() {
+    let stage = Stage::set();
+    let (tool, _) = tool(&stage).await;
+    let planner = Identity::load(stage.path("planner")).unwrap();
+    let scope = ["fs.@tool://files path=under:/data"];
+    let grant = Grant::of("user:alice@dev.sublet.example", &scope, Duration::from_secs(300));
+    let held = planner.ask(&grant.unwrap()).await.unwrap();
+    let checker = tool.checker();
+    let said = |action: &str| {
+        let arguments = Arguments::from_json(PATH.as_bytes()).unwrap();
+        let shown = held.credentials_for(TOOL, action, PATH).unwrap();
+        match checker.check(&shown, &checker.call(action, arguments)) {
+            Ok(_) => "granted".to_owned(),
+            Err(no) => no.code().to_owned(),
+        }
+    };
+    assert_eq!(said("fs.read"), "granted");
+    for action in ["fs.", "fs.read.", "fs..read", "fs.../../admin", "fs.%2e%2e.x", "fs.re ad"] {
+        assert_eq!(said(action), "call_not_exact", "{action}");
+    }
 }
 
 struct Reader(Arc<AtomicUsize>);

@@ -10,6 +10,7 @@
 mod ahead;
 mod bounds;
 mod clones;
+mod codes;
 mod consent;
 mod crowded;
 mod demo;

@@ -33,8 +33,8 @@ fn block(dice: &mut Dice, first: bool) -> Block {
         agent: agent(dice.pick::<&str>(&["planner", "time", "a.b_c-D"])),
         helper: dice.one_in(2).then(|| dice.pick(&["scout", "a/b/c-9"]).parse().unwrap()),
         not_after: seconds(dice),
-        hops_max: *dice.pick(&[0, 1, 64, u32::MAX]),
-        unrecorded_max: *dice.pick(&[0, 1, u32::MAX]),
+        hops_max: *dice.pick(&[0, 1, 64]),
+        unrecorded_max: *dice.pick(&[0, 1, 64]),
         scope,
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod encoding;
+mod exact;
 mod meeting;
 mod model;
 mod naive;

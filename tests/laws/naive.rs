@@ -139,8 +139,16 @@ fn list_like<'v>(value: &'v Value, like: &Value) -> Option<&'v [Value]> {
     list.iter().all(|one| kind_of(one) == kind_of(like)).then_some(list)
 }
 
-/// The segments of a path that has one reading.
+/// The segments of a file's path that has one reading: of a path as in a URL, written in the normal form
+/// in which no letter stands for another, and with no dot at the end of a name.
 fn path(text: &str) -> Option<Vec<&str>> {
+    let normal = icu_normalizer::ComposingNormalizerBorrowed::new_nfkc().normalize(text);
+    let segments = url_path(text)?;
+    (normal == text && !segments.iter().any(|s| s.ends_with('.'))).then_some(segments)
+}
+
+/// The segments of a path that every server resolves alike.
+fn url_path(text: &str) -> Option<Vec<&str>> {
     let rest = text.strip_prefix('/')?;
     if rest.is_empty() {
         return Some(Vec::new());
@@ -149,7 +157,8 @@ fn path(text: &str) -> Option<Vec<&str>> {
     let plain =
         |c: char| c.is_alphanumeric() || c == ' ' || (c.is_ascii_graphic() && !"%\\".contains(c));
     let fine = |s: &&str| {
-        !s.is_empty() && *s != "." && *s != ".." && s.trim() == *s && s.chars().all(plain)
+        let name = &s[..s.find(';').unwrap_or(s.len())];
+        !["", ".", ".."].contains(&name.trim_end()) && s.trim() == *s && s.chars().all(plain)
     };
     segments.iter().all(fine).then_some(segments)
 }
@@ -180,7 +189,7 @@ fn url(text: &str) -> Option<(String, String, u16, Vec<&str>)> {
         return None;
     }
     let path_text = path_text.strip_suffix('/').unwrap_or(path_text);
-    let segments = if path_text.is_empty() { Vec::new() } else { path(path_text)? };
+    let segments = if path_text.is_empty() { Vec::new() } else { url_path(path_text)? };
     Some((scheme.to_owned(), host.to_owned(), port, segments))
 }
 

@@ -48,7 +48,7 @@ impl Dice {
 /// symbol of Biscuit, one that is a predicate, an empty one.
 const NAMES: [&str; 10] = ["a", "b", "c", "path", "n", "n/x", "n~1x", "arg_str", "v0", ""];
 
-const TEXTS: [&str; 33] = [
+const TEXTS: [&str; 38] = [
     "x",
     "q",
     "q3",
@@ -68,6 +68,11 @@ const TEXTS: [&str; 33] = [
     "names",
     "v0",
     "/données",
+    "/data/..;/etc",
+    "/data/secret.",
+    "/data/ſecret",
+    "/data/\u{1112}\u{1161}\u{11ab}",
+    "https://api.acme.example/v1/..;/x",
     "a b",
     "\"",
     "tool://files",

@@ -21,7 +21,7 @@ use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::No;
 use sublet_core::proof::{CallClaims, CallProof, Expected};
-use sublet_core::sign::SecretKey;
+use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::{Coverage, Possession, VerifiedToken};
 use sublet_tests::universe::{Chain, Dice, call_near, chain, pinned, scope};
 use sublet_tests::{Fleet, NOW, Tool, key, law_cases, nonce, raw};
@@ -182,6 +182,21 @@ fn the_edges_of_the_rendering_are_decided_alike() {
         (r#"fs.read@tool://files a=prefix:"""#, r#"{"a":""}"#, true),
         ("fs.read@tool://files a=under:/", r#"{"a":"/"}"#, true),
         ("fs.read@tool://files a=under:/data", r#"{"a":"/data/../x"}"#, false),
+        ("fs.read@tool://files a=under:/data", r#"{"a":"/data/..;/x"}"#, false),
+        ("fs.read@tool://files a=under:/data", r#"{"a":"/data/x."}"#, false),
+        (r#"fs.read@tool://files a=not:{"under":"/s"}"#, r#"{"a":"/ſ"}"#, false),
+        (r#"fs.read@tool://files a=not:{"under":"/s"}"#, r#"{"a":"/s."}"#, false),
+        (r#"fs.read@tool://files a=not:{"under":"/s"}"#, r#"{"a":"/t"}"#, true),
+        (
+            "fs.read@tool://files a=url:https://a.example/v1",
+            r#"{"a":"https://a.example/v1/x"}"#,
+            true,
+        ),
+        (
+            "fs.read@tool://files a=url:https://a.example/v1",
+            r#"{"a":"https://a.example/v1/..;/x"}"#,
+            false,
+        ),
         ("fs.read@tool://files a=range:-1..", r#"{"a":-1}"#, true),
         ("fs.read@tool://files a=range:..-1", r#"{"a":0}"#, false),
         ("fs.read@tool://files a=exactly:1.5", r#"{"a":1.5}"#, true),
@@ -190,6 +205,39 @@ fn the_edges_of_the_rendering_are_decided_alike() {
     ];
     for (scope, arguments, expected) in cases {
         assert_eq!(decided(&[scope], arguments), (expected, expected), "{scope} {arguments}");
+    }
+}
+
+/// A later block that allows more hops than a token may have: the engine is told of 64 at most and
+/// refuses every call under it, and so do we. At the bound both allow.
+#[test]
+fn more_hops_than_a_token_may_have_are_allowed_by_neither() {
+    let fleet = Fleet::new();
+    let read = &["fs.read@tool://files"];
+    let root = fleet.root("planner", read);
+    let hop =
+        sublet_tests::append(&root, &sublet_tests::to_helper("scout", read), "planner").unwrap();
+    let (scout, planner) = (key("scout"), key("planner"));
+    let arguments = sublet_core::call::Arguments::from_json(b"{}").unwrap();
+    let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
+    for (hops_max, unrecorded_max, allowed) in [
+        (64, 64, true),
+        (65, 64, false),
+        (64, 65, false),
+        (u32::MAX, 1, false),
+        (4, u32::MAX, false),
+    ] {
+        let block = Block { hops_max, unrecorded_max, ..hop.last().block().clone() };
+        let forged = raw::forge(&root, &block, scout.public_key(), &planner);
+        let sealed = raw::seal(raw::open(&forged), &scout);
+        let biscuit = oracle::read(&sealed, &Fleet::signer(KeyUse::Delegation)).unwrap();
+        let theirs = oracle::allows(&biscuit, &call, NOW, &hop.facts(1));
+        let ours = fleet.verify(&forged).map(|token| by_blocks(&token, &call, NOW, 1));
+        assert_eq!(
+            (theirs, ours.unwrap_or(false)),
+            (allowed, allowed),
+            "{hops_max} {unrecorded_max}"
+        );
     }
 }
 

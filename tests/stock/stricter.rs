@@ -28,6 +28,7 @@ const STRICTER: &[&str] = &[
     "block_name",
     "block_scope",
     "block_too_large",
+    "block_limit",
     "too_many_hops",
     "foreign_domain",
     "bad_helper_path",
@@ -172,6 +173,16 @@ fn places(fleet: &Fleet) -> Vec<(&'static str, Vec<u8>, &'static str)> {
                 ..block
             }),
             "bad_helper_path",
+        ),
+        (
+            "hops or unrecorded over 64",
+            with_block(fleet, |block| Block { hops_max: 65, ..block }),
+            "block_limit",
+        ),
+        (
+            "hops or unrecorded over 64",
+            with_block(fleet, |block| Block { unrecorded_max: 65, ..block }),
+            "block_limit",
         ),
         (
             "a block of over 3 KiB",

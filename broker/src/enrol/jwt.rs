@@ -61,6 +61,7 @@ pub struct Issuer {
     audiences: Vec<String>,
     algorithms: Vec<String>,
     keys: Keys,
+    of_users: bool,
 }
 
 impl Issuer {
@@ -96,7 +97,14 @@ impl Issuer {
             audiences,
             algorithms: issuer.algorithms.clone(),
             keys: Keys::new(source).map_err(bad)?,
+            of_users: false,
         })
+    }
+
+    /// The same, whose tokens are users' logins, made for a client that is told of.
+    #[must_use]
+    pub fn of_users(self) -> Self {
+        Issuer { of_users: true, ..self }
     }
 
     /// What a token of this issuer shows, if it holds now.
@@ -133,6 +141,7 @@ impl Issuer {
         if !for_us {
             return Err(BadJwt::Audience(self.audiences.join(" or ")));
         }
+        self.check_party(claims)?;
         let seconds = |name| match member(claims, name) {
             None => Ok(None),
             Some(Json::Int(seconds)) => Ok(Some(*seconds)),
@@ -152,6 +161,26 @@ impl Issuer {
             }
         }
         Ok(())
+    }
+}
+
+impl Issuer {
+    /// Which client a token was made for, beside those that it is for (`azp`; OpenID Connect Core,
+    /// section 3.1.3.7): one of ours. A login that is for several must say. Of a workload's token, which
+    /// is made for the workload itself, it counts where that is for several.
+    fn check_party(&self, claims: &Json) -> Result<(), BadJwt> {
+        let several = matches!(member(claims, "aud"), Some(Json::List(all)) if all.len() > 1);
+        match member(claims, "azp") {
+            None if several && self.of_users => Err(BadJwt::Party("nobody".to_owned())),
+            Some(Json::Str(party)) if !self.audiences.contains(party) => {
+                match several || self.of_users {
+                    true => Err(BadJwt::Party(format!("{party:?}"))),
+                    false => Ok(()),
+                }
+            }
+            None | Some(Json::Str(_)) => Ok(()),
+            Some(_) => Err(BadJwt::Form("its azp is no name")),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{Ask, EndSessions, Ending, Revoke, WatchFeed};
 use sublet_core::no::{Malformed, No};
-use sublet_core::session::SessionId;
+use sublet_core::session::{LoggedOut, SessionId};
 use sublet_proto::PROOF_METADATA;
 use sublet_proto::convert::{field, fixed, target};
 use sublet_proto::v1;
@@ -88,8 +88,10 @@ impl RevocationService {
         let (caller, which) = match which {
             Which::UserToken(token) => {
                 let via = authenticate::via(&request);
-                let login = authenticate::user(broker, &via, &token).await?.login;
-                (Caller::user(login.clone()), Ending::Login(login))
+                let user = authenticate::user(broker, &via, &token).await?;
+                let caller = Caller::user(user.login.clone());
+                let (login, issued_at) = (user.login, user.issued_at);
+                (caller, Ending::Login(LoggedOut { login, issued_at, own: true }))
             }
             Which::Session(id) => {
                 let caller = authenticate::caller(broker, &request, EndSessions::METHOD)?;

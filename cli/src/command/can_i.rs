@@ -10,7 +10,7 @@ use sublet_client::ports::Ports;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Capability;
 use sublet_core::decide::foresee_call;
-use sublet_core::no::{Deny, Malformed};
+use sublet_core::no::{Deny, Malformed, No};
 use sublet_core::verify::VerifiedToken;
 
 use crate::command::call::CallArgs;
@@ -39,7 +39,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
     let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
     let call = Call { audience: args.call.audience, action: args.call.action, arguments };
     let now = Ports::system().clock.now();
-    let verdict = foresee_call(&token, &call, covered.as_ref(), now);
+    let verdict = match foresee_call(&token, &call, covered.as_ref(), now) {
+        Ok(()) => Ok(()),
+        Err(No::Deny(deny)) => Err(deny),
+        Err(no) => return Err(no.into()),
+    };
     say(context, &token, &call, verdict)
 }
 

@@ -2,7 +2,8 @@
 //! `path=all_of:[{"under":"/data"},{"not":{"under":"/data/secret"}}]`.
 //!
 //! A negation first requires its positive fact: `not` under a path admits safe paths only, and
-//! neither absence nor a value of another type.
+//! neither absence nor a value of another type. It compares names byte by byte: what it presumes of
+//! a file system, SPEC 4.6.3 says.
 
 use super::BadScope;
 use super::family::Family;

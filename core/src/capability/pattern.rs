@@ -73,6 +73,12 @@ macro_rules! pattern {
             pub fn pattern(&self) -> &Pattern {
                 &self.0
             }
+
+            /// Whether the text names one exactly, as that of a call must: it could stand here and
+            /// would be no prefix.
+            pub(crate) fn is_exact(text: &str) -> bool {
+                !text.ends_with($separator) && check(text).is_ok()
+            }
         }
 
         impl fmt::Display for $name {
@@ -148,6 +154,17 @@ mod tests {
         assert!(fs.admits("fs.read") && !fs.admits("fsadmin.read") && !fs.admits("fs"));
         let read: Action = "fs.read".parse().unwrap();
         assert!(fs.covers(&read) && !read.covers(&fs));
+    }
+
+    #[test]
+    fn a_call_names_one_and_no_prefix() {
+        assert!(Action::is_exact("fs.read") && Audience::is_exact("tool://files"));
+        for action in ["fs.", ".", "", "fs..read", ".fs", "fs read", "fs.%2e"] {
+            assert!(!Action::is_exact(action), "{action}");
+        }
+        for audience in ["tool://files/", "tool://", "files", "tool://a b", ""] {
+            assert!(!Audience::is_exact(audience), "{audience}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `under`: a path that is the base or lies below it. `path=under:/data`.
 //!
 //! Only a path that is absolute and safe in exactly one reading is admitted (`call::safe_path`):
-//! no `..`, no `%`, no `\`, no empty segment. What has no such reading is refused, whatever it
-//! would resolve to. Renders as `arg_under("path", "/data")`, a fact that a call has for its path
+//! no `..`, no `..;`, no `%`, no `\`, no empty segment, no segment that ends in a dot, Unicode NFKC.
+//! What has no such reading is refused, whatever it would resolve to. Renders as `arg_under("path", "/data")`, a fact that a call has for its path
 //! and for each directory above it; inside `any_of` and `not` as `$v.starts_with("/data/")`.
 
 use super::BadScope;
@@ -24,7 +24,7 @@ impl Under {
         match safe_path(base) {
             Some(base) => Ok(Under(base.to_owned())),
             None => Err(BadScope(format!(
-                "{base:?} is no base for under: an absolute path without a trailing slash, and without empty, . or .. segments, % or \\"
+                "{base:?} is no base for under: an absolute path in Unicode NFKC, without a trailing slash, % or \\, and without segments that are empty, . or .. up to a ; or end in a dot"
             ))),
         }
     }

@@ -3,15 +3,15 @@
 //!
 //! Scheme, host and port are compared exactly, `*.` stands for one or more labels. Only a URL that
 //! every parser reads alike is admitted: lower-case scheme and host, no user info, no `%` or `\`
-//! before the query, no fragment, no dot segments, no host that is a disguised address. The query
-//! is not constrained.
+//! before the query, no fragment, no dot segments, also none behind a `;` (`/..;/`), no host that is a
+//! disguised address. The query is not constrained.
 
 use super::BadScope;
 use super::family::Family;
 use super::kind::{Constraint, Kind, Shown, value};
 use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
 use super::tree::{Tree, test};
-use crate::call::safe_path;
+use crate::call::plain_path;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -144,7 +144,7 @@ fn split(url: &str) -> Option<Parts<'_>> {
     };
     let path = match path {
         "" | "/" => "/",
-        longer => safe_path(longer.strip_suffix('/').unwrap_or(longer))?,
+        longer => plain_path(longer.strip_suffix('/').unwrap_or(longer))?,
     };
     (scheme_ok && plain_host(host)).then_some(Parts { scheme, host, port, path })
 }
@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn host_port_and_path_are_compared_as_they_are_meant() {
         let base = "https://api.acme.example/v1";
-        for good in ["/v1", "/v1/", "/v1/users?q=%2e#".trim_end_matches('#'), "/v1/a/b"] {
+        for good in ["/v1", "/v1/", "/v1/users?q=%2e#".trim_end_matches('#'), "/v1/a/b", "/v1/Inc."]
+        {
             assert!(admits(base, &format!("https://api.acme.example{good}")), "{good}");
         }
         assert!(admits(base, "https://api.acme.example:443/v1/x"));
@@ -255,6 +256,10 @@ mod tests {
             "https://api.acme.example/v2",
             "https://api.acme.example/v10",
             "https://api.acme.example/v1/../v2",
+            "https://api.acme.example/v1/..;/v2",
+            "https://api.acme.example/v1/..;x=1/v2",
+            "https://api.acme.example/v1/.;/v2",
+            "https://api.acme.example/v1/;x/v2",
             "https://api.acme.example/v1/%2e%2e/v2",
             "https://api.acme.example:444/v1",
             "http://api.acme.example/v1",

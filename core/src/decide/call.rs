@@ -1,4 +1,6 @@
 //! May this call be made? What a tool asks, offline. SPEC sections 4, 6, 7: P1, P2, P5, P6.
+//!
+//! Invariants: nothing is decided about a call that does not name one tool and one action (SPEC 4.8.1).
 
 use super::chain::{check_revocations, check_time};
 use crate::call::Call;
@@ -6,7 +8,7 @@ use crate::capability::{Scope, Standing};
 use crate::feed::RevocationView;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::Thumbprint;
-use crate::no::{Deny, Unauthenticated};
+use crate::no::{Deny, Malformed, No, Unauthenticated};
 use crate::proof::Expected;
 use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
 
@@ -58,7 +60,7 @@ pub fn decide_peer(
     call: &Call,
     view: CallView<'_>,
     now: UnixMillis,
-) -> Result<Peer, crate::no::No> {
+) -> Result<Peer, No> {
     is_of_call(token, possession, call)?;
     if !token.is_identity() {
         return Err(
@@ -76,19 +78,17 @@ pub fn decide_peer(
     })
 }
 
-/// Whatever was compared when the proof was verified: it must be of this very call.
-fn is_of_call(
-    token: &VerifiedToken,
-    possession: &Possession,
-    call: &Call,
-) -> Result<(), Unauthenticated> {
+/// The call names one tool and one action, and whatever was compared when the proof was verified, it
+/// must be of this very call.
+fn is_of_call(token: &VerifiedToken, possession: &Possession, call: &Call) -> Result<(), No> {
+    call.check_exact().map_err(Malformed::from)?;
     let expected = Expected {
         hop: token.id(),
         audience: &call.audience,
         action: &call.action,
         arguments_hash: call.arguments.digest(),
     };
-    possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)
+    Ok(possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)?)
 }
 
 /// What a tool would say of a call by the holder of `token` before it asks for a proof and for what
@@ -98,10 +98,11 @@ pub fn foresee_call(
     call: &Call,
     coverage: Option<&Coverage>,
     now: UnixMillis,
-) -> Result<(), Deny> {
+) -> Result<(), No> {
+    call.check_exact().map_err(Malformed::from)?;
     check_time(token, now)?;
     check_depth(token, coverage)?;
-    check_scopes(token, call)
+    Ok(check_scopes(token, call)?)
 }
 
 /// Decides a call by the holder of `token`, whose possession was verified for it.
@@ -111,7 +112,7 @@ pub fn decide_call(
     call: &Call,
     view: CallView<'_>,
     now: UnixMillis,
-) -> Result<Permit, crate::no::No> {
+) -> Result<Permit, No> {
     is_of_call(token, possession, call)?;
     let Some(principal) = token.principal() else {
         return Err(Unauthenticated::Kind("an identity token opens no tool").into());

@@ -8,7 +8,7 @@ use crate::id::{AgentId, Principal, UnixMillis};
 use crate::limits;
 use crate::no::Deny;
 use crate::record::{Actor, Body, Record};
-use crate::session::{DELEGATIONS_MAX, Login, Session, SessionId, Source, UserToken};
+use crate::session::{DELEGATIONS_MAX, LoggedOut, Session, SessionId, Source, UserToken};
 use crate::state::{Agent, Guard, Profile, Write};
 
 /// How long the end of a login is remembered that nothing was issued by yet: as long as a token that
@@ -52,7 +52,7 @@ impl Issue {
     ) -> Result<Consent, Deny> {
         self.check_word(view, &user.principal, user.expires_at, now)?;
         let (id, all) = (user.login.id(), user.login.any().id());
-        let ended = |row: &&Session| row.ended_at.is_some_and(|at| at >= user.issued_at);
+        let ended = |row: &&Session| row.is_over_for(user.issued_at);
         let rows = [id, all].map(|id| view.state.session(&id));
         if rows.iter().flatten().any(ended) {
             return Err(Deny::SessionEnded { session: id });
@@ -78,8 +78,13 @@ impl Issue {
                 source: Source::Login(user.login.clone()),
                 token: user.id,
                 expires_at,
+                began_at: match row.filter(|row| row.live) {
+                    Some(row) => row.began_at.min(user.issued_at),
+                    None => user.issued_at,
+                },
                 // What ended stays so: a token from before that end must open nothing after it.
                 ended_at: row.and_then(|row| row.ended_at),
+                over_until: row.and_then(|row| row.over_until),
                 live: true,
                 version: row.map_or(0, |row| row.version.saturating_add(1)),
             }));
@@ -190,7 +195,9 @@ impl Ask for GrantSession {
             source: Source::Operator(agent.id.clone()),
             token: [0; 32],
             expires_at: now.plus_ms(self.ttl_seconds.saturating_mul(1000)),
+            began_at: now,
             ended_at: None,
+            over_until: None,
             live: true,
             version: 0,
         };
@@ -220,8 +227,8 @@ pub enum Ending {
     Session(SessionId),
     /// All of a principal's; it may begin others.
     Principal(Principal),
-    /// A login, or all of its subject's when it does not say which.
-    Login(Login),
+    /// What somebody's signed word says.
+    Login(LoggedOut),
 }
 
 /// Somebody ends sessions of authority, with everything that was issued in them. What is issued beside
@@ -245,7 +252,7 @@ impl Ask for EndSessions {
         let which = match &self.which {
             Ending::Session(id) => format!("session {id}"),
             Ending::Principal(principal) => format!("sessions of {principal}"),
-            Ending::Login(login) => login.to_string(),
+            Ending::Login(word) => word.login.to_string(),
         };
         format!("end {which}: {}", self.reason)
     }
@@ -260,10 +267,11 @@ impl Ask for EndSessions {
         self.check_caller(caller)?;
         let mut grant = Grant::read((0, 0));
         for session in view.state.sessions().filter(|session| self.means(session)) {
-            end(view, &caller.actor(), session, &self.reason, now, &mut grant);
+            let over_until = self.over_until(session, now);
+            end(view, &caller.actor(), (session, over_until), &self.reason, now, &mut grant);
         }
-        if let Ending::Login(login) = &self.which {
-            remember(view, caller, login, now, &self.reason, &mut grant);
+        if let Ending::Login(word) = &self.which {
+            remember(view, caller, word, now, &self.reason, &mut grant);
         }
         if let (Ending::Session(id), (0, _)) = (&self.which, grant.granted) {
             // Ended before is granted and changes nothing.
@@ -276,7 +284,7 @@ impl Ask for EndSessions {
 impl EndSessions {
     fn check_caller(&self, caller: &Caller) -> Result<(), Deny> {
         let own = match (caller.kind(), &self.which) {
-            (Kind::User(user), Ending::Login(login)) => {
+            (Kind::User(user), Ending::Login(LoggedOut { login, .. })) => {
                 (&user.issuer, &user.subject) == (&login.issuer, &login.subject)
             }
             _ => false,
@@ -285,22 +293,26 @@ impl EndSessions {
     }
 
     fn means(&self, session: &Session) -> bool {
-        match (&self.which, &session.source) {
-            (Ending::Session(id), _) => session.id == *id,
-            (Ending::Principal(principal), _) => session.principal.as_ref() == Some(principal),
-            (Ending::Login(login), Source::Login(one)) => {
-                *one == *login || (login.sid.is_empty() && one.any() == *login)
-            }
-            (Ending::Login(_), Source::Operator(_)) => false,
+        match &self.which {
+            Ending::Session(id) => session.id == *id,
+            Ending::Principal(principal) => session.principal.as_ref() == Some(principal),
+            Ending::Login(word) => word.ends(session),
+        }
+    }
+
+    fn over_until(&self, session: &Session, now: UnixMillis) -> UnixMillis {
+        match &self.which {
+            Ending::Login(word) => word.over_until(&session.id, now),
+            Ending::Session(_) | Ending::Principal(_) => now,
         }
     }
 }
 
-/// Revokes what is alive in a session, and ends it if nobody has.
+/// Revokes what is alive in a session, and ends it if nobody has, with its tokens until this time.
 fn end(
     view: View<'_>,
     actor: &Actor,
-    session: &Session,
+    (session, over_until): (&Session, UnixMillis),
     reason: &str,
     now: UnixMillis,
     grant: &mut Grant<(u64, u64)>,
@@ -325,6 +337,7 @@ fn end(
     grant.guards.push(Guard::Session(session.id, Some(session.version)));
     let mut row = session.clone();
     row.ended_at = Some(now);
+    row.over_until = session.over_until.or(session.ended_at).max(Some(over_until));
     row.live = false;
     row.expires_at = row.expires_at.max(now.plus_ms(ENDED_MS));
     row.version = row.version.saturating_add(1);
@@ -340,42 +353,59 @@ fn end(
 pub fn sweep_sessions(view: View<'_>, actor: &Actor, now: UnixMillis) -> Grant<(u64, u64)> {
     let mut grant = Grant::read((0, 0));
     for session in view.state.sessions().filter(|session| !session.live) {
-        end(view, actor, session, "its session has ended", now, &mut grant);
+        end(view, actor, (session, now), "its session has ended", now, &mut grant);
     }
     grant
 }
 
-/// The end of a login that nothing was issued by yet: a token from before it must open nothing later.
+/// The end of a login that nothing was issued by yet, or that has begun anew: a token from before the
+/// word must open nothing later. One that began after the word goes on.
 fn remember(
     view: View<'_>,
     caller: &Caller,
-    login: &Login,
+    word: &LoggedOut,
     now: UnixMillis,
     reason: &str,
     grant: &mut Grant<(u64, u64)>,
 ) {
-    let id = login.id();
+    let id = word.login.id();
     let row = view.state.session(&id);
-    // One that was live was ended with the others.
-    if row.is_some_and(|row| row.live) {
+    // One that was live was ended with the others; and what is over already until then is told once.
+    if row.is_some_and(|row| row.is_over_for(word.issued_at) || (row.live && word.ends(row))) {
         return;
     }
-    grant.guards.push(Guard::Session(id, row.map(|row| row.version)));
-    grant.writes.push(Write::Session(Session {
+    let live = row.filter(|row| row.live);
+    let ended = Session {
         id,
         principal: row.and_then(|row| row.principal.clone()),
-        source: Source::Login(login.clone()),
+        source: Source::Login(word.login.clone()),
         token: [0; 32],
-        expires_at: now.plus_ms(ENDED_MS),
+        expires_at: now,
+        began_at: word.issued_at,
         ended_at: Some(now),
+        over_until: None,
         live: false,
-        version: row.map_or(0, |row| row.version.saturating_add(1)),
-    }));
-    let body = Body::SessionEnded {
-        session: id,
-        principal: None,
-        delegations: 0,
-        reason: reason.to_owned(),
+        version: 0,
     };
-    grant.records.push(Record { delegation: None, actor: caller.actor(), body });
+    let mut next = live.cloned().unwrap_or(ended);
+    let over_until = row.and_then(|row| row.over_until.or(row.ended_at));
+    next.over_until = over_until.max(Some(remembered(word, now)));
+    next.expires_at = next.expires_at.max(now.plus_ms(ENDED_MS));
+    next.version = row.map_or(0, |row| row.version.saturating_add(1));
+    grant.guards.push(Guard::Session(id, row.map(|row| row.version)));
+    grant.writes.push(Write::Session(next));
+    if live.is_none() {
+        let reason = reason.to_owned();
+        let body = Body::SessionEnded { session: id, principal: None, delegations: 0, reason };
+        grant.records.push(Record { delegation: None, actor: caller.actor(), body });
+    }
+}
+
+/// Until when tokens are over of a login of which none was shown here. Where its provider does not tell
+/// logins apart, one that was issued after the word may be of a newer login.
+fn remembered(word: &LoggedOut, now: UnixMillis) -> UnixMillis {
+    match word.login.sid.is_empty() {
+        true => word.issued_at,
+        false => word.over_until(&word.login.id(), now),
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::chain::check_names;
 use super::{Ask, Decision, Entropy, Grant, View, agent_only};
+use crate::call::check_exact;
 use crate::caller::Caller;
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::proof::{CallProof, Expected};
@@ -72,6 +73,8 @@ impl ProvenUse {
         if token.is_identity() {
             return Err("an identity token opens no tool".to_owned());
         }
+        // No tool decides on such a call, so none has one to report.
+        check_exact(&reported.audience, &reported.action).map_err(|bad| bad.to_string())?;
         let expected = Expected {
             hop: token.id(),
             audience: &reported.audience,

@@ -91,8 +91,10 @@ const AUDIENCES: [&str; 6] =
     ["tool://files", "tool://files/", "tool://files/a", "tool://", "mcp://db", "t:"];
 /// As pointers: nested and flat ones that look alike, one that must be quoted, an empty one.
 const NAMES: [&str; 8] = ["a", "path", "n", "n/x", "n~1x", "*", "a=b \"", ""];
-const TEXTS: [&str; 12] =
-    ["x", "q3", "/data", "/data/q3", "/database", "/data/../x", "/", "", "5", "true", "é", "a,b"];
+const TEXTS: [&str; 15] = [
+    "x", "q3", "/data", "/data/q3", "/database", "/data/../x", "/data/..;/x", "/data/x.", "/ſ", "/", "",
+    "5", "true", "é", "a,b",
+];
 const NUMBERS: [i64; 9] = [0, 1, 2, 10, -1, 1_500_000, 5_000_001, (1 << 53) - 1, i64::MAX];
 
 /// One of the list more often than not, else any text.
