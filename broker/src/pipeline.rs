@@ -258,12 +258,17 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
     }
 }
 
-/// Gives up the records below an index, by the broker itself: what its configuration says.
+/// Gives up the records below an index, by the broker itself: what its configuration says. Where an admin
+/// has just given up as many or more, nothing is left to do.
 pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
     let actor = own_name(broker);
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
     let (writes, records) = (vec![Write::Floor(below)], vec![record]);
-    Own { writes, records, ..Own::default() }.commit(broker).await
+    let own = Own { guards: vec![Guard::FloorBelow(below)], writes, records };
+    match own.commit(broker).await {
+        Err(NotCommitted::Changed) => Ok(()),
+        given_up => given_up,
+    }
 }
 
 /// Takes a step in the life of the broker's keys, by the broker itself: one that is due.

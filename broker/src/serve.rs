@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sublet_core::bundle::{BadBundle, TrustBundle};
+use sublet_core::id::UnixMillis;
 use sublet_core::limits;
 use sublet_core::no::Fault;
 use sublet_ledger::policy::Policy;
@@ -119,8 +121,15 @@ pub struct Bound {
 
 /// Opens keys and store and binds the socket. What is wrong shows here, before anyone is served.
 pub async fn bind(config: Config) -> Result<Bound, NotServing> {
-    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn EntropySource>) =
-        (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    bind_with(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+}
+
+/// The same by another clock and source of randomness.
+pub async fn bind_with(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn EntropySource>,
+) -> Result<Bound, NotServing> {
     let bounds = Bounds::of(descriptors())
         .map_err(|few| NotServing::Descriptors { found: few.found, needed: few.needed })?;
     let admission = Admission::new(&bounds, !config.tls.elsewhere);
@@ -144,7 +153,7 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
     let trust = store.view()?.trust().clone();
     ring.signers.check(trust.bundle())?;
-    trust.bundle().check_time(clock.now()).map_err(|bad| NotServing::Trust(bad.to_string()))?;
+    check_time(trust.bundle(), clock.now())?;
     let listener = listening(config.listen).await?;
     let address = listener
         .local_addr()
@@ -168,6 +177,24 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
 }
 
 async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
+/// Refuses a bundle that nobody would believe now.
+fn check_time(bundle: &TrustBundle, now: UnixMillis) -> Result<(), NotServing> {
+    let Err(bad) = bundle.check_time(now) else { return Ok(()) };
+    Err(NotServing::Trust(match bad {
+        BadBundle::FromFuture => {
+            let ahead = bundle.issued().since(now) / 1000;
+            format!(
+                "it is issued {ahead} seconds ahead of this machine's clock, and until then nobody would \
+                 believe what this broker signs. If the clock is wrong, set it and start again. If it is \
+                 right, it was ahead when the bundle was made: wait until then, or, where no agent has \
+                 enrolled yet, move the data directory away, copy admin.pub of it into an empty one, and \
+                 start again, which makes new keys"
+            )
+        }
+        bad => bad.to_string(),
+    }))
+}
+
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| NotServing::Listen { address, error })
 }

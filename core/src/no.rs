@@ -192,6 +192,16 @@ pub enum Unauthenticated {
     },
     /// The identity was revoked or suspended.
     #[error("{0}")]
+    /// The receipt names a ledger that is not the trust domain's.
+    #[error(
+        "the receipt is of the ledger {origin:?}; one of {domain} is {domain}/sublet or lies below it"
+    )]
+    ReceiptOfAnotherLedger {
+        /// What it names, its first 80 characters.
+        origin: String,
+        /// The bundle's domain.
+        domain: TrustDomain,
+    },
     IdentityRevoked(String),
     /// A workload's signed token does not hold.
     #[error("the token does not hold: {0}")]
@@ -260,6 +270,7 @@ impl Unauthenticated {
             Unauthenticated::NewKey => "new_key_not_proven",
             Unauthenticated::NotAdmin => "not_admin",
         }
+            Unauthenticated::ReceiptOfAnotherLedger { .. } => "receipt_of_another_ledger",
     }
 }
 

@@ -122,11 +122,13 @@ pub enum Write {
     },
     /// An answer to remember.
     Answer(GivenAnswer),
+    /// The floor of the ledger lay below this index.
+    FloorBelow(u64),
     /// What is known of a tool that reports.
     Verifier(Verifier),
     /// What lies beside the record of this index is erased.
     Erase(u64),
-    /// Records below this index may be forgotten.
+    /// Records below this index may be forgotten. Where the floor lies higher it stays there.
     Floor(u64),
     /// A signed token that was enrolled with.
     Spent(SpentToken),
@@ -365,6 +367,7 @@ impl State {
         indices.reverse();
         Some(indices)
     }
+            Guard::FloorBelow(index) => self.retention.floor() < *index,
 
     /// Whether nothing of the chain up to a recorded hop is revoked: hops, agents, keys, principal.
     pub fn is_alive(&self, hop: &HopId) -> bool {
