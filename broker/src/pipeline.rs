@@ -234,6 +234,7 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
         let own = Own { writes: vec![Write::Trust(trust.clone())], records, ..Own::default() };
         own.commit(broker).await.map_err(|why| at_start("the first records", why))?;
     }
+    broker.reached.keep(&broker.store).await?;
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
@@ -344,6 +345,10 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<(), NotC
     if revokes || trust {
         // It is in force for minting already; this is for the tools.
         broker.feed.publish(broker.clock.now()).map_err(|fault| NotCommitted::No(fault.into()))?;
+    }
+    if revokes && let Err(fault) = broker.reached.keep(&broker.store).await {
+        // It is in force all the same, and the mark follows.
+        tracing::error!(%fault, "nothing beside the store says that it was revoked");
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ use crate::service::audit::AuditService;
 use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
+use crate::store::reached::KEPT_EVERY;
 use crate::store::{Notary, Store};
 use crate::tls::{self, Tls};
 use crate::traces::{TraceLayer, Traces};
@@ -150,7 +151,7 @@ pub async fn bind_with(
     let (domain, now) = (&config.trust_domain, clock.now());
     let ring = KeyRing::open(&config.data, domain, now, &entropy, &config.keys)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
-    let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
+    let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary, now)?;
     let trust = store.view()?.trust().clone();
     ring.signers.check(trust.bundle())?;
     check_time(trust.bundle(), clock.now())?;
@@ -176,7 +177,6 @@ pub async fn bind_with(
     Ok(Bound { broker, address, sockets, metrics, admission, alone, policy })
 }
 
-async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
 /// Refuses a bundle that nobody would believe now.
 fn check_time(bundle: &TrustBundle, now: UnixMillis) -> Result<(), NotServing> {
     let Err(bad) = bundle.check_time(now) else { return Ok(()) };
@@ -195,6 +195,7 @@ fn check_time(bundle: &TrustBundle, now: UnixMillis) -> Result<(), NotServing> {
     }))
 }
 
+async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| NotServing::Listen { address, error })
 }
@@ -224,6 +225,7 @@ impl Bound {
         let pruning = tokio::spawn(retain::run(broker.clone()));
         let rotation = tokio::spawn(rotate::run(broker.clone()));
         let counting = tokio::spawn(count_refusals(broker.clone()));
+        let marking = tokio::spawn(mark_the_store(broker.clone()));
         let policy = self.policy.map(|policy| tokio::spawn(witness::run(broker.clone(), policy)));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
@@ -297,8 +299,10 @@ impl Bound {
         pruning.abort();
         rotation.abort();
         counting.abort();
+        marking.abort();
         // What was counted since the last minute.
         pipeline::record_counted(&last).await;
+        let _ = last.reached.keep(&last.store).await;
         policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
         served?;
         match ended.has_ended() {
@@ -314,6 +318,18 @@ async fn count_refusals(broker: Arc<Broker>) {
     loop {
         ticks.tick().await;
         pipeline::record_counted(&broker).await;
+    }
+}
+
+/// Says beside the store how far it has come, so that an older copy in its place is noticed.
+async fn mark_the_store(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(KEPT_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(fault) = broker.reached.keep(&broker.store).await {
+            tracing::error!(%fault, "nothing beside the store says how far it has come");
+        }
     }
 }
 

@@ -33,6 +33,7 @@ mod records;
 mod replay;
 mod retention;
 mod room;
+mod restored;
 mod rotation;
 mod stage;
 mod traces;
