@@ -26,6 +26,7 @@ mod key_files;
 mod kills;
 mod ledger;
 mod names;
+mod memory;
 mod peers;
 mod pki;
 mod race;
