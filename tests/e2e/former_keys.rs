@@ -124,7 +124,8 @@ async fn the_key_of_before_opens_nothing_at_the_broker_and_its_agent_goes_on_by_
         assert!(refused.to_string().contains("show the agent's identity token"), "{refused}");
     }
     // The agent's own: opened before the rotation, and opened anew.
-    for mut held in [held, planner.open(&text).unwrap()] {
+    for (seconds, mut held) in [(50, held), (40, planner.open(&text).unwrap())] {
+        let terms = Terms::of(&READ, Duration::from_secs(seconds)).unwrap();
         held.record().await.unwrap();
         held.prove_recorded().await.unwrap();
         let handed = held.delegate_to_agent(&reader.id(), &terms).await.unwrap();

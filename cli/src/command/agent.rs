@@ -91,7 +91,9 @@ pub(crate) enum Command {
     },
     /// Keep an identity renewed, until told to stop
     Keep(super::keep::Args),
-    /// Change an agent's key. What was handed to the old one stays good at tools until it ends
+    /// Change an agent's key
+    ///
+    /// What was handed to the old key stays good at tools until it ends: after a leak, --revoke-old.
     RotateKey {
         /// The identity's directory
         #[arg(long = "as", value_name = "DIR")]
