@@ -246,7 +246,7 @@ mod tests {
         let (domain, now) = (&config.trust_domain, clock.now());
         let ring = KeyRing::open(&config.data, domain, now, &drawing, &config.keys).unwrap();
         let memory = Memory::default();
-        let (go, until) = mpsc::channel();
+        let (go, until) = mpsc::sync_channel(1);
         let reader = Arc::new(WaitingReader {
             of: memory.reader(),
             go: Mutex::new(None),

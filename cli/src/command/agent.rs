@@ -315,9 +315,11 @@ fn about_ended(context: &Context, identity: &Identity, ended: &EndedKeys) -> Res
     let keys: Vec<String> = ended.keys.iter().map(ToString::to_string).collect();
     let hops = format!("{} recorded hops that they held, with all below", ended.hops);
     pairs.extend(keys.iter().map(|key| ("revoked", key.clone())).chain([("ended", hops)]));
-    value["revoked"] = json!(keys);
-    value["hops_ended"] = json!(ended.hops);
-    value["keys_left"] = json!(ended.left);
+    if let Value::Object(members) = &mut value {
+        members.insert("revoked".to_owned(), json!(keys));
+        members.insert("hops_ended".to_owned(), json!(ended.hops));
+        members.insert("keys_left".to_owned(), json!(ended.left));
+    }
     print::pairs(context, &pairs, &value);
     if ended.left > 0 {
         eprintln!(
