@@ -14,7 +14,9 @@ use std::sync::atomic::Ordering;
 use sublet_core::bundle::KeyRefusal;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller, Kind};
-use sublet_core::decide::{Enroll, ProvenUse, ReportedUse, check_names, keeps_an_identity};
+use sublet_core::decide::{
+    Enroll, ProvenUse, ReportedUse, check_holder_key, check_names, keeps_an_identity,
+};
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
@@ -241,7 +243,9 @@ fn show(
         let possession = Possession::verify(token, &proof, &expected(token.id()), now)?;
         check_certificate(broker, certificate, &token.holder().agent, now)?;
         if !token.is_identity() {
-            check_names(token, &*broker.store.view()?)?;
+            let state = broker.store.view()?;
+            check_names(token, &state)?;
+            check_holder_key(token, &state, now)?;
         }
         let key = token.holder_key().clone();
         (shown.caller(&possession)?, key, possession)

@@ -21,6 +21,7 @@ use crate::ports::{Clock, EntropySource};
 use crate::refusals::Refusals;
 use crate::repeat::Heard;
 use crate::store::Store;
+use crate::store::reached::Reached;
 use crate::traces::{self, Step, Traces};
 use crate::witness::Witnessed;
 
@@ -35,6 +36,8 @@ pub struct Broker {
     pub keys: KeyRing,
     /// Where everything lies.
     pub store: Store,
+    /// How far the store has come, beside it.
+    pub(crate) reached: Reached,
     /// The revocation feed.
     pub feed: Feed,
     /// What decisions need of the configuration.
@@ -88,12 +91,13 @@ impl Broker {
             schedule: config.keys.schedule(),
             hops_live_max: config.hops_live_max,
         };
-        let witnessed = Witnessed::open(&config.data);
+        let (witnessed, reached) = (Witnessed::open(&config.data), Reached::of(&config.data));
         let feed = Feed::new(store.clone(), keys.signers.clone(), started_at)?;
         Ok(Arc::new(Broker {
             config,
             keys,
             store,
+            reached,
             feed,
             settings,
             witnessed,

@@ -234,6 +234,7 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
         let own = Own { writes: vec![Write::Trust(trust.clone())], records, ..Own::default() };
         own.commit(broker).await.map_err(|why| at_start("the first records", why))?;
     }
+    broker.reached.keep(&broker.store).await?;
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
@@ -258,12 +259,17 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
     }
 }
 
-/// Gives up the records below an index, by the broker itself: what its configuration says.
+/// Gives up the records below an index, by the broker itself: what its configuration says. Where an admin
+/// has just given up as many or more, nothing is left to do.
 pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
     let actor = own_name(broker);
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
     let (writes, records) = (vec![Write::Floor(below)], vec![record]);
-    Own { writes, records, ..Own::default() }.commit(broker).await
+    let own = Own { guards: vec![Guard::FloorBelow(below)], writes, records };
+    match own.commit(broker).await {
+        Err(NotCommitted::Changed) => Ok(()),
+        given_up => given_up,
+    }
 }
 
 /// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
@@ -339,6 +345,10 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<(), NotC
     if revokes || trust {
         // It is in force for minting already; this is for the tools.
         broker.feed.publish(broker.clock.now()).map_err(|fault| NotCommitted::No(fault.into()))?;
+    }
+    if revokes && let Err(fault) = broker.reached.keep(&broker.store).await {
+        // It is in force all the same, and the mark follows.
+        tracing::error!(%fault, "nothing beside the store says that it was revoked");
     }
     Ok(())
 }

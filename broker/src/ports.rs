@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use sublet_core::decide::Entropy;
 use sublet_core::id::UnixMillis;
 use sublet_core::no::Fault;
+use zeroize::Zeroizing;
 
 /// What time it is.
 pub trait Clock: Send + Sync + 'static {
@@ -25,6 +26,11 @@ pub(crate) fn monotonic() -> Instant {
 pub trait EntropySource: Send + Sync + 'static {
     /// 32 fresh random bytes.
     fn draw(&self) -> Result<Entropy, Fault>;
+
+    /// The same for a private key: wiped when it is dropped.
+    fn seed(&self) -> Result<Zeroizing<[u8; 32]>, Fault> {
+        Ok(Zeroizing::new(self.draw()?.0))
+    }
 }
 
 /// The host's clock.
@@ -49,5 +55,13 @@ impl EntropySource for SystemEntropy {
         getrandom::fill(&mut bytes)
             .map_err(|error| Fault::Internal(format!("no entropy: {error}")))?;
         Ok(Entropy(bytes))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the Entropy port")]
+    fn seed(&self) -> Result<Zeroizing<[u8; 32]>, Fault> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut_slice())
+            .map_err(|error| Fault::Internal(format!("no entropy: {error}")))?;
+        Ok(seed)
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Place {
     pub previous: [u8; 32],
     /// The last revocation that was in force when it was decided.
     pub revocation_sequence: u64,
+    /// The time of the record before it: its own is no earlier, also when the clock was set back.
+    pub not_before: UnixMillis,
 }
 
 /// A record as it will be written, but for its place. Made by whoever commits it, so that the one thread
@@ -85,9 +87,16 @@ impl Draft {
         self.message.encoded_len().saturating_add(PLACE_BYTES_MAX) <= LEAF_BYTES_MAX
     }
 
+    /// When it comes to be recorded behind a record of this time: when it was decided, or then.
+    pub(crate) fn time_behind(&self, last: UnixMillis) -> UnixMillis {
+        UnixMillis(self.message.time_ms).max(last)
+    }
+
     /// The leaf, and what lies beside it.
     pub(crate) fn at(self, place: &Place) -> (Vec<u8>, Option<Vec<u8>>) {
+        let time = self.time_behind(place.not_before);
         let Draft { mut message, payload, .. } = self;
+        message.time_ms = time.0;
         message.position = place.position;
         message.revocation_sequence = place.revocation_sequence;
         if place.previous != [0; 32] {
@@ -100,8 +109,8 @@ impl Draft {
     }
 }
 
-/// The version byte; two numbers of at most ten bytes and a hash of 32, each behind its tag.
-const PLACE_BYTES_MAX: usize = 1 + 2 * 11 + 34;
+/// The version byte; three numbers of at most ten bytes and a hash of 32, each behind its tag.
+const PLACE_BYTES_MAX: usize = 1 + 3 * 11 + 34;
 
 /// The delegation that a leaf belongs to, if it belongs to one.
 pub(crate) fn delegation(leaf: &[u8]) -> Option<DelegationId> {

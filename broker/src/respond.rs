@@ -8,6 +8,8 @@
 //! the caller hears less than the ledger says.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
@@ -34,15 +36,35 @@ pub fn answer<G, M>(
     recorded: Result<Recorded<G>, No>,
     message: impl FnOnce(G) -> Result<M, No>,
 ) -> Answer<M> {
+    let (kept, granted) = granted(recorded);
+    finish(kept, granted.and_then(message))
+}
+
+/// The same with an answer that has to be waited for.
+pub async fn answer_when<G, M, F: Future<Output = Result<M, No>>>(
+    recorded: Result<Recorded<G>, No>,
+    message: impl FnOnce(G) -> F,
+) -> Answer<M> {
+    let (kept, granted) = granted(recorded);
+    let message = match granted {
+        Ok(granted) => message(granted).await,
+        Err(no) => Err(no),
+    };
+    finish(kept, message)
+}
+
+/// Whether the answer is kept, and what was granted.
+fn granted<G>(recorded: Result<Recorded<G>, No>) -> (bool, Result<G, No>) {
     let kept = recorded.as_ref().is_ok_and(Recorded::is_kept);
-    let granted = recorded.and_then(|recorded| recorded.into_outcome().map_err(No::from));
-    let answer = granted.and_then(message).map(Response::new).map_err(|no| status(&no));
-    answer.map(|mut answer| {
-        if !kept {
-            answer.metadata_mut().insert(ANSWER_METADATA, MetadataValue::from_static(NOT_KEPT));
-        }
-        answer
-    })
+    (kept, recorded.and_then(|recorded| recorded.into_outcome().map_err(No::from)))
+}
+
+fn finish<M>(kept: bool, message: Result<M, No>) -> Answer<M> {
+    let mut answer = message.map(Response::new).map_err(|no| status(&no))?;
+    if !kept {
+        answer.metadata_mut().insert(ANSWER_METADATA, MetadataValue::from_static(NOT_KEPT));
+    }
+    Ok(answer)
 }
 
 /// The status of a refusal. A total match: every kind has its place.
@@ -134,8 +156,15 @@ pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {
     Ok(receipt.encode())
 }
 
-/// That every hop of a chain is in the ledger, under the head of this moment.
-pub fn inclusion(broker: &Broker, hop: &HopId) -> Result<v1::Inclusion, No> {
+/// That every hop of a chain is in the ledger, under the head of this moment. The ledger is read on a thread
+/// that may wait for the disk.
+pub async fn inclusion(broker: &Arc<Broker>, hop: HopId) -> Result<v1::Inclusion, No> {
+    let reading = broker.clone();
+    let read = tokio::task::spawn_blocking(move || read_inclusion(&reading, &hop)).await;
+    read.unwrap_or_else(|error| Err(Fault::Internal(format!("reading broke off: {error}")).into()))
+}
+
+fn read_inclusion(broker: &Broker, hop: &HopId) -> Result<v1::Inclusion, No> {
     let indices = broker.store.view()?.indices(hop).ok_or(Deny::NoHop)?;
     let (published, reader) = (broker.store.published()?, broker.store.reader());
     let missing = || Fault::Internal("a recorded hop is not in the ledger".to_owned());
@@ -156,8 +185,135 @@ pub fn checkpoint(broker: &Broker) -> Result<Vec<u8>, No> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
+    use sublet_core::id::{DelegationId, TrustDomain};
+    use sublet_core::key::Thumbprint;
     use sublet_core::no::{Overload, Unauthenticated};
+    use sublet_core::record::{Body, Record};
+    use sublet_core::state::{RecordedHop, Write};
+    use sublet_ledger::tile::Tiles;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::enrol::Methods;
+    use crate::keys::KeyRing;
+    use crate::login::Logins;
+    use crate::ports::{Clock as _, EntropySource, SystemClock, SystemEntropy};
+    use crate::store::{
+        Backend, Batch, Commit, Entry, LedgerReader, Loaded, Memory, Notary, Store,
+    };
+
+    /// A store whose reader waits, as for a disk, until it is let go; then it says whether it was.
+    struct Waiting {
+        memory: Memory,
+        reader: Arc<WaitingReader>,
+    }
+
+    struct WaitingReader {
+        of: Arc<dyn LedgerReader>,
+        go: Mutex<Option<mpsc::Receiver<()>>>,
+        was_let_go: AtomicBool,
+    }
+
+    impl Backend for Waiting {
+        fn load(&mut self, domain: &TrustDomain) -> Result<Loaded, Fault> {
+            self.memory.load(domain)
+        }
+
+        fn persist(&mut self, batch: &Batch) -> Result<(), Fault> {
+            self.memory.persist(batch)
+        }
+
+        fn reader(&self) -> Arc<dyn LedgerReader> {
+            self.reader.clone()
+        }
+
+        fn name(&self) -> &'static str {
+            "waiting"
+        }
+    }
+
+    impl Tiles for WaitingReader {
+        fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
+            self.of.tile(level, index)
+        }
+    }
+
+    impl LedgerReader for WaitingReader {
+        fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault> {
+            if let Some(go) = self.go.lock().unwrap().take() {
+                let waited = go.recv_timeout(Duration::from_secs(10));
+                self.was_let_go.store(waited.is_ok(), Ordering::SeqCst);
+            }
+            self.of.range(from, most)
+        }
+
+        fn of_delegation(
+            &self,
+            delegation: &DelegationId,
+            from: u64,
+            most: usize,
+        ) -> Result<Vec<Entry>, Fault> {
+            self.of.of_delegation(delegation, from, most)
+        }
+
+        fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault> {
+            self.of.checkpoints(from, most)
+        }
+    }
+
+    /// On a runtime of one thread: whoever reads the disk on it holds up everybody.
+    #[tokio::test]
+    async fn the_ledger_is_read_where_nobody_is_held_up() {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config::dev(data.path().to_owned(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let drawing: Arc<dyn EntropySource> = entropy.clone();
+        let (domain, now) = (&config.trust_domain, clock.now());
+        let ring = KeyRing::open(&config.data, domain, now, &drawing, &config.keys).unwrap();
+        let memory = Memory::default();
+        let (go, until) = mpsc::sync_channel(1);
+        let reader = Arc::new(WaitingReader {
+            of: memory.reader(),
+            go: Mutex::new(None),
+            was_let_go: AtomicBool::new(false),
+        });
+        let backend = Waiting { memory, reader: reader.clone() };
+        let notary = Notary::new(ring.signers.clone());
+        let store = Store::open(backend, ring.trust.clone(), notary).unwrap();
+        let hop = HopId([7; 32]);
+        let row = RecordedHop {
+            id: hop,
+            parent: None,
+            delegation: hop,
+            position: 0,
+            agent: "spiffe://dev.sublet.example/agent/a".parse().unwrap(),
+            helper: None,
+            key: Thumbprint([7; 32]),
+            expires_at: now.plus_ms(60_000),
+            maker: None,
+            index: 0,
+        };
+        let body = Body::Exported { what: "a record".into() };
+        let commit = Commit {
+            guards: vec![],
+            writes: vec![Write::Hop { hop: row, record: 0 }],
+            records: vec![Record { delegation: None, actor: "test".into(), body }],
+            salt: [7; 16],
+            trace: None,
+            now,
+        };
+        store.commit(commit).await.unwrap();
+        let known = (Methods::of(&config, None).unwrap(), Logins::of(&config).unwrap());
+        let broker = Broker::new(config, ring, store, known, None, clock, entropy).unwrap();
+        *reader.go.lock().unwrap() = Some(until);
+        let (shown, ()) = tokio::join!(inclusion(&broker, hop), async { go.send(()).unwrap() });
+        assert_eq!(shown.unwrap().hops.len(), 1);
+        assert!(reader.was_let_go.load(Ordering::SeqCst), "it held up whoever was to let it go");
+    }
 
     #[test]
     fn each_kind_of_no_has_its_status_and_code() {

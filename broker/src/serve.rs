@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sublet_core::bundle::{BadBundle, TrustBundle};
+use sublet_core::id::UnixMillis;
 use sublet_core::limits;
 use sublet_core::no::Fault;
 use sublet_ledger::policy::Policy;
@@ -45,6 +47,7 @@ use crate::service::audit::AuditService;
 use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
+use crate::store::reached::KEPT_EVERY;
 use crate::store::{Notary, Store};
 use crate::tls::{self, Tls};
 use crate::traces::{TraceLayer, Traces};
@@ -117,8 +120,15 @@ pub struct Bound {
 
 /// Opens keys and store and binds the socket. What is wrong shows here, before anyone is served.
 pub async fn bind(config: Config) -> Result<Bound, NotServing> {
-    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn EntropySource>) =
-        (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    bind_with(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+}
+
+/// The same by another clock and source of randomness.
+pub async fn bind_with(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn EntropySource>,
+) -> Result<Bound, NotServing> {
     let bounds = Bounds::of(descriptors())
         .map_err(|few| NotServing::Descriptors { found: few.found, needed: few.needed })?;
     let admission = Admission::new(&bounds, !config.tls.elsewhere);
@@ -139,10 +149,10 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     let (domain, now) = (&config.trust_domain, clock.now());
     let ring = KeyRing::open(&config.data, domain, now, &entropy, &config.keys)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
-    let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary)?;
+    let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary, now)?;
     let trust = store.view()?.trust().clone();
     ring.signers.check(trust.bundle())?;
-    trust.bundle().check_time(clock.now()).map_err(|bad| NotServing::Trust(bad.to_string()))?;
+    check_time(trust.bundle(), clock.now())?;
     let listener = listening(config.listen).await?;
     let address = listener
         .local_addr()
@@ -163,6 +173,24 @@ pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     pipeline::sweep_sessions(&broker).await?;
     broker.publish_trust()?;
     Ok(Bound { broker, address, sockets, metrics, admission, alone, policy })
+}
+
+/// Refuses a bundle that nobody would believe now.
+fn check_time(bundle: &TrustBundle, now: UnixMillis) -> Result<(), NotServing> {
+    let Err(bad) = bundle.check_time(now) else { return Ok(()) };
+    Err(NotServing::Trust(match bad {
+        BadBundle::FromFuture => {
+            let ahead = bundle.issued().since(now) / 1000;
+            format!(
+                "it is issued {ahead} seconds ahead of this machine's clock, and until then nobody would \
+                 believe what this broker signs. If the clock is wrong, set it and start again. If it is \
+                 right, it was ahead when the bundle was made: wait until then, or, where no agent has \
+                 enrolled yet, move the data directory away, copy admin.pub of it into an empty one, and \
+                 start again, which makes new keys"
+            )
+        }
+        bad => bad.to_string(),
+    }))
 }
 
 async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
@@ -195,6 +223,7 @@ impl Bound {
         let pruning = tokio::spawn(retain::run(broker.clone()));
         let rotation = tokio::spawn(rotate::run(broker.clone()));
         let counting = tokio::spawn(count_refusals(broker.clone()));
+        let marking = tokio::spawn(mark_the_store(broker.clone()));
         let policy = self.policy.map(|policy| tokio::spawn(witness::run(broker.clone(), policy)));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
@@ -268,8 +297,10 @@ impl Bound {
         pruning.abort();
         rotation.abort();
         counting.abort();
+        marking.abort();
         // What was counted since the last minute.
         pipeline::record_counted(&last).await;
+        let _ = last.reached.keep(&last.store).await;
         policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
         served?;
         match ended.has_ended() {
@@ -285,6 +316,18 @@ async fn count_refusals(broker: Arc<Broker>) {
     loop {
         ticks.tick().await;
         pipeline::record_counted(&broker).await;
+    }
+}
+
+/// Says beside the store how far it has come, so that an older copy in its place is noticed.
+async fn mark_the_store(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(KEPT_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(fault) = broker.reached.keep(&broker.store).await {
+            tracing::error!(%fault, "nothing beside the store says how far it has come");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
+use zeroize::Zeroizing;
 
 use crate::certificate::{ByDomain, Certificate};
 use crate::config::{BadConfig, ClientCertificates, Config};
@@ -125,7 +126,7 @@ pub(crate) async fn run(tls: Arc<Tls>) {
 }
 
 /// The content of the files: certificate, key, bundles.
-type Read = Vec<Vec<u8>>;
+type Read = Vec<Zeroizing<Vec<u8>>>;
 
 fn digest(read: &Read) -> [u8; 32] {
     sha256(&read.iter().flat_map(|file| sha256(file)).collect::<Vec<u8>>())
@@ -167,7 +168,7 @@ impl Files {
     fn clients(
         &self,
         provider: &Arc<CryptoProvider>,
-        bundles: &[Vec<u8>],
+        bundles: &[Zeroizing<Vec<u8>>],
     ) -> Result<ByDomain, String> {
         let (mut domains, mut subjects) = (HashMap::new(), Vec::new());
         for ((issuer, path), pem) in self.bundles.iter().zip(bundles) {
@@ -189,8 +190,8 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    std::fs::read(path).map(Zeroizing::new).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

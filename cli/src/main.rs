@@ -5,6 +5,7 @@ mod command;
 mod context;
 mod declared;
 mod demo;
+mod memory;
 mod ocsf;
 mod pkcs11;
 mod print;
@@ -35,6 +36,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    memory::keep();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {

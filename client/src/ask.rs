@@ -205,6 +205,9 @@ impl Broker {
         renew: "Identity/Renew", RenewRequest -> RenewResponse;
         /// A new key for the calling agent.
         rotate_key: "Identity/RotateKey", RotateKeyRequest -> RotateKeyResponse;
+        /// Revokes the keys that the calling agent had before its current one.
+        revoke_former_keys: "Identity/RevokeFormerKeys",
+            RevokeFormerKeysRequest -> RevokeFormerKeysResponse;
     }
 }
 

@@ -34,6 +34,7 @@ use crate::ask::{Caller, Credential};
 use crate::chain::narrowing;
 use crate::connect::Broker;
 use crate::failure::Failure;
+use crate::identity::Identity;
 use crate::included::Included;
 use crate::ports::Ports;
 use crate::published::head_keys;
@@ -117,6 +118,8 @@ pub struct Held {
     inclusion: Vec<u8>,
     trust: Trust,
     broker: Option<Broker>,
+    /// The agent that holds it, where it was opened with its identity.
+    identity: Option<Identity>,
     ports: Ports,
 }
 
@@ -147,8 +150,13 @@ impl Held {
         if !receipt.is_empty() {
             coverage(&receipt, &token, trust)?;
         }
-        let (token, inclusion) = (Arc::new(token), Vec::new());
-        Ok(Held { key, token, receipt, inclusion, trust: trust.clone(), broker, ports })
+        let (token, inclusion, identity) = (Arc::new(token), Vec::new(), None);
+        Ok(Held { key, token, receipt, inclusion, trust: trust.clone(), broker, identity, ports })
+    }
+
+    /// The same token, with the identity of the agent that holds it.
+    pub(crate) fn of_identity(self, identity: Identity) -> Self {
+        Held { identity: Some(identity), ..self }
     }
 
     /// The same token with a broker to ask.
@@ -205,8 +213,16 @@ impl Held {
         })
     }
 
-    /// The caller that this holder is towards the broker.
+    /// The caller that this holder is towards the broker. An agent that has changed its key since it was handed
+    /// this token is known there by its identity (SPEC 5.4.3); the block that it appends is signed by the key of
+    /// before all the same.
     pub fn as_caller(&self) -> Credential {
+        let is_agent = self.token.last().block().helper.is_none();
+        let identity = self.identity.as_ref().filter(|_| is_agent).map(Identity::current);
+        let changed = identity.filter(|now| now.key.public_key() != self.token.holder_key());
+        if let Some(now) = changed {
+            return now.credential();
+        }
         Credential::holder(self.key.clone(), self.token.clone(), self.receipt.clone())
     }
 }

@@ -18,6 +18,7 @@ use sublet_core::bundle::TrustBundle;
 use sublet_core::bytes::sha256;
 use sublet_core::call::Arguments;
 use sublet_core::id::AgentId;
+use sublet_core::key::Thumbprint;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::verify::VerifiedToken;
@@ -54,6 +55,17 @@ struct Inner {
     seen: Mutex<Option<Stamp>>,
     /// Renewals and rotations happen one after the other.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// What [`Identity::revoke_former_keys`] has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedKeys {
+    /// The keys that it has revoked.
+    pub keys: Vec<Thumbprint>,
+    /// Recorded hops that they held; all below them has ended too.
+    pub hops: u64,
+    /// Former keys that are still not revoked, because as many as one agent may revoke are: the admin can.
+    pub left: u64,
 }
 
 #[derive(Clone)]
@@ -243,7 +255,33 @@ impl Identity {
         Ok(())
     }
 
-    /// A new key. The old one stays beside it, for the tokens that are held under it.
+    /// Revokes every key that this agent had before its current one, and so all that was handed to them and all
+    /// below: what is done after [`Identity::rotate_key`] when a key may have leaked. What this process holds
+    /// under them ends too.
+    pub async fn revoke_former_keys(&self, reason: &str) -> Result<EndedKeys, Failure> {
+        let mut ended = EndedKeys::default();
+        loop {
+            let current = self.current();
+            let request = v1::RevokeFormerKeysRequest {
+                reason: reason.to_owned(),
+                idempotency_key: Vec::new(),
+            };
+            let answer = self.broker()?.revoke_former_keys(&current.credential(), request).await?;
+            let keys = answer.keys.iter().map(|key| key.as_slice().try_into().map(Thumbprint));
+            let keys = keys.collect::<Result<Vec<_>, _>>();
+            let keys = keys.map_err(|_| Failure::answer("a thumbprint is not 32 bytes"))?;
+            let is_last = keys.is_empty() || answer.left == 0;
+            ended.keys.extend(keys);
+            ended.hops = ended.hops.saturating_add(answer.hops);
+            ended.left = answer.left;
+            if is_last {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// A new key. The old one stays beside it, for the tokens that are held under it: tools take those until
+    /// they end, and the broker is shown the identity in their place.
     pub async fn rotate_key(&self) -> Result<(), Failure> {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock(&self.0.ports).await?;
@@ -426,12 +464,13 @@ impl Identity {
             Ok(_) => Some(self.broker()?.clone()),
             Err(_) => None,
         };
-        Held::of(token, receipt, key, self.trust(), broker, self.0.ports.clone())
+        let held = Held::of(token, receipt, key, self.trust(), broker, self.0.ports.clone())?;
+        Ok(held.of_identity(self.clone()))
     }
 }
 
 impl Current {
-    fn credential(&self) -> Credential {
+    pub(crate) fn credential(&self) -> Credential {
         Credential::identity(self.key.clone(), self.token.clone())
     }
 

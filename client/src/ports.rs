@@ -87,7 +87,7 @@ impl Ports {
     pub fn new_key(&self) -> Result<SecretKey, Fault> {
         let mut seed = Zeroizing::new([0; 32]);
         self.entropy.fill(seed.as_mut_slice())?;
-        Ok(SecretKey::ed25519_from_seed(*seed))
+        Ok(SecretKey::ed25519_of(&seed))
     }
 
     /// A number below `bound`, for jitter and for nothing secret; 0 when there is no entropy.

@@ -84,8 +84,8 @@ impl Tls {
     }
 }
 
-fn pem(path: &Path) -> Result<Vec<u8>, Failure> {
-    files::read(path)
+fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    files::read(path).map(Zeroizing::new)
 }
 
 fn has_key(pem: &[u8]) -> bool {

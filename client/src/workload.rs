@@ -91,10 +91,11 @@ fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Failure> {
     let key = Zeroizing::new(svid.x509_svid_key);
     let chain = split(&svid.x509_svid).filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| Failure::answer("its X.509-SVID is no certificate"))?;
-    let chain = chain.into_iter().map(|one| pem("CERTIFICATE", one));
-    let text: String = chain.chain([pem("PRIVATE KEY", &key)]).collect();
+    let chain: String = chain.into_iter().map(|one| pem("CERTIFICATE", one)).collect();
+    let key = Zeroizing::new(pem("PRIVATE KEY", &key));
+    let text = Zeroizing::new([chain.as_str(), &key].concat());
     files::create_directory(directory)?;
-    files::replace(&directory.join(SVID), Zeroizing::new(text).as_bytes())
+    files::replace(&directory.join(SVID), text.as_bytes())
 }
 
 async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failure> {

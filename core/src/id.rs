@@ -59,6 +59,21 @@ impl TrustDomain {
         format!("{}/sublet", self.0)
     }
 
+    /// Whether a ledger of this name is this domain's: [`TrustDomain::ledger_origin`], or a name below it, in
+    /// segments of `A-Z a-z 0-9 . _ -` of which none is empty, `.` or `..`.
+    pub fn owns_ledger(&self, origin: &str) -> bool {
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let is_segment =
+            |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(ok);
+        match origin.strip_prefix(&self.ledger_origin()) {
+            Some("") => true,
+            Some(below) => {
+                below.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
+            }
+            None => false,
+        }
+    }
+
     /// The audience of calls to the broker of this domain: `sublet://<domain>`.
     pub fn broker_audience(&self) -> String {
         format!("sublet://{}", self.0)

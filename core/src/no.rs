@@ -17,6 +17,7 @@ use crate::call::{BadArguments, NotExact};
 use crate::capability::BadScope;
 use crate::feed::BadFeed;
 use crate::id::{AgentId, BadId, TrustDomain};
+use crate::key::Thumbprint;
 use crate::proof::BadProof;
 use crate::receipt::BadReceipt;
 use crate::seen::BadReplay;
@@ -173,6 +174,16 @@ pub enum Unauthenticated {
         /// Who is named.
         agent: AgentId,
     },
+    /// The holder of a delegation is an agent, and its key is one that the agent had before.
+    #[error(
+        "the token was handed to {agent} under the key {key}, which is not its key any more: show the agent's identity token, with its current key"
+    )]
+    FormerKey {
+        /// The agent.
+        agent: AgentId,
+        /// The key that proved the call.
+        key: Thumbprint,
+    },
     /// A helper that its parent could not have spawned.
     #[error("block {block} names the helper {named:?}, which the holder before it cannot spawn")]
     HelperPath {
@@ -196,6 +207,16 @@ pub enum Unauthenticated {
     /// The receipt is of another chain.
     #[error("the receipt is of another chain or another issuer")]
     ReceiptOfAnotherChain,
+    /// The receipt names a ledger that is not the trust domain's.
+    #[error(
+        "the receipt is of the ledger {origin:?}; one of {domain} is {domain}/sublet or lies below it"
+    )]
+    ReceiptOfAnotherLedger {
+        /// What it names, its first 80 characters.
+        origin: String,
+        /// The bundle's domain.
+        domain: TrustDomain,
+    },
     /// The proof was used before.
     #[error("{0}")]
     Replay(BadReplay),
@@ -258,11 +279,13 @@ impl Unauthenticated {
             Unauthenticated::ForeignDomain { .. } => "foreign_domain",
             Unauthenticated::IssuerAsAgent { .. } => "issuer_as_agent",
             Unauthenticated::AgentNotProven { .. } => "agent_not_proven",
+            Unauthenticated::FormerKey { .. } => "former_key",
             Unauthenticated::HelperPath { .. } => "bad_helper_path",
             Unauthenticated::Kind(_) => "wrong_token_kind",
             Unauthenticated::Proof(bad) => bad.code(),
             Unauthenticated::Receipt(_) => "bad_receipt",
             Unauthenticated::ReceiptOfAnotherChain => "receipt_of_another_chain",
+            Unauthenticated::ReceiptOfAnotherLedger { .. } => "receipt_of_another_ledger",
             Unauthenticated::Replay(bad) => bad.code(),
             Unauthenticated::IdentityExpired { .. } => "identity_expired",
             Unauthenticated::IdentityRevoked(_) => "identity_revoked",

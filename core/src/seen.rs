@@ -179,9 +179,7 @@ impl SeenProofs {
     }
 
     fn release(&self, count: usize) {
-        if count > 0 {
-            self.held.fetch_sub(count, Ordering::Relaxed);
-        }
+        self.held.fetch_sub(count, Ordering::Relaxed);
     }
 }
 

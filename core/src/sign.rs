@@ -41,8 +41,12 @@ impl SecretKey {
     /// The Ed25519 key of a 32-byte seed (RFC 8032 section 5.1.5), which must come from a
     /// cryptographic random source.
     pub fn ed25519_from_seed(seed: [u8; 32]) -> Self {
-        let seed = Zeroizing::new(seed);
-        SecretKey::of_ed25519(SigningKey::from_bytes(&seed))
+        SecretKey::ed25519_of(&Zeroizing::new(seed))
+    }
+
+    /// The same of a seed that is wiped where it lies, so that no other copy of it is made.
+    pub fn ed25519_of(seed: &Zeroizing<[u8; 32]>) -> Self {
+        SecretKey::of_ed25519(SigningKey::from_bytes(seed))
     }
 
     pub(crate) fn of_ed25519(key: SigningKey) -> Self {
@@ -99,6 +103,21 @@ impl fmt::Debug for SecretKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What holds a private half in memory wipes it when it is dropped. Does not compile otherwise.
+    #[test]
+    fn a_key_in_memory_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        for key in [
+            SecretKey::ed25519_from_seed([9; 32]),
+            SecretKey::secp256r1_from_seed(&[9; 32]).unwrap(),
+        ] {
+            match &key.inner {
+                Inner::Ed25519(key) => is_wiped(key.as_ref()),
+                Inner::Secp256r1(key) => is_wiped(key.as_ref()),
+            }
+        }
+    }
 
     #[test]
     fn debug_shows_no_secret() {

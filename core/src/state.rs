@@ -17,65 +17,14 @@ pub use crate::agents::{
 use crate::answers::Answers;
 pub use crate::answers::{AnswerKey, GivenAnswer};
 use crate::bundle::SignedBundle;
+pub use crate::delegations::{Delegation, RecordedHop};
 use crate::feed::{Delta, FeedFloor, Revocation};
-use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, TrustDomain, UnixMillis};
+use crate::held::HeldKeys;
+use crate::id::{AgentId, DelegationId, HopId, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
 pub use crate::profile::{PrincipalPattern, Profile};
 use crate::retention::{Hold, Retention};
 use crate::session::{Session, SessionId};
-
-/// A delegation that was issued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delegation {
-    /// Its id.
-    pub id: DelegationId,
-    /// On whose behalf.
-    pub principal: Principal,
-    /// The agent that it was issued to.
-    pub agent: AgentId,
-    /// When.
-    pub issued_at: UnixMillis,
-    /// When it is over.
-    pub expires_at: UnixMillis,
-    /// The session that it was issued in; `None` when it is by the agent's own word.
-    #[serde(default)]
-    pub session: Option<SessionId>,
-    /// How many recorded hops may follow one of its hops, as the profile said at issue.
-    pub fan_out_max: u32,
-    /// Hops recorded after the root.
-    pub hops: u64,
-    /// How many records of the ledger belong to it, and the leaf hash of the last.
-    pub records: u64,
-    /// The leaf hash of its last record.
-    pub last_leaf: [u8; 32],
-}
-
-/// A hop that is in the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordedHop {
-    /// Its id.
-    pub id: HopId,
-    /// The hop before it.
-    pub parent: Option<HopId>,
-    /// The delegation.
-    pub delegation: DelegationId,
-    /// 0 for the root.
-    pub position: u32,
-    /// The agent that holds it or answers for the helper.
-    pub agent: AgentId,
-    /// The helper.
-    pub helper: Option<HelperPath>,
-    /// The holder's key.
-    pub key: Thumbprint,
-    /// When it expires.
-    pub expires_at: UnixMillis,
-    /// The agent that made it, or whose helper did: the one that it was issued to, or that held the hop
-    /// before it. The hop is counted for it. `None` in rows from before hops were counted.
-    #[serde(default)]
-    pub maker: Option<AgentId>,
-    /// Its index in the ledger; given by the committer.
-    pub index: u64,
-}
 
 /// What is known of a tool that reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +75,7 @@ pub enum Write {
     Verifier(Verifier),
     /// What lies beside the record of this index is erased.
     Erase(u64),
-    /// Records below this index may be forgotten.
+    /// Records below this index may be forgotten. Where the floor lies higher it stays there.
     Floor(u64),
     /// A signed token that was enrolled with.
     Spent(SpentToken),
@@ -173,6 +122,8 @@ pub enum Guard {
     Trust(u64),
     /// A session's version; `None` if it did not exist.
     Session(SessionId, Option<u64>),
+    /// The floor of the ledger lay below this index.
+    FloorBelow(u64),
 }
 
 /// Everything that a decision may read.
@@ -190,6 +141,7 @@ pub struct State {
     revocation_sequence: u64,
     answers: Answers,
     hops_of: HashMap<AgentId, u32>,
+    held: HeldKeys,
     verifiers: BTreeMap<AgentId, Verifier>,
     retention: Retention,
     spent: HashMap<[u8; 32], SpentToken>,
@@ -213,6 +165,7 @@ impl State {
             revocation_sequence: 0,
             answers: Answers::default(),
             hops_of: HashMap::new(),
+            held: HeldKeys::default(),
             verifiers: BTreeMap::new(),
             retention: Retention::default(),
             spent: HashMap::new(),
@@ -299,6 +252,11 @@ impl State {
     /// How many live hops are counted for an agent: those that it or its helpers made.
     pub fn hops_of(&self, agent: &AgentId) -> u32 {
         self.hops_of.get(agent).copied().unwrap_or(0)
+    }
+
+    /// The keys that an agent has and had, and how many recorded hops each holds.
+    pub fn held(&self) -> &HeldKeys {
+        &self.held
     }
 
     /// What is known of a tool that reports.
@@ -409,6 +367,7 @@ impl State {
             Guard::NotSpent(id) => !self.spent.contains_key(id),
             Guard::Session(id, version) => self.sessions.get(id).map(|row| row.version) == *version,
             Guard::Trust(version) => self.trust.bundle().version() == *version,
+            Guard::FloorBelow(index) => self.retention.floor() < *index,
             Guard::NotHeld(index) => {
                 self.retention.held(&(*index..index.saturating_add(1))).is_none()
             }
@@ -419,7 +378,7 @@ impl State {
     pub fn put(&mut self, row: Row) {
         match row {
             Row::Agent(row) => drop(self.agents.insert(row.id.clone(), row)),
-            Row::KeyOwner(row) => drop(self.key_owners.insert(row.key, row)),
+            Row::KeyOwner(row) => self.put_key_owner(row),
             Row::Profile(row) => drop(self.profiles.insert(row.name.clone(), row)),
             Row::JoinToken(row) => drop(self.join_tokens.insert(row.id.clone(), row)),
             Row::Delegation(row) => self.put_delegation(row),
@@ -437,6 +396,13 @@ impl State {
         }
     }
 
+    fn put_key_owner(&mut self, row: KeyOwner) {
+        let (key, agent) = (row.key, row.agent.clone());
+        if self.key_owners.insert(key, row).is_none() {
+            self.held.add_key(agent, key);
+        }
+    }
+
     fn put_delegation(&mut self, row: Delegation) {
         let (id, session) = (row.id, row.session);
         if let (None, Some(session)) = (self.delegations.insert(id, row), session) {
@@ -446,8 +412,12 @@ impl State {
 
     fn put_hop(&mut self, row: RecordedHop) {
         let (parent, maker) = (row.parent, row.maker.clone());
+        let key = row.helper.is_none().then_some(row.key);
         if self.hops.insert(row.id, row).is_some() {
             return;
+        }
+        if let Some(key) = key {
+            self.held.add_hop(key);
         }
         if let Some(parent) = parent {
             *self.followers.entry(parent).or_default() += 1;
@@ -459,6 +429,9 @@ impl State {
 
     fn forget_hop(&mut self, id: &HopId) {
         let Some(row) = self.hops.remove(id) else { return };
+        if row.helper.is_none() {
+            self.held.forget_hop(&row.key);
+        }
         if let Some(maker) = row.maker {
             match self.hops_of(&maker).saturating_sub(1) {
                 0 => drop(self.hops_of.remove(&maker)),

@@ -454,7 +454,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Verifies a receipt: its key, its signature, and that it is of this chain.
+    /// Verifies a receipt: its key, its signature, that it is of this chain and of a ledger of this domain.
     pub fn verify(
         receipt: Receipt,
         token: &VerifiedToken,
@@ -469,7 +469,7 @@ impl Coverage {
         Ok(coverage)
     }
 
-    /// That it is of this chain: what is left to ask of a receipt whose signature was verified
+    /// That it is of this chain, and of a ledger of the bundle's domain: what is left to ask of a receipt whose signature was verified
     /// before, under this bundle.
     pub fn check_chain(
         &self,
@@ -478,12 +478,15 @@ impl Coverage {
     ) -> Result<(), Unauthenticated> {
         let claims = &self.receipt.claims;
         let position = usize::try_from(claims.position).unwrap_or(usize::MAX);
-        let ours = claims.issuer == bundle.trust_domain().issuer();
-        if ours && token.id_at(position) == Some(claims.hop) {
-            Ok(())
-        } else {
-            Err(Unauthenticated::ReceiptOfAnotherChain)
+        let domain = bundle.trust_domain();
+        if claims.issuer != domain.issuer() || token.id_at(position) != Some(claims.hop) {
+            return Err(Unauthenticated::ReceiptOfAnotherChain);
         }
+        if !domain.owns_ledger(&claims.origin) {
+            let origin = claims.origin.chars().take(80).collect();
+            return Err(Unauthenticated::ReceiptOfAnotherLedger { origin, domain: domain.clone() });
+        }
+        Ok(())
     }
 
     /// The last hop that it covers.

@@ -47,6 +47,44 @@ fn the_receipt_of_another_chain_covers_nothing() {
     assert_eq!(with(&fleet, issuer), "receipt_of_another_chain");
 }
 
+/// A broker's key signs for the ledgers of its own trust domain and for no other.
+#[test]
+fn the_receipt_of_another_ledger_covers_nothing() {
+    let fleet = Fleet::new();
+    let of = |origin: &str| with(&fleet, |claims| claims.origin = origin.to_owned());
+    for ours in ["acme.example/sublet", "acme.example/sublet/2", "acme.example/sublet/eu-1/2026"] {
+        assert_eq!(of(ours), "granted", "{ours}");
+    }
+    for other in [
+        "",
+        "acme.example",
+        "acme.example/",
+        "acme.example/other",
+        "acme.example/sublet2",
+        "acme.example/sublet/",
+        "acme.example/sublet//2",
+        "acme.example/sublet/..",
+        "acme.example/sublet/../x",
+        "acme.example/sublet/a b",
+        "acme.example/sublet/a+b",
+        "evil.example/sublet",
+        "evil.example/acme.example/sublet",
+        "ACME.example/sublet",
+    ] {
+        assert_eq!(of(other), "receipt_of_another_ledger", "{other}");
+    }
+    // Also where the signatures that it covers are verified with it.
+    let receipt = fleet.receipt_with(&token(&fleet), |claims| {
+        claims.origin = "evil.example/sublet".into();
+    });
+    let (token, receipt) = (token(&fleet).encode(), receipt.encode());
+    let token = sublet_core::token::UnverifiedToken::decode(&token).unwrap();
+    let receipt = Receipt::decode(&receipt).unwrap();
+    let refused = VerifiedToken::verify_recorded(token, receipt, &fleet.bundle).unwrap_err();
+    assert_eq!(refused.code(), "receipt_of_another_ledger");
+    assert!(refused.to_string().contains("evil.example/sublet"), "{refused}");
+}
+
 #[test]
 fn a_receipt_that_does_not_name_every_hop_is_none() {
     let fleet = Fleet::new();

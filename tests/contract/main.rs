@@ -9,6 +9,7 @@
 
 mod broken;
 mod feed;
+mod forward;
 mod tamper;
 
 use std::collections::HashSet;
@@ -168,6 +169,8 @@ law!(
     the_feed_is_as_large_as_what_is_in_force,
     what_was_lifted_leaves_the_feed,
     answers_are_counted_for_their_callers_over_a_restart,
+    the_floor_never_falls,
+    no_record_is_of_an_earlier_time_than_the_one_before_it,
 );
 
 use feed::{
@@ -175,6 +178,7 @@ use feed::{
     answers_are_counted_for_their_callers_over_a_restart, the_feed_is_as_large_as_what_is_in_force,
     what_was_lifted_leaves_the_feed,
 };
+use forward::{no_record_is_of_an_earlier_time_than_the_one_before_it, the_floor_never_falls};
 
 async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
     let store = disk.open().unwrap();

@@ -13,6 +13,7 @@ mod clones;
 mod codes;
 mod consent;
 mod fan_out;
+mod former;
 mod issue;
 mod keys;
 mod reads;

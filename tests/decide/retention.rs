@@ -1,7 +1,8 @@
 //! What of the ledger is kept: by the admin alone, and never against a hold.
 
-use sublet_core::decide::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold};
-use sublet_tests::{Fleet, House, code};
+use sublet_core::decide::{Entropy, Erase, PlaceHold, Prune, ReadRetention, ReleaseHold, decide};
+use sublet_core::state::Row;
+use sublet_tests::{Fleet, House, NOW, code};
 
 use crate::staffed;
 
@@ -59,6 +60,20 @@ fn the_floor_only_rises() {
     for (below, floor) in [(10, 10), (5, 10), (10, 10), (11, 11)] {
         assert_eq!(house.ask(&admin, &Prune { below }).unwrap(), floor);
     }
+}
+
+/// What another has given up meanwhile is not taken back, nor recorded as if it were.
+#[test]
+fn a_floor_that_rose_meanwhile_is_decided_on_anew() {
+    let mut house = House::new(&Fleet::new());
+    let verdict = house
+        .view(|view| decide(view, &House::admin(), &Prune { below: 300 }, NOW, &Entropy([7; 32])));
+    for (floor, holds) in [(0, true), (299, true), (300, false), (512, false)] {
+        house.state.put(Row::Floor(floor));
+        assert_eq!(house.state.holds(&verdict.guards), holds, "{floor}");
+    }
+    house.state.put(Row::Floor(256));
+    assert_eq!(house.state.retention().floor(), 512);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A broker that is asked for more than it can do: whoever floods it waits and is refused, and whoever does
-//! not is served. With the real binary. SPEC 5.10; docs/RELIABILITY, "Overload". The figures are those of
+//! not is served. With the real binary. SPEC 5.11; docs/RELIABILITY, "Overload". The figures are those of
 //! `cargo bench -p sublet --bench overload`.
 
 use std::sync::Arc;

@@ -6,7 +6,8 @@ use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Caller, Kind};
 use sublet_core::decide::{
-    Ask, ChangeKey, Entropy, RecordChain, Recording, Settings, Unsigned, View, check_names, decide,
+    Ask, ChangeKey, Entropy, RecordChain, Recording, Settings, Unsigned, View, check_holder_key,
+    check_names, decide,
 };
 use sublet_core::feed::{Delta, Revocation};
 use sublet_core::id::UnixMillis;
@@ -187,6 +188,7 @@ impl House {
         self.asked += 1;
         if let Kind::Holder(token) = caller.kind() {
             check_names(token, &self.state)?;
+            check_holder_key(token, &self.state, NOW)?;
         }
         let entropy = Entropy(sha256(&self.asked.to_be_bytes()));
         let view = View { state: &self.state, settings: &self.settings };

@@ -158,6 +158,7 @@ fn both_verdicts_occur_often() {
 fn decided(scopes: &[&str], arguments: &str) -> (bool, bool) {
     let fleet = Fleet::new();
     let token = fleet.root("planner", scopes);
+    assert_eq!(fleet.verify(&token.encode()).as_ref(), Ok(&token), "read as it was made");
     let sealed = raw::seal(raw::open(&token.encode()), &key("planner"));
     let biscuit = oracle::read(&sealed, &Fleet::signer(KeyUse::Delegation)).unwrap();
     let arguments = sublet_core::call::Arguments::from_json(arguments.as_bytes()).unwrap();
@@ -238,6 +239,51 @@ fn more_hops_than_a_token_may_have_are_allowed_by_neither() {
             (allowed, allowed),
             "{hops_max} {unrecorded_max}"
         );
+    }
+}
+
+/// One value among others: inside `any_of`, `all_of` and `not` it is a test of its view and no fact.
+#[test]
+fn one_value_inside_other_constraints_is_decided_alike() {
+    let any = r#"a=any_of:[{"exactly":"r"},{"prefix":"w"}]"#;
+    let number = r#"a=any_of:[{"exactly":5},{"range":{"min":100}}]"#;
+    let both = r#"a=any_of:[{"all_of":[{"exactly":"rw"},{"prefix":"r"}]},{"prefix":"x"}]"#;
+    let neither = r#"a=not:{"any_of":[{"exactly":"r"},{"prefix":"w"}]}"#;
+    let not_both = r#"a=not:{"all_of":[{"exactly":"rw"},{"prefix":"r"}]}"#;
+    let all = r#"a=all_of:[{"exactly":"rw"},{"not":{"prefix":"x"}}]"#;
+    let cases = [
+        (any, r#"{"a":"r"}"#, true),
+        (any, r#"{"a":"wx"}"#, true),
+        (any, r#"{"a":"rx"}"#, false),
+        (any, r#"{"a":1}"#, false),
+        (number, r#"{"a":5}"#, true),
+        (number, r#"{"a":100}"#, true),
+        (number, r#"{"a":6}"#, false),
+        (number, r#"{"a":"5"}"#, false),
+        (both, r#"{"a":"rw"}"#, true),
+        (both, r#"{"a":"rx"}"#, false),
+        (both, r#"{"a":"xrw"}"#, true),
+        (neither, r#"{"a":"r"}"#, false),
+        (neither, r#"{"a":"w"}"#, false),
+        (neither, r#"{"a":"x"}"#, true),
+        (not_both, r#"{"a":"rw"}"#, false),
+        (not_both, r#"{"a":"rx"}"#, true),
+        (all, r#"{"a":"rw"}"#, true),
+        (all, r#"{"a":"r"}"#, false),
+        (r#"a=not:{"exactly":"r"}"#, r#"{"a":"r"}"#, false),
+        (r#"a=not:{"exactly":"r"}"#, r#"{"a":"w"}"#, true),
+        (r#"a=not:{"exactly":"r"}"#, r#"{"a":true}"#, false),
+        (r#"a=not:{"exactly":"r"}"#, "{}", false),
+        (r#"a=not:{"exactly":5}"#, r#"{"a":5}"#, false),
+        (r#"a=not:{"exactly":5}"#, r#"{"a":6}"#, true),
+        (r#"a=not:{"exactly":true}"#, r#"{"a":true}"#, false),
+        (r#"a=not:{"exactly":true}"#, r#"{"a":false}"#, true),
+        (r#"a=not:{"exactly":1.5}"#, r#"{"a":1.5}"#, false),
+        (r#"a=not:{"exactly":1.5}"#, r#"{"a":2.5}"#, true),
+    ];
+    for (argument, arguments, expected) in cases {
+        let scope = format!("fs.read@tool://files {argument}");
+        assert_eq!(decided(&[&scope], arguments), (expected, expected), "{scope} {arguments}");
     }
 }
 

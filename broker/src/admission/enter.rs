@@ -1,4 +1,4 @@
-//! Letting one request in: its turn, its credentials, then its body. SPEC 5.4.2, 5.7, 5.10.
+//! Letting one request in: its turn, its credentials, then its body. SPEC 5.4.2, 5.7, 5.11.
 //!
 //! Owns: the order. Does not own: whose turn it is (`turns`), what a credential is worth (`authenticate`), how
 //! many bytes are left (`budget`), what is asked (`service`).

@@ -52,7 +52,7 @@ pub(super) struct Route {
 }
 
 /// What takes authority away, keeps it alive, or lets others see that: it has room when nothing else has.
-const MUST_HAVE_ROOM: [&str; 10] = [
+const MUST_HAVE_ROOM: [&str; 11] = [
     "/sublet.v1.Revocation/Revoke",
     "/sublet.v1.Revocation/EndSessions",
     "/sublet.v1.Revocation/Watch",
@@ -62,6 +62,7 @@ const MUST_HAVE_ROOM: [&str; 10] = [
     "/sublet.v1.Admin/RevokeJoinToken",
     "/sublet.v1.Identity/Renew",
     "/sublet.v1.Identity/RotateKey",
+    "/sublet.v1.Identity/RevokeFormerKeys",
     "/sublet.v1.Audit/GetCheckpoint",
 ];
 

@@ -1,4 +1,4 @@
-//! Turns: how many calls are in work at once, and who is next. SPEC 5.10; docs/RELIABILITY, "Overload".
+//! Turns: how many calls are in work at once, and who is next. SPEC 5.11; docs/RELIABILITY, "Overload".
 //!
 //! Owns: one lane: its turns, those who wait for one, and the order among them. Does not own: which lane a
 //! call is in (`lanes`), what a call does.

@@ -122,7 +122,10 @@ pub(super) fn named_key(
 }
 
 fn new_key(at: &Path, entropy: &dyn EntropySource) -> Result<SecretKey, BadKeys> {
-    Ok(SecretKey::ed25519_from_seed(drawn(at, entropy)?.0))
+    let seed = entropy.seed();
+    let seed =
+        seed.map_err(|fault| BadKeys::Form { path: at.to_owned(), says: fault.to_string() })?;
+    Ok(SecretKey::ed25519_of(&seed))
 }
 
 fn write_key(

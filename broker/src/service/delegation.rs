@@ -90,10 +90,11 @@ impl Delegation for DelegationService {
         let recorded = super::read(broker, request, method, |message| {
             Ok(Inspect { token: authenticate::chain(broker, &message.token)? })
         });
-        respond::answer(recorded.await, |(hops, _)| match hops.last() {
-            Some(last) => respond::inclusion(broker, &last.id),
-            None => Err(Deny::NoHop.into()),
-        })
+        let inclusion = |(hops, _): <Inspect as Ask>::Granted| async move {
+            let last = hops.last().ok_or(Deny::NoHop)?;
+            respond::inclusion(broker, last.id).await
+        };
+        respond::answer_when(recorded.await, inclusion).await
     }
 
     async fn list_delegations(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::{Ask, LookupAgent, Renew, RotateKey};
+use sublet_core::decide::{Ask, LookupAgent, Renew, RevokeFormerKeys, RotateKey};
 use sublet_core::no::{Malformed, No, Unauthenticated};
 use sublet_core::proof::rotate_message;
 use sublet_proto::convert::{public_key, public_key_message};
@@ -48,6 +48,19 @@ impl Identity for IdentityService {
         respond::answer(recorded, |identity| {
             let trust_bundle = self.0.trust()?.text().to_vec();
             Ok(v1::RotateKeyResponse { identity_token: identity.into_vec(), trust_bundle })
+        })
+    }
+
+    async fn revoke_former_keys(
+        &self,
+        request: Request<v1::RevokeFormerKeysRequest>,
+    ) -> Answer<v1::RevokeFormerKeysResponse> {
+        let recorded = super::write(&self.0, request, |message| {
+            Ok(RevokeFormerKeys { reason: super::reason(message.reason)? })
+        });
+        respond::answer(recorded.await, |ended| {
+            let keys = ended.keys.iter().map(|key| key.0.to_vec()).collect();
+            Ok(v1::RevokeFormerKeysResponse { keys, hops: ended.hops, left: ended.left })
         })
     }
 

@@ -50,6 +50,7 @@ keyed!(
     EnrollRequest,
     RenewRequest,
     RotateKeyRequest,
+    RevokeFormerKeysRequest,
     IssueRequest,
     RevokeRequest,
     CreateAgentRequest,

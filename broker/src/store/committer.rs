@@ -17,7 +17,8 @@ use sublet_ledger::tile::{self, Tree};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Backend, Batch, Drafted, Entry, Job, NotCommitted, Notary, Published, Shared, damaged, stopped,
+    Backend, Batch, Drafted, Entry, Job, LedgerReader, NotCommitted, Notary, Published, Shared,
+    damaged, stopped,
 };
 use crate::record::{self, Draft, Place};
 
@@ -45,13 +46,32 @@ pub(super) fn start(
 ) -> Result<(), Fault> {
     let published = shared.ledger.read().map_err(|_| damaged())?.clone();
     let tree = published.tree.clone();
-    let committer =
-        Committer { backend, ahead: state, tree, published, swept: 0, notary, shared, next: None };
+    let last = last_time(backend.reader().as_ref(), tree.size())?;
+    let committer = Committer {
+        backend,
+        ahead: state,
+        tree,
+        published,
+        swept: 0,
+        last,
+        notary,
+        shared,
+        next: None,
+    };
     std::thread::Builder::new()
         .name("committer".to_owned())
         .spawn(move || committer.run(jobs))
         .map(drop)
         .map_err(|error| Fault::Store(format!("the committer did not start: {error}")))
+}
+
+/// When the last record of a ledger was recorded. It is there: what gives records up is itself a record
+/// behind them. A leaf of an earlier form, of which the time is not understood, bounds nothing.
+fn last_time(reader: &dyn LedgerReader, size: u64) -> Result<UnixMillis, Fault> {
+    let Some(index) = size.checked_sub(1) else { return Ok(UnixMillis(i64::MIN)) };
+    let last = reader.range(index, 1)?.pop().filter(|entry| entry.index == index);
+    let time = last.and_then(|entry| record::time(&entry.leaf));
+    Ok(time.unwrap_or(UnixMillis(i64::MIN)))
 }
 
 struct Committer<B> {
@@ -62,6 +82,8 @@ struct Committer<B> {
     published: Arc<Published>,
     /// Records below this index were looked at, whether they may go.
     swept: u64,
+    /// The time of the last record. No record is of an earlier time than the one before it.
+    last: UnixMillis,
     notary: Notary,
     shared: Arc<Shared>,
     /// A job that begins the next batch.
@@ -219,7 +241,8 @@ impl<B: Backend> Committer<B> {
                 return;
             }
             Write::Spent(row) => Row::Spent(row),
-            Write::Floor(floor) => Row::Floor(floor),
+            // What is stored never falls either: a restart reads it.
+            Write::Floor(floor) => Row::Floor(floor.max(self.ahead.retention().floor())),
             Write::Hold(hold) => {
                 // One of this name may have been released in this very batch.
                 let name = RowKey::Hold(hold.name.clone());
@@ -267,7 +290,10 @@ impl<B: Backend> Committer<B> {
         });
         let (position, previous) =
             row.as_ref().map_or((0, [0; 32]), |row| (row.records, row.last_leaf));
-        let (leaf, payload) = draft.at(&Place { position, previous, revocation_sequence });
+        let not_before = self.last;
+        self.last = draft.time_behind(not_before);
+        let place = Place { position, previous, revocation_sequence, not_before };
+        let (leaf, payload) = draft.at(&place);
         let leaf_hash = sublet_ledger::leaf_hash(&leaf);
         let leaf_hash = leaf_hash.map_err(|bad| Fault::Internal(bad.to_string()))?;
         let index = self.tree.size();

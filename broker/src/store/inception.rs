@@ -11,12 +11,17 @@ use crate::disk;
 /// Lies beside the store and not in it, so that it outlives it.
 const MARK: &str = "ledger.begun";
 
+/// Whether a ledger was begun in this data directory.
+pub(super) fn is_begun(data: &Path) -> bool {
+    data.join(MARK).exists()
+}
+
 /// Refuses an empty ledger where one was begun.
 pub(super) fn check(data: &Path, store: &Store) -> Result<(), Fault> {
-    let mark = data.join(MARK);
-    if store.published()?.tree.size() > 0 || !mark.exists() {
+    if store.published()?.tree.size() > 0 || !is_begun(data) {
         return Ok(());
     }
+    let mark = data.join(MARK);
     Err(Fault::Internal(format!(
         "a ledger was begun in this data directory and the store holds none: restore it from a \
          backup, or begin another in an empty directory ({} says so)",

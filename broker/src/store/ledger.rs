@@ -118,6 +118,12 @@ impl Published {
         hashes.ok_or_else(|| Fault::Internal(format!("record {} is missing", range.start)))
     }
 
+    /// The root over the first `size` records; `None` when they are more.
+    pub fn root_at(&self, size: u64, reader: &dyn LedgerReader) -> Option<Hash> {
+        let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
+        (size <= self.tree.size()).then(|| root_at(&view, size)).flatten()
+    }
+
     /// That the first `old` records are the beginning of these; `None` when they are more.
     pub fn consistency(&self, old: u64, reader: &dyn LedgerReader) -> Option<Vec<Hash>> {
         let view = TreeView { tree: &self.tree, tiles: &Full(reader) };

@@ -13,6 +13,7 @@ mod committer;
 pub(crate) mod inception;
 mod ledger;
 mod memory;
+pub(crate) mod reached;
 mod segment;
 mod sled;
 
@@ -176,24 +177,34 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the embedded store of a data directory.
+    /// Opens the embedded store of a data directory. One that is lost, or older than it was, is refused.
     pub fn open_sled(
         data: &Path,
         trust: SignedBundle,
         durability: Durability,
         notary: Notary,
+        now: UnixMillis,
     ) -> Result<Self, Fault> {
-        let store = Store::open(Sled::open(&data.join("store"), durability)?, trust, notary)?;
+        let marked = reached::Marked::read(data, now)?;
+        let backend = Sled::open(&data.join("store"), durability)?;
+        let store = Store::open_in(backend, trust, notary, marked.epoch)?;
         inception::check(data, &store)?;
+        marked.check(&store)?;
         Ok(store)
     }
 
     /// Opens a store over a backend and starts its committer. It goes by this trust bundle, unless it
     /// holds a newer one.
-    pub fn open(
+    pub fn open(backend: impl Backend, trust: SignedBundle, notary: Notary) -> Result<Self, Fault> {
+        Store::open_in(backend, trust, notary, FIRST_EPOCH)
+    }
+
+    /// The same, with the revocation feed in this epoch.
+    fn open_in(
         mut backend: impl Backend,
         trust: SignedBundle,
         notary: Notary,
+        epoch: u64,
     ) -> Result<Self, Fault> {
         let domain = trust.bundle().trust_domain().clone();
         let Loaded { rows, ledger } = backend.load(&domain)?;
@@ -210,8 +221,8 @@ impl Store {
             _ => None,
         });
         let feed = match floor {
-            Some(floor) => FeedWriter::resume_from(domain, FIRST_EPOCH, floor, deltas),
-            None => FeedWriter::resume(domain, FIRST_EPOCH, deltas),
+            Some(floor) => FeedWriter::resume_from(domain, epoch, floor, deltas),
+            None => FeedWriter::resume(domain, epoch, deltas),
         };
         let feed = feed.map_err(|bad| Fault::Internal(format!("the stored revocations: {bad}")))?;
         let mut state = State::new(trust);

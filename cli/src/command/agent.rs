@@ -9,7 +9,7 @@ use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
 use sublet_client::directory::Directory;
 use sublet_client::failure::Failure;
-use sublet_client::identity::Identity;
+use sublet_client::identity::{EndedKeys, Identity};
 use sublet_client::workload;
 use sublet_core::id::AgentId;
 use sublet_core::no::Malformed;
@@ -92,10 +92,18 @@ pub(crate) enum Command {
     /// Keep an identity renewed, until told to stop
     Keep(super::keep::Args),
     /// Change an agent's key
+    ///
+    /// What was handed to the old key stays good at tools until it ends: after a leak, --revoke-old.
     RotateKey {
         /// The identity's directory
         #[arg(long = "as", value_name = "DIR")]
         as_: PathBuf,
+        /// The old key may have leaked: revoke it, and every key of before, with all that they hold
+        #[arg(long)]
+        revoke_old: bool,
+        /// Why, for the record
+        #[arg(long, default_value = "", requires = "revoke_old")]
+        reason: String,
     },
     /// All agents (admin)
     List,
@@ -179,10 +187,16 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             about(context, &identity)
         }
         Command::Keep(args) => super::keep::run(args, context).await,
-        Command::RotateKey { as_ } => {
+        Command::RotateKey { as_, revoke_old, reason } => {
             let identity = Actor::load(&as_, context)?.identity()?;
             identity.rotate_key().await?;
-            about(context, &identity)
+            if !revoke_old {
+                return about(context, &identity);
+            }
+            let ended = identity.revoke_former_keys(&reason).await.inspect_err(|_| {
+                eprintln!("the key was changed, and what the old one holds was not ended:");
+            })?;
+            about_ended(context, &identity, &ended)
         }
         Command::List => list(context).await,
         Command::Show { id } => {
@@ -280,16 +294,40 @@ async fn enroll(
 }
 
 fn about(context: &Context, identity: &Identity) -> Result<(), Trouble> {
+    let (pairs, value) = described(identity);
+    print::pairs(context, &pairs, &value);
+    Ok(())
+}
+
+fn described(identity: &Identity) -> (Vec<(&'static str, String)>, Value) {
     let (id, key) =
         (identity.id().to_string(), identity.token().holder_key().thumbprint().to_string());
     let (directory, until) =
         (identity.directory().path().display().to_string(), print::utc(identity.expires()));
     let value = json!({"agent": id, "key": key, "directory": directory, "identity_expires": until});
-    print::pairs(
-        context,
-        &[("agent", id), ("key", key), ("directory", directory), ("identity until", until)],
-        &value,
-    );
+    let pairs = [("agent", id), ("key", key), ("directory", directory), ("identity until", until)];
+    (pairs.into(), value)
+}
+
+/// The same, and what ended with the keys of before.
+fn about_ended(context: &Context, identity: &Identity, ended: &EndedKeys) -> Result<(), Trouble> {
+    let (mut pairs, mut value) = described(identity);
+    let keys: Vec<String> = ended.keys.iter().map(ToString::to_string).collect();
+    let hops = format!("{} recorded hops that they held, with all below", ended.hops);
+    pairs.extend(keys.iter().map(|key| ("revoked", key.clone())).chain([("ended", hops)]));
+    if let Value::Object(members) = &mut value {
+        members.insert("revoked".to_owned(), json!(keys));
+        members.insert("hops_ended".to_owned(), json!(ended.hops));
+        members.insert("keys_left".to_owned(), json!(ended.left));
+    }
+    print::pairs(context, &pairs, &value);
+    if ended.left > 0 {
+        eprintln!(
+            "{} older keys are not revoked, as an agent may revoke so many in a week and no more: the admin can \
+             (sublet revoke key)",
+            ended.left
+        );
+    }
     Ok(())
 }
 

@@ -96,6 +96,29 @@ pub fn check_names(token: &VerifiedToken, state: &State) -> Result<(), Unauthent
     Ok(())
 }
 
+/// Refuses a holder that is an enrolled agent itself and proves the call with a key that it has no more: the
+/// token's last key must be its current one, or the one that it had until a moment ago. An agent that has
+/// changed its key shows its identity instead, and is known by name. SPEC 5.4.3. What is revoked is for the
+/// decision, which says so.
+pub fn check_holder_key(
+    token: &VerifiedToken,
+    state: &State,
+    now: UnixMillis,
+) -> Result<(), Unauthenticated> {
+    let holder = token.holder();
+    if holder.helper.is_some() {
+        // Its key belongs to this token alone.
+        return Ok(());
+    }
+    let key = token.holder_key();
+    let has = state.agent(&holder.agent).is_some_and(|agent| agent.has(key, now));
+    let thumbprint = key.thumbprint();
+    if has || state.is_revoked(&Revocation::AgentKey(thumbprint)) {
+        return Ok(());
+    }
+    Err(Unauthenticated::FormerKey { agent: holder.agent, key: thumbprint })
+}
+
 fn check_revocations_but_of_the_root(
     token: &VerifiedToken,
     known: &dyn Revocations,

@@ -11,6 +11,7 @@ mod call;
 mod chain;
 mod consent;
 mod enroll;
+mod former;
 mod issue;
 mod keys;
 mod read;
@@ -24,9 +25,10 @@ pub use admin::{
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
 pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call, unproven_name};
-pub use chain::check_names;
+pub use chain::{check_holder_key, check_names};
 pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
 pub use enroll::{Credential, Enroll, Renew, RotateKey, check_repeats, keeps_an_identity};
+pub use former::{FORMER_KEYS_IN_FORCE_MAX, FORMER_KEYS_MAX, FormerKeys, RevokeFormerKeys};
 pub use issue::{By, Issue};
 pub use keys::{ChangeKey, turn_keys};
 pub use read::{

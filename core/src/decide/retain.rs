@@ -61,7 +61,8 @@ impl Ask for Prune {
             return Ok(Grant::read(floor));
         }
         let body = Body::Pruned { below: self.below };
-        let grant = Grant::read(self.below).writing([Write::Floor(self.below)]);
+        let grant = Grant::read(self.below).guarded([Guard::FloorBelow(self.below)]);
+        let grant = grant.writing([Write::Floor(self.below)]);
         Ok(grant.recording(caller, body))
     }
 }

@@ -59,7 +59,7 @@ pub enum BadFeed {
     },
     /// The head goes back behind what is held.
     #[error(
-        "the head ({epoch}, {sequence}) is behind what was seen before: the feed was rolled back"
+        "the head ({epoch}, {sequence}) is behind what was seen before: the feed was rolled back. What was revoked stays revoked here. The operator of the broker must put its newest store back, or, where that is lost, begin a new epoch of the feed by removing `store.reached`, and revoke anew what was revoked since"
     )]
     RolledBack {
         /// Its epoch.
