@@ -28,7 +28,7 @@ pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
 }
 
 /// Every method of the broker, so that a label is one of these.
-pub(crate) const METHODS: [&str; 40] = [
+pub(crate) const METHODS: [&str; 41] = [
     "Admin/CreateAgent",
     "Admin/ListAgents",
     "Admin/ShowAgent",
@@ -67,6 +67,7 @@ pub(crate) const METHODS: [&str; 40] = [
     "Identity/LookupAgent",
     "Identity/GetTrustBundle",
     "Revocation/Revoke",
+    "Revocation/RestorePrincipal",
     "Revocation/EndSessions",
     "Revocation/Watch",
 ];

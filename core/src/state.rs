@@ -50,6 +50,13 @@ pub struct Delegation {
     pub last_leaf: [u8; 32],
 }
 
+impl Delegation {
+    /// When it was issued, as its block 0 says it: in whole seconds.
+    pub fn block_time(&self) -> UnixMillis {
+        UnixMillis::from_seconds(self.issued_at.seconds())
+    }
+}
+
 /// A hop that is in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedHop {
@@ -159,6 +166,10 @@ pub enum Guard {
     FanOut(HopId, u32),
     /// None of these was revoked.
     Alive(Vec<Revocation>),
+    /// What is issued for this principal at this time was not revoked.
+    PrincipalAlive(Principal, UnixMillis),
+    /// This principal was revoked.
+    PrincipalRevoked(Principal),
     /// No such answer was given.
     NoAnswer(AnswerKey),
     /// A verifier's version; `None` if it had not reported.
@@ -244,6 +255,24 @@ impl State {
     /// Whose a key is.
     pub fn key_owner(&self, key: &Thumbprint) -> Option<&KeyOwner> {
         self.key_owners.get(key)
+    }
+
+    /// Whether anybody has shown this key, or a hop that is kept goes to it: looks through all of them.
+    pub fn knows_key(&self, key: &Thumbprint) -> bool {
+        self.key_owners.contains_key(key) || self.hops.values().any(|row| row.key == *key)
+    }
+
+    /// When something was issued for a principal last, as the token says it: looks through all delegations.
+    pub fn last_issued_for(&self, principal: &Principal) -> Option<UnixMillis> {
+        let issued = self.delegations.values().filter(|row| row.principal == *principal);
+        issued.map(Delegation::block_time).max()
+    }
+
+    /// Whether anything was issued for this principal, or somebody may act for it: looks through all
+    /// delegations and sessions.
+    pub fn names_principal(&self, principal: &Principal) -> bool {
+        let mut sessions = self.sessions.values().filter_map(|row| row.principal.as_ref());
+        self.last_issued_for(principal).is_some() || sessions.any(|named| named == principal)
     }
 
     /// A profile.
@@ -353,6 +382,12 @@ impl State {
         self.revoked.get(revocation)
     }
 
+    /// Whether what is issued for a principal at this time is revoked.
+    pub fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
+        let at = |known: &Revocation| self.revoked(known).map(|delta| delta.at);
+        Revocation::ends(principal, issued_at, at)
+    }
+
     /// The ledger indices of the chain up to a recorded hop, root first.
     pub fn indices(&self, hop: &HopId) -> Option<Vec<u64>> {
         let mut indices = Vec::new();
@@ -381,7 +416,7 @@ impl State {
             next = row.parent;
         }
         let delegation = self.hops.get(hop).and_then(|row| self.delegations.get(&row.delegation));
-        delegation.is_some_and(|row| !revoked(Revocation::Principal(row.principal.clone())))
+        delegation.is_some_and(|row| !self.ends(&row.principal, row.block_time()))
     }
 
     /// Whether all that a decision read is still so.
@@ -400,6 +435,10 @@ impl State {
             Guard::FanOut(id, most) => self.followers(id) < *most,
             Guard::Alive(subjects) => {
                 !subjects.iter().any(|subject| self.revoked.contains_key(subject))
+            }
+            Guard::PrincipalAlive(principal, issued_at) => !self.ends(principal, *issued_at),
+            Guard::PrincipalRevoked(principal) => {
+                self.revoked.contains_key(&Revocation::Principal(principal.clone()))
             }
             Guard::NoAnswer(name) => self.answers.get(name).is_none(),
             Guard::Verifier(agent, version) => {
@@ -484,6 +523,9 @@ impl State {
         if let Revocation::AgentResumed(agent) = &delta.revocation {
             self.revoked.remove(&Revocation::AgentSuspended(agent.clone()));
             return;
+        }
+        if let Revocation::PrincipalRestored(principal) = &delta.revocation {
+            self.revoked.remove(&Revocation::Principal(principal.clone()));
         }
         let longer =
             self.revoked(&delta.revocation).is_some_and(|held| held.expires > delta.expires);

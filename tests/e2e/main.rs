@@ -21,6 +21,7 @@ mod guard;
 mod heads;
 #[cfg(feature = "pkcs11")]
 mod hsm;
+mod incident;
 mod inclusion;
 mod key_files;
 mod kills;

@@ -52,6 +52,7 @@ keyed!(
     RotateKeyRequest,
     IssueRequest,
     RevokeRequest,
+    RestorePrincipalRequest,
     CreateAgentRequest,
     SuspendAgentRequest,
     ResumeAgentRequest,

@@ -11,7 +11,7 @@ use sublet_client::directory::Directory;
 use sublet_client::failure::Failure;
 use sublet_client::identity::Identity;
 use sublet_client::workload;
-use sublet_core::id::AgentId;
+use sublet_core::id::{AgentId, Principal};
 use sublet_core::no::Malformed;
 use sublet_proto::convert::public_key;
 use sublet_proto::v1;
@@ -19,6 +19,7 @@ use sublet_proto::v1;
 use crate::actor::Actor;
 use crate::context::{Context, duration, read_secret};
 use crate::print;
+use crate::sure::Sure;
 use crate::trouble::Trouble;
 
 /// Which SVID.
@@ -124,6 +125,8 @@ pub(crate) enum Command {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
@@ -199,8 +202,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             let request = v1::ResumeAgentRequest { agent_id, ..Default::default() };
             show(context, &context.broker().await?.resume_agent(&context.admin()?, request).await?)
         }
-        Command::RevokeKey { id, reason } => {
+        Command::RevokeKey { id, reason, sure } => {
             let agent_id = agent_id(context, &id)?.to_string();
+            sure.check(&format!(
+                "the key of {agent_id}, and all that is held by it, ends for ever"
+            ))?;
             let request = v1::RevokeAgentKeyRequest { agent_id, reason, ..Default::default() };
             show(
                 context,
@@ -216,6 +222,11 @@ pub(crate) fn agent_id(context: &Context, text: &str) -> Result<AgentId, Trouble
         return Ok(text.parse::<AgentId>().map_err(Malformed::from)?);
     }
     Ok(AgentId::parse_in(&context.trust()?.domain(), text).map_err(Malformed::from)?)
+}
+
+/// A principal as it was typed: in full, or of the trust domain.
+pub(crate) fn principal_name(context: &Context, text: &str) -> Result<Principal, Trouble> {
+    Ok(Principal::parse_in(&context.trust()?.domain(), text).map_err(Malformed::from)?)
 }
 
 /// Whole seconds for the wire.

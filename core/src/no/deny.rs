@@ -93,8 +93,8 @@ pub enum Deny {
     /// The root key was revoked.
     #[error("the root key that signed this token was revoked")]
     RootRevoked,
-    /// The principal's authority was revoked.
-    #[error("the authority of {principal} was revoked")]
+    /// The principal's authority was revoked: all of it, or what was issued before its return.
+    #[error("the authority of {principal} was revoked; what was issued before its return stays so")]
     PrincipalRevoked {
         /// Whose.
         principal: Principal,
