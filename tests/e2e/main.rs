@@ -18,6 +18,7 @@ mod evidence;
 mod fleet;
 mod golden;
 mod guard;
+mod handed;
 mod heads;
 #[cfg(feature = "pkcs11")]
 mod hsm;

@@ -1,6 +1,6 @@
 //! `sublet agent …`: the life of an agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
 use sublet_client::directory::Directory;
 use sublet_client::failure::Failure;
+use sublet_client::files;
 use sublet_client::identity::Identity;
 use sublet_client::workload;
 use sublet_core::id::{AgentId, Principal};
@@ -44,6 +45,9 @@ pub(crate) enum Command {
         /// How long the join token lives
         #[arg(long, default_value = "1h", value_parser = duration)]
         join_ttl: Duration,
+        /// The file to write it to, for its owner alone, instead of printing it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// One more join token for an agent (admin)
     Invite {
@@ -52,6 +56,9 @@ pub(crate) enum Command {
         /// How long it lives
         #[arg(long, default_value = "1h", value_parser = duration)]
         join_ttl: Duration,
+        /// The file to write it to, for its owner alone, instead of printing it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Enrol with a credential: makes a key, keeps the identity in a directory
     #[command(group = clap::ArgGroup::new("credential").required(true))]
@@ -132,7 +139,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
     match command {
-        Command::Create { id, profile, join_ttl } => {
+        Command::Create { id, profile, join_ttl, out } => {
             let agent_id = agent_id(context, &id)?.to_string();
             let join_ttl_seconds = seconds(join_ttl);
             let request = v1::CreateAgentRequest {
@@ -141,22 +148,21 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 join_ttl_seconds,
                 ..Default::default()
             };
-            invited(
-                context,
-                context.broker().await?.create_agent(&context.admin()?, request).await?,
-            )
+            check_out(out.as_deref())?;
+            let answer = context.broker().await?.create_agent(&context.admin()?, request).await?;
+            invited(context, out.as_deref(), &answer)
         }
-        Command::Invite { id, join_ttl } => {
+        Command::Invite { id, join_ttl, out } => {
             let agent_id = agent_id(context, &id)?.to_string();
             let request = v1::CreateJoinTokenRequest {
                 agent_id,
                 ttl_seconds: seconds(join_ttl),
                 ..Default::default()
             };
-            invited(
-                context,
-                context.broker().await?.create_join_token(&context.admin()?, request).await?,
-            )
+            check_out(out.as_deref())?;
+            let (broker, admin) = (context.broker().await?, context.admin()?);
+            let answer = broker.create_join_token(&admin, request).await?;
+            invited(context, out.as_deref(), &answer)
         }
         Command::Enroll { workload_api: Some(kind), socket, id, out, .. } => {
             let id = id.map(|id| agent_id(context, &id)).transpose()?;
@@ -234,19 +240,39 @@ pub(crate) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn invited(context: &Context, answer: v1::JoinTokenResponse) -> Result<(), Trouble> {
-    if context.json() {
+/// That a join token can be written, before it is made: it is shown once.
+fn check_out(out: Option<&Path>) -> Result<(), Trouble> {
+    let Some(out) = out else { return Ok(()) };
+    files::create_new(out, b"")?;
+    Ok(files::remove(out)?)
+}
+
+/// Writes a join token, for its owner alone, and over nothing.
+pub(crate) fn write_join_token(out: &Path, token: &str) -> Result<(), Trouble> {
+    Ok(files::create_new(out, format!("{token}\n").as_bytes())?)
+}
+
+/// Hands a join token over: in a file of its owner alone, or printed.
+fn invited(
+    context: &Context,
+    out: Option<&Path>,
+    answer: &v1::JoinTokenResponse,
+) -> Result<(), Trouble> {
+    let (id, expires) = (&answer.join_token_id, print::utc_ms(answer.expires_at_ms));
+    if let Some(out) = out {
+        write_join_token(out, &answer.join_token)?;
+        let file = out.display().to_string();
+        let value = json!({"join_token_id": id, "expires": expires, "file": file});
+        print::pairs(context, &[("join token", file), ("good once, until", expires)], &value);
+    } else if context.json() {
         print::json(&json!({
             "join_token": answer.join_token,
-            "join_token_id": answer.join_token_id,
-            "expires": print::utc_ms(answer.expires_at_ms),
+            "join_token_id": id,
+            "expires": expires,
         }));
     } else {
         crate::print::line!("{}", answer.join_token);
-        eprintln!(
-            "good once, until {}; hand it to the agent by file or stdin",
-            print::utc_ms(answer.expires_at_ms)
-        );
+        eprintln!("good once, until {expires}; hand it to the agent by file or stdin");
     }
     Ok(())
 }

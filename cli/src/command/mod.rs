@@ -49,7 +49,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Profile(profile::Command),
     /// Make the broker have the agents and profiles that a file declares (admin)
-    Apply(fleet::FileArgs),
+    Apply(fleet::ApplyArgs),
     /// Say what apply would do (admin)
     Diff(fleet::FileArgs),
     /// Say what of such a file is wider than it has to be; asks nobody
