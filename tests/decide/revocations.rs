@@ -1,9 +1,10 @@
 //! Revoke: by an admin anything, by a holder what it made or holds.
 
 use sublet_core::decide::{RestorePrincipal, Restored, Revoke, Target};
-use sublet_core::feed::Revocation;
+use sublet_core::feed::{Delta, Revocation};
 use sublet_core::record::Body;
 use sublet_core::sign::Signer as _;
+use sublet_core::state::Row;
 use sublet_tests::{Fleet, House, NOW, agent, append, code, key, to_agent, to_helper};
 
 use crate::{issue, staffed};
@@ -170,6 +171,14 @@ fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() 
     house.ask(&admin, &ends()).unwrap();
     assert_eq!(hop(&mut house, &after, "c"), "principal_revoked");
     assert_eq!(code(house.ask(&planner, &issue())), "principal_revoked");
+    assert_eq!(code(house.ask(&admin, &restore)), "not_permitted", "not in the same moment");
+    // The feed's floor rises: the first return is stated again, behind the second revocation.
+    let back = Revocation::PrincipalRestored(alice.clone());
+    let again = house.state.revoked(&back).unwrap().clone();
+    let sequence = house.state.revocation_sequence() + 1;
+    house.state.put(Row::Revocation(Delta { sequence, ..again }));
+    assert_eq!(hop(&mut house, &after, "c"), "principal_revoked", "which lifts nothing");
+    house.now = NOW.plus_ms(2_001);
     house.ask(&admin, &restore).unwrap();
     house.now = NOW.plus_ms(3_000);
     let last = issued(&mut house).unwrap();

@@ -249,9 +249,9 @@ impl Ask for RestorePrincipal {
         let revoked = revoked.ok_or_else(not_found)?;
         // What is alive again is told apart by its time.
         let last = view.state.last_issued_for(&self.principal);
-        if revoked.at > now || last.is_some_and(|last| last > now) {
+        if revoked.at >= now || last.is_some_and(|last| last > now) {
             return Err(Deny::NotPermitted(
-                "the broker's clock is behind the time of what was issued and is revoked; set it",
+                "the broker's clock is not past the time of what was issued and is revoked",
             ));
         }
         let mut ended = Grant::read((0, 0));

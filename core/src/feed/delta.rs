@@ -62,6 +62,17 @@ impl Delta {
         self.expires.plus_ms(limits::CLOCK_SKEW_MS) <= now
     }
 
+    /// The revocation of a principal that this lifts where it is from before it. By time and not by number:
+    /// a return that is stated again behind a later revocation lifts nothing.
+    pub(crate) fn lifts(&self) -> Option<Revocation> {
+        match &self.revocation {
+            Revocation::PrincipalRestored(principal) => {
+                Some(Revocation::Principal(principal.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, subject): (u8, &[u8]) = match &self.revocation {

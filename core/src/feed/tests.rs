@@ -419,6 +419,13 @@ fn what_was_issued_before_a_principals_return_stays_revoked() {
     writer.append(back, NOW.plus_ms(1_000), LATER);
     feed(&mut view, &writer, NOW.plus_ms(3_000)).unwrap();
     assert_eq!(of(&view, &[3_000, 3_001]), [true, false]);
+    // A return that is stated again behind a later revocation lifts nothing: it has its own time.
+    writer.append(Revocation::Principal(alice.clone()), NOW.plus_ms(4_000), UnixMillis(i64::MAX));
+    writer.append(Revocation::PrincipalRestored(alice.clone()), NOW.plus_ms(3_000), LATER);
+    for mut reader in [view, self::view()] {
+        feed(&mut reader, &writer, NOW.plus_ms(4_000)).unwrap();
+        assert_eq!(of(&reader, &[3_001, 9_000]), [true; 2]);
+    }
     let written = stored(&writer);
     assert_eq!(FeedWriter::resume(domain(), 1, written).unwrap().head(NOW), writer.head(NOW));
 }

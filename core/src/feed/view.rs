@@ -225,13 +225,15 @@ impl RevocationView {
 
     /// Of two revocations of one thing the one that lasts longer counts.
     fn count(&mut self, delta: Delta) {
+        if let Some(lifted) = delta.lifts()
+            && self.revoked.get(&lifted).is_some_and(|held| held.at < delta.at)
+        {
+            self.revoked.remove(&lifted);
+        }
         let Delta { revocation, at, expires, .. } = delta;
         if let Revocation::AgentResumed(agent) = revocation {
             self.revoked.remove(&Revocation::AgentSuspended(agent));
             return;
-        }
-        if let Revocation::PrincipalRestored(principal) = &revocation {
-            self.revoked.remove(&Revocation::Principal(principal.clone()));
         }
         match self.revoked.entry(revocation) {
             Entry::Occupied(mut held) => {
