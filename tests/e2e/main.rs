@@ -9,6 +9,7 @@
 
 mod ahead;
 mod bounds;
+mod causes;
 mod clones;
 mod consent;
 mod crowded;
