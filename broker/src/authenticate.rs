@@ -235,6 +235,9 @@ fn show(
         }
         let key = broker.keys.admin.clone().ok_or(Unauthenticated::NotAdmin)?;
         let hop = HopId(sha256(key.bytes()));
+        if proof.claims.hop != hop {
+            return Err(Unauthenticated::NotAdmin.into());
+        }
         let possession = Possession::verify_key(&key, &proof, &expected(hop), now)?;
         (Caller::admin(&key, &possession), key, possession)
     } else {

@@ -28,7 +28,7 @@ pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
 }
 
 /// Every method of the broker, so that a label is one of these.
-pub(crate) const METHODS: [&str; 41] = [
+pub(crate) const METHODS: [&str; 42] = [
     "Admin/CreateAgent",
     "Admin/ListAgents",
     "Admin/ShowAgent",
@@ -68,6 +68,7 @@ pub(crate) const METHODS: [&str; 41] = [
     "Identity/LookupAgent",
     "Identity/GetTrustBundle",
     "Revocation/Revoke",
+    "Revocation/RestorePrincipal",
     "Revocation/EndSessions",
     "Revocation/Watch",
 ];

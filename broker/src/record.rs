@@ -143,6 +143,12 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
         }
         Body::RefusalsCounted(counted) => plain(Wire::RefusalsCounted(counted_message(counted))),
         Body::Revoked { kind, target, reason } => revoked(kind, target, reason),
+        Body::PrincipalRestored { principal, reason } => {
+            let principal = principal.to_string();
+            let words = Words { reason: reason.clone(), principal, ..Words::default() };
+            let restored = Wire::PrincipalRestored(record::PrincipalRestored {});
+            (restored, Some(Content::Words(words)))
+        }
         Body::Consented { session, agent, principal, issuer, token, says } => {
             let shown = !issuer.is_empty();
             let consent = record::Consent {

@@ -10,6 +10,7 @@ mod ocsf;
 mod pkcs11;
 mod print;
 mod report;
+mod sure;
 mod trouble;
 
 use std::process::ExitCode;

@@ -8,6 +8,9 @@ use sublet_core::no::{Fault, Malformed, No};
 /// The exit code of a command line that is not understood.
 pub(crate) const USAGE: u8 = 64;
 
+/// The exit code of what was done to something that the broker has no record of.
+pub(crate) const NOT_RECORDED: u8 = 4;
+
 /// A command that did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum Trouble {

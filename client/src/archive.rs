@@ -201,7 +201,7 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
 }
 
 fn torn(error: std::io::Error) -> Failure {
-    invalid(format!("it is no archive, or cut short: {error}"))
+    invalid(format!("it is no evidence bundle (a tar archive), or cut short: {error}"))
 }
 
 fn another_form() -> Failure {

@@ -241,6 +241,12 @@ impl Broker {
         end_sessions: "Revocation/EndSessions", EndSessionsRequest -> EndSessionsResponse;
     }
 
+    writes! { WhereKept =>
+        /// Lets authority be issued for a principal again; what was issued before stays revoked.
+        restore_principal: "Revocation/RestorePrincipal",
+            RestorePrincipalRequest -> RestorePrincipalResponse;
+    }
+
     /// Ends a user's login and all that was issued by it, with the user's own token and nothing else.
     pub async fn log_out(
         &self,
@@ -257,23 +263,22 @@ impl Broker {
     }
 
     /// Revokes one thing with all below. `chain` is the token that holds the hop, for a broker
-    /// that has not recorded it; else empty. Answers with the feed's position (epoch, sequence)
-    /// after it.
+    /// that has not recorded it; else empty. Answers with the feed's position after it, and
+    /// whether the broker has a record of what was named.
     pub async fn revoke_target(
         &self,
         who: &Credential,
         target: &Target,
         reason: &str,
         chain: Vec<u8>,
-    ) -> Result<(u64, u64), Failure> {
+    ) -> Result<v1::RevokeResponse, Failure> {
         let request = v1::RevokeRequest {
             target: Some(target_message(target)),
             reason: reason.to_owned(),
             token: chain,
             idempotency_key: Vec::new(),
         };
-        let answer = self.revoke(who, request).await?;
-        Ok((answer.epoch, answer.sequence))
+        self.revoke(who, request).await
     }
 
     /// The revocation feed after a position (epoch, sequence); see `follow`.

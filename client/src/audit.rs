@@ -141,6 +141,7 @@ impl Entry {
             Some(Body::Refused(_)) => "refused",
             Some(Body::RefusalsCounted(_)) => "refusals_counted",
             Some(Body::Revoked(_)) => "revoked",
+            Some(Body::PrincipalRestored(_)) => "principal_restored",
             Some(Body::Exported(_)) => "exported",
             Some(Body::BrokerKey(_)) => "broker_key",
             Some(Body::Erased(_)) => "erased",

@@ -213,6 +213,10 @@ impl Bundle {
     /// or the tree, every tile against the records, the root against the head. What lies beside
     /// records is checked when they are read.
     pub fn open(path: &Path, keys: &[HeadKey]) -> Result<Self, Failure> {
+        Bundle::read(path, keys).map_err(|failure| failure.of(path))
+    }
+
+    fn read(path: &Path, keys: &[HeadKey]) -> Result<Self, Failure> {
         let archive = Archive::open(path, MANIFEST, &|name| !name.starts_with(TREE))?;
         let manifest = check_manifest(&archive)?;
         let ledger = Published::verify(&|resource| archive.read(&resource.path()), keys)?;

@@ -180,7 +180,11 @@ impl Directory {
     /// Looked for in the order in which a key goes from file to file, so a rotation by another process
     /// meanwhile cannot take it out of sight.
     pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Failure> {
-        let says = format!("{}: no private key for {}", self.path.display(), public.thumbprint());
+        let says = format!(
+            "{}: no private key for {}, by which the token is held: the token is another's, or the key is",
+            self.path.display(),
+            public.thumbprint()
+        );
         let mut trouble = Failure::local("no_such_key", says);
         for path in [self.file(NEXT_KEY), self.file(KEY), self.kept(public)] {
             match files::find_key(&path, &self.lock) {

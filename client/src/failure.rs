@@ -152,14 +152,24 @@ impl Failure {
         Failure::new(Kind::Io, code.into(), message.into(), false)
     }
 
+    /// The same, with the file that it is of; trouble with a file says so itself.
+    pub(crate) fn of(self, path: &Path) -> Self {
+        match self.code.as_ref() {
+            "io" | "bad_file" => self,
+            _ => Failure { message: format!("{}: {}", path.display(), self.message), ..self },
+        }
+    }
+
     /// The same, with where it happened.
     pub(crate) fn at(self, endpoint: &str) -> Self {
-        Failure { message: format!("no broker at {endpoint}: {}", self.message), ..self }
+        let message = explained(endpoint, &self.message);
+        Failure { message: format!("no broker at {endpoint}: {message}"), ..self }
     }
 
     /// The broker cannot be reached.
     pub(crate) fn unreachable(endpoint: &str, error: &dyn std::error::Error) -> Self {
-        let message = format!("no broker at {endpoint}: {}", root_cause(error));
+        let cause = explained(endpoint, &root_cause(error));
+        let message = format!("no broker at {endpoint}: {cause}");
         Failure::new(Kind::Fault, "unreachable".into(), message, true)
     }
 
@@ -186,13 +196,16 @@ impl Failure {
             Code::ResourceExhausted => (Kind::Overload, false),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => (Kind::Fault, true),
             _ if is_of_the_transport(status) => (Kind::Fault, true),
+            _ if speaks_otherwise(status) => (Kind::Fault, false),
             _ => (Kind::Fault, false),
         };
         let ours = info.as_ref().filter(|info| may_be_later(status.code(), &info.reason));
         let later = ours.and_then(|_| status.get_details_retry_info()?.retry_delay);
         let (code, message) = match info {
             Some(info) => (Cow::Owned(info.reason), status.message().to_owned()),
-            None if is_of_the_transport(status) => ("unreachable".into(), bare_message(status)),
+            None if is_of_the_transport(status) || speaks_otherwise(status) => {
+                ("unreachable".into(), bare_message(status))
+            }
             None => (bare_code(status.code()), bare_message(status)),
         };
         Failure::new(kind, code, message, retriable).later(later)
@@ -209,6 +222,42 @@ fn may_be_later(status: Code, code: &str) -> bool {
 fn is_of_the_transport(status: &Status) -> bool {
     let broke = matches!(status.code(), Code::Unknown | Code::Cancelled);
     broke && std::error::Error::source(status).is_some()
+}
+
+/// Whether what answered is no HTTP/2, as a peer that expects TLS.
+fn speaks_otherwise(status: &Status) -> bool {
+    let cause = std::error::Error::source(status).map(root_cause);
+    status.code() == Code::Internal && cause.is_some_and(|cause| cause.contains(NO_HTTP2))
+}
+
+/// How h2 says that the first bytes are no frame: those of a TLS record are read as one of 1.3 MiB.
+const NO_HTTP2: &str = "frame with invalid size";
+
+/// Of a server's certificate that no authority signed which is believed.
+const NOT_VOUCHED: &str = "no authority that is believed here vouches for its certificate (--ca)";
+
+/// What causes that say little come from, most often, and what to do. In the words of rustls and h2.
+const EXPLAINED: [(&str, &str, &str); 8] = [
+    ("http://", NO_HTTP2, "it does not speak plain HTTP/2 there; is it https://?"),
+    ("https://", "InvalidContentType", "it does not speak TLS there; is it http://?"),
+    (
+        "https://",
+        "CertificateRequired",
+        "it demands a client certificate, and none is shown (--client-certificate, --client-key)",
+    ),
+    ("https://", "fatal alert", "it does not take the client certificate that is shown"),
+    ("https://", "UnknownIssuer", NOT_VOUCHED),
+    ("https://", "BadSignature", NOT_VOUCHED),
+    ("https://", "not valid for name", "its certificate is of another name than the address"),
+    ("https://", "NotValidForName", "its certificate is of another name than the address"),
+];
+
+/// A cause with what it most often comes from.
+fn explained(endpoint: &str, cause: &str) -> String {
+    let known = EXPLAINED
+        .iter()
+        .find(|(scheme, says, _)| endpoint.starts_with(scheme) && cause.contains(says));
+    known.map_or(cause.to_owned(), |(_, _, why)| format!("{cause}: {why}"))
 }
 
 /// The code of a status that brings none of ours.

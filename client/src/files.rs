@@ -98,7 +98,7 @@ pub fn write_key(
     let mut random = [0; 32];
     ports.entropy.fill(&mut random)?;
     let pem = lock.write(key, &random).map_err(|bad| Failure::file(path, bad))?;
-    write_new(path, pem.as_bytes())
+    create_new(path, pem.as_bytes())
 }
 
 /// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
@@ -135,7 +135,8 @@ pub fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
+/// Writes a new file with this content, whole and durably, 0600. One that exists is refused.
+pub fn create_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let whole = beside(path, |file| file.write_all(content))?;
     whole.persist_noclobber(path).map_err(|bad| Failure::io("create", path, &bad.error))?;
     sync_directory_of(path)

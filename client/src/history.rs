@@ -30,6 +30,7 @@ use sublet_proto::record::{BrokerKey, RefusalCount, Use, UseEvidence};
 
 use crate::audit::{self, Actor, Entry, Refusal, Report};
 use crate::chain::{HopReport, block_payload};
+use crate::named::Names;
 use crate::published::head_keys;
 use crate::records::Records;
 use crate::trust::Trust;
@@ -191,6 +192,8 @@ pub struct History {
     places: HashMap<HopId, (DelegationId, usize)>,
     /// Every hop that a record is of.
     recorded: HashSet<HopId>,
+    /// Who is named in any of them.
+    pub(crate) names: Names,
     /// By which the records are read.
     bundle: TrustBundle,
 }
@@ -217,6 +220,7 @@ impl History {
             owners: entries.iter().filter_map(owner).collect(),
             recorded: entries.iter().filter_map(|e| hop_id("hop", &e.hop()?.hop).ok()).collect(),
             places: HashMap::new(),
+            names: Names::of(&entries),
             bundle: trust.current().for_replay(),
         };
         let mut blocks = Blocks::of(&entries);
@@ -234,6 +238,8 @@ impl History {
             report.hops.iter().enumerate().map(move |(at, hop)| (hop.hop, (*id, at)))
         });
         history.places = places.collect();
+        let names = std::mem::take(&mut history.names);
+        history.names = names.with(history.delegations.values(), &history.uses);
         history
     }
 
@@ -335,9 +341,10 @@ impl History {
             }
         };
         let known = self.revocations.iter().filter(|known| known.sequence <= used.position().1);
-        let known: Option<Vec<_>> = known.map(|known| known.revocation.clone()).collect();
+        let known: Option<Vec<_>> =
+            known.map(|known| known.revocation.clone().zip(Some(known.time))).collect();
         let known = known.ok_or("the name of a revoked principal was erased")?;
-        let known = known.into_iter().chain(more.cloned());
+        let known = known.into_iter().chain(more.map(|more| (more.clone(), now)));
         let view =
             RevocationView::recorded(self.bundle.trust_domain().clone(), used.position(), known);
         let view = CallView {
@@ -474,6 +481,9 @@ fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
             "key" => revoked.target.parse().ok().map(Revocation::AgentKey),
             _ => None,
         },
+        Some(Body::PrincipalRestored(_)) => {
+            words.principal.parse().ok().map(Revocation::PrincipalRestored)
+        }
         Some(Body::AgentSuspended(change)) => {
             change.agent_id.parse().ok().map(Revocation::AgentSuspended)
         }

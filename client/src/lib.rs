@@ -67,6 +67,7 @@ pub mod holder;
 pub mod identity;
 mod included;
 pub mod mirror;
+mod named;
 pub mod peer;
 pub mod ports;
 pub mod published;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sublet_core::call::Call;
 use sublet_core::effective::effective;
 use sublet_core::feed::Revocation;
-use sublet_core::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
 use sublet_core::json::Json;
 use sublet_core::verify::VerifiedToken;
 
@@ -24,9 +24,9 @@ pub struct Query {
     /// Of one delegation.
     pub delegation: Option<DelegationId>,
     /// By a chain in which this agent is a holder.
-    pub agent: Option<String>,
+    pub agent: Option<AgentId>,
     /// On behalf of this principal.
-    pub principal: Option<String>,
+    pub principal: Option<Principal>,
     /// Of this tool or a thing that an argument names: itself, and what lies below.
     pub resource: Option<String>,
     /// Of this action.
@@ -36,23 +36,19 @@ pub struct Query {
 impl Query {
     fn matches(&self, used: &RecordedUse) -> bool {
         let token = used.token.as_ref().ok();
-        let is = |asked: &Option<String>, test: &dyn Fn(&str) -> bool| {
-            asked.as_ref().is_none_or(|asked| test(asked))
-        };
+        let held_by =
+            |agent: &AgentId| token.is_some_and(|token| agents(token).any(|a| a == agent));
+        let principal = token.and_then(VerifiedToken::principal);
         self.delegation.is_none_or(|id| id == used.delegation)
-            && is(&self.agent, &|agent| {
-                token.is_some_and(|token| agents(token).any(|holder| holder == agent))
-            })
-            && is(&self.principal, &|principal| {
-                token.and_then(VerifiedToken::principal).is_some_and(|p| p.as_str() == principal)
-            })
-            && is(&self.action, &|action| used.used.action == action)
-            && is(&self.resource, &|resource| touches(used, resource))
+            && self.agent.as_ref().is_none_or(held_by)
+            && self.principal.as_ref().is_none_or(|asked| principal == Some(asked))
+            && self.action.as_ref().is_none_or(|action| used.used.action == *action)
+            && self.resource.as_ref().is_none_or(|resource| touches(used, resource))
     }
 }
 
-fn agents(token: &VerifiedToken) -> impl Iterator<Item = &str> {
-    token.signed_blocks().iter().map(|signed| signed.block().agent.as_str())
+fn agents(token: &VerifiedToken) -> impl Iterator<Item = &AgentId> {
+    token.signed_blocks().iter().map(|signed| &signed.block().agent)
 }
 
 fn touches(used: &RecordedUse, resource: &str) -> bool {
@@ -197,9 +193,9 @@ impl History {
         used: &'a RecordedUse,
     ) -> impl Iterator<Item = &'a RecordedRevocation> {
         let token = used.token.as_ref().ok();
-        self.revocations.iter().filter(move |recorded| {
-            token.zip(recorded.revocation.as_ref()).is_some_and(|(t, r)| concerns(r, t))
-        })
+        self.revocations
+            .iter()
+            .filter(move |recorded| token.is_some_and(|token| concerns(recorded, token)))
     }
 
     /// What was in force when the tool decided and was not known to it.
@@ -235,14 +231,18 @@ fn verdict(code: &str) -> String {
 }
 
 /// Whether a revocation ends this chain.
-fn concerns(revocation: &Revocation, token: &VerifiedToken) -> bool {
+fn concerns(recorded: &RecordedRevocation, token: &VerifiedToken) -> bool {
+    let Some(revocation) = &recorded.revocation else { return false };
     match revocation {
         Revocation::Hop(hop) => token.hops().any(|(id, _)| id == *hop),
-        Revocation::AgentSuspended(agent) => agents(token).any(|held| held == agent.as_str()),
+        Revocation::AgentSuspended(agent) => agents(token).any(|held| held == agent),
         Revocation::AgentKey(key) => token.thumbprints().contains(key),
-        Revocation::Principal(principal) => token.principal() == Some(principal),
+        // What was issued after it is of a principal that came back.
+        Revocation::Principal(principal) => {
+            token.principal() == Some(principal) && token.issued_at() <= recorded.time
+        }
         Revocation::RootKey(key) => token.root_key().thumbprint() == *key,
-        Revocation::AgentResumed(_) => false,
+        Revocation::AgentResumed(_) | Revocation::PrincipalRestored(_) => false,
     }
 }
 
@@ -323,6 +323,7 @@ fn what(recorded: &RecordedRevocation) -> String {
         Some(Revocation::AgentResumed(agent)) => format!("agent {agent} resumed"),
         Some(Revocation::AgentKey(key)) => format!("key {key}"),
         Some(Revocation::Principal(principal)) => format!("principal {principal}"),
+        Some(Revocation::PrincipalRestored(principal)) => format!("principal {principal} restored"),
         Some(Revocation::RootKey(key)) => format!("root key {key}"),
     }
 }
@@ -330,6 +331,8 @@ fn what(recorded: &RecordedRevocation) -> String {
 /// Question 7: what a hop, an agent or a principal reaches, and what was done with it.
 #[derive(Clone, Debug, Serialize)]
 pub struct BlastRadius {
+    /// Of what: the id of a hop, or the full name.
+    pub of: String,
     /// The hops that hang on it, itself among them.
     pub hops: Vec<String>,
     /// Who holds them.
@@ -348,9 +351,19 @@ pub enum Source {
     /// A hop.
     Hop(HopId),
     /// An agent, and its helpers.
-    Agent(String),
+    Agent(AgentId),
     /// A principal.
-    Principal(String),
+    Principal(Principal),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Hop(id) => write!(f, "{id}"),
+            Source::Agent(agent) => write!(f, "{agent}"),
+            Source::Principal(principal) => write!(f, "{principal}"),
+        }
+    }
 }
 
 impl History {
@@ -360,13 +373,13 @@ impl History {
         let (mut holders, mut may, mut may_is_all) = (BTreeSet::new(), BTreeSet::new(), true);
         for report in self.delegations.values() {
             let whole = matches!(source, Source::Principal(principal)
-                if report.on_behalf_of.as_ref() == Some(principal));
+                if report.on_behalf_of.as_deref() == Some(principal.as_str()));
             for hop in &report.hops {
                 let below = hop.parent.is_some_and(|parent| reached.contains(&parent));
                 let itself = match source {
                     Source::Hop(id) => hop.hop == *id,
                     Source::Agent(agent) => {
-                        hop.block.as_ref().is_some_and(|block| block.agent.as_str() == agent)
+                        hop.block.as_ref().is_some_and(|block| block.agent == *agent)
                     }
                     Source::Principal(_) => whole,
                 };
@@ -386,6 +399,7 @@ impl History {
             used.token.as_ref().is_ok_and(|token| token.hops().any(|(id, _)| reached.contains(&id)))
         };
         BlastRadius {
+            of: source.to_string(),
             uses: self.uses.iter().filter(by).map(|used| used.index).collect(),
             hops: reached.iter().map(ToString::to_string).collect(),
             holders: holders.into_iter().collect(),

@@ -35,7 +35,8 @@ impl Trust {
     pub fn open(path: &Path, now: UnixMillis) -> Result<Self, Failure> {
         let text = files::read(path)?;
         let bundle = TrustBundle::open(&text, now);
-        bundle.map(Trust::new).map_err(|bad| Failure::file(path, bad))
+        let says = |bad| format!("no trust bundle that can be gone by (trust.json): {bad}");
+        bundle.map(Trust::new).map_err(|bad| Failure::file(path, says(bad)))
     }
 
     /// The bundle of this moment.

@@ -19,6 +19,7 @@ use crate::json::{BadJson, Json};
 use crate::key::PublicKey;
 use crate::sign::{Signer, SignerFault};
 use crate::text::{base64url, from_base64url};
+use crate::utc::utc;
 
 /// A bundle's bytes: some 200 a key, room for hundreds of keys.
 pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
@@ -150,6 +151,17 @@ struct BundleSignature {
     value: String,
 }
 
+/// What it may come from that no key of this bundle signed another.
+fn unsigned(of: &str) -> &'static str {
+    match of {
+        HELD => "it is another broker's, or a rotation of the bundle key was missed",
+        _ => "it was altered",
+    }
+}
+
+/// The bundle that is held already, in words.
+const HELD: &str = "the bundle held";
+
 /// Why a bundle is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBundle {
@@ -166,14 +178,14 @@ pub enum BadBundle {
     #[error("key {0} stands twice, or has two uses, or is not of its algorithm")]
     Keys(KeyId),
     /// Not signed by a bundle key that may sign it.
-    #[error("not signed by an active bundle key of {0}")]
+    #[error("not signed by an active bundle key of {}: {}", .0, unsigned(.0))]
     Signature(&'static str),
     /// Its signing key was not valid when it was issued.
     #[error("its signing key {0} was not valid when it was issued")]
     SignedOutOfTime(KeyId),
     /// Over.
-    #[error("it expired")]
-    Expired,
+    #[error("it expired at {}", utc(.0.seconds()))]
+    Expired(UnixMillis),
     /// Issued in the future.
     #[error("it is issued in the future")]
     FromFuture,
@@ -210,7 +222,7 @@ impl BadBundle {
             BadBundle::Keys(_) => "bundle_keys",
             BadBundle::Signature(_) => "bundle_signature",
             BadBundle::SignedOutOfTime(_) => "bundle_signed_out_of_time",
-            BadBundle::Expired => "bundle_expired",
+            BadBundle::Expired(_) => "bundle_expired",
             BadBundle::FromFuture => "bundle_from_future",
             BadBundle::Domain { .. } => "bundle_domain",
             BadBundle::RolledBack { .. } => "bundle_rolled_back",
@@ -307,7 +319,7 @@ impl TrustBundle {
     pub fn accept_update(&self, text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
         let offered = Offered::open(text, now)?;
         let announced = [KeyState::Active, KeyState::Prepared];
-        offered.check_signature(self, &announced, "the bundle held")?;
+        offered.check_signature(self, &announced, HELD)?;
         let next = offered.bundle;
         if next.trust_domain() != self.trust_domain() {
             return Err(BadBundle::Domain {
@@ -363,7 +375,7 @@ impl TrustBundle {
     /// Whether the bundle may be used now.
     pub fn check_time(&self, now: UnixMillis) -> Result<(), BadBundle> {
         if now >= self.0.expires {
-            return Err(BadBundle::Expired);
+            return Err(BadBundle::Expired(self.0.expires));
         }
         if self.0.issued.since(now) > crate::limits::CLOCK_SKEW_MS {
             return Err(BadBundle::FromFuture);

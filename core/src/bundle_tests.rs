@@ -59,7 +59,10 @@ fn opens_what_it_signed_and_nothing_changed() {
     assert_eq!(TrustBundle::open(changed.as_bytes(), NOW), Err(BadBundle::Signature("its own")));
     let unknown = text.replacen('{', "{\"more\": 1,", 1);
     assert!(matches!(TrustBundle::open(unknown.as_bytes(), NOW), Err(BadBundle::Form(_))));
-    assert_eq!(TrustBundle::open(text.as_bytes(), UnixMillis(3_000_000)), Err(BadBundle::Expired));
+    assert_eq!(
+        TrustBundle::open(text.as_bytes(), UnixMillis(3_000_000)),
+        Err(BadBundle::Expired(UnixMillis(3_000_000)))
+    );
     let foreign = forge(&bundle(1, keys()), 2, 9);
     assert_eq!(TrustBundle::open(foreign.as_bytes(), NOW), Err(BadBundle::Signature("its own")));
 }

@@ -216,6 +216,11 @@ impl Principal {
         &self.0
     }
 
+    /// A full principal, or `kind:name` of the realm `domain`: what people type.
+    pub fn parse_in(domain: &TrustDomain, text: &str) -> Result<Self, BadId> {
+        if text.contains('@') { text.parse() } else { format!("{text}@{domain}").parse() }
+    }
+
     /// What stands behind the `@`.
     pub fn realm(&self) -> &str {
         self.0.rsplit_once('@').map(|(_, realm)| realm).unwrap_or_default()

@@ -72,6 +72,12 @@ pub enum BadKey {
     /// A second spelling of a key that has another, canonical one.
     #[error("the key is not in its canonical form")]
     NotCanonical,
+    /// A private key, where a public one is expected.
+    #[error("this is a private key, and the public one is expected: key.pub, and not key.pem")]
+    Private,
+    /// Not the text form of a public key.
+    #[error("no public key: one line of ed25519: or secp256r1: and base64url is expected")]
+    Text,
     /// A small-order Ed25519 key, under which signatures verify for many messages.
     #[error("the key is weak (small order)")]
     Weak,
@@ -261,9 +267,12 @@ impl std::str::FromStr for PublicKey {
     type Err = BadKey;
 
     fn from_str(text: &str) -> Result<Self, BadKey> {
-        let (algorithm, bytes) = text.split_once(':').ok_or(BadKey::NotAPoint)?;
-        let algorithm = Algorithm::from_name(algorithm).ok_or(BadKey::NotAPoint)?;
-        let bytes = crate::text::from_base64url(bytes).ok_or(BadKey::NotAPoint)?;
+        if text.contains("PRIVATE KEY-----") {
+            return Err(BadKey::Private);
+        }
+        let (algorithm, bytes) = text.split_once(':').ok_or(BadKey::Text)?;
+        let algorithm = Algorithm::from_name(algorithm).ok_or(BadKey::Text)?;
+        let bytes = crate::text::from_base64url(bytes).ok_or(BadKey::Text)?;
         PublicKey::from_bytes(algorithm, &bytes)
     }
 }

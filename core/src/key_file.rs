@@ -14,6 +14,7 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use pkcs8::pkcs5::{pbes2, scrypt};
 use zeroize::Zeroizing;
 
+use crate::key::PublicKey;
 use crate::sign::{Inner, SecretKey};
 
 /// The shortest password, in bytes: a shorter one is guessed sooner than a key.
@@ -25,6 +26,9 @@ pub enum BadKeyFile {
     /// Not PKCS#8 PEM of Ed25519 or P-256.
     #[error("no private key in PKCS#8 PEM of Ed25519 or P-256")]
     NoKey,
+    /// A public key, where a private one is expected.
+    #[error("this is a public key, and the private one is expected: key.pem, and not key.pub")]
+    Public,
     /// Encrypted, and nobody was told how.
     #[error("it is under a password, and none is told")]
     UnderPassword,
@@ -65,11 +69,11 @@ impl KeyLock {
     pub fn read(&self, pem: &str) -> Result<SecretKey, BadKeyFile> {
         let encrypted = pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----");
         match (&self.0, encrypted) {
-            (None, false) => read_open(pem).ok_or(BadKeyFile::NoKey),
+            (None, false) => read_open(pem).ok_or_else(|| no_key(pem)),
             (None, true) => Err(BadKeyFile::UnderPassword),
             (Some(_), false) => match read_open(pem) {
                 Some(_) => Err(BadKeyFile::Open),
-                None => Err(BadKeyFile::NoKey),
+                None => Err(no_key(pem)),
             },
             (Some(password), true) => read(pem, password).ok_or(BadKeyFile::WrongPassword),
         }
@@ -93,6 +97,14 @@ impl KeyLock {
 impl fmt::Debug for KeyLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "KeyLock(a password)" } else { "KeyLock(open)" })
+    }
+}
+
+/// Why there is no private key in an open text.
+fn no_key(text: &str) -> BadKeyFile {
+    match text.trim_end().parse::<PublicKey>() {
+        Ok(_) => BadKeyFile::Public,
+        Err(_) => BadKeyFile::NoKey,
     }
 }
 

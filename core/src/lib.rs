@@ -41,6 +41,7 @@ pub mod sign;
 pub mod state;
 pub mod text;
 pub mod token;
+pub mod utc;
 pub mod verify;
 mod wire;
 pub mod workload;

@@ -22,6 +22,7 @@ use crate::proof::BadProof;
 use crate::receipt::BadReceipt;
 use crate::seen::BadReplay;
 use crate::token::BadToken;
+use crate::utc::utc;
 
 /// A refusal of any kind.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -125,6 +126,18 @@ impl Malformed {
     }
 }
 
+/// A block's signature that does not hold. Block 0 is signed by a broker, so that one has a likely cause.
+fn unsigned(block: usize) -> String {
+    match block {
+        0 => "the root key that the trust bundle lists did not sign block 0: the token and the trust \
+              bundle are of two brokers, or the token was altered"
+            .to_owned(),
+        _ => format!(
+            "the signature of block {block} does not hold under the key of the holder before it"
+        ),
+    }
+}
+
 /// No valid proof of who asks.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Unauthenticated {
@@ -135,7 +148,7 @@ pub enum Unauthenticated {
     #[error("the token's root key: {0}")]
     Root(KeyRefusal),
     /// A block signature does not hold.
-    #[error("the signature of block {block} does not hold under the key of the holder before it")]
+    #[error("{}", unsigned(*.block))]
     Signature {
         /// The block, 0 for the root.
         block: usize,
@@ -221,7 +234,7 @@ pub enum Unauthenticated {
     #[error("{0}")]
     Replay(BadReplay),
     /// The identity is over, or not yet good.
-    #[error("the identity token is good from {} to {} (seconds), not now", window.not_before, window.not_after)]
+    #[error("the identity token is good from {} to {}, not now", utc(window.not_before), utc(window.not_after))]
     IdentityExpired {
         /// When it is good.
         window: Window,
@@ -264,7 +277,9 @@ pub enum Unauthenticated {
     #[error("the request is not signed by the key that it brings")]
     NewKey,
     /// Admin calls are made with the admin key.
-    #[error("the call proof names no admin key of this broker")]
+    #[error(
+        "it is not signed by this broker's admin key, which the broker knows by the admin.pub in its data directory"
+    )]
     NotAdmin,
 }
 
@@ -369,13 +384,13 @@ pub enum BadJwt {
     )]
     Party(String),
     /// It is over.
-    #[error("it expired at {0} (seconds)")]
+    #[error("it expired at {}", utc(*.0))]
     Expired(i64),
     /// It is not good yet.
-    #[error("it is good only from {0} (seconds)")]
+    #[error("it is good only from {}", utc(*.0))]
     NotYetValid(i64),
     /// It lives for longer than is taken.
-    #[error("it lives until {0} (seconds), which is longer than is taken")]
+    #[error("it lives until {}, which is longer than is taken", utc(*.0))]
     Lifetime(i64),
 }
 

@@ -139,6 +139,14 @@ pub struct Expected<'a> {
     pub arguments_hash: [u8; 32],
 }
 
+/// What it may come from that a proof for a broker is not for this one.
+fn of_broker(asked: &str) -> &'static str {
+    match asked.starts_with("sublet://") {
+        true => ": whoever made it goes by the trust bundle of another trust domain",
+        false => "",
+    }
+}
+
 /// Why a proof is not one of this call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadProof {
@@ -149,7 +157,7 @@ pub enum BadProof {
     #[error("the bytes do not have the layout of a call proof")]
     Layout,
     /// Made for another tool.
-    #[error("the proof is for another audience than {asked:?}")]
+    #[error("the proof is for another audience than {asked:?}{}", of_broker(.asked))]
     WrongAudience {
         /// The audience of the call.
         asked: String,

@@ -207,6 +207,13 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// A principal that was revoked is back; what was issued for it until then stays revoked.
+    PrincipalRestored {
+        /// Who.
+        principal: Principal,
+        /// Why.
+        reason: String,
+    },
     /// Records were exported to a reader.
     Exported {
         /// What.

@@ -62,9 +62,8 @@ fn whoever_heard_of_the_prepared_key_takes_what_it_signs_without_hearing_more() 
     assert_eq!(
         says(step(&prepared, activate(8), NOW.plus_ms(HOUR - 1_000))),
         format!(
-            "key_too_soon: key 8 was announced to sign from {} (seconds), so that everybody has \
-             heard of it",
-            later.seconds()
+            "key_too_soon: key 8 was announced to sign from {}, so that everybody has heard of it",
+            crate::utc::utc(later.seconds())
         )
     );
     let active = step(&prepared, activate(8), later).unwrap();

@@ -6,6 +6,8 @@
 //! Invariants: the state changes only by [`Write`]s that were committed; every row that can change
 //! carries a version; a key has one owner, ever.
 
+mod revocations;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use crate::bundle::SignedBundle;
 pub use crate::delegations::{Delegation, RecordedHop};
 use crate::feed::{Delta, FeedFloor, Revocation};
 use crate::held::HeldKeys;
-use crate::id::{AgentId, DelegationId, HopId, TrustDomain, UnixMillis};
+use crate::id::{AgentId, DelegationId, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
 pub use crate::profile::{PrincipalPattern, Profile};
 use crate::retention::{Hold, Retention};
@@ -108,6 +110,10 @@ pub enum Guard {
     FanOut(HopId, u32),
     /// None of these was revoked.
     Alive(Vec<Revocation>),
+    /// What is issued for this principal at this time was not revoked.
+    PrincipalAlive(Principal, UnixMillis),
+    /// This principal was revoked.
+    PrincipalRevoked(Principal),
     /// No such answer was given.
     NoAnswer(AnswerKey),
     /// A verifier's version; `None` if it had not reported.
@@ -301,16 +307,6 @@ impl State {
         (self.agents.len(), self.delegations.len(), self.hops.len())
     }
 
-    /// The number of the last revocation.
-    pub fn revocation_sequence(&self) -> u64 {
-        self.revocation_sequence
-    }
-
-    /// The delta that revoked this, if it is revoked.
-    pub fn revoked(&self, revocation: &Revocation) -> Option<&Delta> {
-        self.revoked.get(revocation)
-    }
-
     /// The ledger indices of the chain up to a recorded hop, root first.
     pub fn indices(&self, hop: &HopId) -> Option<Vec<u64>> {
         let mut indices = Vec::new();
@@ -322,24 +318,6 @@ impl State {
         }
         indices.reverse();
         Some(indices)
-    }
-
-    /// Whether nothing of the chain up to a recorded hop is revoked: hops, agents, keys, principal.
-    pub fn is_alive(&self, hop: &HopId) -> bool {
-        let revoked = |revocation| self.revoked.contains_key(&revocation);
-        let mut next = Some(*hop);
-        while let Some(id) = next {
-            let Some(row) = self.hops.get(&id) else { return false };
-            let dead = revoked(Revocation::Hop(id))
-                || revoked(Revocation::AgentSuspended(row.agent.clone()))
-                || revoked(Revocation::AgentKey(row.key));
-            if dead {
-                return false;
-            }
-            next = row.parent;
-        }
-        let delegation = self.hops.get(hop).and_then(|row| self.delegations.get(&row.delegation));
-        delegation.is_some_and(|row| !revoked(Revocation::Principal(row.principal.clone())))
     }
 
     /// Whether all that a decision read is still so.
@@ -358,6 +336,10 @@ impl State {
             Guard::FanOut(id, most) => self.followers(id) < *most,
             Guard::Alive(subjects) => {
                 !subjects.iter().any(|subject| self.revoked.contains_key(subject))
+            }
+            Guard::PrincipalAlive(principal, issued_at) => !self.ends(principal, *issued_at),
+            Guard::PrincipalRevoked(principal) => {
+                self.revoked.contains_key(&Revocation::Principal(principal.clone()))
             }
             Guard::NoAnswer(name) => self.answers.get(name).is_none(),
             Guard::Verifier(agent, version) => {
@@ -443,39 +425,6 @@ impl State {
         match left {
             0 => drop(self.followers.remove(&parent)),
             left => drop(self.followers.insert(parent, left)),
-        }
-    }
-
-    /// The number of the last revocation of a store that is opened: what it counts on from.
-    pub fn resume_revocations(&mut self, sequence: u64) {
-        self.revocation_sequence = self.revocation_sequence.max(sequence);
-    }
-
-    /// Of two revocations of one thing the one that lasts longer counts, as it does for verifiers.
-    fn put_revocation(&mut self, delta: Delta) {
-        self.revocation_sequence = self.revocation_sequence.max(delta.sequence);
-        if let Revocation::AgentResumed(agent) = &delta.revocation {
-            self.revoked.remove(&Revocation::AgentSuspended(agent.clone()));
-            return;
-        }
-        let longer =
-            self.revoked(&delta.revocation).is_some_and(|held| held.expires > delta.expires);
-        if !longer {
-            self.revoked.insert(delta.revocation.clone(), delta);
-        }
-    }
-
-    /// Whether a delta of the feed still says something that holds: it is the one by which its subject is
-    /// revoked, and what it could kill is not over by `before`.
-    pub fn is_in_force(&self, delta: &Delta, before: UnixMillis) -> bool {
-        let held = self.revoked(&delta.revocation);
-        held.is_some_and(|held| held.sequence == delta.sequence) && !delta.is_over(before)
-    }
-
-    /// Forgets a delta that the feed's floor has passed; one that was stated again since stays.
-    fn forget_revocation(&mut self, sequence: u64, revocation: &Revocation) {
-        if self.revoked(revocation).is_some_and(|held| held.sequence == sequence) {
-            self.revoked.remove(revocation);
         }
     }
 

@@ -273,6 +273,12 @@ impl VerifiedToken {
         &self.token.blocks.first().expect("block 0").block
     }
 
+    /// When block 0 was issued, in whole seconds.
+    pub fn issued_at(&self) -> UnixMillis {
+        let origin = self.root().role.origin();
+        UnixMillis::from_seconds(origin.map_or(i64::MIN, |origin| origin.issued_at))
+    }
+
     /// The root key that signed block 0.
     pub fn root_key(&self) -> &PublicKey {
         &self.root_key

@@ -42,7 +42,9 @@ pub enum BadCheckpoint {
     #[error("its text is not an origin, a size and a root")]
     Text,
     /// None of the keys signed it.
-    #[error("no key that is trusted for it has signed it")]
+    #[error(
+        "no key that is trusted for it has signed it: the trust bundle is another broker's, or older than the key"
+    )]
     Unsigned,
     /// A signature that names one of the keys does not hold.
     #[error("a signature on it does not hold")]

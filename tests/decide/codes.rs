@@ -11,7 +11,7 @@ fn the_codes_of_bundles_and_receipts_are_documented() {
     let domain = || "acme.example".parse().unwrap();
     let bundles = [
         BadBundle::TooLarge.code(),
-        BadBundle::Expired.code(),
+        BadBundle::Expired(sublet_core::id::UnixMillis(0)).code(),
         BadBundle::FromFuture.code(),
         BadBundle::Domain { found: domain(), held: domain() }.code(),
         BadBundle::KeyChanged(KeyId(1)).code(),

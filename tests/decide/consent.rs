@@ -3,7 +3,8 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    ApplyProfile, By, EndSessions, Ending, GrantSession, Issue, RecordChain, sweep_sessions,
+    ApplyProfile, By, EndSessions, Ending, GrantSession, Issue, RecordChain, RestorePrincipal,
+    Revoke, Target, sweep_sessions,
 };
 use sublet_core::feed::Revocation;
 use sublet_core::id::UnixMillis;
@@ -296,4 +297,40 @@ fn a_session_has_room_for_so_many_live_delegations() {
     assert_eq!(code(house.ask(&planner, &by_user(alice("")))), "session_full");
     let ended = end(&mut house, &House::admin(), Ending::Session(login("").id())).unwrap();
     assert_eq!(ended, (1, DELEGATIONS_MAX as u64));
+}
+
+/// The words by which agents acted for a principal are from before its return too: seen or not, they open
+/// nothing after it.
+#[test]
+fn a_principal_comes_back_without_the_sessions_from_before() {
+    let (_, mut house, planner) = staffed();
+    let principal: sublet_core::id::Principal = "user:alice@acme.example".parse().unwrap();
+    let grant = GrantSession {
+        agent: agent("planner"),
+        principal: principal.clone(),
+        ttl_seconds: 600,
+        reason: "month end".into(),
+    };
+    let briefly = |by: By| Issue { ttl_seconds: 60, ..issue(by) };
+    let by_user = |user: UserToken| briefly(By::User(Box::new(user)));
+    let operators = briefly(By::Operator(house.ask(&House::admin(), &grant).unwrap()));
+    for ask in [&operators, &by_user(alice("phone"))] {
+        assert_eq!(code(house.ask(&planner, ask)), "granted");
+    }
+    house.now = NOW.plus_ms(500);
+    let target = Target::Principal(principal.clone());
+    let revoke = Revoke { target, reason: "stolen".into(), chain: None };
+    house.ask(&House::admin(), &revoke).unwrap();
+    assert_eq!(code(house.ask(&House::admin(), &grant)), "principal_revoked");
+    house.now = NOW.plus_ms(600);
+    house.ask(&House::admin(), &RestorePrincipal { principal, reason: "found".into() }).unwrap();
+    house.now = NOW.plus_ms(1_000);
+    let unseen = by_user(alice("desk"));
+    for ask in [&operators, &by_user(alice("phone")), &unseen] {
+        assert_eq!(code(house.ask(&planner, ask)), "session_ended");
+    }
+    let anew = UserToken { issued_at: house.now, id: [9; 32], ..alice("phone") };
+    assert_eq!(code(house.ask(&planner, &by_user(anew))), "granted");
+    assert_eq!(code(house.ask(&planner, &briefly(By::Agent))), "granted");
+    assert_eq!(code(house.ask(&House::admin(), &grant)), "granted");
 }

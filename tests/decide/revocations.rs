@@ -1,9 +1,13 @@
 //! Revoke: by an admin anything, by a holder what it made or holds.
 
-use sublet_core::decide::{Revoke, Target};
-use sublet_core::feed::Revocation;
+use sublet_core::decide::{RestorePrincipal, Restored, Revoke, Target};
+use sublet_core::feed::{Delta, Revocation};
+use sublet_core::record::Body;
 use sublet_core::sign::Signer as _;
-use sublet_tests::{Fleet, House, agent, append, code, key, to_agent, to_helper};
+use sublet_core::state::Row;
+use sublet_tests::{Fleet, House, NOW, agent, append, code, key, to_agent, to_helper};
+
+use crate::{issue, staffed};
 
 const READ: &[&str] = &["fs.@tool://files path=under:/data"];
 
@@ -86,4 +90,105 @@ fn agents_keys_and_principals_are_the_admins_to_revoke() {
         code(house.ask(&admin, &revoke(Target::Key(key("x").public_key().thumbprint())))),
         "granted"
     );
+}
+
+/// The broker revokes what it does not know, and says that it does not know it.
+#[test]
+fn what_no_record_is_of_is_revoked_and_said() {
+    let fleet = Fleet::new();
+    let root = fleet.root("planner", READ);
+    let mut house = House::with(&fleet, &["planner"], &root);
+    let helper = append(&root, &to_helper("scout", READ), "planner").unwrap();
+    house.delegate(&House::agent(&fleet, "planner"), &helper).unwrap();
+    let offline = append(&helper, &to_helper("deep", READ), "scout").unwrap();
+    let admin = House::admin();
+    let principal =
+        |name: &str| Target::Principal(format!("user:{name}@acme.example").parse().unwrap());
+    for (target, recorded) in [
+        (Target::Hop(helper.id()), true),
+        (Target::Hop(sublet_core::id::HopId([9; 32])), false),
+        (Target::Delegation(root.delegation()), true),
+        (Target::Agent(agent("planner")), true),
+        (Target::Key(key("planner").public_key().thumbprint()), true),
+        (Target::Key(key("scout").public_key().thumbprint()), true),
+        (Target::Key(key("nobody").public_key().thumbprint()), false),
+        (principal("alice"), true),
+        (principal("bob"), false),
+    ] {
+        for _ in ["once", "again"] {
+            assert_eq!(house.ask(&admin, &revoke(target.clone())).unwrap(), recorded, "{target}");
+        }
+    }
+    // Where it is shown it is recorded first, and then there is a record.
+    let mut house = House::with(&fleet, &["planner"], &root);
+    house.delegate(&House::agent(&fleet, "planner"), &helper).unwrap();
+    let shown = Revoke { chain: Some(offline.clone()), ..revoke(Target::Hop(offline.id())) };
+    assert!(house.ask(&admin, &shown).unwrap());
+}
+
+/// A time and not a flag: what was issued up to the return of a principal stays revoked.
+#[test]
+fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() {
+    let (fleet, mut house, planner) = staffed();
+    let admin = House::admin();
+    let alice: sublet_core::id::Principal = "user:alice@acme.example".parse().unwrap();
+    let ends = || revoke(Target::Principal(alice.clone()));
+    let restore = RestorePrincipal { principal: alice.clone(), reason: "a mistake".into() };
+    let hop = |house: &mut House, root: &sublet_core::verify::VerifiedToken, label: &str| {
+        let hop = append(root, &to_helper(label, READ), "planner").unwrap();
+        code(house.delegate(&planner, &hop))
+    };
+    let issued =
+        |house: &mut House| house.ask(&planner, &issue()).map(|it| fleet.verify(&it).unwrap());
+    let before = issued(&mut house).unwrap();
+    assert_eq!(hop(&mut house, &before, "a"), "granted");
+    assert_eq!(code(house.ask(&admin, &restore)), "not_found", "it is not revoked");
+    house.now = NOW.plus_ms(200);
+    house.ask(&admin, &ends()).unwrap();
+    assert!(!house.state.is_alive(&before.id()));
+    assert_eq!(code(house.ask(&planner, &restore)), "not_permitted");
+    house.now = NOW.plus_ms(500);
+    let (at, issues_from) = (house.now, NOW.plus_ms(1_000));
+    assert_eq!(house.ask(&admin, &restore).unwrap(), Restored { at, issues_from });
+    let record = house.records.last().unwrap();
+    assert!(
+        matches!(&record.body, Body::PrincipalRestored { principal, .. } if *principal == alice)
+    );
+    assert_eq!(code(house.ask(&admin, &restore)), "not_found", "it is back");
+    // A token says whole seconds: in the second of the return it could not be told from one before.
+    house.now = NOW.plus_ms(999);
+    assert_eq!(code(house.ask(&planner, &issue())), "principal_revoked");
+    house.now = issues_from;
+    let after = issued(&mut house).unwrap();
+    for (root, heard) in [(&before, "principal_revoked"), (&after, "granted")] {
+        assert_eq!(hop(&mut house, root, "b"), heard);
+        assert_eq!(house.state.is_alive(&root.id()), heard == "granted");
+        let holder = House::caller(root, &key("planner"));
+        assert_eq!(code(house.record(&holder, root)), heard);
+    }
+    // Revoked again it is revoked for all, and back again for what comes then.
+    house.now = NOW.plus_ms(2_000);
+    house.ask(&admin, &ends()).unwrap();
+    assert_eq!(hop(&mut house, &after, "c"), "principal_revoked");
+    assert_eq!(code(house.ask(&planner, &issue())), "principal_revoked");
+    assert_eq!(code(house.ask(&admin, &restore)), "not_permitted", "not in the same moment");
+    // The feed's floor rises: the first return is stated again, behind the second revocation.
+    let back = Revocation::PrincipalRestored(alice.clone());
+    let again = house.state.revoked(&back).unwrap().clone();
+    let sequence = house.state.revocation_sequence() + 1;
+    house.state.put(Row::Revocation(Delta { sequence, ..again }));
+    assert_eq!(hop(&mut house, &after, "c"), "principal_revoked", "which lifts nothing");
+    house.now = NOW.plus_ms(2_001);
+    house.ask(&admin, &restore).unwrap();
+    house.now = NOW.plus_ms(3_000);
+    let last = issued(&mut house).unwrap();
+    for (root, heard) in
+        [(&before, "principal_revoked"), (&after, "principal_revoked"), (&last, "granted")]
+    {
+        assert_eq!(hop(&mut house, root, "d"), heard);
+    }
+    // With a clock that was set back nothing could be told apart.
+    house.ask(&admin, &ends()).unwrap();
+    house.now = NOW.plus_ms(2_500);
+    assert_eq!(code(house.ask(&admin, &restore)), "not_permitted");
 }

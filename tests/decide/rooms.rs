@@ -49,6 +49,7 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
         Revocation::AgentKey(thumbprint("planner")),
         Revocation::AgentKey(thumbprint("reader")),
         Revocation::Principal("user:alice@acme.example".parse().unwrap()),
+        Revocation::PrincipalRestored("user:alice@acme.example".parse().unwrap()),
         Revocation::RootKey(root.root_key().thumbprint()),
     ];
     let of_caller = [
@@ -62,19 +63,20 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
         Revocation::AgentSuspended(agent("writer")),
         Revocation::AgentKey(thumbprint("writer")),
         Revocation::Principal("user:bob@acme.example".parse().unwrap()),
+        Revocation::PrincipalRestored("user:bob@acme.example".parse().unwrap()),
     ];
     let delegated = guards(&house, &planner, &RecordChain::<true> { token: token.clone() });
-    assert_eq!(undone_by(&house, &delegated, &of_chain), [true; 8]);
+    assert_eq!(undone_by(&house, &delegated, &of_chain), [true; 9]);
     assert_eq!(undone_by(&house, &delegated, &of_caller), [true; 4]);
-    assert_eq!(undone_by(&house, &delegated, &of_others), [false; 4]);
+    assert_eq!(undone_by(&house, &delegated, &of_others), [false; 5]);
     let issued = guards(&house, &planner, &issue());
     assert_eq!(undone_by(&house, &issued, &of_caller), [true; 4]);
-    assert_eq!(undone_by(&house, &issued, &of_chain[6..7]), [true], "the principal");
-    assert_eq!(undone_by(&house, &issued, &of_others), [false; 4]);
+    assert_eq!(undone_by(&house, &issued, &of_chain[6..8]), [true; 2], "the principal");
+    assert_eq!(undone_by(&house, &issued, &of_others), [false; 5]);
     let synced = guards(&house, &planner, &SyncVerifier { revocations: (1, 1), head: None });
     for guards in [guards(&house, &planner, &Renew), synced] {
         assert_eq!(undone_by(&house, &guards, &of_caller), [true; 4]);
-        assert_eq!(undone_by(&house, &guards, &of_others), [false; 4]);
+        assert_eq!(undone_by(&house, &guards, &of_others), [false; 5]);
     }
     // An admin's rests on the thing alone that it revokes: of two at once the second finds it done.
     let ask = Revoke { target: Target::Hop(root.id()), reason: "x".into(), chain: None };

@@ -47,7 +47,7 @@ fn a_copied_identity_is_noticed_at_the_next_renewal_and_stops_that_agent_alone()
     assert!(told.contains("[identity_cloned]") && told.contains("two hold its key"), "{told}");
     // The way back: the key is revoked for ever, and the agent comes in with another.
     stage.sublet(&["agent", "resume", "agent/planner"]).ok();
-    stage.sublet(&["agent", "revoke-key", "agent/planner", "--reason", "stolen"]).ok();
+    stage.sublet(&["agent", "revoke-key", "agent/planner", "--reason", "stolen", "--yes"]).ok();
     let join = stage.sublet(&["agent", "invite", "agent/planner"]).ok();
     fs::write(stage.path("join"), join).unwrap();
     stage.sublet(&["agent", "enroll", "--join-token", "join", "--out", "anew"]).ok();

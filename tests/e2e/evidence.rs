@@ -121,7 +121,9 @@ fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
     enrol(&stage, "planner");
     issue(&stage);
     let said = "who-would-want-this-forgotten";
-    stage.sublet(&["revoke", "principal", "user:bob", "--reason", said]).ok();
+    stage
+        .sublet(&["revoke", "principal", "user:bob", "--reason", said, "--yes", "--unknown-too"])
+        .ok();
     fs::write(stage.path("kept"), stage.sublet(&["audit", "checkpoint"]).ok()).unwrap();
     let trust = stage.trust.display().to_string();
     stage.sublet(&["audit", "export", "--out", "before.sublet"]).ok();
@@ -132,8 +134,8 @@ fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
     assert!(holds("before.sublet", said) && holds("before.sublet", "user:bob"));
     let revoked = stage.sublet(&["audit", "replay", "--all", "--output", "json"]).json();
     let record = revoked["revocations"][0]["record"].to_string();
-    stage.sublet(&["audit", "erase", "999999", "--reason", "x"]).fails(3, "[bad_field]");
-    stage.sublet(&["audit", "erase", &record, "--reason", "asked to"]).ok();
+    stage.sublet(&["audit", "erase", "999999", "--reason", "x", "--yes"]).fails(3, "[bad_field]");
+    stage.sublet(&["audit", "erase", &record, "--reason", "asked to", "--yes"]).ok();
     stage.sublet(&["audit", "export", "--out", "after.sublet"]).ok();
     assert!(!holds("after.sublet", said) && !holds("after.sublet", "user:bob"));
     // Whole as a ledger, and it says that something is not disclosed.

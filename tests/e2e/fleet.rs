@@ -26,10 +26,14 @@ fn a_fleet_becomes_what_its_file_declares_and_again_changes_nothing() {
     let differs = stage.sublet(&["diff", "fleet.toml"]).ok();
     assert!(differs.contains("+ profile readers"), "{differs}");
     assert!(differs.contains("+ agent spiffe://acme.example/agent/reader (readers)"), "{differs}");
-    let applied = stage.sublet(&["apply", "fleet.toml"]).ok();
-    let join = applied.lines().find(|line| line.contains("sublet-join1.")).unwrap();
-    fs::write(stage.path("join"), join.split_once(' ').unwrap().1).unwrap();
-    stage.sublet(&["agent", "enroll", "--join-token", "join", "--out", "reader"]).ok();
+    // Secrets are not printed, and nothing is made before it is known where they go.
+    stage.sublet(&["apply", "fleet.toml"]).fails(64, "--out DIR");
+    assert_eq!(stage.sublet(&["diff", "fleet.toml"]).ok(), differs);
+    let applied = stage.sublet(&["apply", "fleet.toml", "--out", "joins"]).ok();
+    assert!(!applied.contains("sublet-join1."), "{applied}");
+    let join = "joins/agent/reader.join";
+    assert!(applied.contains(join) && is_private(&stage.path(join)), "{applied}");
+    stage.sublet(&["agent", "enroll", "--join-token", join, "--out", "reader"]).ok();
     assert_eq!(stage.sublet(&["diff", "fleet.toml"]).ok(), "");
     assert_eq!(stage.sublet(&["apply", "fleet.toml"]).ok(), "");
     let wider = FLEET.replace("under:/data", "under:/").replace("= 600", "= 60");
@@ -64,6 +68,12 @@ fn a_fleet_becomes_what_its_file_declares_and_again_changes_nothing() {
     }
 }
 
+/// Whether a file is for its owner alone.
+pub(crate) fn is_private(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777 == 0o600
+}
+
 #[test]
 fn a_file_that_is_wider_than_it_has_to_be_is_told_so_offline() {
     let stage = Stage::configured("", &[("fleet.toml", FLEET)]);
@@ -94,7 +104,7 @@ fn a_file_that_is_wider_than_it_has_to_be_is_told_so_offline() {
 fn the_brokers_numbers_name_nobody() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let stage = Stage::configured(&format!("metrics = \"{socket}\"\n"), &[("fleet.toml", FLEET)]);
-    stage.sublet(&["apply", "fleet.toml"]).ok();
+    stage.sublet(&["apply", "fleet.toml", "--out", "joins"]).ok();
     stage.sublet(&["agent", "show", "agent/nobody"]).fails(2, "[unknown_agent]");
     let mut stream = TcpStream::connect(socket).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n").unwrap();

@@ -163,7 +163,7 @@ fn a_brokers_keys_lie_in_a_token_through_their_whole_life() {
     // A key of each kind of step: announced, taken into use, compromised.
     hsm.sublet(&["trust", "prepare", "delegation", "--lead", "1s"]).ok();
     hsm.sublet(&["trust", "activate", "8", "--now"]).ok();
-    hsm.sublet(&["trust", "taint", "8", "--reason", "a test"]).ok();
+    hsm.sublet(&["trust", "taint", "8", "--reason", "a test", "--yes"]).ok();
     hsm.issue("b.token").ok();
     hsm.calls("b.token").ok();
     // A refusal leaves no key behind in the token.
@@ -173,7 +173,7 @@ fn a_brokers_keys_lie_in_a_token_through_their_whole_life() {
         String::from_utf8(said.unwrap().stdout).unwrap().matches("Private Key").count()
     };
     let before = count(&hsm);
-    hsm.sublet(&["trust", "taint", "99"]).fails(2, "[not_found]");
+    hsm.sublet(&["trust", "taint", "99", "--yes"]).fails(2, "[not_found]");
     let agent = ["trust", "prepare", "feed"];
     hsm.run(&hsm.path("planner/key.pem").display().to_string(), &agent).fails(2, "[wrong_token]");
     assert_eq!(count(&hsm), before);

@@ -9,6 +9,7 @@
 
 mod ahead;
 mod bounds;
+mod causes;
 mod clones;
 mod codes;
 mod consent;
@@ -20,9 +21,11 @@ mod fleet;
 mod former_keys;
 mod golden;
 mod guard;
+mod handed;
 mod heads;
 #[cfg(feature = "pkcs11")]
 mod hsm;
+mod incident;
 mod inclusion;
 mod key_files;
 mod kills;

@@ -237,8 +237,10 @@ async fn a_replay_tells_what_happened() {
         let hop = script.chains[delegation].1[1].id();
         let target = Target::Hop(hop);
         let reason = format!("incident {number}");
-        let (_, sequence) =
+        let revoked_now =
             script.broker.revoke_target(&script.admin, &target, &reason, Vec::new()).await.unwrap();
+        assert!(revoked_now.recorded);
+        let sequence = revoked_now.sequence;
         revoked.push((hop, reason));
         while follower.view().position().1 < sequence {
             tokio::task::yield_now().await;
@@ -323,7 +325,7 @@ fn check_filters(script: &Script, history: &History) {
     let count = |query: Query| history.uses_of(&query).len();
     let expected = |test: &dyn Fn(&Known) -> bool| script.uses.values().filter(|k| test(k)).count();
     let principal = "user:u1@dev.sublet.example";
-    let query = Query { principal: Some(principal.into()), ..Query::default() };
+    let query = Query { principal: Some(principal.parse().unwrap()), ..Query::default() };
     assert_eq!(count(query), expected(&|known| known.principal == principal));
     let query = Query { resource: Some("/etc".into()), ..Query::default() };
     assert_eq!(count(query), expected(&|known| known.path.starts_with("/etc/")));
@@ -342,7 +344,7 @@ fn check_filters(script: &Script, history: &History) {
         let held = &chain.1[known.hops.len() - 1];
         held.token().signed_blocks().iter().any(|signed| signed.block().agent.as_str() == agent)
     };
-    let query = Query { agent: Some(agent.into()), ..Query::default() };
+    let query = Query { agent: Some(agent.parse().unwrap()), ..Query::default() };
     assert_eq!(count(query), expected(&in_chain));
 }
 
@@ -394,11 +396,11 @@ fn check_radius(script: &Script, history: &History) {
         may
     });
     assert!(radius.may_is_all);
-    let of_principal = history.blast_radius(&Source::Principal(principal.clone()));
+    let of_principal = history.blast_radius(&Source::Principal(principal.parse().unwrap()));
     assert!(of_principal.hops.len() > radius.hops.len());
-    let agent = "spiffe://dev.sublet.example/agent/agent-0".to_owned();
+    let agent = "spiffe://dev.sublet.example/agent/agent-0".parse().unwrap();
     assert!(history.blast_radius(&Source::Agent(agent)).hops.len() > 1);
-    let nobody = history.blast_radius(&Source::Principal("user:nobody@x.example".into()));
+    let nobody = history.blast_radius(&Source::Principal("user:nobody@x.example".parse().unwrap()));
     assert!(nobody.hops.is_empty() && nobody.uses.is_empty());
 }
 
@@ -479,4 +481,97 @@ fn the_command_answers_and_refuses_what_it_does_not_understand() {
     }
     stage.sublet(&["audit", "replay", "--delegation", "x"]).fails(3, "[bad_name]");
     stage.sublet(&["audit", "replay", "--all", "--checkpoint", "none"]).fails(1, "none");
+}
+
+/// Names are completed with the trust domain of the ledger, as everywhere on the command line; an answer of
+/// nothing says whether nothing was done or nobody is called so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_are_asked_for_are_completed_and_what_no_record_names_is_said() {
+    let mut script = Script::begin(&Size { agents: 1, delegations: 1, depth: 0, ..size() }).await;
+    let size = Size { agents: 1, delegations: 1, depth: 0, ..size() };
+    script.delegate(&size).await;
+    let tool = enrolled(&script.stage, &script.broker, &script.trust, "files").await;
+    let view = frozen(&script).await;
+    let reporter = Reporter::open(&script.stage.path("spool"), SPOOL_BYTES_DEFAULT).unwrap();
+    let sender = reporter.start(script.broker.clone(), Arc::new(tool), view.clone());
+    let evidence = Some(reporter.clone());
+    let options = Options { evidence, staleness_ms_max: 3_600_000, ..Options::default() };
+    let checker = Checker::new(TOOL, script.trust.clone(), view, options);
+    script.call(&checker, (0, 0), "/data/a", "fs.read", false);
+    script.call(&checker, (0, 0), "/data/b", "fs.read", false);
+    assert!(reporter.flushed(PATIENCE).await);
+    drop(sender);
+
+    let stage = &script.stage;
+    stage.sublet(&["audit", "export", "--out", "evidence"]).ok();
+    let replay = |args: &[&str]| {
+        let broker = stage.sublet(&[&["audit", "replay"], args].concat());
+        let bundle = ["audit", "replay", "--bundle", "evidence"];
+        let bundle = stage.sublet(&[&bundle, args].concat());
+        assert_eq!(broker.code, bundle.code, "{broker:?} {bundle:?}");
+        broker
+    };
+    let (alice, agent) =
+        ("user:u0@dev.sublet.example", "spiffe://dev.sublet.example/agent/agent-0");
+    for (flag, typed, full) in [
+        ("--principal", "user:u0", alice),
+        ("--principal", alice, alice),
+        ("--agent", "agent/agent-0", agent),
+        ("--agent", agent, agent),
+    ] {
+        let says = replay(&[flag, typed]).ok();
+        let kind = flag.trim_start_matches('-');
+        assert!(says.contains(&format!("2 of 2 uses match: {kind} {full}\n")), "{says}");
+        assert!(!says.contains("no record names"), "{says}");
+        let answer = replay(&[flag, typed, "--output", "json"]).json();
+        assert_eq!(answer["uses"].as_array().unwrap().len(), 2);
+        assert_eq!(answer["asked"][kind], full);
+        let says = replay(&["--blast-radius", typed]).ok();
+        assert!(says.contains(&format!("blast radius of {full}: 1 hops")), "{says}");
+        assert!(!says.contains("no record names"), "{says}");
+    }
+    for (flag, typed, full) in [
+        ("--principal", "user:bob", "user:bob@dev.sublet.example"),
+        ("--agent", "agent/nobody", "spiffe://dev.sublet.example/agent/nobody"),
+        ("--delegation", &"A".repeat(43), &"A".repeat(43)),
+    ] {
+        let says = replay(&[flag, typed]).ok();
+        assert!(says.contains("0 of 2 uses match: "), "{says}");
+        assert!(says.contains(&format!("no record names {full}\n")), "{says}");
+        let answer = replay(&[flag, typed, "--output", "json"]).json();
+        assert_eq!(
+            (&answer["uses_in_all"], &answer["no_record_names"][0]),
+            (&2.into(), &full.into())
+        );
+        let says = replay(&["--blast-radius", typed]).ok();
+        assert!(says.contains(&format!("no record names {full}\n")), "{says}");
+    }
+    // Who is named and did nothing: the tool, an action that nobody took.
+    for args in [["--agent", "agent/files"], ["--action", "fs.write"]] {
+        let says = replay(&args).ok();
+        assert!(says.contains("0 of 2 uses match: "), "{says}");
+        assert!(!says.contains("no record names"), "{says}");
+    }
+    for (flag, typed) in [
+        ("--principal", "Alice"),
+        ("--principal", "user:Alice"),
+        ("--agent", "agent//planner"),
+        ("--agent", "user:alice"),
+        ("--blast-radius", "user:Alice"),
+        ("--blast-radius", "agent planner"),
+    ] {
+        replay(&[flag, typed]).fails(3, "[bad_name]");
+    }
+    let id = "A".repeat(43);
+    for args in [
+        vec![id.as_str(), "--all"],
+        vec![&id, "--principal", "user:u0"],
+        vec![&id, "--unused"],
+        vec!["--all", "--agent", "agent/agent-0"],
+        vec!["--all", "--table", "--output", "json"],
+    ] {
+        let run = stage.sublet(&[&["audit", "replay"], args.as_slice()].concat());
+        assert_eq!(run.code, 64, "{run:?}");
+    }
+    stage.sublet(&["audit", "replay", "--as", "agent-0"]).fails(64, "DELEGATION");
 }

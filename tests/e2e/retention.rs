@@ -20,8 +20,8 @@ fn records_are_given_up_but_for_what_is_held_and_every_proof_stays() {
         .sublet(&["audit", "hold", "case-1", "--from", "300", "--to", "301", "--reason", "a case"])
         .ok();
     for (args, says) in [
-        (&["audit", "prune", "--below", "9999"][..], "[bad_field]"),
-        (&["audit", "erase", "300", "--reason", "x"], "[under_hold]"),
+        (&["audit", "prune", "--below", "9999", "--yes"][..], "[bad_field]"),
+        (&["audit", "erase", "300", "--reason", "x", "--yes"], "[under_hold]"),
         (&["audit", "hold", "case-1", "--from", "3", "--reason", "x"], "[already_exists]"),
         (&["audit", "release", "case-2", "--reason", "x"], "[not_found]"),
     ] {
@@ -31,7 +31,7 @@ fn records_are_given_up_but_for_what_is_held_and_every_proof_stays() {
     let size = stage.sublet(&["audit", "mirror", "size", "--output", "json"]).json();
     let size = size["records"].as_u64().unwrap();
     let below = size.to_string();
-    stage.sublet(&["audit", "prune", "--below", &below]).ok();
+    stage.sublet(&["audit", "prune", "--below", &below, "--yes"]).ok();
     assert_eq!(gone(&stage, "after"), 256, "two bundles are full, one is held");
     verify(&stage, "after", &[]).fails(20, "");
     // A copy that was there before keeps what it has, and goes on.

@@ -228,7 +228,7 @@ async fn a_tainted_root_kills_what_it_signed_and_the_ledger_goes_on_under_anothe
     assert_eq!((call(&checker, &before), call(&checker, &after)), (Ok(()), Ok(())));
 
     let mut heads = follower.watch();
-    stage.sublet(&["trust", "taint", "1", "--reason", "found on a laptop"]).ok();
+    stage.sublet(&["trust", "taint", "1", "--reason", "found on a laptop", "--yes"]).ok();
     let told = heads.wait_for(|now| now.position.1 > 0);
     tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
     let refused = call(&checker, &before).unwrap_err();
@@ -262,7 +262,7 @@ async fn a_tainted_root_of_identities_stops_no_agent() {
     let status = stage.sublet(&["status", "--output", "json"]).json();
     let keys = status["keys"].as_array().unwrap();
     let root = keys.iter().find(|key| key["use"] == "identity").unwrap()["id"].to_string();
-    stage.sublet(&["trust", "taint", &root, "--reason", "found on a laptop"]).ok();
+    stage.sublet(&["trust", "taint", &root, "--reason", "found on a laptop", "--yes"]).ok();
     // The identities of before are worth nothing but for that.
     let broker = Broker::connect(&stage.endpoint).await.unwrap();
     let listed = broker.list_delegations(&before, v1::ListDelegationsRequest::default()).await;
@@ -306,7 +306,9 @@ async fn a_thief_of_the_root_is_nobody_and_an_answer_that_crosses_the_taint_is_n
     let status = stage.sublet(&["status", "--output", "json"]).json();
     let keys = status["keys"].as_array().unwrap();
     let root = keys.iter().find(|key| key["use"] == "identity").unwrap()["id"].as_u64().unwrap();
-    stage.sublet(&["trust", "taint", &root.to_string(), "--reason", "found on a laptop"]).ok();
+    stage
+        .sublet(&["trust", "taint", &root.to_string(), "--reason", "found on a laptop", "--yes"])
+        .ok();
     let grant = || Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
     two.ask(&grant()).await.unwrap();
 

@@ -225,7 +225,7 @@ fn where_the_admin_has_a_socket_the_admins_key_opens_nothing_elsewhere() {
     let other = stage.sublet(&["key", "create", "--out", "other"]);
     other.ok();
     let key = stage.path("other/key.pem").display().to_string();
-    local(&["status", "--admin-key", &key]).fails(2, "[wrong_token]");
+    local(&["status", "--admin-key", &key]).fails(2, "[not_admin]");
     use std::os::unix::fs::PermissionsExt as _;
     let mode = fs::metadata(stage.path("own/admin.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

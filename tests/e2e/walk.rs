@@ -290,7 +290,7 @@ fn an_agent_is_suspended_resumed_and_loses_its_key_for_ever() {
     )
     .ok();
     run(&stage, &["verify", "--token", "root.token", "--proof", "call.proof"], &CALL).ok();
-    stage.sublet(&["agent", "revoke-key", "agent/planner", "--reason", "stolen"]).ok();
+    stage.sublet(&["agent", "revoke-key", "agent/planner", "--reason", "stolen", "--yes"]).ok();
     renew().fails(2, "[key_revoked]");
     let invited = stage.sublet(&["agent", "show", "agent/planner", "--output", "json"]).json();
     assert_eq!(invited["state"], "invited");
@@ -378,7 +378,7 @@ fn an_id_that_begins_with_a_hyphen_is_an_id() {
     let stage = Stage::set();
     for second in ["j", "h", "-", "V"] {
         let id = format!("-{second}{}A", "x".repeat(40));
-        let target = ["revoke", "hop", &id, "--reason", "x"];
+        let target = ["revoke", "hop", &id, "--reason", "x", "--unknown-too"];
         stage.sublet(&target).ok();
         stage.sublet(&["audit", "replay", &id]).fails(2, "[not_found]");
         stage.sublet(&["audit", "replay", "--delegation", &id]).ok();

@@ -29,6 +29,8 @@ use crate::fleet::{Fleet, NOW, agent, key, nonce};
 pub struct House {
     /// What it knows.
     pub state: State,
+    /// What its clock says; `NOW` unless a test moves it.
+    pub now: UnixMillis,
     settings: Settings,
     next_index: u64,
     asked: u64,
@@ -42,6 +44,7 @@ impl House {
     pub fn new(fleet: &Fleet) -> Self {
         House {
             state: State::new(fleet.signed_bundle()),
+            now: NOW,
             settings: Settings {
                 identity_ttl_seconds: 3600,
                 schedule: Schedule { rotate_ms: 86_400_000, lead_ms: 3_600_000 },
@@ -183,7 +186,7 @@ impl House {
         self.records.last().map(|record| record.actor.name.as_str())
     }
 
-    /// Decides at `NOW` and commits. Whatever is recorded names the one who really acted.
+    /// Decides at `now` and commits. Whatever is recorded names the one who really acted.
     pub fn ask<A: Ask>(&mut self, caller: &Caller, ask: &A) -> Result<A::Granted, No> {
         self.asked += 1;
         if let Kind::Holder(token) = caller.kind() {
@@ -192,7 +195,7 @@ impl House {
         }
         let entropy = Entropy(sha256(&self.asked.to_be_bytes()));
         let view = View { state: &self.state, settings: &self.settings };
-        let mut verdict = decide(view, caller, ask, NOW, &entropy);
+        let mut verdict = decide(view, caller, ask, self.now, &entropy);
         match verdict.unsigned.clone() {
             Some(Unsigned::Block(unsigned)) => {
                 let (block, holder, id) = (unsigned.block, &unsigned.holder_key, unsigned.root.id);
@@ -288,7 +291,7 @@ impl House {
             Write::Hop { hop, .. } => self.put_hop(hop),
             Write::Revocation { revocation, expires_at } => {
                 let sequence = self.state.revocation_sequence() + 1;
-                let delta = Delta { sequence, at: NOW, expires: expires_at, revocation };
+                let delta = Delta { sequence, at: self.now, expires: expires_at, revocation };
                 self.state.put(Row::Revocation(delta));
             }
         }

@@ -156,6 +156,10 @@ fn cases(fleet: &Fleet) -> Vec<Case> {
             "its principal revoked",
             Revocation::Principal("user:alice@acme.example".parse().unwrap()),
         ),
+        revoked(
+            "its principal back, after it was issued",
+            Revocation::PrincipalRestored("user:alice@acme.example".parse().unwrap()),
+        ),
         at("the first second", -10_000),
         at("before it", -10_001),
         at("the last millisecond", 3_599_999),

@@ -53,6 +53,7 @@ keyed!(
     RevokeFormerKeysRequest,
     IssueRequest,
     RevokeRequest,
+    RestorePrincipalRequest,
     CreateAgentRequest,
     SuspendAgentRequest,
     ResumeAgentRequest,

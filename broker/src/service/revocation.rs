@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::{Ask, EndSessions, Ending, Revoke, WatchFeed};
+use sublet_core::decide::{Ask, EndSessions, Ending, RestorePrincipal, Revoke, WatchFeed};
 use sublet_core::no::{Malformed, No};
 use sublet_core::session::{LoggedOut, SessionId};
 use sublet_proto::PROOF_METADATA;
@@ -56,9 +56,31 @@ impl Revocation for RevocationService {
                 chain,
             })
         });
-        respond::answer(recorded.await, |()| {
+        respond::answer(recorded.await, |recorded| {
             let feed = broker.store.feed()?;
-            Ok(v1::RevokeResponse { epoch: feed.epoch(), sequence: feed.sequence() })
+            Ok(v1::RevokeResponse { epoch: feed.epoch(), sequence: feed.sequence(), recorded })
+        })
+    }
+
+    async fn restore_principal(
+        &self,
+        request: Request<v1::RestorePrincipalRequest>,
+    ) -> Answer<v1::RestorePrincipalResponse> {
+        let broker = &self.broker;
+        let recorded = super::write(broker, request, |message| {
+            Ok(RestorePrincipal {
+                principal: message.principal.parse().map_err(Malformed::from)?,
+                reason: super::reason(message.reason)?,
+            })
+        });
+        respond::answer(recorded.await, |restored| {
+            let feed = broker.store.feed()?;
+            Ok(v1::RestorePrincipalResponse {
+                epoch: feed.epoch(),
+                sequence: feed.sequence(),
+                restored_at_ms: restored.at.0,
+                issues_from_ms: restored.issues_from.0,
+            })
         })
     }
 

@@ -1,6 +1,6 @@
 //! `sublet agent …`: the life of an agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,9 +9,10 @@ use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
 use sublet_client::directory::Directory;
 use sublet_client::failure::Failure;
+use sublet_client::files;
 use sublet_client::identity::{EndedKeys, Identity};
 use sublet_client::workload;
-use sublet_core::id::AgentId;
+use sublet_core::id::{AgentId, Principal};
 use sublet_core::no::Malformed;
 use sublet_proto::convert::public_key;
 use sublet_proto::v1;
@@ -19,6 +20,7 @@ use sublet_proto::v1;
 use crate::actor::Actor;
 use crate::context::{Context, duration, read_secret};
 use crate::print;
+use crate::sure::Sure;
 use crate::trouble::Trouble;
 
 /// Which SVID.
@@ -43,6 +45,9 @@ pub(crate) enum Command {
         /// How long the join token lives
         #[arg(long, default_value = "1h", value_parser = duration)]
         join_ttl: Duration,
+        /// The file to write it to, for its owner alone, instead of printing it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// One more join token for an agent (admin)
     Invite {
@@ -51,6 +56,9 @@ pub(crate) enum Command {
         /// How long it lives
         #[arg(long, default_value = "1h", value_parser = duration)]
         join_ttl: Duration,
+        /// The file to write it to, for its owner alone, instead of printing it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Enrol with a credential: makes a key, keeps the identity in a directory
     #[command(group = clap::ArgGroup::new("credential").required(true))]
@@ -132,12 +140,14 @@ pub(crate) enum Command {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
     match command {
-        Command::Create { id, profile, join_ttl } => {
+        Command::Create { id, profile, join_ttl, out } => {
             let agent_id = agent_id(context, &id)?.to_string();
             let join_ttl_seconds = seconds(join_ttl);
             let request = v1::CreateAgentRequest {
@@ -146,22 +156,21 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 join_ttl_seconds,
                 ..Default::default()
             };
-            invited(
-                context,
-                context.broker().await?.create_agent(&context.admin()?, request).await?,
-            )
+            check_out(out.as_deref())?;
+            let answer = context.broker().await?.create_agent(&context.admin()?, request).await?;
+            invited(context, out.as_deref(), &answer)
         }
-        Command::Invite { id, join_ttl } => {
+        Command::Invite { id, join_ttl, out } => {
             let agent_id = agent_id(context, &id)?.to_string();
             let request = v1::CreateJoinTokenRequest {
                 agent_id,
                 ttl_seconds: seconds(join_ttl),
                 ..Default::default()
             };
-            invited(
-                context,
-                context.broker().await?.create_join_token(&context.admin()?, request).await?,
-            )
+            check_out(out.as_deref())?;
+            let (broker, admin) = (context.broker().await?, context.admin()?);
+            let answer = broker.create_join_token(&admin, request).await?;
+            invited(context, out.as_deref(), &answer)
         }
         Command::Enroll { workload_api: Some(kind), socket, id, out, .. } => {
             let id = id.map(|id| agent_id(context, &id)).transpose()?;
@@ -213,8 +222,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             let request = v1::ResumeAgentRequest { agent_id, ..Default::default() };
             show(context, &context.broker().await?.resume_agent(&context.admin()?, request).await?)
         }
-        Command::RevokeKey { id, reason } => {
+        Command::RevokeKey { id, reason, sure } => {
             let agent_id = agent_id(context, &id)?.to_string();
+            sure.check(&format!(
+                "the key of {agent_id}, and all that is held by it, ends for ever"
+            ))?;
             let request = v1::RevokeAgentKeyRequest { agent_id, reason, ..Default::default() };
             show(
                 context,
@@ -232,24 +244,49 @@ pub(crate) fn agent_id(context: &Context, text: &str) -> Result<AgentId, Trouble
     Ok(AgentId::parse_in(&context.trust()?.domain(), text).map_err(Malformed::from)?)
 }
 
+/// A principal as it was typed: in full, or of the trust domain.
+pub(crate) fn principal_name(context: &Context, text: &str) -> Result<Principal, Trouble> {
+    Ok(Principal::parse_in(&context.trust()?.domain(), text).map_err(Malformed::from)?)
+}
+
 /// Whole seconds for the wire.
 pub(crate) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn invited(context: &Context, answer: v1::JoinTokenResponse) -> Result<(), Trouble> {
-    if context.json() {
+/// That a join token can be written, before it is made: it is shown once.
+fn check_out(out: Option<&Path>) -> Result<(), Trouble> {
+    let Some(out) = out else { return Ok(()) };
+    files::create_new(out, b"")?;
+    Ok(files::remove(out)?)
+}
+
+/// Writes a join token, for its owner alone, and over nothing.
+pub(crate) fn write_join_token(out: &Path, token: &str) -> Result<(), Trouble> {
+    Ok(files::create_new(out, format!("{token}\n").as_bytes())?)
+}
+
+/// Hands a join token over: in a file of its owner alone, or printed.
+fn invited(
+    context: &Context,
+    out: Option<&Path>,
+    answer: &v1::JoinTokenResponse,
+) -> Result<(), Trouble> {
+    let (id, expires) = (&answer.join_token_id, print::utc_ms(answer.expires_at_ms));
+    if let Some(out) = out {
+        write_join_token(out, &answer.join_token)?;
+        let file = out.display().to_string();
+        let value = json!({"join_token_id": id, "expires": expires, "file": file});
+        print::pairs(context, &[("join token", file), ("good once, until", expires)], &value);
+    } else if context.json() {
         print::json(&json!({
             "join_token": answer.join_token,
-            "join_token_id": answer.join_token_id,
-            "expires": print::utc_ms(answer.expires_at_ms),
+            "join_token_id": id,
+            "expires": expires,
         }));
     } else {
         crate::print::line!("{}", answer.join_token);
-        eprintln!(
-            "good once, until {}; hand it to the agent by file or stdin",
-            print::utc_ms(answer.expires_at_ms)
-        );
+        eprintln!("good once, until {expires}; hand it to the agent by file or stdin");
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::actor::{Actor, caller};
 use crate::command::{evidence, replay, retention};
 use crate::context::Context;
 use crate::print;
+use crate::sure::Sure;
 use crate::trouble::Trouble;
 
 /// Exit codes of what is found wrong with a ledger. docs/FORMATS.
@@ -56,12 +57,16 @@ pub(crate) enum Command {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Give up the records below an index; their hashes stay, and what is under a hold (admin)
     Prune {
         /// The first index that is kept
         #[arg(long, value_name = "INDEX")]
         below: u64,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Keep records, whatever is given up or asked to be erased (admin)
     Hold {
@@ -116,8 +121,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         }
         Command::Key => key(context).map(done),
         Command::Mirror { directory } => mirror(&directory, context).await,
-        Command::Erase { index, reason } => erase(index, reason, context).await.map(done),
-        Command::Prune { below } => retention::prune(below, context).await.map(done),
+        Command::Erase { index, reason, sure } => {
+            sure.check(&format!("what lies beside record {index} is gone"))?;
+            erase(index, reason, context).await.map(done)
+        }
+        Command::Prune { below, sure } => {
+            sure.check(&format!("the records below {below} are gone, but for what a hold keeps"))?;
+            retention::prune(below, context).await.map(done)
+        }
         Command::Hold { name, from, to, reason } => {
             retention::hold(name, from, to, reason, context).await.map(done)
         }

@@ -43,6 +43,19 @@ pub(crate) struct CallArgs {
 }
 
 impl CallArgs {
+    /// Refuses to sign for a broker: a proof of such a call is one of the SDK and of the other commands, and
+    /// whoever asks for it by hand was told to.
+    pub(crate) fn check_audience(&self) -> Result<(), Trouble> {
+        if self.audience.starts_with("sublet:") {
+            return Err(Trouble::usage(format!(
+                "{} is the name of a broker, and a proof for it is never handed out: whoever has it acts \
+                 there as you; name a tool, or another agent",
+                self.audience
+            )));
+        }
+        Ok(())
+    }
+
     /// The arguments as canonical JSON.
     pub(crate) fn json(&self) -> Result<String, Trouble> {
         let member = |text: &String| -> Result<(String, Json), Trouble> {
@@ -69,6 +82,7 @@ impl CallArgs {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+    args.call.check_audience()?;
     let held = Actor::load(&args.as_, context)?.open(&args.token, context, false).await?;
     let json = args.call.json()?;
     let proof = held.prove(&args.call.audience, &args.call.action, &json)?;

@@ -11,11 +11,12 @@ use sublet_core::capability::Scope;
 use sublet_core::key::{BadKey, PublicKey};
 use sublet_core::mint::Delegate;
 use sublet_core::no::Malformed;
+use sublet_core::text::base64url;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::field;
 
 use crate::actor::{Actor, write_line};
-use crate::command::agent::agent_id;
+use crate::command::agent::{agent_id, seconds};
 use crate::context::{Context, duration};
 use crate::print;
 use crate::trouble::Trouble;
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     token: PathBuf,
     /// To an enrolled agent
-    #[arg(long, value_name = "ID", required_unless_present = "helper", conflicts_with = "helper")]
+    #[arg(long, value_name = "ID", required_unless_present_any = ["helper", "stock"], conflicts_with = "helper")]
     to: Option<String>,
     /// To a helper under this label
     #[arg(long, value_name = "LABEL", requires = "to_key")]
@@ -56,18 +57,28 @@ pub(crate) struct Args {
     /// Say what the hop would be, and what it takes away; make nothing
     #[arg(long)]
     dry_run: bool,
+    /// For a verifier that knows only Biscuit: a sealed token, which whoever has it can use, for one exact
+    /// audience and action and 1 to 60 seconds; 60 unless --ttl says less
+    #[arg(long, conflicts_with_all = ["to", "helper", "to_key", "hops", "offline", "clamp", "dry_run"])]
+    stock: bool,
     /// The file to write
     #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 }
+
+/// How long a stock token lives, at most and unless less is said. SPEC 2.12.
+const STOCK_TTL: Duration = Duration::from_secs(60);
 
 /// Unless another is said.
 const USUAL_TTL: Duration = Duration::from_secs(300);
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let actor = Actor::load(&args.as_, context)?;
-    let held = actor.open(&args.token, context, !args.offline).await?;
+    let held = actor.open(&args.token, context, !args.offline && !args.stock).await?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
+    if args.stock {
+        return stock(&args, &held, &scope, context);
+    }
     let mut terms = match args.ttl {
         Some(ttl) => Terms::new(scope, ttl),
         // So that who has five minutes can hand on at once.
@@ -97,6 +108,36 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     };
     debug_assert_eq!(child.delegation(), token.delegation());
     wrote(context, &child, &receipt, out)
+}
+
+/// Writes the stock form, and says once what it is without.
+fn stock(args: &Args, held: &Held, scope: &Scope, context: &Context) -> Result<(), Trouble> {
+    let out =
+        args.out.as_deref().ok_or_else(|| Trouble::usage("--stock is written: --out FILE"))?;
+    let now = Ports::system().clock.now().seconds();
+    // One that ends sooner is sealed for what it has left.
+    let left = u64::try_from(held.token().expires().saturating_sub(now)).unwrap_or(0).max(1);
+    let ttl = args.ttl.unwrap_or(STOCK_TTL.min(Duration::from_secs(left)));
+    // As Biscuit libraries write it: base64url with padding.
+    let mut text = base64url(held.stock(scope, ttl)?);
+    text.push_str(["", "", "==", "="].get(text.len() % 4).unwrap_or(&""));
+    write_line(out, &text)?;
+    let until = print::utc(now.saturating_add(seconds(ttl)));
+    let allow: Vec<String> = scope.capabilities().iter().map(ToString::to_string).collect();
+    let (allow, file) = (allow.join(" | "), out.display().to_string());
+    eprintln!(
+        "warning: whoever reads {file} can use it until {until}, as often as they like: a stock library \
+         sees no receipt, no possession, no revocation and no replay (docs/SPEC, 2.12.1)"
+    );
+    let value = json!({"stock": true, "allow": allow, "expires": until, "file": file});
+    let pairs = [
+        ("stock form", "a bearer token, sealed".to_owned()),
+        ("allow", allow),
+        ("until", until),
+        ("file", file),
+    ];
+    print::pairs(context, &pairs, &value);
+    Ok(())
 }
 
 async fn recipient(args: &Args, held: &Held, context: &Context) -> Result<Delegate, Trouble> {

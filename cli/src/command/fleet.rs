@@ -1,15 +1,18 @@
 //! `sublet apply | diff | lint | who-can`: a fleet as a file declares it, and who may do what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::connect::Broker;
+use sublet_client::failure::Failure;
+use sublet_client::files;
 use sublet_core::capability::Capability;
+use sublet_core::id::AgentId;
 use sublet_core::no::Malformed;
 use sublet_proto::v1;
 
-use crate::command::agent::all_agents;
+use crate::command::agent::{all_agents, write_join_token};
 use crate::context::Context;
 use crate::declared::{Change, Declared, Difference};
 use crate::print;
@@ -22,6 +25,16 @@ pub(crate) struct FileArgs {
     file: PathBuf,
 }
 
+/// A file, and where secrets go.
+#[derive(clap::Args)]
+pub(crate) struct ApplyArgs {
+    /// TOML: profiles as in a profile's file, agents with id and profile (docs/FORMATS.md)
+    file: PathBuf,
+    /// The directory for the join tokens of new agents: <path of the agent>.join, for its owner alone
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
 /// What may be done where.
 #[derive(clap::Args)]
 pub(crate) struct WhoArgs {
@@ -32,7 +45,7 @@ pub(crate) struct WhoArgs {
 }
 
 /// Makes the broker have what the file declares. Each step is recorded.
-pub(crate) async fn apply(args: FileArgs, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> Result<ExitCode, Trouble> {
     let declared = Declared::read(context, &args.file)?;
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let found = Difference::of(&declared, &broker, &admin).await?;
@@ -40,13 +53,54 @@ pub(crate) async fn apply(args: FileArgs, context: &Context) -> Result<ExitCode,
         // All of it or nothing, as far as can be seen before.
         return say(context, &found, &[]);
     }
+    let out = join_tokens(&found, args.out.as_deref())?;
     let mut invited = Vec::new();
     for change in &found.changes {
-        if let Some(line) = make(&broker, &admin, change).await? {
-            invited.push(line);
+        if let Some((id, token)) = make(&broker, &admin, change).await? {
+            let file = out.file(&id)?;
+            write_join_token(&file, &token)?;
+            invited.push((id, file.display().to_string()));
         }
     }
     say(context, &found, &invited)
+}
+
+/// Where join tokens are written.
+struct JoinTokens(PathBuf);
+
+impl JoinTokens {
+    /// The file of an agent's; the path of its id below the directory, so that no two are one.
+    fn file(&self, id: &str) -> Result<PathBuf, Trouble> {
+        let id: AgentId = id.parse().map_err(Malformed::from)?;
+        let file = self.0.join(format!("{}.join", id.path()));
+        if let Some(directory) = file.parent() {
+            files::create_directory(directory)?;
+        }
+        Ok(file)
+    }
+}
+
+/// Before anything is made: where the join tokens of new agents go, and that nothing is there yet.
+fn join_tokens(found: &Difference, out: Option<&Path>) -> Result<JoinTokens, Trouble> {
+    let new = found.changes.iter().filter_map(|change| match change {
+        Change::NewAgent(id, _) => Some(id),
+        Change::NewProfile(_) | Change::Profile(..) => None,
+    });
+    let new: Vec<&String> = new.collect();
+    let Some(out) = out else {
+        let says = "the join tokens of new agents are written and not printed: --out DIR";
+        let none = || Ok(JoinTokens(PathBuf::new()));
+        return if new.is_empty() { none() } else { Err(Trouble::usage(says)) };
+    };
+    let out = JoinTokens(out.to_owned());
+    for id in new {
+        let file = out.file(id)?;
+        if file.exists() {
+            let says = "is there already; a join token is not written over another file";
+            return Err(Failure::file(&file, says).into());
+        }
+    }
+    Ok(out)
 }
 
 /// Says what `apply` would do.
@@ -95,14 +149,14 @@ fn say(
         "changes": changes,
         "conflicts": found.conflicts,
         "not_in_the_file": found.others,
-        "join_tokens": invited.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "join_token_files": invited.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
     });
     if context.json() {
         print::json(&value);
     } else {
         changes.iter().for_each(|line| print::text(line));
         found.conflicts.iter().for_each(|says| print::text(&format!("CONFLICT: {says}")));
-        invited.iter().for_each(|(id, token)| print::text(&format!("{id} {token}")));
+        invited.iter().for_each(|(id, file)| print::text(&format!("{id} joins by {file}")));
         found.others.iter().for_each(|name| eprintln!("left as it is: {name}"));
         if changes.is_empty() && found.conflicts.is_empty() {
             eprintln!("no difference");

@@ -49,11 +49,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
-    let mut principal = args.on_behalf_of;
-    if !principal.contains('@') {
-        principal = format!("{principal}@{}", identity.trust().domain());
-    }
-    let principal: Principal = principal.parse().map_err(Malformed::from)?;
+    let domain = identity.trust().domain();
+    let principal = Principal::parse_in(&domain, &args.on_behalf_of).map_err(Malformed::from)?;
     let grant =
         Grant::new(principal, scope, args.ttl).hops(args.hops).offline_hops(args.offline_hops);
     let grant = match (&args.user_token, &args.session) {

@@ -13,6 +13,7 @@ mod inspect;
 mod issue;
 mod keep;
 mod key;
+mod principal;
 pub(crate) mod profile;
 mod record;
 mod replay;
@@ -48,7 +49,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Profile(profile::Command),
     /// Make the broker have the agents and profiles that a file declares (admin)
-    Apply(fleet::FileArgs),
+    Apply(fleet::ApplyArgs),
     /// Say what apply would do (admin)
     Diff(fleet::FileArgs),
     /// Say what of such a file is wider than it has to be; asks nobody
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Revoke a hop, a delegation, an agent, a key, a principal
     Revoke(revoke::Args),
+    /// Principals whose authority was revoked
+    #[command(subcommand)]
+    Principal(principal::Command),
     /// By whose word agents act for users: grant, list, end
     #[command(subcommand)]
     Session(session::Command),
@@ -123,7 +127,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Prove(args) => whoami::prove(&args, context).map(done),
         Command::Exchange(args) => exchange::run(&args, context).map(done),
         Command::Inspect(args) => inspect::run(args, context).map(done),
-        Command::Revoke(args) => revoke::run(args, context).await.map(done),
+        Command::Revoke(args) => revoke::run(args, context).await,
+        Command::Principal(command) => principal::run(command, context).await.map(done),
         Command::Session(command) => session::run(command, context).await.map(done),
         Command::Audit(command) => audit::run(command, context).await,
         Command::Trust(command) => trust::run(command, context).await.map(done),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::Serializer;
 use serde_json::{Value, json};
 use sublet_client::audit::{self, Report};
 use sublet_client::bundle::Bundle;
@@ -12,7 +13,7 @@ use sublet_client::question::{
     BlastRadius, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
 };
 use sublet_client::records;
-use sublet_core::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::id::{AgentId, BadId, DelegationId, HopId, Principal, TrustDomain, UnixMillis};
 use sublet_core::no::Malformed;
 use sublet_core::text::base64url;
 use sublet_ledger::tree::Checked;
@@ -28,24 +29,26 @@ use crate::{print, report};
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// One delegation, by its id: who handed what to whom
-    #[arg(allow_hyphen_values = true)]
-    delegation: Option<String>,
-    /// Who asks for one delegation: the identity that it was issued to; else the admin
-    #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["all", "of_delegation", "agent",
+    /// One delegation, by its id: who handed what to whom; with --as alone of all flags
+    #[arg(allow_hyphen_values = true, conflicts_with_all = ["all", "of_delegation", "agent",
         "principal", "resource", "action", "table", "as_of", "what_if", "unused", "blast_radius",
         "checkpoints"])]
+    delegation: Option<String>,
+    /// Who asks for one delegation: the identity that it was issued to; else the admin
+    #[arg(long = "as", value_name = "DIR", requires = "delegation", conflicts_with_all = ["all",
+        "of_delegation", "agent", "principal", "resource", "action", "table", "as_of", "what_if",
+        "unused", "blast_radius", "checkpoints"])]
     as_: Option<PathBuf>,
     /// Every use in the ledger
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["of_delegation", "agent", "principal", "resource", "action"])]
     all: bool,
     /// Uses of one delegation
     #[arg(long = "delegation", value_name = "ID", allow_hyphen_values = true)]
     of_delegation: Option<String>,
-    /// Uses by a chain in which this agent is a holder
-    #[arg(long, value_name = "SPIFFE_ID")]
+    /// Uses by a chain in which this agent is a holder: a SPIFFE id, or a path behind the trust domain
+    #[arg(long, value_name = "ID")]
     agent: Option<String>,
-    /// Uses on behalf of this principal
+    /// Uses on behalf of this principal: user:alice@acme.example, or user:alice of the trust domain
     #[arg(long)]
     principal: Option<String>,
     /// Uses of this tool, or of a thing that an argument names, and what lies below
@@ -66,7 +69,8 @@ pub(crate) struct Args {
     /// What was granted and never needed
     #[arg(long)]
     unused: bool,
-    /// What a hop, an agent or a principal reaches, and what was done with it
+    /// What a hop, an agent or a principal reaches, and what was done with it; by id or by name, as with
+    /// --agent and --principal
     #[arg(long, value_name = "WHAT", allow_hyphen_values = true)]
     blast_radius: Option<String>,
     /// Over an evidence bundle instead of the broker, offline
@@ -108,15 +112,11 @@ async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Resu
 }
 
 async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
+    if args.table && context.json() {
+        return Err(Trouble::usage("--table is for people: it does not go with --output json"));
+    }
     let trust = context.trust()?;
-    let delegation = args.of_delegation.as_deref().map(str::parse).transpose();
-    let query = Query {
-        delegation: delegation.map_err(Malformed::from)?,
-        agent: args.agent,
-        principal: args.principal,
-        resource: args.resource,
-        action: args.action,
-    };
+    let questions = Questions::read(&args, &trust.domain())?;
     let kept = kept_heads(&args.checkpoints, &head_keys(&trust.current()))?;
     let records = match &args.bundle {
         Some(path) => Bundle::open(path, &head_keys(&trust.current()))?.records(&trust)?,
@@ -136,13 +136,16 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         consistent: word(shown.consistent),
     });
     let asked = Asked {
-        uses: history.uses_of(&query),
+        uses: history.uses_of(&questions.query),
+        uses_in_all: history.uses.len(),
+        asked: questions.asked(),
+        no_record_names: questions.unnamed(&history),
         revocations: history.revoked(),
         without_authority: history.without_authority(),
         completeness: history.completeness(),
         what_if: args.what_if.map(|(hop, at)| history.what_if_revoked(hop, UnixMillis(at))),
         unused: args.unused.then(|| history.unused()),
-        blast_radius: args.blast_radius.as_deref().map(|text| history.blast_radius(&source(text))),
+        blast_radius: questions.radius.as_ref().map(|source| history.blast_radius(source)),
         heads: kept.chain(shown).collect(),
     };
     let head = &history.head;
@@ -177,10 +180,73 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// What is asked for by name or by id, as it was understood.
+struct Questions {
+    query: Query,
+    radius: Option<Source>,
+}
+
+impl Questions {
+    /// Completes the names that were typed with the trust domain of the ledger. An error is of what is no
+    /// name.
+    fn read(args: &Args, domain: &TrustDomain) -> Result<Self, Trouble> {
+        let radius = args.blast_radius.as_deref().map(|text| source(domain, text)).transpose();
+        Ok(Questions { query: query(args, domain).map_err(Malformed::from)?, radius: radius? })
+    }
+
+    /// What was asked for, in words: what kind it is, and the full name.
+    fn asked(&self) -> Vec<(&'static str, String)> {
+        let Query { delegation, agent, principal, resource, action } = &self.query;
+        let asked = [
+            ("delegation", delegation.as_ref().map(ToString::to_string)),
+            ("agent", agent.as_ref().map(ToString::to_string)),
+            ("principal", principal.as_ref().map(ToString::to_string)),
+            ("resource", resource.clone()),
+            ("action", action.clone()),
+        ];
+        asked.into_iter().filter_map(|(kind, name)| Some((kind, name?))).collect()
+    }
+
+    /// What of it no record names.
+    fn unnamed(&self, history: &History) -> Vec<String> {
+        let Query { delegation, agent, principal, .. } = &self.query;
+        let asked = [
+            delegation.map(Source::Hop),
+            agent.clone().map(Source::Agent),
+            principal.clone().map(Source::Principal),
+            self.radius.clone(),
+        ];
+        let unnamed = asked.into_iter().flatten().filter(|source| !history.is_named(source));
+        let mut unnamed: Vec<String> = unnamed.map(|source| source.to_string()).collect();
+        unnamed.dedup();
+        unnamed
+    }
+}
+
+/// Which uses are asked for.
+fn query(args: &Args, domain: &TrustDomain) -> Result<Query, BadId> {
+    let agent = args.agent.as_deref().map(|text| AgentId::parse_in(domain, text));
+    let principal = args.principal.as_deref().map(|text| Principal::parse_in(domain, text));
+    Ok(Query {
+        delegation: args.of_delegation.as_deref().map(str::parse).transpose()?,
+        agent: agent.transpose()?,
+        principal: principal.transpose()?,
+        resource: args.resource.clone(),
+        action: args.action.clone(),
+    })
+}
+
 /// Everything that was asked, and the answers.
 #[derive(serde::Serialize)]
 struct Asked {
     uses: Vec<UseAnswer>,
+    /// How many uses the ledger has, whatever was asked for.
+    uses_in_all: usize,
+    /// What the uses are of, by kind; names are full.
+    #[serde(serialize_with = "by_kind", skip_serializing_if = "Vec::is_empty")]
+    asked: Vec<(&'static str, String)>,
+    /// Names and ids that were asked for and that no record holds.
+    no_record_names: Vec<String>,
     revocations: Vec<RevocationAnswer>,
     without_authority: WithoutAuthority,
     completeness: Completeness,
@@ -209,6 +275,12 @@ impl Asked {
     /// All but the uses, in words.
     fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.revocations.iter().flat_map(revocation_lines).collect();
+        if !self.asked.is_empty() {
+            let asked = self.asked.iter().map(|(kind, name)| format!("{kind} {name}"));
+            let asked = asked.collect::<Vec<_>>().join(", ");
+            lines.push(format!("{} of {} uses match: {asked}", self.uses.len(), self.uses_in_all));
+        }
+        lines.extend(self.no_record_names.iter().map(|name| format!("no record names {name}")));
         for refusal in &self.without_authority.refusals {
             let at = print::utc_ms(refusal.at_ms);
             lines.push(format!(
@@ -305,7 +377,8 @@ fn what_if_lines(what_if: &WhatIf) -> Vec<String> {
 
 fn radius_lines(radius: &BlastRadius) -> Vec<String> {
     let mut lines = vec![format!(
-        "blast radius: {} hops, used in records {:?}",
+        "blast radius of {}: {} hops, used in records {:?}",
+        radius.of,
         radius.hops.len(),
         radius.uses
     )];
@@ -325,13 +398,22 @@ fn word(checked: Checked) -> &'static str {
     }
 }
 
-/// A hop's id, a SPIFFE id, or else a principal.
-fn source(text: &str) -> Source {
-    match text.parse() {
-        Ok(hop) => Source::Hop(hop),
-        Err(_) if text.starts_with("spiffe://") => Source::Agent(text.to_owned()),
-        Err(_) => Source::Principal(text.to_owned()),
+/// A hop's id, an agent, or, where a colon or an at sign says so, a principal.
+fn source(domain: &TrustDomain, text: &str) -> Result<Source, Trouble> {
+    if let Ok(hop) = text.parse() {
+        return Ok(Source::Hop(hop));
     }
+    let is_principal = !text.contains("://") && text.contains([':', '@']);
+    let source = match is_principal {
+        true => Principal::parse_in(domain, text).map(Source::Principal),
+        false => AgentId::parse_in(domain, text).map(Source::Agent),
+    };
+    Ok(source.map_err(Malformed::from)?)
+}
+
+/// As an object: a kind is asked for once at most.
+fn by_kind<S: Serializer>(asked: &[(&'static str, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(asked.iter().map(|(kind, name)| (kind, name)))
 }
 
 /// Every use in one line.

@@ -1,20 +1,22 @@
 //! `sublet revoke`: what no longer holds.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::files;
 use sublet_core::decide::Target;
-use sublet_core::id::{HopId, Principal};
+use sublet_core::id::HopId;
 use sublet_core::key::Thumbprint;
 use sublet_core::no::Malformed;
 use sublet_core::token::Presentation;
 
 use crate::actor::caller;
-use crate::command::agent::agent_id;
+use crate::command::agent::{agent_id, principal_name};
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
+use crate::sure::Sure;
+use crate::trouble::{NOT_RECORDED, Trouble};
 
 /// What kind of thing is revoked.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -27,7 +29,7 @@ enum Kind {
     Agent,
     /// A key, for ever
     Key,
-    /// A user's authority
+    /// A user's authority, until `principal restore`; what was issued until then ends for ever
     Principal,
 }
 
@@ -50,12 +52,17 @@ pub(crate) struct Args {
     /// A token that holds the hop, where the ledger does not know it; a helper's own
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
+    /// What the broker has no record of may be meant: exit 0, and not 4
+    #[arg(long)]
+    unknown_too: bool,
+    #[command(flatten)]
+    sure: Sure,
     /// Print help; -h may begin an id
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
     let text = args.target.as_str();
     let id = || text.parse::<HopId>().map_err(Malformed::from);
     let target = match args.kind {
@@ -63,15 +70,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         Kind::Delegation => Target::Delegation(id()?),
         Kind::Agent => Target::Agent(agent_id(context, text)?),
         Kind::Key => Target::Key(text.parse::<Thumbprint>().map_err(Malformed::from)?),
-        Kind::Principal => {
-            let full = if text.contains('@') {
-                text.to_owned()
-            } else {
-                format!("{text}@{}", context.trust()?.domain())
-            };
-            Target::Principal(full.parse::<Principal>().map_err(Malformed::from)?)
-        }
+        Kind::Principal => Target::Principal(principal_name(context, text)?),
     };
+    match &target {
+        Target::Key(key) => args.sure.check(&format!("key {key} is revoked for ever"))?,
+        Target::Principal(principal) => args.sure.check(&format!(
+            "what was issued for {principal} ends for ever; `sublet principal restore` lets new be issued"
+        ))?,
+        // Whoever gave these can give them again.
+        Target::Hop(_) | Target::Delegation(_) | Target::Agent(_) => {}
+    }
     let chain = match &args.token {
         None => Vec::new(),
         Some(path) => {
@@ -79,12 +87,27 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         }
     };
     let (broker, who) = caller(context, args.as_.as_ref(), args.token.as_ref()).await?;
-    let (epoch, sequence) = broker.revoke_target(&who, &target, &args.reason, chain).await?;
-    let value = json!({"revoked": target.to_string(), "epoch": epoch, "sequence": sequence});
-    print::pairs(
-        context,
-        &[("revoked", target.to_string()), ("feed", format!("{epoch}/{sequence}"))],
-        &value,
-    );
-    Ok(())
+    let answer = broker.revoke_target(&who, &target, &args.reason, chain).await?;
+    let (epoch, sequence, recorded) = (answer.epoch, answer.sequence, answer.recorded);
+    let name = target.to_string();
+    let value =
+        json!({"revoked": name, "epoch": epoch, "sequence": sequence, "recorded": recorded});
+    print::pairs(context, &[("revoked", name), ("feed", format!("{epoch}/{sequence}"))], &value);
+    if recorded {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("note: {}", unknown(&target));
+    Ok(ExitCode::from(if args.unknown_too { 0 } else { NOT_RECORDED }))
+}
+
+/// That the broker has no record of what it has revoked, and what that may come from.
+fn unknown(target: &Target) -> &'static str {
+    match target {
+        Target::Hop(_) | Target::Delegation(_) => {
+            "no record of this hop: it is over, or was not recorded here, or the id is another's"
+        }
+        Target::Key(_) => "no record of this key: no agent and no recorded hop has it",
+        Target::Principal(_) => "no record of this principal: nothing was issued for it",
+        Target::Agent(_) => "no record of this agent",
+    }
 }

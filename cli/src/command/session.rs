@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sublet_core::no::Malformed;
 use sublet_core::session::SessionId;
 use sublet_core::text::base64url;
 use sublet_proto::convert::field;
 use sublet_proto::v1;
 use sublet_proto::v1::end_sessions_request::Which;
 
-use crate::command::agent::{agent_id, seconds};
+use crate::command::agent::{agent_id, principal_name, seconds};
 use crate::context::{Context, duration, read_secret};
 use crate::print;
 use crate::trouble::Trouble;
@@ -59,7 +58,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
         Command::Grant { agent, principal, ttl, reason } => {
             let request = v1::GrantSessionRequest {
                 agent_id: agent_id(context, &agent)?.to_string(),
-                principal: full(context, principal)?,
+                principal: principal_name(context, &principal)?.to_string(),
                 ttl_seconds: seconds(ttl),
                 reason,
                 ..Default::default()
@@ -88,7 +87,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                 (id, principal, _) => {
                     let which = match (id, principal) {
                         (Some(id), _) => Which::Session(session_id(&id)?.0.to_vec()),
-                        (_, Some(principal)) => Which::Principal(full(context, principal)?),
+                        (_, Some(principal)) => {
+                            Which::Principal(principal_name(context, &principal)?.to_string())
+                        }
                         _ => return Err(Trouble::usage("which session?")),
                     };
                     let request =
@@ -106,15 +107,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
 pub(crate) fn session_id(text: &str) -> Result<SessionId, Trouble> {
     let id = SessionId::from_text(text);
     Ok(id.ok_or_else(|| field("session", format!("{text:?} is no session's id")))?)
-}
-
-fn full(context: &Context, principal: String) -> Result<String, Trouble> {
-    let full = match principal.contains('@') {
-        true => principal,
-        false => format!("{principal}@{}", context.trust()?.domain()),
-    };
-    full.parse::<sublet_core::id::Principal>().map_err(Malformed::from)?;
-    Ok(full)
 }
 
 fn ended(context: &Context, answer: &v1::EndSessionsResponse) {

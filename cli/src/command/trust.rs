@@ -13,6 +13,7 @@ use sublet_proto::v1::change_key_request::Step;
 use crate::actor::watcher;
 use crate::context::{Context, duration};
 use crate::print;
+use crate::sure::Sure;
 use crate::trouble::Trouble;
 
 /// Trust.
@@ -60,6 +61,8 @@ pub(crate) enum Command {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Keep a verified snapshot of the revocation feed, for `verify --revocations`
     Snapshot {
@@ -86,7 +89,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             change(context, Step::Activate(activate), reason).await
         }
         Command::Retire { key, reason } => change(context, Step::Retire(key), reason).await,
-        Command::Taint { key, reason } => change(context, Step::Taint(key), reason).await,
+        Command::Taint { key, reason, sure } => {
+            sure.check(&format!("nothing that key {key} of the broker signed holds any more"))?;
+            change(context, Step::Taint(key), reason).await
+        }
         Command::Snapshot { as_, out } => {
             let trust = context.trust()?;
             let broker = context.broker().await?;

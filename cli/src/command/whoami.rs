@@ -56,6 +56,7 @@ pub(crate) struct ProveArgs {
 }
 
 pub(crate) fn prove(args: &ProveArgs, context: &Context) -> Result<(), Trouble> {
+    args.call.check_audience()?;
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let proof = identity.prove(&args.call.audience, &args.call.action, &args.call.json()?)?;
     write_line(&args.out, &proof.to_text())?;

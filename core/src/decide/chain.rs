@@ -8,24 +8,34 @@ use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
 use crate::no::{Deny, Unauthenticated};
-use crate::state::{Agent, AgentState, State};
+use crate::state::{Agent, AgentState, Guard, State};
 use crate::verify::VerifiedToken;
 
 /// Something that knows what was revoked.
 pub(super) trait Revocations {
     /// Whether this is revoked now.
     fn is_revoked(&self, revocation: &Revocation) -> bool;
+    /// Whether what was issued for a principal at this time is revoked now.
+    fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool;
 }
 
 impl Revocations for State {
     fn is_revoked(&self, revocation: &Revocation) -> bool {
         self.revoked(revocation).is_some()
     }
+
+    fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
+        State::ends(self, principal, issued_at)
+    }
 }
 
 impl Revocations for RevocationView {
     fn is_revoked(&self, revocation: &Revocation) -> bool {
         RevocationView::is_revoked(self, revocation)
+    }
+
+    fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
+        RevocationView::ends(self, principal, issued_at)
     }
 }
 
@@ -56,19 +66,31 @@ pub(super) fn check_revocations(
     check_revocations_but_of_the_root(token, known)
 }
 
-/// All that [`check_revocations`] asks of a chain: what must not be revoked until it is committed.
+/// That the authority behind a chain is not revoked until it is committed; an identity has none.
+pub(super) fn principal_alive(token: &VerifiedToken) -> Option<Guard> {
+    let principal = token.principal()?.clone();
+    Some(Guard::PrincipalAlive(principal, token.issued_at()))
+}
+
+/// The same of a caller's own token.
+pub(super) fn principal_of_caller(caller: &Caller) -> Option<Guard> {
+    match caller.kind() {
+        Kind::Admin | Kind::NewKey(_) | Kind::User(_) => None,
+        Kind::Agent(token) | Kind::Holder(token) | Kind::Tainted(token) => principal_alive(token),
+    }
+}
+
+/// All else that [`check_revocations`] asks of a chain: what must not be revoked until it is committed.
 pub(super) fn subjects(token: &VerifiedToken) -> impl Iterator<Item = Revocation> {
     let root = Revocation::RootKey(token.root_key().thumbprint());
     std::iter::once(root).chain(subjects_but_the_root(token))
 }
 
 fn subjects_but_the_root(token: &VerifiedToken) -> impl Iterator<Item = Revocation> {
-    let principal = token.principal().cloned().map(Revocation::Principal);
-    let hops = token.hops().zip(token.thumbprints()).flat_map(|((id, signed), key)| {
+    token.hops().zip(token.thumbprints()).flat_map(|((id, signed), key)| {
         let agent = signed.block().agent.clone();
         [Revocation::Hop(id), Revocation::AgentSuspended(agent), Revocation::AgentKey(*key)]
-    });
-    principal.into_iter().chain(hops)
+    })
 }
 
 /// The same of a caller's own token.
@@ -123,8 +145,7 @@ fn check_revocations_but_of_the_root(
     token: &VerifiedToken,
     known: &dyn Revocations,
 ) -> Result<(), Deny> {
-    let revoked =
-        |principal: &&Principal| known.is_revoked(&Revocation::Principal((*principal).clone()));
+    let revoked = |principal: &&Principal| known.ends(principal, token.issued_at());
     if let Some(principal) = token.principal().filter(revoked) {
         return Err(Deny::PrincipalRevoked { principal: principal.clone() });
     }

@@ -1,6 +1,6 @@
 //! By whose word may an agent act for somebody, and when does that end? SPEC 3.10.
 
-use super::issue::{By, Issue};
+use super::issue::{By, Issue, check_principal};
 use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_revoked};
 use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
@@ -54,7 +54,9 @@ impl Issue {
         let (id, all) = (user.login.id(), user.login.any().id());
         let ended = |row: &&Session| row.is_over_for(user.issued_at);
         let rows = [id, all].map(|id| view.state.session(&id));
-        if rows.iter().flatten().any(ended) {
+        // What a user signed before its principal was restored is of before, seen or not.
+        let before = view.state.ends(&user.principal, user.issued_at);
+        if before || rows.iter().flatten().any(ended) {
             return Err(Deny::SessionEnded { session: id });
         }
         self.check_room(view, &id, now)?;
@@ -185,9 +187,7 @@ impl Ask for GrantSession {
         if !(1..=SESSION_SECONDS_MAX).contains(&self.ttl_seconds) {
             return Err(Deny::NotPermitted("a session lives 1 second to 90 days"));
         }
-        if is_revoked(view, Revocation::Principal(self.principal.clone())) {
-            return Err(Deny::PrincipalRevoked { principal: self.principal.clone() });
-        }
+        check_principal(view, &self.principal, now)?;
         let id = SessionId(entropy.bytes("session"));
         let session = Session {
             id,
@@ -212,7 +212,8 @@ impl Ask for GrantSession {
         let guards =
             [Guard::Session(id, None), Guard::Agent(agent.id.clone(), Some(agent.version))];
         let grant = Grant::read(id).guarded(guards).writing([Write::Session(session)]);
-        let grant = grant.resting_on([Revocation::Principal(self.principal.clone())]);
+        let second = UnixMillis::from_seconds(now.seconds());
+        let grant = grant.guarded([Guard::PrincipalAlive(self.principal.clone(), second)]);
         Ok(grant.recording(caller, body))
     }
 }
@@ -309,7 +310,7 @@ impl EndSessions {
 }
 
 /// Revokes what is alive in a session, and ends it if nobody has, with its tokens until this time.
-fn end(
+pub(super) fn end(
     view: View<'_>,
     actor: &Actor,
     (session, over_until): (&Session, UnixMillis),

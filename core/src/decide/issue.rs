@@ -1,12 +1,11 @@
 //! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
 
-use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View, agent_only, is_revoked};
+use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View, agent_only};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::{KeyUse, TrustedKey};
 use crate::caller::Caller;
 use crate::capability::Scope;
 use crate::datalog::Symbols;
-use crate::feed::Revocation;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::PublicKey;
 use crate::limits;
@@ -77,6 +76,7 @@ impl Ask for Issue {
             agent: agent.id.clone(),
         })?;
         self.check_profile(view, agent, profile)?;
+        check_principal(view, &self.on_behalf_of, now)?;
         check_room(view, &agent.id, 1)?;
         let consent = self.consent(view, agent, profile, now)?;
         let block = self.block(view, agent, now, entropy);
@@ -93,12 +93,15 @@ impl Ask for Issue {
             Guard::Agent(agent.id.clone(), Some(agent.version)),
             Guard::Profile(profile.name.clone(), Some(profile.version)),
             Guard::NoDelegation(id),
+            Guard::PrincipalAlive(
+                self.on_behalf_of.clone(),
+                UnixMillis::from_seconds(now.seconds()),
+            ),
         ];
         let delegation = self.delegation(id, agent, profile, session, now);
         let mut grant = Grant::read(serde_bytes::ByteBuf::new())
             .guarded(guards)
             .guarded(consent.guards)
-            .resting_on([Revocation::Principal(self.on_behalf_of.clone())])
             .writing([delegation, root_row(id, &block, &key)])
             .writing(consent.write);
         if let Some(body) = consent.record {
@@ -131,9 +134,6 @@ impl Issue {
                     view.state.domain()
                 ),
             });
-        }
-        if is_revoked(view, Revocation::Principal(self.on_behalf_of.clone())) {
-            return Err(Deny::PrincipalRevoked { principal: self.on_behalf_of.clone() });
         }
         if self.ttl_seconds <= 0 {
             return Err(Deny::EmptyWindow);
@@ -207,6 +207,19 @@ impl Issue {
             records: 0,
             last_leaf: [0; 32],
         })
+    }
+}
+
+/// Nothing is given for a principal that is revoked, nor in the second in which it came back: its end is
+/// the time up to which everything stays revoked, and a token knows whole seconds.
+pub(super) fn check_principal(
+    view: View<'_>,
+    principal: &Principal,
+    now: UnixMillis,
+) -> Result<(), Deny> {
+    match view.state.ends(principal, UnixMillis::from_seconds(now.seconds())) {
+        true => Err(Deny::PrincipalRevoked { principal: principal.clone() }),
+        false => Ok(()),
     }
 }
 

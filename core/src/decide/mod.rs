@@ -37,7 +37,7 @@ pub use read::{
 };
 pub use record::{RecordChain, Recording};
 pub use retain::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold};
-pub use revoke::{Revoke, Target};
+pub use revoke::{RestorePrincipal, Restored, Revoke, Target};
 pub use uses::{
     ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportedUse, SyncVerifier, USES_MAX, USES_NOT_TAKEN,
 };
@@ -309,6 +309,7 @@ fn granted<G>(view: View<'_>, caller: &Caller, grant: Grant<G>) -> Verdict<G> {
     if !writes.is_empty() {
         // What is granted rests on what was not revoked.
         alive.extend(chain::subjects_of_caller(caller));
+        guards.extend(chain::principal_of_caller(caller));
         if !alive.is_empty() {
             guards.push(Guard::Alive(alive));
         }

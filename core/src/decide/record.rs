@@ -3,7 +3,7 @@
 //! One decision for both: what is not yet recorded of a chain is checked hop by hop and recorded.
 //! A chain that is recorded already is granted again and written never: idempotent on hop ids.
 
-use super::chain::{check_revocations, check_time, subjects};
+use super::chain::{check_revocations, check_time, principal_alive, subjects};
 use super::issue::check_room;
 use super::{Ask, Decision, Entropy, Grant, View};
 use crate::caller::{Caller, Kind};
@@ -75,7 +75,8 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
         }
         let guard = session.map(|session| Guard::Session(session.id, Some(session.version)));
         let grant = new_hops(view, caller, token, row.fan_out_max, now)?;
-        Ok(grant.guarded(guard).resting_on(subjects(token)))
+        let grant = grant.guarded(guard).guarded(principal_alive(token));
+        Ok(grant.resting_on(subjects(token)))
     }
 }
 

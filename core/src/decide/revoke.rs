@@ -1,19 +1,23 @@
 //! May this be revoked by this caller? SPEC 7.2.
 //!
 //! An admin revokes anything; a delegator the hops that it made; a holder its own. Everything
-//! below a revoked hop dies with it, in one row.
+//! below a revoked hop dies with it, in one row. A principal alone comes back, for what is issued anew.
 
 use super::admin::{horizon, revoke_key, suspend};
 use super::chain::check_time;
+use super::consent::end;
 use super::record::new_hops;
-use super::{Ask, Decision, Entropy, Grant, Keeps, View, is_revoked};
+use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_revoked};
+use serde::{Deserialize, Serialize};
+
 use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::Thumbprint;
 use crate::no::Deny;
 use crate::record::Body;
-use crate::state::Write;
+use crate::session::Session;
+use crate::state::{Guard, Write};
 use crate::verify::{Holder, VerifiedToken};
 
 /// What is revoked.
@@ -66,7 +70,8 @@ pub struct Revoke {
 }
 
 impl Ask for Revoke {
-    type Granted = ();
+    /// Whether the broker has a record of what is named; it is revoked all the same.
+    type Granted = bool;
     const METHOD: &'static str = "/sublet.v1.Revocation/Revoke";
     const KEEPS: Keeps = Keeps::Nothing;
 
@@ -80,29 +85,35 @@ impl Ask for Revoke {
         caller: &Caller,
         now: UnixMillis,
         _: &Entropy,
-    ) -> Decision<()> {
+    ) -> Decision<bool> {
         match &self.target {
             Target::Hop(id) | Target::Delegation(id) => self.hop(view, caller, id, now),
             _ if !caller.is_admin() => Err(Deny::NotYoursToRevoke),
-            Target::Agent(agent) => suspend(view, caller, agent, &self.reason, ()),
-            Target::Key(key) => revoke_key(view, caller, key, &self.reason, ()),
+            // An agent that is not known is refused.
+            Target::Agent(agent) => suspend(view, caller, agent, &self.reason, true),
+            Target::Key(key) => {
+                let recorded = view.state.knows_key(key);
+                revoke_key(view, caller, key, &self.reason, recorded)
+            }
             Target::Principal(principal) => {
                 if principal.realm() != view.state.domain().as_str() {
                     return Err(Deny::NotFound(format!("principal {principal}")));
                 }
+                let recorded = view.state.names_principal(principal);
                 // A principal's revocation has no end of its own.
                 let revocation = Revocation::Principal(principal.clone());
                 if is_revoked(view, revocation.clone()) {
-                    return Ok(Grant::read(()));
+                    return Ok(Grant::read(recorded));
                 }
-                Ok(self.revoking(caller, revocation, UnixMillis(i64::MAX), None))
+                let grant = self.revoking(caller, revocation, UnixMillis(i64::MAX), None);
+                Ok(grant.with(recorded))
             }
         }
     }
 }
 
 impl Revoke {
-    fn hop(&self, view: View<'_>, caller: &Caller, id: &HopId, now: UnixMillis) -> Decision<()> {
+    fn hop(&self, view: View<'_>, caller: &Caller, id: &HopId, now: UnixMillis) -> Decision<bool> {
         let known = view.state.hop(id);
         let shown = self.chain.as_ref().and_then(|chain| Shown::of(chain, id));
         let may = caller.is_admin()
@@ -125,15 +136,16 @@ impl Revoke {
             return Err(Deny::NotFound(format!("delegation {id}")));
         }
         if is_revoked(view, Revocation::Hop(*id)) {
-            return Ok(Grant::read(()));
+            return Ok(Grant::read(known.is_some()));
         }
         match (known, shown) {
             (Some(row), _) => {
-                Ok(self.grant(view, caller, id, (row.expires_at, Some(row.delegation))))
+                let grant = self.grant(view, caller, id, (row.expires_at, Some(row.delegation)));
+                Ok(grant.with(true))
             }
             (None, Some(shown)) => self.shown(view, caller, &shown, now),
             // An admin is believed: what it could kill is over after the longest life of a token.
-            (None, None) => Ok(self.grant(view, caller, id, (horizon(now), None))),
+            (None, None) => Ok(self.grant(view, caller, id, (horizon(now), None)).with(false)),
         }
     }
 
@@ -145,7 +157,7 @@ impl Revoke {
         caller: &Caller,
         shown: &Shown,
         now: UnixMillis,
-    ) -> Decision<()> {
+    ) -> Decision<bool> {
         let (id, delegation) = (shown.token.id(), shown.token.delegation());
         let row = view.state.delegation(&delegation);
         let ends = UnixMillis::from_seconds(shown.token.expires());
@@ -155,8 +167,8 @@ impl Revoke {
             .and_then(|row| new_hops(view, caller, &shown.token, row.fan_out_max, now));
         let revoked = self.grant(view, caller, &id, (ends, row.map(|row| row.id)));
         match recorded {
-            Ok(recorded) => Ok(recorded.with(()).and(revoked)),
-            Err(_) if caller.is_admin() => Ok(revoked),
+            Ok(recorded) => Ok(recorded.with(()).and(revoked).with(true)),
+            Err(_) if caller.is_admin() => Ok(revoked.with(false)),
             Err(deny) => {
                 let above = shown.token.hops().filter_map(|(id, _)| view.state.hop(&id)).last();
                 let why = deny.to_string();
@@ -194,6 +206,72 @@ impl Revoke {
             Some(delegation) => grant.recording_in(delegation, caller, body),
             None => grant.recording(caller, body),
         }
+    }
+}
+
+/// A principal whose authority was revoked comes back: new authority may be issued for it. What was issued
+/// up to then stays revoked, and the sessions that are by words from before end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestorePrincipal {
+    /// Whom.
+    pub principal: Principal,
+    /// Why.
+    pub reason: String,
+}
+
+/// A principal is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// When: what was issued up to then stays revoked.
+    pub at: UnixMillis,
+    /// From when something may be issued for it again: the next whole second, as tokens say seconds.
+    pub issues_from: UnixMillis,
+}
+
+impl Ask for RestorePrincipal {
+    type Granted = Restored;
+    const METHOD: &'static str = "/sublet.v1.Revocation/RestorePrincipal";
+
+    fn asked(&self) -> String {
+        format!("restore {}: {}", self.principal, self.reason)
+    }
+
+    fn decide(
+        &self,
+        view: View<'_>,
+        caller: &Caller,
+        now: UnixMillis,
+        _: &Entropy,
+    ) -> Decision<Restored> {
+        admin_only(caller)?;
+        let revoked = view.state.revoked(&Revocation::Principal(self.principal.clone()));
+        let not_found = || Deny::NotFound(format!("a revocation of principal {}", self.principal));
+        let revoked = revoked.ok_or_else(not_found)?;
+        // What is alive again is told apart by its time.
+        let last = view.state.last_issued_for(&self.principal);
+        if revoked.at >= now || last.is_some_and(|last| last > now) {
+            return Err(Deny::NotPermitted(
+                "the broker's clock is not past the time of what was issued and is revoked",
+            ));
+        }
+        let mut ended = Grant::read((0, 0));
+        let of_principal = |session: &&Session| session.principal.as_ref() == Some(&self.principal);
+        for session in view.state.sessions().filter(of_principal).filter(|session| session.live) {
+            end(view, &caller.actor(), (session, now), &self.reason, now, &mut ended);
+        }
+        let restored = Restored {
+            at: now,
+            issues_from: UnixMillis::from_seconds(now.seconds().saturating_add(1)),
+        };
+        // All that it still ends is over after the longest life of a token.
+        let revocation = Revocation::PrincipalRestored(self.principal.clone());
+        let body = Body::PrincipalRestored {
+            principal: self.principal.clone(),
+            reason: self.reason.clone(),
+        };
+        let grant = ended.with(restored).guarded([Guard::PrincipalRevoked(self.principal.clone())]);
+        let grant = grant.writing([Write::Revocation { revocation, expires_at: horizon(now) }]);
+        Ok(grant.recording(caller, body))
     }
 }
 

@@ -20,10 +20,27 @@ pub enum Revocation {
     AgentResumed(AgentId),
     /// An agent's key, for ever.
     AgentKey(Thumbprint),
-    /// A user's authority.
+    /// A user's authority, until it is restored.
     Principal(Principal),
+    /// A user's authority is back: for what is issued after this, and for nothing from before.
+    PrincipalRestored(Principal),
     /// A root key.
     RootKey(Thumbprint),
+}
+
+impl Revocation {
+    /// Whether what was issued for a principal at this time is revoked. The one place where revocations of
+    /// principals are read: all of it is while the principal is revoked, and after its return what was
+    /// issued up to then. `at` gives the time of the delta by which something is in force, if it is.
+    pub(crate) fn ends(
+        principal: &Principal,
+        issued_at: UnixMillis,
+        at: impl Fn(&Revocation) -> Option<UnixMillis>,
+    ) -> bool {
+        at(&Revocation::Principal(principal.clone())).is_some()
+            || at(&Revocation::PrincipalRestored(principal.clone()))
+                .is_some_and(|restored| issued_at <= restored)
+    }
 }
 
 /// One entry of the feed.
@@ -45,6 +62,17 @@ impl Delta {
         self.expires.plus_ms(limits::CLOCK_SKEW_MS) <= now
     }
 
+    /// The revocation of a principal that this lifts where it is from before it. By time and not by number:
+    /// a return that is stated again behind a later revocation lifts nothing.
+    pub(crate) fn lifts(&self) -> Option<Revocation> {
+        match &self.revocation {
+            Revocation::PrincipalRestored(principal) => {
+                Some(Revocation::Principal(principal.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, subject): (u8, &[u8]) = match &self.revocation {
@@ -54,6 +82,7 @@ impl Delta {
             Revocation::AgentKey(key) => (4, &key.0),
             Revocation::Principal(principal) => (5, principal.as_str().as_bytes()),
             Revocation::RootKey(key) => (6, &key.0),
+            Revocation::PrincipalRestored(principal) => (7, principal.as_str().as_bytes()),
         };
         let head =
             Writer::labelled("feed-delta-v1").u64(self.sequence).time(self.at).time(self.expires);
@@ -76,6 +105,7 @@ impl Delta {
             4 => Revocation::AgentKey(Thumbprint(fixed()?)),
             5 => Revocation::Principal(text()?.parse().map_err(name)?),
             6 => Revocation::RootKey(Thumbprint(fixed()?)),
+            7 => Revocation::PrincipalRestored(text()?.parse().map_err(name)?),
             _ => return Err(BadFeed::Layout(BadLayout)),
         };
         Ok(Delta { sequence, at, expires, revocation })

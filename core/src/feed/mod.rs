@@ -7,7 +7,7 @@
 //!
 //! Invariants: a delta counts only once a verified head binds it; sequence numbers have no gap; a
 //! view never goes back; what is revoked stays so until it expires on the issuer's clock, or its
-//! agent is resumed; and a view's age is on the issuer's clock, so an old list that is played
+//! agent is resumed, or its principal restored; and a view's age is on the issuer's clock, so an old list that is played
 //! again does not become fresh.
 
 mod delta;

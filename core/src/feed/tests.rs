@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
-use crate::id::{AgentId, HopId, UnixMillis};
+use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::sign::{SecretKey, Signer as _};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -387,4 +387,67 @@ fn a_refused_head_costs_nothing_that_is_in_force() {
     view.apply_delta(&waiting).unwrap();
     assert_eq!(view.apply_head(&signed(good), &bundle(), NOW, 0), Ok(()));
     assert!(view.is_revoked(&hop(2)));
+}
+
+/// A principal that is back is so for what is issued later, in whatever way the reader hears of it.
+#[test]
+fn what_was_issued_before_a_principals_return_stays_revoked() {
+    let (mut writer, mut view) = (writer(), view());
+    let alice: Principal = "user:alice@acme.example".parse().unwrap();
+    let bob: Principal = "user:bob@acme.example".parse().unwrap();
+    let (ends, back) =
+        (Revocation::Principal(alice.clone()), Revocation::PrincipalRestored(alice.clone()));
+    let of = |view: &RevocationView, ms: &[i64]| -> Vec<bool> {
+        ms.iter().map(|ms| view.ends(&alice, NOW.plus_ms(*ms))).collect()
+    };
+    writer.append(ends.clone(), NOW, UnixMillis(i64::MAX));
+    feed(&mut view, &writer, NOW).unwrap();
+    assert_eq!(of(&view, &[-5_000, 0, 5_000]), [true; 3], "all of it, whenever it was issued");
+    writer.append(back.clone(), NOW.plus_ms(1_000), LATER);
+    feed(&mut view, &writer, NOW.plus_ms(1_000)).unwrap();
+    assert_eq!(of(&view, &[-5_000, 0, 1_000, 1_001]), [true, true, true, false]);
+    assert!(!view.ends(&bob, NOW));
+    // A reader that knows nothing hears the same.
+    let mut fresh = self::view();
+    feed(&mut fresh, &writer, NOW.plus_ms(1_000)).unwrap();
+    assert_eq!(of(&fresh, &[0, 1_000, 1_001]), [true, true, false]);
+    // Again, and back again: of two returns the later one counts, in whichever order they are heard.
+    writer.append(ends, NOW.plus_ms(2_000), UnixMillis(i64::MAX));
+    feed(&mut view, &writer, NOW.plus_ms(2_000)).unwrap();
+    assert_eq!(of(&view, &[1_001, 9_000]), [true; 2]);
+    writer.append(back.clone(), NOW.plus_ms(3_000), LATER);
+    writer.append(back, NOW.plus_ms(1_000), LATER);
+    feed(&mut view, &writer, NOW.plus_ms(3_000)).unwrap();
+    assert_eq!(of(&view, &[3_000, 3_001]), [true, false]);
+    // A return that is stated again behind a later revocation lifts nothing: it has its own time.
+    writer.append(Revocation::Principal(alice.clone()), NOW.plus_ms(4_000), UnixMillis(i64::MAX));
+    writer.append(Revocation::PrincipalRestored(alice.clone()), NOW.plus_ms(3_000), LATER);
+    for mut reader in [view, self::view()] {
+        feed(&mut reader, &writer, NOW.plus_ms(4_000)).unwrap();
+        assert_eq!(of(&reader, &[3_001, 9_000]), [true; 2]);
+    }
+    let written = stored(&writer);
+    assert_eq!(FeedWriter::resume(domain(), 1, written).unwrap().head(NOW), writer.head(NOW));
+}
+
+/// Who was away while a principal came back, and for so long that nobody says it any more, does not keep
+/// it revoked.
+#[test]
+fn a_revocation_of_a_principal_that_the_floor_has_passed_was_lifted() {
+    let (mut writer, mut view) = (writer(), view());
+    let alice: Principal = "user:alice@acme.example".parse().unwrap();
+    writer.append(Revocation::Principal(alice.clone()), NOW, UnixMillis(i64::MAX));
+    feed(&mut view, &writer, NOW).unwrap();
+    writer.append(Revocation::PrincipalRestored(alice.clone()), NOW, NOW.plus_ms(10));
+    writer.append(hop(1), NOW, LATER);
+    // The revocation itself says nothing any more: its return does.
+    let lifted = |delta: &Delta| {
+        !matches!(delta.revocation, Revocation::Principal(_)) && !delta.is_over(NOW.plus_ms(60_000))
+    };
+    let trim = writer.trim(lifted, usize::MAX).unwrap();
+    writer.raise_floor(&trim.floor);
+    assert_eq!(writer.head(NOW).floor_sequence, 2);
+    feed(&mut view, &writer, NOW.plus_ms(60_000)).unwrap();
+    assert!(!view.ends(&alice, NOW.plus_ms(30_000)));
+    assert!(view.is_revoked(&hop(1)));
 }

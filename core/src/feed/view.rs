@@ -6,8 +6,8 @@
 //!
 //! Invariants: only deltas that a verified head binds are in force; the position never goes back,
 //! nor does the floor in its epoch; a refused head changes nothing that is in force; an entry
-//! leaves only when it expired by the issuer's time, or its agent was resumed. A new epoch or a
-//! raised floor adds entries and takes none away.
+//! leaves only when it expired by the issuer's time, or its agent was resumed, or its principal
+//! restored. A new epoch adds entries and takes none away.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use super::delta::{genesis, link};
 use super::{BadFeed, Delta, Head, Revocation, SignedHead};
 use crate::bundle::{KeyUse, TrustBundle};
-use crate::id::{TrustDomain, UnixMillis};
+use crate::id::{Principal, TrustDomain, UnixMillis};
 use crate::limits;
 
 /// Deltas that a view holds while no head binds them, at about 250 bytes each. A snapshot is at most some
@@ -31,9 +31,16 @@ pub struct RevocationView {
     held: Option<Seen>,
     /// Of a view that was put together from records; it has no head, and so no age.
     recorded: Option<(u64, u64)>,
-    revoked: HashMap<Revocation, UnixMillis>,
+    revoked: HashMap<Revocation, Standing>,
     /// Numbered without a gap.
     pending: VecDeque<(Delta, Vec<u8>)>,
+}
+
+/// Since when something is revoked, and until when that is to be kept.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    at: UnixMillis,
+    expires: UnixMillis,
 }
 
 /// The last head that was verified, and when it was first seen on the monotonic clock.
@@ -56,16 +63,16 @@ impl RevocationView {
     }
 
     /// The view that somebody had at a position (epoch, sequence), from what is recorded up to
-    /// there, in order: to decide again what was decided then. No head binds it, so it has no age,
-    /// and who decides on its age refuses.
+    /// there, in order, each with its time: to decide again what was decided then. No head binds it,
+    /// so it has no age, and who decides on its age refuses.
     pub fn recorded(
         feed: TrustDomain,
         position: (u64, u64),
-        revocations: impl IntoIterator<Item = Revocation>,
+        revocations: impl IntoIterator<Item = (Revocation, UnixMillis)>,
     ) -> Self {
         let mut view = RevocationView { recorded: Some(position), ..RevocationView::new(feed) };
-        for (sequence, revocation) in (1..).zip(revocations) {
-            let (at, expires) = (UnixMillis(0), UnixMillis(i64::MAX));
+        for (sequence, (revocation, at)) in (1..).zip(revocations) {
+            let expires = UnixMillis(i64::MAX);
             view.count(Delta { sequence, at, expires, revocation });
         }
         view
@@ -194,12 +201,15 @@ impl RevocationView {
     }
 
     /// Puts in force what the head binds: the waiting deltas after `start` and up to its number. Where the
-    /// floor has passed what is held, a suspension that is not stated again was lifted in between; all
-    /// else stays until it expires.
+    /// floor has passed what is held, a suspension or the revocation of a principal that is not stated again
+    /// was lifted in between; all else stays until it expires.
     fn take_in(&mut self, head: Head, start: u64, monotonic_ms: u64) {
         let passed = |held: &Seen| held.head.epoch == head.epoch && held.head.sequence < start;
         if self.held.as_ref().is_some_and(passed) {
-            self.revoked.retain(|known, _| !matches!(known, Revocation::AgentSuspended(_)));
+            let may_be_lifted = |known: &Revocation| {
+                matches!(known, Revocation::AgentSuspended(_) | Revocation::Principal(_))
+            };
+            self.revoked.retain(|known, _| !may_be_lifted(known));
         }
         let reached = |(delta, _): &(Delta, Vec<u8>)| delta.sequence <= head.sequence;
         while self.pending.front().is_some_and(reached) {
@@ -215,18 +225,23 @@ impl RevocationView {
 
     /// Of two revocations of one thing the one that lasts longer counts.
     fn count(&mut self, delta: Delta) {
-        let Delta { revocation, expires, .. } = delta;
+        if let Some(lifted) = delta.lifts()
+            && self.revoked.get(&lifted).is_some_and(|held| held.at < delta.at)
+        {
+            self.revoked.remove(&lifted);
+        }
+        let Delta { revocation, at, expires, .. } = delta;
         if let Revocation::AgentResumed(agent) = revocation {
             self.revoked.remove(&Revocation::AgentSuspended(agent));
             return;
         }
         match self.revoked.entry(revocation) {
             Entry::Occupied(mut held) => {
-                let later = expires.max(*held.get());
-                held.insert(later);
+                let held = held.get_mut();
+                (held.at, held.expires) = (held.at.max(at), held.expires.max(expires));
             }
             Entry::Vacant(free) => {
-                free.insert(expires);
+                free.insert(Standing { at, expires });
             }
         }
     }
@@ -272,12 +287,18 @@ impl RevocationView {
         self.revoked.contains_key(revocation)
     }
 
+    /// Whether what was issued for a principal at this time is revoked.
+    pub fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
+        let at = |known: &Revocation| self.revoked.get(known).map(|standing| standing.at);
+        Revocation::ends(principal, issued_at, at)
+    }
+
     /// Drops revocations of which all that they could kill has expired, skew included. A clock
     /// that runs ahead of the issuer's drops nothing early: the last head's time is the limit.
     pub fn prune(&mut self, now: UnixMillis) {
         let Some(held) = &self.held else { return };
         let now = now.min(held.head.time);
-        self.revoked.retain(|_, expires| expires.plus_ms(limits::CLOCK_SKEW_MS) > now);
+        self.revoked.retain(|_, held| held.expires.plus_ms(limits::CLOCK_SKEW_MS) > now);
     }
 }
 

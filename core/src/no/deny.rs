@@ -7,13 +7,14 @@ use crate::bundle::KeyId;
 use crate::capability::Exceeds;
 use crate::id::{AgentId, HopId, Principal};
 use crate::session::SessionId;
+use crate::utc::utc;
 
 /// Understood, decided, and refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Deny {
     // A call at a tool, and anything that rests on a chain.
     /// A block of the chain is not good yet.
-    #[error("hop {hop} is good only from {from} (seconds)")]
+    #[error("hop {hop} is good only from {}", utc(*from))]
     NotYetValid {
         /// Which hop, 0 for the root.
         hop: usize,
@@ -21,7 +22,7 @@ pub enum Deny {
         from: i64,
     },
     /// A block of the chain is over.
-    #[error("hop {hop} expired at {at} (seconds)")]
+    #[error("hop {hop} expired at {}", utc(*at))]
     Expired {
         /// Which hop.
         hop: usize,
@@ -93,8 +94,8 @@ pub enum Deny {
     /// The root key was revoked.
     #[error("the root key that signed this token was revoked")]
     RootRevoked,
-    /// The principal's authority was revoked.
-    #[error("the authority of {principal} was revoked")]
+    /// The principal's authority was revoked: all of it, or what was issued before its return.
+    #[error("the authority of {principal} was revoked; what was issued before its return stays so")]
     PrincipalRevoked {
         /// Whose.
         principal: Principal,
@@ -118,7 +119,7 @@ pub enum Deny {
         hop: usize,
     },
     /// The child wants to live longer than its parent.
-    #[error("the child asks to live until {asked}, {} s longer than hop {hop}, which ends at {held} (seconds)", asked.saturating_sub(*held))]
+    #[error("the child asks to live until {}, {} s longer than hop {hop}, which ends at {}", utc(*asked), asked.saturating_sub(*held), utc(*held))]
     OutlivesParent {
         /// The end that is asked, in seconds.
         asked: i64,
@@ -201,7 +202,7 @@ pub enum Deny {
         hop: usize,
     },
     /// The caller is not the holder that the chain names.
-    #[error("the hop is {holder}'s to make, the caller is {caller}")]
+    #[error("the token is held by {holder}, and the caller is {caller}")]
     NotTheHolder {
         /// Who holds the parent.
         holder: String,
@@ -391,7 +392,7 @@ pub enum Deny {
     },
     /// A broker key that was announced for later.
     #[error(
-        "key {key} was announced to sign from {from} (seconds), so that everybody has heard of it"
+        "key {key} was announced to sign from {}, so that everybody has heard of it", utc(*from)
     )]
     KeyTooSoon {
         /// Which.
