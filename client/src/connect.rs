@@ -80,7 +80,7 @@ impl Broker {
         let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting.connect()).await;
         let channel = connected
             .map_err(|_| Failure::deadline("connect", CONNECT_DEADLINE))?
-            .map_err(|error| Failure::unreachable(endpoint, &error))?;
+            .map_err(|error| Failure::unreachable(endpoint, tls, &error))?;
         Ok(Broker::over(endpoint, tls, Connection { channel, files }))
     }
 
@@ -223,7 +223,7 @@ impl Broker {
     fn failure(&self, status: &tonic::Status) -> Failure {
         let failure = Failure::from_status(status);
         match failure.code().as_str() {
-            "unreachable" => failure.at(&self.endpoint),
+            "unreachable" => failure.at(&self.endpoint, &self.tls),
             _ => failure,
         }
     }
@@ -234,7 +234,8 @@ impl Broker {
             connection.channel.clone()
         };
         let mut grpc = tonic::client::Grpc::new(channel);
-        grpc.ready().await.map_err(|error| Failure::unreachable(&self.endpoint, &error))?;
+        let away = |error| Failure::unreachable(&self.endpoint, &self.tls, &error);
+        grpc.ready().await.map_err(away)?;
         Ok(grpc)
     }
 

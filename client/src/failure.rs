@@ -16,6 +16,8 @@ use sublet_core::no::{Fault, No};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::tls::Tls;
+
 /// The domain of our codes in ErrorInfo.
 pub const ERROR_DOMAIN: &str = "sublet";
 
@@ -161,14 +163,14 @@ impl Failure {
     }
 
     /// The same, with where it happened.
-    pub(crate) fn at(self, endpoint: &str) -> Self {
-        let message = explained(endpoint, &self.message);
+    pub(crate) fn at(self, endpoint: &str, tls: &Tls) -> Self {
+        let message = explained(endpoint, tls, &self.message);
         Failure { message: format!("no broker at {endpoint}: {message}"), ..self }
     }
 
     /// The broker cannot be reached.
-    pub(crate) fn unreachable(endpoint: &str, error: &dyn std::error::Error) -> Self {
-        let cause = explained(endpoint, &root_cause(error));
+    pub(crate) fn unreachable(endpoint: &str, tls: &Tls, error: &dyn std::error::Error) -> Self {
+        let cause = explained(endpoint, tls, &root_cause(error));
         let message = format!("no broker at {endpoint}: {cause}");
         Failure::new(Kind::Fault, "unreachable".into(), message, true)
     }
@@ -252,12 +254,28 @@ const EXPLAINED: [(&str, &str, &str); 8] = [
     ("https://", "NotValidForName", "its certificate is of another name than the address"),
 ];
 
+/// That the peer hung up. Whoever closes for a reason says it just before, and that may be lost on the way.
+const HUNG_UP: [&str; 5] =
+    ["connection closed", "roken pipe", "eset by peer", "unexpected end of file", "close_notify"];
+
 /// A cause with what it most often comes from.
-fn explained(endpoint: &str, cause: &str) -> String {
+fn explained(endpoint: &str, tls: &Tls, cause: &str) -> String {
     let known = EXPLAINED
         .iter()
         .find(|(scheme, says, _)| endpoint.starts_with(scheme) && cause.contains(says));
-    known.map_or(cause.to_owned(), |(_, _, why)| format!("{cause}: {why}"))
+    if let Some((_, _, why)) = known {
+        return format!("{cause}: {why}");
+    }
+    let closed = HUNG_UP.iter().any(|says| cause.contains(says));
+    let why = match (closed, endpoint.split_once("://"), &tls.certificate) {
+        (true, Some(("https", _)), None) => {
+            "demands a client certificate, and none is shown (--client-certificate, --client-key)"
+        }
+        (true, Some(("https", _)), Some(_)) => "does not take the client certificate that is shown",
+        (true, Some(("http", _)), _) => "speaks TLS there (https://)",
+        _ => return cause.to_owned(),
+    };
+    format!("{cause}: it closed the connection, as a broker does that {why}")
 }
 
 /// The code of a status that brings none of ours.

@@ -112,7 +112,7 @@ async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failu
     let endpoint = endpoint.connect_timeout(DEADLINE).timeout(DEADLINE);
     let channel = tokio::time::timeout(DEADLINE, endpoint.connect()).await;
     let channel = channel.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
-    let channel = channel.map_err(|error| Failure::unreachable(socket, &error))?;
+    let channel = channel.map_err(|error| Failure::unreachable(socket, &Tls::default(), &error))?;
     Ok(SpiffeWorkloadApiClient::new(channel))
 }
 
