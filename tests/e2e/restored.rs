@@ -54,7 +54,7 @@ fn a_store_that_is_older_than_its_mark_is_refused_with_words() {
     stage.kill_and_restart();
     for number in 0..5 {
         let user = format!("user:u{number}@dev.sublet.example");
-        stage.sublet(&["revoke", "principal", &user]).ok();
+        stage.sublet(&["revoke", "principal", &user, "--yes", "--unknown-too"]).ok();
     }
     // Whoever was answered finds it marked, however the broker ends.
     stage.kill();
@@ -115,7 +115,7 @@ fn a_follower_of_a_feed_that_was_rolled_back_says_what_to_do() {
     copy(&data, &old);
     stage.kill_and_restart();
     let user = "user:mallory@dev.sublet.example";
-    stage.sublet(&["revoke", "principal", user]).ok();
+    stage.sublet(&["revoke", "principal", user, "--yes", "--unknown-too"]).ok();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let follower = runtime.block_on(async {
         let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
