@@ -18,6 +18,7 @@ use sublet_core::no::{Deny, Fault, Malformed, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
+use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -95,6 +96,11 @@ fn coded(code: Code, says: impl Into<String>, reason: &str, retry_ms: Option<u64
         details.set_retry_info(Some(Duration::from_millis(retry_ms)));
     }
     Status::with_error_details(code, says, details)
+}
+
+/// The status that an answer begins with; `None` where a message comes first.
+pub(crate) fn of_answer(headers: &HeaderMap) -> Option<Status> {
+    Status::from_header_map(headers)
 }
 
 /// The answer to a gRPC call of no method that there is.

@@ -130,7 +130,7 @@ fn coded(answer: Response<Body>) -> Response<Body> {
     if !refuses || headers.contains_key("grpc-status-details-bin") {
         return answer;
     }
-    match tonic::Status::from_header_map(headers) {
+    match respond::of_answer(headers) {
         Some(status) => respond::of_the_library(&status).into_http(),
         None => answer,
     }
