@@ -105,9 +105,10 @@ const OWN_DESCRIPTORS: usize = 128;
 /// Below so many descriptors for connections a broker does not start.
 const CONNECTIONS_MIN: usize = 16;
 
-/// Calls of proven callers in work at once, for each core. Each is in work for as long as all of them take:
-/// 16 times 0.6 ms. With fewer, the broker under a flood has too little to do between two looks at what it
-/// refuses; with more, whoever has little to ask waits longer (docs/BENCHMARKS, "Overload").
+/// Calls of proven callers in work at once, for each core; one that waits for the disk is not in work. Each
+/// waits for all others in work: 16 times 0.6 ms. With fewer, the broker under a flood has too little to do
+/// between two looks at what it refuses; with more, whoever has little to ask waits longer
+/// (docs/BENCHMARKS, "Overload").
 const TURNS_EACH_CORE: usize = 16;
 
 /// The same on the largest machine: four batches of the store.
@@ -120,9 +121,6 @@ pub(crate) const TURNS_STRANGERS: usize = 8;
 /// Calls in one lane, in work or waiting, before only those are let in who have fewer than two. Their headers
 /// and messages are counted as bytes; beside that 4 KiB each are 32 MiB.
 const LANE_MAX: usize = 8_192;
-
-/// How long a call keeps its turn. What takes longer waits for something else than the processor.
-pub(crate) const TURN_MAX: Duration = Duration::from_millis(250);
 
 /// Bounds of the lanes.
 #[derive(Clone, Copy, Debug)]

@@ -1,48 +1,45 @@
-//! How much of the processor a future uses.
+//! Work in a turn, and how much of the processor it uses.
 //!
-//! Owns: adding up the time that its polls take. Does not own: what it is charged to (`turns`).
+//! Owns: giving the turn back when the work waits for something else than the processor, and adding up what
+//! its polls take. Does not own: what a share is charged (`turns`).
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::bounds::TURN_MAX;
-use super::turns::Turn;
+use super::turns::{Turn, Waits};
 use crate::ports;
 
-/// A future of which the polls are timed.
-struct Timed<F> {
-    inner: Pin<Box<F>>,
-    spent: Duration,
+/// Work that has its turn, or waits, for the disk or for an issuer of keys, and needs none.
+enum At {
+    Work(Turn),
+    Wait(Waits, Duration),
 }
 
-impl<F: Future> Future for Timed<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+/// Runs a future in a turn until it is done or waits. What it does after it has waited, building its answer,
+/// is charged to its share as well, and needs no second turn.
+pub(super) async fn in_turn<F: Future>(turn: Turn, work: F) -> F::Output {
+    let (mut work, mut at) = (pin!(work), Some(At::Work(turn)));
+    poll_fn(move |context| {
         let began = ports::monotonic();
-        let polled = self.inner.as_mut().poll(context);
-        self.spent = self.spent.saturating_add(ports::monotonic().duration_since(began));
+        let polled = work.as_mut().poll(context);
+        let took = ports::monotonic().duration_since(began);
+        at = match at.take() {
+            Some(At::Work(mut turn)) => {
+                turn.spent(took);
+                // Dropped when the work is done.
+                polled.is_pending().then(|| At::Wait(turn.waits(), Duration::ZERO))
+            }
+            Some(At::Wait(waits, spent)) => Some(At::Wait(waits, spent.saturating_add(took))),
+            None => None,
+        };
+        if let (Poll::Ready(_), Some(At::Wait(waits, spent))) = (&polled, &at) {
+            waits.spent(*spent);
+        }
         polled
-    }
-}
-
-/// Runs a future in a turn. The turn is given back when it is done, or when it has taken so long that it
-/// waits for something else than the processor.
-pub(super) async fn in_turn<F: Future>(mut turn: Turn, work: F) -> F::Output {
-    let mut work = Timed { inner: Box::pin(work), spent: Duration::ZERO };
-    match tokio::time::timeout(TURN_MAX, &mut work).await {
-        Ok(done) => {
-            turn.spent(work.spent);
-            done
-        }
-        Err(_) => {
-            turn.spent(work.spent);
-            drop(turn);
-            work.await
-        }
-    }
+    })
+    .await
 }
 
 /// Runs something in a turn, and adds its time to it.

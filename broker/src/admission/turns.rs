@@ -434,6 +434,26 @@ impl Turn {
     pub(crate) fn failed(&mut self) {
         self.cost = self.cost.saturating_mul(FAILED_COST);
     }
+
+    /// Gives it back, as its call waits for something else than the processor.
+    pub(crate) fn waits(self) -> Waits {
+        Waits { turns: self.turns.clone(), share: self.share.clone() }
+    }
+}
+
+/// A call that had its turn and waits.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    turns: Arc<Turns>,
+    share: Share,
+}
+
+impl Waits {
+    /// So much of the processor was used after it waited.
+    pub(crate) fn spent(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.turns.lock().charge(&self.share, |tag| tag.saturating_add(micros));
+    }
 }
 
 impl Drop for Turn {
