@@ -14,6 +14,7 @@ use sublet_core::no::{Deny, Fault, Malformed, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
+use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -82,9 +83,11 @@ pub(crate) fn late() -> Status {
 }
 
 /// What the gRPC library, or a standard service, refused in its own words, with a code of ours. Of what
-/// it says in place of a service, `INTERNAL` means that it could not read the message.
-pub(crate) fn of_the_library(status: &Status) -> Status {
-    match status.code() {
+/// it says in place of a service, `INTERNAL` means that it could not read the message. `None` where the
+/// headers of the answer hold no status.
+pub(crate) fn of_the_library(headers: &HeaderMap) -> Option<Status> {
+    let status = Status::from_header_map(headers)?;
+    Some(match status.code() {
         Code::Unimplemented => no_such_method(),
         Code::Cancelled | Code::DeadlineExceeded => late(),
         Code::Internal => {
@@ -93,7 +96,7 @@ pub(crate) fn of_the_library(status: &Status) -> Status {
         }
         Code::NotFound => coded(Code::NotFound, status.message(), "not_found"),
         code => coded(code, status.message(), "transport"),
-    }
+    })
 }
 
 /// A receipt for a recorded hop: its chain's ledger indices, and that nothing of it is revoked as

@@ -130,8 +130,8 @@ fn coded(answer: Response<Body>) -> Response<Body> {
     if !refuses || headers.contains_key("grpc-status-details-bin") {
         return answer;
     }
-    match tonic::Status::from_header_map(headers) {
-        Some(status) => respond::of_the_library(&status).into_http(),
+    match respond::of_the_library(headers) {
+        Some(status) => status.into_http(),
         None => answer,
     }
 }
