@@ -186,6 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn the_last_place_of_all_is_the_last() {
+        let mut answers = Answers::default();
+        let mut number = 0;
+        // Some that have more than their least, and fill all but one place together.
+        for account in 0..TOTAL_MAX / PER_ACCOUNT_MAX {
+            let left = TOTAL_MAX - 1 - number;
+            for _ in 0..PER_ACCOUNT_MAX.min(left) {
+                answers.put(of(Account::Agent(agent(account)), number));
+                number += 1;
+            }
+        }
+        let busy = Account::Agent(agent(TOTAL_MAX / PER_ACCOUNT_MAX - 1));
+        assert!(answers.of(&busy) > PER_ACCOUNT_MIN && answers.has_room(&busy));
+        answers.put(of(Account::Agent(agent(usize::MAX)), number));
+        assert_eq!(answers.len(), TOTAL_MAX);
+        assert!(!answers.has_room(&busy));
+    }
+
+    #[test]
     fn an_agent_has_one_answer_that_gave_it_an_identity_and_it_takes_nobodys_room() {
         let mut answers = Answers::default();
         for number in 0..100 {
