@@ -114,6 +114,18 @@ const TURNS_EACH_CORE: usize = 16;
 /// The same on the largest machine: four batches of the store.
 const TURNS_MAX: usize = 1_024;
 
+/// Calls of proven callers that have begun, for each core: in work, or waiting for the disk after that. A batch
+/// of the store takes what waits, so with fewer of them batches are small; and whoever comes next waits for
+/// all of them.
+const BEGUN_EACH_CORE: usize = 32;
+
+/// The same on a machine of one core, where the store's thread has none of its own.
+const BEGUN_ONE_CORE: usize = 24;
+
+/// How long a call that waits is one of those that have begun: longer than a batch takes, and no more than
+/// others can bear where an issuer's keys are slow to come.
+pub(crate) const WAITS_MAX: Duration = Duration::from_millis(250);
+
 /// Calls in work at once of those who have not proven themselves. Each checks signatures for 0.3 ms at most,
 /// or is health; one that waits for an issuer's keys gives its turn back.
 pub(crate) const TURNS_STRANGERS: usize = 8;
@@ -129,6 +141,8 @@ pub(crate) struct LaneBounds {
     pub(crate) turns: usize,
     /// The same of calls that must have room.
     pub(crate) turns_urgent: usize,
+    /// Calls of proven callers in work, or waiting for the disk.
+    pub(crate) begun: usize,
     /// Calls in one lane.
     pub(crate) total: usize,
 }
@@ -228,6 +242,10 @@ impl Bounds {
             bytes: 4 * MIB,
         };
         let turns = cores().saturating_mul(TURNS_EACH_CORE).min(TURNS_MAX);
+        let begun = match cores() {
+            1 => BEGUN_ONE_CORE,
+            cores => cores.saturating_mul(BEGUN_EACH_CORE).min(TURNS_MAX),
+        };
         let few = |total, seconds| ConnectionBounds {
             total,
             unproven: total,
@@ -251,7 +269,7 @@ impl Bounds {
                 unproven: Shares { each: 128, all: 2_048 },
                 reserve: Shares { each: 64, all: 1_024 },
             },
-            lanes: LaneBounds { turns, turns_urgent: turns / 4, total: LANE_MAX },
+            lanes: LaneBounds { turns, turns_urgent: turns / 4, begun, total: LANE_MAX },
         })
     }
 }

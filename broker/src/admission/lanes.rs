@@ -23,12 +23,13 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// Lanes that nobody is in.
     pub(crate) fn new(bounds: &LaneBounds) -> Self {
-        let lane = |turns| Turns::new(TurnBounds { turns, total: bounds.total });
+        let lane = |turns, begun| Turns::new(TurnBounds { turns, begun, total: bounds.total });
         Lanes {
-            proven: lane(bounds.turns),
-            urgent: lane(bounds.turns_urgent),
-            strangers: lane(TURNS_STRANGERS),
-            strangers_urgent: lane(TURNS_STRANGERS),
+            proven: lane(bounds.turns, bounds.begun),
+            urgent: lane(bounds.turns_urgent, bounds.begun),
+            // Those that wait for an issuer's keys are bounded by their calls in flight.
+            strangers: lane(TURNS_STRANGERS, bounds.total),
+            strangers_urgent: lane(TURNS_STRANGERS, bounds.total),
         }
     }
 

@@ -4,42 +4,56 @@
 //! its polls take. Does not own: what a share is charged (`turns`).
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::turns::{Turn, Waits};
+use super::bounds::WAITS_MAX;
+use super::turns::Turn;
 use crate::ports;
 
-/// Work that has its turn, or waits, for the disk or for an issuer of keys, and needs none.
-enum At {
-    Work(Turn),
-    Wait(Waits, Duration),
+/// A future of which the polls are timed.
+struct Timed<F> {
+    work: F,
+    spent: Duration,
 }
 
-/// Runs a future in a turn until it is done or waits. What it does after it has waited, building its answer,
-/// is charged to its share as well, and needs no second turn.
-pub(super) async fn in_turn<F: Future>(turn: Turn, work: F) -> F::Output {
-    let (mut work, mut at) = (pin!(work), Some(At::Work(turn)));
-    poll_fn(move |context| {
+impl<F: Future + Unpin> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let began = ports::monotonic();
-        let polled = work.as_mut().poll(context);
-        let took = ports::monotonic().duration_since(began);
-        at = match at.take() {
-            Some(At::Work(mut turn)) => {
-                turn.spent(took);
-                // Dropped when the work is done.
-                polled.is_pending().then(|| At::Wait(turn.waits(), Duration::ZERO))
-            }
-            Some(At::Wait(waits, spent)) => Some(At::Wait(waits, spent.saturating_add(took))),
-            None => None,
-        };
-        if let (Poll::Ready(_), Some(At::Wait(waits, spent))) = (&polled, &at) {
-            waits.spent(*spent);
-        }
+        let polled = Pin::new(&mut self.work).poll(context);
+        self.spent = self.spent.saturating_add(ports::monotonic().duration_since(began));
         polled
-    })
-    .await
+    }
+}
+
+/// Runs a future in a turn until it is done or waits for something else than the processor. What it does after
+/// that, building its answer, is charged to its share as well, and needs no second turn. While it waits, for
+/// [`WAITS_MAX`] at most, it is one of those that have begun.
+pub(super) async fn in_turn<F: Future>(mut turn: Turn, work: F) -> F::Output {
+    let mut work = Timed { work: pin!(work), spent: Duration::ZERO };
+    let first = poll_fn(|context| match Pin::new(&mut work).poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    let done = first.await;
+    turn.spent(std::mem::take(&mut work.spent));
+    if let Some(done) = done {
+        return done;
+    }
+    let waits = turn.waits();
+    match tokio::time::timeout(WAITS_MAX, &mut work).await {
+        Ok(done) => {
+            waits.spent(work.spent);
+            done
+        }
+        Err(_) => {
+            drop(waits);
+            work.await
+        }
+    }
 }
 
 /// Runs something in a turn, and adds its time to it.

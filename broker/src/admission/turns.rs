@@ -65,6 +65,8 @@ const RETRY_MS: (u64, u64) = (50, 2_000);
 pub(crate) struct TurnBounds {
     /// Calls in work at once.
     pub(crate) turns: usize,
+    /// Calls in work, or waiting for the disk after they were.
+    pub(crate) begun: usize,
     /// Calls in the lane, in work or waiting. Twice as many when each share has few.
     pub(crate) total: usize,
 }
@@ -93,6 +95,8 @@ pub(crate) struct Turns {
 struct Table {
     /// Calls that have a turn.
     at_work: usize,
+    /// Calls that have a turn, or had one and wait.
+    begun: usize,
     /// Calls in the lane.
     entered: usize,
     /// Shares with a call in the lane.
@@ -176,6 +180,17 @@ impl Table {
         }
     }
 
+    /// Counts a turn that is given.
+    fn begin(&mut self) {
+        self.at_work = self.at_work.saturating_add(1);
+        self.begun = self.begun.saturating_add(1);
+    }
+
+    /// Whether there is a turn to give.
+    fn has_turn(&self, bounds: &TurnBounds) -> bool {
+        self.at_work < bounds.turns && self.begun < bounds.begun
+    }
+
     /// The next one that waits, if any; its turn is counted.
     fn next(&mut self) -> Option<(Share, oneshot::Sender<Turn>)> {
         while let Some((tag, share)) = self.waiting.pop_first() {
@@ -192,7 +207,7 @@ impl Table {
             }
             if let Some(next) = next {
                 self.now = self.now.max(tag);
-                self.at_work = self.at_work.saturating_add(1);
+                self.begin();
                 return Some((share, next));
             }
         }
@@ -279,8 +294,8 @@ impl Turns {
     /// A turn of this share, at once; `None` when one has to be waited for.
     fn at_once(self: &Arc<Self>, share: &Share) -> Result<Turn, oneshot::Receiver<Turn>> {
         let mut table = self.lock();
-        if table.at_work < self.bounds.turns && table.waiting.is_empty() {
-            table.at_work = table.at_work.saturating_add(1);
+        if table.has_turn(&self.bounds) && table.waiting.is_empty() {
+            table.begin();
             let tag = table.shares.get(share).map_or(0, |entry| entry.tag);
             table.now = table.now.max(tag);
             table.charge(share, |tag| tag.saturating_add(COST_GUESS_US));
@@ -297,10 +312,13 @@ impl Turns {
         Err(told)
     }
 
-    /// A turn is over and cost so much. The next ones have theirs.
-    fn over(self: &Arc<Self>, share: &Share, cost: u64) {
+    /// A turn is over and cost so much; its call waits, or is done. The next ones have theirs.
+    fn over(self: &Arc<Self>, share: &Share, cost: u64, waits: bool) {
         let mut table = self.lock();
         table.at_work = table.at_work.saturating_sub(1);
+        if !waits {
+            table.begun = table.begun.saturating_sub(1);
+        }
         table.charge(share, |tag| tag.saturating_sub(COST_GUESS_US).saturating_add(cost));
         self.serve(table);
     }
@@ -321,7 +339,7 @@ impl Turns {
     /// Gives the turns that are free to those who wait.
     fn serve(self: &Arc<Self>, mut table: MutexGuard<'_, Table>) {
         let mut told = Vec::new();
-        while table.at_work < self.bounds.turns {
+        while table.has_turn(&self.bounds) {
             let Some(next) = table.next() else { break };
             told.push(next);
         }
@@ -417,11 +435,12 @@ pub(crate) struct Turn {
     turns: Arc<Turns>,
     share: Share,
     cost: u64,
+    waits: bool,
 }
 
 impl Turn {
     fn new(turns: Arc<Turns>, share: Share) -> Self {
-        Turn { turns, share, cost: 0 }
+        Turn { turns, share, cost: 0, waits: false }
     }
 
     /// So much of the processor was used in it.
@@ -436,12 +455,20 @@ impl Turn {
     }
 
     /// Gives it back, as its call waits for something else than the processor.
-    pub(crate) fn waits(self) -> Waits {
+    pub(crate) fn waits(mut self) -> Waits {
+        self.waits = true;
         Waits { turns: self.turns.clone(), share: self.share.clone() }
     }
 }
 
-/// A call that had its turn and waits.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.over(&self.share, self.cost, self.waits);
+    }
+}
+
+/// A call that had its turn and waits. When this is dropped it waits no more, or has waited so long that
+/// others begin beside it.
 #[derive(Debug)]
 pub(crate) struct Waits {
     turns: Arc<Turns>,
@@ -456,9 +483,11 @@ impl Waits {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Waits {
     fn drop(&mut self) {
-        self.turns.over(&self.share, self.cost);
+        let mut table = self.turns.lock();
+        table.begun = table.begun.saturating_sub(1);
+        self.turns.serve(table);
     }
 }
 

@@ -7,7 +7,7 @@ fn later(now: Instant) -> Instant {
 }
 
 fn lane(turns: usize) -> Arc<Turns> {
-    Turns::new(TurnBounds { turns, total: 100 })
+    Turns::new(TurnBounds { turns, begun: 8, total: 100 })
 }
 
 fn share(last: u8) -> Share {
@@ -102,7 +102,7 @@ async fn a_proof_that_does_not_hold_costs_its_sender_more() {
 
 #[tokio::test]
 async fn a_share_has_its_room_and_nobody_elses() {
-    let turns = Turns::new(TurnBounds { turns: 1, total: 10_000 });
+    let turns = Turns::new(TurnBounds { turns: 1, begun: 8, total: 10_000 });
     let (now, mut held) = (crate::ports::monotonic(), Vec::new());
     // Alone it has half a second of the slowest pace.
     let busy = loop {
@@ -137,7 +137,7 @@ async fn who_has_little_in_a_full_lane_is_let_in() {
 
 #[tokio::test]
 async fn the_faster_a_lane_is_the_more_may_wait() {
-    let turns = Turns::new(TurnBounds { turns: 1, total: 10_000 });
+    let turns = Turns::new(TurnBounds { turns: 1, begun: 8, total: 10_000 });
     let now = crate::ports::monotonic();
     for _ in 0..1_000 {
         let mut ticket = turns.enter(share(1), None, now).unwrap();
@@ -194,4 +194,22 @@ async fn saved_up_turns_are_worth_nothing() {
     let last_of_one = order.iter().rposition(|one| *one == 1).unwrap();
     let last_of_two = order.iter().rposition(|one| *one == 2).unwrap();
     assert!(last_of_one.abs_diff(last_of_two) <= 2, "{order:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_the_disk_lets_another_work_until_enough_have_begun() {
+    let turns = Turns::new(TurnBounds { turns: 1, begun: 2, total: 100 });
+    let (first, one) = at_once(&turns, 1).await;
+    let waiting = first.waits();
+    let (second, two) = at_once(&turns, 2).await;
+    let other = second.waits();
+    // Two have begun, so the third waits though nobody is in work.
+    let order = Arc::default();
+    let third = waits(&turns, 3, 300, &order);
+    tokio::task::yield_now().await;
+    assert_eq!((turns.counts(), order.lock().unwrap().len()), ((3, 0), 0));
+    drop(waiting);
+    third.await.unwrap();
+    drop((other, one, two));
+    assert_eq!(turns.counts(), (0, 0));
 }
