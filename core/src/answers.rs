@@ -188,10 +188,10 @@ mod tests {
     #[test]
     fn the_last_place_of_all_is_the_last() {
         let mut answers = Answers::default();
-        let mut number = 0;
+        let mut number = 0u32;
         // Some that have more than their least, and fill all but one place together.
         for account in 0..TOTAL_MAX / PER_ACCOUNT_MAX {
-            let left = TOTAL_MAX - 1 - number;
+            let left = TOTAL_MAX - 1 - answers.len();
             for _ in 0..PER_ACCOUNT_MAX.min(left) {
                 answers.put(of(Account::Agent(agent(account)), number));
                 number += 1;
