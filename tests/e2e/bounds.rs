@@ -21,7 +21,7 @@ use tonic::codegen::http::{HeaderMap, Request};
 use tonic::metadata::MetadataMap;
 
 use crate::pki::Authority;
-use crate::stage::Stage;
+use crate::stage::{MACHINE, Stage};
 
 const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\n\
     ttl_seconds_max = 600\nhops_max = 4\noffline_hops_max = 1\n\
@@ -504,7 +504,11 @@ async fn fill(broker: SocketAddr, from: IpAddr, path: &str, headers: &HeaderMap)
             for _ in 0..some {
                 assert!(peer.begin(path, headers, body.clone()).await);
             }
+            // Those of before have their place or are gone.
+            let held = peer.answers.split_off(peer.answers.len().saturating_sub(some));
+            let before = std::mem::replace(&mut peer.answers, held);
             let busy = peer.refused().await.iter().filter(|code| *code == "busy").count();
+            peer.answers.extend(before);
             left = left - some + busy;
         }
     }
@@ -572,6 +576,7 @@ async fn fill_to_the_last(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_renewal_and_health_have_room_when_nothing_else_has() {
+    let _alone = MACHINE.lock().await;
     let (stage, scrapes) = broker(4_096, None);
     let honest = enrolled(&stage, "honest");
     let held = issue(&honest).await.unwrap();

@@ -22,7 +22,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::records::{Records, credential};
-use crate::stage::Stage;
+use crate::stage::{MACHINE, Stage};
 
 /// Agents that flood. Each has 256 calls in flight, and room for 62 at the slowest pace.
 const FLOODING: usize = 8;
@@ -152,6 +152,7 @@ fn in_a_thread(work: impl Future<Output = ()> + Send + 'static) -> std::thread::
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_floods_the_broker_is_told_to_come_later_and_others_are_served() {
+    let _alone = MACHINE.lock().await;
     let fleet = Records::of(Stage::set()).await;
     let (honest, flooding) = (fleet.agent("honest").await, flooding(&fleet).await);
     let seen = Arc::new(Flood::default());
@@ -186,6 +187,7 @@ async fn whoever_floods_the_broker_is_told_to_come_later_and_others_are_served()
 /// A caller that is refused waits as long as it is told and asks again; of all its calls one in ten at most.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sdk_comes_again_when_it_is_told_to_and_no_more_than_one_call_in_ten() {
+    let _alone = MACHINE.lock().await;
     let fleet = Records::of(Stage::set()).await;
     let (flooding, seen) = (flooding(&fleet).await, Arc::new(Flood::default()));
     let flood = flood(&fleet.stage.endpoint, &flooding, &seen);
@@ -226,6 +228,7 @@ async fn the_sdk_comes_again_when_it_is_told_to_and_no_more_than_one_call_in_ten
 /// the same address that nobody has proven itself on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proofs_that_do_not_hold_keep_nobody_else_from_being_served() {
+    let _alone = MACHINE.lock().await;
     let fleet = Records::of(Stage::set()).await;
     let (honest, other) = (fleet.agent("honest").await, fleet.agent("other").await);
     // Its token with another's key: every signature of the token is checked, and the last one fails.

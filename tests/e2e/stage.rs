@@ -9,6 +9,10 @@ use std::time::Duration;
 /// The binary under test.
 pub(crate) const SUBLET: &str = env!("CARGO_BIN_EXE_sublet");
 
+/// Held by tests that keep the whole machine busy, or that cannot be done on a busy one, so that no two of
+/// them run at once.
+pub(crate) static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A broker in `--dev` and its directory; killed when dropped.
 pub(crate) struct Stage {
     pub(crate) home: tempfile::TempDir,
