@@ -125,11 +125,14 @@ impl Flood {
 fn flood(endpoint: &str, all: &[Credential], flood: &Arc<Flood>) -> std::thread::JoinHandle<()> {
     let (endpoint, all, flood) = (endpoint.to_owned(), all.to_vec(), flood.clone());
     in_a_thread(async move {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut channels) = (JoinSet::new(), Vec::new());
         for who in all.iter().flat_map(|who| [who; CONNECTIONS]) {
             let channel = channel(&endpoint).await;
             // The connection is the agent's from its first proof on.
             once(&channel, who).await.unwrap();
+            channels.push((channel, who));
+        }
+        for (channel, who) in channels {
             for _ in 0..128 {
                 let (channel, who, flood) = (channel.clone(), who.clone(), flood.clone());
                 tasks.spawn(async move {
@@ -236,12 +239,15 @@ async fn proofs_that_do_not_hold_keep_nobody_else_from_being_served() {
     let (stop, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (endpoint, told, count) = (fleet.stage.endpoint.clone(), stop.clone(), failed.clone());
     let flood = in_a_thread(async move {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut channels) = (JoinSet::new(), Vec::new());
         for number in 0..4 {
             let channel = channel(&endpoint).await;
             if number % 2 == 0 {
                 once(&channel, &credential(&other)).await.unwrap();
             }
+            channels.push(channel);
+        }
+        for channel in channels {
             for _ in 0..128 {
                 let (channel, stolen) = (channel.clone(), stolen.clone());
                 let (told, count) = (told.clone(), count.clone());
