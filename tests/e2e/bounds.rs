@@ -137,7 +137,7 @@ async fn until(at: SocketAddr, name: &str, holds: impl Fn(usize) -> bool) -> usi
 async fn reaches(at: SocketAddr, bytes: usize) -> bool {
     let began = now();
     while metric(at, "sublet_request_bytes").await <= bytes {
-        if now() - began > 6_000 {
+        if now() - began > 8_000 {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -495,8 +495,7 @@ async fn strangers_of_one_address_take_no_place_of_another_and_none_of_health() 
 
 /// Begins calls until there is no room: large ones, then small ones for what is left. Only so many at once
 /// as an address may have waiting; those that have no turn yet come again.
-async fn fill(broker: SocketAddr, from: IpAddr, path: &str, headers: &HeaderMap) -> Peer {
-    let mut peer = Peer::to(broker, from).await;
+async fn fill(mut peer: Peer, path: &str, headers: &HeaderMap) -> Peer {
     for (number, bytes) in [(64, 60_000), (56, 10)] {
         let (mut left, body) = (number, unfinished(200_000, bytes));
         while left > 0 {
@@ -519,12 +518,18 @@ async fn fill(broker: SocketAddr, from: IpAddr, path: &str, headers: &HeaderMap)
 async fn fill_all(stage: &Stage, greedy: &[Identity], report: &'static str) -> Vec<Peer> {
     let (broker, mut filling) = (address(stage), tokio::task::JoinSet::new());
     for (number, agent) in greedy.iter().enumerate() {
-        let (from, nobody) = (loopback(2 + number), HeaderMap::new());
-        let headers = metadata(&credential(agent), report);
-        let enroll = "/sublet.v1.Identity/Enroll";
-        for (path, headers) in [(report, headers.clone()), (report, headers), (enroll, nobody)] {
-            filling.spawn(async move { fill(broker, from, path, &headers).await });
+        let (from, who) = (loopback(2 + number), credential(agent));
+        for _ in 0..2 {
+            let (mut peer, headers) = (Peer::to(broker, from).await, metadata(&who, report));
+            // The connection is the agent's from its first proof on.
+            peer.call(&who, "/sublet.v1.Audit/GetCheckpoint").await;
+            peer.answers.pop().unwrap().await.unwrap();
+            filling.spawn(async move { fill(peer, report, &headers).await });
         }
+        let peer = Peer::to(broker, from).await;
+        filling.spawn(
+            async move { fill(peer, "/sublet.v1.Identity/Enroll", &HeaderMap::new()).await },
+        );
     }
     filling.join_all().await
 }

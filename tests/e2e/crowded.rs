@@ -14,7 +14,7 @@ use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 
-use crate::stage::Stage;
+use crate::stage::{MACHINE, Stage};
 
 const TOOL: &str = "tool://files";
 
@@ -37,6 +37,7 @@ async fn chain(identity: &Identity, broker: &Broker) -> Vec<Held> {
 async fn no_valid_call_is_refused_while_the_cpu_is_oversubscribed() {
     let checks: usize =
         std::env::var("SUBLET_CHECKS").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
+    let _alone = MACHINE.lock().await;
     let stage = Stage::set();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
     let broker = Broker::connect(&stage.endpoint).await.unwrap();
