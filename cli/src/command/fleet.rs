@@ -30,7 +30,7 @@ pub(crate) struct FileArgs {
 pub(crate) struct ApplyArgs {
     /// TOML: profiles as in a profile's file, agents with id and profile (docs/FORMATS.md)
     file: PathBuf,
-    /// The directory for the join tokens of new agents: <path of the agent>.join, for its owner alone
+    /// The directory for the join tokens of new agents: AGENT-PATH.join, for its owner alone
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
