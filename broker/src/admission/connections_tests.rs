@@ -187,3 +187,18 @@ async fn with_no_descriptor_left_the_oldest_stranger_goes() {
     assert_eq!(closing(&places), [true, true]);
     assert!(!connections.close_one(Bound::Descriptors, None));
 }
+
+#[tokio::test]
+async fn a_pause_ends_within_a_second_and_a_proxys_connection_has_none() {
+    let (own, _) = connections(SMALL);
+    let places = some(&own, &[1]).await;
+    let link = places.first().unwrap().link();
+    assert!(link.pause() && link.is_paused() && !link.pause());
+    own.look();
+    assert!(!link.is_paused());
+    let seconds = Seconds::default();
+    let proxied = Connections::new(SMALL, false, seconds.clone(), Notices::new(seconds));
+    let places = some(&proxied, &[1]).await;
+    let link = places.first().unwrap().link();
+    assert!(!link.pause() && !link.is_paused());
+}

@@ -164,9 +164,11 @@ impl Link {
         self.waker.wake();
     }
 
-    /// Nothing is read from it until [`Link::resume`]. Says whether that is new.
+    /// Nothing is read from it until [`Link::resume`]. Returns whether that is new. A connection of which the
+    /// address tells nothing may be a proxy's: it carries the calls of many callers, and is never paused for
+    /// those of one.
     pub(super) fn pause(&self) -> bool {
-        !self.paused.swap(true, Ordering::AcqRel)
+        self.peer.network.is_some() && !self.paused.swap(true, Ordering::AcqRel)
     }
 
     /// It is read from again.
