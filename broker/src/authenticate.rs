@@ -130,7 +130,7 @@ pub async fn enrolment(
         if state.spent_kept() >= SPENT_MAX {
             return Err(Overload::Table("tokens that were enrolled with").into());
         }
-        Ok(Authenticated { caller, ask: Enroll { credential, agent } })
+        Ok(Authenticated { caller, operation: Enroll { credential, agent } })
     };
     counted(broker, shown.await)
 }

@@ -23,8 +23,7 @@ use sublet_core::decide::{By, EndSessions, Ending, Issue};
 use sublet_core::json::Json;
 use sublet_core::no::{Malformed, No, Overload};
 use sublet_core::text::from_base64url;
-use sublet_core::token::{Presentation, UnverifiedToken};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::Presentation;
 use sublet_proto::convert::field;
 
 use crate::authenticate::{self, Introduced};
@@ -91,12 +90,12 @@ async fn exchange(
     let caller = authenticate::http_caller(broker, introduced, body, via, TOKEN)?;
     let actor = from_base64url(form.get("actor_token")?)
         .ok_or_else(|| field("actor_token", "the identity token in base64url".to_owned()))?;
-    if caller.agent().is_none() || !is_of(broker, &actor, &caller)? {
+    if caller.agent().is_none() || !is_of(&actor, &caller) {
         let says = "it is not the identity that the proof is under".to_owned();
         return Err(field("actor_token", says).into());
     }
     let user = authenticate::user(broker, via, form.get("subject_token")?.as_bytes()).await?;
-    let ask = Issue {
+    let operation = Issue {
         on_behalf_of: user.principal.clone(),
         scope: scope(form.get("authorization_details")?)?,
         ttl_seconds: form.number("requested_expires_in", TTL_SECONDS)?,
@@ -104,43 +103,33 @@ async fn exchange(
         offline_hops: 0,
         by: By::User(Box::new(user)),
     };
-    let authenticated = Authenticated { caller, ask };
+    let authenticated = Authenticated { caller, operation };
     let came = Came { trace: None, from: via.network() };
     let asked = Asked { authenticated, repeatable: None, came };
-    let issued = pipeline::run(broker, asked).await?.into_outcome()?.into_vec();
-    let token = verified(broker, &issued)?;
-    let receipt = respond::receipt(broker, &token.id())?;
-    let until = token.expires();
-    let agent = token.root().agent.to_string();
-    let on_behalf_of = token.principal().map(ToString::to_string);
+    let (issued, found) = pipeline::run(broker, asked).await?.into_parts()?;
+    let receipt = respond::receipt(broker, &found)?;
+    let token = issued.token.into_vec();
     Ok(json!({
-        "access_token": Presentation { token: issued, receipt }.to_text(),
+        "access_token": Presentation { token, receipt }.to_text(),
         "issued_token_type": DELEGATION_TYPE,
         // It opens nothing by itself: its holder proves each call (RFC 8693 section 2.2.1).
         "token_type": "N_A",
-        "expires_in": until.saturating_sub(broker.clock.now().seconds()),
+        "expires_in": issued.expires.saturating_sub(broker.clock.now().seconds()),
         // What the token says, in RFC 8693's words (section 4.1).
         "sublet": {
-            "iss": token.root().role.origin().map(|origin| origin.issuer.to_string()),
-            "sub": on_behalf_of,
-            "act": {"sub": agent},
-            "exp": until,
-            "jti": token.delegation().to_string(),
-            "cnf": {"jkt": token.holder_key().thumbprint().to_string()},
+            "iss": broker.domain().issuer().to_string(),
+            "sub": issued.principal.to_string(),
+            "act": {"sub": issued.agent.to_string()},
+            "exp": issued.expires,
+            "jti": issued.hop.to_string(),
+            "cnf": {"jkt": issued.key.to_string()},
         },
     }))
 }
 
 /// Whether these are the bytes of the caller's own identity token.
-fn is_of(broker: &Broker, actor: &[u8], caller: &Caller) -> Result<bool, No> {
-    let token = verified(broker, actor)?;
-    Ok(caller.agent() == Some(&token.root().agent) && token.is_identity())
-}
-
-fn verified(broker: &Broker, token: &[u8]) -> Result<VerifiedToken, No> {
-    let token = UnverifiedToken::decode(token).map_err(Malformed::from)?;
-    let trust = broker.trust()?;
-    Ok(VerifiedToken::verify(token, trust.bundle())?)
+fn is_of(actor: &[u8], caller: &Caller) -> bool {
+    caller.own_identity().is_some_and(|own| own.encode() == actor)
 }
 
 /// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type. Read
@@ -174,10 +163,10 @@ async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, 
     let word = authenticate::logged_out(broker, via, token).await?;
     let caller = Caller::user(word.login.clone());
     let reason = format!("logged out at {}", word.login.issuer);
-    let ask = EndSessions { which: Ending::Login(word), reason };
+    let operation = EndSessions { which: Ending::Login(word), reason };
     let came = Came { trace: None, from: via.network() };
     let (sessions, delegations) =
-        service::end_sessions(broker.clone(), caller, ask, came).await??;
+        service::end_sessions(broker.clone(), caller, operation, came).await??;
     tracing::info!(sessions, delegations, "a user logged out");
     Ok(json!({}))
 }

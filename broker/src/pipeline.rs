@@ -14,19 +14,21 @@ use std::time::Duration;
 
 use sublet_core::bundle::SignedBundle;
 use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::{self, Ask, ChangeKey, Unsigned, Verdict, decide};
+use sublet_core::decide::{
+    self, ChangeKey, Context, Entropy, Operation, Unsigned, Verdict, decide,
+};
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::{Deny, Fault, No, Overload};
 use sublet_core::record::{Actor, Body, Record};
 use sublet_core::rotation::NextBundle;
-use sublet_core::state::{Guard, Write};
+use sublet_core::state::{Basis, Effects, Mutation, Precondition, RowKey};
 
 use crate::admission::{Account, Network};
 use crate::broker::Broker;
 use crate::refusals::Charged;
-use crate::repeat::{Found, Repeatable, Request};
-use crate::store::{Commit, NotCommitted, inception};
+use crate::repeat::{self, Repeatable, Request};
+use crate::store::{Commit, Committed, NotCommitted, Published, inception};
 use crate::traces;
 
 /// How often a decision is made again because what it read has changed: more than commits that
@@ -40,7 +42,21 @@ const COMMIT_DEADLINE: Duration = Duration::from_secs(8);
 #[must_use]
 pub struct Recorded<G> {
     outcome: Result<G, Deny>,
+    /// What the answer says beside what was granted.
+    found: Found,
     kept: bool,
+}
+
+/// What an answer says beside what was granted: the state that the commit made, or the one that the decision
+/// read where nothing was committed, and never a later one.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// When it was decided: what the state says is no older than that.
+    pub at: UnixMillis,
+    /// The state.
+    pub basis: Basis,
+    /// The ledger, as far as its head is signed.
+    pub ledger: Arc<Published>,
 }
 
 impl<G> Recorded<G> {
@@ -58,12 +74,18 @@ impl<G> Recorded<G> {
     pub fn into_outcome(self) -> Result<G, Deny> {
         self.outcome
     }
+
+    /// Granted with what its answer says beside, or why not.
+    pub fn into_parts(self) -> Result<(G, Found), Deny> {
+        let Recorded { outcome, found, .. } = self;
+        outcome.map(|granted| (granted, found))
+    }
 }
 
 /// A request to be decided, and what came with it.
-pub struct Asked<A> {
+pub struct Asked<O> {
     /// Who asks for what.
-    pub authenticated: Authenticated<A>,
+    pub authenticated: Authenticated<O>,
     /// What it is known by when it is sent again.
     pub repeatable: Option<Repeatable>,
     /// How it came.
@@ -80,64 +102,109 @@ pub struct Came {
 }
 
 /// Decides and records.
-pub async fn run<A: Ask>(
+pub async fn run<O: Operation>(
     broker: &Arc<Broker>,
-    asked: Asked<A>,
-) -> Result<Recorded<A::Granted>, No> {
-    let Asked { authenticated: Authenticated { caller, ask }, repeatable, came } = asked;
-    let request = Request::of::<A>(&caller, repeatable);
+    asked: Asked<O>,
+) -> Result<Recorded<O::Granted>, No> {
+    let Asked { authenticated: Authenticated { caller, operation }, repeatable, came } = asked;
+    let request = Request::of::<O>(&caller, repeatable);
     for _ in 0..ROUNDS_MAX {
         let now = broker.clock.now();
         let entropy = broker.entropy.draw()?;
-        let (mut outdated, mut kept) = (false, true);
-        let mut verdict = {
-            let _step = broker.step("decide");
-            let state = broker.store.view()?;
-            let view = broker.view(&state);
-            if let Some(request) = &request {
-                match request.look::<A>(view, &caller, &broker.heard, now)? {
-                    Found::Answer(outcome) => return Ok(Recorded { outcome, kept }),
-                    Found::Outdated => outdated = true,
-                    Found::Nothing => {}
-                }
-                kept = request.has_room::<A>(view);
-            }
-            decide(view, &caller, &ask, now, &entropy)
+        let cx = Deciding { caller: &caller, now, entropy: &entropy, request: request.as_ref() };
+        let decided = match decide_now(broker, &cx, &operation)? {
+            Decided::Before(recorded) => return Ok(recorded),
+            Decided::Now(decided) => decided,
         };
+        let NowDecided { mut verdict, basis, kept, outdated } = decided;
         if verdict.is_dead {
             broker.dead.fetch_add(1, Ordering::Relaxed);
         }
         count_refusals(broker, &mut verdict, &caller, came.from, now);
         if verdict.is_read() {
-            return Ok(Recorded { outcome: verdict.outcome, kept });
+            let found = Found { at: now, basis, ledger: broker.store.published()? };
+            return Ok(Recorded { outcome: verdict.outcome, found, kept });
         }
-        let verdict = signed::<A>(broker, verdict)?;
+        let verdict = signed::<O>(broker, verdict)?;
         let answer = match request.as_ref().filter(|_| kept) {
-            Some(request) => request.answer::<A>(&verdict, now)?,
+            Some(request) => request.answer::<O>(&verdict, now)?,
             None => None,
         };
-        let Verdict { outcome, guards, writes, records, .. } = verdict;
-        let mut commit = Commit {
-            guards,
-            writes,
-            records,
-            salt: entropy.nonce("payload").0,
-            trace: came.trace,
-            now,
-        };
+        let Verdict { outcome, mut effects, .. } = verdict;
         if let Some(answer) = answer {
             if !outdated {
-                commit.guards.push(Guard::NoAnswer(answer.name.clone()));
+                let key = RowKey::Answer(answer.name.clone());
+                effects.preconditions.push(Precondition::absent(key));
             }
-            commit.writes.push(Write::Answer(answer));
+            effects.mutations.push(answer.into());
         }
-        match record(broker, commit).await {
-            Ok(()) => return Ok(Recorded { outcome, kept }),
+        let receipt = outcome.as_ref().ok().and_then(O::receipt);
+        let (salt, trace) = (entropy.nonce("payload").0, came.trace);
+        match record(broker, Commit { effects, receipt, salt, trace, now }).await {
+            Ok(Committed { basis, ledger }) => {
+                return Ok(Recorded { outcome, found: Found { at: now, basis, ledger }, kept });
+            }
             Err(NotCommitted::Changed) => continue,
             Err(NotCommitted::No(no)) => return Err(no),
         }
     }
     Err(Overload::Contention.into())
+}
+
+/// What one round of deciding has in hand.
+struct Deciding<'a> {
+    caller: &'a Caller,
+    now: UnixMillis,
+    entropy: &'a Entropy,
+    request: Option<&'a Request>,
+}
+
+/// What became of one round of deciding.
+enum Decided<G> {
+    /// The answer of before.
+    Before(Recorded<G>),
+    /// A verdict.
+    Now(NowDecided<G>),
+}
+
+struct NowDecided<G> {
+    verdict: Verdict<G>,
+    /// The state that it was decided on.
+    basis: Basis,
+    /// Whether the answer is kept.
+    kept: bool,
+    /// Whether an answer of this name is kept that is none any more.
+    outdated: bool,
+}
+
+/// The one read of a decision: answers of before and the decision itself see the same state.
+fn decide_now<O: Operation>(
+    broker: &Broker,
+    deciding: &Deciding<'_>,
+    operation: &O,
+) -> Result<Decided<O::Granted>, No> {
+    let Deciding { caller, now, entropy, request } = *deciding;
+    let _step = broker.step("decide");
+    let state = broker.store.view()?;
+    let view = broker.view(&state);
+    let (mut outdated, mut kept) = (false, true);
+    if let Some(request) = request {
+        match request.look::<O>(view, caller, &broker.heard, now)? {
+            repeat::Found::Answer(outcome) => {
+                let receipt = outcome.as_ref().ok().and_then(O::receipt);
+                let basis = state.basis(receipt.as_ref());
+                let found = Found { at: now, basis, ledger: broker.store.published()? };
+                return Ok(Decided::Before(Recorded { outcome, found, kept }));
+            }
+            repeat::Found::Outdated => outdated = true,
+            repeat::Found::Nothing => {}
+        }
+        kept = request.has_room::<O>(view);
+    }
+    let verdict = decide(&Context { view, caller, now, entropy }, operation);
+    let receipt = verdict.outcome.as_ref().ok().and_then(O::receipt);
+    let basis = state.basis(receipt.as_ref().filter(|_| verdict.is_read()));
+    Ok(Decided::Now(NowDecided { verdict, basis, kept, outdated }))
 }
 
 /// Takes the refusals out of a verdict that are counted, because their caller has many, and get no record
@@ -149,8 +216,8 @@ fn count_refusals<G>(
     from: Option<Network>,
     now: UnixMillis,
 ) {
-    let stops = verdict.outcome.is_err() && !verdict.writes.is_empty();
-    verdict.records.retain(|record| match &record.body {
+    let stops = verdict.outcome.is_err() && !verdict.effects.mutations.is_empty();
+    verdict.effects.records.retain(|record| match &record.body {
         Body::Refused { method, code, asked, .. } if !stops => {
             broker.refusals.is_recorded(charged(caller, from), (*method, *code), asked, now)
         }
@@ -178,8 +245,8 @@ pub(crate) async fn record_counted(broker: &Arc<Broker>) {
     let records: Vec<Record> =
         broker.refusals.take(broker.clock.now()).into_iter().map(record).collect();
     for records in records.chunks(SUMMARIES_MAX) {
-        let own = Own { records: records.to_vec(), ..Own::default() };
-        if let Err(why) = own.commit(broker).await {
+        let own = Effects { records: records.to_vec(), ..Effects::default() };
+        if let Err(why) = commit_own(broker, own).await {
             let count = records.len();
             tracing::error!(count, ?why, "summaries of refusals are not recorded");
         }
@@ -190,17 +257,17 @@ pub(crate) async fn record_counted(broker: &Arc<Broker>) {
 const SUMMARIES_MAX: usize = 256;
 
 /// Has the broker's keys sign what is granted: block 0, or the next trust bundle.
-fn signed<A: Ask>(
+fn signed<O: Operation>(
     broker: &Broker,
-    verdict: Verdict<A::Granted>,
-) -> Result<Verdict<A::Granted>, No> {
+    verdict: Verdict<O::Granted>,
+) -> Result<Verdict<O::Granted>, No> {
     let _step = verdict.unsigned.is_some().then(|| broker.step("sign"));
     match verdict.unsigned.clone() {
         Some(Unsigned::Block(unsigned)) if verdict.outcome.is_ok() => {
             let signer = broker.keys.signers.of(&unsigned.root)?;
             let (block, holder) = (unsigned.block, &unsigned.holder_key);
             let token = mint::root(block, holder, unsigned.root.id, signer.as_ref())?;
-            Ok(verdict.sign::<A>(&token))
+            Ok(verdict.sign::<O>(&token))
         }
         Some(Unsigned::Trust(next)) if verdict.outcome.is_ok() => {
             Ok(verdict.with_trust(sign_trust(broker, &next)?))
@@ -230,9 +297,12 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
         });
         let actor = own_name(broker);
         let record = |body| Record { delegation: None, actor: actor.clone(), body };
-        let records = keys.map(record).collect();
-        let own = Own { writes: vec![Write::Trust(trust.clone())], records, ..Own::default() };
-        own.commit(broker).await.map_err(|why| at_start("the first records", why))?;
+        let own = Effects {
+            mutations: vec![trust.clone().into()],
+            records: keys.map(record).collect(),
+            ..Effects::default()
+        };
+        commit_own(broker, own).await.map_err(|why| at_start("the first records", why))?;
     }
     broker.reached.keep(&broker.store).await?;
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
@@ -245,11 +315,11 @@ pub async fn sweep_sessions(broker: &Arc<Broker>) -> Result<(), Fault> {
         let actor = own_name(broker);
         decide::sweep_sessions(broker.view(&state), &actor, broker.clock.now())
     };
-    if grant.writes.is_empty() {
+    if grant.effects.mutations.is_empty() {
         return Ok(());
     }
-    let own = Own { guards: grant.guards, writes: grant.writes, records: grant.records };
-    own.commit(broker).await.map_err(|why| at_start("what was left of ended sessions", why))
+    let committed = commit_own(broker, grant.effects).await;
+    committed.map_err(|why| at_start("what was left of ended sessions", why))
 }
 
 fn at_start(what: &str, why: NotCommitted) -> Fault {
@@ -264,9 +334,12 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
 pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
     let actor = own_name(broker);
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
-    let (writes, records) = (vec![Write::Floor(below)], vec![record]);
-    let own = Own { guards: vec![Guard::FloorBelow(below)], writes, records };
-    match own.commit(broker).await {
+    let own = Effects {
+        preconditions: vec![Precondition::FloorBelow(below)],
+        mutations: vec![Mutation::RaiseFloor(below)],
+        records: vec![record],
+    };
+    match commit_own(broker, own).await {
         Err(NotCommitted::Changed) => Ok(()),
         given_up => given_up,
     }
@@ -283,9 +356,9 @@ pub async fn turn_keys(broker: &Arc<Broker>, change: ChangeKey) -> Result<(), No
             .map_err(|deny| NotCommitted::No(deny.into()))?
     };
     let Some(Unsigned::Trust(next)) = grant.unsigned else { return Ok(()) };
-    let trust = Write::Trust(sign_trust(broker, &next).map_err(no)?);
-    let writes = grant.writes.into_iter().chain([trust]).collect();
-    Own { guards: grant.guards, writes, records: grant.records }.commit(broker).await
+    let mut own = grant.effects;
+    own.mutations.push(sign_trust(broker, &next).map_err(no)?.into());
+    commit_own(broker, own).await
 }
 
 /// The broker, as records name it.
@@ -293,21 +366,11 @@ fn own_name(broker: &Broker) -> Actor {
     broker.domain().issuer().to_string().into()
 }
 
-/// What the broker does of itself, with nobody asking.
-#[derive(Default)]
-struct Own {
-    guards: Vec<Guard>,
-    writes: Vec<Write>,
-    records: Vec<Record>,
-}
-
-impl Own {
-    async fn commit(self, broker: &Arc<Broker>) -> Result<(), NotCommitted> {
-        let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
-        let Own { guards, writes, records } = self;
-        let (salt, now) = (entropy.nonce("payload").0, broker.clock.now());
-        record(broker, Commit { guards, writes, records, salt, trace: None, now }).await
-    }
+/// Commits what the broker does of itself, with nobody asking.
+async fn commit_own(broker: &Arc<Broker>, effects: Effects) -> Result<(), NotCommitted> {
+    let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
+    let (salt, now) = (entropy.nonce("payload").0, broker.clock.now());
+    record(broker, Commit { effects, receipt: None, salt, trace: None, now }).await.map(drop)
 }
 
 /// Runs to its end, whoever has stopped waiting for it.
@@ -318,7 +381,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
     ended.unwrap_or_else(|error| Err(Fault::Internal(format!("a call broke off: {error}")).into()))
 }
 
-async fn record(broker: &Arc<Broker>, commit: Commit) -> Result<(), NotCommitted> {
+async fn record(broker: &Arc<Broker>, commit: Commit) -> Result<Committed, NotCommitted> {
     let _step = broker.step("record");
     let recorded = tokio::spawn(commit_and_tell(broker.clone(), commit));
     match tokio::time::timeout(COMMIT_DEADLINE, recorded).await {
@@ -331,10 +394,11 @@ async fn record(broker: &Arc<Broker>, commit: Commit) -> Result<(), NotCommitted
     }
 }
 
-async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<(), NotCommitted> {
-    let revokes = commit.writes.iter().any(|write| matches!(write, Write::Revocation { .. }));
-    let trust = commit.writes.iter().any(|write| matches!(write, Write::Trust(_)));
-    broker.store.commit(commit).await?;
+async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<Committed, NotCommitted> {
+    let mutations = &commit.effects.mutations;
+    let revokes = mutations.iter().any(|change| matches!(change, Mutation::Revoke { .. }));
+    let trust = mutations.iter().any(Mutation::is_trust);
+    let committed = broker.store.commit(commit).await?;
     if trust {
         broker.keys_changed.notify_one();
         if let Err(fault) = broker.publish_trust() {
@@ -350,5 +414,5 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<(), NotC
         // It is in force all the same, and the mark follows.
         tracing::error!(%fault, "nothing beside the store says that it was revoked");
     }
-    Ok(())
+    Ok(committed)
 }

@@ -10,36 +10,25 @@ use sublet_core::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, CountedRefusals, HopRecord, Record, UseEvidence,
     UseRecord, cut,
 };
-use sublet_ledger::LEAF_BYTES_MAX;
+use sublet_core::state::{Place, Placed};
+use sublet_ledger::{Hash, LEAF_BYTES_MAX};
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
 
 /// The first byte of every leaf.
 pub(crate) const LEAF_VERSION: u8 = 1;
 
-/// Where a record comes to stand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Its number among its delegation's records.
-    pub position: u64,
-    /// The leaf hash of the one before; zeros for the first.
-    pub previous: [u8; 32],
-    /// The last revocation that was in force when it was decided.
-    pub revocation_sequence: u64,
-    /// The time of the record before it: its own is no earlier, also when the clock was set back.
-    pub not_before: UnixMillis,
-}
-
 /// A record as it will be written, but for its place. Made by whoever commits it, so that the one thread
 /// that writes has less to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     message: record::Record,
+    /// The leaf's bytes and its hash, once it has its place.
+    leaf: (Vec<u8>, Hash),
+    /// What lies beside it.
     payload: Option<Vec<u8>>,
-    /// The delegation that it belongs to.
-    pub delegation: Option<DelegationId>,
-    /// Whether it is of a hop behind a root.
-    pub is_hop: bool,
+    delegation: Option<DelegationId>,
+    is_hop: bool,
 }
 
 /// The salt of one of a commit's payloads.
@@ -79,7 +68,13 @@ impl Draft {
             body: Some(body),
         };
         let is_hop = matches!(record.body, Body::HopRecorded(_));
-        Draft { message, payload, delegation: record.delegation, is_hop }
+        Draft {
+            message,
+            leaf: (Vec::new(), [0; 32]),
+            payload,
+            delegation: record.delegation,
+            is_hop,
+        }
     }
 
     /// Whether its leaf is no longer than one may be, wherever it comes to stand.
@@ -87,26 +82,46 @@ impl Draft {
         self.message.encoded_len().saturating_add(PLACE_BYTES_MAX) <= LEAF_BYTES_MAX
     }
 
-    /// When it comes to be recorded behind a record of this time: when it was decided, or then.
-    pub(crate) fn time_behind(&self, last: UnixMillis) -> UnixMillis {
-        UnixMillis(self.message.time_ms).max(last)
+    /// The leaf, its hash, and what lies beside it. It has its place.
+    pub(crate) fn into_entry(self) -> (Vec<u8>, Hash, Option<Vec<u8>>) {
+        let (leaf, hash) = self.leaf;
+        (leaf, hash, self.payload)
     }
 
-    /// The leaf, and what lies beside it.
-    pub(crate) fn at(self, place: &Place) -> (Vec<u8>, Option<Vec<u8>>) {
-        let time = self.time_behind(place.not_before);
-        let Draft { mut message, payload, .. } = self;
-        message.time_ms = time.0;
-        message.position = place.position;
-        message.revocation_sequence = place.revocation_sequence;
-        if place.previous != [0; 32] {
-            message.previous = place.previous.to_vec();
-        }
-        let mut leaf = Vec::with_capacity(message.encoded_len().saturating_add(1));
-        leaf.push(LEAF_VERSION);
-        message.encode_raw(&mut leaf);
-        (leaf, payload)
+    /// The delegation that it belongs to, if it belongs to one.
+    pub(crate) fn delegation(&self) -> Option<DelegationId> {
+        self.delegation
     }
+}
+
+impl Placed for Draft {
+    fn delegation(&self) -> Option<DelegationId> {
+        self.delegation
+    }
+
+    fn is_hop(&self) -> bool {
+        self.is_hop
+    }
+
+    fn place(&mut self, place: &Place) -> Hash {
+        self.message.time_ms = place.time.0;
+        self.message.position = place.position;
+        if place.previous != [0; 32] {
+            self.message.previous = place.previous.to_vec();
+        }
+        self.message.revocation_sequence = place.revocation_sequence;
+        let mut leaf = Vec::with_capacity(self.message.encoded_len().saturating_add(1));
+        leaf.push(LEAF_VERSION);
+        self.message.encode_raw(&mut leaf);
+        let hash = hash_of(&leaf);
+        self.leaf = (leaf, hash);
+        hash
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a draft that may be too long for a leaf is not committed")]
+fn hash_of(leaf: &[u8]) -> Hash {
+    sublet_ledger::leaf_hash(leaf).expect("it fits, wherever it comes to stand")
 }
 
 /// The version byte; three numbers of at most ten bytes and a hash of 32, each behind its tag.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use sublet_core::caller::{Account, Caller};
-use sublet_core::decide::{self, Ask, Keeps, Verdict, View, keeps_an_identity};
+use sublet_core::decide::{self, Keeps, Operation, Verdict, View, keeps_an_identity};
 use sublet_core::id::{AgentId, Nonce, UnixMillis};
 use sublet_core::no::{Deny, Fault, No};
 use sublet_core::state::{AnswerKey, GivenAnswer, State};
@@ -52,23 +52,26 @@ pub(crate) enum Found<G> {
 
 impl Request {
     /// `None` where no answer of this operation is kept, or nobody's key proved the request.
-    pub(crate) fn of<A: Ask>(caller: &Caller, repeatable: Option<Repeatable>) -> Option<Self> {
-        let Repeatable { key, request } = repeatable.filter(|_| A::KEEPS != Keeps::Nothing)?;
-        let name = AnswerKey { caller: caller.key()?, method: A::METHOD.to_owned(), key };
+    pub(crate) fn of<O: Operation>(
+        caller: &Caller,
+        repeatable: Option<Repeatable>,
+    ) -> Option<Self> {
+        let Repeatable { key, request } = repeatable.filter(|_| O::KEEPS != Keeps::Nothing)?;
+        let name = AnswerKey { caller: caller.key()?, method: O::METHOD.to_owned(), key };
         Some(Request { name, request, account: caller.account() })
     }
 
     /// Looks for the answer, which only a caller that is alive gets.
-    pub(crate) fn look<A: Ask>(
+    pub(crate) fn look<O: Operation>(
         &self,
         view: View<'_>,
         caller: &Caller,
         heard: &Heard,
         now: UnixMillis,
-    ) -> Result<Found<A::Granted>, No> {
+    ) -> Result<Found<O::Granted>, No> {
         let Some(given) = view.state.answers().get(&self.name) else { return Ok(Found::Nothing) };
         let is_over = given.expires_at <= now;
-        if is_over || decide::check_repeats(view, caller, A::METHOD, now).is_err() {
+        if is_over || decide::check_repeats(view, caller, O::METHOD, now).is_err() {
             return Ok(Found::Outdated);
         }
         if given.request != self.request {
@@ -77,29 +80,29 @@ impl Request {
         let Some(bytes) = &given.answer else {
             return Ok(Found::Answer(Err(Deny::SecretShownOnce)));
         };
-        let granted: A::Granted = from_cbor(bytes)?;
-        let is_copy = heard.has_shown::<A>(&granted, caller);
-        let is_answer = A::still_holds(&granted, view) && !is_copy;
+        let granted: O::Granted = from_cbor(bytes)?;
+        let is_copy = heard.has_shown::<O>(&granted, caller);
+        let is_answer = O::still_holds(&granted, view) && !is_copy;
         Ok(if is_answer { Found::Answer(Ok(granted)) } else { Found::Outdated })
     }
 
     /// Whether there is room for its answer.
-    pub(crate) fn has_room<A: Ask>(&self, view: View<'_>) -> bool {
+    pub(crate) fn has_room<O: Operation>(&self, view: View<'_>) -> bool {
         let room = |account| view.state.answers().has_room(account);
-        A::KEEPS == Keeps::TheIdentity || self.account.as_ref().is_some_and(room)
+        O::KEEPS == Keeps::TheIdentity || self.account.as_ref().is_some_and(room)
     }
 
     /// What is kept of the answer. Refusals are decided again: they change nothing.
-    pub(crate) fn answer<A: Ask>(
+    pub(crate) fn answer<O: Operation>(
         &self,
-        verdict: &Verdict<A::Granted>,
+        verdict: &Verdict<O::Granted>,
         now: UnixMillis,
     ) -> Result<Option<GivenAnswer>, Fault> {
         let Ok(granted) = &verdict.outcome else { return Ok(None) };
-        let identity_of = A::identity(granted).and_then(identity).map(|(agent, _)| agent);
+        let identity_of = O::identity(granted).and_then(identity).map(|(agent, _)| agent);
         let account = identity_of.clone().map(Account::Agent).or(self.account.clone());
         let Some(account) = account else { return Ok(None) };
-        let kept = A::remembered(granted).map(cbor).transpose()?;
+        let kept = O::remembered(granted).map(cbor).transpose()?;
         let expires_at = match identity_of {
             Some(_) => UnixMillis(i64::MAX),
             None => now.plus_ms(ANSWER_MS),
@@ -152,11 +155,11 @@ impl Heard {
     /// Whether the identity that was given in place of another was shown before this caller asked for it. One
     /// that was given for a credential is not asked about: whoever has the credential and the key comes in
     /// again by them.
-    fn has_shown<A: Ask>(&self, granted: &A::Granted, caller: &Caller) -> bool {
-        if !keeps_an_identity(A::METHOD) {
+    fn has_shown<O: Operation>(&self, granted: &O::Granted, caller: &Caller) -> bool {
+        if !keeps_an_identity(O::METHOD) {
             return false;
         }
-        let given = A::identity(granted).and_then(identity);
+        let given = O::identity(granted).and_then(identity);
         let shown_at = given.and_then(|(agent, nonce)| self.first(&agent, nonce));
         shown_at.zip(caller.proven_at()).is_some_and(|(shown, asked)| asked > shown)
     }

@@ -4,8 +4,8 @@
 //! the same call may be made again, after how long (google.rpc.RetryInfo),
 //! receipts, answers made from what was recorded. Does not own: the decision.
 //!
-//! Invariants: an answer is made from [`Recorded`] alone; a receipt names only what is durable;
-//! the caller hears less than the ledger says.
+//! Invariants: an answer is made from [`Recorded`] alone, so all of it is of one moment; a receipt names only
+//! what is durable; the caller hears less than the ledger says.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
-use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::no::{Deny, Fault, Malformed, No};
+use sublet_core::id::UnixMillis;
+use sublet_core::no::{Fault, Malformed, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::state::Basis;
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
 use tonic::codegen::http::HeaderMap;
@@ -24,7 +25,8 @@ use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::broker::Broker;
-use crate::pipeline::Recorded;
+use crate::pipeline::{Found, Recorded};
+use crate::store::{LedgerReader, Published};
 
 /// The domain of our codes in ErrorInfo.
 pub const ERROR_DOMAIN: &str = "sublet";
@@ -35,29 +37,29 @@ pub type Answer<M> = Result<Response<M>, Status>;
 /// Answers with what was recorded: the grant as a message, or the refusal.
 pub fn answer<G, M>(
     recorded: Result<Recorded<G>, No>,
-    message: impl FnOnce(G) -> Result<M, No>,
+    message: impl FnOnce(G, &Found) -> Result<M, No>,
 ) -> Answer<M> {
     let (kept, granted) = granted(recorded);
-    finish(kept, granted.and_then(message))
+    finish(kept, granted.and_then(|(granted, found)| message(granted, &found)))
 }
 
 /// The same with an answer that has to be waited for.
 pub async fn answer_when<G, M, F: Future<Output = Result<M, No>>>(
     recorded: Result<Recorded<G>, No>,
-    message: impl FnOnce(G) -> F,
+    message: impl FnOnce(G, Found) -> F,
 ) -> Answer<M> {
     let (kept, granted) = granted(recorded);
     let message = match granted {
-        Ok(granted) => message(granted).await,
+        Ok((granted, found)) => message(granted, found).await,
         Err(no) => Err(no),
     };
     finish(kept, message)
 }
 
-/// Whether the answer is kept, and what was granted.
-fn granted<G>(recorded: Result<Recorded<G>, No>) -> (bool, Result<G, No>) {
+/// Whether the answer is kept; what was granted, and the state that the answer is made from.
+fn granted<G>(recorded: Result<Recorded<G>, No>) -> (bool, Result<(G, Found), No>) {
     let kept = recorded.as_ref().is_ok_and(Recorded::is_kept);
-    (kept, recorded.and_then(|recorded| recorded.into_outcome().map_err(No::from)))
+    (kept, recorded.and_then(|recorded| recorded.into_parts().map_err(No::from)))
 }
 
 fn finish<M>(kept: bool, message: Result<M, No>) -> Answer<M> {
@@ -129,64 +131,61 @@ pub(crate) fn of_the_library(status: &Status) -> Status {
     }
 }
 
-/// A receipt for a recorded hop: its chain's ledger indices, and that nothing of it is revoked as
-/// of now. Where something was revoked since the decision, it staples nothing.
-pub fn receipt(broker: &Broker, hop: &HopId) -> Result<Vec<u8>, No> {
-    let now = broker.clock.now();
-    let (indices, revocation_sequence, alive) = {
-        let state = broker.store.view()?;
-        let indices = state
-            .indices(hop)
-            .ok_or_else(|| Fault::Internal("a recorded hop is missing".to_owned()))?;
-        (indices, state.revocation_sequence(), state.is_alive(hop))
-    };
-    let position = indices.len().checked_sub(1).and_then(|position| u32::try_from(position).ok());
+/// A receipt for the recorded hop that the answer is about: its chain's ledger indices, and that nothing of
+/// it is revoked as of the decision. Where something was revoked meanwhile, it staples nothing.
+pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, No> {
+    let missing = || Fault::Internal("a recorded hop is missing".to_owned());
+    let Basis { trust, revocation_sequence, hop } = &found.basis;
+    let status = hop.as_ref().ok_or_else(missing)?;
+    let position = status.indices.len().checked_sub(1);
+    let position = position.and_then(|position| u32::try_from(position).ok());
     let claims = ReceiptClaims {
         issuer: broker.domain().issuer(),
         origin: broker.domain().ledger_origin(),
-        hop: *hop,
-        position: position.ok_or_else(|| Fault::Internal("a receipt without a hop".to_owned()))?,
-        indices,
-        recorded_at: now,
-        as_of: now,
-        revocation_epoch: broker.store.feed()?.epoch(),
-        revocation_sequence,
-        fresh_until: if alive {
-            now.plus_ms(broker.config.receipt_fresh_ms)
-        } else {
-            UnixMillis(0)
+        hop: status.hop,
+        position: position.ok_or_else(missing)?,
+        indices: status.indices.clone(),
+        recorded_at: found.at,
+        as_of: found.at,
+        revocation_epoch: broker.store.epoch(),
+        revocation_sequence: *revocation_sequence,
+        fresh_until: match status.is_alive {
+            true => found.at.plus_ms(broker.config.receipt_fresh_ms),
+            false => UnixMillis(0),
         },
     };
-    let key = broker.signing(KeyUse::Receipt)?;
+    let key = broker.keys.signers.active(trust.bundle(), KeyUse::Receipt)?;
     let receipt = Receipt::sign(claims, key.id, key.signer.as_ref()).map_err(Fault::from)?;
     Ok(receipt.encode())
 }
 
-/// That every hop of a chain is in the ledger, under the head of this moment. The ledger is read on a thread
-/// that may wait for the disk.
-pub async fn inclusion(broker: &Arc<Broker>, hop: HopId) -> Result<v1::Inclusion, No> {
-    let reading = broker.clone();
-    let read = tokio::task::spawn_blocking(move || read_inclusion(&reading, &hop)).await;
+/// That the hops with these ledger indices are in the ledger, under its head of the decision. The ledger is
+/// read on a thread that may wait for the disk.
+pub async fn inclusion(
+    broker: &Arc<Broker>,
+    indices: Vec<u64>,
+    ledger: Arc<Published>,
+) -> Result<v1::Inclusion, No> {
+    let reader = broker.store.reader();
+    let read = move || read_inclusion(reader.as_ref(), indices, &ledger);
+    let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or_else(|error| Err(Fault::Internal(format!("reading broke off: {error}")).into()))
 }
 
-fn read_inclusion(broker: &Broker, hop: &HopId) -> Result<v1::Inclusion, No> {
-    let indices = broker.store.view()?.indices(hop).ok_or(Deny::NoHop)?;
-    let (published, reader) = (broker.store.published()?, broker.store.reader());
+fn read_inclusion(
+    reader: &dyn LedgerReader,
+    indices: Vec<u64>,
+    ledger: &Published,
+) -> Result<v1::Inclusion, No> {
     let missing = || Fault::Internal("a recorded hop is not in the ledger".to_owned());
     let hops = indices.into_iter().map(|index| {
         let entry = reader.range(index, 1)?.into_iter().next();
         let entry = entry.filter(|entry| entry.index == index).ok_or_else(missing)?;
-        let proof = published.inclusion(index, reader.as_ref()).ok_or_else(missing)?;
+        let proof = ledger.inclusion(index, reader).ok_or_else(missing)?;
         let proof = proof.into_iter().map(|hash| hash.to_vec()).collect();
         Ok::<_, Fault>(v1::IncludedLeaf { index, leaf: entry.leaf, proof })
     });
-    Ok(v1::Inclusion { checkpoint: published.note.clone(), hops: hops.collect::<Result<_, _>>()? })
-}
-
-/// A signed head that covers everything that was answered for so far.
-pub fn checkpoint(broker: &Broker) -> Result<Vec<u8>, No> {
-    Ok(broker.store.published()?.note.clone())
+    Ok(v1::Inclusion { checkpoint: ledger.note.clone(), hops: hops.collect::<Result<_, _>>()? })
 }
 
 #[cfg(test)]
@@ -196,10 +195,9 @@ mod tests {
     use std::sync::mpsc;
 
     use sublet_core::id::{DelegationId, TrustDomain};
-    use sublet_core::key::Thumbprint;
-    use sublet_core::no::{Overload, Unauthenticated};
+    use sublet_core::no::{Deny, Overload, Unauthenticated};
     use sublet_core::record::{Body, Record};
-    use sublet_core::state::{RecordedHop, Write};
+    use sublet_core::state::Effects;
     use sublet_ledger::tile::Tiles;
 
     use super::*;
@@ -290,33 +288,23 @@ mod tests {
         let backend = Waiting { memory, reader: reader.clone() };
         let notary = Notary::new(ring.signers.clone());
         let store = Store::open(backend, ring.trust.clone(), notary).unwrap();
-        let hop = HopId([7; 32]);
-        let row = RecordedHop {
-            id: hop,
-            parent: None,
-            delegation: hop,
-            position: 0,
-            agent: "spiffe://dev.sublet.example/agent/a".parse().unwrap(),
-            helper: None,
-            key: Thumbprint([7; 32]),
-            expires_at: now.plus_ms(60_000),
-            maker: None,
-            index: 0,
-        };
         let body = Body::Exported { what: "a record".into() };
         let commit = Commit {
-            guards: vec![],
-            writes: vec![Write::Hop { hop: row, record: 0 }],
-            records: vec![Record { delegation: None, actor: "test".into(), body }],
+            effects: Effects {
+                records: vec![Record { delegation: None, actor: "test".into(), body }],
+                ..Effects::default()
+            },
+            receipt: None,
             salt: [7; 16],
             trace: None,
             now,
         };
-        store.commit(commit).await.unwrap();
+        let ledger = store.commit(commit).await.unwrap().ledger;
         let known = (Methods::of(&config, None).unwrap(), Logins::of(&config).unwrap());
         let broker = Broker::new(config, ring, store, known, None, clock, entropy).unwrap();
         *reader.go.lock().unwrap() = Some(until);
-        let (shown, ()) = tokio::join!(inclusion(&broker, hop), async { go.send(()).unwrap() });
+        let (shown, ()) =
+            tokio::join!(inclusion(&broker, vec![0], ledger), async { go.send(()).unwrap() });
         assert_eq!(shown.unwrap().hops.len(), 1);
         assert!(reader.was_let_go.load(Ordering::SeqCst), "it held up whoever was to let it go");
     }

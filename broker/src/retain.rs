@@ -96,7 +96,7 @@ fn first_kept(store: &Store, before: UnixMillis) -> Result<Option<u64>, Fault> {
 #[cfg(test)]
 mod tests {
     use sublet_core::record::{Body, Record};
-    use sublet_core::state::Write;
+    use sublet_core::state::{Effects, Mutation};
 
     use super::*;
     use crate::config::KeysConfig;
@@ -122,10 +122,13 @@ mod tests {
             actor: "test".into(),
             body: Body::Exported { what: "all".into() },
         };
-        let commit = |count, writes, now| Commit {
-            guards: vec![],
-            writes,
-            records: (0..count).map(|_| record()).collect(),
+        let commit = |count, mutations, now| Commit {
+            effects: Effects {
+                preconditions: vec![],
+                mutations,
+                records: (0..count).map(|_| record()).collect(),
+            },
+            receipt: None,
             salt: [7; 16],
             trace: None,
             now: UnixMillis(now),
@@ -138,7 +141,7 @@ mod tests {
         {
             assert_eq!(first_kept(&store, UnixMillis(before)).unwrap(), below, "before {before}");
         }
-        store.commit(commit(1, vec![Write::Floor(256)], 3_000)).await.unwrap();
+        store.commit(commit(1, vec![Mutation::RaiseFloor(256)], 3_000)).await.unwrap();
         assert_eq!(store.prune(UnixMillis(0)).await, Ok(256));
         assert_eq!(first_kept(&store, UnixMillis(1_001)).unwrap(), None, "no news");
         assert_eq!(first_kept(&store, UnixMillis(2_001)).unwrap(), Some(512));

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_core::bundle::{KeyUse, TrustBundle};
+use sublet_core::bundle::{KeyUse, TrustBundle, TrustedKey};
 use sublet_core::caller::Authenticated;
 use sublet_core::decide::ChangeKey;
 use sublet_core::key::PublicKey;
@@ -74,24 +74,24 @@ async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
 pub(crate) async fn change(
     broker: &Arc<Broker>,
     asked: Asked<ChangeKey>,
-) -> Result<Recorded<()>, No> {
+) -> Result<Recorded<Vec<TrustedKey>>, No> {
     pipeline::to_its_end(made_and_taken(broker.clone(), asked)).await
 }
 
 async fn made_and_taken(
     broker: Arc<Broker>,
     mut asked: Asked<ChangeKey>,
-) -> Result<Recorded<()>, No> {
-    let Authenticated { caller, ask } = &mut asked.authenticated;
+) -> Result<Recorded<Vec<TrustedKey>>, No> {
+    let Authenticated { caller, operation } = &mut asked.authenticated;
     // Nobody else has keys made.
     let made = match caller.is_admin() {
         true => {
-            check(&broker, &ask.step)?;
-            made(&broker, &ask.step).await?
+            check(&broker, &operation.step)?;
+            made(&broker, &operation.step).await?
         }
         false => None,
     };
-    ask.made = made.as_ref().map(|made| made.public.clone());
+    operation.made = made.as_ref().map(|made| made.public.clone());
     let recorded = pipeline::run(&broker, asked).await;
     settle(&broker, made, matches!(recorded, Err(No::Fault(_)))).await;
     recorded

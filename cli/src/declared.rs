@@ -17,7 +17,7 @@ use sublet_client::files;
 use sublet_proto::convert::field;
 use sublet_proto::v1;
 
-use crate::command::agent::{agent_id, all_agents};
+use crate::command::agent::agent_id;
 use crate::command::profile;
 use crate::context::Context;
 use crate::trouble::Trouble;
@@ -100,8 +100,8 @@ impl Difference {
         broker: &Broker,
         admin: &Credential,
     ) -> Result<Self, Failure> {
-        let there = broker.list_profiles(admin, v1::ListProfilesRequest {}).await?.profiles;
-        let agents = all_agents(broker, admin).await?;
+        let there = broker.all_profiles(admin).await?;
+        let agents = broker.all_agents(admin).await?;
         let mut found =
             Difference { changes: Vec::new(), conflicts: Vec::new(), others: Vec::new() };
         for profile in &declared.profiles {

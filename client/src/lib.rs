@@ -66,6 +66,7 @@ pub mod history;
 pub mod holder;
 pub mod identity;
 mod included;
+mod lists;
 pub mod mirror;
 mod named;
 pub mod peer;

@@ -55,7 +55,7 @@ pub struct GivenAnswer {
 }
 
 /// The answers that are kept.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     given: HashMap<AnswerKey, GivenAnswer>,
     counted: HashMap<Account, usize>,
@@ -66,6 +66,11 @@ impl Answers {
     /// The answer of this name.
     pub fn get(&self, name: &AnswerKey) -> Option<&GivenAnswer> {
         self.given.get(name)
+    }
+
+    /// The answer that gave this agent its last identity.
+    pub fn of_identity(&self, agent: &AgentId) -> Option<&GivenAnswer> {
+        self.identities.get(agent).and_then(|name| self.given.get(name))
     }
 
     /// Whether one more answer of this account may be kept.

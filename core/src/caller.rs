@@ -210,9 +210,9 @@ impl std::fmt::Display for Caller {
 
 /// A request of which the caller is known.
 #[derive(Clone, Debug)]
-pub struct Authenticated<A> {
+pub struct Authenticated<O> {
     /// Who asks.
     pub caller: Caller,
     /// For what.
-    pub ask: A,
+    pub operation: O,
 }

@@ -12,7 +12,7 @@ use crate::id::AgentId;
 use crate::key::Thumbprint;
 
 /// Keys by agent, and hops by key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldKeys {
     keys: HashMap<AgentId, Vec<Thumbprint>>,
     hops: HashMap<Thumbprint, u32>,

@@ -42,6 +42,7 @@ pub mod state;
 pub mod text;
 pub mod token;
 pub mod utc;
+mod verifier;
 pub mod verify;
 mod wire;
 pub mod workload;

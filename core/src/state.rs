@@ -1,17 +1,28 @@
-//! What the broker knows when it decides. architecture.md, "The store".
+//! What the broker knows when it decides. docs/ARCHITECTURE, "The store".
 //!
-//! Owns: the rows, how a write changes them, and whether what a decision read still holds. Does
-//! not own: where rows lie on disk (the stores), what a decision is (`decide`).
+//! Owns: the rows in memory, their indices, and the one state machine ([`State::apply`]). Does not own:
+//! where rows lie on disk (the stores), what a decision is (`decide`).
 //!
-//! Invariants: the state changes only by [`Write`]s that were committed; every row that can change
+//! Invariants: the state changes only by [`Effects`] that were committed; every row that can change
 //! carries a version; a key has one owner, ever.
 
+mod apply;
+mod basis;
+mod effects;
+mod precondition;
 mod revocations;
+mod row;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+pub use apply::{Applied, LedgerEnd, Outdated, Place, Placed};
+pub use basis::{Basis, HopStatus};
+pub use effects::{Effects, Mutation};
+pub use precondition::{Precondition, Versioned};
+pub use row::{Change, Row, RowKey};
 
 pub use crate::agents::{
     Agent, AgentState, FormerKey, JoinToken, JoinTokenState, KeyOwner, LastIdentity, SpentToken,
@@ -20,120 +31,17 @@ use crate::answers::Answers;
 pub use crate::answers::{AnswerKey, GivenAnswer};
 use crate::bundle::SignedBundle;
 pub use crate::delegations::{Delegation, RecordedHop};
-use crate::feed::{Delta, FeedFloor, Revocation};
+use crate::feed::{Delta, Revocation};
 use crate::held::HeldKeys;
-use crate::id::{AgentId, DelegationId, HopId, Principal, TrustDomain, UnixMillis};
+use crate::id::{AgentId, DelegationId, HopId, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
 pub use crate::profile::{PrincipalPattern, Profile};
-use crate::retention::{Hold, Retention};
+use crate::retention::Retention;
 use crate::session::{Session, SessionId};
-
-/// What is known of a tool that reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verifier {
-    /// The agent that it is.
-    pub agent: AgentId,
-    /// The counter of its next use.
-    pub next: u64,
-    /// The revocations that it has applied: (epoch, sequence).
-    pub revocations: (u64, u64),
-    /// Records under the largest head that it was shown.
-    #[serde(default)]
-    pub head: u64,
-    /// Counts changes of this row.
-    pub version: u64,
-}
-
-/// One change, part of a committed verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// An agent's row.
-    Agent(Agent),
-    /// A key's owner.
-    KeyOwner(KeyOwner),
-    /// A profile's row.
-    Profile(Profile),
-    /// A join token's row.
-    JoinToken(JoinToken),
-    /// A new delegation.
-    Delegation(Delegation),
-    /// A recorded hop; its index is that of the verdict's record `record`.
-    Hop {
-        /// The row, its index not yet known.
-        hop: RecordedHop,
-        /// Which record of the verdict it stands in.
-        record: usize,
-    },
-    /// A revocation; its sequence number is given by the committer.
-    Revocation {
-        /// What.
-        revocation: Revocation,
-        /// When all that it could kill has expired.
-        expires_at: UnixMillis,
-    },
-    /// An answer to remember.
-    Answer(GivenAnswer),
-    /// What is known of a tool that reports.
-    Verifier(Verifier),
-    /// What lies beside the record of this index is erased.
-    Erase(u64),
-    /// Records below this index may be forgotten. Where the floor lies higher it stays there.
-    Floor(u64),
-    /// A signed token that was enrolled with.
-    Spent(SpentToken),
-    /// A hold.
-    Hold(Hold),
-    /// The hold of this name is gone.
-    Release(String),
-    /// The next trust bundle.
-    Trust(SignedBundle),
-    /// A session of authority.
-    Session(Session),
-}
-
-/// Something that a decision read and that must be the same when it is committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guard {
-    /// An agent's version; `None` if it did not exist.
-    Agent(AgentId, Option<u64>),
-    /// A key had no owner.
-    KeyFree(Thumbprint),
-    /// A profile's version.
-    Profile(String, Option<u64>),
-    /// A join token's version.
-    JoinToken(String, Option<u64>),
-    /// A delegation was not there.
-    NoDelegation(DelegationId),
-    /// A hop was not recorded.
-    NoHop(HopId),
-    /// Fewer hops than this follow a hop.
-    FanOut(HopId, u32),
-    /// None of these was revoked.
-    Alive(Vec<Revocation>),
-    /// What is issued for this principal at this time was not revoked.
-    PrincipalAlive(Principal, UnixMillis),
-    /// This principal was revoked.
-    PrincipalRevoked(Principal),
-    /// No such answer was given.
-    NoAnswer(AnswerKey),
-    /// A verifier's version; `None` if it had not reported.
-    Verifier(AgentId, Option<u64>),
-    /// A hold of this name was there, or was not.
-    Hold(String, bool),
-    /// The record of this index was under no hold.
-    NotHeld(u64),
-    /// Nobody enrolled with this token.
-    NotSpent([u8; 32]),
-    /// The trust bundle had this version.
-    Trust(u64),
-    /// A session's version; `None` if it did not exist.
-    Session(SessionId, Option<u64>),
-    /// The floor of the ledger lay below this index.
-    FloorBelow(u64),
-}
+pub use crate::verifier::Verifier;
 
 /// Everything that a decision may read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     trust: Arc<SignedBundle>,
     agents: BTreeMap<AgentId, Agent>,
@@ -153,6 +61,7 @@ pub struct State {
     spent: HashMap<[u8; 32], SpentToken>,
     sessions: BTreeMap<SessionId, Session>,
     in_sessions: HashMap<SessionId, Vec<DelegationId>>,
+    ledger: LedgerEnd,
 }
 
 impl State {
@@ -177,6 +86,7 @@ impl State {
             spent: HashMap::new(),
             sessions: BTreeMap::new(),
             in_sessions: HashMap::new(),
+            ledger: LedgerEnd::EMPTY,
         }
     }
 
@@ -230,14 +140,32 @@ impl State {
         self.delegations.get(id)
     }
 
-    /// Delegations with an id after `after`, by id.
+    /// Agents with an id behind `after`, by id; all of them where it is `None`.
+    pub fn agents_after(&self, after: Option<&AgentId>) -> impl Iterator<Item = &Agent> {
+        behind(&self.agents, after)
+    }
+
+    /// Profiles with a name behind `after`, by name; all of them where it is `None`.
+    pub fn profiles_after(&self, after: Option<&str>) -> impl Iterator<Item = &Profile> {
+        behind(&self.profiles, after)
+    }
+
+    /// Join tokens with an id behind `after`, by id; all of them where it is `None`.
+    pub fn join_tokens_after(&self, after: Option<&str>) -> impl Iterator<Item = &JoinToken> {
+        behind(&self.join_tokens, after)
+    }
+
+    /// Sessions with an id behind `after`, by id; all of them where it is `None`.
+    pub fn sessions_after(&self, after: Option<&SessionId>) -> impl Iterator<Item = &Session> {
+        behind(&self.sessions, after)
+    }
+
+    /// Delegations with an id behind `after`, by id; all of them where it is `None`.
     pub fn delegations_after(
         &self,
         after: Option<DelegationId>,
     ) -> impl Iterator<Item = &Delegation> {
-        use std::ops::Bound;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.delegations.range((from, Bound::Unbounded)).map(|(_, row)| row)
+        behind(&self.delegations, after.as_ref())
     }
 
     /// A recorded hop.
@@ -320,40 +248,14 @@ impl State {
         Some(indices)
     }
 
-    /// Whether all that a decision read is still so.
-    pub fn holds(&self, guards: &[Guard]) -> bool {
-        guards.iter().all(|guard| match guard {
-            Guard::Agent(id, version) => self.agents.get(id).map(|row| row.version) == *version,
-            Guard::KeyFree(key) => !self.key_owners.contains_key(key),
-            Guard::Profile(name, version) => {
-                self.profiles.get(name).map(|row| row.version) == *version
-            }
-            Guard::JoinToken(id, version) => {
-                self.join_tokens.get(id).map(|row| row.version) == *version
-            }
-            Guard::NoDelegation(id) => !self.delegations.contains_key(id),
-            Guard::NoHop(id) => !self.hops.contains_key(id),
-            Guard::FanOut(id, most) => self.followers(id) < *most,
-            Guard::Alive(subjects) => {
-                !subjects.iter().any(|subject| self.revoked.contains_key(subject))
-            }
-            Guard::PrincipalAlive(principal, issued_at) => !self.ends(principal, *issued_at),
-            Guard::PrincipalRevoked(principal) => {
-                self.revoked.contains_key(&Revocation::Principal(principal.clone()))
-            }
-            Guard::NoAnswer(name) => self.answers.get(name).is_none(),
-            Guard::Verifier(agent, version) => {
-                self.verifiers.get(agent).map(|row| row.version) == *version
-            }
-            Guard::Hold(name, there) => self.retention.hold(name).is_some() == *there,
-            Guard::NotSpent(id) => !self.spent.contains_key(id),
-            Guard::Session(id, version) => self.sessions.get(id).map(|row| row.version) == *version,
-            Guard::Trust(version) => self.trust.bundle().version() == *version,
-            Guard::FloorBelow(index) => self.retention.floor() < *index,
-            Guard::NotHeld(index) => {
-                self.retention.held(&(*index..index.saturating_add(1))).is_none()
-            }
-        })
+    /// Where the ledger ends.
+    pub fn ledger(&self) -> LedgerEnd {
+        self.ledger
+    }
+
+    /// Begins behind the records of a store that is opened.
+    pub fn resume_ledger(&mut self, end: LedgerEnd) {
+        self.ledger = end;
     }
 
     /// Takes a committed row in.
@@ -431,7 +333,7 @@ impl State {
     /// Hops, join tokens, spent tokens and answers that ended before `before`, at most `most` of them. Agents,
     /// keys, profiles and delegations stay: the ledger is read through them. Revocations go with the feed's
     /// floor.
-    pub fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
+    fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
         let hops =
             self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
         let joins = self.join_tokens.values().filter(|row| row.expires_at < before);
@@ -444,77 +346,43 @@ impl State {
         hops.chain(joins).chain(answers).chain(spent).chain(sessions).take(most).collect()
     }
 
-    /// Forgets rows that `expired` named.
-    pub fn forget(&mut self, keys: &[RowKey]) {
-        for key in keys {
-            match key {
-                RowKey::Hop(id) => self.forget_hop(id),
-                RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
-                RowKey::Answer(name) => self.answers.forget(name),
-                RowKey::Spent(id) => drop(self.spent.remove(id)),
-                RowKey::Session(id) => {
-                    self.sessions.remove(id);
-                    self.in_sessions.remove(id);
-                }
-                RowKey::Hold(name) => self.retention.release(name),
-                RowKey::Revocation(sequence, revocation) => {
-                    self.forget_revocation(*sequence, revocation);
-                }
+    fn forget(&mut self, key: &RowKey) {
+        match key {
+            RowKey::Hop(id) => self.forget_hop(id),
+            RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
+            RowKey::Answer(name) => self.answers.forget(name),
+            RowKey::Spent(id) => drop(self.spent.remove(id)),
+            RowKey::Session(id) => {
+                self.sessions.remove(id);
+                self.in_sessions.remove(id);
             }
+            RowKey::Hold(name) => self.retention.release(name),
+            RowKey::Revocation(sequence, revocation) => {
+                self.forget_revocation(*sequence, revocation);
+            }
+            // These stay: the ledger is read through them, or there is one of them, always.
+            RowKey::Agent(_)
+            | RowKey::KeyOwner(_)
+            | RowKey::Profile(_)
+            | RowKey::Delegation(_)
+            | RowKey::IdentityAnswer(_)
+            | RowKey::Verifier(_)
+            | RowKey::Floor
+            | RowKey::Trust
+            | RowKey::FeedFloor => {}
         }
     }
 }
 
-/// A committed row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Row {
-    /// An agent.
-    Agent(Agent),
-    /// A key's owner.
-    KeyOwner(KeyOwner),
-    /// A profile.
-    Profile(Profile),
-    /// A join token.
-    JoinToken(JoinToken),
-    /// A delegation.
-    Delegation(Delegation),
-    /// A hop.
-    Hop(RecordedHop),
-    /// A revocation.
-    Revocation(Delta),
-    /// An answer.
-    Answer(GivenAnswer),
-    /// A verifier.
-    Verifier(Verifier),
-    /// Records below this index may be forgotten.
-    Floor(u64),
-    /// A hold.
-    Hold(Hold),
-    /// A signed token that was enrolled with.
-    Spent(SpentToken),
-    /// The trust bundle.
-    Trust(SignedBundle),
-    /// A session of authority.
-    Session(Session),
-    /// Where the revocation feed begins.
-    FeedFloor(FeedFloor),
-}
-
-/// Names a row that can be forgotten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowKey {
-    /// A hop.
-    Hop(HopId),
-    /// A join token.
-    JoinToken(String),
-    /// An answer.
-    Answer(AnswerKey),
-    /// A hold.
-    Hold(String),
-    /// A signed token that was enrolled with.
-    Spent([u8; 32]),
-    /// A session of authority.
-    Session(SessionId),
-    /// A revocation that the feed's floor has passed, by its number.
-    Revocation(u64, Revocation),
+/// The rows of a table behind a key, in order.
+fn behind<'a, K, Q, T>(
+    table: &'a BTreeMap<K, T>,
+    after: Option<&Q>,
+) -> impl Iterator<Item = &'a T> + use<'a, K, Q, T>
+where
+    K: Borrow<Q> + Ord,
+    Q: Ord + ?Sized,
+{
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    table.range::<Q, _>((from, Bound::Unbounded)).map(|(_, row)| row)
 }

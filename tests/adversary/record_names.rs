@@ -3,8 +3,8 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    Inspect, ListDelegations, ProvenUse, RecordChain, Replay, ReportUses, ReportedUse, Revoke,
-    SuspendAgent, Target,
+    Inspect, ListDelegations, PageOf, ProvenUse, RecordChain, Replay, ReportUses, ReportedUse,
+    Revoke, SuspendAgent, Target,
 };
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::proof::{CallClaims, CallProof};
@@ -42,7 +42,7 @@ fn asks(house: &mut House, caller: &Caller, token: &VerifiedToken) -> Vec<&'stat
         code(house.ask(caller, &RecordChain::<true> { token: chain.clone() })),
         code(house.ask(caller, &RecordChain::<false> { token: chain.clone() })),
         code(house.ask(caller, &Inspect { token: chain })),
-        code(house.ask(caller, &ListDelegations { after: None, page_size: 1 })),
+        code(house.ask(caller, &ListDelegations(PageOf { after: None, size: 1 }))),
         code(house.ask(caller, &Replay { delegation: token.delegation() })),
         code(house.ask(caller, &SuspendAgent { agent: agent("reader"), reason: "x".into() })),
     ]

@@ -26,7 +26,7 @@ use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::key::Thumbprint;
 use sublet_core::record::{BlockPayload, Body, HopRecord, Record};
 use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::state::Write;
+use sublet_core::state::{Effects, Mutation};
 use sublet_core::verify::Holder;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::leaf_hash;
@@ -109,9 +109,8 @@ fn committer() -> (f64, f64) {
             tokio::spawn(async move {
                 for _ in 0..count / WAITERS {
                     let commit = Commit {
-                        guards: Vec::new(),
-                        writes: Vec::new(),
-                        records: vec![template.clone()],
+                        effects: Effects { records: vec![template.clone()], ..Effects::default() },
+                        receipt: None,
                         salt: [1; 16],
                         trace: None,
                         now: UnixMillis(1_000),
@@ -126,9 +125,11 @@ fn committer() -> (f64, f64) {
         let leaves = store.published().unwrap().tree.size();
         let committed = leaves as f64 / began.elapsed().as_secs_f64();
         let floor = Commit {
-            guards: Vec::new(),
-            writes: vec![Write::Floor(leaves)],
-            records: Vec::new(),
+            effects: Effects {
+                mutations: vec![Mutation::RaiseFloor(leaves)],
+                ..Effects::default()
+            },
+            receipt: None,
             salt: [1; 16],
             trace: None,
             now: UnixMillis(1_000),

@@ -213,7 +213,7 @@ async fn a_head_that_took_long_does_not_take_the_feed_back() {
     let beating = feed.clone();
     let beat = std::thread::spawn(move || beating.publish(NOW.plus_ms(10)));
     slow.until(|turn| turn == Turn::Waiting);
-    let revoked = Write::Revocation {
+    let revoked = Mutation::Revoke {
         revocation: Revocation::Hop(HopId([1; 32])),
         expires_at: NOW.plus_ms(60_000),
     };
@@ -237,7 +237,7 @@ async fn a_head_from_before_the_floor_rose_is_not_sent_with_deltas_from_above_it
     let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
     for (hop, ms) in [(1, 1_000), (2, 1_000), (3, 600_000)] {
         let revocation = Revocation::Hop(HopId([hop; 32]));
-        let revoked = Write::Revocation { revocation, expires_at: now.plus_ms(ms) };
+        let revoked = Mutation::Revoke { revocation, expires_at: now.plus_ms(ms) };
         store.commit(commit(vec![], vec![revoked], vec![])).await.unwrap();
     }
     let feed = Feed::new(store.clone(), signers, now).unwrap();

@@ -8,7 +8,7 @@ use sublet_core::caller::Account;
 use sublet_core::feed::{Revocation, RevocationView, SignedHead};
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::key::Thumbprint;
-use sublet_core::state::{AnswerKey, GivenAnswer, Guard, Write};
+use sublet_core::state::{AnswerKey, GivenAnswer, Mutation, Precondition};
 use sublet_tests::{Fleet, NOW};
 
 use super::{Disk, agent, agent_id, commit};
@@ -19,12 +19,16 @@ fn hop(n: u32) -> Revocation {
     Revocation::Hop(HopId(id))
 }
 
-fn revoke(revocation: Revocation, expires_at: UnixMillis) -> Write {
-    Write::Revocation { revocation, expires_at }
+fn revoke(revocation: Revocation, expires_at: UnixMillis) -> Mutation {
+    Mutation::Revoke { revocation, expires_at }
 }
 
-async fn done(store: &Store, guards: Vec<Guard>, writes: Vec<Write>) -> Result<(), NotCommitted> {
-    store.commit(commit(guards, writes, vec![])).await
+async fn done(
+    store: &Store,
+    guards: Vec<Precondition>,
+    writes: Vec<Mutation>,
+) -> Result<(), NotCommitted> {
+    store.commit(commit(guards, writes, vec![])).await.map(drop)
 }
 
 /// Forgets until there is nothing left to forget.
@@ -48,15 +52,18 @@ pub(super) async fn a_decision_rests_on_what_it_asked_and_on_no_other_revocation
     let store = disk.open().unwrap();
     let forever = UnixMillis(i64::MAX);
     done(&store, vec![], vec![revoke(hop(1), forever)]).await.unwrap();
-    let write = || vec![Write::Agent(agent("a", 0))];
-    let dead = vec![Guard::Alive(vec![hop(2), hop(1)])];
+    let write = || vec![Mutation::from(agent("a", 0))];
+    let dead = vec![Precondition::NotRevoked(vec![hop(2), hop(1)])];
     assert_eq!(done(&store, dead, write()).await, Err(NotCommitted::Changed));
-    assert_eq!(done(&store, vec![Guard::Alive(vec![hop(2), hop(3)])], write()).await, Ok(()));
+    assert_eq!(
+        done(&store, vec![Precondition::NotRevoked(vec![hop(2), hop(3)])], write()).await,
+        Ok(())
+    );
     // Of 128 revocations at once none is in the way of another.
     let revocations = (100..228u32).map(|n| {
         let store = store.clone();
         tokio::spawn(async move {
-            let guards = vec![Guard::Alive(vec![hop(n), hop(5)])];
+            let guards = vec![Precondition::NotRevoked(vec![hop(n), hop(5)])];
             done(&store, guards, vec![revoke(hop(n), forever)]).await
         })
     });
@@ -67,7 +74,12 @@ pub(super) async fn a_decision_rests_on_what_it_asked_and_on_no_other_revocation
     let same = (0..64).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
-            done(&store, vec![Guard::Alive(vec![hop(999)])], vec![revoke(hop(999), forever)]).await
+            done(
+                &store,
+                vec![Precondition::NotRevoked(vec![hop(999)])],
+                vec![revoke(hop(999), forever)],
+            )
+            .await
         })
     });
     let mut granted = 0;
@@ -162,7 +174,7 @@ pub(super) async fn answers_are_counted_for_their_callers_over_a_restart(disk: &
     };
     for number in 0..20 {
         let writes =
-            vec![Write::Answer(given(number, false)), Write::Answer(given(100 + number, true))];
+            vec![Mutation::from(given(number, false)), Mutation::from(given(100 + number, true))];
         done(&store, vec![], writes).await.unwrap();
     }
     drop(store);

@@ -11,7 +11,7 @@ pub(super) async fn the_floor_never_falls(disk: &dyn Disk) {
     tamper::fill(&store, 0..700, "record").await;
     let floor = |store: &Store| store.view().unwrap().retention().floor();
     for (below, then) in [(512, 512), (256, 512), (0, 512)] {
-        store.commit(commit(vec![], vec![Write::Floor(below)], vec![])).await.unwrap();
+        store.commit(commit(vec![], vec![Mutation::RaiseFloor(below)], vec![])).await.unwrap();
         assert_eq!(floor(&store), then, "{below}");
     }
     drop(store);
@@ -20,8 +20,8 @@ pub(super) async fn the_floor_never_falls(disk: &dyn Disk) {
     let guarded = |below| {
         let store = store.clone();
         async move {
-            let guards = vec![Guard::FloorBelow(below)];
-            store.commit(commit(guards, vec![Write::Floor(below)], vec![])).await
+            let guards = vec![Precondition::FloorBelow(below)];
+            store.commit(commit(guards, vec![Mutation::RaiseFloor(below)], vec![])).await.map(drop)
         }
     };
     assert_eq!(guarded(300).await, Err(NotCommitted::Changed));

@@ -27,7 +27,8 @@ use sublet_core::no::{Fault, No};
 use sublet_core::record::{Body, Record};
 use sublet_core::retention::Hold;
 use sublet_core::state::{
-    Agent, AgentState, Delegation, Guard, JoinToken, JoinTokenState, RecordedHop, Write,
+    Agent, AgentState, Delegation, Effects, JoinToken, JoinTokenState, Mutation, Precondition,
+    RecordedHop, RowKey,
 };
 use sublet_ledger::tree::{Checked, verify_inclusion};
 use sublet_tests::Fleet;
@@ -87,8 +88,13 @@ fn record(delegation: Option<u8>, what: &str) -> Record {
     Record { delegation: delegation.map(|id| HopId([id; 32])), actor: "test".into(), body }
 }
 
-fn commit(guards: Vec<Guard>, writes: Vec<Write>, records: Vec<Record>) -> Commit {
-    Commit { guards, writes, records, salt: [7; 16], trace: None, now: NOW }
+fn commit(
+    preconditions: Vec<Precondition>,
+    mutations: Vec<Mutation>,
+    records: Vec<Record>,
+) -> Commit {
+    let effects = Effects { preconditions, mutations, records };
+    Commit { effects, receipt: None, salt: [7; 16], trace: None, now: NOW }
 }
 
 /// Whoever signs the heads of these ledgers.
@@ -182,10 +188,10 @@ use forward::{no_record_is_of_an_earlier_time_than_the_one_before_it, the_floor_
 
 async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
     let store = disk.open().unwrap();
-    let writes = vec![Write::Agent(agent("a", 0)), Write::Delegation(delegation(1))];
+    let writes = vec![Mutation::from(agent("a", 0)), Mutation::from(delegation(1))];
     store.commit(commit(vec![], writes, vec![record(Some(1), "one")])).await.unwrap();
     let id = HopId([9; 32]);
-    let writes = vec![Write::Hop { hop: hop(id, 1), record: 0 }];
+    let writes = vec![Mutation::RecordHop { hop: hop(id, 1), record: 0 }];
     store.commit(commit(vec![], writes, vec![record(Some(1), "two")])).await.unwrap();
     let before = store.published().unwrap();
     drop(store);
@@ -200,10 +206,11 @@ async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
 
 async fn a_commit_whose_guard_changed_does_nothing(disk: &dyn Disk) {
     let store = disk.open().unwrap();
-    store.commit(commit(vec![], vec![Write::Agent(agent("a", 3))], vec![])).await.unwrap();
-    let stale = Guard::Agent(agent_id("a"), Some(2));
-    let writes = vec![Write::Agent(agent("a", 9)), Write::Agent(agent("b", 0))];
+    store.commit(commit(vec![], vec![Mutation::from(agent("a", 3))], vec![])).await.unwrap();
+    let stale = Precondition::Version(RowKey::Agent(agent_id("a")), Some(2));
+    let writes = vec![Mutation::from(agent("a", 9)), Mutation::from(agent("b", 0))];
     let refused = store.commit(commit(vec![stale], writes, vec![record(None, "never")])).await;
+    let refused = refused.map(drop);
     assert_eq!(refused, Err(NotCommitted::Changed));
     let state = store.view().unwrap();
     assert_eq!(state.agent(&agent_id("a")).unwrap().version, 3);
@@ -215,12 +222,12 @@ async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let token = |state, version| {
         let (id, agent, expires_at) = ("t".to_owned(), agent_id("a"), NOW.plus_ms(1_000));
-        Write::JoinToken(JoinToken { id, agent, hash: [0; 32], expires_at, state, version })
+        Mutation::from(JoinToken { id, agent, hash: [0; 32], expires_at, state, version })
     };
     store.commit(commit(vec![], vec![token(JoinTokenState::Open, 0)], vec![])).await.unwrap();
     let tries = (0..100).map(|n| {
         let (store, spend) = (store.clone(), token(JoinTokenState::Spent, 1));
-        let guard = Guard::JoinToken("t".into(), Some(0));
+        let guard = Precondition::Version(RowKey::JoinToken("t".into()), Some(0));
         tokio::spawn(async move {
             store.commit(commit(vec![guard], vec![spend], vec![record(None, &n.to_string())])).await
         })
@@ -228,7 +235,7 @@ async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
     let mut won = 0;
     for tried in tries.collect::<Vec<_>>() {
         match tried.await.unwrap() {
-            Ok(()) => won += 1,
+            Ok(_) => won += 1,
             Err(why) => assert_eq!(why, NotCommitted::Changed),
         }
     }
@@ -242,7 +249,7 @@ async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
         store
             .commit(commit(
                 vec![],
-                vec![Write::Delegation(delegation(id))],
+                vec![Mutation::from(delegation(id))],
                 vec![record(Some(id), "issued")],
             ))
             .await
@@ -269,7 +276,7 @@ async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
 async fn revocations_are_numbered_without_a_gap(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let mut heard = store.revocations();
-    let revoke = |n: u8| Write::Revocation {
+    let revoke = |n: u8| Mutation::Revoke {
         revocation: Revocation::Hop(HopId([n; 32])),
         expires_at: NOW.plus_ms(60_000),
     };
@@ -288,7 +295,7 @@ async fn what_ended_is_forgotten_and_the_rest_stays(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let ended = RecordedHop { expires_at: NOW.plus_ms(-1), ..hop(HopId([1; 32]), 1) };
     let lives = hop(HopId([2; 32]), 1);
-    let writes = [ended, lives].map(|hop| Write::Hop { hop, record: 0 }).to_vec();
+    let writes = [ended, lives].map(|hop| Mutation::RecordHop { hop, record: 0 }).to_vec();
     store.commit(commit(vec![], writes, vec![record(None, "hops")])).await.unwrap();
     assert_eq!(store.prune(NOW).await, Ok(1));
     assert_eq!(store.prune(NOW).await, Ok(0));
@@ -302,10 +309,14 @@ async fn waiters_are_all_committed(disk: &dyn Disk) {
         let store = store.clone();
         let mut id = [7; 32];
         id[..4].copy_from_slice(&n.to_be_bytes());
-        let writes = vec![Write::Hop { hop: hop(HopId(id), 1), record: 0 }];
+        let writes = vec![Mutation::RecordHop { hop: hop(HopId(id), 1), record: 0 }];
         tokio::spawn(async move {
             store
-                .commit(commit(vec![Guard::NoHop(HopId(id))], writes, vec![record(None, "hop")]))
+                .commit(commit(
+                    vec![Precondition::absent(RowKey::Hop(HopId(id)))],
+                    writes,
+                    vec![record(None, "hop")],
+                ))
                 .await
                 .unwrap();
             let row = store.view().unwrap().hop(&HopId(id)).cloned();
@@ -322,7 +333,7 @@ async fn waiters_are_all_committed(disk: &dyn Disk) {
 /// Of 700 records two bundles of 256 are full; a hold on one record keeps its bundle.
 async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
     let store = disk.open().unwrap();
-    let writes = vec![Write::Delegation(delegation(1))];
+    let writes = vec![Mutation::from(delegation(1))];
     let said = || Record {
         delegation: Some(HopId([1; 32])),
         actor: "test".into(),
@@ -339,7 +350,7 @@ async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
     assert_eq!(store.prune(NOW).await, Ok(0));
     assert_eq!(there(&store), all);
     let hold = Hold { name: "case".into(), from: 300, to: 301, placed_at: NOW };
-    let writes = vec![Write::Hold(hold.clone()), Write::Floor(700)];
+    let writes = vec![Mutation::from(hold.clone()), Mutation::RaiseFloor(700)];
     store.commit(commit(vec![], writes, vec![])).await.unwrap();
     assert_eq!(store.prune(NOW).await, Ok(256));
     assert_eq!(there(&store), all[256..]);
@@ -356,20 +367,21 @@ async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
     proofs(&store);
     // Erasing and forgetting what lies side by side, in one batch or in two.
     let (erased, pruned) = tokio::join!(
-        store.commit(commit(vec![], vec![Write::Erase(512)], vec![])),
+        store.commit(commit(vec![], vec![Mutation::ErasePayload(512)], vec![])),
         store.prune(NOW)
     );
-    assert_eq!((erased, pruned), (Ok(()), Ok(0)));
+    assert_eq!((erased.map(drop), pruned), (Ok(()), Ok(0)));
     assert_eq!(store.reader().range(512, 1).unwrap()[0].payload, None);
     assert!(store.reader().range(513, 1).unwrap()[0].payload.is_some());
     drop(store);
     let store = disk.open().unwrap();
     assert_eq!(there(&store), all[256..]);
     assert_eq!(store.view().unwrap().retention().hold("case"), Some(&hold));
-    let writes = vec![Write::Release("case".into()), Write::Hold(hold), Write::Erase(3)];
+    let writes =
+        vec![Mutation::ReleaseHold("case".into()), Mutation::from(hold), Mutation::ErasePayload(3)];
     store.commit(commit(vec![], writes, vec![])).await.unwrap();
     assert_eq!(store.prune(NOW).await, Ok(0), "released and placed again");
-    store.commit(commit(vec![], vec![Write::Release("case".into())], vec![])).await.unwrap();
+    store.commit(commit(vec![], vec![Mutation::ReleaseHold("case".into())], vec![])).await.unwrap();
     assert_eq!(store.prune(NOW).await, Ok(256));
     assert_eq!(there(&store), all[512..]);
     proofs(&store);

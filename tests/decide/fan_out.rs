@@ -3,7 +3,7 @@
 use sublet_core::caller::Caller;
 use sublet_core::id::UnixMillis;
 use sublet_core::no::No;
-use sublet_core::state::Guard;
+use sublet_core::state::Precondition;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, append, code, to_helper};
 
@@ -13,7 +13,7 @@ use crate::{READ, issue, staffed};
 const MOST: u32 = 3;
 
 fn issued(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
-    fleet.verify(&house.ask(planner, &issue()).unwrap()).unwrap()
+    fleet.verify(&house.ask(planner, &issue()).unwrap().token).unwrap()
 }
 
 fn helper(root: &VerifiedToken, number: u32) -> VerifiedToken {
@@ -49,9 +49,9 @@ fn a_hop_that_is_over_makes_room() {
         house.delegate(&planner, &helper(&root, number)).unwrap();
     }
     assert_eq!(house.state.followers(&root.id()), MOST);
-    let over = house.state.expired(UnixMillis(i64::MAX), 100);
-    house.state.forget(&over);
-    house.state.forget(&over);
+    let over = house.state.expire(UnixMillis(i64::MAX), 100);
+    let ledger = house.state.ledger();
+    house.state.follow(over, ledger);
     assert_eq!(house.state.followers(&root.id()), 0);
 }
 
@@ -60,10 +60,10 @@ fn a_hop_that_is_over_makes_room() {
 fn the_last_place_is_given_once() {
     let (fleet, mut house, planner) = staffed();
     let root = issued(&fleet, &mut house, &planner);
-    let room = Guard::FanOut(root.id(), MOST);
+    let room = Precondition::FanOut(root.id(), MOST);
     for number in 0..MOST {
-        assert!(house.state.holds(std::slice::from_ref(&room)));
+        assert!(house.state.meets(std::slice::from_ref(&room)));
         house.delegate(&planner, &helper(&root, number)).unwrap();
     }
-    assert!(!house.state.holds(&[room]));
+    assert!(!house.state.meets(&[room]));
 }

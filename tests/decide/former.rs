@@ -43,7 +43,7 @@ fn rotated(house: &mut House, ago_ms: i64) {
 
 fn root(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
     house.enrol("reader", key("reader").public_key().clone());
-    fleet.verify(&house.ask(planner, &issue()).unwrap()).unwrap()
+    fleet.verify(&house.ask(planner, &issue()).unwrap().token).unwrap()
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_a_key_that_leaked_holds_is_ended_by_its_agent() {
     assert_eq!(house.ask(&reader, &revoke()), Ok(FormerKeys::default()), "another's are another's");
     assert_eq!(code(house.ask(&House::admin(), &revoke())), "not_permitted");
     // The agent goes on with its key.
-    let again = fleet.verify(&house.ask(&owner, &issue()).unwrap()).unwrap();
+    let again = fleet.verify(&house.ask(&owner, &issue()).unwrap().token).unwrap();
     assert_eq!(again.holder_key(), key("planner 2").public_key());
 }
 

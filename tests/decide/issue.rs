@@ -14,7 +14,7 @@ fn token(fleet: &Fleet, bytes: &[u8]) -> VerifiedToken {
 #[test]
 fn what_is_granted_is_what_was_asked_and_is_known_from_then_on() {
     let (fleet, mut house, planner) = staffed();
-    let issued = token(&fleet, &house.ask(&planner, &issue()).unwrap());
+    let issued = token(&fleet, &house.ask(&planner, &issue()).unwrap().token);
     let block = issued.root();
     assert_eq!(block.agent, sublet_tests::agent("planner"));
     assert_eq!((block.hops_max, block.unrecorded_max), (4, 1));
@@ -23,7 +23,7 @@ fn what_is_granted_is_what_was_asked_and_is_known_from_then_on() {
     assert_eq!(issued.principal().unwrap().as_str(), "user:alice@acme.example");
     assert!(house.state.delegation(&issued.delegation()).is_some());
     assert!(house.state.hop(&issued.id()).is_some(), "block 0 is recorded as hop 0");
-    let again = token(&fleet, &house.ask(&planner, &issue()).unwrap());
+    let again = token(&fleet, &house.ask(&planner, &issue()).unwrap().token);
     assert_ne!(issued.delegation(), again.delegation(), "each is another delegation");
 }
 
@@ -79,7 +79,7 @@ fn a_ceiling_bounds_how_a_capability_travels() {
 fn only_an_active_agent_is_issued_anything() {
     let (fleet, mut house, planner) = staffed();
     assert_eq!(code(house.ask(&House::admin(), &issue())), "not_permitted");
-    let held = token(&fleet, &house.ask(&planner, &issue()).unwrap());
+    let held = token(&fleet, &house.ask(&planner, &issue()).unwrap().token);
     let as_holder = House::caller(&held, &sublet_tests::key("planner"));
     assert_eq!(
         code(house.ask(&as_holder, &issue())),

@@ -29,7 +29,7 @@ fn rotate(house: &mut House, use_: KeyUse) -> KeyId {
 
 fn issue(house: &mut House, planner: &Caller, ttl_seconds: i64) -> Result<Vec<u8>, No> {
     let ask = Issue { ttl_seconds, hops: 0, offline_hops: 0, ..crate::issue() };
-    house.ask(planner, &ask).map(|token| token.to_vec())
+    house.ask(planner, &ask).map(|issued| issued.token.to_vec())
 }
 
 /// What a verifier that goes by the bundle of this moment says.

@@ -2,7 +2,9 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    Inspect, ListDelegations, LookupAgent, ReadAdmin, Replay, Revoke, Target, WatchFeed,
+    GetAgent, GetProfile, GetStatus, Inspect, Inspected, ListAgents, ListDelegations,
+    ListJoinTokens, ListProfiles, ListSessions, LookupAgent, PageOf, ProveRecorded, Replay, Revoke,
+    Target, WatchFeed,
 };
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
@@ -11,7 +13,7 @@ use sublet_tests::{Fleet, House, agent, append, code, key, to_helper};
 use crate::{READ, staffed};
 
 fn issue(fleet: &Fleet, house: &mut House, by: &Caller) -> VerifiedToken {
-    fleet.verify(&house.ask(by, &crate::issue()).unwrap()).unwrap()
+    fleet.verify(&house.ask(by, &crate::issue()).unwrap().token).unwrap()
 }
 
 fn newcomer() -> Caller {
@@ -38,7 +40,7 @@ fn a_delegation_is_seen_by_the_admin_its_agent_and_its_holders() {
     ] {
         let expected = if sees { "granted" } else { "not_found" };
         assert_eq!(code(house.ask(who, &replay)), expected, "{who}");
-        let list = house.ask(who, &ListDelegations { after: None, page_size: 0 });
+        let list = house.ask(who, &ListDelegations(PageOf { after: None, size: 0 }));
         assert_eq!(list.map(|page| page.rows.len()).unwrap_or(0), usize::from(sees), "{who}");
     }
     assert_eq!(code(house.ask(&planner, &inspect)), "granted");
@@ -53,14 +55,14 @@ fn inspect_tells_what_is_recorded_revoked_and_dead() {
     let token = issue(&fleet, &mut house, &planner);
     let chain = append(&token, &to_helper("scout", READ), "planner").unwrap();
     let ask = Inspect { token: chain.clone() };
-    let (hops, dead) = house.ask(&planner, &ask).unwrap();
+    let Inspected { hops, dead } = house.ask(&planner, &ask).unwrap();
     assert_eq!(hops.iter().map(|hop| hop.index.is_some()).collect::<Vec<_>>(), [true, false]);
     assert!(hops.iter().all(|hop| !hop.revoked && !hop.expired));
     assert_eq!(dead, None);
     house.delegate(&planner, &chain).unwrap();
     let revoke = Revoke { target: Target::Hop(chain.id()), reason: "done".into(), chain: None };
     house.ask(&planner, &revoke).unwrap();
-    let (hops, dead) = house.ask(&planner, &ask).unwrap();
+    let Inspected { hops, dead } = house.ask(&planner, &ask).unwrap();
     assert_eq!(hops.iter().map(|hop| hop.revoked).collect::<Vec<_>>(), [false, true]);
     assert!(dead.unwrap().contains("hop 1"));
 }
@@ -73,7 +75,7 @@ fn a_list_is_paged_without_a_gap() {
     all.sort();
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = house.ask(&planner, &ListDelegations { after, page_size: 3 }).unwrap();
+        let page = house.ask(&planner, &ListDelegations(PageOf { after, size: 3 })).unwrap();
         assert!(page.rows.len() <= 3);
         seen.extend(page.rows.iter().map(|row| row.delegation.id));
         match page.next {
@@ -90,8 +92,58 @@ fn agents_are_looked_up_by_anyone_and_the_admins_reads_are_the_admins() {
     let row = house.ask(&planner, &LookupAgent { agent: agent("planner") }).unwrap();
     assert_eq!(row.key.as_ref(), Some(key("planner").public_key()));
     assert_eq!(code(house.ask(&planner, &LookupAgent { agent: agent("nobody") })), "unknown_agent");
-    assert_eq!(code(house.ask(&planner, &ReadAdmin { what: "status" })), "not_permitted");
-    assert_eq!(code(house.ask(&House::admin(), &ReadAdmin { what: "status" })), "granted");
     assert_eq!(code(house.ask(&planner, &WatchFeed)), "granted");
     assert_eq!(code(house.ask(&newcomer(), &WatchFeed)), "not_permitted");
+}
+
+fn first<K>() -> PageOf<K> {
+    PageOf { after: None, size: 0 }
+}
+
+#[test]
+fn what_the_admin_reads_nobody_else_does() {
+    let (_, mut house, planner) = staffed();
+    for (who, expected) in [(&House::admin(), "granted"), (&planner, "not_permitted")] {
+        assert_eq!(code(house.ask(who, &GetStatus)), expected);
+        assert_eq!(code(house.ask(who, &GetAgent { agent: agent("planner") })), expected);
+        assert_eq!(code(house.ask(who, &GetProfile { name: "default".into() })), expected);
+        assert_eq!(code(house.ask(who, &ListAgents(first()))), expected);
+        assert_eq!(code(house.ask(who, &ListProfiles(first()))), expected);
+        assert_eq!(code(house.ask(who, &ListJoinTokens(first()))), expected);
+        assert_eq!(code(house.ask(who, &ListSessions(first()))), expected);
+    }
+    let unknown = GetAgent { agent: agent("nobody") };
+    assert_eq!(code(house.ask(&House::admin(), &unknown)), "unknown_agent");
+    let unknown = GetProfile { name: "none".into() };
+    assert_eq!(code(house.ask(&House::admin(), &unknown)), "not_found");
+}
+
+/// The next page begins behind the last row, also where that row is gone meanwhile.
+#[test]
+fn a_page_begins_behind_a_row_that_is_gone() {
+    let (_, mut house, _) = staffed();
+    let admin = House::admin();
+    for name in ["a", "b", "c", "d"] {
+        house.enrol(name, key(name).public_key().clone());
+    }
+    let after = Some(agent("b"));
+    let page = house.ask(&admin, &ListAgents(PageOf { after, size: 1 })).unwrap();
+    assert_eq!(page.rows.iter().map(|row| &row.id).collect::<Vec<_>>(), [&agent("c")]);
+    assert_eq!(page.next, Some(agent("c")));
+    let after = Some(agent("bb"));
+    let page = house.ask(&admin, &ListAgents(PageOf { after, size: 1 })).unwrap();
+    assert_eq!(page.rows.iter().map(|row| &row.id).collect::<Vec<_>>(), [&agent("c")]);
+}
+
+#[test]
+fn where_hops_are_recorded_is_shown_to_whoever_may_inspect_them() {
+    let (fleet, mut house, planner) = staffed();
+    house.enrol("reader", key("reader").public_key().clone());
+    let token = issue(&fleet, &mut house, &planner);
+    let chain = append(&token, &to_helper("scout", READ), "planner").unwrap();
+    let prove = ProveRecorded { token: chain.clone() };
+    assert_eq!(code(house.ask(&planner, &prove)), "no_hop");
+    house.delegate(&planner, &chain).unwrap();
+    assert_eq!(house.ask(&planner, &prove).unwrap().len(), 2);
+    assert_eq!(code(house.ask(&House::agent(&fleet, "reader"), &prove)), "not_found");
 }

@@ -1,8 +1,8 @@
 //! What of the ledger is kept: by the admin alone, and never against a hold.
 
-use sublet_core::decide::{Entropy, Erase, PlaceHold, Prune, ReadRetention, ReleaseHold, decide};
+use sublet_core::decide::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold, Retained};
 use sublet_core::state::Row;
-use sublet_tests::{Fleet, House, NOW, code};
+use sublet_tests::{Fleet, House, code};
 
 use crate::staffed;
 
@@ -49,7 +49,7 @@ fn a_hold_has_a_name_and_an_end_behind_its_beginning() {
     assert_eq!(code(house.ask(&admin, &place("case", 4, None))), "already_exists");
     assert_eq!(code(house.ask(&admin, &release("other"))), "not_found");
     assert_eq!(code(house.ask(&admin, &erase(u64::MAX - 1))), "under_hold");
-    let (floor, holds) = house.ask(&admin, &ReadRetention).unwrap();
+    let Retained { floor, holds } = house.ask(&admin, &ReadRetention).unwrap();
     assert_eq!((floor, holds.len(), holds[0].from, holds[0].to), (0, 1, 3, u64::MAX));
 }
 
@@ -66,11 +66,10 @@ fn the_floor_only_rises() {
 #[test]
 fn a_floor_that_rose_meanwhile_is_decided_on_anew() {
     let mut house = House::new(&Fleet::new());
-    let verdict = house
-        .view(|view| decide(view, &House::admin(), &Prune { below: 300 }, NOW, &Entropy([7; 32])));
+    let verdict = house.decided(&House::admin(), &Prune { below: 300 });
     for (floor, holds) in [(0, true), (299, true), (300, false), (512, false)] {
         house.state.put(Row::Floor(floor));
-        assert_eq!(house.state.holds(&verdict.guards), holds, "{floor}");
+        assert_eq!(house.state.meets(&verdict.effects.preconditions), holds, "{floor}");
     }
     house.state.put(Row::Floor(256));
     assert_eq!(house.state.retention().floor(), 512);

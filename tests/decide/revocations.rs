@@ -138,8 +138,9 @@ fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() 
         let hop = append(root, &to_helper(label, READ), "planner").unwrap();
         code(house.delegate(&planner, &hop))
     };
-    let issued =
-        |house: &mut House| house.ask(&planner, &issue()).map(|it| fleet.verify(&it).unwrap());
+    let issued = |house: &mut House| {
+        house.ask(&planner, &issue()).map(|it| fleet.verify(&it.token).unwrap())
+    };
     let before = issued(&mut house).unwrap();
     assert_eq!(hop(&mut house, &before, "a"), "granted");
     assert_eq!(code(house.ask(&admin, &restore)), "not_found", "it is not revoked");

@@ -1,23 +1,27 @@
 //! What a decision rests on, and how many hops one agent may have made.
 
-use sublet_core::decide::{Ask, Entropy, RecordChain, Renew, Revoke, SyncVerifier, Target, decide};
+use sublet_core::decide::{Operation, RecordChain, Renew, Revoke, SyncVerifier, Target};
 use sublet_core::feed::Revocation;
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::sign::Signer as _;
-use sublet_core::state::{Guard, Row, RowKey};
+use sublet_core::state::{Change, Precondition, Row, RowKey};
 use sublet_tests::{House, NOW, agent, append, code, key, to_agent, to_helper};
 
 use crate::{READ, issue, staffed};
 
-/// The guards of a grant.
-fn guards<A: Ask>(house: &House, caller: &sublet_core::caller::Caller, ask: &A) -> Vec<Guard> {
-    let verdict = house.view(|view| decide(view, caller, ask, NOW, &Entropy([7; 32])));
+/// What a grant rests on.
+fn preconditions<O: Operation>(
+    house: &House,
+    caller: &sublet_core::caller::Caller,
+    operation: &O,
+) -> Vec<Precondition> {
+    let verdict = house.decided(caller, operation);
     assert!(verdict.outcome.is_ok(), "{:?}", verdict.outcome.err());
-    verdict.guards
+    verdict.effects.preconditions
 }
 
 /// Which of these, revoked between the decision and its commit, undo the decision.
-fn undone_by(house: &House, guards: &[Guard], revocations: &[Revocation]) -> Vec<bool> {
+fn undone_by(house: &House, rests_on: &[Precondition], revocations: &[Revocation]) -> Vec<bool> {
     let revoked = |revocation: &Revocation| {
         let mut state = house.state.clone();
         let delta = sublet_core::feed::Delta {
@@ -27,7 +31,7 @@ fn undone_by(house: &House, guards: &[Guard], revocations: &[Revocation]) -> Vec
             revocation: revocation.clone(),
         };
         state.put(Row::Revocation(delta));
-        !state.holds(guards)
+        !state.meets(rests_on)
     };
     revocations.iter().map(revoked).collect()
 }
@@ -37,7 +41,7 @@ fn undone_by(house: &House, guards: &[Guard], revocations: &[Revocation]) -> Vec
 fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else() {
     let (fleet, mut house, planner) = staffed();
     house.enrol("reader", key("reader").public_key().clone());
-    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap()).unwrap();
+    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap();
     let token = append(&root, &to_agent("reader", READ), "planner").unwrap();
     let identity = fleet.identity("planner");
     let thumbprint = |name: &str| key(name).public_key().thumbprint();
@@ -65,22 +69,22 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
         Revocation::Principal("user:bob@acme.example".parse().unwrap()),
         Revocation::PrincipalRestored("user:bob@acme.example".parse().unwrap()),
     ];
-    let delegated = guards(&house, &planner, &RecordChain::<true> { token: token.clone() });
+    let delegated = preconditions(&house, &planner, &RecordChain::<true> { token: token.clone() });
     assert_eq!(undone_by(&house, &delegated, &of_chain), [true; 9]);
     assert_eq!(undone_by(&house, &delegated, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &delegated, &of_others), [false; 5]);
-    let issued = guards(&house, &planner, &issue());
+    let issued = preconditions(&house, &planner, &issue());
     assert_eq!(undone_by(&house, &issued, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &issued, &of_chain[6..8]), [true; 2], "the principal");
     assert_eq!(undone_by(&house, &issued, &of_others), [false; 5]);
-    let synced = guards(&house, &planner, &SyncVerifier { revocations: (1, 1), head: None });
-    for guards in [guards(&house, &planner, &Renew), synced] {
+    let synced = preconditions(&house, &planner, &SyncVerifier { revocations: (1, 1), head: None });
+    for guards in [preconditions(&house, &planner, &Renew), synced] {
         assert_eq!(undone_by(&house, &guards, &of_caller), [true; 4]);
         assert_eq!(undone_by(&house, &guards, &of_others), [false; 5]);
     }
     // An admin's rests on the thing alone that it revokes: of two at once the second finds it done.
     let ask = Revoke { target: Target::Hop(root.id()), reason: "x".into(), chain: None };
-    let revoked = guards(&house, &House::admin(), &ask);
+    let revoked = preconditions(&house, &House::admin(), &ask);
     assert_eq!(undone_by(&house, &revoked, &of_chain[..3]), [true, false, false]);
 }
 
@@ -92,7 +96,7 @@ fn an_agent_makes_so_many_hops_that_live() {
         house.enrol(name, key(name).public_key().clone());
     }
     house.allow_hops(4);
-    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap()).unwrap();
+    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap();
     let to_reader = append(&root, &to_agent("reader", READ), "planner").unwrap();
     let scout = append(&root, &to_helper("scout", READ), "planner").unwrap();
     house.delegate(&planner, &to_reader).unwrap();
@@ -113,7 +117,8 @@ fn an_agent_makes_so_many_hops_that_live() {
     let below = append(&to_reader, &to_helper("below", READ), "reader").unwrap();
     assert_eq!(code(house.delegate(&House::agent(&fleet, "reader"), &below)), "granted");
     assert_eq!(house.state.hops_of(&agent("reader")), 1);
-    house.state.forget(&[RowKey::Hop(deeper.id())]);
+    let ledger = house.state.ledger();
+    house.state.follow([Change::Forget(RowKey::Hop(deeper.id()))], ledger);
     assert_eq!(house.state.hops_of(&agent("planner")), 3);
     assert_eq!(code(house.delegate(&planner, &one_more)), "granted");
 }

@@ -5,8 +5,8 @@ use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::KeyUse;
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    ListDelegations, LookupAgent, Renew, ResumeAgent, RevokeAgentKey, RotateKey, SuspendAgent,
-    SyncVerifier,
+    ListDelegations, LookupAgent, PageOf, Renew, ResumeAgent, RevokeAgentKey, RotateKey,
+    SuspendAgent, SyncVerifier,
 };
 use sublet_core::id::Nonce;
 use sublet_core::key::PublicKey;
@@ -88,7 +88,7 @@ fn it_is_good_for_nothing_else() {
     let (_, mut house, identity) = tainted();
     let shown = caller(&house, &identity, "planner");
     let look = LookupAgent { agent: agent("planner") };
-    let list = ListDelegations { after: None, page_size: 10 };
+    let list = ListDelegations(PageOf { after: None, size: 10 });
     let sync = SyncVerifier { revocations: (1, 0), head: None };
     for refused in [
         code(house.ask(&shown, &look)),

@@ -6,11 +6,11 @@ use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Caller, Kind};
 use sublet_core::decide::{
-    Ask, ChangeKey, Entropy, RecordChain, Recording, Settings, Unsigned, View, check_holder_key,
-    check_names, decide,
+    ChangeKey, Context, Entropy, Operation, RecordChain, Recording, Settings, Unsigned, Verdict,
+    View, check_holder_key, check_names, decide,
 };
-use sublet_core::feed::{Delta, Revocation};
-use sublet_core::id::UnixMillis;
+use sublet_core::feed::Revocation;
+use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::mint;
 use sublet_core::no::{No, Unauthenticated};
@@ -19,7 +19,8 @@ use sublet_core::record::{Body, Record};
 use sublet_core::rotation::{KeyStep, Schedule};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::state::{
-    Agent, AgentState, Delegation, KeyOwner, RecordedHop, Row, RowKey, State, Write,
+    Agent, AgentState, Delegation, Effects, KeyOwner, LedgerEnd, Mutation, Place, Placed,
+    RecordedHop, Row, State,
 };
 use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
 
@@ -32,7 +33,6 @@ pub struct House {
     /// What its clock says; `NOW` unless a test moves it.
     pub now: UnixMillis,
     settings: Settings,
-    next_index: u64,
     asked: u64,
     made: Vec<Arc<SecretKey>>,
     /// Everything that was recorded, in order.
@@ -50,7 +50,6 @@ impl House {
                 schedule: Schedule { rotate_ms: 86_400_000, lead_ms: 3_600_000 },
                 hops_live_max: 262_144,
             },
-            next_index: 0,
             asked: 0,
             made: Vec::new(),
             records: Vec::new(),
@@ -109,9 +108,11 @@ impl House {
             key: token.signed_blocks()[0].next_key().thumbprint(),
             expires_at,
             maker: Some(token.root().agent.clone()),
-            index: 0,
+            index: self.state.ledger().size,
         };
-        self.put_hop(hop);
+        let next = hop.index + 1;
+        self.state.put(Row::Hop(hop));
+        self.state.resume_ledger(LedgerEnd { size: next, last: NOW });
     }
 
     /// Whoever holds this token and proves it with this key.
@@ -186,8 +187,14 @@ impl House {
         self.records.last().map(|record| record.actor.name.as_str())
     }
 
+    /// What would be decided of this at `NOW`; nothing is committed.
+    pub fn decided<O: Operation>(&self, caller: &Caller, operation: &O) -> Verdict<O::Granted> {
+        let view = View { state: &self.state, settings: &self.settings };
+        decide(&Context { view, caller, now: NOW, entropy: &Entropy([7; 32]) }, operation)
+    }
+
     /// Decides at `now` and commits. Whatever is recorded names the one who really acted.
-    pub fn ask<A: Ask>(&mut self, caller: &Caller, ask: &A) -> Result<A::Granted, No> {
+    pub fn ask<O: Operation>(&mut self, caller: &Caller, operation: &O) -> Result<O::Granted, No> {
         self.asked += 1;
         if let Kind::Holder(token) = caller.kind() {
             check_names(token, &self.state)?;
@@ -195,12 +202,13 @@ impl House {
         }
         let entropy = Entropy(sha256(&self.asked.to_be_bytes()));
         let view = View { state: &self.state, settings: &self.settings };
-        let mut verdict = decide(view, caller, ask, self.now, &entropy);
+        let cx = Context { view, caller, now: self.now, entropy: &entropy };
+        let mut verdict = decide(&cx, operation);
         match verdict.unsigned.clone() {
             Some(Unsigned::Block(unsigned)) => {
                 let (block, holder, id) = (unsigned.block, &unsigned.holder_key, unsigned.root.id);
                 let token = mint::root(block, holder, id, self.signer(&unsigned.root).as_ref())?;
-                verdict = verdict.sign::<A>(&token);
+                verdict = verdict.sign::<O>(&token);
             }
             Some(Unsigned::Trust(next)) => {
                 let signer = self.signer(&next.signer);
@@ -209,14 +217,7 @@ impl House {
             }
             None => {}
         }
-        assert!(self.state.holds(&verdict.guards), "nothing else has changed the state");
-        for write in std::mem::take(&mut verdict.writes) {
-            self.commit(write);
-        }
-        for record in std::mem::take(&mut verdict.records) {
-            self.check_record(&record);
-            self.records.push(record);
-        }
+        self.apply(verdict.effects);
         Ok(verdict.outcome?)
     }
 
@@ -250,7 +251,7 @@ impl House {
             self.made.push(Arc::new(secret));
             key(&format!("broker key {number}")).public_key().clone()
         });
-        self.ask(caller, &ChangeKey { step, reason: "a test".into(), made })
+        self.ask(caller, &ChangeKey { step, reason: "a test".into(), made }).map(drop)
     }
 
     /// What a decision without a caller rests on.
@@ -260,7 +261,8 @@ impl House {
 
     /// Knows this as revoked.
     pub fn revoked(&mut self, revocation: Revocation) {
-        self.commit(Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) });
+        let revoked = Mutation::Revoke { revocation, expires_at: UnixMillis(i64::MAX) };
+        self.apply(Effects { mutations: vec![revoked], ..Effects::default() });
     }
 
     /// The private half of a key of the broker: one of the fleet's, or one that was made here.
@@ -272,34 +274,32 @@ impl House {
         )
     }
 
-    fn commit(&mut self, write: Write) {
-        match write {
-            Write::Trust(trust) => self.state.put(Row::Trust(trust)),
-            Write::Session(session) => self.state.put(Row::Session(session)),
-            Write::Agent(row) => self.state.put(Row::Agent(row)),
-            Write::KeyOwner(row) => self.state.put(Row::KeyOwner(row)),
-            Write::Profile(row) => self.state.put(Row::Profile(row)),
-            Write::JoinToken(row) => self.state.put(Row::JoinToken(row)),
-            Write::Delegation(row) => self.state.put(Row::Delegation(row)),
-            Write::Answer(row) => self.state.put(Row::Answer(row)),
-            Write::Verifier(row) => self.state.put(Row::Verifier(row)),
-            Write::Spent(row) => self.state.put(Row::Spent(row)),
-            Write::Floor(floor) => self.state.put(Row::Floor(floor)),
-            Write::Hold(hold) => self.state.put(Row::Hold(hold)),
-            Write::Release(name) => self.state.forget(&[RowKey::Hold(name)]),
-            Write::Erase(_) => {}
-            Write::Hop { hop, .. } => self.put_hop(hop),
-            Write::Revocation { revocation, expires_at } => {
-                let sequence = self.state.revocation_sequence() + 1;
-                let delta = Delta { sequence, at: self.now, expires: expires_at, revocation };
-                self.state.put(Row::Revocation(delta));
-            }
+    /// Applies what was decided: the way of the committer, without its disk.
+    fn apply(&mut self, effects: Effects) {
+        let Effects { preconditions, mutations, records } = effects;
+        let records = records.into_iter().map(InMemory).collect();
+        let effects = Effects { preconditions, mutations, records };
+        let applied = self.state.apply(effects, self.now);
+        for InMemory(record) in applied.expect("nothing else has changed the state").records {
+            self.check_record(&record);
+            self.records.push(record);
         }
     }
+}
 
-    fn put_hop(&mut self, mut hop: RecordedHop) {
-        hop.index = self.next_index;
-        self.next_index += 1;
-        self.state.put(Row::Hop(hop));
+/// A record that lies in memory alone.
+struct InMemory(Record);
+
+impl Placed for InMemory {
+    fn delegation(&self) -> Option<DelegationId> {
+        self.0.delegation
+    }
+
+    fn is_hop(&self) -> bool {
+        matches!(self.0.body, Body::HopRecorded(_))
+    }
+
+    fn place(&mut self, place: &Place) -> [u8; 32] {
+        sha256(format!("{place:?} {:?}", self.0).as_bytes())
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use prost::Message as _;
 use sublet_core::bundle::{SignedBundle, TrustBundle};
 use sublet_core::bytes::sha256;
-use sublet_core::decide::{Ask as _, Credential, Enroll};
+use sublet_core::decide::{Credential, Enroll, Operation as _};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::no::{Malformed, No, Unauthenticated};
 use sublet_core::proof::{CallProof, Expected, enroll_message};

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sublet_core::bundle::{KeyId, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::bundle::{KeyId, KeyUse, TrustedKey};
 use sublet_core::caller::Authenticated;
 use sublet_core::decide::{
-    ApplyProfile, Ask as _, ChangeKey, CreateAgent, CreateJoinToken, GrantSession, Invitation,
-    ReadAdmin, ResumeAgent, RevokeAgentKey, RevokeJoinToken, SuspendAgent,
+    ApplyProfile, ChangeKey, CreateAgent, CreateJoinToken, GetAgent, GetProfile, GetStatus,
+    GrantSession, Invitation, ListAgents, ListJoinTokens, ListProfiles, ListSessions,
+    ListedSession, Operation as _, PageOf, ResumeAgent, RevokeAgentKey, RevokeJoinToken, Status,
+    SuspendAgent,
 };
-use sublet_core::id::{AgentId, UnixMillis};
-use sublet_core::no::{Deny, Malformed, No};
+use sublet_core::id::AgentId;
+use sublet_core::no::{Malformed, No};
 use sublet_core::rotation::{KeyStep, USES};
-use sublet_core::session::{Session, Source};
-use sublet_core::state::State;
-use sublet_proto::convert::{agent_message, field, join_token_message, profile, profile_message};
+use sublet_core::session::{SessionId, Source};
+use sublet_proto::convert::{
+    agent_message, field, fixed, join_token_message, profile, profile_message,
+};
 use sublet_proto::v1;
 use sublet_proto::v1::admin_server::Admin;
 use sublet_proto::v1::change_key_request::Step;
@@ -22,15 +25,12 @@ use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{Asked, Recorded};
+use crate::pipeline::{Asked, Found};
 use crate::respond::{self, Answer};
 use crate::rotate;
 
 /// The longest that a key may be announced ahead: thirty days.
 const LEAD_SECONDS_MAX: i64 = 30 * 24 * 3600;
-
-/// Rows on one page of agents.
-const PAGE_MAX: usize = 500;
 
 /// The service.
 pub(crate) struct AdminService(pub(crate) Arc<Broker>);
@@ -48,102 +48,97 @@ impl Admin for AdminService {
                 join_ttl_seconds: message.join_ttl_seconds,
             })
         });
-        respond::answer(recorded.await, invitation)
+        respond::answer(recorded.await, |created, _| invitation(created))
     }
 
     async fn list_agents(
         &self,
         request: Request<v1::ListAgentsRequest>,
     ) -> Answer<v1::ListAgentsResponse> {
-        let (after, size) = (request.get_ref().page_token.clone(), request.get_ref().page_size);
-        let recorded = self.read(request, "ListAgents").await;
-        respond::answer(recorded, |()| {
-            let size = if size == 0 {
-                100
-            } else {
-                usize::try_from(size).unwrap_or(PAGE_MAX).min(PAGE_MAX)
+        let recorded = super::read(&self.0, request, |message| {
+            let after = match message.page_token.as_str() {
+                "" => None,
+                id => Some(agent_id(id)?),
             };
-            let state = self.0.store.view()?;
-            let mut rows = state.agents().filter(|row| row.id.as_str() > after.as_str());
-            let agents: Vec<_> = rows.by_ref().take(size).map(agent_message).collect();
-            let next = rows.next().and(agents.last()).map(|last| last.agent_id.clone());
-            Ok(v1::ListAgentsResponse { agents, next_page_token: next.unwrap_or_default() })
+            Ok(ListAgents(PageOf { after, size: message.page_size }))
+        });
+        respond::answer(recorded.await, |page, _| {
+            Ok(v1::ListAgentsResponse {
+                agents: page.rows.iter().map(agent_message).collect(),
+                next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
+            })
         })
     }
 
     async fn show_agent(&self, request: Request<v1::ShowAgentRequest>) -> Answer<v1::AgentRow> {
-        let id = request.get_ref().agent_id.clone();
-        let recorded = self.read(request, "ShowAgent").await;
-        respond::answer(recorded, |()| self.agent(&agent_id(&id)?))
+        let recorded = super::read(&self.0, request, |message| {
+            Ok(GetAgent { agent: agent_id(&message.agent_id)? })
+        });
+        respond::answer(recorded.await, |agent, _| Ok(agent_message(&agent)))
     }
 
     async fn suspend_agent(
         &self,
         request: Request<v1::SuspendAgentRequest>,
     ) -> Answer<v1::AgentRow> {
-        let id = request.get_ref().agent_id.clone();
         let recorded = super::write(&self.0, request, |message| {
             Ok(SuspendAgent {
                 agent: agent_id(&message.agent_id)?,
                 reason: super::reason(message.reason)?,
             })
         });
-        respond::answer(recorded.await, |()| self.agent(&agent_id(&id)?))
+        respond::answer(recorded.await, |agent, _| Ok(agent_message(&agent)))
     }
 
     async fn resume_agent(&self, request: Request<v1::ResumeAgentRequest>) -> Answer<v1::AgentRow> {
-        let id = request.get_ref().agent_id.clone();
         let recorded = super::write(&self.0, request, |message| {
             Ok(ResumeAgent { agent: agent_id(&message.agent_id)? })
         });
-        respond::answer(recorded.await, |()| self.agent(&agent_id(&id)?))
+        respond::answer(recorded.await, |agent, _| Ok(agent_message(&agent)))
     }
 
     async fn revoke_agent_key(
         &self,
         request: Request<v1::RevokeAgentKeyRequest>,
     ) -> Answer<v1::AgentRow> {
-        let id = request.get_ref().agent_id.clone();
         let recorded = super::write(&self.0, request, |message| {
             Ok(RevokeAgentKey {
                 agent: agent_id(&message.agent_id)?,
                 reason: super::reason(message.reason)?,
             })
         });
-        respond::answer(recorded.await, |()| self.agent(&agent_id(&id)?))
+        respond::answer(recorded.await, |agent, _| Ok(agent_message(&agent)))
     }
 
     async fn apply_profile(
         &self,
         request: Request<v1::ApplyProfileRequest>,
     ) -> Answer<v1::Profile> {
-        let name = request
-            .get_ref()
-            .profile
-            .as_ref()
-            .map(|profile| profile.name.clone())
-            .unwrap_or_default();
         let recorded = super::write(&self.0, request, |message| {
             Ok(ApplyProfile { profile: profile(message.profile)? })
         });
-        respond::answer(recorded.await, |()| self.profile(&name))
+        respond::answer(recorded.await, |profile, _| Ok(profile_message(&profile)))
     }
 
     async fn list_profiles(
         &self,
         request: Request<v1::ListProfilesRequest>,
     ) -> Answer<v1::ListProfilesResponse> {
-        let recorded = self.read(request, "ListProfiles").await;
-        respond::answer(recorded, |()| {
-            let profiles = self.0.store.view()?.profiles().map(profile_message).collect();
-            Ok(v1::ListProfilesResponse { profiles })
+        let recorded = super::read(&self.0, request, |message| {
+            Ok(ListProfiles(page_by_name(message.page_token, message.page_size)))
+        });
+        respond::answer(recorded.await, |page, _| {
+            Ok(v1::ListProfilesResponse {
+                profiles: page.rows.iter().map(profile_message).collect(),
+                next_page_token: page.next.unwrap_or_default(),
+            })
         })
     }
 
     async fn show_profile(&self, request: Request<v1::ShowProfileRequest>) -> Answer<v1::Profile> {
-        let name = request.get_ref().name.clone();
-        let recorded = self.read(request, "ShowProfile").await;
-        respond::answer(recorded, |()| self.profile(&name))
+        let recorded =
+            super::read(&self.0, request, |message| Ok(GetProfile { name: message.name }));
+        respond::answer(recorded.await, |profile, _| Ok(profile_message(&profile)))
     }
 
     async fn create_join_token(
@@ -156,19 +151,22 @@ impl Admin for AdminService {
                 ttl_seconds: message.ttl_seconds,
             })
         });
-        respond::answer(recorded.await, invitation)
+        respond::answer(recorded.await, |created, _| invitation(created))
     }
 
     async fn list_join_tokens(
         &self,
         request: Request<v1::ListJoinTokensRequest>,
     ) -> Answer<v1::ListJoinTokensResponse> {
-        let recorded = self.read(request, "ListJoinTokens").await;
-        respond::answer(recorded, |()| {
-            let now = self.0.clock.now();
-            let state = self.0.store.view()?;
-            let join_tokens = state.join_tokens().map(|row| join_token_message(row, now)).collect();
-            Ok(v1::ListJoinTokensResponse { join_tokens })
+        let recorded = super::read(&self.0, request, |message| {
+            Ok(ListJoinTokens(page_by_name(message.page_token, message.page_size)))
+        });
+        respond::answer(recorded.await, |page, found| {
+            let rows = page.rows.iter().map(|row| join_token_message(row, found.at));
+            Ok(v1::ListJoinTokensResponse {
+                join_tokens: rows.collect(),
+                next_page_token: page.next.unwrap_or_default(),
+            })
         })
     }
 
@@ -179,7 +177,7 @@ impl Admin for AdminService {
         let recorded = super::write(&self.0, request, |message| {
             Ok(RevokeJoinToken { id: message.join_token_id })
         });
-        respond::answer(recorded.await, |()| Ok(v1::RevokeJoinTokenResponse {}))
+        respond::answer(recorded.await, |(), _| Ok(v1::RevokeJoinTokenResponse {}))
     }
 
     async fn grant_session(
@@ -194,10 +192,8 @@ impl Admin for AdminService {
                 reason: super::reason(message.reason)?,
             })
         });
-        respond::answer(recorded.await, |id| {
-            let (state, now) = (self.0.store.view()?, self.0.clock.now());
-            let row = state.session(&id).map(|row| session_row(&state, row, now));
-            Ok(row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?)
+        respond::answer(recorded.await, |session, _| {
+            Ok(session_row(&ListedSession { session, delegations: 0 }))
         })
     }
 
@@ -205,11 +201,18 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Answer<v1::ListSessionsResponse> {
-        let recorded = self.read(request, "ListSessions").await;
-        respond::answer(recorded, |()| {
-            let (state, now) = (self.0.store.view()?, self.0.clock.now());
-            let sessions = state.sessions().map(|row| session_row(&state, row, now)).collect();
-            Ok(v1::ListSessionsResponse { sessions })
+        let recorded = super::read(&self.0, request, |message| {
+            let after = match message.page_token.as_slice() {
+                [] => None,
+                id => Some(SessionId(fixed("page_token", id)?)),
+            };
+            Ok(ListSessions(PageOf { after, size: message.page_size }))
+        });
+        respond::answer(recorded.await, |page, _| {
+            Ok(v1::ListSessionsResponse {
+                sessions: page.rows.iter().map(session_row).collect(),
+                next_page_token: page.next.map(|id| id.0.to_vec()).unwrap_or_default(),
+            })
         })
     }
 
@@ -223,12 +226,12 @@ impl Admin for AdminService {
             let (came, message) = (super::came(&request), request.into_inner());
             let repeatable = Some(super::repeatable(&message)?);
             let step = key_step(message.step, lead_ms)?;
-            let ask = ChangeKey { step, reason: super::reason(message.reason)?, made: None };
-            let authenticated = Authenticated { caller, ask };
+            let operation = ChangeKey { step, reason: super::reason(message.reason)?, made: None };
+            let authenticated = Authenticated { caller, operation };
             rotate::change(&self.0, Asked { authenticated, repeatable, came }).await
         };
-        respond::answer(recorded.await, |()| {
-            Ok(v1::ChangeKeyResponse { keys: key_rows(self.0.trust()?.bundle()) })
+        respond::answer(recorded.await, |keys, _| {
+            Ok(v1::ChangeKeyResponse { keys: keys.iter().map(key_row).collect() })
         })
     }
 
@@ -236,54 +239,37 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Answer<v1::GetStatusResponse> {
-        let recorded = self.read(request, "GetStatus").await;
-        respond::answer(recorded, |()| self.status())
+        let recorded = super::read(&self.0, request, |_| Ok(GetStatus));
+        respond::answer(recorded.await, |status, found| Ok(self.status(&status, found)))
     }
 }
 
 impl AdminService {
-    async fn read<M>(&self, request: Request<M>, method: &'static str) -> Result<Recorded<()>, No> {
-        super::read(&self.0, request, &format!("/sublet.v1.Admin/{method}"), |_| {
-            Ok(ReadAdmin { what: method })
-        })
-        .await
-    }
-
-    fn agent(&self, id: &AgentId) -> Result<v1::AgentRow, No> {
-        let state = self.0.store.view()?;
-        let agent = state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
-        Ok(agent_message(agent))
-    }
-
-    fn profile(&self, name: &str) -> Result<v1::Profile, No> {
-        let state = self.0.store.view()?;
-        let profile =
-            state.profile(name).ok_or_else(|| Deny::NotFound(format!("profile {name:?}")))?;
-        Ok(profile_message(profile))
-    }
-
-    fn status(&self) -> Result<v1::GetStatusResponse, No> {
-        let broker = &self.0;
-        let (agents, delegations, hops) = broker.store.view()?.counts();
-        let trust = broker.trust()?;
-        let (ledger, feed) = (broker.store.published()?, broker.store.feed()?);
-        Ok(v1::GetStatusResponse {
+    /// What is stored, and what this process has done.
+    fn status(&self, status: &Status, found: &Found) -> v1::GetStatusResponse {
+        let (broker, trust) = (&self.0, found.basis.trust.bundle());
+        v1::GetStatusResponse {
             trust_domain: broker.domain().to_string(),
-            agents: agents as u64,
-            delegations: delegations as u64,
-            hops: hops as u64,
-            ledger_size: ledger.tree.size(),
-            ledger_head: ledger.root.to_vec(),
-            revocation_epoch: feed.epoch(),
-            revocation_sequence: feed.sequence(),
+            agents: status.agents,
+            delegations: status.delegations,
+            hops: status.hops,
+            ledger_size: found.ledger.tree.size(),
+            ledger_head: found.ledger.root.to_vec(),
+            revocation_epoch: broker.store.epoch(),
+            revocation_sequence: found.basis.revocation_sequence,
             uptime_ms: broker.clock.now().since(broker.started_at),
             store: broker.store.name().to_owned(),
             unauthenticated_calls: broker.unauthenticated.load(Ordering::Relaxed),
-            keys: key_rows(trust.bundle()),
-            trust_version: trust.bundle().version(),
-            trust_expires_ms: trust.bundle().expires().0,
-        })
+            keys: trust.keys().iter().map(key_row).collect(),
+            trust_version: trust.version(),
+            trust_expires_ms: trust.expires().0,
+        }
     }
+}
+
+/// The page behind a name; the first one behind an empty name.
+fn page_by_name(after: String, size: u32) -> PageOf<String> {
+    PageOf { after: Some(after).filter(|name| !name.is_empty()), size }
 }
 
 fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, No> {
@@ -315,19 +301,19 @@ fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, No> {
     })
 }
 
-fn key_rows(bundle: &TrustBundle) -> Vec<v1::BrokerKeyRow> {
-    let row = |key: &TrustedKey| v1::BrokerKeyRow {
+fn key_row(key: &TrustedKey) -> v1::BrokerKeyRow {
+    v1::BrokerKeyRow {
         id: key.id.0,
         r#use: key.use_.name().to_owned(),
         state: key.state.name().to_owned(),
         not_before_ms: key.not_before.0,
         not_after_ms: key.not_after.0,
         thumbprint: key.public.thumbprint().0.to_vec(),
-    };
-    bundle.keys().iter().map(row).collect()
+    }
 }
 
-fn session_row(state: &State, row: &Session, now: UnixMillis) -> v1::SessionRow {
+fn session_row(listed: &ListedSession) -> v1::SessionRow {
+    let row = &listed.session;
     let (issuer, agent_id) = match &row.source {
         Source::Login(login) => (login.issuer.clone(), String::new()),
         Source::Operator(agent) => (String::new(), agent.to_string()),
@@ -339,7 +325,7 @@ fn session_row(state: &State, row: &Session, now: UnixMillis) -> v1::SessionRow 
         agent_id,
         expires_at_ms: row.expires_at.0,
         ended_at_ms: row.ended_at.filter(|_| !row.live).map_or(0, |at| at.0),
-        delegations: state.in_session(&row.id, now).count() as u64,
+        delegations: listed.delegations,
     }
 }
 

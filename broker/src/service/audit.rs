@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sublet_core::decide::{
-    Ask, Erase, PlaceHold, Prune, ReadHead, ReadLedger, ReadRetention, ReleaseHold, Replay,
-    Replayed, ReportUses, SyncVerifier, USES_MAX,
+    Erase, PlaceHold, Prune, ReadHead, ReadLedger, ReadRetention, ReleaseHold, Replay, Replayed,
+    ReportUses, SyncVerifier, USES_MAX,
 };
 use sublet_core::no::{Fault, No};
 use sublet_proto::convert::{field, hop_id};
@@ -36,10 +36,10 @@ impl Audit for AuditService {
     type ReplayStream = ReceiverStream<Result<v1::ReplayEntry, Status>>;
 
     async fn replay(&self, request: Request<v1::ReplayRequest>) -> Answer<Self::ReplayStream> {
-        let recorded = super::read(&self.0, request, Replay::METHOD, |message| {
+        let recorded = super::read(&self.0, request, |message| {
             Ok(Replay { delegation: hop_id("delegation", &message.delegation)? })
         });
-        respond::answer(recorded.await, |replayed| {
+        respond::answer(recorded.await, |replayed, _| {
             let (entries, stream) = mpsc::channel(PAGE);
             let reader = self.0.store.reader();
             tokio::task::spawn_blocking(move || send_all(reader.as_ref(), &replayed, &entries));
@@ -49,11 +49,11 @@ impl Audit for AuditService {
 
     async fn tail(&self, request: Request<v1::TailRequest>) -> Answer<Self::TailStream> {
         let asked = *request.get_ref();
-        let recorded = super::read(&self.0, request, ReadLedger::METHOD, |message| {
+        let recorded = super::read(&self.0, request, |message| {
             Ok(ReadLedger { from: message.from, payloads: message.payloads })
         });
-        respond::answer(recorded.await, |()| {
-            let (published, reader) = (self.0.store.published()?, self.0.store.reader());
+        respond::answer(recorded.await, |(), found| {
+            let (published, reader) = (found.ledger.clone(), self.0.store.reader());
             let (parts, stream) = mpsc::channel(4);
             tokio::task::spawn_blocking(move || {
                 send_tail(&published, reader.as_ref(), asked, &parts)
@@ -67,7 +67,7 @@ impl Audit for AuditService {
         request: Request<v1::ReportUsesRequest>,
     ) -> Answer<v1::ReportUsesResponse> {
         let broker = &self.0;
-        let recorded = super::read(broker, request, ReportUses::METHOD, |message| {
+        let recorded = super::read(broker, request, |message| {
             if !(1..=USES_MAX).contains(&message.uses.len()) {
                 let says = format!("{} uses, 1 to {USES_MAX} are taken", message.uses.len());
                 return Err(field("uses", says).into());
@@ -75,18 +75,20 @@ impl Audit for AuditService {
             let uses = message.uses.into_iter();
             Ok(ReportUses { uses: uses.map(|use_| authenticate::used(broker, use_)).collect() })
         });
-        respond::answer(recorded.await, |next_counter| Ok(v1::ReportUsesResponse { next_counter }))
+        respond::answer(recorded.await, |next_counter, _| {
+            Ok(v1::ReportUsesResponse { next_counter })
+        })
     }
 
     async fn sync_verifier(
         &self,
         request: Request<v1::SyncVerifierRequest>,
     ) -> Answer<v1::SyncVerifierResponse> {
-        let recorded = super::read(&self.0, request, SyncVerifier::METHOD, |message| {
+        let recorded = super::read(&self.0, request, |message| {
             let head = authenticate::head(&self.0, message.checkpoint)?;
             Ok(SyncVerifier { revocations: (message.epoch, message.sequence), head })
         });
-        respond::answer(recorded.await, |next_counter| {
+        respond::answer(recorded.await, |next_counter, _| {
             Ok(v1::SyncVerifierResponse { next_counter })
         })
     }
@@ -97,7 +99,7 @@ impl Audit for AuditService {
             in_ledger(broker, "index", message.index.saturating_add(1))?;
             Ok(Erase { index: message.index, reason: super::reason(message.reason)? })
         });
-        respond::answer(recorded.await, |()| Ok(v1::EraseResponse {}))
+        respond::answer(recorded.await, |(), _| Ok(v1::EraseResponse {}))
     }
 
     async fn prune(&self, request: Request<v1::PruneRequest>) -> Answer<v1::PruneResponse> {
@@ -108,7 +110,7 @@ impl Audit for AuditService {
         });
         let recorded = recorded.await;
         begin(broker, &recorded).await;
-        respond::answer(recorded, |below| Ok(v1::PruneResponse { below }))
+        respond::answer(recorded, |below, _| Ok(v1::PruneResponse { below }))
     }
 
     async fn place_hold(
@@ -119,7 +121,7 @@ impl Audit for AuditService {
             let reason = super::reason(message.reason)?;
             Ok(PlaceHold { name: message.name, from: message.from, to: message.to, reason })
         });
-        respond::answer(recorded.await, |()| Ok(v1::PlaceHoldResponse {}))
+        respond::answer(recorded.await, |(), _| Ok(v1::PlaceHoldResponse {}))
     }
 
     async fn release_hold(
@@ -131,22 +133,23 @@ impl Audit for AuditService {
         });
         let recorded = recorded.await;
         begin(&self.0, &recorded).await;
-        respond::answer(recorded, |()| Ok(v1::ReleaseHoldResponse {}))
+        respond::answer(recorded, |(), _| Ok(v1::ReleaseHoldResponse {}))
     }
 
     async fn get_retention(
         &self,
         request: Request<v1::GetRetentionRequest>,
     ) -> Answer<v1::GetRetentionResponse> {
-        let recorded = super::read(&self.0, request, ReadRetention::METHOD, |_| Ok(ReadRetention));
-        respond::answer(recorded.await, |(below, holds)| {
+        let recorded = super::read(&self.0, request, |_| Ok(ReadRetention));
+        respond::answer(recorded.await, |retained, _| {
             let hold = |hold: sublet_core::retention::Hold| v1::Hold {
                 name: hold.name,
                 from: hold.from,
                 to: Some(hold.to).filter(|to| *to < u64::MAX),
                 placed_at_ms: hold.placed_at.0,
             };
-            Ok(v1::GetRetentionResponse { below, holds: holds.into_iter().map(hold).collect() })
+            let holds = retained.holds.into_iter().map(hold).collect();
+            Ok(v1::GetRetentionResponse { below: retained.floor, holds })
         })
     }
 
@@ -154,9 +157,9 @@ impl Audit for AuditService {
         &self,
         request: Request<v1::GetCheckpointRequest>,
     ) -> Answer<v1::GetCheckpointResponse> {
-        let recorded = super::read(&self.0, request, ReadHead::METHOD, |_| Ok(ReadHead));
-        respond::answer(recorded.await, |()| {
-            let checkpoint = self.0.store.published()?.note.clone();
+        let recorded = super::read(&self.0, request, |_| Ok(ReadHead));
+        respond::answer(recorded.await, |(), found| {
+            let checkpoint = found.ledger.note.clone();
             let witnessed = self.0.witnessed.note();
             Ok(v1::GetCheckpointResponse { checkpoint, witnessed })
         })

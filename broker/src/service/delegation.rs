@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::{Ask, By, Inspect, Issue, ListDelegations, RecordChain};
-use sublet_core::id::HopId;
-use sublet_core::no::{Deny, Fault, Malformed, No};
+use sublet_core::decide::{
+    By, Inspect, Issue, ListDelegations, Operation, PageOf, ProveRecorded, RecordChain,
+};
+use sublet_core::no::{Malformed, No};
 use sublet_core::session::SessionId;
-use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::{field, fixed, hop_id, scope};
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_server::Delegation;
@@ -17,7 +16,7 @@ use tonic::Request;
 
 use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Asked, Recorded};
+use crate::pipeline::{self, Asked, Found, Recorded};
 use crate::respond::{self, Answer};
 
 /// The service.
@@ -27,10 +26,10 @@ pub(crate) struct DelegationService(pub(crate) Arc<Broker>);
 impl Delegation for DelegationService {
     async fn issue(&self, request: Request<v1::IssueRequest>) -> Answer<v1::IssueResponse> {
         let broker = &self.0;
-        respond::answer(issue(broker, request).await, |token| {
-            let receipt = respond::receipt(broker, &issued_id(broker, &token)?)?;
-            let checkpoint = respond::checkpoint(broker)?;
-            Ok(v1::IssueResponse { token: token.into_vec(), receipt, checkpoint })
+        respond::answer(issue(broker, request).await, |issued, found| {
+            let receipt = respond::receipt(broker, found)?;
+            let (token, checkpoint) = (issued.token.into_vec(), found.ledger.note.clone());
+            Ok(v1::IssueResponse { token, receipt, checkpoint })
         })
     }
 
@@ -39,13 +38,13 @@ impl Delegation for DelegationService {
         request: Request<v1::DelegateRequest>,
     ) -> Answer<v1::DelegateResponse> {
         let broker = &self.0;
-        let recorded = super::read(broker, request, RecordChain::<true>::METHOD, |message| {
+        let recorded = super::read(broker, request, |message| {
             Ok(RecordChain::<true> { token: authenticate::chain(broker, &message.token)? })
         });
-        respond::answer(recorded.await, |recording| {
-            let receipt = respond::receipt(broker, &recording.hop)?;
-            let checkpoint = respond::checkpoint(broker)?;
-            Ok(v1::DelegateResponse { receipt, hops_recorded: recording.recorded, checkpoint })
+        respond::answer(recorded.await, |recording, found| {
+            let receipt = respond::receipt(broker, found)?;
+            let (hops_recorded, checkpoint) = (recording.recorded, found.ledger.note.clone());
+            Ok(v1::DelegateResponse { receipt, hops_recorded, checkpoint })
         })
     }
 
@@ -54,30 +53,31 @@ impl Delegation for DelegationService {
         request: Request<v1::RecordHopRequest>,
     ) -> Answer<v1::RecordHopResponse> {
         let broker = &self.0;
-        let recorded = super::read(broker, request, RecordChain::<false>::METHOD, |message| {
+        let recorded = super::read(broker, request, |message| {
             Ok(RecordChain::<false> { token: authenticate::chain(broker, &message.token)? })
         });
-        respond::answer(recorded.await, |recording| {
-            let receipt = respond::receipt(broker, &recording.hop)?;
-            let checkpoint = respond::checkpoint(broker)?;
-            Ok(v1::RecordHopResponse { receipt, hops_recorded: recording.recorded, checkpoint })
+        respond::answer(recorded.await, |recording, found| {
+            let receipt = respond::receipt(broker, found)?;
+            let (hops_recorded, checkpoint) = (recording.recorded, found.ledger.note.clone());
+            Ok(v1::RecordHopResponse { receipt, hops_recorded, checkpoint })
         })
     }
 
     async fn inspect(&self, request: Request<v1::InspectRequest>) -> Answer<v1::InspectResponse> {
         let broker = &self.0;
-        let recorded = super::read(broker, request, Inspect::METHOD, |message| {
+        let recorded = super::read(broker, request, |message| {
             Ok(Inspect { token: authenticate::chain(broker, &message.token)? })
         });
-        respond::answer(recorded.await, |(hops, dead)| {
-            let hops = hops.into_iter().map(|hop| v1::InspectedHop {
+        respond::answer(recorded.await, |inspected, _| {
+            let hops = inspected.hops.into_iter().map(|hop| v1::InspectedHop {
                 hop: hop.id.0.to_vec(),
                 recorded: hop.index.is_some(),
                 index: hop.index.unwrap_or_default(),
                 revoked: hop.revoked,
                 expired: hop.expired,
             });
-            Ok(v1::InspectResponse { hops: hops.collect(), dead: dead.unwrap_or_default() })
+            let dead = inspected.dead.unwrap_or_default();
+            Ok(v1::InspectResponse { hops: hops.collect(), dead })
         })
     }
 
@@ -86,13 +86,11 @@ impl Delegation for DelegationService {
         request: Request<v1::ProveRecordedRequest>,
     ) -> Answer<v1::Inclusion> {
         let broker = &self.0;
-        let method = "/sublet.v1.Delegation/ProveRecorded";
-        let recorded = super::read(broker, request, method, |message| {
-            Ok(Inspect { token: authenticate::chain(broker, &message.token)? })
+        let recorded = super::read(broker, request, |message| {
+            Ok(ProveRecorded { token: authenticate::chain(broker, &message.token)? })
         });
-        let inclusion = |(hops, _): <Inspect as Ask>::Granted| async move {
-            let last = hops.last().ok_or(Deny::NoHop)?;
-            respond::inclusion(broker, last.id).await
+        let inclusion = |indices, found: Found| async move {
+            respond::inclusion(broker, indices, found.ledger).await
         };
         respond::answer_when(recorded.await, inclusion).await
     }
@@ -101,17 +99,14 @@ impl Delegation for DelegationService {
         &self,
         request: Request<v1::ListDelegationsRequest>,
     ) -> Answer<v1::ListDelegationsResponse> {
-        let recorded = super::read(&self.0, request, ListDelegations::METHOD, |message| {
+        let recorded = super::read(&self.0, request, |message| {
             let after = match message.page_token.as_slice() {
                 [] => None,
                 bytes => Some(hop_id("page_token", bytes)?),
             };
-            Ok(ListDelegations {
-                after,
-                page_size: usize::try_from(message.page_size).unwrap_or(usize::MAX),
-            })
+            Ok(ListDelegations(PageOf { after, size: message.page_size }))
         });
-        respond::answer(recorded.await, |page| {
+        respond::answer(recorded.await, |page, _| {
             let rows = page.rows.into_iter().map(|row| v1::DelegationRow {
                 delegation: row.delegation.id.0.to_vec(),
                 on_behalf_of: row.delegation.principal.to_string(),
@@ -130,7 +125,7 @@ impl Delegation for DelegationService {
 async fn issue(
     broker: &Arc<Broker>,
     request: Request<v1::IssueRequest>,
-) -> Result<Recorded<<Issue as Ask>::Granted>, No> {
+) -> Result<Recorded<<Issue as Operation>::Granted>, No> {
     let caller = authenticate::caller(broker, &request, Issue::METHOD)?;
     let via = authenticate::via(&request);
     let (came, message) = (super::came(&request), request.into_inner());
@@ -142,8 +137,8 @@ async fn issue(
         }
         Some(IssuedBy::Session(id)) => By::Operator(SessionId(fixed("session", id)?)),
     };
-    let ask = Issue { by, ..understand_issue(message)? };
-    let authenticated = Authenticated { caller, ask };
+    let operation = Issue { by, ..understand_issue(message)? };
+    let authenticated = Authenticated { caller, operation };
     pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
@@ -160,13 +155,4 @@ fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
         offline_hops: message.offline_hops,
         by: By::Agent,
     })
-}
-
-/// The id of a token that this broker has just issued, or issued before under the same key.
-fn issued_id(broker: &Broker, token: &[u8]) -> Result<HopId, No> {
-    let unverified =
-        UnverifiedToken::decode(token).map_err(|bad| Fault::Internal(bad.to_string()))?;
-    let trust = broker.trust()?;
-    let verified = VerifiedToken::verify(unverified, trust.bundle());
-    Ok(verified.map_err(|bad| Fault::Internal(bad.to_string()))?.id())
 }

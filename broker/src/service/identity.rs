@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::{Ask, LookupAgent, Renew, RevokeFormerKeys, RotateKey};
+use sublet_core::decide::{LookupAgent, Operation, Renew, RevokeFormerKeys, RotateKey};
 use sublet_core::no::{Malformed, No, Unauthenticated};
 use sublet_core::proof::rotate_message;
 use sublet_proto::convert::{public_key, public_key_message};
@@ -24,18 +24,18 @@ impl Identity for IdentityService {
     async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Answer<v1::EnrollResponse> {
         let broker = &self.0;
         let recorded = enroll(broker, request).await;
-        respond::answer(recorded, |identity| {
+        respond::answer(recorded, |identity, found| {
             Ok(v1::EnrollResponse {
                 identity_token: identity.into_vec(),
-                trust_bundle: broker.trust()?.text().to_vec(),
+                trust_bundle: found.basis.trust.text().to_vec(),
             })
         })
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
         let recorded = super::write(&self.0, request, |_| Ok(Renew)).await;
-        respond::answer(recorded, |identity| {
-            let trust_bundle = self.0.trust()?.text().to_vec();
+        respond::answer(recorded, |identity, found| {
+            let trust_bundle = found.basis.trust.text().to_vec();
             Ok(v1::RenewResponse { identity_token: identity.into_vec(), trust_bundle })
         })
     }
@@ -45,8 +45,8 @@ impl Identity for IdentityService {
         request: Request<v1::RotateKeyRequest>,
     ) -> Answer<v1::RotateKeyResponse> {
         let recorded = rotate(&self.0, request).await;
-        respond::answer(recorded, |identity| {
-            let trust_bundle = self.0.trust()?.text().to_vec();
+        respond::answer(recorded, |identity, found| {
+            let trust_bundle = found.basis.trust.text().to_vec();
             Ok(v1::RotateKeyResponse { identity_token: identity.into_vec(), trust_bundle })
         })
     }
@@ -58,7 +58,7 @@ impl Identity for IdentityService {
         let recorded = super::write(&self.0, request, |message| {
             Ok(RevokeFormerKeys { reason: super::reason(message.reason)? })
         });
-        respond::answer(recorded.await, |ended| {
+        respond::answer(recorded.await, |ended, _| {
             let keys = ended.keys.iter().map(|key| key.0.to_vec()).collect();
             Ok(v1::RevokeFormerKeysResponse { keys, hops: ended.hops, left: ended.left })
         })
@@ -68,10 +68,10 @@ impl Identity for IdentityService {
         &self,
         request: Request<v1::LookupAgentRequest>,
     ) -> Answer<v1::LookupAgentResponse> {
-        let recorded = super::read(&self.0, request, LookupAgent::METHOD, |message| {
+        let recorded = super::read(&self.0, request, |message| {
             Ok(LookupAgent { agent: message.agent_id.parse().map_err(Malformed::from)? })
         });
-        respond::answer(recorded.await, |agent| {
+        respond::answer(recorded.await, |agent, _| {
             Ok(v1::LookupAgentResponse {
                 agent_id: agent.id.to_string(),
                 public_key: agent.key.as_ref().map(public_key_message),
@@ -89,7 +89,7 @@ impl Identity for IdentityService {
     }
 }
 
-type RecordedIdentity = Result<pipeline::Recorded<<Renew as Ask>::Granted>, No>;
+type RecordedIdentity = Result<pipeline::Recorded<<Renew as Operation>::Granted>, No>;
 
 async fn enroll(broker: &Arc<Broker>, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
     let via = authenticate::via(&request);
@@ -115,6 +115,6 @@ async fn rotate(broker: &Arc<Broker>, request: Request<v1::RotateKeyRequest>) ->
     if !new_key.verify(&proven, &message.signature) {
         return Err(Unauthenticated::NewKey.into());
     }
-    let authenticated = Authenticated { caller, ask: RotateKey { new_key } };
+    let authenticated = Authenticated { caller, operation: RotateKey { new_key } };
     pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }

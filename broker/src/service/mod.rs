@@ -1,6 +1,6 @@
 //! The first step: what arrives, understood. One file a gRPC service.
 //!
-//! Owns: message → ask, grant → message. Does not own: anything that is decided.
+//! Owns: message → operation, grant → message. Does not own: anything that is decided.
 
 pub(crate) mod admin;
 pub(crate) mod audit;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use prost::Message;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::{Ask, EndSessions};
+use sublet_core::decide::{EndSessions, Operation};
 use sublet_core::no::{Deny, No};
 use sublet_proto::convert::{field, fixed};
 use tonic::Request;
@@ -78,31 +78,30 @@ pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, No> {
 }
 
 /// Who asks, for what, decided and recorded: the road of a writing request.
-pub(crate) async fn write<M: Keyed, A: Ask>(
+pub(crate) async fn write<M: Keyed, O: Operation>(
     broker: &Arc<Broker>,
     request: Request<M>,
-    understand: impl FnOnce(M) -> Result<A, No>,
-) -> Result<Recorded<A::Granted>, No> {
-    let caller = authenticate::caller(broker, &request, A::METHOD)?;
+    understand: impl FnOnce(M) -> Result<O, No>,
+) -> Result<Recorded<O::Granted>, No> {
+    let caller = authenticate::caller(broker, &request, O::METHOD)?;
     let came = came(&request);
     let message = request.into_inner();
     let repeatable = Some(repeatable(&message)?);
-    let ask = understand(message)?;
-    let authenticated = Authenticated { caller, ask };
+    let operation = understand(message)?;
+    let authenticated = Authenticated { caller, operation };
     pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
 /// The road of a request that is idempotent of itself, or only reads.
-pub(crate) async fn read<M, A: Ask>(
+pub(crate) async fn read<M, O: Operation>(
     broker: &Arc<Broker>,
     request: Request<M>,
-    method: &str,
-    understand: impl FnOnce(M) -> Result<A, No>,
-) -> Result<Recorded<A::Granted>, No> {
-    let caller = authenticate::caller(broker, &request, method)?;
+    understand: impl FnOnce(M) -> Result<O, No>,
+) -> Result<Recorded<O::Granted>, No> {
+    let caller = authenticate::caller(broker, &request, O::METHOD)?;
     let came = came(&request);
-    let ask = understand(request.into_inner())?;
-    let authenticated = Authenticated { caller, ask };
+    let operation = understand(request.into_inner())?;
+    let authenticated = Authenticated { caller, operation };
     pipeline::run(broker, Asked { authenticated, repeatable: None, came }).await
 }
 
@@ -111,21 +110,21 @@ pub(crate) async fn read<M, A: Ask>(
 pub(crate) async fn end_sessions(
     broker: Arc<Broker>,
     caller: Caller,
-    ask: EndSessions,
+    operation: EndSessions,
     came: Came,
 ) -> Result<Result<(u64, u64), Deny>, No> {
-    pipeline::to_its_end(sweep(broker, caller, ask, came)).await
+    pipeline::to_its_end(sweep(broker, caller, operation, came)).await
 }
 
 async fn sweep(
     broker: Arc<Broker>,
     caller: Caller,
-    ask: EndSessions,
+    operation: EndSessions,
     came: Came,
 ) -> Result<Result<(u64, u64), Deny>, No> {
     let mut ended = (0u64, 0u64);
     for _ in 0..SWEEPS_MAX {
-        let authenticated = Authenticated { caller: caller.clone(), ask: ask.clone() };
+        let authenticated = Authenticated { caller: caller.clone(), operation: operation.clone() };
         let asked = Asked { authenticated, repeatable: None, came };
         match pipeline::run(&broker, asked).await?.into_outcome() {
             Ok((0, 0)) => return Ok(Ok(ended)),

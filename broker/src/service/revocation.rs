@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sublet_core::caller::{Authenticated, Caller};
-use sublet_core::decide::{Ask, EndSessions, Ending, RestorePrincipal, Revoke, WatchFeed};
+use sublet_core::decide::{EndSessions, Ending, Operation, RestorePrincipal, Revoke, WatchFeed};
 use sublet_core::no::{Malformed, No};
 use sublet_core::session::{LoggedOut, SessionId};
 use sublet_proto::PROOF_METADATA;
@@ -56,9 +56,9 @@ impl Revocation for RevocationService {
                 chain,
             })
         });
-        respond::answer(recorded.await, |recorded| {
-            let feed = broker.store.feed()?;
-            Ok(v1::RevokeResponse { epoch: feed.epoch(), sequence: feed.sequence(), recorded })
+        respond::answer(recorded.await, |recorded, found| {
+            let (epoch, sequence) = (broker.store.epoch(), found.basis.revocation_sequence);
+            Ok(v1::RevokeResponse { epoch, sequence, recorded })
         })
     }
 
@@ -73,11 +73,10 @@ impl Revocation for RevocationService {
                 reason: super::reason(message.reason)?,
             })
         });
-        respond::answer(recorded.await, |restored| {
-            let feed = broker.store.feed()?;
+        respond::answer(recorded.await, |restored, found| {
             Ok(v1::RestorePrincipalResponse {
-                epoch: feed.epoch(),
-                sequence: feed.sequence(),
+                epoch: broker.store.epoch(),
+                sequence: found.basis.revocation_sequence,
                 restored_at_ms: restored.at.0,
                 issues_from_ms: restored.issues_from.0,
             })
@@ -146,7 +145,7 @@ impl RevocationService {
             false => {
                 let caller = authenticate::caller(&broker, &request, WatchFeed::METHOD)?;
                 let charged = pipeline::charged(&caller, came.from);
-                let authenticated = Authenticated { caller, ask: WatchFeed };
+                let authenticated = Authenticated { caller, operation: WatchFeed };
                 let asked = Asked { authenticated, repeatable: None, came };
                 pipeline::run(&broker, asked).await?.into_outcome()?;
                 charged

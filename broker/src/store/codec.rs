@@ -67,40 +67,45 @@ fn answer_key(name: &AnswerKey) -> Vec<u8> {
 
 /// A row as key and value.
 pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
-    Ok(match row {
-        Row::Agent(row) => (key(prefix::AGENT, row.id.as_str().as_bytes()), cbor(row)?),
-        Row::KeyOwner(row) => (key(prefix::KEY_OWNER, &row.key.0), cbor(row)?),
-        Row::Profile(row) => (key(prefix::PROFILE, row.name.as_bytes()), cbor(row)?),
-        Row::JoinToken(row) => (key(prefix::JOIN_TOKEN, row.id.as_bytes()), cbor(row)?),
-        Row::Delegation(row) => (key(prefix::DELEGATION, &row.id.0), cbor(row)?),
-        Row::Hop(row) => (key(prefix::HOP, &row.id.0), cbor(row)?),
-        Row::Revocation(delta) => {
-            (key(prefix::REVOCATION, &delta.sequence.to_be_bytes()), delta.encode())
-        }
-        Row::Answer(row) => match &row.identity_of {
-            Some(agent) => (key(prefix::IDENTITY_ANSWER, agent.as_str().as_bytes()), cbor(row)?),
-            None => (answer_key(&row.name), cbor(row)?),
-        },
-        Row::Verifier(row) => (key(prefix::VERIFIER, row.agent.as_str().as_bytes()), cbor(row)?),
-        Row::Spent(row) => (key(prefix::SPENT, &row.id), cbor(row)?),
-        Row::Floor(floor) => (key(prefix::FLOOR, &[]), cbor(floor)?),
-        Row::Hold(row) => (key(prefix::HOLD, row.name.as_bytes()), cbor(row)?),
-        Row::Session(row) => (key(prefix::SESSION, &row.id.0), cbor(row)?),
-        Row::Trust(trust) => (key(prefix::TRUST, &[]), trust.text().to_vec()),
-        Row::FeedFloor(floor) => (key(prefix::FEED_FLOOR, &[]), cbor(floor)?),
-    })
+    let value = match row {
+        Row::Agent(row) => cbor(row)?,
+        Row::KeyOwner(row) => cbor(row)?,
+        Row::Profile(row) => cbor(row)?,
+        Row::JoinToken(row) => cbor(row)?,
+        Row::Delegation(row) => cbor(row)?,
+        Row::Hop(row) => cbor(row)?,
+        Row::Revocation(delta) => delta.encode(),
+        Row::Answer(row) => cbor(row)?,
+        Row::Verifier(row) => cbor(row)?,
+        Row::Spent(row) => cbor(row)?,
+        Row::Floor(floor) => cbor(floor)?,
+        Row::Hold(row) => cbor(row)?,
+        Row::Session(row) => cbor(row)?,
+        Row::Trust(trust) => trust.text().to_vec(),
+        Row::FeedFloor(floor) => cbor(floor)?,
+    };
+    Ok((encode_key(&row.key()), value))
 }
 
-/// The key of a row that is forgotten.
+/// A row's key as bytes.
 pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
     match row {
-        RowKey::Hop(id) => key(prefix::HOP, &id.0),
+        RowKey::Agent(id) => key(prefix::AGENT, id.as_str().as_bytes()),
+        RowKey::KeyOwner(thumbprint) => key(prefix::KEY_OWNER, &thumbprint.0),
+        RowKey::Profile(name) => key(prefix::PROFILE, name.as_bytes()),
         RowKey::JoinToken(id) => key(prefix::JOIN_TOKEN, id.as_bytes()),
+        RowKey::Delegation(id) => key(prefix::DELEGATION, &id.0),
+        RowKey::Hop(id) => key(prefix::HOP, &id.0),
+        RowKey::Revocation(sequence, _) => key(prefix::REVOCATION, &sequence.to_be_bytes()),
         RowKey::Answer(name) => answer_key(name),
+        RowKey::IdentityAnswer(agent) => key(prefix::IDENTITY_ANSWER, agent.as_str().as_bytes()),
+        RowKey::Verifier(agent) => key(prefix::VERIFIER, agent.as_str().as_bytes()),
         RowKey::Spent(id) => key(prefix::SPENT, id),
+        RowKey::Floor => key(prefix::FLOOR, &[]),
         RowKey::Hold(name) => key(prefix::HOLD, name.as_bytes()),
         RowKey::Session(id) => key(prefix::SESSION, &id.0),
-        RowKey::Revocation(sequence, _) => key(prefix::REVOCATION, &sequence.to_be_bytes()),
+        RowKey::Trust => key(prefix::TRUST, &[]),
+        RowKey::FeedFloor => key(prefix::FEED_FLOOR, &[]),
     }
 }
 

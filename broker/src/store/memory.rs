@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use sublet_core::id::{DelegationId, TrustDomain};
 use sublet_core::no::Fault;
-use sublet_core::state::{Row, RowKey};
+use sublet_core::state::{Change, Row};
 use sublet_ledger::Hash;
 use sublet_ledger::tile::{Tiles, WIDTH};
 
@@ -19,7 +19,8 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Inner {
-    rows: Vec<Row>,
+    /// By their keys as bytes, in the order in which a disk has them.
+    rows: BTreeMap<Vec<u8>, Row>,
     entries: BTreeMap<u64, Entry>,
     of_delegations: Vec<(DelegationId, u64)>,
     tiles: BTreeMap<(u8, u64), Vec<u8>>,
@@ -27,9 +28,13 @@ struct Inner {
     checkpoints: BTreeMap<u64, Vec<u8>>,
 }
 
-fn is_forgotten(row: &Row, forgotten: &[RowKey]) -> bool {
-    let key = codec::encode(row).map(|(key, _)| key);
-    key.is_ok_and(|key| forgotten.iter().any(|row| codec::encode_key(row) == key))
+impl Inner {
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Put(row) => drop(self.rows.insert(codec::encode_key(&row.key()), *row.clone())),
+            Change::Forget(key) => drop(self.rows.remove(&codec::encode_key(key))),
+        }
+    }
 }
 
 fn damaged<T>(_: T) -> Fault {
@@ -46,12 +51,14 @@ impl Backend for Memory {
             tail: inner.entries.range(full..).map(|(_, entry)| entry.leaf.clone()).collect(),
             checkpoint: inner.checkpoints.last_key_value().map(|(_, note)| note.clone()),
         };
-        Ok(Loaded { rows: inner.rows.clone(), ledger })
+        Ok(Loaded { rows: inner.rows.values().cloned().collect(), ledger })
     }
 
     fn persist(&mut self, batch: &Batch) -> Result<(), Fault> {
         let mut inner = self.inner.write().map_err(damaged)?;
-        inner.rows.extend(batch.rows.iter().cloned());
+        for change in &batch.changes {
+            inner.change(change);
+        }
         inner.entries.extend(batch.entries.iter().map(|entry| (entry.index, entry.clone())));
         inner.of_delegations.extend(&batch.of_delegations);
         for index in &batch.erased {
@@ -63,7 +70,6 @@ impl Backend for Memory {
             inner.entries.retain(|index, _| !range.contains(index));
         }
         inner.of_delegations.retain(|listed| !batch.unlisted.contains(listed));
-        inner.rows.retain(|row| !is_forgotten(row, &batch.forgotten));
         let tiles = batch.tiles.iter();
         inner.tiles.extend(tiles.map(|tile| ((tile.level, tile.index), tile.bytes.clone())));
         inner.head = batch.head.or(inner.head);

@@ -24,10 +24,9 @@ use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use sublet_core::bundle::SignedBundle;
 use sublet_core::feed::FeedWriter;
-use sublet_core::id::{DelegationId, TrustDomain, UnixMillis};
+use sublet_core::id::{DelegationId, HopId, TrustDomain, UnixMillis};
 use sublet_core::no::{Fault, No, Overload};
-use sublet_core::record::Record;
-use sublet_core::state::{Guard, Row, RowKey, State, Write};
+use sublet_core::state::{Basis, Change, Effects, Outdated, Row, State};
 use sublet_ledger::Hash;
 use sublet_ledger::tile::FullTile;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -59,10 +58,8 @@ pub struct Entry {
 /// What one round of the committer writes, atomically.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Rows, the last of equals winning.
-    pub rows: Vec<Row>,
-    /// Rows that are forgotten.
-    pub forgotten: Vec<RowKey>,
+    /// Changes of rows, in order.
+    pub changes: Vec<Change>,
     /// New entries.
     pub entries: Vec<Entry>,
     /// Which of them belong to a delegation, by index.
@@ -105,21 +102,28 @@ pub trait Backend: Send + 'static {
     fn name(&self) -> &'static str;
 }
 
-/// What is committed: a verdict's consequences.
+/// What is committed: a verdict's effects.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// What must still hold.
-    pub guards: Vec<Guard>,
-    /// What changes.
-    pub writes: Vec<Write>,
-    /// What is recorded.
-    pub records: Vec<Record>,
+    /// What must still hold, what changes, what is recorded.
+    pub effects: Effects,
+    /// The recorded hop that the answer has a receipt of.
+    pub receipt: Option<HopId>,
     /// Random: keeps payloads beside the ledger from being guessed by their digests.
     pub salt: [u8; 16],
     /// The trace that the request belongs to (W3C Trace Context), if it said so.
     pub trace: Option<[u8; 16]>,
     /// The time of the decision.
     pub now: UnixMillis,
+}
+
+/// A commit that is durable, and what its answer is made from.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The state that the commit made.
+    pub basis: Basis,
+    /// The ledger, as far as its head is signed: the commit's records are in it.
+    pub ledger: Arc<Published>,
 }
 
 /// Why a commit did not happen.
@@ -131,28 +135,34 @@ pub enum NotCommitted {
     No(No),
 }
 
+impl From<Outdated> for NotCommitted {
+    fn from(Outdated: Outdated) -> Self {
+        NotCommitted::Changed
+    }
+}
+
 /// A commit as the committer takes it: its records are written, but for their places.
 struct Drafted {
-    guards: Vec<Guard>,
-    writes: Vec<Write>,
-    drafts: Vec<Draft>,
+    effects: Effects<Draft>,
+    receipt: Option<HopId>,
     now: UnixMillis,
 }
 
 impl Drafted {
     fn of(commit: Commit) -> Result<Self, Fault> {
-        let Commit { guards, writes, records, salt, trace, now } = commit;
+        let Commit { effects, receipt, salt, trace, now } = commit;
+        let Effects { preconditions, mutations, records } = effects;
         let draft = |(number, record)| Draft::of(record, now, trace, record::salt(&salt, number));
-        let drafts: Vec<Draft> = (0u64..).zip(&records).map(draft).collect();
-        if !drafts.iter().all(Draft::fits) {
+        let records: Vec<Draft> = (0u64..).zip(&records).map(draft).collect();
+        if !records.iter().all(Draft::fits) {
             return Err(Fault::Internal("a record is larger than a ledger leaf may be".to_owned()));
         }
-        Ok(Drafted { guards, writes, drafts, now })
+        Ok(Drafted { effects: Effects { preconditions, mutations, records }, receipt, now })
     }
 }
 
 enum Job {
-    Commit(Drafted, oneshot::Sender<Result<(), NotCommitted>>),
+    Commit(Drafted, oneshot::Sender<Result<Committed, NotCommitted>>),
     Prune(UnixMillis, oneshot::Sender<Result<usize, NotCommitted>>),
 }
 
@@ -174,6 +184,7 @@ pub struct Store {
     queue: mpsc::Sender<Job>,
     reader: Arc<dyn LedgerReader>,
     name: &'static str,
+    epoch: u64,
 }
 
 impl Store {
@@ -240,7 +251,7 @@ impl Store {
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         committer::start(backend, state, notary, shared.clone(), jobs)?;
-        Ok(Store { shared, queue, reader, name })
+        Ok(Store { shared, queue, reader, name, epoch })
     }
 
     /// Ready when the store takes nothing any more, as a write has failed.
@@ -267,7 +278,7 @@ impl Store {
     }
 
     /// Commits, and returns once it is durable and visible.
-    pub async fn commit(&self, commit: Commit) -> Result<(), NotCommitted> {
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, NotCommitted> {
         let (answer, answered) = oneshot::channel();
         let drafted = Drafted::of(commit).map_err(|fault| NotCommitted::No(fault.into()))?;
         self.send(Job::Commit(drafted, answer))?;
@@ -294,6 +305,11 @@ impl Store {
     /// The revocation feed, as far as it is durable.
     pub fn feed(&self) -> Result<RwLockReadGuard<'_, FeedWriter>, Fault> {
         self.shared.feed.read().map_err(|_| damaged())
+    }
+
+    /// The epoch of the revocation feed.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Tells of every revocation, by its number, once it is durable.

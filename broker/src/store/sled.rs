@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use sublet_core::id::{DelegationId, TrustDomain};
 use sublet_core::no::Fault;
+use sublet_core::state::Change;
 use sublet_ledger::Hash;
 use sublet_ledger::tile::{self, Tiles};
 
@@ -195,12 +196,15 @@ impl Backend for Sled {
 
     fn persist(&mut self, batch: &Batch) -> Result<(), Fault> {
         let mut writes = ::sled::Batch::default();
-        for row in &batch.rows {
-            let (at, value) = codec::encode(row)?;
-            writes.insert(at, value);
-        }
-        for forgotten in &batch.forgotten {
-            writes.remove(codec::encode_key(forgotten));
+        // Of two changes of one key the later one counts.
+        for change in &batch.changes {
+            match change {
+                Change::Put(row) => {
+                    let (at, value) = codec::encode(row)?;
+                    writes.insert(at, value);
+                }
+                Change::Forget(key) => writes.remove(codec::encode_key(key)),
+            }
         }
         for (first, bytes) in segment::segments(&batch.entries) {
             writes.insert(index_key(prefix::LEAF, first), bytes);

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::credential::Proof;
 use sublet_client::directory::Directory;
-use sublet_client::failure::Failure;
 use sublet_client::files;
 use sublet_client::identity::{EndedKeys, Identity};
 use sublet_client::workload;
@@ -368,25 +366,8 @@ fn about_ended(context: &Context, identity: &Identity, ended: &EndedKeys) -> Res
     Ok(())
 }
 
-/// Every agent that the broker knows.
-pub(crate) async fn all_agents(
-    broker: &Broker,
-    admin: &Credential,
-) -> Result<Vec<v1::AgentRow>, Failure> {
-    let (mut agents, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let request = v1::ListAgentsRequest { page_size: 500, page_token };
-        let page = broker.list_agents(admin, request).await?;
-        agents.extend(page.agents);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(agents);
-        }
-    }
-}
-
 async fn list(context: &Context) -> Result<(), Trouble> {
-    let agents = all_agents(&context.broker().await?, &context.admin()?).await?;
+    let agents = context.broker().await?.all_agents(&context.admin()?).await?;
     let rows: Vec<_> = agents
         .iter()
         .map(|agent| {

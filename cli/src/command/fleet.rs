@@ -12,7 +12,7 @@ use sublet_core::id::AgentId;
 use sublet_core::no::Malformed;
 use sublet_proto::v1;
 
-use crate::command::agent::{all_agents, write_join_token};
+use crate::command::agent::write_join_token;
 use crate::context::Context;
 use crate::declared::{Change, Declared, Difference};
 use crate::print;
@@ -248,8 +248,8 @@ fn covers(wider: &Capability, one: &Capability) -> bool {
 /// Says which agents may ask for an action at a tool, by which capability of which profile.
 pub(crate) async fn who_can(args: WhoArgs, context: &Context) -> Result<(), Trouble> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
-    let profiles = broker.list_profiles(&admin, v1::ListProfilesRequest {}).await?.profiles;
-    let agents = all_agents(&broker, &admin).await?;
+    let profiles = broker.all_profiles(&admin).await?;
+    let agents = broker.all_agents(&admin).await?;
     let mut rows = Vec::new();
     for profile in &profiles {
         for capability in capabilities(profile)? {

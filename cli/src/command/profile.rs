@@ -94,7 +94,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             show(context, &broker.show_profile(&admin, v1::ShowProfileRequest { name }).await?)
         }
         _ => {
-            let profiles = broker.list_profiles(&admin, v1::ListProfilesRequest {}).await?.profiles;
+            let profiles = broker.all_profiles(&admin).await?;
             let rows: Vec<_> = profiles
                 .iter()
                 .map(|profile| {

@@ -101,8 +101,8 @@ pub(crate) async fn stopped() {
 /// Gives a broker in `--dev` a profile to begin with, unless it has one: common actions on tools
 /// of the usual schemes, for every user of the trust domain.
 async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(), Trouble> {
-    let profiles = broker.list_profiles(admin, v1::ListProfilesRequest {}).await?;
-    if profiles.profiles.iter().any(|profile| profile.name == "default") {
+    let profiles = broker.all_profiles(admin).await?;
+    if profiles.iter().any(|profile| profile.name == "default") {
         return Ok(());
     }
     let actions = ["fs.", "db.", "web.", "mail.", "tools."];

@@ -68,8 +68,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             Ok(())
         }
         Command::List => {
-            let request = v1::ListSessionsRequest {};
-            let sessions = broker.list_sessions(&context.admin()?, request).await?.sessions;
+            let sessions = broker.all_sessions(&context.admin()?).await?;
             let rows: Vec<_> =
                 sessions.iter().map(|row| pairs(row).map(|(_, text)| text).to_vec()).collect();
             let heads = ["SESSION", "FOR", "BY", "UNTIL", "ALIVE"];

@@ -1,14 +1,16 @@
 //! What the admin asks: agents, profiles, join tokens. docs/FORMATS, "Who may call what".
 
-use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_name};
+use super::{Context, Decision, Entropy, Grant, Keeps, Operation, is_name};
 use crate::bytes::{domain, sha256};
-use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::{AgentId, UnixMillis};
+use crate::key::Thumbprint;
 use crate::limits;
 use crate::no::{BadJoinToken, Deny};
 use crate::record::Body;
-use crate::state::{Agent, AgentState, Guard, JoinToken, JoinTokenState, KeyOwner, Profile, Write};
+use crate::state::{
+    Agent, AgentState, JoinToken, JoinTokenState, KeyOwner, Mutation, Precondition, Profile, RowKey,
+};
 use crate::text::{base64url, from_base64url};
 use crate::workload::RULES_MAX;
 
@@ -88,47 +90,43 @@ pub struct CreateAgent {
 /// What creating gives.
 pub type Created = Invitation;
 
-impl Ask for CreateAgent {
+impl Operation for CreateAgent {
     type Granted = Created;
     const METHOD: &'static str = "/sublet.v1.Admin/CreateAgent";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("agent {} with profile {:?}", self.agent, self.profile)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<Created> {
-        admin_only(caller)?;
-        if !self.agent.is_in(view.state.domain()) || self.agent == view.state.domain().issuer() {
+    fn decide(&self, cx: &Context<'_>) -> Decision<Created> {
+        cx.admin_only()?;
+        if !self.agent.is_in(cx.view.state.domain())
+            || self.agent == cx.view.state.domain().issuer()
+        {
             return Err(Deny::NotPermitted(
                 "an agent belongs to the broker's trust domain, and is not the broker",
             ));
         }
-        if view.state.agent(&self.agent).is_some() {
+        if cx.view.state.agent(&self.agent).is_some() {
             return Err(Deny::Exists(format!("agent {}", self.agent)));
         }
-        let profile = view.state.profile(&self.profile).ok_or_else(|| Deny::UnknownProfile {
+        let profile = cx.view.state.profile(&self.profile).ok_or_else(|| Deny::UnknownProfile {
             profile: self.profile.clone(),
             agent: self.agent.clone(),
         })?;
-        let (invitation, row) = invite(&self.agent, self.join_ttl_seconds, now, entropy)?;
-        let agent = Agent::invited(self.agent.clone(), &self.profile, now);
+        let (invitation, row) = invite(&self.agent, self.join_ttl_seconds, cx.now, cx.entropy)?;
+        let agent = Agent::invited(self.agent.clone(), &self.profile, cx.now);
         let created =
             Body::AgentCreated { agent: agent.id.clone(), profile: agent.profile.clone() };
         let invited =
             Body::JoinTokenCreated { join_token: row.id.clone(), agent: agent.id.clone() };
         let guards = [
-            Guard::Agent(agent.id.clone(), None),
-            Guard::Profile(profile.name.clone(), Some(profile.version)),
+            Precondition::absent(RowKey::Agent(agent.id.clone())),
+            Precondition::unchanged(profile),
         ];
-        let writes = [Write::Agent(agent), Write::JoinToken(row)];
-        let grant = Grant::read(invitation).guarded(guards).writing(writes);
-        Ok(grant.recording(caller, created).recording(caller, invited))
+        let writes = [Mutation::from(agent), Mutation::from(row)];
+        let grant = Grant::read(invitation).requiring(guards).changing(writes);
+        Ok(grant.recording(cx.caller, created).recording(cx.caller, invited))
     }
 
     fn remembered(_: &Created) -> Option<&Created> {
@@ -145,28 +143,23 @@ pub struct CreateJoinToken {
     pub ttl_seconds: i64,
 }
 
-impl Ask for CreateJoinToken {
+impl Operation for CreateJoinToken {
     type Granted = Invitation;
     const METHOD: &'static str = "/sublet.v1.Admin/CreateJoinToken";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("a join token for {}", self.agent)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<Invitation> {
-        admin_only(caller)?;
-        let agent = known_agent(view, &self.agent)?;
-        let (invitation, row) = invite(&agent.id, self.ttl_seconds, now, entropy)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Invitation> {
+        cx.admin_only()?;
+        let agent = cx.known_agent(&self.agent)?;
+        let (invitation, row) = invite(&agent.id, self.ttl_seconds, cx.now, cx.entropy)?;
         let body = Body::JoinTokenCreated { join_token: row.id.clone(), agent: agent.id.clone() };
-        let grant =
-            Grant::read(invitation).guarded([guard(agent)]).writing([Write::JoinToken(row)]);
-        Ok(grant.recording(caller, body))
+        let grant = Grant::read(invitation)
+            .requiring([Precondition::unchanged(agent)])
+            .changing([Mutation::from(row)]);
+        Ok(grant.recording(cx.caller, body))
     }
 
     fn remembered(_: &Invitation) -> Option<&Invitation> {
@@ -181,17 +174,18 @@ pub struct RevokeJoinToken {
     pub id: String,
 }
 
-impl Ask for RevokeJoinToken {
+impl Operation for RevokeJoinToken {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Admin/RevokeJoinToken";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("revoke join token {}", self.id)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
-        let row = view
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        cx.admin_only()?;
+        let row = cx
+            .view
             .state
             .join_token(&self.id)
             .ok_or_else(|| Deny::NotFound(format!("join token {}", self.id)))?;
@@ -204,9 +198,9 @@ impl Ask for RevokeJoinToken {
         let mut revoked = row.clone();
         revoked.state = JoinTokenState::Revoked;
         revoked.version += 1;
-        let guard = Guard::JoinToken(row.id.clone(), Some(row.version));
-        let grant = Grant::read(()).guarded([guard]).writing([Write::JoinToken(revoked)]);
-        Ok(grant.recording(caller, Body::JoinTokenRevoked { join_token: self.id.clone() }))
+        let guard = Precondition::unchanged(row);
+        let grant = Grant::read(()).requiring([guard]).changing([Mutation::from(revoked)]);
+        Ok(grant.recording(cx.caller, Body::JoinTokenRevoked { join_token: self.id.clone() }))
     }
 }
 
@@ -217,29 +211,31 @@ pub struct ApplyProfile {
     pub profile: Profile,
 }
 
-impl Ask for ApplyProfile {
-    type Granted = ();
+impl Operation for ApplyProfile {
+    /// The profile as it is from now on.
+    type Granted = Profile;
     const METHOD: &'static str = "/sublet.v1.Admin/ApplyProfile";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("profile {:?}", self.profile.name)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Profile> {
+        cx.admin_only()?;
         check_profile(&self.profile)?;
-        let before = view.state.profile(&self.profile.name);
+        let before = cx.view.state.profile(&self.profile.name);
         let version = before.map(|row| row.version);
         let mut row = self.profile.clone();
         row.version = version.unwrap_or(0);
         if before == Some(&row) {
-            return Ok(Grant::read(()));
+            return Ok(Grant::read(row));
         }
         row.version = version.map_or(0, |version| version + 1);
         let text = serde_json::to_string(&row).unwrap_or_default();
         let body = Body::ProfileApplied { name: row.name.clone(), text };
-        let grant = Grant::read(()).guarded([Guard::Profile(row.name.clone(), version)]);
-        Ok(grant.writing([Write::Profile(row)]).recording(caller, body))
+        let grant = Grant::read(row.clone())
+            .requiring([Precondition::as_read(RowKey::Profile(row.name.clone()), before)]);
+        Ok(grant.changing([Mutation::from(row)]).recording(cx.caller, body))
     }
 }
 
@@ -269,14 +265,6 @@ fn check_profile(profile: &Profile) -> Result<(), Deny> {
     Ok(())
 }
 
-fn known_agent<'a>(view: View<'a>, id: &AgentId) -> Result<&'a Agent, Deny> {
-    view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })
-}
-
-fn guard(agent: &Agent) -> Guard {
-    Guard::Agent(agent.id.clone(), Some(agent.version))
-}
-
 /// When all that a revocation made now could kill has expired, skew included.
 pub(super) fn horizon(now: UnixMillis) -> UnixMillis {
     now.plus_ms(limits::DELEGATION_SECONDS_MAX * 1000 + limits::CLOCK_SKEW_MS)
@@ -291,43 +279,37 @@ pub struct SuspendAgent {
     pub reason: String,
 }
 
-impl Ask for SuspendAgent {
-    /// The revocation's sequence number; 0 when it was suspended already.
-    type Granted = ();
+impl Operation for SuspendAgent {
+    /// The agent's row from now on.
+    type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Admin/SuspendAgent";
     const KEEPS: Keeps = Keeps::Nothing;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("suspend {}", self.agent)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
-        suspend(view, caller, &self.agent, &self.reason, ())
+    fn decide(&self, cx: &Context<'_>) -> Decision<Agent> {
+        cx.admin_only()?;
+        suspend(cx, &self.agent, &self.reason)
     }
 }
 
 /// Suspends an agent, whoever asked for it.
-pub(super) fn suspend<G>(
-    view: View<'_>,
-    caller: &Caller,
-    agent: &AgentId,
-    reason: &str,
-    granted: G,
-) -> Decision<G> {
-    let agent = known_agent(view, agent)?;
+pub(super) fn suspend(cx: &Context<'_>, agent: &AgentId, reason: &str) -> Decision<Agent> {
+    let agent = cx.known_agent(agent)?;
     if agent.state == AgentState::Suspended {
-        return Ok(Grant::read(granted));
+        return Ok(Grant::read(agent.clone()));
     }
     let mut row = agent.clone();
     row.state = AgentState::Suspended;
     row.version += 1;
     // A suspension has no end of its own: it is remembered until the agent is resumed.
     let revocation = Revocation::AgentSuspended(agent.id.clone());
-    let writes =
-        [Write::Agent(row), Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) }];
+    let revoked = Mutation::Revoke { revocation, expires_at: UnixMillis(i64::MAX) };
     let body = Body::AgentSuspended { agent: agent.id.clone(), reason: reason.to_owned() };
-    Ok(Grant::read(granted).guarded([guard(agent)]).writing(writes).recording(caller, body))
+    let grant = Grant::read(row.clone()).requiring([Precondition::unchanged(agent)]);
+    Ok(grant.changing([Mutation::from(row), revoked]).recording(cx.caller, body))
 }
 
 /// Resume a suspended agent. Keys that were revoked stay revoked.
@@ -337,35 +319,30 @@ pub struct ResumeAgent {
     pub agent: AgentId,
 }
 
-impl Ask for ResumeAgent {
-    type Granted = ();
+impl Operation for ResumeAgent {
+    /// The agent's row from now on.
+    type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Admin/ResumeAgent";
     const KEEPS: Keeps = Keeps::Nothing;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("resume {}", self.agent)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<()> {
-        admin_only(caller)?;
-        let agent = known_agent(view, &self.agent)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Agent> {
+        cx.admin_only()?;
+        let agent = cx.known_agent(&self.agent)?;
         if agent.state != AgentState::Suspended {
-            return Ok(Grant::read(()));
+            return Ok(Grant::read(agent.clone()));
         }
         let mut row = agent.clone();
         row.state = if agent.key.is_some() { AgentState::Active } else { AgentState::Invited };
         row.version += 1;
         let revocation = Revocation::AgentResumed(agent.id.clone());
-        let writes =
-            [Write::Agent(row), Write::Revocation { revocation, expires_at: horizon(now) }];
+        let resumed = Mutation::Revoke { revocation, expires_at: horizon(cx.now) };
         let body = Body::AgentResumed { agent: agent.id.clone() };
-        Ok(Grant::read(()).guarded([guard(agent)]).writing(writes).recording(caller, body))
+        let grant = Grant::read(row.clone()).requiring([Precondition::unchanged(agent)]);
+        Ok(grant.changing([Mutation::from(row), resumed]).recording(cx.caller, body))
     }
 }
 
@@ -378,59 +355,59 @@ pub struct RevokeAgentKey {
     pub reason: String,
 }
 
-impl Ask for RevokeAgentKey {
-    type Granted = ();
+impl Operation for RevokeAgentKey {
+    /// The agent's row from now on.
+    type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Admin/RevokeAgentKey";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("revoke the key of {}", self.agent)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
-        let agent = known_agent(view, &self.agent)?;
-        let key =
-            agent.key.as_ref().ok_or_else(|| Deny::NotFound(format!("key of {}", self.agent)))?;
-        revoke_key(view, caller, &key.thumbprint(), &self.reason, ())
+    fn decide(&self, cx: &Context<'_>) -> Decision<Agent> {
+        cx.admin_only()?;
+        let agent = cx.known_agent(&self.agent)?;
+        let key = agent.key.as_ref();
+        let key = key.ok_or_else(|| Deny::NotFound(format!("key of {}", self.agent)))?;
+        let revoked = revoke_key(cx, &key.thumbprint(), &self.reason)?;
+        let row = revoked.granted.clone().unwrap_or_else(|| agent.clone());
+        Ok(revoked.with(row))
     }
 }
 
-/// Revokes a key for ever; its owner, if it has one, is left without a key.
-pub(super) fn revoke_key<G>(
-    view: View<'_>,
-    caller: &Caller,
-    key: &crate::key::Thumbprint,
+/// Revokes a key for ever. Its agent, if it is the key of one, is left without a key: its row is granted.
+pub(super) fn revoke_key(
+    cx: &Context<'_>,
+    key: &Thumbprint,
     reason: &str,
-    granted: G,
-) -> Decision<G> {
-    let owner = view.state.key_owner(key);
+) -> Decision<Option<Agent>> {
+    let owner = cx.view.state.key_owner(key);
     let revocation = Revocation::AgentKey(*key);
-    if super::is_revoked(view, revocation.clone()) {
-        return Ok(Grant::read(granted));
+    if cx.view.is_revoked(revocation.clone()) {
+        return Ok(Grant::read(None));
     }
     let body = Body::KeyRevoked {
         agent: owner.map(|owner| owner.agent.clone()),
         key: *key,
         reason: reason.to_owned(),
     };
-    let mut grant = Grant::read(granted)
-        .resting_on([revocation.clone()])
-        .writing([Write::Revocation { revocation, expires_at: UnixMillis(i64::MAX) }])
-        .recording(caller, body);
-    if let Some(owner) = owner {
-        grant = grant.writing([Write::KeyOwner(KeyOwner { revoked: true, ..owner.clone() })]);
-        let agent = known_agent(view, &owner.agent)?;
-        if agent.key.as_ref().is_some_and(|current| current.thumbprint() == *key) {
-            let mut row = agent.clone();
-            row.key = None;
-            row.state = if agent.state == AgentState::Suspended {
-                AgentState::Suspended
-            } else {
-                AgentState::Invited
-            };
-            row.version += 1;
-            grant = grant.guarded([guard(agent)]).writing([Write::Agent(row)]);
-        }
+    let mut grant = Grant::read(None)
+        .not_revoked([revocation.clone()])
+        .changing([Mutation::Revoke { revocation, expires_at: UnixMillis(i64::MAX) }])
+        .recording(cx.caller, body);
+    let Some(owner) = owner else { return Ok(grant) };
+    grant = grant.changing([Mutation::from(KeyOwner { revoked: true, ..owner.clone() })]);
+    let agent = cx.known_agent(&owner.agent)?;
+    if agent.key.as_ref().is_some_and(|current| current.thumbprint() == *key) {
+        let mut row = agent.clone();
+        row.key = None;
+        row.state = match agent.state {
+            AgentState::Suspended => AgentState::Suspended,
+            AgentState::Invited | AgentState::Active => AgentState::Invited,
+        };
+        row.version += 1;
+        grant.granted = Some(row.clone());
+        grant = grant.requiring([Precondition::unchanged(agent)]).changing([Mutation::from(row)]);
     }
     Ok(grant)
 }

@@ -8,7 +8,7 @@ use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
 use crate::no::{Deny, Unauthenticated};
-use crate::state::{Agent, AgentState, Guard, State};
+use crate::state::{Agent, AgentState, Precondition, State};
 use crate::verify::VerifiedToken;
 
 /// Something that knows what was revoked.
@@ -67,13 +67,13 @@ pub(super) fn check_revocations(
 }
 
 /// That the authority behind a chain is not revoked until it is committed; an identity has none.
-pub(super) fn principal_alive(token: &VerifiedToken) -> Option<Guard> {
+pub(super) fn principal_alive(token: &VerifiedToken) -> Option<Precondition> {
     let principal = token.principal()?.clone();
-    Some(Guard::PrincipalAlive(principal, token.issued_at()))
+    Some(Precondition::PrincipalAlive(principal, token.issued_at()))
 }
 
 /// The same of a caller's own token.
-pub(super) fn principal_of_caller(caller: &Caller) -> Option<Guard> {
+pub(super) fn principal_of_caller(caller: &Caller) -> Option<Precondition> {
     match caller.kind() {
         Kind::Admin | Kind::NewKey(_) | Kind::User(_) => None,
         Kind::Agent(token) | Kind::Holder(token) | Kind::Tainted(token) => principal_alive(token),

@@ -1,15 +1,15 @@
 //! By whose word may an agent act for somebody, and when does that end? SPEC 3.10.
 
 use super::issue::{By, Issue, check_principal};
-use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_revoked};
-use crate::caller::{Caller, Kind};
+use super::{Context, Decision, Grant, Keeps, Operation, View};
+use crate::caller::Kind;
 use crate::feed::Revocation;
 use crate::id::{AgentId, Principal, UnixMillis};
 use crate::limits;
 use crate::no::Deny;
 use crate::record::{Actor, Body, Record};
 use crate::session::{DELEGATIONS_MAX, LoggedOut, Session, SessionId, Source, UserToken};
-use crate::state::{Agent, Guard, Profile, Write};
+use crate::state::{Agent, Mutation, Precondition, Profile, RowKey};
 
 /// How long the end of a login is remembered that nothing was issued by yet: as long as a token that
 /// was issued before it may live.
@@ -19,8 +19,8 @@ const ENDED_MS: i64 = 26 * 3600 * 1000;
 #[derive(Default)]
 pub(super) struct Consent {
     pub(super) session: Option<SessionId>,
-    pub(super) guards: Vec<Guard>,
-    pub(super) write: Option<Write>,
+    pub(super) preconditions: Vec<Precondition>,
+    pub(super) mutation: Option<Mutation>,
     pub(super) record: Option<Body>,
 }
 
@@ -28,53 +28,46 @@ impl Issue {
     /// Whether the word that was given is enough for what is asked, for as long as it is asked.
     pub(super) fn consent(
         &self,
-        view: View<'_>,
+        cx: &Context<'_>,
         agent: &Agent,
         profile: &Profile,
-        now: UnixMillis,
     ) -> Result<Consent, Deny> {
         match &self.by {
             By::Agent if profile.consent_required => {
                 Err(Deny::ConsentNeeded { profile: profile.name.clone() })
             }
             By::Agent => Ok(Consent::default()),
-            By::User(user) => self.by_user(view, agent, user, now),
-            By::Operator(id) => self.by_operator(view, agent, id, now),
+            By::User(user) => self.by_user(cx, agent, user),
+            By::Operator(id) => self.by_operator(cx, agent, id),
         }
     }
 
-    fn by_user(
-        &self,
-        view: View<'_>,
-        agent: &Agent,
-        user: &UserToken,
-        now: UnixMillis,
-    ) -> Result<Consent, Deny> {
-        self.check_word(view, &user.principal, user.expires_at, now)?;
+    fn by_user(&self, cx: &Context<'_>, agent: &Agent, user: &UserToken) -> Result<Consent, Deny> {
+        self.check_word(cx, &user.principal, user.expires_at)?;
         let (id, all) = (user.login.id(), user.login.any().id());
         let ended = |row: &&Session| row.is_over_for(user.issued_at);
-        let rows = [id, all].map(|id| view.state.session(&id));
+        let rows = [id, all].map(|id| cx.view.state.session(&id));
         // What a user signed before its principal was restored is of before, seen or not.
-        let before = view.state.ends(&user.principal, user.issued_at);
+        let before = cx.view.state.ends(&user.principal, user.issued_at);
         if before || rows.iter().flatten().any(ended) {
             return Err(Deny::SessionEnded { session: id });
         }
-        self.check_room(view, &id, now)?;
-        let row = view.state.session(&id);
+        self.check_room(cx.view, &id, cx.now)?;
+        let row = cx.view.state.session(&id);
         let known = row.filter(|row| row.token == user.id && row.live);
         let mut consent = Consent {
             session: Some(id),
-            guards: vec![Guard::Session(id, row.map(|row| row.version))],
+            preconditions: vec![Precondition::as_read(RowKey::Session(id), row)],
             ..Consent::default()
         };
         if all != id {
-            let version = view.state.session(&all).map(|row| row.version);
-            consent.guards.push(Guard::Session(all, version));
+            let row = cx.view.state.session(&all);
+            consent.preconditions.push(Precondition::as_read(RowKey::Session(all), row));
         }
         if known.is_none() {
             // The first issue by this token: what it says is recorded once.
             let expires_at = row.map_or(user.expires_at, |row| row.expires_at.max(user.expires_at));
-            consent.write = Some(Write::Session(Session {
+            consent.mutation = Some(Mutation::from(Session {
                 id,
                 principal: Some(user.principal.clone()),
                 source: Source::Login(user.login.clone()),
@@ -104,37 +97,35 @@ impl Issue {
 
     fn by_operator(
         &self,
-        view: View<'_>,
+        cx: &Context<'_>,
         agent: &Agent,
         id: &SessionId,
-        now: UnixMillis,
     ) -> Result<Consent, Deny> {
         // One that is another agent's answers like one that is not there.
-        let row = view.state.session(id);
+        let row = cx.view.state.session(id);
         let row = row.filter(|row| row.source == Source::Operator(agent.id.clone()));
         let row = row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
-        let live = row.live && now < row.expires_at;
+        let live = row.live && cx.now < row.expires_at;
         let principal = row.principal.as_ref().filter(|_| live);
         let principal = principal.ok_or(Deny::SessionEnded { session: *id })?;
-        self.check_word(view, principal, row.expires_at, now)?;
-        self.check_room(view, id, now)?;
-        let guards = vec![Guard::Session(*id, Some(row.version))];
-        Ok(Consent { session: Some(*id), guards, ..Consent::default() })
+        self.check_word(cx, principal, row.expires_at)?;
+        self.check_room(cx.view, id, cx.now)?;
+        let preconditions = vec![Precondition::unchanged(row)];
+        Ok(Consent { session: Some(*id), preconditions, ..Consent::default() })
     }
 
     /// The principal is the one that the word is of, and nothing outlives the word.
     fn check_word(
         &self,
-        view: View<'_>,
+        cx: &Context<'_>,
         proven: &Principal,
         until: UnixMillis,
-        now: UnixMillis,
     ) -> Result<(), Deny> {
-        if *proven != self.on_behalf_of || proven.realm() != view.state.domain().as_str() {
+        if *proven != self.on_behalf_of || proven.realm() != cx.view.state.domain().as_str() {
             let asked = self.on_behalf_of.clone();
             return Err(Deny::PrincipalNotProven { asked, proven: proven.clone() });
         }
-        let (asked, allowed) = (self.ttl_seconds, until.seconds() - now.seconds());
+        let (asked, allowed) = (self.ttl_seconds, until.seconds() - cx.now.seconds());
         if asked > allowed {
             return Err(Deny::OutlivesConsent { asked, allowed: allowed.max(0) });
         }
@@ -162,40 +153,33 @@ pub struct GrantSession {
     pub reason: String,
 }
 
-impl Ask for GrantSession {
-    /// The session's id.
-    type Granted = SessionId;
+impl Operation for GrantSession {
+    type Granted = Session;
     const METHOD: &'static str = "/sublet.v1.Admin/GrantSession";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("{} for {} for {} s: {}", self.agent, self.principal, self.ttl_seconds, self.reason)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<SessionId> {
-        admin_only(caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Session> {
+        cx.admin_only()?;
         let unknown = || Deny::UnknownAgent { agent: self.agent.clone() };
-        let agent = view.state.agent(&self.agent).ok_or_else(unknown)?;
-        if self.principal.realm() != view.state.domain().as_str() {
+        let agent = cx.view.state.agent(&self.agent).ok_or_else(unknown)?;
+        if self.principal.realm() != cx.view.state.domain().as_str() {
             return Err(Deny::NotFound(format!("principal {}", self.principal)));
         }
         if !(1..=SESSION_SECONDS_MAX).contains(&self.ttl_seconds) {
             return Err(Deny::NotPermitted("a session lives 1 second to 90 days"));
         }
-        check_principal(view, &self.principal, now)?;
-        let id = SessionId(entropy.bytes("session"));
+        check_principal(cx.view, &self.principal, cx.now)?;
+        let id = SessionId(cx.entropy.bytes("session"));
         let session = Session {
             id,
             principal: Some(self.principal.clone()),
             source: Source::Operator(agent.id.clone()),
             token: [0; 32],
-            expires_at: now.plus_ms(self.ttl_seconds.saturating_mul(1000)),
-            began_at: now,
+            expires_at: cx.now.plus_ms(self.ttl_seconds.saturating_mul(1000)),
+            began_at: cx.now,
             ended_at: None,
             over_until: None,
             live: true,
@@ -209,12 +193,12 @@ impl Ask for GrantSession {
             token: [0; 32],
             says: self.reason.clone(),
         };
-        let guards =
-            [Guard::Session(id, None), Guard::Agent(agent.id.clone(), Some(agent.version))];
-        let grant = Grant::read(id).guarded(guards).writing([Write::Session(session)]);
-        let second = UnixMillis::from_seconds(now.seconds());
-        let grant = grant.guarded([Guard::PrincipalAlive(self.principal.clone(), second)]);
-        Ok(grant.recording(caller, body))
+        let guards = [Precondition::absent(RowKey::Session(id)), Precondition::unchanged(agent)];
+        let grant =
+            Grant::read(session.clone()).requiring(guards).changing([Mutation::from(session)]);
+        let second = UnixMillis::from_seconds(cx.now.seconds());
+        let grant = grant.requiring([Precondition::PrincipalAlive(self.principal.clone(), second)]);
+        Ok(grant.recording(cx.caller, body))
     }
 }
 
@@ -243,13 +227,13 @@ pub struct EndSessions {
     pub reason: String,
 }
 
-impl Ask for EndSessions {
+impl Operation for EndSessions {
     /// How many sessions and how many delegations ended.
     type Granted = (u64, u64);
     const METHOD: &'static str = "/sublet.v1.Revocation/EndSessions";
     const KEEPS: Keeps = Keeps::Nothing;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         let which = match &self.which {
             Ending::Session(id) => format!("session {id}"),
             Ending::Principal(principal) => format!("sessions of {principal}"),
@@ -258,39 +242,40 @@ impl Ask for EndSessions {
         format!("end {which}: {}", self.reason)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<Self::Granted> {
-        self.check_caller(caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        self.check_caller(cx)?;
         let mut grant = Grant::read((0, 0));
-        for session in view.state.sessions().filter(|session| self.means(session)) {
-            let over_until = self.over_until(session, now);
-            end(view, &caller.actor(), (session, over_until), &self.reason, now, &mut grant);
+        for session in cx.view.state.sessions().filter(|session| self.means(session)) {
+            let over_until = self.over_until(session, cx.now);
+            end(
+                cx.view,
+                &cx.caller.actor(),
+                (session, over_until),
+                &self.reason,
+                cx.now,
+                &mut grant,
+            );
         }
         if let Ending::Login(word) = &self.which {
-            remember(view, caller, word, now, &self.reason, &mut grant);
+            remember(cx, word, &self.reason, &mut grant);
         }
         if let (Ending::Session(id), (0, _)) = (&self.which, grant.granted) {
             // Ended before is granted and changes nothing.
-            view.state.session(id).ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
+            cx.view.state.session(id).ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
         }
         Ok(grant)
     }
 }
 
 impl EndSessions {
-    fn check_caller(&self, caller: &Caller) -> Result<(), Deny> {
-        let own = match (caller.kind(), &self.which) {
+    fn check_caller(&self, cx: &Context<'_>) -> Result<(), Deny> {
+        let own = match (cx.caller.kind(), &self.which) {
             (Kind::User(user), Ending::Login(LoggedOut { login, .. })) => {
                 (&user.issuer, &user.subject) == (&login.issuer, &login.subject)
             }
             _ => false,
         };
-        if own { Ok(()) } else { admin_only(caller) }
+        if own { Ok(()) } else { cx.admin_only() }
     }
 
     fn means(&self, session: &Session) -> bool {
@@ -321,32 +306,32 @@ pub(super) fn end(
     let record = |delegation, body| Record { delegation, actor: actor.clone(), body };
     let live = view.state.in_session(&session.id, now);
     let mut delegations = 0u64;
-    for row in live.filter(|row| !is_revoked(view, Revocation::Hop(row.id))) {
+    for row in live.filter(|row| !view.is_revoked(Revocation::Hop(row.id))) {
         delegations = delegations.saturating_add(1);
         let revocation = Revocation::Hop(row.id);
         let expires_at = row.expires_at.plus_ms(limits::CLOCK_SKEW_MS);
-        grant.writes.push(Write::Revocation { revocation, expires_at });
+        grant.effects.mutations.push(Mutation::Revoke { revocation, expires_at });
         let (target, reason) = (row.id.to_string(), reason.to_owned());
         let body = Body::Revoked { kind: "delegation", target, reason };
-        grant.records.push(record(Some(row.id), body));
+        grant.effects.records.push(record(Some(row.id), body));
     }
     grant.granted.1 = grant.granted.1.saturating_add(delegations);
     if !session.live {
         return;
     }
     grant.granted.0 = grant.granted.0.saturating_add(1);
-    grant.guards.push(Guard::Session(session.id, Some(session.version)));
+    grant.effects.preconditions.push(Precondition::unchanged(session));
     let mut row = session.clone();
     row.ended_at = Some(now);
     row.over_until = session.over_until.or(session.ended_at).max(Some(over_until));
     row.live = false;
     row.expires_at = row.expires_at.max(now.plus_ms(ENDED_MS));
     row.version = row.version.saturating_add(1);
-    grant.writes.push(Write::Session(row));
+    grant.effects.mutations.push(Mutation::from(row));
     let (id, principal) = (session.id, session.principal.clone());
     let reason = reason.to_owned();
     let body = Body::SessionEnded { session: id, principal, delegations, reason };
-    grant.records.push(record(None, body));
+    grant.effects.records.push(record(None, body));
 }
 
 /// What is still alive in sessions that have ended, revoked by the broker itself: a broker that was
@@ -361,16 +346,9 @@ pub fn sweep_sessions(view: View<'_>, actor: &Actor, now: UnixMillis) -> Grant<(
 
 /// The end of a login that nothing was issued by yet, or that has begun anew: a token from before the
 /// word must open nothing later. One that began after the word goes on.
-fn remember(
-    view: View<'_>,
-    caller: &Caller,
-    word: &LoggedOut,
-    now: UnixMillis,
-    reason: &str,
-    grant: &mut Grant<(u64, u64)>,
-) {
+fn remember(cx: &Context<'_>, word: &LoggedOut, reason: &str, grant: &mut Grant<(u64, u64)>) {
     let id = word.login.id();
-    let row = view.state.session(&id);
+    let row = cx.view.state.session(&id);
     // One that was live was ended with the others; and what is over already until then is told once.
     if row.is_some_and(|row| row.is_over_for(word.issued_at) || (row.live && word.ends(row))) {
         return;
@@ -381,24 +359,24 @@ fn remember(
         principal: row.and_then(|row| row.principal.clone()),
         source: Source::Login(word.login.clone()),
         token: [0; 32],
-        expires_at: now,
+        expires_at: cx.now,
         began_at: word.issued_at,
-        ended_at: Some(now),
+        ended_at: Some(cx.now),
         over_until: None,
         live: false,
         version: 0,
     };
     let mut next = live.cloned().unwrap_or(ended);
     let over_until = row.and_then(|row| row.over_until.or(row.ended_at));
-    next.over_until = over_until.max(Some(remembered(word, now)));
-    next.expires_at = next.expires_at.max(now.plus_ms(ENDED_MS));
+    next.over_until = over_until.max(Some(remembered(word, cx.now)));
+    next.expires_at = next.expires_at.max(cx.now.plus_ms(ENDED_MS));
     next.version = row.map_or(0, |row| row.version.saturating_add(1));
-    grant.guards.push(Guard::Session(id, row.map(|row| row.version)));
-    grant.writes.push(Write::Session(next));
+    grant.effects.preconditions.push(Precondition::as_read(RowKey::Session(id), row));
+    grant.effects.mutations.push(Mutation::from(next));
     if live.is_none() {
         let reason = reason.to_owned();
         let body = Body::SessionEnded { session: id, principal: None, delegations: 0, reason };
-        grant.records.push(Record { delegation: None, actor: caller.actor(), body });
+        grant.effects.records.push(Record { delegation: None, actor: cx.caller.actor(), body });
     }
 }
 

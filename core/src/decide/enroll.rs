@@ -1,7 +1,7 @@
 //! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
 
 use super::join_token_hash;
-use super::{Ask, Decision, Entropy, Grant, Keeps, Unsigned, UnsignedBlock, View};
+use super::{Context, Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock, View};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
 use crate::caller::{Caller, Kind};
@@ -11,7 +11,8 @@ use crate::limits;
 use crate::no::{BadJoinToken, Deny};
 use crate::record::{Attestation, Body};
 use crate::state::{
-    Agent, AgentState, FormerKey, Guard, JoinTokenState, KeyOwner, LastIdentity, SpentToken, Write,
+    Agent, AgentState, FormerKey, JoinTokenState, KeyOwner, LastIdentity, Mutation, Precondition,
+    RowKey, SpentToken,
 };
 use crate::token::UnverifiedToken;
 use crate::verify::VerifiedToken;
@@ -53,19 +54,19 @@ struct Admitted {
     agent: Agent,
     /// Whether the agent is new.
     created: bool,
-    guards: Vec<Guard>,
-    write: Option<Write>,
+    preconditions: Vec<Precondition>,
+    mutation: Option<Mutation>,
     join_token: String,
     attested: Option<Attestation>,
 }
 
-impl Ask for Enroll {
+impl Operation for Enroll {
     /// The identity token's bytes.
     type Granted = serde_bytes::ByteBuf;
     const METHOD: &'static str = "/sublet.v1.Identity/Enroll";
     const KEEPS: Keeps = Keeps::TheIdentity;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         let agent =
             self.agent.as_ref().map_or("the agent it was made for".to_owned(), ToString::to_string);
         match &self.credential {
@@ -77,19 +78,13 @@ impl Ask for Enroll {
         }
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<Self::Granted> {
-        let Kind::NewKey(key) = caller.kind() else {
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let Kind::NewKey(key) = cx.caller.kind() else {
             return Err(Deny::NotPermitted("enrolment is signed by the new key"));
         };
         let admitted = match &self.credential {
-            Credential::JoinToken { id, hash } => self.invited(view, id, hash, now)?,
-            Credential::Attested(shown) => self.attested(view, shown, key, now)?,
+            Credential::JoinToken { id, hash } => self.invited(cx, id, hash)?,
+            Credential::Attested(shown) => self.attested(cx, shown, key)?,
         };
         let agent = &admitted.agent;
         if agent.state == AgentState::Suspended {
@@ -97,18 +92,19 @@ impl Ask for Enroll {
         }
         // One that was enrolled and never heard of it asks again, by whatever it can show by now.
         let own = agent.key.as_ref() == Some(key);
-        let thumbprint = if own { key.thumbprint() } else { free_key(view, key)? };
+        let thumbprint = if own { key.thumbprint() } else { free_key(cx.view, key)? };
         // Whoever sends an old request again must not make a copy of the one that has the key: the
         // identity of before stays the last one, and the one that is given now is younger.
         let last = agent.identity.filter(|_| own);
         let at_least = last.map_or(i64::MIN, |last| last.issued_at.saturating_add(1));
-        let (mut grant, given) = identity(view, agent, key, (now, at_least), entropy)?;
+        let (mut grant, given) = identity(cx, agent, key, at_least)?;
         let given = last.unwrap_or(given);
         if admitted.created {
-            grant.guards = vec![Guard::Agent(agent.id.clone(), None)];
+            grant.effects.preconditions =
+                vec![Precondition::absent(RowKey::Agent(agent.id.clone()))];
             let body =
                 Body::AgentCreated { agent: agent.id.clone(), profile: agent.profile.clone() };
-            grant = grant.recording(caller, body);
+            grant = grant.recording(cx.caller, body);
         }
         let body = Body::AgentEnrolled {
             agent: agent.id.clone(),
@@ -116,7 +112,10 @@ impl Ask for Enroll {
             join_token: admitted.join_token,
             attested: admitted.attested,
         };
-        let grant = grant.guarded(admitted.guards).writing(admitted.write).recording(caller, body);
+        let grant = grant
+            .requiring(admitted.preconditions)
+            .changing(admitted.mutation)
+            .recording(cx.caller, body);
         let grant = if own { grant } else { taking(grant, agent, key) };
         let former = if own { agent.former } else { None };
         Ok(active(grant, agent, key, given, former))
@@ -136,19 +135,13 @@ impl Ask for Enroll {
 }
 
 impl Enroll {
-    fn invited(
-        &self,
-        view: View<'_>,
-        id: &str,
-        hash: &[u8; 32],
-        now: UnixMillis,
-    ) -> Result<Admitted, Deny> {
-        let row = view.state.join_token(id).filter(|row| row.hash == *hash);
+    fn invited(&self, cx: &Context<'_>, id: &str, hash: &[u8; 32]) -> Result<Admitted, Deny> {
+        let row = cx.view.state.join_token(id).filter(|row| row.hash == *hash);
         let row = row.ok_or(Deny::JoinToken(BadJoinToken::Unknown))?;
         let bad = match row.state {
             JoinTokenState::Spent => Some(BadJoinToken::Used),
             JoinTokenState::Revoked => Some(BadJoinToken::Revoked),
-            JoinTokenState::Open if now >= row.expires_at => Some(BadJoinToken::Expired),
+            JoinTokenState::Open if cx.now >= row.expires_at => Some(BadJoinToken::Expired),
             JoinTokenState::Open if self.agent.as_ref().is_some_and(|a| *a != row.agent) => {
                 Some(BadJoinToken::OfAnother)
             }
@@ -157,17 +150,17 @@ impl Enroll {
         if let Some(bad) = bad {
             return Err(Deny::JoinToken(bad));
         }
-        let agent = view.state.agent(&row.agent);
+        let agent = cx.view.state.agent(&row.agent);
         let agent = agent.ok_or_else(|| Deny::UnknownAgent { agent: row.agent.clone() })?.clone();
-        let guards = vec![Guard::JoinToken(row.id.clone(), Some(row.version))];
+        let preconditions = vec![Precondition::unchanged(row)];
         let mut spent = row.clone();
         spent.state = JoinTokenState::Spent;
         spent.version += 1;
         Ok(Admitted {
             agent,
             created: false,
-            guards,
-            write: Some(Write::JoinToken(spent)),
+            preconditions,
+            mutation: Some(Mutation::from(spent)),
             join_token: row.id.clone(),
             attested: None,
         })
@@ -176,19 +169,19 @@ impl Enroll {
     /// The one agent that the rules of all profiles make of what was shown.
     fn attested(
         &self,
-        view: View<'_>,
+        cx: &Context<'_>,
         shown: &Attested,
         key: &PublicKey,
-        now: UnixMillis,
     ) -> Result<Admitted, Deny> {
         let not = |says: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), says };
-        if shown.once && view.state.is_spent(&shown.id) {
+        if shown.once && cx.view.state.is_spent(&shown.id) {
             return Err(Deny::CredentialUsed);
         }
-        if now >= shown.expires_at {
+        if cx.now >= shown.expires_at {
             return Err(not("it is over".to_owned()));
         }
-        let rules = view
+        let rules = cx
+            .view
             .state
             .profiles()
             .flat_map(|profile| profile.enroll.iter().map(move |rule| (profile, rule)));
@@ -203,14 +196,14 @@ impl Enroll {
             );
             return Err(not(says));
         }
-        let id = rule.agent(shown, view.state.domain()).map_err(not)?;
-        if id == view.state.domain().issuer() {
+        let id = rule.agent(shown, cx.view.state.domain()).map_err(not)?;
+        if id == cx.view.state.domain().issuer() {
             return Err(not("an agent is not the broker".to_owned()));
         }
         if let Some(asked) = self.agent.as_ref().filter(|asked| **asked != id) {
             return Err(not(format!("it is {id}, and {asked} was asked for")));
         }
-        let known = view.state.agent(&id);
+        let known = cx.view.state.agent(&id);
         if let Some(agent) = known.filter(|agent| agent.profile != profile.name) {
             return Err(not(format!("{id} has the profile {:?}", agent.profile)));
         }
@@ -219,19 +212,19 @@ impl Enroll {
             return Err(Deny::AgentState { agent: id, state: AgentState::Active.name() });
         }
         let created = known.is_none();
-        let agent = known.cloned().unwrap_or_else(|| Agent::invited(id, &profile.name, now));
+        let agent = known.cloned().unwrap_or_else(|| Agent::invited(id, &profile.name, cx.now));
         let spent = SpentToken { id: shown.id, expires_at: shown.expires_at };
-        let profile = Guard::Profile(profile.name.clone(), Some(profile.version));
+        let profile = Precondition::unchanged(profile);
         Ok(Admitted {
             agent,
             created,
-            guards: shown
+            preconditions: shown
                 .once
-                .then_some(Guard::NotSpent(shown.id))
+                .then_some(Precondition::absent(RowKey::Spent(shown.id)))
                 .into_iter()
                 .chain([profile])
                 .collect(),
-            write: shown.once.then_some(Write::Spent(spent)),
+            mutation: shown.once.then_some(Mutation::from(spent)),
             join_token: String::new(),
             attested: Some(Attestation {
                 method: shown.method,
@@ -247,30 +240,24 @@ impl Enroll {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renew;
 
-impl Ask for Renew {
+impl Operation for Renew {
     type Granted = serde_bytes::ByteBuf;
     const METHOD: &'static str = "/sublet.v1.Identity/Renew";
     const KEEPS: Keeps = Keeps::TheIdentity;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         "a new identity".to_owned()
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<Self::Granted> {
-        let agent = keeper(view, caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let agent = keeper(cx)?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
-        let (grant, given) = identity(view, agent, &key, (now, shown_at(caller)), entropy)?;
+        let (grant, given) = identity(cx, agent, &key, shown_at(cx.caller))?;
         let mut row = agent.clone();
         row.identity = Some(given);
         row.version += 1;
-        Ok(grant.writing([Write::Agent(row)]).recording(caller, body))
+        Ok(grant.changing([Mutation::from(row)]).recording(cx.caller, body))
     }
 
     fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
@@ -293,31 +280,24 @@ pub struct RotateKey {
     pub new_key: PublicKey,
 }
 
-impl Ask for RotateKey {
+impl Operation for RotateKey {
     type Granted = serde_bytes::ByteBuf;
     const METHOD: &'static str = "/sublet.v1.Identity/RotateKey";
     const KEEPS: Keeps = Keeps::TheIdentity;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("the key {}", self.new_key.thumbprint())
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<Self::Granted> {
-        let agent = keeper(view, caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let agent = keeper(cx)?;
         let old =
             agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
-        let new = free_key(view, &self.new_key)?;
+        let new = free_key(cx.view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
-        let (grant, given) =
-            identity(view, agent, &self.new_key, (now, shown_at(caller)), entropy)?;
-        let former = FormerKey { key: old, until: now };
-        let grant = taking(grant.recording(caller, body), agent, &self.new_key);
+        let (grant, given) = identity(cx, agent, &self.new_key, shown_at(cx.caller))?;
+        let former = FormerKey { key: old, until: cx.now };
+        let grant = taking(grant.recording(cx.caller, body), agent, &self.new_key);
         Ok(active(grant, agent, &self.new_key, given, Some(former)))
     }
 
@@ -344,16 +324,16 @@ fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
 /// another has renewed since, or under a key that another has rotated away from: of two that hold one
 /// key, one has a copy. An identity that is younger than the last one known here is from before this
 /// broker was restored from a backup, and no copy; where the root is tainted, nothing vouches for that.
-fn keeper<'a>(view: View<'a>, caller: &Caller) -> Result<&'a Agent, Deny> {
-    let shown = caller.own_identity();
+fn keeper<'a>(cx: &Context<'a>) -> Result<&'a Agent, Deny> {
+    let shown = cx.caller.own_identity();
     let shown = shown.ok_or(Deny::NotPermitted("only an agent may do this, with its identity"))?;
     let id = &shown.root().agent;
-    let agent = view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+    let agent = cx.view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
     let (Some(origin), Some(last)) = (shown.root().role.origin(), agent.identity) else {
-        return if caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
+        return if cx.caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
     };
     if agent.key.as_ref() == Some(shown.holder_key()) && is_no_older(origin, last) {
-        let vouched = caller.agent().is_some() || origin.nonce == last.nonce;
+        let vouched = cx.caller.agent().is_some() || origin.nonce == last.nonce;
         return if vouched { Ok(agent) } else { Err(Deny::RootRevoked) };
     }
     Err(Deny::IdentityCloned { agent: id.clone() })
@@ -436,7 +416,9 @@ fn taking(
     key: &PublicKey,
 ) -> Grant<serde_bytes::ByteBuf> {
     let owner = KeyOwner { key: key.thumbprint(), agent: agent.id.clone(), revoked: false };
-    grant.guarded([Guard::KeyFree(owner.key)]).writing([Write::KeyOwner(owner)])
+    grant
+        .requiring([Precondition::absent(RowKey::KeyOwner(owner.key))])
+        .changing([Mutation::from(owner)])
 }
 
 /// The agent is active with this key and this identity.
@@ -453,23 +435,22 @@ fn active(
     row.identity = Some(given);
     row.former = former;
     row.version += 1;
-    grant.writing([Write::Agent(row)])
+    grant.changing([Mutation::from(row)])
 }
 
 /// An identity token to be signed for the agent and key, as of now and not before a second.
 fn identity(
-    view: View<'_>,
+    cx: &Context<'_>,
     agent: &Agent,
     key: &PublicKey,
-    (now, at_least): (UnixMillis, i64),
-    entropy: &Entropy,
+    at_least: i64,
 ) -> Result<(Grant<serde_bytes::ByteBuf>, LastIdentity), Deny> {
-    let seconds = now.seconds().max(at_least);
-    let root = view.signing(KeyUse::Identity)?;
-    let ttl = view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
+    let seconds = cx.now.seconds().max(at_least);
+    let root = cx.view.signing(KeyUse::Identity)?;
+    let ttl = cx.view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
     let origin = Origin {
-        issuer: view.state.domain().issuer(),
-        nonce: entropy.nonce("identity"),
+        issuer: cx.view.state.domain().issuer(),
+        nonce: cx.entropy.nonce("identity"),
         issued_at: seconds,
         not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
     };
@@ -484,8 +465,8 @@ fn identity(
         unrecorded_max: 0,
         scope: None,
     };
-    let mut grant = Grant::read(serde_bytes::ByteBuf::new())
-        .guarded([Guard::Agent(agent.id.clone(), Some(agent.version))]);
+    let mut grant =
+        Grant::read(serde_bytes::ByteBuf::new()).requiring([Precondition::unchanged(agent)]);
     let unsigned = UnsignedBlock { block, holder_key: key.clone(), root: root.clone() };
     grant.unsigned = Some(Unsigned::Block(Box::new(unsigned)));
     Ok((grant, given))

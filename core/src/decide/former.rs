@@ -6,14 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::admin::horizon;
-use super::{Ask, Decision, Entropy, Grant, Keeps, View, agent_only, is_revoked};
-use crate::caller::Caller;
+use super::{Context, Decision, Grant, Keeps, Operation};
 use crate::feed::Revocation;
-use crate::id::UnixMillis;
 use crate::key::Thumbprint;
 use crate::no::Deny;
 use crate::record::Body;
-use crate::state::{Guard, KeyOwner, Write};
+use crate::state::{KeyOwner, Mutation, Precondition};
 
 /// Keys that one request revokes, each with a record of its own. What is left is asked for again.
 pub const FORMER_KEYS_MAX: usize = 64;
@@ -40,33 +38,27 @@ pub struct FormerKeys {
     pub left: u64,
 }
 
-impl Ask for RevokeFormerKeys {
+impl Operation for RevokeFormerKeys {
     type Granted = FormerKeys;
     const METHOD: &'static str = "/sublet.v1.Identity/RevokeFormerKeys";
     const KEEPS: Keeps = Keeps::Nothing;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("revoke the keys of before: {}", self.reason)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<FormerKeys> {
-        let agent = agent_only(view, caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<FormerKeys> {
+        let agent = cx.agent()?;
         let current = agent.key.as_ref().map(|key| key.thumbprint());
         // Whoever has a copy of the key of before ends nothing with it, for the minute that it is good.
-        if current.is_none() || caller.key() != current {
+        if current.is_none() || cx.caller.key() != current {
             return Err(Deny::NotTheAgentsKey { hop: 0, agent: agent.id.clone() });
         }
-        let held = view.state.held();
+        let held = cx.view.state.held();
         let former = held.keys_of(&agent.id).iter().filter(|key| Some(**key) != current);
         let (revoked, mut keys): (Vec<Thumbprint>, Vec<Thumbprint>) =
-            former.partition(|key| is_revoked(view, Revocation::AgentKey(**key)));
-        keys.retain(|key| view.state.key_owner(key).is_some_and(|owner| !owner.revoked));
+            former.partition(|key| cx.view.is_revoked(Revocation::AgentKey(**key)));
+        keys.retain(|key| cx.view.state.key_owner(key).is_some_and(|owner| !owner.revoked));
         let last = agent.former.map(|former| former.key);
         keys.sort_by_key(|key| (Some(*key) != last, std::cmp::Reverse(held.hops_of(key))));
         let room = FORMER_KEYS_IN_FORCE_MAX.saturating_sub(revoked.len()).min(FORMER_KEYS_MAX);
@@ -78,22 +70,22 @@ impl Ask for RevokeFormerKeys {
         if keys.is_empty() {
             return Ok(Grant::read(ended));
         }
-        let guard = Guard::Agent(agent.id.clone(), Some(agent.version));
+        let guard = Precondition::unchanged(agent);
         let mut grant = Grant::read(ended)
-            .guarded([guard])
-            .resting_on(keys.iter().copied().map(Revocation::AgentKey));
+            .requiring([guard])
+            .not_revoked(keys.iter().copied().map(Revocation::AgentKey));
         for key in keys {
             let owner = KeyOwner { key, agent: agent.id.clone(), revoked: true };
             // What was handed to it ends by then, and nothing is handed to it any more: no longer is told.
-            let (revocation, expires_at) = (Revocation::AgentKey(key), horizon(now));
+            let (revocation, expires_at) = (Revocation::AgentKey(key), horizon(cx.now));
             let body = Body::KeyRevoked {
                 agent: Some(agent.id.clone()),
                 key,
                 reason: self.reason.clone(),
             };
             grant = grant
-                .writing([Write::KeyOwner(owner), Write::Revocation { revocation, expires_at }])
-                .recording(caller, body);
+                .changing([Mutation::from(owner), Mutation::Revoke { revocation, expires_at }])
+                .recording(cx.caller, body);
         }
         Ok(grant)
     }

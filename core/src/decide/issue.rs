@@ -1,18 +1,19 @@
 //! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
 
-use super::{Ask, Decision, Entropy, Grant, Unsigned, UnsignedBlock, View, agent_only};
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Decision, Grant, Operation, Unsigned, UnsignedBlock, View};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::{KeyUse, TrustedKey};
-use crate::caller::Caller;
 use crate::capability::Scope;
 use crate::datalog::Symbols;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
-use crate::key::PublicKey;
+use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
 use crate::no::Deny;
 use crate::record::{Body, HopRecord};
 use crate::session::{SessionId, UserToken};
-use crate::state::{Agent, Delegation, Guard, Profile, RecordedHop, Write};
+use crate::state::{Agent, Delegation, Mutation, Precondition, Profile, RecordedHop, RowKey};
 use crate::token::{hop_id, root_id};
 use crate::verify::{Holder, VerifiedToken};
 
@@ -44,12 +45,28 @@ pub enum By {
     Operator(SessionId),
 }
 
-impl Ask for Issue {
-    /// The token's bytes.
-    type Granted = serde_bytes::ByteBuf;
+/// A delegation that was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// Hop 0.
+    pub hop: HopId,
+    /// The token's bytes; empty until it is signed.
+    pub token: serde_bytes::ByteBuf,
+    /// On whose behalf.
+    pub principal: Principal,
+    /// The agent that it was issued to.
+    pub agent: AgentId,
+    /// Its key.
+    pub key: Thumbprint,
+    /// When it is over, in seconds.
+    pub expires: i64,
+}
+
+impl Operation for Issue {
+    type Granted = Issued;
     const METHOD: &'static str = "/sublet.v1.Delegation/Issue";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         let scope: Vec<String> =
             self.scope.capabilities().iter().map(ToString::to_string).collect();
         format!(
@@ -62,66 +79,76 @@ impl Ask for Issue {
         )
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        entropy: &Entropy,
-    ) -> Decision<Self::Granted> {
-        let agent = agent_only(view, caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let agent = cx.agent()?;
         let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
-        let profile = view.state.profile(&agent.profile).ok_or_else(|| Deny::UnknownProfile {
-            profile: agent.profile.clone(),
-            agent: agent.id.clone(),
+        let profile = cx.view.state.profile(&agent.profile).ok_or_else(|| {
+            Deny::UnknownProfile { profile: agent.profile.clone(), agent: agent.id.clone() }
         })?;
-        self.check_profile(view, agent, profile)?;
-        check_principal(view, &self.on_behalf_of, now)?;
-        check_room(view, &agent.id, 1)?;
-        let consent = self.consent(view, agent, profile, now)?;
-        let block = self.block(view, agent, now, entropy);
-        let root = view.signing(KeyUse::Delegation)?;
-        self.check_root(root, now)?;
+        self.check_profile(cx, agent, profile)?;
+        check_principal(cx.view, &self.on_behalf_of, cx.now)?;
+        check_room(cx.view, &agent.id, 1)?;
+        let consent = self.consent(cx, agent, profile)?;
+        let block = self.block(cx, agent);
+        let root = cx.view.signing(KeyUse::Delegation)?;
+        self.check_root(root, cx.now)?;
         let id = hop_id(
-            &root_id(&view.state.domain().issuer(), &root.public),
+            &root_id(&cx.view.state.domain().issuer(), &root.public),
             &block.lower(&mut Symbols::default()),
             &key,
         );
         let session = consent.session;
         let record = hop_record(id, &block, &key, session);
         let guards = [
-            Guard::Agent(agent.id.clone(), Some(agent.version)),
-            Guard::Profile(profile.name.clone(), Some(profile.version)),
-            Guard::NoDelegation(id),
-            Guard::PrincipalAlive(
+            Precondition::unchanged(agent),
+            Precondition::unchanged(profile),
+            Precondition::absent(RowKey::Delegation(id)),
+            Precondition::PrincipalAlive(
                 self.on_behalf_of.clone(),
-                UnixMillis::from_seconds(now.seconds()),
+                UnixMillis::from_seconds(cx.now.seconds()),
             ),
         ];
-        let delegation = self.delegation(id, agent, profile, session, now);
-        let mut grant = Grant::read(serde_bytes::ByteBuf::new())
-            .guarded(guards)
-            .guarded(consent.guards)
-            .writing([delegation, root_row(id, &block, &key)])
-            .writing(consent.write);
+        let issued = Issued {
+            hop: id,
+            token: serde_bytes::ByteBuf::new(),
+            principal: self.on_behalf_of.clone(),
+            agent: agent.id.clone(),
+            key: key.thumbprint(),
+            expires: block.not_after,
+        };
+        let delegation = self.delegation(id, agent, profile, session, cx.now);
+        let mut grant = Grant::read(issued)
+            .requiring(guards)
+            .requiring(consent.preconditions)
+            .changing([delegation, root_row(id, &block, &key)])
+            .changing(consent.mutation);
         if let Some(body) = consent.record {
-            grant = grant.recording_in(id, caller, body);
+            grant = grant.recording_in(id, cx.caller, body);
         }
         let root = root.clone();
         let unsigned = UnsignedBlock { block, holder_key: key, root };
         grant.unsigned = Some(Unsigned::Block(Box::new(unsigned)));
-        Ok(grant.recording_in(id, caller, Body::Issued(record)))
+        Ok(grant.recording_in(id, cx.caller, Body::Issued(record)))
     }
 
-    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
-        token.encode().into()
+    fn with_token(issued: Issued, token: &VerifiedToken) -> Issued {
+        Issued { token: token.encode().into(), ..issued }
+    }
+
+    fn receipt(issued: &Issued) -> Option<HopId> {
+        Some(issued.hop)
     }
 }
 
 impl Issue {
-    fn check_profile(&self, view: View<'_>, agent: &Agent, profile: &Profile) -> Result<(), Deny> {
+    fn check_profile(
+        &self,
+        cx: &Context<'_>,
+        agent: &Agent,
+        profile: &Profile,
+    ) -> Result<(), Deny> {
         let allowed = profile.principals.iter().any(|pattern| pattern.admits(&self.on_behalf_of));
-        if !allowed || self.on_behalf_of.realm() != view.state.domain().as_str() {
+        if !allowed || self.on_behalf_of.realm() != cx.view.state.domain().as_str() {
             let patterns: Vec<&str> =
                 profile.principals.iter().map(|pattern| pattern.as_str()).collect();
             return Err(Deny::PrincipalNotAllowed {
@@ -131,7 +158,7 @@ impl Issue {
                 allowed: format!(
                     "{} within the trust domain {}",
                     patterns.join(", "),
-                    view.state.domain()
+                    cx.view.state.domain()
                 ),
             });
         }
@@ -159,11 +186,11 @@ impl Issue {
         covered.map_err(|exceeds| Deny::ProfileScope { exceeds, profile: profile.name.clone() })
     }
 
-    fn block(&self, view: View<'_>, agent: &Agent, now: UnixMillis, entropy: &Entropy) -> Block {
-        let seconds = now.seconds();
+    fn block(&self, cx: &Context<'_>, agent: &Agent) -> Block {
+        let seconds = cx.now.seconds();
         let origin = Origin {
-            issuer: view.state.domain().issuer(),
-            nonce: entropy.nonce("block"),
+            issuer: cx.view.state.domain().issuer(),
+            nonce: cx.entropy.nonce("block"),
             issued_at: seconds,
             not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
         };
@@ -194,8 +221,8 @@ impl Issue {
         profile: &Profile,
         session: Option<SessionId>,
         now: UnixMillis,
-    ) -> Write {
-        Write::Delegation(Delegation {
+    ) -> Mutation {
+        Mutation::from(Delegation {
             id,
             principal: self.on_behalf_of.clone(),
             agent: agent.id.clone(),
@@ -246,7 +273,7 @@ fn hop_record(id: HopId, block: &Block, key: &PublicKey, session: Option<Session
     }
 }
 
-fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Write {
+fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Mutation {
     let hop = RecordedHop {
         id,
         parent: None,
@@ -259,5 +286,5 @@ fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Write {
         maker: Some(block.agent.clone()),
         index: 0,
     };
-    Write::Hop { hop, record: 0 }
+    Mutation::RecordHop { hop, record: 0 }
 }

@@ -1,14 +1,13 @@
 //! May a key of the broker go on in its life? SPEC 2.16: by the admin's word, or when it is due.
 
-use super::{Ask, Decision, Entropy, Grant, Unsigned, View, admin_only};
+use super::{Context, Decision, Grant, Operation, Unsigned, View};
 use crate::bundle::{KeyState, TrustedKey};
-use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::UnixMillis;
 use crate::key::PublicKey;
 use crate::record::{Actor, Body, Record};
 use crate::rotation::{KeyStep, root_of};
-use crate::state::{Guard, Write};
+use crate::state::{Mutation, Precondition};
 
 /// An admin has a key of the broker made, activated, retired or tainted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,23 +20,18 @@ pub struct ChangeKey {
     pub made: Option<PublicKey>,
 }
 
-impl Ask for ChangeKey {
-    type Granted = ();
+impl Operation for ChangeKey {
+    /// The broker's keys from now on.
+    type Granted = Vec<TrustedKey>;
     const METHOD: &'static str = "/sublet.v1.Admin/ChangeKey";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("{}: {}", self.step, self.reason)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<()> {
-        admin_only(caller)?;
-        turn_keys(view, &caller.actor(), self, now)
+    fn decide(&self, cx: &Context<'_>) -> Decision<Vec<TrustedKey>> {
+        cx.admin_only()?;
+        turn_keys(cx.view, &cx.caller.actor(), self, cx.now)
     }
 }
 
@@ -47,21 +41,21 @@ pub fn turn_keys(
     actor: &Actor,
     change: &ChangeKey,
     now: UnixMillis,
-) -> Decision<()> {
+) -> Decision<Vec<TrustedKey>> {
     let next = view.trust().step(&change.step, now, change.made.as_ref())?;
-    let mut grant = Grant::read(());
+    let mut grant = Grant::read(next.bundle.keys().to_vec());
     if next.changed.is_empty() && change.step != KeyStep::Reissue {
         return Ok(grant);
     }
     for key in &next.changed {
-        grant.records.push(Record {
+        grant.effects.records.push(Record {
             delegation: None,
             actor: actor.clone(),
             body: body(key, &change.reason),
         });
-        grant.writes.extend(revocation(view, key));
+        grant.effects.mutations.extend(revocation(view, key));
     }
-    grant.guards.push(Guard::Trust(view.trust().version()));
+    grant.effects.preconditions.push(Precondition::trust(view.trust().version()));
     grant.unsigned = Some(Unsigned::Trust(Box::new(next)));
     Ok(grant)
 }
@@ -78,9 +72,9 @@ fn body(key: &TrustedKey, reason: &str) -> Body {
 
 /// Verifiers hear of a tainted root by the feed too, which is sooner than the next bundle. It stays
 /// there until all that the key could have signed is over.
-fn revocation(view: View<'_>, key: &TrustedKey) -> Option<Write> {
+fn revocation(view: View<'_>, key: &TrustedKey) -> Option<Mutation> {
     let root = root_of(key).filter(|_| key.state == KeyState::Tainted)?;
     let revocation = Revocation::RootKey(root);
     let known = view.state.revoked(&revocation).is_some();
-    (!known).then_some(Write::Revocation { revocation, expires_at: key.not_after })
+    (!known).then_some(Mutation::Revoke { revocation, expires_at: key.not_after })
 }

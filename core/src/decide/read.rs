@@ -2,17 +2,17 @@
 //!
 //! What a caller may not see answers like what does not exist.
 
-use super::{Ask, Decision, Entropy, Grant, View, is_revoked};
-use crate::caller::{Caller, Kind};
+use serde::{Deserialize, Serialize};
+
+use super::list::may_see;
+use super::{Context, Decision, Grant, Operation};
+use crate::caller::Kind;
 use crate::feed::Revocation;
-use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
+use crate::id::{AgentId, DelegationId, HopId};
 use crate::no::Deny;
 use crate::record::Body;
-use crate::state::{Agent, Delegation};
+use crate::state::{Agent, Profile};
 use crate::verify::VerifiedToken;
-
-/// Rows on one page of a list.
-const PAGE_MAX: usize = 500;
 
 /// An agent's current key and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,20 +21,16 @@ pub struct LookupAgent {
     pub agent: AgentId,
 }
 
-impl Ask for LookupAgent {
+impl Operation for LookupAgent {
     type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Identity/LookupAgent";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("agent {}", self.agent)
     }
 
-    fn decide(&self, view: View<'_>, _: &Caller, _: UnixMillis, _: &Entropy) -> Decision<Agent> {
-        let agent = view
-            .state
-            .agent(&self.agent)
-            .ok_or_else(|| Deny::UnknownAgent { agent: self.agent.clone() })?;
-        Ok(Grant::read(agent.clone()))
+    fn decide(&self, cx: &Context<'_>) -> Decision<Agent> {
+        Ok(Grant::read(cx.known_agent(&self.agent)?.clone()))
     }
 }
 
@@ -46,7 +42,7 @@ pub struct Inspect {
 }
 
 /// How the broker sees one hop.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectedHop {
     /// Its id.
     pub id: HopId,
@@ -58,115 +54,80 @@ pub struct InspectedHop {
     pub expired: bool,
 }
 
-impl Ask for Inspect {
-    /// Each hop, and why the chain as a whole is dead, if it is.
-    type Granted = (Vec<InspectedHop>, Option<String>);
+/// How the broker sees a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// Each hop, root first.
+    pub hops: Vec<InspectedHop>,
+    /// Why the chain as a whole is dead; `None` while it is alive.
+    pub dead: Option<String>,
+}
+
+impl Operation for Inspect {
+    type Granted = Inspected;
     const METHOD: &'static str = "/sublet.v1.Delegation/Inspect";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("delegation {}", self.token.delegation())
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<Self::Granted> {
-        let appears = match caller.kind() {
-            Kind::Admin => true,
-            Kind::Agent(identity) => {
-                let id = &identity.root().agent;
-                self.token.signed_blocks().iter().any(|signed| signed.block().agent == *id)
-            }
-            Kind::Holder(token) => self.token.hops().any(|(id, _)| id == token.id()),
-            Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
-        };
-        if !appears {
-            return Err(Deny::NotFound(format!("delegation {}", self.token.delegation())));
-        }
+    fn decide(&self, cx: &Context<'_>) -> Decision<Inspected> {
+        check_appears(cx, &self.token)?;
         let hops = self.token.hops().map(|(id, signed)| InspectedHop {
             id,
-            index: view.state.hop(&id).map(|row| row.index),
-            revoked: is_revoked(view, Revocation::Hop(id)),
-            expired: now.seconds() >= signed.block().not_after,
+            index: cx.view.state.hop(&id).map(|row| row.index),
+            revoked: cx.view.is_revoked(Revocation::Hop(id)),
+            expired: cx.now.seconds() >= signed.block().not_after,
         });
-        let alive = super::chain::check_revocations(&self.token, view.state)
-            .and_then(|()| super::chain::check_time(&self.token, now));
-        Ok(Grant::read((hops.collect(), alive.err().map(|deny| deny.to_string()))))
+        let alive = super::chain::check_revocations(&self.token, cx.view.state)
+            .and_then(|()| super::chain::check_time(&self.token, cx.now));
+        let dead = alive.err().map(|deny| deny.to_string());
+        Ok(Grant::read(Inspected { hops: hops.collect(), dead }))
     }
 }
 
-/// The delegations that the caller may see.
+/// That every hop of a chain is in the ledger; for whoever may inspect the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListDelegations {
-    /// Rows after this id.
-    pub after: Option<DelegationId>,
-    /// How many rows, at most 500; 0 means 100.
-    pub page_size: usize,
+pub struct ProveRecorded {
+    /// The chain.
+    pub token: VerifiedToken,
 }
 
-/// A row of a list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Listed {
-    /// The delegation.
-    pub delegation: Delegation,
-    /// Whether its root was revoked.
-    pub revoked: bool,
-}
+impl Operation for ProveRecorded {
+    /// The ledger indices of its hops, root first.
+    type Granted = Vec<u64>;
+    const METHOD: &'static str = "/sublet.v1.Delegation/ProveRecorded";
 
-/// One page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Page {
-    /// The rows.
-    pub rows: Vec<Listed>,
-    /// Where the next page begins; `None` at the end.
-    pub next: Option<DelegationId>,
-}
-
-impl Ask for ListDelegations {
-    type Granted = Page;
-    const METHOD: &'static str = "/sublet.v1.Delegation/ListDelegations";
-
-    fn asked(&self) -> String {
-        "a list of delegations".to_owned()
+    fn describe(&self) -> String {
+        format!("proof that the hops of delegation {} are recorded", self.token.delegation())
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        _: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<Page> {
-        let size = if self.page_size == 0 { 100 } else { self.page_size.min(PAGE_MAX) };
-        let mut seen = view.state.delegations_after(self.after).filter(|row| may_see(caller, row));
-        let rows: Vec<Listed> = seen
-            .by_ref()
-            .take(size)
-            .map(|row| Listed {
-                delegation: row.clone(),
-                revoked: is_revoked(view, Revocation::Hop(row.id)),
-            })
-            .collect();
-        let next = seen.next().and(rows.last()).map(|last| last.delegation.id);
-        Ok(Grant::read(Page { rows, next }))
+    fn decide(&self, cx: &Context<'_>) -> Decision<Vec<u64>> {
+        check_appears(cx, &self.token)?;
+        let indices = cx.view.state.indices(&self.token.id()).ok_or(Deny::NoHop)?;
+        Ok(Grant::read(indices))
     }
 }
 
-/// The admin sees all, an agent what was issued to it, a holder the delegation of its token.
-fn may_see(caller: &Caller, row: &Delegation) -> bool {
-    match caller.kind() {
+/// Refuses whoever does not appear in a chain, as if there were no such chain.
+fn check_appears(cx: &Context<'_>, token: &VerifiedToken) -> Result<(), Deny> {
+    let appears = match cx.caller.kind() {
         Kind::Admin => true,
-        Kind::Agent(identity) => identity.root().agent == row.agent,
-        Kind::Holder(token) => token.delegation() == row.id,
+        Kind::Agent(identity) => {
+            let id = &identity.root().agent;
+            token.signed_blocks().iter().any(|signed| signed.block().agent == *id)
+        }
+        Kind::Holder(own) => token.hops().any(|(id, _)| id == own.id()),
         Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
+    };
+    match appears {
+        true => Ok(()),
+        false => Err(Deny::NotFound(format!("delegation {}", token.delegation()))),
     }
 }
 
 /// What of a delegation's records a caller may see.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// The delegation.
     pub delegation: DelegationId,
@@ -183,24 +144,18 @@ pub struct Replay {
     pub delegation: DelegationId,
 }
 
-impl Ask for Replay {
+impl Operation for Replay {
     type Granted = Replayed;
     const METHOD: &'static str = "/sublet.v1.Audit/Replay";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("the records of delegation {}", self.delegation)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        _: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<Replayed> {
-        let row = view.state.delegation(&self.delegation).filter(|row| may_see(caller, row));
+    fn decide(&self, cx: &Context<'_>) -> Decision<Replayed> {
+        let row = cx.view.state.delegation(&self.delegation).filter(|row| may_see(cx.caller, row));
         let row = row.ok_or_else(|| Deny::NotFound(format!("delegation {}", self.delegation)))?;
-        let below = match caller.kind() {
+        let below = match cx.caller.kind() {
             Kind::Holder(token) if token.depth() > 0 => Some(token.id()),
             _ => None,
         };
@@ -218,20 +173,20 @@ pub struct ReadLedger {
     pub payloads: bool,
 }
 
-impl Ask for ReadLedger {
+impl Operation for ReadLedger {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Audit/Tail";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         let what = if self.payloads { "records and payloads" } else { "records" };
         format!("{what} from {} on", self.from)
     }
 
-    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        super::admin_only(caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        cx.admin_only()?;
         let grant = Grant::read(());
         if self.payloads {
-            return Ok(grant.recording(caller, Body::Exported { what: self.asked() }));
+            return Ok(grant.recording(cx.caller, Body::Exported { what: self.describe() }));
         }
         Ok(grant)
     }
@@ -241,16 +196,16 @@ impl Ask for ReadLedger {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadHead;
 
-impl Ask for ReadHead {
+impl Operation for ReadHead {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Audit/GetCheckpoint";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         "the signed head of the ledger".to_owned()
     }
 
-    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        known_only(caller)
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        known_only(cx)
     }
 }
 
@@ -258,22 +213,22 @@ impl Ask for ReadHead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchFeed;
 
-impl Ask for WatchFeed {
+impl Operation for WatchFeed {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Revocation/Watch";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         "the revocation feed".to_owned()
     }
 
-    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        known_only(caller)
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        known_only(cx)
     }
 }
 
 /// Whoever has shown more than a new key.
-fn known_only(caller: &Caller) -> Decision<()> {
-    match caller.kind() {
+fn known_only(cx: &Context<'_>) -> Decision<()> {
+    match cx.caller.kind() {
         Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => {
             Err(Deny::NotPermitted("an identity is needed"))
         }
@@ -281,23 +236,77 @@ fn known_only(caller: &Caller) -> Decision<()> {
     }
 }
 
-/// A read of the admin's: agents, profiles, join tokens, status.
+/// An agent's row; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadAdmin {
-    /// Which, by the method's name.
-    pub what: &'static str,
+pub struct GetAgent {
+    /// Whose.
+    pub agent: AgentId,
 }
 
-impl Ask for ReadAdmin {
-    type Granted = ();
-    const METHOD: &'static str = "/sublet.v1.Admin/";
+impl Operation for GetAgent {
+    type Granted = Agent;
+    const METHOD: &'static str = "/sublet.v1.Admin/ShowAgent";
 
-    fn asked(&self) -> String {
-        self.what.to_owned()
+    fn describe(&self) -> String {
+        format!("agent {}", self.agent)
     }
 
-    fn decide(&self, _: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        super::admin_only(caller)?;
-        Ok(Grant::read(()))
+    fn decide(&self, cx: &Context<'_>) -> Decision<Agent> {
+        cx.admin_only()?;
+        Ok(Grant::read(cx.known_agent(&self.agent)?.clone()))
+    }
+}
+
+/// A profile; for the admin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetProfile {
+    /// Its name.
+    pub name: String,
+}
+
+impl Operation for GetProfile {
+    type Granted = Profile;
+    const METHOD: &'static str = "/sublet.v1.Admin/ShowProfile";
+
+    fn describe(&self) -> String {
+        format!("profile {:?}", self.name)
+    }
+
+    fn decide(&self, cx: &Context<'_>) -> Decision<Profile> {
+        cx.admin_only()?;
+        let profile = cx.view.state.profile(&self.name);
+        let profile = profile.ok_or_else(|| Deny::NotFound(format!("profile {:?}", self.name)))?;
+        Ok(Grant::read(profile.clone()))
+    }
+}
+
+/// How many rows of each kind there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Agents.
+    pub agents: u64,
+    /// Delegations.
+    pub delegations: u64,
+    /// Recorded hops.
+    pub hops: u64,
+}
+
+/// What the broker holds; for the admin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetStatus;
+
+impl Operation for GetStatus {
+    type Granted = Status;
+    const METHOD: &'static str = "/sublet.v1.Admin/GetStatus";
+
+    fn describe(&self) -> String {
+        "the status of the broker".to_owned()
+    }
+
+    fn decide(&self, cx: &Context<'_>) -> Decision<Status> {
+        cx.admin_only()?;
+        let (agents, delegations, hops) = cx.view.state.counts();
+        let [agents, delegations, hops] = [agents, delegations, hops].map(|count| count as u64);
+        Ok(Grant::read(Status { agents, delegations, hops }))
     }
 }

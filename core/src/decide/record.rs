@@ -5,13 +5,13 @@
 
 use super::chain::{check_revocations, check_time, principal_alive, subjects};
 use super::issue::check_room;
-use super::{Ask, Decision, Entropy, Grant, View};
+use super::{Context, Decision, Grant, Operation};
 use crate::caller::{Caller, Kind};
 use crate::id::{HopId, UnixMillis};
 use crate::narrow;
 use crate::no::Deny;
 use crate::record::{BlockPayload, Body, HopRecord};
-use crate::state::{AgentState, Guard, RecordedHop, Write};
+use crate::state::{AgentState, Mutation, Precondition, RecordedHop, RowKey};
 use crate::token::SignedBlock;
 use crate::verify::{Holder, VerifiedToken, is_same_holder};
 
@@ -31,12 +31,12 @@ pub struct Recording {
     pub recorded: u32,
 }
 
-impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
+impl<const DELEGATE: bool> Operation for RecordChain<DELEGATE> {
     type Granted = Recording;
     const METHOD: &'static str =
         if DELEGATE { "/sublet.v1.Delegation/Delegate" } else { "/sublet.v1.Delegation/RecordHop" };
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         let block = self.token.last().block();
         let scope =
             block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string);
@@ -51,32 +51,30 @@ impl<const DELEGATE: bool> Ask for RecordChain<DELEGATE> {
         )
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<Recording> {
+    fn decide(&self, cx: &Context<'_>) -> Decision<Recording> {
         let token = &self.token;
         let delegation = token.delegation();
         // An outsider learns nothing, not even whether the chain is known.
-        self.check_caller(caller)?;
-        let row = view.state.delegation(&delegation);
+        self.check_caller(cx.caller)?;
+        let row = cx.view.state.delegation(&delegation);
         let row = row.ok_or(Deny::UnknownDelegation { id: delegation })?;
         if DELEGATE && token.depth() == 0 {
             return Err(Deny::NoHop);
         }
-        check_time(token, now)?;
-        check_revocations(token, view.state)?;
-        let session = row.session.and_then(|id| view.state.session(&id));
+        check_time(token, cx.now)?;
+        check_revocations(token, cx.view.state)?;
+        let session = row.session.and_then(|id| cx.view.state.session(&id));
         if let Some(ended) = session.filter(|s| s.ended_at.is_some_and(|at| at >= row.issued_at)) {
             return Err(Deny::SessionEnded { session: ended.id });
         }
-        let guard = session.map(|session| Guard::Session(session.id, Some(session.version)));
-        let grant = new_hops(view, caller, token, row.fan_out_max, now)?;
-        let grant = grant.guarded(guard).guarded(principal_alive(token));
-        Ok(grant.resting_on(subjects(token)))
+        let guard = session.map(Precondition::unchanged);
+        let grant = new_hops(cx, token, row.fan_out_max)?;
+        let grant = grant.requiring(guard).requiring(principal_alive(token));
+        Ok(grant.not_revoked(subjects(token)))
+    }
+
+    fn receipt(recording: &Recording) -> Option<HopId> {
+        Some(recording.hop)
     }
 }
 
@@ -108,35 +106,33 @@ impl<const DELEGATE: bool> RecordChain<DELEGATE> {
 /// Checks and records every hop of a chain that is not recorded yet. Whether the chain is alive was asked
 /// before, or is of no account.
 pub(super) fn new_hops(
-    view: View<'_>,
-    caller: &Caller,
+    cx: &Context<'_>,
     token: &VerifiedToken,
     fan_out_max: u32,
-    now: UnixMillis,
 ) -> Decision<Recording> {
     let delegation = token.delegation();
     let blocks = token.signed_blocks();
-    let known = token.hops().take_while(|(id, _)| view.state.hop(id).is_some()).count();
+    let known = token.hops().take_while(|(id, _)| cx.view.state.hop(id).is_some()).count();
     let mut grant = Grant::read(Recording { hop: token.id(), recorded: 0 });
     for (position, (id, signed)) in token.hops().enumerate().skip(known) {
         let before = position.checked_sub(1).ok_or(Deny::UnknownDelegation { id: delegation })?;
         let parent = blocks.get(before).ok_or(Deny::NoHop)?;
         narrow::check(parent.block(), signed.block(), before)?;
-        let room = check_fan_out(view, token.id_at(before), before, fan_out_max)?;
-        let guard = check_recipient(view, parent, signed, position, now)?;
+        let room = check_fan_out(cx, token.id_at(before), before, fan_out_max)?;
+        let guard = check_recipient(cx, parent, signed, position)?;
         let row = row(token, id, position, (parent, signed));
-        let record = grant.records.len();
+        let record = grant.effects.records.len();
         let maker = &parent.block().agent;
         let own = blocks.iter().take(position).skip(known.saturating_sub(1));
         let own = own.filter(|before| before.block().agent == *maker).count();
-        check_room(view, maker, u32::try_from(own).unwrap_or(u32::MAX))?;
+        check_room(cx.view, maker, u32::try_from(own).unwrap_or(u32::MAX))?;
         let body = Body::HopRecorded(hop_record(&row, signed));
         grant = grant
-            .guarded(guard.into_iter().chain(room).chain([Guard::NoHop(id)]))
-            .writing([Write::Hop { hop: row, record }])
-            .recording_in(delegation, caller, body);
+            .requiring(guard.into_iter().chain(room).chain([Precondition::absent(RowKey::Hop(id))]))
+            .changing([Mutation::RecordHop { hop: row, record }])
+            .recording_in(delegation, cx.caller, body);
     }
-    grant.granted.recorded = u32::try_from(grant.records.len()).unwrap_or(u32::MAX);
+    grant.granted.recorded = u32::try_from(grant.effects.records.len()).unwrap_or(u32::MAX);
     Ok(grant)
 }
 
@@ -167,46 +163,45 @@ fn holder(signed: &SignedBlock) -> Holder {
 
 /// No more hops follow one hop than the profile allowed when the delegation was issued.
 fn check_fan_out(
-    view: View<'_>,
+    cx: &Context<'_>,
     parent: Option<HopId>,
     hop: usize,
     allowed: u32,
-) -> Result<Option<Guard>, Deny> {
-    let followers = parent.map_or(0, |parent| view.state.followers(&parent));
+) -> Result<Option<Precondition>, Deny> {
+    let followers = parent.map_or(0, |parent| cx.view.state.followers(&parent));
     if followers >= allowed {
         return Err(Deny::FanOut { hop, followers, allowed });
     }
-    Ok(parent.map(|parent| Guard::FanOut(parent, allowed)))
+    Ok(parent.map(|parent| Precondition::FanOut(parent, allowed)))
 }
 
 /// An enrolled agent is named with its current key, or the one that it had a moment ago; a helper's key
 /// is nobody's.
 fn check_recipient(
-    view: View<'_>,
+    cx: &Context<'_>,
     parent: &SignedBlock,
     signed: &SignedBlock,
     hop: usize,
-    now: UnixMillis,
-) -> Result<Option<Guard>, Deny> {
+) -> Result<Option<Precondition>, Deny> {
     if is_same_holder(parent, signed) {
         return Ok(None);
     }
     let id = &signed.block().agent;
     let key = signed.next_key().thumbprint();
     if signed.block().helper.is_some() {
-        return match view.state.key_owner(&key) {
+        return match cx.view.state.key_owner(&key) {
             Some(owner) => Err(Deny::KeyOfAnother { hop, agent: owner.agent.clone() }),
-            None => Ok(Some(Guard::KeyFree(key))),
+            None => Ok(Some(Precondition::absent(RowKey::KeyOwner(key)))),
         };
     }
-    let agent = view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+    let agent = cx.view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
     if agent.state != AgentState::Active {
         return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
     }
-    if !agent.has(signed.next_key(), now) {
+    if !agent.has(signed.next_key(), cx.now) {
         return Err(Deny::NotTheAgentsKey { hop, agent: id.clone() });
     }
-    Ok(Some(Guard::Agent(id.clone(), Some(agent.version))))
+    Ok(Some(Precondition::unchanged(agent)))
 }
 
 fn hop_record(row: &RecordedHop, signed: &SignedBlock) -> HopRecord {

@@ -1,12 +1,12 @@
 //! What of the ledger is kept, erased and forgotten: by the admin. docs/SPEC section 9.10.
 
-use super::{Ask, Decision, Entropy, Grant, View, admin_only, is_name};
-use crate::caller::Caller;
-use crate::id::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Decision, Grant, Operation, is_name};
 use crate::no::Deny;
 use crate::record::Body;
-use crate::retention::{HOLDS_MAX, Hold, Retention};
-use crate::state::{Guard, Write};
+use crate::retention::{HOLDS_MAX, Hold};
+use crate::state::{Mutation, Precondition, RowKey};
 
 /// The admin has what lies beside a record erased: whatever a person asked to have forgotten. The
 /// record and every proof of it stay.
@@ -18,23 +18,23 @@ pub struct Erase {
     pub reason: String,
 }
 
-impl Ask for Erase {
+impl Operation for Erase {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Audit/Erase";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("erase what lies beside record {}", self.index)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        cx.admin_only()?;
         let records = self.index..self.index.saturating_add(1);
-        if let Some(hold) = view.state.retention().held(&records) {
+        if let Some(hold) = cx.view.state.retention().held(&records) {
             return Err(Deny::UnderHold { record: self.index, hold: hold.name.clone() });
         }
         let body = Body::Erased { index: self.index, reason: self.reason.clone() };
-        let grant = Grant::read(()).guarded([Guard::NotHeld(self.index)]);
-        Ok(grant.writing([Write::Erase(self.index)]).recording(caller, body))
+        let grant = Grant::read(()).requiring([Precondition::NotHeld(self.index)]);
+        Ok(grant.changing([Mutation::ErasePayload(self.index)]).recording(cx.caller, body))
     }
 }
 
@@ -45,25 +45,25 @@ pub struct Prune {
     pub below: u64,
 }
 
-impl Ask for Prune {
+impl Operation for Prune {
     /// The floor from now on.
     type Granted = u64;
     const METHOD: &'static str = "/sublet.v1.Audit/Prune";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("forget the records below {}", self.below)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<u64> {
-        admin_only(caller)?;
-        let floor = view.state.retention().floor();
+    fn decide(&self, cx: &Context<'_>) -> Decision<u64> {
+        cx.admin_only()?;
+        let floor = cx.view.state.retention().floor();
         if self.below <= floor {
             return Ok(Grant::read(floor));
         }
         let body = Body::Pruned { below: self.below };
-        let grant = Grant::read(self.below).guarded([Guard::FloorBelow(self.below)]);
-        let grant = grant.writing([Write::Floor(self.below)]);
-        Ok(grant.recording(caller, body))
+        let grant = Grant::read(self.below).requiring([Precondition::FloorBelow(self.below)]);
+        let grant = grant.changing([Mutation::RaiseFloor(self.below)]);
+        Ok(grant.recording(cx.caller, body))
     }
 }
 
@@ -80,22 +80,16 @@ pub struct PlaceHold {
     pub reason: String,
 }
 
-impl Ask for PlaceHold {
+impl Operation for PlaceHold {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Audit/PlaceHold";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("hold {:?} on the records from {}", self.name, self.from)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<()> {
-        admin_only(caller)?;
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        cx.admin_only()?;
         if !is_name(&self.name) {
             return Err(Deny::NotPermitted("a hold's name is 1 to 63 of a-z 0-9 -"));
         }
@@ -103,7 +97,7 @@ impl Ask for PlaceHold {
         if to <= self.from {
             return Err(Deny::NotPermitted("a hold ends behind its first record"));
         }
-        let retention = view.state.retention();
+        let retention = cx.view.state.retention();
         if retention.hold(&self.name).is_some() {
             return Err(Deny::Exists(format!("the hold {:?}", self.name)));
         }
@@ -111,11 +105,11 @@ impl Ask for PlaceHold {
             return Err(Deny::NotPermitted("there are 1,000 holds: release one first"));
         }
         let (name, from) = (self.name.clone(), self.from);
-        let hold = Hold { name: name.clone(), from, to, placed_at: now };
+        let hold = Hold { name: name.clone(), from, to, placed_at: cx.now };
         let body =
             Body::HoldPlaced { name: name.clone(), from, to: self.to, reason: self.reason.clone() };
-        let grant = Grant::read(()).guarded([Guard::Hold(name, false)]);
-        Ok(grant.writing([Write::Hold(hold)]).recording(caller, body))
+        let grant = Grant::read(()).requiring([Precondition::absent(RowKey::Hold(name))]);
+        Ok(grant.changing([Mutation::from(hold)]).recording(cx.caller, body))
     }
 }
 
@@ -128,48 +122,51 @@ pub struct ReleaseHold {
     pub reason: String,
 }
 
-impl Ask for ReleaseHold {
+impl Operation for ReleaseHold {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Audit/ReleaseHold";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("release the hold {:?}", self.name)
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<()> {
-        admin_only(caller)?;
-        if view.state.retention().hold(&self.name).is_none() {
+    fn decide(&self, cx: &Context<'_>) -> Decision<()> {
+        cx.admin_only()?;
+        if cx.view.state.retention().hold(&self.name).is_none() {
             return Err(Deny::NotFound(format!("hold {:?}", self.name)));
         }
         let name = self.name.clone();
         let body = Body::HoldReleased { name: name.clone(), reason: self.reason.clone() };
-        let grant = Grant::read(()).guarded([Guard::Hold(name.clone(), true)]);
-        Ok(grant.writing([Write::Release(name)]).recording(caller, body))
+        let grant = Grant::read(()).requiring([Precondition::present(RowKey::Hold(name.clone()))]);
+        Ok(grant.changing([Mutation::ReleaseHold(name)]).recording(cx.caller, body))
     }
 }
 
-/// What is kept and what is held.
+/// What of the ledger is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retained {
+    /// The index below which records may be pruned.
+    pub floor: u64,
+    /// The holds, by name.
+    pub holds: Vec<Hold>,
+}
+
+/// What is kept and what is held; for the admin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadRetention;
 
-impl Ask for ReadRetention {
-    /// The floor, and the holds by name.
-    type Granted = (u64, Vec<Hold>);
+impl Operation for ReadRetention {
+    type Granted = Retained;
     const METHOD: &'static str = "/sublet.v1.Audit/GetRetention";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         "what of the ledger is kept".to_owned()
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        _: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<(u64, Vec<Hold>)> {
-        admin_only(caller)?;
-        let retention: &Retention = view.state.retention();
-        Ok(Grant::read((retention.floor(), retention.holds().cloned().collect())))
+    fn decide(&self, cx: &Context<'_>) -> Decision<Retained> {
+        cx.admin_only()?;
+        let retention = cx.view.state.retention();
+        let holds = retention.holds().cloned().collect();
+        Ok(Grant::read(Retained { floor: retention.floor(), holds }))
     }
 }

@@ -7,7 +7,7 @@ use super::admin::{horizon, revoke_key, suspend};
 use super::chain::check_time;
 use super::consent::end;
 use super::record::new_hops;
-use super::{Ask, Decision, Entropy, Grant, Keeps, View, admin_only, is_revoked};
+use super::{Context, Decision, Grant, Keeps, Operation};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{Caller, Kind};
@@ -17,7 +17,7 @@ use crate::key::Thumbprint;
 use crate::no::Deny;
 use crate::record::Body;
 use crate::session::Session;
-use crate::state::{Guard, Write};
+use crate::state::{Mutation, Precondition};
 use crate::verify::{Holder, VerifiedToken};
 
 /// What is revoked.
@@ -69,43 +69,37 @@ pub struct Revoke {
     pub chain: Option<VerifiedToken>,
 }
 
-impl Ask for Revoke {
+impl Operation for Revoke {
     /// Whether the broker has a record of what is named; it is revoked all the same.
     type Granted = bool;
     const METHOD: &'static str = "/sublet.v1.Revocation/Revoke";
     const KEEPS: Keeps = Keeps::Nothing;
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("revoke {} {}: {}", self.target.kind(), self.target, self.reason)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<bool> {
+    fn decide(&self, cx: &Context<'_>) -> Decision<bool> {
         match &self.target {
-            Target::Hop(id) | Target::Delegation(id) => self.hop(view, caller, id, now),
-            _ if !caller.is_admin() => Err(Deny::NotYoursToRevoke),
+            Target::Hop(id) | Target::Delegation(id) => self.hop(cx, id),
+            _ if !cx.caller.is_admin() => Err(Deny::NotYoursToRevoke),
             // An agent that is not known is refused.
-            Target::Agent(agent) => suspend(view, caller, agent, &self.reason, true),
+            Target::Agent(agent) => Ok(suspend(cx, agent, &self.reason)?.with(true)),
             Target::Key(key) => {
-                let recorded = view.state.knows_key(key);
-                revoke_key(view, caller, key, &self.reason, recorded)
+                let recorded = cx.view.state.knows_key(key);
+                Ok(revoke_key(cx, key, &self.reason)?.with(recorded))
             }
             Target::Principal(principal) => {
-                if principal.realm() != view.state.domain().as_str() {
+                if principal.realm() != cx.view.state.domain().as_str() {
                     return Err(Deny::NotFound(format!("principal {principal}")));
                 }
-                let recorded = view.state.names_principal(principal);
+                let recorded = cx.view.state.names_principal(principal);
                 // A principal's revocation has no end of its own.
                 let revocation = Revocation::Principal(principal.clone());
-                if is_revoked(view, revocation.clone()) {
+                if cx.view.is_revoked(revocation.clone()) {
                     return Ok(Grant::read(recorded));
                 }
-                let grant = self.revoking(caller, revocation, UnixMillis(i64::MAX), None);
+                let grant = self.revoking(cx, revocation, UnixMillis(i64::MAX), None);
                 Ok(grant.with(recorded))
             }
         }
@@ -113,64 +107,58 @@ impl Ask for Revoke {
 }
 
 impl Revoke {
-    fn hop(&self, view: View<'_>, caller: &Caller, id: &HopId, now: UnixMillis) -> Decision<bool> {
-        let known = view.state.hop(id);
+    fn hop(&self, cx: &Context<'_>, id: &HopId) -> Decision<bool> {
+        let known = cx.view.state.hop(id);
         let shown = self.chain.as_ref().and_then(|chain| Shown::of(chain, id));
-        let may = caller.is_admin()
+        let may = cx.caller.is_admin()
             || known.is_some_and(|row| {
                 let holds = Holder { agent: row.agent.clone(), helper: row.helper.clone() };
-                let parent = row.parent.and_then(|parent| view.state.hop(&parent));
+                let parent = row.parent.and_then(|parent| cx.view.state.hop(&parent));
                 let made = parent
                     .map(|row| Holder { agent: row.agent.clone(), helper: row.helper.clone() });
-                is_party(caller, (*id, &holds), row.parent.zip(made.as_ref()))
+                is_party(cx.caller, (*id, &holds), row.parent.zip(made.as_ref()))
             })
             || shown.as_ref().is_some_and(|shown| {
                 let parent = shown.parent.as_ref().map(|(id, holder)| (*id, holder));
-                is_party(caller, (*id, &shown.token.holder()), parent)
+                is_party(cx.caller, (*id, &shown.token.holder()), parent)
             });
         if !may {
             // What a caller may not see answers like what does not exist.
             return Err(Deny::NotYoursToRevoke);
         }
-        if matches!(self.target, Target::Delegation(_)) && view.state.delegation(id).is_none() {
+        if matches!(self.target, Target::Delegation(_)) && cx.view.state.delegation(id).is_none() {
             return Err(Deny::NotFound(format!("delegation {id}")));
         }
-        if is_revoked(view, Revocation::Hop(*id)) {
+        if cx.view.is_revoked(Revocation::Hop(*id)) {
             return Ok(Grant::read(known.is_some()));
         }
         match (known, shown) {
             (Some(row), _) => {
-                let grant = self.grant(view, caller, id, (row.expires_at, Some(row.delegation)));
+                let grant = self.grant(cx, id, (row.expires_at, Some(row.delegation)));
                 Ok(grant.with(true))
             }
-            (None, Some(shown)) => self.shown(view, caller, &shown, now),
+            (None, Some(shown)) => self.shown(cx, &shown),
             // An admin is believed: what it could kill is over after the longest life of a token.
-            (None, None) => Ok(self.grant(view, caller, id, (horizon(now), None)).with(false)),
+            (None, None) => Ok(self.grant(cx, id, (horizon(cx.now), None)).with(false)),
         }
     }
 
     /// A hop that was never recorded is recorded first, so that no more can be revoked than may be
     /// recorded. Where it cannot be, an admin is believed, and anyone else revokes the hop above it.
-    fn shown(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        shown: &Shown,
-        now: UnixMillis,
-    ) -> Decision<bool> {
+    fn shown(&self, cx: &Context<'_>, shown: &Shown) -> Decision<bool> {
         let (id, delegation) = (shown.token.id(), shown.token.delegation());
-        let row = view.state.delegation(&delegation);
+        let row = cx.view.state.delegation(&delegation);
         let ends = UnixMillis::from_seconds(shown.token.expires());
         let recorded = row
             .ok_or(Deny::UnknownDelegation { id: delegation })
-            .and_then(|row| check_time(&shown.token, now).map(|()| row))
-            .and_then(|row| new_hops(view, caller, &shown.token, row.fan_out_max, now));
-        let revoked = self.grant(view, caller, &id, (ends, row.map(|row| row.id)));
+            .and_then(|row| check_time(&shown.token, cx.now).map(|()| row))
+            .and_then(|row| new_hops(cx, &shown.token, row.fan_out_max));
+        let revoked = self.grant(cx, &id, (ends, row.map(|row| row.id)));
         match recorded {
             Ok(recorded) => Ok(recorded.with(()).and(revoked).with(true)),
-            Err(_) if caller.is_admin() => Ok(revoked.with(false)),
+            Err(_) if cx.caller.is_admin() => Ok(revoked.with(false)),
             Err(deny) => {
-                let above = shown.token.hops().filter_map(|(id, _)| view.state.hop(&id)).last();
+                let above = shown.token.hops().filter_map(|(id, _)| cx.view.state.hop(&id)).last();
                 let why = deny.to_string();
                 Err(above.map_or(deny, |above| Deny::RevokeAbove { why, instead: above.id }))
             }
@@ -180,19 +168,18 @@ impl Revoke {
     /// Revokes a hop that is not revoked, until all below it is over.
     fn grant(
         &self,
-        view: View<'_>,
-        caller: &Caller,
+        cx: &Context<'_>,
         id: &HopId,
         (ends, delegation): (UnixMillis, Option<HopId>),
     ) -> Grant<()> {
         let expires_at = ends.plus_ms(crate::limits::CLOCK_SKEW_MS);
-        let delegation = delegation.filter(|id| view.state.delegation(id).is_some());
-        self.revoking(caller, Revocation::Hop(*id), expires_at, delegation)
+        let delegation = delegation.filter(|id| cx.view.state.delegation(id).is_some());
+        self.revoking(cx, Revocation::Hop(*id), expires_at, delegation)
     }
 
     fn revoking(
         &self,
-        caller: &Caller,
+        cx: &Context<'_>,
         revocation: Revocation,
         expires_at: UnixMillis,
         delegation: Option<HopId>,
@@ -200,11 +187,11 @@ impl Revoke {
         let target = self.target.to_string();
         let body = Body::Revoked { kind: self.target.kind(), target, reason: self.reason.clone() };
         // Of two who ask at once the second finds it revoked.
-        let grant = Grant::read(()).resting_on([revocation.clone()]);
-        let grant = grant.writing([Write::Revocation { revocation, expires_at }]);
+        let grant = Grant::read(()).not_revoked([revocation.clone()]);
+        let grant = grant.changing([Mutation::Revoke { revocation, expires_at }]);
         match delegation {
-            Some(delegation) => grant.recording_in(delegation, caller, body),
-            None => grant.recording(caller, body),
+            Some(delegation) => grant.recording_in(delegation, cx.caller, body),
+            None => grant.recording(cx.caller, body),
         }
     }
 }
@@ -228,40 +215,35 @@ pub struct Restored {
     pub issues_from: UnixMillis,
 }
 
-impl Ask for RestorePrincipal {
+impl Operation for RestorePrincipal {
     type Granted = Restored;
     const METHOD: &'static str = "/sublet.v1.Revocation/RestorePrincipal";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("restore {}: {}", self.principal, self.reason)
     }
 
-    fn decide(
-        &self,
-        view: View<'_>,
-        caller: &Caller,
-        now: UnixMillis,
-        _: &Entropy,
-    ) -> Decision<Restored> {
-        admin_only(caller)?;
-        let revoked = view.state.revoked(&Revocation::Principal(self.principal.clone()));
+    fn decide(&self, cx: &Context<'_>) -> Decision<Restored> {
+        cx.admin_only()?;
+        let revoked = cx.view.state.revoked(&Revocation::Principal(self.principal.clone()));
         let not_found = || Deny::NotFound(format!("a revocation of principal {}", self.principal));
         let revoked = revoked.ok_or_else(not_found)?;
         // What is alive again is told apart by its time.
-        let last = view.state.last_issued_for(&self.principal);
-        if revoked.at >= now || last.is_some_and(|last| last > now) {
+        let last = cx.view.state.last_issued_for(&self.principal);
+        if revoked.at >= cx.now || last.is_some_and(|last| last > cx.now) {
             return Err(Deny::NotPermitted(
                 "the broker's clock is not past the time of what was issued and is revoked",
             ));
         }
         let mut ended = Grant::read((0, 0));
         let of_principal = |session: &&Session| session.principal.as_ref() == Some(&self.principal);
-        for session in view.state.sessions().filter(of_principal).filter(|session| session.live) {
-            end(view, &caller.actor(), (session, now), &self.reason, now, &mut ended);
+        for session in cx.view.state.sessions().filter(of_principal).filter(|session| session.live)
+        {
+            end(cx.view, &cx.caller.actor(), (session, cx.now), &self.reason, cx.now, &mut ended);
         }
         let restored = Restored {
-            at: now,
-            issues_from: UnixMillis::from_seconds(now.seconds().saturating_add(1)),
+            at: cx.now,
+            issues_from: UnixMillis::from_seconds(cx.now.seconds().saturating_add(1)),
         };
         // All that it still ends is over after the longest life of a token.
         let revocation = Revocation::PrincipalRestored(self.principal.clone());
@@ -269,9 +251,11 @@ impl Ask for RestorePrincipal {
             principal: self.principal.clone(),
             reason: self.reason.clone(),
         };
-        let grant = ended.with(restored).guarded([Guard::PrincipalRevoked(self.principal.clone())]);
-        let grant = grant.writing([Write::Revocation { revocation, expires_at: horizon(now) }]);
-        Ok(grant.recording(caller, body))
+        let grant = ended
+            .with(restored)
+            .requiring([Precondition::PrincipalRevoked(self.principal.clone())]);
+        let grant = grant.changing([Mutation::Revoke { revocation, expires_at: horizon(cx.now) }]);
+        Ok(grant.recording(cx.caller, body))
     }
 }
 

@@ -5,15 +5,14 @@
 //! does not hold is recorded as the refusal of a report.
 
 use super::chain::check_names;
-use super::{Ask, Decision, Entropy, Grant, View, agent_only};
+use super::{Context, Decision, Grant, Operation, View};
 use crate::call::check_exact;
-use crate::caller::Caller;
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::proof::{CallProof, Expected};
 use crate::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, cut,
 };
-use crate::state::{Guard, State, Verifier, Write};
+use crate::state::{Mutation, Precondition, RowKey, State, Verifier};
 use crate::verify::VerifiedToken;
 
 /// Uses in one report.
@@ -142,18 +141,18 @@ pub struct ReportUses {
     pub uses: Vec<Result<ProvenUse, (u64, String)>>,
 }
 
-impl Ask for ReportUses {
+impl Operation for ReportUses {
     /// The counter that is expected next.
     type Granted = u64;
     const METHOD: &'static str = "/sublet.v1.Audit/ReportUses";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         format!("{} uses to be recorded", self.uses.len())
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<u64> {
-        let agent = agent_only(view, caller)?;
-        let (before, mut row) = verifier(view, &agent.id);
+    fn decide(&self, cx: &Context<'_>) -> Decision<u64> {
+        let agent = cx.agent()?;
+        let (before, mut row) = verifier(cx.view, &agent.id);
         let (mut grant, mut not_taken) = (Grant::read(row.next), Vec::new());
         for proven in &self.uses {
             let counter = match proven {
@@ -167,10 +166,11 @@ impl Ask for ReportUses {
             row.next = counter.saturating_add(1);
             match proven {
                 // Its counter is missing from the tool's, which shows.
-                Ok(proven) if !proven.names_hold(view.state) => {}
-                Ok(proven) => match proven.delegation(view) {
+                Ok(proven) if !proven.names_hold(cx.view.state) => {}
+                Ok(proven) => match proven.delegation(cx.view) {
                     Some(id) => {
-                        grant = grant.recording_in(id, caller, Body::Used(proven.record(view)));
+                        grant =
+                            grant.recording_in(id, cx.caller, Body::Used(proven.record(cx.view)));
                     }
                     None => not_taken.push((counter, "no hop of this broker's")),
                 },
@@ -178,13 +178,15 @@ impl Ask for ReportUses {
             }
         }
         if !not_taken.is_empty() {
-            grant = grant.recording(caller, refused(&not_taken));
+            grant = grant.recording(cx.caller, refused(&not_taken));
         }
         if grant.granted == row.next {
             return Ok(grant);
         }
         grant.granted = row.next;
-        Ok(grant.guarded([guard(before, &row)]).writing([Write::Verifier(row)]))
+        Ok(grant
+            .requiring([Precondition::as_read(RowKey::Verifier(row.agent.clone()), before)])
+            .changing([Mutation::from(row)]))
     }
 }
 
@@ -198,19 +200,19 @@ pub struct SyncVerifier {
     pub head: Option<(u64, Vec<u8>)>,
 }
 
-impl Ask for SyncVerifier {
+impl Operation for SyncVerifier {
     /// The counter that is expected of its next use.
     type Granted = u64;
     const METHOD: &'static str = "/sublet.v1.Audit/SyncVerifier";
 
-    fn asked(&self) -> String {
+    fn describe(&self) -> String {
         let (epoch, sequence) = self.revocations;
         format!("revocations applied up to {sequence} of epoch {epoch}")
     }
 
-    fn decide(&self, view: View<'_>, caller: &Caller, _: UnixMillis, _: &Entropy) -> Decision<u64> {
-        let agent = agent_only(view, caller)?;
-        let (before, mut row) = verifier(view, &agent.id);
+    fn decide(&self, cx: &Context<'_>) -> Decision<u64> {
+        let agent = cx.agent()?;
+        let (before, mut row) = verifier(cx.view, &agent.id);
         let grant = Grant::read(row.next);
         // Told twice, or less than before, it is no news.
         let head = self.head.as_ref().filter(|(size, _)| *size > row.head);
@@ -221,26 +223,24 @@ impl Ask for SyncVerifier {
         row.head = head.map_or(row.head, |(size, _)| *size);
         let (epoch, sequence) = row.revocations;
         let head = head.map(|(_, note)| note.clone()).unwrap_or_default();
-        let grant = grant.recording(caller, Body::VerifierSynced { epoch, sequence, head });
-        Ok(grant.guarded([guard(before, &row)]).writing([Write::Verifier(row)]))
+        let grant = grant.recording(cx.caller, Body::VerifierSynced { epoch, sequence, head });
+        Ok(grant
+            .requiring([Precondition::as_read(RowKey::Verifier(row.agent.clone()), before)])
+            .changing([Mutation::from(row)]))
     }
 }
 
-/// The row of a verifier, and its version before; a new one when there is none.
-fn verifier(view: View<'_>, agent: &AgentId) -> (Option<u64>, Verifier) {
-    match view.state.verifier(agent) {
-        Some(row) => {
-            (Some(row.version), Verifier { version: row.version.saturating_add(1), ..row.clone() })
-        }
+/// The row of a verifier as it is, and as it is written next; a new one when there is none.
+fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verifier) {
+    let before = view.state.verifier(agent);
+    let next = match before {
+        Some(row) => Verifier { version: row.version.saturating_add(1), ..row.clone() },
         None => {
             let agent = agent.clone();
-            (None, Verifier { agent, next: 0, revocations: (0, 0), head: 0, version: 0 })
+            Verifier { agent, next: 0, revocations: (0, 0), head: 0, version: 0 }
         }
-    }
-}
-
-fn guard(before: Option<u64>, row: &Verifier) -> Guard {
-    Guard::Verifier(row.agent.clone(), before)
+    };
+    (before, next)
 }
 
 /// One record of all uses in a report that were not taken: their counters, and what is wrong with the

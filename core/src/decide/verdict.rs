@@ -1,0 +1,135 @@
+//! A decision that was made. docs/ARCHITECTURE, "The road".
+//!
+//! Owns: what holds for every operation alike: a caller must be alive, a refusal is recorded, a grant rests
+//! on its caller's chain not being revoked. Does not own: the decision of an operation.
+
+use super::operation::{Grant, Operation, Unsigned};
+use super::{Context, admin, chain, enroll};
+use crate::bundle::SignedBundle;
+use crate::caller::Kind;
+use crate::id::AgentId;
+use crate::no::Deny;
+use crate::record::{
+    ASKED_BYTES_MAX, BlockPayload, Body, Record, RecordedHolder, SAYS_BYTES_MAX, cut,
+};
+use crate::state::{Effects, Precondition};
+use crate::verify::{Holder, VerifiedToken};
+
+/// A decision that was made: what the pipeline commits. Granted or refused, it is recorded.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Verdict<G> {
+    /// Granted, or why not.
+    pub outcome: Result<G, Deny>,
+    /// What it does.
+    pub effects: Effects,
+    /// What must be signed first.
+    pub unsigned: Option<Unsigned>,
+    /// Whether it is the refusal of a caller that is not alive, which is counted and not recorded.
+    pub is_dead: bool,
+}
+
+/// Decides an authenticated request; a refusal becomes a record. The refusal of a caller that is not
+/// alive does not: whoever holds a dead token could write as many as it likes.
+pub fn decide<O: Operation>(cx: &Context<'_>, operation: &O) -> Verdict<O::Granted> {
+    if let Err(deny) = chain::check_caller(cx.view, cx.caller, O::METHOD, cx.now) {
+        return match enroll::cloned(cx.view, cx.caller, O::METHOD, deny) {
+            cloned @ Deny::IdentityCloned { .. } => refused(cx, operation, cloned),
+            deny => Verdict::dead(deny),
+        };
+    }
+    match operation.decide(cx) {
+        Ok(grant) => granted(cx, grant),
+        Err(deny) => refused(cx, operation, deny),
+    }
+}
+
+fn granted<G>(cx: &Context<'_>, grant: Grant<G>) -> Verdict<G> {
+    let Grant { granted, mut effects, mut not_revoked, unsigned } = grant;
+    if !effects.mutations.is_empty() {
+        // What is granted rests on what was not revoked.
+        not_revoked.extend(chain::subjects_of_caller(cx.caller));
+        effects.preconditions.extend(chain::principal_of_caller(cx.caller));
+        if !not_revoked.is_empty() {
+            effects.preconditions.push(Precondition::NotRevoked(not_revoked));
+        }
+    }
+    if unsigned.is_some() {
+        effects.preconditions.push(Precondition::trust(cx.view.trust().version()));
+    }
+    name_recorded(cx, &mut effects.records);
+    Verdict { outcome: Ok(granted), effects, unsigned, is_dead: false }
+}
+
+fn refused<O: Operation>(cx: &Context<'_>, operation: &O, deny: Deny) -> Verdict<O::Granted> {
+    let body = Body::Refused {
+        method: O::METHOD,
+        code: deny.code(),
+        says: cut(deny.to_string(), SAYS_BYTES_MAX),
+        asked: cut(operation.describe(), ASKED_BYTES_MAX),
+    };
+    let delegation = match cx.caller.kind() {
+        Kind::Holder(token) => Some(token.delegation()),
+        _ => None,
+    };
+    let delegation = delegation.filter(|id| cx.view.state.delegation(id).is_some());
+    let records = vec![Record { delegation, actor: cx.caller.actor(), body }];
+    let mut effects = Effects { records, ..Effects::default() };
+    if let Deny::IdentityCloned { agent } = &deny {
+        effects.extend(lock(cx, agent));
+    }
+    name_recorded(cx, &mut effects.records);
+    Verdict { outcome: Err(deny), effects, unsigned: None, is_dead: false }
+}
+
+/// Says in each record whom the ledger knows the caller's chain by, where it does not know the caller's
+/// own hop: the name of such a hop is the word of whoever made it.
+fn name_recorded(cx: &Context<'_>, records: &mut [Record]) {
+    let Kind::Holder(token) = cx.caller.kind() else { return };
+    let own = token.id();
+    // Parents are recorded first, so the last one that is known is the deepest.
+    let last = token.hops().filter_map(|(id, _)| cx.view.state.hop(&id)).last();
+    let Some(last) = last.filter(|last| last.id != own) else { return };
+    let holder = Holder { agent: last.agent.clone(), helper: last.helper.clone() };
+    let known = RecordedHolder { hop: last.id, holder };
+    for record in records {
+        record.actor.recorded = Some(known.clone());
+    }
+}
+
+/// Stops an agent of which somebody has a copy, in the commit that records it: that agent alone.
+fn lock(cx: &Context<'_>, agent: &AgentId) -> Effects {
+    let why = "two hold its key: one renewed with an identity that the other had renewed before";
+    admin::suspend(cx, agent, why).map(|stopped| stopped.effects).unwrap_or_default()
+}
+
+impl<G> Verdict<G> {
+    fn dead(deny: Deny) -> Self {
+        let effects = Effects::default();
+        Verdict { outcome: Err(deny), effects, unsigned: None, is_dead: true }
+    }
+
+    /// Takes the signed block 0 in: its bytes lie beside the ledger's leaf.
+    pub fn sign<O: Operation<Granted = G>>(mut self, token: &VerifiedToken) -> Self {
+        self.unsigned = None;
+        self.outcome = self.outcome.map(|granted| O::with_token(granted, token));
+        for record in &mut self.effects.records {
+            if let Body::Issued(hop) = &mut record.body {
+                hop.block = Some(BlockPayload::from(token.last()));
+            }
+        }
+        self
+    }
+
+    /// Takes the signed bundle in, to be committed.
+    pub fn with_trust(mut self, trust: SignedBundle) -> Self {
+        self.unsigned = None;
+        self.effects.mutations.push(trust.into());
+        self
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_read(&self) -> bool {
+        self.effects.is_empty()
+    }
+}

@@ -1,0 +1,127 @@
+//! What must still hold of the state when a decision is committed. docs/ARCHITECTURE, "The store".
+//!
+//! Owns: the kinds of precondition and how each is checked. Does not own: which of them a decision has
+//! (`decide`), the check before a commit (`apply`).
+//!
+//! Invariants: a decision names everything that it read and that another commit may change; if one
+//! precondition fails, nothing of the commit is applied and the decision is made again.
+
+use super::{Agent, JoinToken, Profile, RowKey, Session, State, Verifier};
+use crate::feed::Revocation;
+use crate::id::{HopId, Principal, UnixMillis};
+
+/// Something that a decision read and that must be the same when it is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// The row of this key has this version; `None`: there is no row of this key. Rows that do not count
+    /// their changes have version 0.
+    Version(RowKey, Option<u64>),
+    /// Fewer recorded hops than this follow a hop.
+    FanOut(HopId, u32),
+    /// None of these is revoked.
+    NotRevoked(Vec<Revocation>),
+    /// What is issued for this principal at this time is not revoked.
+    PrincipalAlive(Principal, UnixMillis),
+    /// This principal is revoked.
+    PrincipalRevoked(Principal),
+    /// The record of this index is under no hold.
+    NotHeld(u64),
+    /// The floor of the ledger lies below this index.
+    FloorBelow(u64),
+}
+
+impl Precondition {
+    /// There is no row of this key.
+    pub fn absent(key: RowKey) -> Self {
+        Precondition::Version(key, None)
+    }
+
+    /// There is a row of this key that does not count its changes.
+    pub fn present(key: RowKey) -> Self {
+        Precondition::Version(key, Some(0))
+    }
+
+    /// The row is as it was read.
+    pub fn unchanged(row: &impl Versioned) -> Self {
+        Precondition::Version(row.row_key(), Some(row.row_version()))
+    }
+
+    /// The row of this key is as it was read, or still absent.
+    pub fn as_read(key: RowKey, row: Option<&impl Versioned>) -> Self {
+        Precondition::Version(key, row.map(Versioned::row_version))
+    }
+
+    /// The trust bundle has this version.
+    pub fn trust(version: u64) -> Self {
+        Precondition::Version(RowKey::Trust, Some(version))
+    }
+}
+
+/// A row that counts its changes.
+pub trait Versioned {
+    /// The row's key.
+    fn row_key(&self) -> RowKey;
+    /// How often it was changed.
+    fn row_version(&self) -> u64;
+}
+
+macro_rules! versioned {
+    ($($kind:ident by $field:ident),* $(,)?) => {$(
+        impl Versioned for $kind {
+            fn row_key(&self) -> RowKey {
+                RowKey::$kind(self.$field.clone())
+            }
+
+            fn row_version(&self) -> u64 {
+                self.version
+            }
+        }
+    )*};
+}
+
+versioned!(Agent by id, Profile by name, JoinToken by id, Session by id, Verifier by agent);
+
+impl State {
+    /// Whether all of these hold.
+    pub fn meets(&self, preconditions: &[Precondition]) -> bool {
+        preconditions.iter().all(|precondition| match precondition {
+            Precondition::Version(key, version) => self.version(key) == *version,
+            Precondition::FanOut(id, most) => self.followers(id) < *most,
+            Precondition::NotRevoked(subjects) => {
+                !subjects.iter().any(|subject| self.revoked(subject).is_some())
+            }
+            Precondition::PrincipalAlive(principal, issued_at) => !self.ends(principal, *issued_at),
+            Precondition::PrincipalRevoked(principal) => {
+                self.revoked(&Revocation::Principal(principal.clone())).is_some()
+            }
+            Precondition::NotHeld(index) => {
+                self.retention.held(&(*index..index.saturating_add(1))).is_none()
+            }
+            Precondition::FloorBelow(index) => self.retention.floor() < *index,
+        })
+    }
+
+    /// The version of a row, 0 for one that does not count its changes; `None` where there is none.
+    fn version(&self, key: &RowKey) -> Option<u64> {
+        let there = |is_there: bool| is_there.then_some(0);
+        match key {
+            RowKey::Agent(id) => self.agents.get(id).map(|row| row.version),
+            RowKey::KeyOwner(key) => there(self.key_owners.contains_key(key)),
+            RowKey::Profile(name) => self.profiles.get(name).map(|row| row.version),
+            RowKey::JoinToken(id) => self.join_tokens.get(id).map(|row| row.version),
+            RowKey::Delegation(id) => there(self.delegations.contains_key(id)),
+            RowKey::Hop(id) => there(self.hops.contains_key(id)),
+            RowKey::Revocation(sequence, revocation) => {
+                there(self.revoked(revocation).is_some_and(|held| held.sequence == *sequence))
+            }
+            RowKey::Answer(name) => there(self.answers.get(name).is_some()),
+            RowKey::IdentityAnswer(agent) => there(self.answers.of_identity(agent).is_some()),
+            RowKey::Verifier(agent) => self.verifiers.get(agent).map(|row| row.version),
+            RowKey::Floor | RowKey::FeedFloor => Some(0),
+            RowKey::Hold(name) => there(self.retention.hold(name).is_some()),
+            RowKey::Spent(id) => there(self.spent.contains_key(id)),
+            RowKey::Trust => Some(self.trust.bundle().version()),
+            RowKey::Session(id) => self.sessions.get(id).map(|row| row.version),
+        }
+    }
+}

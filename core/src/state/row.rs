@@ -1,0 +1,148 @@
+//! The rows of the state, and their keys. SPEC sections 3, 6, 7 and 9.
+//!
+//! Owns: the list of all kinds of row. Does not own: what is in a row (a file of its own each), where rows
+//! lie on disk (the stores).
+
+use crate::agents::{Agent, JoinToken, KeyOwner, SpentToken};
+use crate::answers::{AnswerKey, GivenAnswer};
+use crate::bundle::SignedBundle;
+use crate::delegations::{Delegation, RecordedHop};
+use crate::feed::{Delta, FeedFloor, Revocation};
+use crate::id::{AgentId, DelegationId, HopId};
+use crate::key::Thumbprint;
+use crate::profile::Profile;
+use crate::retention::Hold;
+use crate::session::{Session, SessionId};
+use crate::verifier::Verifier;
+
+/// A row of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// An agent.
+    Agent(Agent),
+    /// A key's owner.
+    KeyOwner(KeyOwner),
+    /// A profile.
+    Profile(Profile),
+    /// A join token.
+    JoinToken(JoinToken),
+    /// A delegation.
+    Delegation(Delegation),
+    /// A recorded hop.
+    Hop(RecordedHop),
+    /// A revocation.
+    Revocation(Delta),
+    /// An answer that was given.
+    Answer(GivenAnswer),
+    /// What is known of a tool that reports.
+    Verifier(Verifier),
+    /// The index below which records may be pruned.
+    Floor(u64),
+    /// A hold on records.
+    Hold(Hold),
+    /// A signed token that was enrolled with.
+    Spent(SpentToken),
+    /// The trust bundle.
+    Trust(SignedBundle),
+    /// A session of authority.
+    Session(Session),
+    /// Where the revocation feed begins.
+    FeedFloor(FeedFloor),
+}
+
+/// The key of a row. At any time there is at most one row of each key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowKey {
+    /// An agent, by its id.
+    Agent(AgentId),
+    /// A key's owner, by the key.
+    KeyOwner(Thumbprint),
+    /// A profile, by its name.
+    Profile(String),
+    /// A join token, by its id.
+    JoinToken(String),
+    /// A delegation, by its id.
+    Delegation(DelegationId),
+    /// A recorded hop, by its id.
+    Hop(HopId),
+    /// A revocation, by its number in the feed; the subject is named beside it.
+    Revocation(u64, Revocation),
+    /// An answer, by its name.
+    Answer(AnswerKey),
+    /// An answer that gave an agent an identity: one for each agent.
+    IdentityAnswer(AgentId),
+    /// What is known of a tool, by its agent id.
+    Verifier(AgentId),
+    /// The one floor of the ledger.
+    Floor,
+    /// A hold, by its name.
+    Hold(String),
+    /// A signed token that was enrolled with, by its SHA-256.
+    Spent([u8; 32]),
+    /// The one trust bundle.
+    Trust,
+    /// A session, by its id.
+    Session(SessionId),
+    /// The one floor of the revocation feed.
+    FeedFloor,
+}
+
+impl Row {
+    /// The row's key.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Row::Agent(row) => RowKey::Agent(row.id.clone()),
+            Row::KeyOwner(row) => RowKey::KeyOwner(row.key),
+            Row::Profile(row) => RowKey::Profile(row.name.clone()),
+            Row::JoinToken(row) => RowKey::JoinToken(row.id.clone()),
+            Row::Delegation(row) => RowKey::Delegation(row.id),
+            Row::Hop(row) => RowKey::Hop(row.id),
+            Row::Revocation(row) => RowKey::Revocation(row.sequence, row.revocation.clone()),
+            Row::Answer(row) => match &row.identity_of {
+                Some(agent) => RowKey::IdentityAnswer(agent.clone()),
+                None => RowKey::Answer(row.name.clone()),
+            },
+            Row::Verifier(row) => RowKey::Verifier(row.agent.clone()),
+            Row::Floor(_) => RowKey::Floor,
+            Row::Hold(row) => RowKey::Hold(row.name.clone()),
+            Row::Spent(row) => RowKey::Spent(row.id),
+            Row::Trust(_) => RowKey::Trust,
+            Row::Session(row) => RowKey::Session(row.id),
+            Row::FeedFloor(_) => RowKey::FeedFloor,
+        }
+    }
+}
+
+macro_rules! rows {
+    ($($kind:ident($row:ty)),* $(,)?) => {$(
+        impl From<$row> for Row {
+            fn from(row: $row) -> Self {
+                Row::$kind(row)
+            }
+        }
+    )*};
+}
+
+rows!(
+    Agent(Agent),
+    KeyOwner(KeyOwner),
+    Profile(Profile),
+    JoinToken(JoinToken),
+    Delegation(Delegation),
+    Answer(GivenAnswer),
+    Verifier(Verifier),
+    Hold(Hold),
+    Spent(SpentToken),
+    Trust(SignedBundle),
+    Session(Session),
+);
+
+/// One step of a committed change of the state. The steps of a commit are applied in order, to the state
+/// in memory and to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A row takes the place of the one of its key.
+    Put(Box<Row>),
+    /// The row of this key is gone.
+    Forget(RowKey),
+}
