@@ -33,7 +33,8 @@ use tonic::Request;
 
 use crate::broker::Broker;
 use crate::certificate::Certificate;
-use crate::enrol::{Presented, x509};
+use crate::enrol::method::Presented;
+use crate::enrol::x509;
 use crate::listen::Via;
 use crate::store::head_keys;
 

@@ -23,7 +23,7 @@ use crate::repeat::Heard;
 use crate::store::Store;
 use crate::store::reached::Reached;
 use crate::traces::{self, Step, Traces};
-use crate::witness::Witnessed;
+use crate::witnessed::Witnessed;
 
 /// Proofs that are remembered: 36 s of 25,000 calls a second, some 100 MB when full.
 const PROOFS_MAX: Bounds = Bounds { total: 900_000, per_holder: 300_000 };

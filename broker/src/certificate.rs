@@ -7,10 +7,9 @@
 //! is none; whoever shows one that does not hold shows nothing else either.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use sublet_core::id::{SpiffeId, UnixMillis};
+use sublet_core::id::SpiffeId;
 use sublet_core::no::BadCertificate;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::crypto::CryptoProvider;
@@ -19,39 +18,6 @@ use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifie
 use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
-
-use crate::tls::Tls;
-
-/// What a client showed when it connected. Whether it holds is asked with each call until it does: the
-/// authorities or a clock may be behind for a moment.
-pub struct Shown {
-    chain: Vec<CertificateDer<'static>>,
-    tls: Arc<Tls>,
-    holds: OnceLock<Certificate>,
-}
-
-impl Shown {
-    /// What a connection has shown; `None` for none.
-    pub fn of(chain: Option<&[CertificateDer<'_>]>, tls: &Arc<Tls>) -> Option<Self> {
-        let chain: Vec<_> = chain?.iter().map(|one| one.clone().into_owned()).collect();
-        Some(Shown { chain, tls: tls.clone(), holds: OnceLock::new() })
-    }
-
-    /// The certificate, if it holds.
-    pub fn certificate(&self, now: UnixMillis) -> Result<&Certificate, BadCertificate> {
-        if let Some(certificate) = self.holds.get() {
-            return Ok(certificate);
-        }
-        let certificate = self.tls.verify(&self.chain, now)?;
-        Ok(self.holds.get_or_init(|| certificate))
-    }
-}
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shown({} certificates)", self.chain.len())
-    }
-}
 
 /// A client's certificate that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

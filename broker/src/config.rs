@@ -9,7 +9,7 @@ use sublet_core::id::TrustDomain;
 use sublet_core::limits;
 use sublet_core::rotation::{Schedule, USES};
 
-use crate::enrol::jwt;
+use crate::enrol::names;
 
 /// The trust domain of a broker started with `--dev`.
 pub const DEV_TRUST_DOMAIN: &str = "dev.sublet.example";
@@ -166,7 +166,7 @@ pub struct IssuerConfig {
 impl IssuerConfig {
     /// The method of enrolment that its signed tokens belong to.
     pub fn method(&self) -> &'static str {
-        if self.is_spiffe() { jwt::JWT_SVID } else { jwt::JWT }
+        if self.is_spiffe() { names::JWT_SVID } else { names::JWT }
     }
 
     /// Whether it is a SPIFFE trust domain.

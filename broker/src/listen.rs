@@ -30,7 +30,8 @@ use crate::admission::{
     Account, Address, Admission, Bound, Connections, HANDSHAKE_DEADLINE, Head, Link, Network,
     Watched,
 };
-use crate::certificate::{Certificate, Shown};
+use crate::certificate::Certificate;
+use crate::shown::Shown;
 use crate::tls::Tls;
 
 /// After an error of accepting, such as no file descriptors left.

@@ -14,7 +14,8 @@ use sublet_core::session::{LoggedOut, Login, UserToken, template};
 use sublet_core::workload::Attested;
 
 use crate::config::{BadConfig, Config};
-use crate::enrol::jwt::{Issuer, JWT, SignedToken};
+use crate::enrol::jwt::{Issuer, SignedToken};
+use crate::enrol::names::JWT;
 
 /// What a logout token says that happened.
 const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";

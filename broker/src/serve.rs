@@ -48,7 +48,7 @@ use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
 use crate::store::reached::KEPT_EVERY;
-use crate::store::{Notary, Store};
+use crate::store::{self, Notary};
 use crate::tls::{self, Tls};
 use crate::traces::{TraceLayer, Traces};
 use crate::transport::TransportLayer;
@@ -149,7 +149,7 @@ pub async fn bind_with(
     let (domain, now) = (&config.trust_domain, clock.now());
     let ring = KeyRing::open(&config.data, domain, now, &entropy, &config.keys)?;
     let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
-    let store = Store::open_sled(&config.data, ring.trust.clone(), durability, notary, now)?;
+    let store = store::open_embedded(&config.data, ring.trust.clone(), durability, notary, now)?;
     let trust = store.view()?.trust().clone();
     ring.signers.check(trust.bundle())?;
     check_time(trust.bundle(), clock.now())?;

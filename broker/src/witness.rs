@@ -1,16 +1,14 @@
 //! Witnesses: heads of the ledger are shown to others, who cosign what goes on from what they saw.
 //! C2SP tlog-witness; docs/SPEC section 9.11.
 //!
-//! Owns: asking the witnesses of the policy, and the last head that a quorum cosigned. Does not own:
-//! what they are asked (`sublet_ledger::witness`), who is enough (`sublet_ledger::policy`).
+//! Owns: asking the witnesses of the policy. Does not own: what they are asked (`sublet_ledger::witness`),
+//! who is enough (`sublet_ledger::policy`), the last head that a quorum cosigned (`witnessed`).
 //!
 //! Invariants: nobody waits for a witness; all are asked for one head at a time; what is published as
-//! witnessed met the policy, and is kept beside the store.
+//! witnessed met the policy.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, header, redirect};
@@ -19,7 +17,6 @@ use sublet_ledger::witness::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
-use crate::disk;
 use crate::store::{Published, head_keys};
 
 /// How often a new head is shown, when there is one.
@@ -30,36 +27,6 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
-
-/// Where the last witnessed head is kept.
-const FILE: &str = "ledger.witnessed";
-
-/// The last head that enough witnesses cosigned.
-#[derive(Debug, Default)]
-pub struct Witnessed {
-    path: PathBuf,
-    note: RwLock<Vec<u8>>,
-}
-
-impl Witnessed {
-    /// What was kept in a data directory.
-    pub fn open(data: &Path) -> Self {
-        let path = data.join(FILE);
-        let note = fs::read(&path).unwrap_or_default();
-        Witnessed { path, note: RwLock::new(note) }
-    }
-
-    /// The head with its cosignatures; empty when there is none.
-    pub fn note(&self) -> Vec<u8> {
-        self.note.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
-        disk::replace(&self.path, &note, 0o644)?;
-        *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;
-        Ok(())
-    }
-}
 
 /// Shows every new head to the witnesses of a policy, for as long as the broker runs.
 pub(crate) async fn run(broker: Arc<Broker>, policy: Policy) {

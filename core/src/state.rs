@@ -9,6 +9,7 @@
 mod apply;
 mod basis;
 mod effects;
+mod ledger_end;
 mod precondition;
 mod revocations;
 mod row;
@@ -18,9 +19,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-pub use apply::{Applied, LedgerEnd, Outdated, Place, Placed};
+pub use apply::{Applied, Outdated, Place, Placed};
 pub use basis::{Basis, HopStatus};
 pub use effects::{Effects, Mutation};
+pub use ledger_end::LedgerEnd;
 pub use precondition::{Precondition, Versioned};
 pub use row::{Change, Row, RowKey};
 

@@ -5,12 +5,14 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
 use sha2::{Digest as _, Sha256};
 use sublet_core::key::{Algorithm, PublicKey};
 use sublet_core::sign::{Signer, SignerFault, secp256r1_signature};
 
 use crate::Trouble;
-use crate::token::{Token, private};
+use crate::token::Token;
 
 /// A key of a token.
 pub struct TokenKey {
@@ -57,4 +59,14 @@ impl TokenKey {
         });
         signed.map_err(|trouble| SignerFault(trouble.to_string()))
     }
+}
+
+/// The handle of a private half in this session.
+pub(crate) fn private(
+    session: &Session,
+    public: &PublicKey,
+) -> Result<Option<ObjectHandle>, Trouble> {
+    let template =
+        [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(public.thumbprint().0.to_vec())];
+    Ok(session.find_objects(&template)?.first().copied())
 }

@@ -6,6 +6,7 @@
 //! here, so that a device that errs is a fault and no bad token.
 
 mod key;
+mod keys;
 mod token;
 mod uri;
 

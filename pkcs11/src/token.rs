@@ -1,9 +1,8 @@
 //! One token and the session with it: opened anew when the device has forgotten it.
 //!
-//! Owns: module, slot, login; making, finding and destroying keys. Does not own: signing (`key`).
+//! Owns: module, slot, login. Does not own: keys (`keys`), signing (`key`).
 //!
-//! Invariants: a key that is made is marked sensitive and not extractable; its CKA_ID is the thumbprint of
-//! its public half (RFC 7638), by which it is found; the PIN is read when it is needed and not kept.
+//! Invariants: the PIN is read when it is needed and not kept.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -11,23 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
-use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
-use sublet_core::key::{Algorithm, PublicKey};
+use sublet_core::key::Algorithm;
 use zeroize::Zeroizing;
 
-use crate::{TokenKey, Trouble, Uri};
-
-/// CKA_EC_PARAMS of Ed25519: the curve's name, as PKCS#11 3.0 section 6.3.3 has it.
-const EDWARDS25519: &[u8] = b"\x13\x0cedwards25519";
-
-/// CKA_EC_PARAMS of secp256r1: its object identifier (RFC 5480, section 2.1.1.1).
-const SECP256R1: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+use crate::{Trouble, Uri};
 
 /// A token that is open. Clones share its session.
 #[derive(Clone)]
@@ -76,71 +68,6 @@ impl Token {
             return Ok(Algorithm::Secp256r1);
         }
         Err(Trouble::NoAlgorithm)
-    }
-
-    /// Makes a key that stays here.
-    pub fn make(&self, label: &str) -> Result<TokenKey, Trouble> {
-        let (mechanism, parameters) = match self.algorithm()? {
-            Algorithm::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, EDWARDS25519),
-            Algorithm::Secp256r1 => (Mechanism::EccKeyPairGen, SECP256R1),
-        };
-        let label = Attribute::Label(label.as_bytes().to_vec());
-        let public = [
-            Attribute::Token(true),
-            Attribute::Private(false),
-            Attribute::Verify(true),
-            Attribute::EcParams(parameters.to_vec()),
-            label.clone(),
-        ];
-        let private = [
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Sign(true),
-            label,
-        ];
-        let key = self.with(|session| {
-            let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
-            named(session, public, private).inspect_err(|_| {
-                let _ = session.destroy_object(private);
-                let _ = session.destroy_object(public);
-            })
-        })?;
-        Ok(TokenKey::new(self.clone(), key))
-    }
-
-    /// The key with this public half, if it is here.
-    pub fn find(&self, public: &PublicKey) -> Result<Option<TokenKey>, Trouble> {
-        let found = self.with(|session| private(session, public))?;
-        Ok(found.map(|_| TokenKey::new(self.clone(), public.clone())))
-    }
-
-    /// The one key with this label, if there is one.
-    pub fn labelled(&self, label: &str) -> Result<Option<TokenKey>, Trouble> {
-        let template = [
-            Attribute::Class(ObjectClass::PUBLIC_KEY),
-            Attribute::Label(label.as_bytes().to_vec()),
-        ];
-        let public = self.with(|session| match session.find_objects(&template)?.as_slice() {
-            [] => Ok(None),
-            [one] => public_key(session, *one).map(Some),
-            more => Err(Trouble::Object { label: label.to_owned(), found: more.len() }),
-        })?;
-        let Some(public) = public else { return Ok(None) };
-        let found = self.find(&public)?;
-        found.map(Some).ok_or_else(|| Trouble::NotOurs(label.to_owned()))
-    }
-
-    /// Destroys a key for ever.
-    pub fn destroy(&self, public: &PublicKey) -> Result<(), Trouble> {
-        let id = Attribute::Id(public.thumbprint().0.to_vec());
-        self.with(|session| {
-            for object in session.find_objects(std::slice::from_ref(&id))? {
-                session.destroy_object(object)?;
-            }
-            Ok(())
-        })
     }
 
     /// Does something in a session where the user is logged in. If it fails the session may be what is
@@ -209,59 +136,4 @@ fn pin(path: &Path) -> Result<AuthPin, Trouble> {
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     let text = Zeroizing::new(text);
     Ok(AuthPin::new(text.trim_end().to_owned().into_boxed_str()))
-}
-
-/// Gives both halves of a new key the id by which it is found.
-fn named(
-    session: &Session,
-    public: ObjectHandle,
-    private: ObjectHandle,
-) -> Result<PublicKey, Trouble> {
-    let key = public_key(session, public)?;
-    let id = [Attribute::Id(key.thumbprint().0.to_vec())];
-    session.update_attributes(private, &id)?;
-    session.update_attributes(public, &id)?;
-    Ok(key)
-}
-
-/// The handle of a private half in this session.
-pub(crate) fn private(
-    session: &Session,
-    public: &PublicKey,
-) -> Result<Option<ObjectHandle>, Trouble> {
-    let template =
-        [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(public.thumbprint().0.to_vec())];
-    Ok(session.find_objects(&template)?.first().copied())
-}
-
-/// Reads a public half: CKA_EC_POINT is an OCTET STRING around the point, or the bare point.
-fn public_key(session: &Session, object: ObjectHandle) -> Result<PublicKey, Trouble> {
-    let asked = [AttributeType::EcPoint, AttributeType::EcParams];
-    let (mut point, mut parameters) = (Vec::new(), Vec::new());
-    for attribute in session.get_attributes(object, &asked)? {
-        match attribute {
-            Attribute::EcPoint(bytes) => point = bytes,
-            Attribute::EcParams(bytes) => parameters = bytes,
-            _ => {}
-        }
-    }
-    let of_p256 = parameters == SECP256R1;
-    let whole = if of_p256 { 65 } else { 32 };
-    let point = match point.as_slice() {
-        [0x04, length, rest @ ..] if rest.len() == whole && usize::from(*length) == whole => rest,
-        bare => bare,
-    };
-    let bad = |says: &dyn std::fmt::Display| Trouble::Key(says.to_string());
-    match (of_p256, point) {
-        (true, [0x04, coordinates @ ..]) => match coordinates.split_at_checked(32) {
-            Some((x, y)) if y.len() == 32 => {
-                let sign = 2 + (y.last().copied().unwrap_or(0) & 1);
-                let compressed = [&[sign], x].concat();
-                PublicKey::from_bytes(Algorithm::Secp256r1, &compressed).map_err(|no| bad(&no))
-            }
-            _ => Err(bad(&"its point has another length")),
-        },
-        (true, _) => Err(bad(&"its point is not uncompressed")),
-        (false, point) => PublicKey::from_bytes(Algorithm::Ed25519, point).map_err(|no| bad(&no)),
-    }
 }

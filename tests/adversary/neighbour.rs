@@ -5,7 +5,8 @@ use std::path::Path;
 
 use prost::Message as _;
 use sublet_broker::config::{Config, IssuerConfig};
-use sublet_broker::enrol::{Methods, Presented};
+use sublet_broker::enrol::Methods;
+use sublet_broker::enrol::method::Presented;
 use sublet_core::bundle::KeyUse;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Credential;

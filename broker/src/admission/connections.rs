@@ -9,14 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::account::{Account, Address, Network};
 use super::bounds::ConnectionBounds;
-use super::link::{Link, Peer};
+use super::link::{self, Link, Peer};
 use super::notices::{Bound, Notices, Seconds};
 use super::pool::{Pool, Shares};
 
@@ -72,6 +72,36 @@ impl Drop for Place {
     }
 }
 
+/// What a connection knows of its table.
+fn table_of(connections: &Arc<Connections>) -> Weak<dyn link::Table> {
+    let table: Arc<dyn link::Table> = connections.clone();
+    Arc::downgrade(&table)
+}
+
+impl link::Table for Connections {
+    /// Somebody has proven itself on this connection: it is that caller's from now on.
+    fn proven(&self, id: u64, account: &Account) {
+        let mut table = self.lock();
+        let Some(entry) = table.open.get(&id).filter(|entry| !entry.link.is_closing()) else {
+            return;
+        };
+        let peer = entry.link.peer();
+        table.leave(id, peer.network);
+        if let Some(entry) = table.open.get_mut(&id) {
+            entry.caller = Some(account.clone());
+        }
+        let own = table.callers.entry(account.clone()).or_default();
+        own.insert(id);
+        let number = own.len();
+        if number > self.bounds.caller {
+            let others: Vec<u64> = own.iter().copied().filter(|other| *other != id).collect();
+            if let Some(victim) = table.oldest_idle(&others).or(others.first().copied()) {
+                self.close(&mut table, victim, Bound::CallerConnections, number);
+            }
+        }
+    }
+}
+
 impl Connections {
     /// No connections yet.
     pub(crate) fn new(
@@ -111,7 +141,7 @@ impl Connections {
         let network = address.filter(|_| self.by_address).map(Network::of);
         let bytes = Pool::new(Shares { each: self.bounds.bytes, all: self.bounds.bytes });
         let peer = Peer { id, address, network };
-        let link = Link::new(peer, Arc::downgrade(self), self.seconds.clone(), bytes);
+        let link = Link::new(peer, table_of(self), self.seconds.clone(), bytes);
         table.open.insert(id, Entry { link: link.clone(), caller: None });
         table.unproven.insert(id);
         if let Some(network) = network {
@@ -131,28 +161,6 @@ impl Connections {
         let (number, oldest) = (table.unproven.len(), table.unproven.first().copied());
         if let Some(oldest) = oldest.filter(|_| number > self.bounds.unproven) {
             self.close(table, oldest, Bound::UnprovenConnections, number);
-        }
-    }
-
-    /// Somebody has proven itself on this connection: it is that caller's from now on.
-    pub(crate) fn proven(&self, id: u64, account: &Account) {
-        let mut table = self.lock();
-        let Some(entry) = table.open.get(&id).filter(|entry| !entry.link.is_closing()) else {
-            return;
-        };
-        let peer = entry.link.peer();
-        table.leave(id, peer.network);
-        if let Some(entry) = table.open.get_mut(&id) {
-            entry.caller = Some(account.clone());
-        }
-        let own = table.callers.entry(account.clone()).or_default();
-        own.insert(id);
-        let number = own.len();
-        if number > self.bounds.caller {
-            let others: Vec<u64> = own.iter().copied().filter(|other| *other != id).collect();
-            if let Some(victim) = table.oldest_idle(&others).or(others.first().copied()) {
-                self.close(&mut table, victim, Bound::CallerConnections, number);
-            }
         }
     }
 

@@ -13,7 +13,6 @@ use std::task::Context;
 use atomic_waker::AtomicWaker;
 
 use super::account::{Account, Network};
-use super::connections::Connections;
 use super::notices::Seconds;
 use super::pool::Pool;
 use super::share::Share;
@@ -32,11 +31,17 @@ pub(crate) struct Peer {
     pub(crate) network: Option<Network>,
 }
 
+/// Where connections are counted.
+pub(crate) trait Table: std::fmt::Debug + Send + Sync {
+    /// Somebody has proven itself on the connection of this number.
+    fn proven(&self, id: u64, account: &Account);
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: Peer,
-    connections: Weak<Connections>,
+    table: Weak<dyn Table>,
     seconds: Seconds,
     bytes: Arc<Pool>,
     closing: AtomicBool,
@@ -56,14 +61,14 @@ pub(crate) struct Link {
 impl Link {
     pub(super) fn new(
         peer: Peer,
-        connections: Weak<Connections>,
+        table: Weak<dyn Table>,
         seconds: Seconds,
         bytes: Arc<Pool>,
     ) -> Arc<Self> {
         let since = AtomicU64::new(seconds.now());
         Arc::new(Link {
             peer,
-            connections,
+            table,
             seconds,
             bytes,
             closing: AtomicBool::new(false),
@@ -148,8 +153,8 @@ impl Link {
         }
         *caller = Some(account.clone());
         // Under the lock, so that the table has the last one too.
-        if let Some(connections) = self.connections.upgrade() {
-            connections.proven(self.peer.id, &account);
+        if let Some(table) = self.table.upgrade() {
+            table.proven(self.peer.id, &account);
         }
     }
 

@@ -5,7 +5,7 @@ use sublet_core::id::UnixMillis;
 use sublet_core::no::{Malformed, No};
 use sublet_core::state::State;
 
-use super::{Method, Presented};
+use super::method::{Method, Presented};
 
 /// The method.
 pub struct JoinToken;

@@ -23,14 +23,9 @@ use sublet_core::no::{BadJwt, Fault, No};
 use sublet_core::workload::Attested;
 
 use super::jwks::{Keys, NoKey, Source, check_url};
-use super::{Method, Presented};
+use super::method::{Method, Presented};
+use super::names::{JWT, JWT_SVID};
 use crate::config::{BadConfig, Config, IssuerConfig};
-
-/// The method of OpenID tokens and all that look like them.
-pub const JWT: &str = "jwt";
-
-/// The method of SPIFFE JWT-SVIDs.
-pub const JWT_SVID: &str = "jwt_svid";
 
 /// Bytes of a token.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;

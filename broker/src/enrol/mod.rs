@@ -11,56 +11,18 @@
 pub mod join_token;
 pub mod jwks;
 pub mod jwt;
+pub mod method;
+pub mod names;
 pub mod neighbour;
 pub mod x509;
 
 use std::sync::Arc;
 
-use sublet_core::decide::Credential;
-use sublet_core::id::{SpiffeId, UnixMillis};
-use sublet_core::json::Json;
-use sublet_core::key::PublicKey;
 use sublet_core::no::{Malformed, No};
-use sublet_core::state::State;
 
-use crate::certificate::Certificate;
+use self::method::Method;
 use crate::config::{BadConfig, Config};
 use crate::tls::Tls;
-
-/// One way to come in.
-#[tonic::async_trait]
-pub trait Method: Send + Sync {
-    /// Its name in a request.
-    fn name(&self) -> &'static str;
-
-    /// What a credential shows.
-    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No>;
-
-    /// Whether this broker could have to do with it at all; else the caller has shown nothing.
-    fn is_known(&self, credential: &Credential, state: &State) -> bool {
-        let _ = (credential, state);
-        true
-    }
-}
-
-/// What an enrolment brings.
-pub struct Presented<'a> {
-    /// The credential.
-    pub credential: &'a [u8],
-    /// The agent that is asked for; empty when the credential says.
-    pub agent: &'a str,
-    /// The new key, which the caller has shown to hold.
-    pub key: &'a PublicKey,
-    /// The certificate of the connection.
-    pub certificate: Option<&'a Certificate>,
-}
-
-/// What a SPIFFE id shows, for rules to name: the id as `sub`, the segments of its path as `spiffe`.
-fn spiffe_claims(id: &SpiffeId) -> Json {
-    let segments = id.path().split('/').map(|segment| Json::Str(segment.to_owned())).collect();
-    let subject = Json::Str(id.to_string());
-    Json::Object(vec![("spiffe".to_owned(), Json::List(segments)), ("sub".to_owned(), subject)])
-}
 
 /// The methods of a broker.
 pub struct Methods(Vec<Box<dyn Method>>);
@@ -69,7 +31,7 @@ impl Methods {
     /// Those that a configuration has: join tokens always, others where it names issuers.
     pub fn of(config: &Config, tls: Option<&Arc<Tls>>) -> Result<Self, BadConfig> {
         let mut methods: Vec<Box<dyn Method>> = vec![Box::new(join_token::JoinToken)];
-        for method in [jwt::JWT, jwt::JWT_SVID] {
+        for method in [names::JWT, names::JWT_SVID] {
             let issuers = config.issuer.iter().filter(|issuer| issuer.signs_jwts());
             let issuers = issuers.filter(|issuer| issuer.method() == method);
             let issuers = issuers.map(|issuer| jwt::Issuer::new(issuer, config));

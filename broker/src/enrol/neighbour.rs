@@ -22,11 +22,9 @@ use sublet_core::verify::{Possession, VerifiedToken};
 use sublet_core::workload::Attested;
 use sublet_proto::v1;
 
-use super::{Method, Presented, spiffe_claims};
+use super::method::{Method, Presented, spiffe_claims};
+use super::names::NEIGHBOUR;
 use crate::config::{BadConfig, Config};
-
-/// The method of other brokers' identities.
-pub const NEIGHBOUR: &str = "neighbour";
 
 /// The brokers whose identities are taken.
 pub struct Neighbours {

@@ -14,12 +14,10 @@ use sublet_core::id::UnixMillis;
 use sublet_core::no::{BadCertificate, No, Unauthenticated};
 use sublet_core::workload::Attested;
 
-use super::{Method, Presented, spiffe_claims};
+use super::method::{Method, Presented, spiffe_claims};
+use super::names::X509_SVID;
 use crate::certificate::Certificate;
 use crate::tls::Tls;
-
-/// The method of SPIFFE X.509-SVIDs.
-pub const X509_SVID: &str = "x509_svid";
 
 /// The method.
 pub struct X509Svid(Arc<Tls>);

@@ -18,10 +18,11 @@ use sublet_core::state::{Applied, Basis, Change, LedgerEnd, Row, RowKey, State};
 use sublet_ledger::tile::{self, Tree};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Backend, Batch, Committed, Drafted, Entry, Job, LedgerReader, NotCommitted, Notary, Published,
-    Shared, damaged, stopped,
-};
+use super::backend::{Backend, Batch};
+use super::commit::{Committed, Drafted, Job, NotCommitted, Shared, damaged, stopped};
+use super::entry::Entry;
+use super::ledger::{Notary, Published};
+use super::reader::LedgerReader;
 use crate::record::{self, Draft};
 
 /// Commits in one batch: at 2 KiB each half a MiB.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sublet_core::no::Fault;
 
-use super::Store;
+use super::open::Store;
 use crate::disk;
 
 /// Lies beside the store and not in it, so that it outlives it.

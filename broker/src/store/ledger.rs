@@ -12,7 +12,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
-use sublet_core::id::DelegationId;
 use sublet_core::key::{Algorithm, PublicKey};
 use sublet_core::no::Fault;
 use sublet_ledger::Hash;
@@ -20,7 +19,8 @@ use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tile::{self, Resource, Tiles, Tree, TreeView};
 use sublet_ledger::tree::{consistency_proof, inclusion_proof, root_at};
 
-use super::Entry;
+use super::backend::StoredLedger;
+use super::reader::LedgerReader;
 use crate::keys::Signers;
 
 /// Signs the heads of one ledger.
@@ -135,34 +135,6 @@ impl Published {
         let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
         inclusion_proof(&view, index, self.tree.size())
     }
-}
-
-/// What a backend has of a ledger when it is opened.
-#[derive(Debug, Default)]
-pub struct StoredLedger {
-    /// Size and root, as the last batch left them.
-    pub head: Option<(u64, Hash)>,
-    /// The leaves behind the last full tile, verbatim.
-    pub tail: Vec<Vec<u8>>,
-    /// The last signed head that was kept.
-    pub checkpoint: Option<Vec<u8>>,
-}
-
-/// Reads the ledger.
-pub trait LedgerReader: Tiles + Send + Sync + 'static {
-    /// The entries with an index of at least `from`, at most `most`; in order.
-    fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault>;
-
-    /// The entries of a delegation with an index of at least `from`, at most `most`.
-    fn of_delegation(
-        &self,
-        delegation: &DelegationId,
-        from: u64,
-        most: usize,
-    ) -> Result<Vec<Entry>, Fault>;
-
-    /// The signed heads that were kept, of sizes of at least `from`, at most `most`; in order.
-    fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault>;
 }
 
 /// The tree of a stored ledger: recomputed from its full tiles and its last leaves, and held

@@ -17,7 +17,8 @@ use sublet_core::text::{base64url, from_base64url};
 use sublet_ledger::Hash;
 use tokio::sync::Mutex;
 
-use super::{FIRST_EPOCH, Store, inception};
+use super::inception;
+use super::open::{FIRST_EPOCH, Store};
 use crate::disk;
 
 /// Lies beside the store and not in it, so that a copy of the store does not bring it along.

@@ -7,7 +7,7 @@
 
 use sublet_core::no::Fault;
 
-use super::Entry;
+use super::entry::Entry;
 
 /// Entries in one segment.
 const ENTRIES_MAX: usize = 64;

@@ -12,7 +12,7 @@ use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::text::base64url;
 
-use crate::command::audit::{Against, INCOMPLETE, INVALID, found};
+use crate::command::against::{Against, INCOMPLETE, INVALID, found};
 use crate::context::Context;
 use crate::print;
 use crate::report;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod against;
 pub(crate) mod agent;
 mod audit;
 mod bench;

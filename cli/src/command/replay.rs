@@ -19,7 +19,7 @@ use sublet_core::text::base64url;
 use sublet_ledger::tree::Checked;
 
 use crate::actor::{Actor, caller};
-use crate::command::audit::kept_heads;
+use crate::command::against::kept_heads;
 use crate::context::Context;
 use crate::trouble::Trouble;
 use crate::{print, report};

@@ -7,13 +7,13 @@
 pub(crate) mod actor;
 pub(crate) mod fleet;
 mod story;
+mod teller;
 mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
+use self::teller::Teller;
 use crate::context::Context;
 use crate::print;
 use crate::trouble::Trouble;
@@ -27,72 +27,6 @@ pub(crate) struct Args {
     /// How many times as long everything may take
     #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     patience: u32,
-}
-
-/// What came of one step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    name: &'static str,
-    expected: &'static str,
-    actual: String,
-    code: String,
-    says: String,
-}
-
-/// Tells the story as it happens, and keeps the outcomes.
-pub(crate) struct Teller {
-    aloud: bool,
-    outcomes: Vec<Outcome>,
-}
-
-impl Teller {
-    /// A heading.
-    fn chapter(&self, text: &str) {
-        if self.aloud {
-            crate::print::line!("\n{text}");
-        }
-    }
-
-    /// A line that is no outcome.
-    fn aside(&self, text: &str) {
-        if self.aloud {
-            crate::print::line!("     {text}");
-        }
-    }
-
-    /// One step: what was expected, what came.
-    fn step(&mut self, name: &'static str, expected: &'static str, answer: &actor::Answer) {
-        let outcome = Outcome {
-            name,
-            expected,
-            actual: answer.actual.clone(),
-            code: answer.code.clone(),
-            says: answer.says.clone(),
-        };
-        if self.aloud {
-            let mark = if outcome.actual == expected { "✓" } else { "✗ UNEXPECTED" };
-            let code = if outcome.code.is_empty() {
-                String::new()
-            } else {
-                format!(" [{}]", outcome.code)
-            };
-            crate::print::line!("  {mark} {name}: {}{code}", outcome.actual);
-            if !outcome.says.is_empty() {
-                crate::print::line!("     {}", outcome.says);
-            }
-        }
-        self.outcomes.push(outcome);
-    }
-
-    fn ok(&self) -> bool {
-        !self.outcomes.is_empty()
-            && self.outcomes.iter().all(|outcome| outcome.actual == outcome.expected)
-    }
-
-    fn value(&self) -> Value {
-        let outcome = |o: &Outcome| json!({"name": o.name, "expected": o.expected, "actual": o.actual, "code": o.code, "says": o.says});
-        json!({"ok": self.ok(), "outcomes": self.outcomes.iter().map(outcome).collect::<Vec<_>>()})
-    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {

@@ -22,9 +22,9 @@ use sublet_core::token::Presentation;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::v1;
 
-use super::Teller;
 use super::actor::{Answer, Ask};
 use super::fleet::{BrokerProcess, Process};
+use super::teller::Teller;
 use crate::command::audit_lines;
 use crate::report;
 use crate::trouble::Trouble;

@@ -3,7 +3,7 @@
 //! One function, over whatever knows revocations: the broker's state or a verifier's view.
 
 use super::View;
-use super::enroll::keeps_an_identity;
+use super::kept_identity::keeps_an_identity;
 use crate::caller::{Caller, Kind};
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};

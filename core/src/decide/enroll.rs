@@ -1,6 +1,7 @@
 //! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
 
 use super::join_token_hash;
+use super::kept_identity::{RENEW, ROTATE_KEY, keeps_an_identity};
 use super::{Context, Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock, View};
 use crate::block::{Block, Origin, Role};
 use crate::bundle::KeyUse;
@@ -242,7 +243,7 @@ pub struct Renew;
 
 impl Operation for Renew {
     type Granted = serde_bytes::ByteBuf;
-    const METHOD: &'static str = "/sublet.v1.Identity/Renew";
+    const METHOD: &'static str = RENEW;
     const KEEPS: Keeps = Keeps::TheIdentity;
 
     fn describe(&self) -> String {
@@ -282,7 +283,7 @@ pub struct RotateKey {
 
 impl Operation for RotateKey {
     type Granted = serde_bytes::ByteBuf;
-    const METHOD: &'static str = "/sublet.v1.Identity/RotateKey";
+    const METHOD: &'static str = ROTATE_KEY;
     const KEEPS: Keeps = Keeps::TheIdentity;
 
     fn describe(&self) -> String {
@@ -402,11 +403,6 @@ pub(super) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) 
         }
         _ => deny,
     }
-}
-
-/// Whether a method gives an agent another identity for the one that it shows.
-pub fn keeps_an_identity(method: &str) -> bool {
-    method == Renew::METHOD || method == RotateKey::METHOD
 }
 
 /// Makes a key the agent's own, for ever.

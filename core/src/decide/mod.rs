@@ -13,6 +13,7 @@ mod context;
 mod enroll;
 mod former;
 mod issue;
+mod kept_identity;
 mod keys;
 mod list;
 mod operation;
@@ -31,9 +32,10 @@ pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call, u
 pub use chain::{check_holder_key, check_names};
 pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
 pub use context::{Context, Entropy, Settings, View};
-pub use enroll::{Credential, Enroll, Renew, RotateKey, check_repeats, keeps_an_identity};
+pub use enroll::{Credential, Enroll, Renew, RotateKey, check_repeats};
 pub use former::{FORMER_KEYS_IN_FORCE_MAX, FORMER_KEYS_MAX, FormerKeys, RevokeFormerKeys};
 pub use issue::{By, Issue, Issued};
+pub use kept_identity::keeps_an_identity;
 pub use keys::{ChangeKey, turn_keys};
 pub use list::{
     ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, ListedDelegation,

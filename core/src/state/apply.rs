@@ -10,23 +10,10 @@
 
 use std::collections::BTreeMap;
 
+use super::ledger_end::LedgerEnd;
 use super::{Change, Delegation, Effects, Mutation, Row, RowKey, State};
 use crate::feed::{Delta, FeedFloor};
 use crate::id::{DelegationId, UnixMillis};
-
-/// Where the ledger ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LedgerEnd {
-    /// How many records it has.
-    pub size: u64,
-    /// The time of its last record; the earliest time there is when it is empty.
-    pub last: UnixMillis,
-}
-
-impl LedgerEnd {
-    /// The end of an empty ledger.
-    pub const EMPTY: LedgerEnd = LedgerEnd { size: 0, last: UnixMillis(i64::MIN) };
-}
 
 /// Where a record comes to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

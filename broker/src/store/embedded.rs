@@ -1,0 +1,32 @@
+//! Opening the embedded store of a data directory.
+//!
+//! Owns: that it is the store of before: neither lost (`inception`) nor an older copy (`reached`). Does not
+//! own: the store.
+
+use std::path::Path;
+
+use sublet_core::bundle::SignedBundle;
+use sublet_core::id::UnixMillis;
+use sublet_core::no::Fault;
+
+use super::ledger::Notary;
+use super::open::Store;
+use super::sled::Sled;
+use super::{inception, reached};
+use crate::config::Durability;
+
+/// Opens the embedded store of a data directory. One that is lost, or older than it was, is refused.
+pub fn open_embedded(
+    data: &Path,
+    trust: SignedBundle,
+    durability: Durability,
+    notary: Notary,
+    now: UnixMillis,
+) -> Result<Store, Fault> {
+    let marked = reached::Marked::read(data, now)?;
+    let backend = Sled::open(&data.join("store"), durability)?;
+    let store = Store::open_in(backend, trust, notary, marked.epoch)?;
+    inception::check(data, &store)?;
+    marked.check(&store)?;
+    Ok(store)
+}

@@ -1,0 +1,42 @@
+//! The last head of the ledger that enough witnesses cosigned.
+//!
+//! Owns: the head in memory and beside the store. Does not own: asking witnesses (`witness`).
+//!
+//! Invariants: what is shown was kept on disk before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use crate::disk;
+
+/// Where the last witnessed head is kept.
+const FILE: &str = "ledger.witnessed";
+
+/// The last head that enough witnesses cosigned.
+#[derive(Debug, Default)]
+pub struct Witnessed {
+    path: PathBuf,
+    note: RwLock<Vec<u8>>,
+}
+
+impl Witnessed {
+    /// What was kept in a data directory.
+    pub fn open(data: &Path) -> Self {
+        let path = data.join(FILE);
+        let note = fs::read(&path).unwrap_or_default();
+        Witnessed { path, note: RwLock::new(note) }
+    }
+
+    /// The head with its cosignatures; empty when there is none.
+    pub fn note(&self) -> Vec<u8> {
+        self.note.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps a head that met the policy, in place of the one before.
+    pub(crate) fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
+        disk::replace(&self.path, &note, 0o644)?;
+        *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;
+        Ok(())
+    }
+}

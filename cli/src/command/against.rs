@@ -1,0 +1,100 @@
+//! What a ledger is held against, beside itself: heads that were kept elsewhere, and those of witnesses.
+//!
+//! Owns: reading them, the exit codes of what is found wrong. Does not own: the comparison
+//! (`sublet_client::published`).
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sublet_client::failure::Failure;
+use sublet_client::files;
+use sublet_client::published::{SignedHead, head_keys, witnessed};
+use sublet_ledger::checkpoint::HeadKey;
+use sublet_ledger::fork::Fork;
+use sublet_ledger::policy::Policy;
+
+use crate::context::Context;
+use crate::trouble::Trouble;
+
+/// Exit codes of what is found wrong with a ledger. docs/FORMATS.
+pub(crate) const INCOMPLETE: u8 = 20;
+const FORKED: u8 = 30;
+pub(crate) const INVALID: u8 = 40;
+
+/// Whether a ledger contradicts heads that were kept.
+type Contradicts<'a> = &'a dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Failure>;
+
+/// What a ledger is held against, beside itself.
+pub(crate) struct Against {
+    kept: Vec<SignedHead>,
+    policy: Option<Policy>,
+    keys: Vec<HeadKey>,
+}
+
+impl Against {
+    pub(crate) fn read(
+        checkpoints: &[PathBuf],
+        policy: Option<&Path>,
+        context: &Context,
+    ) -> Result<Self, Trouble> {
+        let keys = head_keys(&context.trust()?.current());
+        let kept = kept_heads(checkpoints, &keys)?;
+        let read = |path: &Path| {
+            let policy = Policy::parse(&files::read_text(path)?);
+            policy.map_err(|bad| Trouble::local(format!("{}: {bad}", path.display())))
+        };
+        Ok(Against { kept, policy: policy.map(read).transpose()?, keys })
+    }
+
+    /// The exit code, when the ledger at `path` does not go on from what it is held against; the proof
+    /// of it is kept beside it.
+    pub(crate) fn contradicted(
+        &self,
+        path: &Path,
+        cosigned: &[u8],
+        against: Contradicts<'_>,
+    ) -> Result<Option<ExitCode>, Trouble> {
+        let mut kept = self.kept.clone();
+        if let Some(policy) = &self.policy {
+            match witnessed(cosigned, policy, &self.keys) {
+                Ok((head, _)) => kept.push(head),
+                Err(failure) => return found(failure).map(Some),
+            }
+        }
+        let fork = match against(&kept) {
+            Ok(None) => return Ok(None),
+            Ok(Some(fork)) => fork,
+            Err(failure) => return found(failure).map(Some),
+        };
+        let mut proof = path.as_os_str().to_owned();
+        proof.push(".fork");
+        let proof = PathBuf::from(proof);
+        files::replace(&proof, &fork.encode())?;
+        let says = format!(
+            "it does not begin with the records of a head that was signed; the proof is kept in {}",
+            proof.display()
+        );
+        found(Failure::local("ledger_forked", says)).map(Some)
+    }
+}
+
+/// What was found wrong with a ledger, by its exit code; anything else is trouble.
+pub(crate) fn found(failure: Failure) -> Result<ExitCode, Trouble> {
+    let code = match failure.code().as_str() {
+        "ledger_incomplete" => INCOMPLETE,
+        "ledger_forked" => FORKED,
+        "ledger_invalid" => INVALID,
+        _ => return Err(failure.into()),
+    };
+    eprintln!("{} [{}]", failure.message(), failure.code());
+    Ok(ExitCode::from(code))
+}
+
+/// Heads that were kept elsewhere.
+pub(crate) fn kept_heads(paths: &[PathBuf], keys: &[HeadKey]) -> Result<Vec<SignedHead>, Trouble> {
+    let head = |path: &PathBuf| {
+        let head = SignedHead::open(files::read(path)?, keys);
+        head.map_err(|bad| Trouble::local(format!("{}: {bad}", path.display())))
+    };
+    paths.iter().map(head).collect()
+}
