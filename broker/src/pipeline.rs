@@ -1,4 +1,4 @@
-//! Decide, then record. The only place that commits. architecture.md, "The road".
+//! Decide, then record. The only place that commits. docs/ARCHITECTURE, "The road".
 //!
 //! Owns: one read before the decision, one atomic write after it, deciding again when what was
 //! read has changed, and answers to requests that are repeated. Does not own: the decision.

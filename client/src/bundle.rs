@@ -1,5 +1,5 @@
 //! The evidence bundle: one file, of public formats only, that verifies on a machine that never met
-//! the broker. ledger.md section 5; docs/FORMATS, "Evidence bundle".
+//! the broker. docs/DESIGN, "Replay"; docs/FORMATS, "Evidence bundle".
 //!
 //! Owns: what is in a bundle, writing it, checking it against keys that the reader trusts. Does not
 //! own: the form of the file (`archive`), tiles and heads (`sublet_ledger`), what records say

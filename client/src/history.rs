@@ -1,5 +1,5 @@
 //! The whole ledger, read as what happened: who did what, on whose behalf, through which hops, and
-//! every decision made again. ledger.md section 5; SPEC section 9.
+//! every decision made again. docs/DESIGN, "Replay"; SPEC section 9.
 //!
 //! Owns: putting records together, deciding again with the functions that tools decide with. Does
 //! not own: reading them (`records`), what is asked (`question`), one delegation's chain (`audit`).

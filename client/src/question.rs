@@ -1,4 +1,4 @@
-//! What an auditor asks of a history, and the answers with their evidence. ledger.md section 5.
+//! What an auditor asks of a history, and the answers with their evidence. docs/DESIGN, "Replay".
 //!
 //! Owns: which records answer which question. Does not own: what a record shows (`history`).
 //!

@@ -1,5 +1,5 @@
 //! Evidence of use: what a tool decided, kept on its disk until the broker has it in the ledger.
-//! ledger.md section 4.
+//! docs/DESIGN, "Evidence of use".
 //!
 //! Owns: the spool (a file), the counter, sending. Does not own: what a report says (`check`), what
 //! the broker takes (`sublet_core::decide::ReportUses`).

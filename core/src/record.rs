@@ -1,4 +1,4 @@
-//! What the ledger shall say, as a type. ledger.md section 1; docs/SPEC section 9.
+//! What the ledger shall say, as a type. docs/DESIGN, "Leaf and payload"; docs/SPEC section 9.
 //!
 //! Owns: the kinds of record and their fields. Does not own: their bytes (the broker encodes them
 //! once, in the wire's record.proto), their index, or the chain of a delegation's records, which

@@ -1,4 +1,4 @@
-//! What of the ledger may go. ledger.md section 1, "Privacy"; docs/decisions/0017.
+//! What of the ledger may go. docs/DESIGN, "Erasure and pruning"; docs/decisions/0017.
 //!
 //! Owns: the index below which records may be forgotten, and the holds that keep some of them all
 //! the same. Does not own: the forgetting itself (the committer).

@@ -1,4 +1,4 @@
-//! The attacks of token.md section 8, one file each, as far as core alone reaches. Each asserts
+//! The attacks of docs/THREATS, one file each, as far as core alone reaches. Each asserts
 //! the stable code that a user would see.
 #![allow(
     clippy::unwrap_used,

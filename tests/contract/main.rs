@@ -1,4 +1,4 @@
-//! What every store must do. One suite, run over each backend. architecture.md, "The store".
+//! What every store must do. One suite, run over each backend. docs/ARCHITECTURE, "The store".
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! architecture.md as a test: who depends on whom, and which words stand where.
+//! docs/ARCHITECTURE as a test: who depends on whom, and which words stand where.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -109,7 +109,7 @@ fn crates_depend_on_each_other_in_one_direction() {
         let (_, allowed) = allowed.unwrap_or_else(|| panic!("{name} has no place in EDGES"));
         let ours = dependencies(package).into_iter().filter(|d| d.starts_with("sublet"));
         let beyond = ours.filter(|d| !allowed.contains(d));
-        none("an edge that architecture.md has not", beyond.map(|d| format!("{name} → {d}")));
+        none("an edge that docs/ARCHITECTURE has not", beyond.map(|d| format!("{name} → {d}")));
     }
     assert_eq!(packages.len(), EDGES.len());
 }

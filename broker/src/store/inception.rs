@@ -1,5 +1,5 @@
 //! The mark that a ledger was begun in a data directory: an empty disk is never taken for a new
-//! ledger. ledger.md section 2.
+//! ledger. docs/DESIGN, "Append".
 
 use std::path::Path;
 

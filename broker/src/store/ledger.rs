@@ -1,5 +1,5 @@
 //! The ledger as it lies in the store: grown by the committer, read by everyone else.
-//! docs/SPEC section 9, ledger.md section 2.
+//! docs/SPEC section 9; docs/DESIGN, "Append".
 //!
 //! Owns: what is checked of a stored ledger before it goes on, who signs its heads, and what
 //! readers see of it. Does not own: the tree (`sublet_ledger`), how bytes lie on disk (a backend).

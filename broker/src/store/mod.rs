@@ -1,4 +1,4 @@
-//! The store: one read before a decision, one atomic write after it. architecture.md, "The store".
+//! The store: one read before a decision, one atomic write after it. docs/ARCHITECTURE, "The store".
 //!
 //! Owns: the state in memory, the one committer thread, the ledger's records. Does not own: what
 //! is decided (`sublet_core::decide`), how bytes lie on disk (a [`Backend`]).

@@ -1,4 +1,4 @@
-//! The embedded store. The only file that names sled. architecture.md, "The store".
+//! The embedded store. The only file that names sled. docs/ARCHITECTURE, "The store".
 //!
 //! Rules that were measured: only the committer thread writes and flushes; sled's own flush on
 //! Linux reaches the kernel, not the disk, so `fdatasync` on its file follows, behind the files

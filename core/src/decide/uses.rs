@@ -1,4 +1,4 @@
-//! What tools report: uses of authority, and how far they know of revocations. ledger.md section 4.
+//! What tools report: uses of authority, and how far they know of revocations. docs/DESIGN, "Evidence of use".
 //!
 //! Invariants: a use is recorded only with the holder's own signature over the call, under a chain
 //! of which every signature holds; what a tool reports twice is recorded once, by its counter; what
