@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod forms;
 mod source;
 
 use std::path::Path;

@@ -47,7 +47,7 @@ use serde::de::DeserializeOwned;
 
 use crate::block::Block;
 use crate::bundle::{KeyUse, SignedBundle, TrustBundle, TrustedKey};
-use crate::bytes::{domain, sha256};
+use crate::bytes::{Label, domain, sha256};
 use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{AgentId, HopId, Nonce, UnixMillis};
@@ -99,7 +99,7 @@ pub struct Entropy(pub [u8; 32]);
 impl Entropy {
     /// 32 bytes for one purpose.
     pub fn bytes(&self, purpose: &str) -> [u8; 32] {
-        let mut bytes = domain("entropy-v1");
+        let mut bytes = domain(Label::Entropy);
         bytes.extend_from_slice(&self.0);
         bytes.extend_from_slice(purpose.as_bytes());
         sha256(&bytes)
