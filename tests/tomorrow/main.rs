@@ -10,4 +10,5 @@
 
 mod bundles;
 mod feed;
+mod records;
 mod words;

@@ -157,8 +157,10 @@ fn show(context: &Context) -> Result<(), Trouble> {
     });
     let skipped = bundle.skipped().iter().map(|key| {
         let until = print::utc_ms(key.not_after.0);
-        let use_ = format!("{} (not understood)", key.use_);
-        vec![key.id.to_string(), use_, word(&key.state), until, key.public.clone()]
+        // Texts of a later version, which may hold anything.
+        let use_ = format!("{} (not understood)", key.use_.escape_debug());
+        let public = key.public.escape_debug().to_string();
+        vec![key.id.to_string(), use_, word(&key.state), until, public]
     });
     let rows: Vec<_> = known.chain(skipped).collect();
     if !context.json() {

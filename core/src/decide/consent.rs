@@ -94,7 +94,7 @@ impl Issue {
                 session: id,
                 agent: agent.id.clone(),
                 principal: user.principal.clone(),
-                issuer: user.login.issuer.clone(),
+                person: Some(user.login.person()),
                 token: user.id,
                 says: user.claims.clone(),
             });
@@ -205,7 +205,7 @@ impl Ask for GrantSession {
             session: id,
             agent: agent.id.clone(),
             principal: self.principal.clone(),
-            issuer: String::new(),
+            person: None,
             token: [0; 32],
             says: self.reason.clone(),
         };
@@ -345,7 +345,8 @@ pub(super) fn end(
     grant.writes.push(Write::Session(row));
     let (id, principal) = (session.id, session.principal.clone());
     let reason = reason.to_owned();
-    let body = Body::SessionEnded { session: id, principal, delegations, reason };
+    let person = session.source.person();
+    let body = Body::SessionEnded { session: id, principal, person, delegations, reason };
     grant.records.push(record(None, body));
 }
 
@@ -397,7 +398,8 @@ fn remember(
     grant.writes.push(Write::Session(next));
     if live.is_none() {
         let reason = reason.to_owned();
-        let body = Body::SessionEnded { session: id, principal: None, delegations: 0, reason };
+        let (principal, person) = (None, Some(word.login.person()));
+        let body = Body::SessionEnded { session: id, principal, person, delegations: 0, reason };
         grant.records.push(Record { delegation: None, actor: caller.actor(), body });
     }
 }
