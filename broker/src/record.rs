@@ -10,6 +10,7 @@ use sublet_core::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, CountedRefusals, HopRecord, Record, UseEvidence,
     UseRecord, cut,
 };
+use sublet_core::session::Person;
 use sublet_core::state::{Place, Placed};
 use sublet_ledger::{Hash, LEAF_BYTES_MAX};
 use sublet_proto::record::payload::Content;
@@ -164,22 +165,23 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             let restored = Wire::PrincipalRestored(record::PrincipalRestored {});
             (restored, Some(Content::Words(words)))
         }
-        Body::Consented { session, agent, principal, issuer, token, says } => {
-            let shown = !issuer.is_empty();
+        Body::Consented { session, agent, principal, person, token, says } => {
             let consent = record::Consent {
                 session: session.0.into(),
                 agent_id: agent.to_string(),
-                issuer: issuer.clone(),
-                token: if shown { token.to_vec() } else { Vec::new() },
+                issuer: person.as_ref().map(|person| person.issuer.clone()).unwrap_or_default(),
+                token: person.as_ref().map(|_| token.to_vec()).unwrap_or_default(),
             };
             let says = cut(says.clone(), ASKED_BYTES_MAX);
-            let words = Words { says, principal: principal.to_string(), ..Words::default() };
+            let (principal, person) = (principal.to_string(), person_message(person));
+            let words = Words { says, principal, person, ..Words::default() };
             (Wire::Consented(consent), Some(Content::Words(words)))
         }
-        Body::SessionEnded { session, principal, delegations, reason } => {
+        Body::SessionEnded { session, principal, person, delegations, reason } => {
             let (session, delegations) = (session.0.into(), *delegations);
             let principal = principal.as_ref().map(ToString::to_string).unwrap_or_default();
-            let words = Words { reason: reason.clone(), principal, ..Words::default() };
+            let (reason, person) = (reason.clone(), person_message(person));
+            let words = Words { reason, principal, person, ..Words::default() };
             let end = record::SessionEnd { session, delegations };
             (Wire::SessionEnded(end), Some(Content::Words(words)))
         }
@@ -278,6 +280,11 @@ fn revoked(kind: &str, target: &str, reason: &str) -> (Wire, Option<Content>) {
     (Wire::Revoked(revoked), Some(Content::Words(words)))
 }
 
+fn person_message(person: &Option<Person>) -> Option<record::Person> {
+    let Person { issuer, subject } = person.clone()?;
+    Some(record::Person { issuer, subject })
+}
+
 fn counted_message(counted: &CountedRefusals) -> record::RefusalsCounted {
     let counts = counted.counts.iter().map(|line| record::RefusalCount {
         method: line.method.clone(),
@@ -329,6 +336,7 @@ fn use_message(used: &UseRecord) -> record::Use {
         counter: used.counter,
         revocation_epoch: used.revocations.0,
         revocation_sequence: used.revocations.1,
+        outcome: String::new(),
     }
 }
 
@@ -343,5 +351,7 @@ fn evidence(evidence: &UseEvidence) -> Content {
         behind: evidence.behind.map(|id| id.0.into()).unwrap_or_default(),
         age_ms: evidence.age_ms,
         staleness_ms_max: evidence.staleness_ms_max,
+        capabilities: Vec::new(),
+        answer: Vec::new(),
     })
 }

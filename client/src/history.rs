@@ -30,6 +30,7 @@ use sublet_proto::record::{BrokerKey, RefusalCount, Use, UseEvidence};
 
 use crate::audit::{self, Actor, Entry, Refusal, Report};
 use crate::chain::{HopReport, block_payload};
+use crate::consents::RecordedConsent;
 use crate::named::Names;
 use crate::published::head_keys;
 use crate::records::Records;
@@ -176,6 +177,8 @@ pub struct History {
     pub revocations: Vec<RecordedRevocation>,
     /// Every refusal, in order.
     pub refusals: Vec<Refusal>,
+    /// By whose word agents act for somebody, in order.
+    pub consents: Vec<RecordedConsent>,
     /// What tools said of how far they know.
     pub syncs: Vec<Sync>,
     /// Heads that tools were shown, held against these records.
@@ -212,6 +215,7 @@ impl History {
             uses: Vec::new(),
             revocations: entries.iter().filter_map(revocation).collect(),
             refusals: entries.iter().filter_map(audit::refusal).collect(),
+            consents: entries.iter().filter_map(RecordedConsent::of).collect(),
             syncs: entries.iter().filter_map(sync).collect(),
             shown,
             pruned,

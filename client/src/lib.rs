@@ -52,6 +52,7 @@ pub mod chain;
 mod chains;
 pub mod check;
 pub mod connect;
+pub mod consents;
 pub mod credential;
 pub mod directory;
 pub mod doubt;

@@ -13,6 +13,7 @@ use sublet_core::effective::effective;
 use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
 use sublet_core::json::Json;
+use sublet_core::text::base64url;
 use sublet_core::verify::VerifiedToken;
 
 use crate::chain::{HopReport, narrowing};
@@ -97,6 +98,16 @@ pub struct UseAnswer {
     pub delegation: String,
     /// Through which hops; empty when the chain could not be put together.
     pub hops: Vec<UsedHop>,
+    /// What became of the call, by the tool's word; `None` when it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// For each block, the root first, which capability of its scope admitted the call, by the tool's word;
+    /// empty when it does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<u32>,
+    /// SHA-256 of the answer in base64url, by the tool's word; `None` when it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// "reproduced", "diverged", "not_shown".
     pub decided_again: &'static str,
     /// What is behind that.
@@ -137,8 +148,10 @@ impl History {
 
     fn answer(&self, used: &RecordedUse) -> UseAnswer {
         let token = used.token.as_ref().ok();
-        let arguments = used.evidence.as_ref().map(|evidence| evidence.arguments.as_slice());
+        let evidence = used.evidence.as_ref();
+        let arguments = evidence.map(|evidence| evidence.arguments.as_slice());
         let arguments = arguments.filter(|bytes| !bytes.is_empty());
+        let answer = evidence.map(|evidence| &evidence.answer).filter(|bytes| !bytes.is_empty());
         UseAnswer {
             record: used.index,
             decided_at_ms: used.used.decided_at_ms,
@@ -154,6 +167,9 @@ impl History {
             on_behalf_of: token.and_then(VerifiedToken::principal).map(ToString::to_string),
             delegation: used.delegation.to_string(),
             hops: token.map(|token| self.hops(token)).unwrap_or_default(),
+            outcome: Some(used.used.outcome.clone()).filter(|outcome| !outcome.is_empty()),
+            capabilities: evidence.map(|known| known.capabilities.clone()).unwrap_or_default(),
+            answer: answer.map(base64url),
             decided_again: used.again.name(),
             says: used.again.says().to_owned(),
             stale: self.stale(used),

@@ -1,141 +1,41 @@
 //! The trust bundle: which public keys a trust domain's broker signs with, and for what. SPEC 2.11.
 //!
 //! Owns: `trust.json`, its signature, its succession, and which key may have signed what when.
-//! Does not own: how a first bundle reaches a tool (an operator's file).
+//! Does not own: how a first bundle reaches a tool (an operator's file), what of a key is read
+//! (`skipped`).
 //!
 //! Invariants: a key has one number and one use; what was read was signed by an active bundle key
 //! that it lists itself, in that key's time. A bundle takes the place of an earlier one only when
 //! the earlier one announced the key that signed it, and never the reverse; from one to the next a
 //! number never passes to another key, nor a key to another number or use, and a tainted key stays
-//! listed as tainted.
+//! listed as tainted. A key of a use or an algorithm that this version does not know signs nothing
+//! here, and a bundle that lists one is never signed here.
+
+mod key;
+mod refusal;
+mod skipped;
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::domain;
+use crate::bytes::{Label, domain};
 use crate::id::{TrustDomain, UnixMillis};
-use crate::json::{BadJson, Json};
+use crate::json::Json;
 use crate::key::PublicKey;
 use crate::sign::{Signer, SignerFault};
 use crate::text::{base64url, from_base64url};
-use crate::utc::utc;
 
-/// A bundle's bytes: some 200 a key, room for hundreds of keys.
-pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
-
-/// A key's number, unique in its bundle. Selects a key and is trusted for nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyId(pub u32);
-
-impl std::fmt::Display for KeyId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What a key signs. A key has one use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyUse {
-    /// Block 0 of delegations.
-    Delegation,
-    /// Identity tokens.
-    Identity,
-    /// Receipts.
-    Receipt,
-    /// Checkpoints of the ledger.
-    Ledger,
-    /// Heads of the revocation feed.
-    Feed,
-    /// Trust bundles.
-    Bundle,
-}
-
-impl KeyUse {
-    /// The word for it, as in a bundle.
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyUse::Delegation => "delegation",
-            KeyUse::Identity => "identity",
-            KeyUse::Receipt => "receipt",
-            KeyUse::Ledger => "ledger",
-            KeyUse::Feed => "feed",
-            KeyUse::Bundle => "bundle",
-        }
-    }
-}
-
-/// Where a key is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyState {
-    /// Published ahead, so that what it signs from `not_before` on is believed by whoever has not
-    /// heard yet that it has become active.
-    Prepared,
-    /// Signs.
-    Active,
-    /// Signs no more; what it signed in its time holds.
-    Retired,
-    /// Compromised: nothing that it signed holds.
-    Tainted,
-}
-
-/// One key of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrustedKey {
-    /// What it signs.
-    #[serde(rename = "use")]
-    pub use_: KeyUse,
-    /// Its number.
-    pub id: KeyId,
-    /// Its algorithm; must be that of `public`.
-    pub alg: String,
-    /// The key.
-    pub public: PublicKey,
-    /// From when it may sign.
-    pub not_before: UnixMillis,
-    /// From when it may sign no more, and what it signed for a time is over.
-    pub not_after: UnixMillis,
-    /// Where it is in its life.
-    pub state: KeyState,
-}
-
-impl KeyState {
-    /// The word for it, as in a bundle.
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyState::Prepared => "prepared",
-            KeyState::Active => "active",
-            KeyState::Retired => "retired",
-            KeyState::Tainted => "tainted",
-        }
-    }
-}
-
-impl TrustedKey {
-    fn in_its_time(&self, at: UnixMillis) -> bool {
-        (self.not_before..self.not_after).contains(&at)
-    }
-}
+pub use self::key::{BUNDLE_BYTES_MAX, KeyId, KeyState, KeyUse, TrustedKey};
+use self::refusal::HELD;
+pub use self::refusal::{BadBundle, KeyRefusal, LaterBundle};
+use self::skipped::{Content, Form, Listed};
+pub use self::skipped::{RESERVED_USES, SkippedKey};
 
 /// The keys of one trust domain's broker. Made from bytes by [`TrustBundle::open`] and
 /// [`TrustBundle::accept_update`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustBundle(Content);
-
-/// What the signature covers, as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Content {
-    trust_domain: TrustDomain,
-    version: u64,
-    issued: UnixMillis,
-    expires: UnixMillis,
-    keys: Vec<TrustedKey>,
-}
 
 #[derive(Serialize)]
 struct SignedContent<'a> {
@@ -151,120 +51,6 @@ struct BundleSignature {
     value: String,
 }
 
-/// What it may come from that no key of this bundle signed another.
-fn unsigned(of: &str) -> &'static str {
-    match of {
-        HELD => "it is another broker's, or a rotation of the bundle key was missed",
-        _ => "it was altered",
-    }
-}
-
-/// The bundle that is held already, in words.
-const HELD: &str = "the bundle held";
-
-/// Why a bundle is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadBundle {
-    /// Larger than [`BUNDLE_BYTES_MAX`].
-    #[error("larger than {BUNDLE_BYTES_MAX} bytes")]
-    TooLarge,
-    /// Not JSON.
-    #[error(transparent)]
-    Json(#[from] BadJson),
-    /// Not the form of a bundle.
-    #[error("not the form of a trust bundle: {0}")]
-    Form(String),
-    /// One number for two keys, one key twice, or an algorithm that is not its key's.
-    #[error("key {0} stands twice, or has two uses, or is not of its algorithm")]
-    Keys(KeyId),
-    /// Not signed by a bundle key that may sign it.
-    #[error("not signed by an active bundle key of {}: {}", .0, unsigned(.0))]
-    Signature(&'static str),
-    /// Its signing key was not valid when it was issued.
-    #[error("its signing key {0} was not valid when it was issued")]
-    SignedOutOfTime(KeyId),
-    /// Over.
-    #[error("it expired at {}", utc(.0.seconds()))]
-    Expired(UnixMillis),
-    /// Issued in the future.
-    #[error("it is issued in the future")]
-    FromFuture,
-    /// Of another trust domain.
-    #[error("it is of the trust domain {found}, not of {held}")]
-    Domain {
-        /// What it is of.
-        found: TrustDomain,
-        /// What is held.
-        held: TrustDomain,
-    },
-    /// Older than the one held, or as old and different.
-    #[error("version {found} does not follow version {held}")]
-    RolledBack {
-        /// Its version.
-        found: u64,
-        /// The version held.
-        held: u64,
-    },
-    /// A number that the bundle held gives to another key, or a key that it knows otherwise.
-    #[error("key {0} is another key, or has another number or use, than in the bundle held")]
-    KeyChanged(KeyId),
-    /// A key that the bundle held calls tainted is missing, or no longer tainted.
-    #[error("key {0} is tainted in the bundle held: it must stay listed as that")]
-    Untainted(KeyId),
-}
-
-impl BadBundle {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            BadBundle::TooLarge => "bundle_too_large",
-            BadBundle::Json(_) | BadBundle::Form(_) => "bundle_form",
-            BadBundle::Keys(_) => "bundle_keys",
-            BadBundle::Signature(_) => "bundle_signature",
-            BadBundle::SignedOutOfTime(_) => "bundle_signed_out_of_time",
-            BadBundle::Expired(_) => "bundle_expired",
-            BadBundle::FromFuture => "bundle_from_future",
-            BadBundle::Domain { .. } => "bundle_domain",
-            BadBundle::RolledBack { .. } => "bundle_rolled_back",
-            BadBundle::KeyChanged(_) => "bundle_key_changed",
-            BadBundle::Untainted(_) => "bundle_untainted",
-        }
-    }
-}
-
-/// Why a key may not have signed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyRefusal {
-    /// The bundle lists no such key for this use.
-    #[error("key {0} is not in the trust bundle for this use")]
-    Unknown(KeyId),
-    /// It is published ahead, for later than this was signed.
-    #[error("key {0} is published for later than this was signed")]
-    Prepared(KeyId),
-    /// What it signed would be good for longer than the key.
-    #[error("this would be good for longer than key {0}, which signed it")]
-    Outlived(KeyId),
-    /// It was signed outside the key's time.
-    #[error("key {0} was not valid when this was signed")]
-    OutsideItsTime(KeyId),
-    /// The key is tainted.
-    #[error("key {0} is tainted: nothing that it signed holds")]
-    Tainted(KeyId),
-}
-
-impl KeyRefusal {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            KeyRefusal::Unknown(_) => "unknown_key",
-            KeyRefusal::Prepared(_) => "key_prepared",
-            KeyRefusal::Outlived(_) => "key_outlived",
-            KeyRefusal::OutsideItsTime(_) => "key_outside_its_time",
-            KeyRefusal::Tainted(_) => "key_tainted",
-        }
-    }
-}
-
 impl TrustBundle {
     /// A bundle of these keys; refuses numbers or keys that stand twice.
     pub fn new(
@@ -274,24 +60,36 @@ impl TrustBundle {
         expires: UnixMillis,
         keys: Vec<TrustedKey>,
     ) -> Result<Self, BadBundle> {
-        TrustBundle::checked(Content { trust_domain, version, issued, expires, keys })
+        let skipped = Vec::new();
+        TrustBundle::checked(Content { trust_domain, version, issued, expires, keys, skipped })
     }
 
     fn checked(content: Content) -> Result<Self, BadBundle> {
+        let bundle = TrustBundle(content);
+        if let Some(key) = bundle.keys().iter().find(|k| k.alg != k.public.algorithm().name()) {
+            return Err(BadBundle::Keys(key.id));
+        }
         let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
-        for key in &content.keys {
-            let fresh = ids.insert(key.id) && keys.insert(key.public.thumbprint());
-            if !fresh || key.alg != key.public.algorithm().name() {
+        for key in bundle.listed() {
+            if !(ids.insert(key.id) && keys.insert(key.public)) {
                 return Err(BadBundle::Keys(key.id));
             }
         }
-        Ok(TrustBundle(content))
+        Ok(bundle)
+    }
+
+    /// Every key that the bundle lists, those of which nothing is believed too.
+    fn listed(&self) -> Vec<Listed<'_>> {
+        let known = self.keys().iter().map(Listed::from);
+        known.chain(self.skipped().iter().map(Listed::from)).collect()
     }
 
     /// Signs the bundle with one of its active bundle keys, whose signer this must be; the text
-    /// of `trust.json`. Signs nothing that [`TrustBundle::open`] would refuse for its key.
+    /// of `trust.json`. Signs nothing that [`TrustBundle::open`] would refuse for its key, and no
+    /// bundle with a key that was skipped, since the text would leave that key out.
     pub fn sign(&self, key: KeyId, signer: &dyn Signer) -> Result<String, SignerFault> {
         let fault = |what: &dyn std::fmt::Display| SignerFault(what.to_string());
+        self.check_understood().map_err(|later| fault(&later))?;
         let listed =
             self.bundle_key(key, &[KeyState::Active], self, "its own").map_err(|e| fault(&e))?;
         if listed != signer.public_key() {
@@ -356,9 +154,10 @@ impl TrustBundle {
     /// Whether the next bundle means by each number and key what this one does, and takes no
     /// taint back. A tainted key that left could return as another, so it stays.
     fn check_continuity(&self, next: &TrustBundle) -> Result<(), BadBundle> {
-        for held in self.keys() {
+        let listed = next.listed();
+        for held in self.listed() {
             let mut stays_tainted = held.state != KeyState::Tainted;
-            for key in next.keys() {
+            for key in &listed {
                 let (same_id, same_key) = (key.id == held.id, key.public == held.public);
                 if same_id != same_key || (same_key && key.use_ != held.use_) {
                     return Err(BadBundle::KeyChanged(key.id));
@@ -403,9 +202,21 @@ impl TrustBundle {
         self.0.expires
     }
 
-    /// All keys.
+    /// The keys that this version knows the use and the algorithm of.
     pub fn keys(&self) -> &[TrustedKey] {
         &self.0.keys
+    }
+
+    /// The keys of a use or an algorithm that this version does not know. Nothing that they sign is
+    /// believed.
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.0.skipped
+    }
+
+    /// Refuses a bundle with a key that was skipped. A broker asks this before it goes by a bundle
+    /// of its own: it could make none after it without losing that key.
+    pub fn check_understood(&self) -> Result<(), LaterBundle> {
+        self.skipped().first().map_or(Ok(()), |key| Err(LaterBundle(key.id, key.use_.clone())))
     }
 
     /// The key that may have signed something of this use at that time.
@@ -537,8 +348,8 @@ impl Offered {
         let form = |error: serde_json::Error| BadBundle::Form(error.to_string());
         let signature = serde_json::from_slice(&signature.canonical()).map_err(form)?;
         let canonical = Json::Object(rest).canonical();
-        let content = serde_json::from_slice(&canonical).map_err(form)?;
-        let bundle = TrustBundle::checked(content)?;
+        let content: Form = serde_json::from_slice(&canonical).map_err(form)?;
+        let bundle = TrustBundle::checked(content.read()?)?;
         Ok(Offered { bundle, signature, message: message(&canonical) })
     }
 
@@ -556,7 +367,7 @@ impl Offered {
 }
 
 fn message(canonical: &[u8]) -> Vec<u8> {
-    [domain("trust-bundle-v1").as_slice(), canonical].concat()
+    [domain(Label::TrustBundle).as_slice(), canonical].concat()
 }
 
 #[cfg(test)]

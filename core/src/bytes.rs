@@ -1,21 +1,74 @@
 //! Fixed layouts: what Sublet signs outside a block is written and read by these two. SPEC 2.10.
 //!
-//! Owns: big-endian integers, length-prefixed text, and that decoding is exact (no byte is left,
+//! Owns: the labels of such messages ([`Label`]), big-endian integers, length-prefixed text, and that decoding is exact (no byte is left,
 //! none is missing). Does not own: what the fields mean.
 
 use sha2::{Digest as _, Sha256};
 
 const DOMAIN: &[u8] = b"\0SUBLET\0";
 
+macro_rules! labels {
+    ($($variant:ident $text:literal: $what:literal;)*) => {
+        /// What a message begins with that is signed or hashed outside a block. Every label that is in
+        /// use is one of these, so no message is made under a label that the table has not. SPEC 2.10.1.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Label {
+            $(#[doc = concat!("`", $text, "`: ", $what, ".")] $variant),*
+        }
+
+        impl Label {
+            /// All labels in use.
+            pub const ALL: &[Label] = &[$(Label::$variant),*];
+
+            /// The label's text.
+            pub const fn text(self) -> &'static str {
+                match self { $(Label::$variant => $text),* }
+            }
+        }
+    };
+}
+
+labels! {
+    CallProof "call-proof-v1": "a call, by its holder";
+    Enroll "enroll-v1": "a new key at enrolment, by itself";
+    Rotate "rotate-v1": "a new key at rotation, by itself";
+    Receipt "receipt-v1": "recorded hops, by the broker";
+    FeedHead "feed-head-v1": "the revocation feed up to a number, by the broker";
+    TrustBundle "trust-bundle-v1": "the broker's keys, by one of them";
+    Root "root-v1": "hashed: what block 0 is behind";
+    HopId "hop-id-v1": "hashed: a hop's id";
+    Feed "feed-v1": "hashed: where a feed begins";
+    FeedLink "feed-link-v1": "hashed: a delta behind those before it";
+    FeedDelta "feed-delta-v1": "a delta, bound by the hash of the feed";
+    JoinToken "join-token-v1": "hashed: a join token";
+    Entropy "entropy-v1": "hashed: random bytes of one decision, by purpose";
+    Login "login-v1": "hashed: a login, by its issuer, subject and session";
+}
+
+/// Labels that are kept for messages of later versions. Nothing is made or read under them here: they
+/// are no [`Label`].
+pub const RESERVED_LABELS: [&str; 6] = [
+    "approve-request-v1",
+    "approve-vote-v1",
+    "approver-key-v1",
+    "release-v1",
+    "lease-v1",
+    "lease-close-v1",
+];
+
 /// `\0SUBLET\0` label `\0`: how every signed message outside a block begins. 0x00 is no protobuf
 /// tag, so no block can start so.
-pub fn domain(label: &str) -> Vec<u8> {
+pub fn domain(label: Label) -> Vec<u8> {
+    prefix(label.text())
+}
+
+fn prefix(label: &str) -> Vec<u8> {
     [DOMAIN, label.as_bytes(), b"\0"].concat()
 }
 
 /// SHA-256 of a message that begins with its label, which shall be told the rest.
-pub(crate) fn hasher(label: &str) -> Sha256 {
-    Sha256::new_with_prefix(DOMAIN).chain_update(label).chain_update(b"\0")
+pub(crate) fn hasher(label: Label) -> Sha256 {
+    Sha256::new_with_prefix(DOMAIN).chain_update(label.text()).chain_update(b"\0")
 }
 
 /// SHA-256.
@@ -28,7 +81,7 @@ pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// A message that begins with its label.
-    pub fn labelled(label: &str) -> Self {
+    pub fn labelled(label: Label) -> Self {
         Writer(domain(label))
     }
 
@@ -99,7 +152,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a message that must begin with this label.
-    pub fn labelled(bytes: &'a [u8], label: &str) -> Result<Self, BadLayout> {
+    pub fn labelled(bytes: &'a [u8], label: Label) -> Result<Self, BadLayout> {
         bytes.strip_prefix(domain(label).as_slice()).map(Reader).ok_or(BadLayout)
     }
 
@@ -154,5 +207,26 @@ impl<'a> Reader<'a> {
     /// All that is left.
     pub fn rest(self) -> &'a [u8] {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_reads_as_one_of_another_label() {
+        let used = Label::ALL.iter().map(|label| label.text());
+        let all: Vec<&str> = used.chain(RESERVED_LABELS).collect();
+        for (at, label) in all.iter().enumerate() {
+            assert!(
+                label.bytes().all(|b| b.is_ascii_graphic()),
+                "{label:?} ends where its 0 stands"
+            );
+            for other in all.iter().enumerate().filter(|(of, _)| *of != at).map(|(_, other)| other)
+            {
+                assert!(!prefix(other).starts_with(&prefix(label)), "{label} begins {other}");
+            }
+        }
     }
 }

@@ -203,7 +203,8 @@ impl std::fmt::Display for Caller {
             Inner::Agent(token) | Inner::Holder(token) => write!(f, "{}", token.holder()),
             Inner::Tainted(identity) => write!(f, "{}", identity.token().holder()),
             Inner::NewKey(key) => write!(f, "key:{}", key.thumbprint()),
-            Inner::User(login) => write!(f, "{login}"),
+            // A leaf names no person: who it was lies beside.
+            Inner::User(login) => write!(f, "login:{}", login.issuer),
         }
     }
 }

@@ -37,8 +37,10 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
         });
     }
     let Meets { capabilities, incomplete } = found.unwrap_or_default();
-    let (may_hand_out, may) =
-        capabilities.into_iter().partition(|capability| capability.travel().delegates_only);
+    let (may_hand_out, may) = capabilities.into_iter().partition(|capability| {
+        let Travel { delegates_only, hops_max: _ } = capability.travel();
+        delegates_only
+    });
     Effective { may, may_hand_out, incomplete }
 }
 
@@ -46,11 +48,14 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
 /// what is for delegates says so only to those who are none.
 fn stated(scope: Option<&Scope>, standing: Standing) -> Vec<Capability> {
     let capabilities = scope.map(Scope::capabilities).unwrap_or_default().iter();
-    let arrived =
-        capabilities.filter(|c| c.travel().hops_max.is_none_or(|max| standing.hops <= max));
-    let stated = arrived.filter_map(|capability| {
-        let delegates_only = capability.travel().delegates_only && !standing.is_delegate;
-        capability.clone().travelling(Travel { delegates_only, ..capability.travel() }).ok()
+    let stated = capabilities.filter_map(|capability| {
+        // Every member, so that one more cannot be left out of what a person is told.
+        let Travel { delegates_only, hops_max } = capability.travel();
+        if hops_max.is_some_and(|max| standing.hops > max) {
+            return None;
+        }
+        let delegates_only = delegates_only && !standing.is_delegate;
+        capability.clone().travelling(Travel { delegates_only, hops_max }).ok()
     });
     stated.collect()
 }

@@ -6,16 +6,16 @@
 //! Invariants: a message is its label and fields of fixed length, or length-prefixed ones; a proof
 //! decodes exactly, with no byte left; the algorithm of the signature is the key's.
 
-use crate::bytes::{BadLayout, Reader, Writer, sha256};
+use crate::bytes::{BadLayout, Label, Reader, Writer, sha256};
 use crate::id::{AgentId, HopId, Nonce, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
 use crate::sign::{Signer, SignerFault};
 use crate::text::{base64url, from_base64url};
 
-const CALL_LABEL: &str = "call-proof-v1";
-const ENROLL_LABEL: &str = "enroll-v1";
-const ROTATE_LABEL: &str = "rotate-v1";
+const CALL_LABEL: Label = Label::CallProof;
+const ENROLL_LABEL: Label = Label::Enroll;
+const ROTATE_LABEL: Label = Label::Rotate;
 
 /// How a proof's text form begins.
 pub const PROOF_PREFIX: &str = "sublet1p.";

@@ -7,13 +7,13 @@
 //! each hop from the root to the last one covered.
 
 use crate::bundle::KeyId;
-use crate::bytes::{BadLayout, Reader, Writer};
+use crate::bytes::{BadLayout, Label, Reader, Writer};
 use crate::id::{HopId, SpiffeId, UnixMillis};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::sign::{Signer, SignerFault};
 
-const LABEL: &str = "receipt-v1";
+const LABEL: Label = Label::Receipt;
 
 /// Why a receipt is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

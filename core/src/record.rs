@@ -10,7 +10,7 @@
 use crate::bundle::{KeyId, KeyState, KeyUse};
 use crate::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
-use crate::session::SessionId;
+use crate::session::{Person, SessionId};
 use crate::token::SignedBlock;
 use crate::verify::Holder;
 
@@ -32,7 +32,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The name as text: an agent, `agent#helper`, `admin:<thumbprint>`, `key:<thumbprint>` for a key
-    /// that is nobody's yet. A helper's part of it was chosen by whoever spawned the helper.
+    /// that is nobody's yet, `login:<issuer>` for a user. A helper's part of it was chosen by whoever spawned the helper.
     pub name: String,
     /// The key that signed the request; `None` for the broker itself and for a user.
     pub key: Option<Thumbprint>,
@@ -163,8 +163,8 @@ pub enum Body {
         agent: AgentId,
         /// For whom.
         principal: Principal,
-        /// The issuer of the user's token; empty when it is an operator's word.
-        issuer: String,
+        /// Whose token it is; `None` when it is an operator's word. The subject is recorded beside the leaf.
+        person: Option<Person>,
         /// SHA-256 over the token; zeros when there is none.
         token: [u8; 32],
         /// What it claimed, in canonical JSON, or the operator's reason.
@@ -176,6 +176,8 @@ pub enum Body {
         session: SessionId,
         /// Whose authority; `None` when nothing had been issued by it.
         principal: Option<Principal>,
+        /// Whose login it was; `None` when it was an operator's word. Recorded beside the leaf.
+        person: Option<Person>,
         /// How many delegations ended with it.
         delegations: u64,
         /// Why.

@@ -24,14 +24,7 @@ pub const KEYS_MAX: usize = 200;
 const EMERGENCIES: usize = 8;
 
 /// All uses, in the order of their first numbers.
-pub const USES: [KeyUse; 6] = [
-    KeyUse::Delegation,
-    KeyUse::Identity,
-    KeyUse::Receipt,
-    KeyUse::Ledger,
-    KeyUse::Feed,
-    KeyUse::Bundle,
-];
+pub const USES: [KeyUse; 6] = KeyUse::ALL;
 
 /// When keys change by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +180,9 @@ impl TrustBundle {
     }
 
     fn then(&self, next: Draft, now: UnixMillis) -> Result<NextBundle, Deny> {
+        // The draft has no key that was skipped: whoever is on a later version would find it gone,
+        // or, where it was tainted, could be given it anew.
+        self.check_understood().map_err(|later| refused(later.to_string()))?;
         let (domain, version) = (self.trust_domain().clone(), self.version().saturating_add(1));
         let bundle = TrustBundle::new(domain, version, now, now.plus_ms(KEY_MS), next.keys);
         let bundle = bundle.map_err(|bad| Deny::KeyStep { says: bad.to_string() })?;

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::{domain, sha256};
+use crate::bytes::{Label, domain, sha256};
 use crate::id::{AgentId, Principal, TrustDomain, UnixMillis};
 use crate::text::{base64url, from_base64url};
 use crate::workload::Attested;
@@ -41,6 +41,17 @@ impl std::fmt::Debug for SessionId {
     }
 }
 
+/// A person, as the identity provider that knows it names it. Beside the principal it says whose login
+/// a word rests on: a principal is a name of this realm, made of a claim that may change. The subject is
+/// personal data: in the ledger it lies beside a leaf alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Person {
+    /// The provider (`iss`).
+    pub issuer: String,
+    /// The provider's name for the person (`sub`).
+    pub subject: String,
+}
+
 /// A login at somebody else's identity provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Login {
@@ -55,12 +66,17 @@ pub struct Login {
 impl Login {
     /// The session that it is.
     pub fn id(&self) -> SessionId {
-        let mut bytes = domain("login-v1");
+        let mut bytes = domain(Label::Login);
         for part in [&self.issuer, &self.subject, &self.sid] {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part.as_bytes());
         }
         SessionId(sha256(&bytes))
+    }
+
+    /// Whose it is.
+    pub fn person(&self) -> Person {
+        Person { issuer: self.issuer.clone(), subject: self.subject.clone() }
     }
 
     /// All logins of this subject.
@@ -122,6 +138,16 @@ pub enum Source {
     Login(Login),
     /// An operator's, for this agent alone.
     Operator(AgentId),
+}
+
+impl Source {
+    /// The person whose word it is; `None` for an operator's.
+    pub fn person(&self) -> Option<Person> {
+        match self {
+            Source::Login(login) => Some(login.person()),
+            Source::Operator(_) => None,
+        }
+    }
 }
 
 /// A session of authority.

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::block::{BadBlock, Block};
 use crate::bundle::KeyId;
-use crate::bytes::{Reader, hasher};
+use crate::bytes::{Label, Reader, hasher};
 use crate::capability::{Scope, check_patterns};
 use crate::datalog::Symbols;
 use crate::id::{HopId, SpiffeId};
@@ -153,7 +153,7 @@ pub fn signed_bytes(payload: &[u8], next_key: &PublicKey, previous: Option<&[u8]
 
 /// `id(-1)`: where the ids of all chains under one root key begin. SPEC 2.6.
 pub fn root_id(issuer: &SpiffeId, root_key: &PublicKey) -> HopId {
-    let hash = hasher("root-v1").chain_update(issuer.as_str()).chain_update(root_key.bytes());
+    let hash = hasher(Label::Root).chain_update(issuer.as_str()).chain_update(root_key.bytes());
     HopId(hash.finalize().into())
 }
 
@@ -161,7 +161,7 @@ pub fn root_id(issuer: &SpiffeId, root_key: &PublicKey) -> HopId {
 pub fn hop_id(previous: &HopId, payload: &[u8], next_key: &PublicKey) -> HopId {
     // A payload is at most 3 KiB, so its length fits.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    let hash = hasher("hop-id-v1")
+    let hash = hasher(Label::HopId)
         .chain_update(previous.0)
         .chain_update(length.to_le_bytes())
         .chain_update(payload)

@@ -10,6 +10,7 @@
 mod broken;
 mod feed;
 mod forward;
+mod later;
 mod tamper;
 
 use std::collections::HashSet;

@@ -9,6 +9,7 @@ use sublet_core::decide::{
 use sublet_core::feed::Revocation;
 use sublet_core::id::UnixMillis;
 use sublet_core::no::No;
+use sublet_core::record::Body;
 use sublet_core::session::{DELEGATIONS_MAX, LoggedOut, Login, SessionId, UserToken};
 use sublet_core::state::{Delegation, Row};
 use sublet_core::verify::VerifiedToken;
@@ -98,6 +99,55 @@ fn the_principal_is_the_one_that_the_token_proves_and_nothing_outlives_it() {
     let token = issued(&fleet, &mut house, &planner, &by_user(alice("")));
     let row = house.state.delegation(&token.delegation()).unwrap();
     assert_eq!(row.session, Some(login("").id()));
+}
+
+#[test]
+fn the_person_is_recorded_beside_the_principal_and_an_operator_is_none() {
+    let (_, mut house, planner) = staffed();
+    let person = Some(login("").person());
+    house.ask(&planner, &by_user(alice("phone"))).unwrap();
+    let grant = GrantSession {
+        agent: agent("planner"),
+        principal: "user:bob@acme.example".parse().unwrap(),
+        ttl_seconds: 60,
+        reason: "on call".into(),
+    };
+    let by_operator = house.ask(&House::admin(), &grant).unwrap().id;
+    end(&mut house, &Caller::user(login("phone")), own("phone", NOW)).unwrap();
+    end(&mut house, &House::admin(), Ending::Session(by_operator)).unwrap();
+    // Of a login that nobody had shown before, its end is all that there is.
+    end(&mut house, &Caller::user(login("desk")), own("desk", NOW)).unwrap();
+    let people: Vec<_> = house
+        .records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::Consented { principal, person, .. } => {
+                Some(("consented", Some(principal.to_string()), person.clone()))
+            }
+            Body::SessionEnded { principal, person, .. } => {
+                Some(("ended", principal.as_ref().map(ToString::to_string), person.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    let (alice, bob) = (
+        || Some("user:alice@acme.example".to_owned()),
+        || Some("user:bob@acme.example".to_owned()),
+    );
+    assert_eq!(
+        people,
+        [
+            ("consented", alice(), person.clone()),
+            ("consented", bob(), None),
+            ("ended", alice(), person.clone()),
+            ("ended", bob(), None),
+            ("ended", None, person),
+        ]
+    );
+    // Who acted is in the leaf, so it names no person.
+    let actors = house.records.iter().map(|record| record.actor.name.as_str());
+    let users: Vec<&str> = actors.filter(|name| name.starts_with("login:")).collect();
+    assert!(!users.is_empty() && users.iter().all(|name| *name == "login:https://login.example"));
 }
 
 #[test]

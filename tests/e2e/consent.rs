@@ -33,7 +33,7 @@ const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"
     consent_required = true\nallow = [\"fs.@tool://files path=under:/data\"]\n";
 
 /// A broker that takes logins of a provider, and an agent.
-fn stage(provider: &Provider) -> Stage {
+pub(crate) fn stage(provider: &Provider) -> Stage {
     let config = format!(
         "[[login]]\nname = \"{}\"\naudience = \"desk\"\nprincipal = \"user:{{email}}\"\n",
         provider.url
@@ -46,7 +46,7 @@ fn stage(provider: &Provider) -> Stage {
     stage
 }
 
-fn claims(provider: &Provider, more: &Value) -> Value {
+pub(crate) fn claims(provider: &Provider, more: &Value) -> Value {
     let mut all = json!({
         "iss": provider.url, "aud": "desk", "sub": "0042", "sid": "s1",
         "email": "alice@acme.example", "email_verified": true,
@@ -55,7 +55,7 @@ fn claims(provider: &Provider, more: &Value) -> Value {
     all
 }
 
-fn issue(stage: &Stage, user: &str, token: &str, ttl: &str) -> Run {
+pub(crate) fn issue(stage: &Stage, user: &str, token: &str, ttl: &str) -> Run {
     fs::write(stage.path("user"), token).unwrap();
     let args = ["issue", "--as", "planner", "--on-behalf-of", user, "--allow", SCOPE[0]];
     stage.sublet(&[&args[..], &["--user-token", "user", "--ttl", ttl, "--out", "t"]].concat())
@@ -239,43 +239,63 @@ fn a_word_from_before_ends_no_newer_login() {
     assert!(end(&new).contains("delegations ended  2"), "both of the newer login were alive");
 }
 
+/// What an agent of an OAuth shop asks for.
+fn details() -> String {
+    let details = json!([{
+        "type": "sublet_capability", "audience": "tool://files", "action": "fs.read",
+        "args": {"path": {"under": "/data"}},
+    }]);
+    details.to_string()
+}
+
+/// The form of a token exchange by this agent.
+fn exchange_form(identity: &Identity, subject: &str) -> String {
+    let (actor, details) = (base64url(identity.token().encode()), details());
+    [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", subject),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ("actor_token", &actor),
+        ("actor_token_type", "urn:sublet:params:oauth:token-type:identity"),
+        ("authorization_details", &details),
+        ("requested_expires_in", "60"),
+    ]
+    .map(|(name, value)| format!("{name}={}", escaped(value)))
+    .join("&")
+}
+
+/// The headers by which this agent proves that form.
+fn exchange_headers(identity: &Identity, body: &str) -> Vec<(&'static str, String)> {
+    let ports = Ports::system();
+    let claims = CallClaims::of_digest(
+        identity.token().id(),
+        "sublet://acme.example",
+        "/token",
+        sublet_core::bytes::sha256(body.as_bytes()),
+        ports.clock.now(),
+        ports.entropy.nonce().unwrap(),
+    );
+    let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap().encode();
+    let actor = base64url(identity.token().encode());
+    vec![("sublet-token", actor), ("sublet-proof", base64url(proof))]
+}
+
+/// The planner exchanges a user's token.
+pub(crate) fn exchange(stage: &Stage, subject: &str) -> (u16, Value) {
+    let identity = Identity::load(stage.path("planner")).unwrap();
+    let body = exchange_form(&identity, subject);
+    post_body(stage, "/token", &exchange_headers(&identity, &body), &body)
+}
+
 #[test]
 fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
     let provider = Provider::start(json!({"keys": [jwk("one", 1)]}));
     let stage = stage(&provider);
     let identity = Identity::load(stage.path("planner")).unwrap();
     let alice = token("one", 1, &claims(&provider, &json!({})));
-    let details = json!([{
-        "type": "sublet_capability", "audience": "tool://files", "action": "fs.read",
-        "args": {"path": {"under": "/data"}},
-    }]);
-    let (actor, details) = (base64url(identity.token().encode()), details.to_string());
-    let form = |subject: &str| {
-        [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", subject),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
-            ("actor_token", &actor),
-            ("actor_token_type", "urn:sublet:params:oauth:token-type:identity"),
-            ("authorization_details", &details),
-            ("requested_expires_in", "60"),
-        ]
-        .map(|(name, value)| format!("{name}={}", escaped(value)))
-        .join("&")
-    };
-    let shown = |body: &str| {
-        let ports = Ports::system();
-        let claims = CallClaims::of_digest(
-            identity.token().id(),
-            "sublet://acme.example",
-            "/token",
-            sublet_core::bytes::sha256(body.as_bytes()),
-            ports.clock.now(),
-            ports.entropy.nonce().unwrap(),
-        );
-        let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap().encode();
-        vec![("sublet-token", actor.clone()), ("sublet-proof", base64url(proof))]
-    };
+    let details = details();
+    let form = |subject: &str| exchange_form(&identity, subject);
+    let shown = |body: &str| exchange_headers(&identity, body);
     let body = form(&alice);
     let (status, answer) = post_body(&stage, "/token", &shown(&body), &body);
     assert_eq!(status, 200, "{answer}");

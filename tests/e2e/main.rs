@@ -34,6 +34,7 @@ mod memory;
 mod names;
 mod overload;
 mod peers;
+mod person;
 mod pki;
 mod race;
 mod records;

@@ -3,7 +3,8 @@
 //! [`Fleet`] is the honest side: a trust bundle, roots, hops, receipts. [`Tool`] is what a guarded
 //! tool does with a request, step by step, so that a test asserts the code that a user would see.
 //! [`House`] is the broker's state with decisions committed to memory. [`raw`] is the attacker's
-//! bench: envelopes and blocks that no honest maker writes. [`universe`] draws scopes and calls.
+//! bench: envelopes and blocks that no honest maker writes. [`later`] writes what a later version may.
+//! [`universe`] draws scopes and calls.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,7 @@
 
 mod fleet;
 mod house;
+pub mod later;
 pub mod raw;
 mod tool;
 pub mod universe;

@@ -8,6 +8,7 @@
 )]
 
 mod circles;
+mod forms;
 mod names;
 mod source;
 

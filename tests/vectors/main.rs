@@ -11,6 +11,7 @@
 
 mod calls;
 mod scopes;
+mod signed;
 mod tokens;
 mod values;
 

@@ -76,6 +76,10 @@ const BAD: &[&str] = &[
     "fs.read@tool://files use:holder",
     "fs.read@tool://files hops:65",
     "fs.read@tool://files hops:01",
+    "fs.read@tool://files approve:2",
+    "fs.read@tool://files budget:100",
+    "fs.read@tool://files n=approve:2",
+    "fs.read@tool://files n=budget:100",
 ];
 
 #[test]

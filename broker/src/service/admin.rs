@@ -14,7 +14,7 @@ use sublet_core::decide::{
 use sublet_core::id::AgentId;
 use sublet_core::no::{Malformed, No};
 use sublet_core::rotation::{KeyStep, USES};
-use sublet_core::session::{SessionId, Source};
+use sublet_core::session::{Person, SessionId, Source};
 use sublet_proto::convert::{
     agent_message, field, fixed, join_token_message, profile, profile_message,
 };
@@ -314,14 +314,17 @@ fn key_row(key: &TrustedKey) -> v1::BrokerKeyRow {
 
 fn session_row(listed: &ListedSession) -> v1::SessionRow {
     let row = &listed.session;
-    let (issuer, agent_id) = match &row.source {
-        Source::Login(login) => (login.issuer.clone(), String::new()),
-        Source::Operator(agent) => (String::new(), agent.to_string()),
+    let (person, agent_id) = match &row.source {
+        Source::Login(login) => (Some(login.person()), String::new()),
+        Source::Operator(agent) => (None, agent.to_string()),
     };
+    let (issuer, subject) =
+        person.map(|Person { issuer, subject }| (issuer, subject)).unwrap_or_default();
     v1::SessionRow {
         session: row.id.0.to_vec(),
         principal: row.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
         issuer,
+        subject,
         agent_id,
         expires_at_ms: row.expires_at.0,
         ended_at_ms: row.ended_at.filter(|_| !row.live).map_or(0, |at| at.0),

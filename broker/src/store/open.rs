@@ -51,6 +51,9 @@ impl Store {
         let Loaded { rows, ledger } = backend.load(&domain)?;
         let (reader, name) = (backend.reader(), backend.name());
         let trust = newest(trust, &rows)?;
+        // Its first step of a key would lose what is not understood, and so would every tool.
+        let understood = trust.bundle().check_understood();
+        understood.map_err(|later| Fault::Internal(later.to_string()))?;
         let tree = ledger::resume(&ledger, reader.as_ref(), &head_keys(trust.bundle()))?;
         let published = notary.sign(tree, trust.bundle())?;
         let deltas = rows.iter().filter_map(|row| match row {

@@ -6,6 +6,7 @@ use serde::Serializer;
 use serde_json::{Value, json};
 use sublet_client::audit::{self, Report};
 use sublet_client::bundle::Bundle;
+use sublet_client::consents::RecordedConsent;
 use sublet_client::doubt::{Completeness, WithoutAuthority};
 use sublet_client::history::History;
 use sublet_client::published::head_keys;
@@ -140,6 +141,7 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         uses_in_all: history.uses.len(),
         asked: questions.asked(),
         no_record_names: questions.unnamed(&history),
+        consents: history.consents.clone(),
         revocations: history.revoked(),
         without_authority: history.without_authority(),
         completeness: history.completeness(),
@@ -247,6 +249,7 @@ struct Asked {
     asked: Vec<(&'static str, String)>,
     /// Names and ids that were asked for and that no record holds.
     no_record_names: Vec<String>,
+    consents: Vec<RecordedConsent>,
     revocations: Vec<RevocationAnswer>,
     without_authority: WithoutAuthority,
     completeness: Completeness,
@@ -274,7 +277,8 @@ struct Head {
 impl Asked {
     /// All but the uses, in words.
     fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.revocations.iter().flat_map(revocation_lines).collect();
+        let mut lines: Vec<String> = self.consents.iter().map(ToString::to_string).collect();
+        lines.extend(self.revocations.iter().flat_map(revocation_lines));
         if !self.asked.is_empty() {
             let asked = self.asked.iter().map(|(kind, name)| format!("{kind} {name}"));
             let asked = asked.collect::<Vec<_>>().join(", ");
@@ -448,6 +452,7 @@ fn use_lines(used: &UseAnswer) -> Vec<String> {
         lines.push(format!("{indent}→ {} ({record})", hop.holder));
         lines.extend(hop.narrowing.iter().map(|taken| format!("{indent}   − {taken}")));
     }
+    lines.extend(report::word_of_the_tool(used));
     lines.push(format!("   decided again: {} {}", used.decided_again, used.says));
     let stale = used.stale.iter().map(|stale| {
         let (record, ms) = (stale.revocation, stale.for_ms);
@@ -499,6 +504,8 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
         lines.push(format!("{indent}   {signature}, until {}{revoked}", print::utc(hop.expires)));
         lines.extend(hop.narrowing.iter().map(|taken| format!("{indent}   − {taken}")));
     }
+    let consents = report.entries.iter().filter_map(RecordedConsent::of);
+    lines.extend(consents.map(|consent| consent.to_string()));
     for revoked in &report.revocations {
         let at = print::utc_ms(revoked.time.0);
         lines.push(format!(
@@ -567,6 +574,7 @@ fn value(report: &Report) -> Value {
         "holds": report.holds(),
         "problems": report.problems,
         "hops": hops,
+        "consents": report.entries.iter().filter_map(RecordedConsent::of).collect::<Vec<_>>(),
         "revocations": revocations,
         "refusals": refusals,
         "records": report.entries.len(),

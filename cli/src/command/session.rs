@@ -125,7 +125,10 @@ fn ended(context: &Context, answer: &v1::EndSessionsResponse) {
 }
 
 fn pairs(row: &v1::SessionRow) -> [(&'static str, String); 5] {
-    let by = if row.issuer.is_empty() { &row.agent_id } else { &row.issuer };
+    let by = match row.issuer.is_empty() {
+        true => row.agent_id.clone(),
+        false => format!("{} at {}", row.subject.escape_debug(), row.issuer),
+    };
     let until = match row.ended_at_ms {
         0 => print::utc_ms(row.expires_at_ms),
         at => format!("ended {}", print::utc_ms(at)),
@@ -133,7 +136,7 @@ fn pairs(row: &v1::SessionRow) -> [(&'static str, String); 5] {
     [
         ("session", base64url(&row.session)),
         ("for", row.principal.clone()),
-        ("by", by.clone()),
+        ("by", by),
         ("until", until),
         ("alive", row.delegations.to_string()),
     ]
@@ -144,6 +147,7 @@ fn value(row: &v1::SessionRow) -> Value {
         "session": base64url(&row.session),
         "principal": row.principal,
         "issuer": row.issuer,
+        "subject": row.subject,
         "agent": row.agent_id,
         "expires": print::utc_ms(row.expires_at_ms),
         "ended": (row.ended_at_ms > 0).then(|| print::utc_ms(row.ended_at_ms)),

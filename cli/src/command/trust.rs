@@ -151,19 +151,18 @@ pub(super) fn key_rows(keys: &[v1::BrokerKeyRow]) -> (Vec<Vec<String>>, Value) {
 
 fn show(context: &Context) -> Result<(), Trouble> {
     let bundle = context.trust()?.current();
-    let rows: Vec<_> = bundle
-        .keys()
-        .iter()
-        .map(|key| {
-            vec![
-                key.id.to_string(),
-                word(&key.use_),
-                word(&key.state),
-                print::utc_ms(key.not_after.0),
-                key.public.to_string(),
-            ]
-        })
-        .collect();
+    let known = bundle.keys().iter().map(|key| {
+        let (until, public) = (print::utc_ms(key.not_after.0), key.public.to_string());
+        vec![key.id.to_string(), word(&key.use_), word(&key.state), until, public]
+    });
+    let skipped = bundle.skipped().iter().map(|key| {
+        let until = print::utc_ms(key.not_after.0);
+        // Texts of a later version, which may hold anything.
+        let use_ = format!("{} (not understood)", key.use_.escape_debug());
+        let public = key.public.escape_debug().to_string();
+        vec![key.id.to_string(), use_, word(&key.state), until, public]
+    });
+    let rows: Vec<_> = known.chain(skipped).collect();
     if !context.json() {
         crate::print::line!(
             "trust domain {}, version {}, until {}\n",
@@ -177,7 +176,12 @@ fn show(context: &Context) -> Result<(), Trouble> {
         .iter()
         .map(|key| json!({"id": key.id.0, "use": key.use_, "state": key.state, "alg": key.alg, "public": key.public.to_string(), "not_after": print::utc_ms(key.not_after.0)}))
         .collect();
-    let value = json!({"trust_domain": bundle.trust_domain().to_string(), "version": bundle.version(), "keys": keys});
+    let skipped: Vec<_> = bundle
+        .skipped()
+        .iter()
+        .map(|key| json!({"id": key.id.0, "use": key.use_, "state": key.state, "alg": key.alg, "public": key.public, "not_after": print::utc_ms(key.not_after.0)}))
+        .collect();
+    let value = json!({"trust_domain": bundle.trust_domain().to_string(), "version": bundle.version(), "keys": keys, "not_understood": skipped});
     print::rows(context, &["ID", "USE", "STATE", "UNTIL", "KEY"], &rows, &value);
     Ok(())
 }

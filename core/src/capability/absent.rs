@@ -5,6 +5,7 @@
 //! a negation that first requires its positive fact, which every call has exactly once.
 
 use super::BadScope;
+use super::family::Family;
 use super::kind::{Constraint, Kind, Shown, no_value};
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
@@ -26,6 +27,10 @@ impl Kind for Absent {
 
     fn covers(&self, _: &Constraint) -> bool {
         false
+    }
+
+    fn family(&self) -> Option<Family> {
+        None // `render` writes it as its name alone.
     }
 
     fn tests<'a>(&'a self, _: &Term<'a>) -> Vec<Expression<'a>> {

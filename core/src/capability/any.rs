@@ -4,6 +4,7 @@
 //! name in the list of known names.
 
 use super::BadScope;
+use super::family::Family;
 use super::kind::{Constraint, Kind, Shown, no_value};
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
@@ -21,6 +22,10 @@ impl Kind for Any {
 
     fn covers(&self, _: &Constraint) -> bool {
         true
+    }
+
+    fn family(&self) -> Option<Family> {
+        None // `render` writes it as its name alone.
     }
 
     fn tests<'a>(&'a self, _: &Term<'a>) -> Vec<Expression<'a>> {

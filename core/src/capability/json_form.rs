@@ -7,7 +7,7 @@
 //! `"use": "delegates"` and `"hops": 2` bound how it travels.
 
 use super::travel::{read_hops, read_use};
-use super::{BadScope, Capability, Constraint, Travel};
+use super::{BadScope, Capability, Constraint, Travel, reserved};
 use crate::json::Json;
 
 impl Capability {
@@ -29,6 +29,7 @@ impl Capability {
                 ("use", Json::Str(text)) => travel.delegates_only = read_use(&text)?,
                 ("hops", Json::Int(hops)) => travel.hops_max = Some(read_hops(&hops.to_string())?),
                 _ => {
+                    reserved::refuse(&name)?;
                     return Err(BadScope(format!(
                         "a capability has no member {name:?} of this form"
                     )));
@@ -47,20 +48,22 @@ impl Capability {
 
     /// Writes the JSON long form, in RFC 8785 canonical bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        let args = self.args().map(|(name, constraint)| (name.to_owned(), constraint.to_json()));
+        // Every member, so that one more cannot be left out.
+        let Capability { audience, action, args, open, travel } = self;
+        let Travel { delegates_only, hops_max } = *travel;
+        let args = args.iter().map(|(name, constraint)| (name.clone(), constraint.to_json()));
         let mut members = vec![
-            ("action".to_owned(), Json::Str(self.action.to_string())),
+            ("action".to_owned(), Json::Str(action.to_string())),
             ("args".to_owned(), Json::Object(args.collect())),
-            ("audience".to_owned(), Json::Str(self.audience.to_string())),
+            ("audience".to_owned(), Json::Str(audience.to_string())),
         ];
-        if self.is_open() {
+        if *open {
             members.push(("other_args".to_owned(), Json::Str("any".to_owned())));
         }
-        let travel = self.travel();
-        if travel.delegates_only {
+        if delegates_only {
             members.push(("use".to_owned(), Json::Str("delegates".to_owned())));
         }
-        members.extend(travel.hops_max.map(|hops| ("hops".to_owned(), Json::Int(hops.into()))));
+        members.extend(hops_max.map(|hops| ("hops".to_owned(), Json::Int(hops.into()))));
         // `canonical` sorts; names in a capability are unique.
         Json::Object(members).canonical()
     }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::family::Family;
 use super::tree::Tree;
-use super::{BadScope, Scalar};
+use super::{BadScope, Scalar, reserved};
 use crate::datalog::{Binary, Expression, Op, Term};
 use crate::json::Json;
 
@@ -37,10 +37,9 @@ pub(crate) trait Kind: Sized {
         false
     }
 
-    /// The view of the argument that it tests; `None` when it tests none, or several.
-    fn family(&self) -> Option<Family> {
-        None
-    }
+    /// The view of the argument that it tests; `None` when it tests none, or several. Each kind has to
+    /// say it: one without a view and without a fact would leave nothing in a block.
+    fn family(&self) -> Option<Family>;
 
     /// The fact that alone says it, as (predicate, term): shorter than an expression.
     fn fact(&self) -> Option<(&'static str, Option<Term<'_>>)> {
@@ -138,6 +137,7 @@ macro_rules! kinds {
                 $(if kind == super::$variant::NAME {
                     return super::$variant::from_text(value).map(Constraint::$variant);
                 })*
+                reserved::refuse(kind)?;
                 Err(unknown(kind))
             }
 
@@ -149,6 +149,7 @@ macro_rules! kinds {
                 $(if kind == super::$variant::NAME {
                     return super::$variant::from_json(value).map(Constraint::$variant);
                 })*
+                reserved::refuse(kind)?;
                 Err(unknown(kind))
             }
         }
@@ -205,7 +206,7 @@ impl Constraint {
 
     /// Whether absence is refused.
     pub(super) fn needs_a_value(&self) -> bool {
-        !matches!(self, Constraint::Any(_) | Constraint::Absent(_))
+        !self.admits(None)
     }
 
     /// The constraints that it is made of.
@@ -214,7 +215,23 @@ impl Constraint {
             Constraint::AllOf(all) => all.parts(),
             Constraint::AnyOf(any) => any.parts(),
             Constraint::Not(not) => std::slice::from_ref(not.part()),
-            _ => &[],
+            // Each by its name, so that one more cannot hide what it is made of.
+            Constraint::Any(_)
+            | Constraint::Absent(_)
+            | Constraint::Exactly(_)
+            | Constraint::OneOf(_)
+            | Constraint::NotOneOf(_)
+            | Constraint::Prefix(_)
+            | Constraint::Under(_)
+            | Constraint::Cidr(_)
+            | Constraint::Range(_)
+            | Constraint::Decimal(_)
+            | Constraint::MaxLength(_)
+            | Constraint::ContainsAll(_)
+            | Constraint::SubsetOf(_)
+            | Constraint::Glob(_)
+            | Constraint::Regex(_)
+            | Constraint::Url(_) => &[],
         }
     }
 
@@ -229,7 +246,22 @@ impl Constraint {
         match self {
             Constraint::Regex(_) | Constraint::Glob(_) => 1,
             Constraint::Url(url) => usize::from(url.is_wildcard()),
-            _ => self.parts().iter().map(Constraint::patterns).sum(),
+            Constraint::AllOf(_) | Constraint::AnyOf(_) | Constraint::Not(_) => {
+                self.parts().iter().map(Constraint::patterns).sum()
+            }
+            Constraint::Any(_)
+            | Constraint::Absent(_)
+            | Constraint::Exactly(_)
+            | Constraint::OneOf(_)
+            | Constraint::NotOneOf(_)
+            | Constraint::Prefix(_)
+            | Constraint::Under(_)
+            | Constraint::Cidr(_)
+            | Constraint::Range(_)
+            | Constraint::Decimal(_)
+            | Constraint::MaxLength(_)
+            | Constraint::ContainsAll(_)
+            | Constraint::SubsetOf(_) => 0,
         }
     }
 

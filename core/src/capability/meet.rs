@@ -105,22 +105,32 @@ fn narrower<'a, P>(a: &'a P, b: &'a P, covers: impl Fn(&P, &P) -> bool) -> Optio
 impl Capability {
     /// A capability that allows what this one and `asked`, held after this step, both allow.
     fn meet(&self, asked: &Capability, step: Step) -> Meet<Capability> {
-        let audience = narrower(&self.audience, &asked.audience, Audience::covers);
-        let action = narrower(&self.action, &asked.action, Action::covers);
+        // Every member of both, so that one more cannot be left out of what is met.
+        let Capability { audience, action, args, open, travel } = self;
+        let Capability {
+            audience: asked_audience,
+            action: asked_action,
+            args: asked_args,
+            open: asked_open,
+            travel: asked_travel,
+        } = asked;
+        let audience = narrower(audience, asked_audience, Audience::covers);
+        let action = narrower(action, asked_action, Action::covers);
         let (Some(audience), Some(action), Some(travel)) =
-            (audience, action, self.travel.meet(&asked.travel, step))
+            (audience, action, travel.meet(asked_travel, step))
         else {
             return Meet::Nothing;
         };
+        let names = args.keys().chain(asked_args.keys());
         let mut args = BTreeMap::new();
-        for name in self.args.keys().chain(asked.args.keys()) {
+        for name in names {
             match self.constraint(name).meet(&asked.constraint(name)) {
                 Meet::Of(constraint) => drop(args.insert(name.clone(), constraint)),
                 Meet::Nothing => return Meet::Nothing,
                 Meet::Unsaid => return Meet::Unsaid,
             }
         }
-        let open = self.open && asked.open;
+        let open = *open && *asked_open;
         let met = Capability::new(audience.clone(), action.clone(), args, open)
             .and_then(|capability| capability.travelling(travel));
         // By the same rule that a child is held to.
@@ -135,13 +145,14 @@ impl Capability {
 
 impl Travel {
     fn meet(&self, asked: &Travel, step: Step) -> Option<Travel> {
-        if self.hops_max.is_some_and(|max| step.hop > max) {
+        let Travel { delegates_only, hops_max } = *self;
+        if hops_max.is_some_and(|max| step.hop > max) {
             return None;
         }
-        let handed_on = self.delegates_only && !step.to_another;
+        let handed_on = delegates_only && !step.to_another;
         Some(Travel {
             delegates_only: asked.delegates_only || handed_on,
-            hops_max: self.hops_max.into_iter().chain(asked.hops_max).min(),
+            hops_max: hops_max.into_iter().chain(asked.hops_max).min(),
         })
     }
 }

@@ -33,6 +33,7 @@ mod prefix;
 mod range;
 mod regex;
 mod render;
+mod reserved;
 mod scalar;
 mod subset_of;
 mod text_form;
@@ -67,6 +68,7 @@ pub use prefix::Prefix;
 pub use range::Range;
 pub use regex::Regex;
 pub(crate) use render::{CALL, NAMES, check_patterns, lift_scope, render_scope};
+pub use reserved::RESERVED_WORDS;
 pub use scalar::Scalar;
 pub use subset_of::SubsetOf;
 pub(crate) use travel::delegate_of;
@@ -159,9 +161,18 @@ impl Capability {
     }
 
     /// The same capability, with these bounds on who exercises it and how far it goes.
-    pub fn travelling(self, travel: Travel) -> Result<Self, BadScope> {
+    pub fn travelling(mut self, travel: Travel) -> Result<Self, BadScope> {
         travel.check()?;
-        Ok(Capability { travel, ..self })
+        if travel == self.travel {
+            return Ok(self);
+        }
+        self.travel = travel;
+        // What a block would not say is not promised.
+        let lifted = render::lift(&render::render(&self, ("", "")));
+        match lifted {
+            Some(same) if same == self => Ok(self),
+            _ => Err(BadScope(format!("{self} cannot be written in a block"))),
+        }
     }
 
     fn default_constraint(open: bool) -> Constraint {
@@ -211,27 +222,26 @@ impl Capability {
 
     /// What lies outside, in words; `None` when nothing does.
     pub fn refusal(&self, call: &Call, standing: Standing) -> Option<String> {
-        if !self.audience.admits(&call.audience) {
-            return Some(format!("the audience {:?} is not {}", call.audience, self.audience));
+        // Every member, so that one more cannot be forgotten here.
+        let Capability { audience, action, args, open, travel } = self;
+        if !audience.admits(&call.audience) {
+            return Some(format!("the audience {:?} is not {audience}", call.audience));
         }
-        if !self.action.admits(&call.action) {
-            return Some(format!("the action {:?} is not {}", call.action, self.action));
+        if !action.admits(&call.action) {
+            return Some(format!("the action {:?} is not {action}", call.action));
         }
-        let refused = self
-            .args
-            .iter()
-            .find(|(name, constraint)| !constraint.admits(call.arguments.leaf(name)));
+        let refused =
+            args.iter().find(|(name, constraint)| !constraint.admits(call.arguments.leaf(name)));
         if let Some((name, constraint)) = refused {
             let asked =
                 call.arguments.leaf(name).map_or("absent".to_owned(), |value| value.brief());
             return Some(format!("the argument {name:?} is {asked}, held is {constraint}"));
         }
-        let unnamed =
-            call.arguments.leaves().find(|(name, _)| !self.open && !self.args.contains_key(*name));
+        let unnamed = call.arguments.leaves().find(|(name, _)| !open && !args.contains_key(*name));
         let unnamed = unnamed.map(|(name, _)| {
             format!("the argument {name:?} is not named by the capability, which is closed")
         });
-        unnamed.or_else(|| self.travel.refusal(standing))
+        unnamed.or_else(|| travel.refusal(standing))
     }
 }
 

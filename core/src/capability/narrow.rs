@@ -58,6 +58,15 @@ impl Scope {
 /// Everything in which `asked` exceeds `held`, the gravest first: (gravity, excess). Empty means
 /// covered.
 fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Exceeds)> {
+    // Every member of both, so that one more cannot be covered by silence.
+    let Capability { audience, action, args, open, travel } = held;
+    let Capability {
+        audience: asked_audience,
+        action: asked_action,
+        args: asked_args,
+        open: asked_open,
+        travel: asked_travel,
+    } = asked;
     let mut found = Vec::new();
     let mut add = |gravity: u8, part: &str, wants: &str, has: &str| {
         let capability = asked.to_string();
@@ -66,23 +75,23 @@ fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Excee
             Exceeds { capability, part: part.into(), asked: wants.into(), held: has.into() },
         ));
     };
-    if !held.audience.covers(&asked.audience) {
-        add(3, "audience", asked.audience.as_str(), held.audience.as_str());
+    if !audience.covers(asked_audience) {
+        add(3, "audience", asked_audience.as_str(), audience.as_str());
     }
-    if !held.action.covers(&asked.action) {
-        add(2, "action", asked.action.as_str(), held.action.as_str());
+    if !action.covers(asked_action) {
+        add(2, "action", asked_action.as_str(), action.as_str());
     }
-    let names: BTreeSet<&String> = held.args.keys().chain(asked.args.keys()).collect();
+    let names: BTreeSet<&String> = args.keys().chain(asked_args.keys()).collect();
     for name in names {
         let (has, wants) = (held.constraint(name), asked.constraint(name));
         if !has.covers(&wants) {
             add(1, &format!("argument {name:?}"), &wants.to_string(), &has.to_string());
         }
     }
-    if asked.open && !held.open {
+    if *asked_open && !open {
         add(1, "other arguments", "any", "absent");
     }
-    if let Some((part, wants, has)) = held.travel.excess(&asked.travel, step) {
+    if let Some((part, wants, has)) = travel.excess(asked_travel, step) {
         add(1, part, &wants, &has);
     }
     found

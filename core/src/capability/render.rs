@@ -49,15 +49,18 @@ pub(crate) fn check_patterns(count: usize, max: usize, of: &str) -> Result<(), B
 }
 
 pub(super) fn render<'a>(capability: &'a Capability, agent: (&'a str, &'a str)) -> Query<'a> {
+    // Every member, so that one more cannot be left out of what a block says; `args` and `open` are
+    // rendered through the count, the names and `args()`.
+    let Capability { audience, action, args: _, open: _, travel } = capability;
     let mut query = Query::default();
-    let (audience, audience_prefix) = render_pattern("audience", capability.audience().pattern());
-    let (action, action_prefix) = render_pattern("action", capability.action().pattern());
+    let (audience, audience_prefix) = render_pattern("audience", audience.pattern());
+    let (action, action_prefix) = render_pattern("action", action.pattern());
     let count = match capability.exact_count() {
         Some(count) => Term::Integer(count),
         None => Term::variable("count"),
     };
     query.body.push(Predicate::new(CALL, [audience, action, count]));
-    query.body.extend(capability.travel().render(agent));
+    query.body.extend(travel.render(agent));
     query.expressions.extend(audience_prefix.into_iter().chain(action_prefix));
     render_names(capability, &mut query);
     let mut views = 0;
@@ -109,7 +112,9 @@ fn render_argument<'a>(
     views: &mut usize,
     query: &mut Query<'a>,
 ) {
-    if let Constraint::AllOf(all) = constraint {
+    if let Constraint::Any(_) | Constraint::Absent(_) = constraint {
+        // `render_names` has said it.
+    } else if let Constraint::AllOf(all) = constraint {
         all.parts().iter().for_each(|part| render_argument(name, part, views, query));
     } else if let Some((predicate, value)) = constraint.fact() {
         let terms = std::iter::once(Term::text(name)).chain(value);
@@ -174,7 +179,10 @@ pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
     if !cursor.expressions.is_empty() {
         return None;
     }
-    Capability::of_parts(audience, action, args, open).ok()?.travelling(travel).ok()
+    // `travel` is checked by its `lift`.
+    let mut capability = Capability::of_parts(audience, action, args, open).ok()?;
+    capability.travel = travel;
+    Some(capability)
 }
 
 fn lift_pattern(term: &Term<'_>, cursor: &mut Cursor<'_, '_>) -> Option<String> {

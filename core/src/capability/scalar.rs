@@ -147,7 +147,7 @@ pub(super) fn plain_or_quoted(name: &str) -> String {
     if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { quoted(name) }
 }
 
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     String::from_utf8_lossy(&Json::Str(value.to_owned()).canonical()).into_owned()
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::scalar::{plain_or_quoted, string_from_text};
-use super::travel::read_word;
-use super::{Any, BadScope, Capability, Constraint, Travel};
+use super::scalar::{plain_or_quoted, quoted, string_from_text};
+use super::travel::{self, read_word};
+use super::{Any, BadScope, Capability, Constraint, Travel, reserved};
 
 /// The name that stands for every argument not named.
 const OTHERS: &str = "*";
@@ -28,6 +28,7 @@ impl FromStr for Capability {
             if read_word(word, &mut travel)? {
                 continue;
             }
+            reserved::refuse(word.split_once(':').map_or(word, |(word, _)| word))?;
             let (name, constraint) = argument(word)?;
             match (name, &constraint) {
                 (OTHERS, Constraint::Any(Any)) => open = true,
@@ -79,14 +80,24 @@ pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.action, self.audience)?;
-        for (name, constraint) in self.args() {
-            write!(f, " {}={constraint}", plain_or_quoted(name))?;
+        // Every member, so that one more cannot be left out of what a person reads.
+        let Capability { audience, action, args, open, travel } = self;
+        write!(f, "{action}@{audience}")?;
+        for (name, constraint) in args {
+            write!(f, " {}={constraint}", name_text(name))?;
         }
-        if self.is_open() {
+        if *open {
             write!(f, " {OTHERS}=any")?;
         }
-        write!(f, "{}", self.travel())
+        write!(f, "{travel}")
+    }
+}
+
+/// An argument's name, quoted where it would read as a word that has, or will have, a meaning.
+fn name_text(name: &str) -> String {
+    match travel::begins(name) || reserved::begins(name) {
+        true => quoted(name),
+        false => plain_or_quoted(name),
     }
 }
 
@@ -104,6 +115,7 @@ mod tests {
             "a.b@t:x use=exactly:1 use:delegates hops:0",
             "a.b@t:x *=any hops:64",
             "a.b@t:x p=one_of:\"a,b\",c w=exactly:1.5 z=exactly:null",
+            "a.b@t:x approve=exactly:true \"approve:2\"=any \"hops:1\"=exactly:1 \"use:x\"=any",
         ];
         for text in texts {
             let capability: Capability = text.parse().unwrap();

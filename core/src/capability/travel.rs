@@ -48,7 +48,8 @@ pub struct Step {
 
 impl Travel {
     pub(super) fn check(&self) -> Result<(), BadScope> {
-        match self.hops_max {
+        let Travel { delegates_only: _, hops_max } = *self;
+        match hops_max {
             Some(hops) if hops > limits::HOPS_MAX => {
                 Err(BadScope(format!("hops:{hops}, at most {} are allowed", limits::HOPS_MAX)))
             }
@@ -58,13 +59,14 @@ impl Travel {
 
     /// Why it may not be exercised from there; `None` when it may.
     pub(super) fn refusal(&self, standing: Standing) -> Option<String> {
-        if let Some(max) = self.hops_max.filter(|max| standing.hops > *max) {
+        let Travel { delegates_only, hops_max } = *self;
+        if let Some(max) = hops_max.filter(|max| standing.hops > *max) {
             let hops = standing.hops;
             return Some(format!(
                 "the capability travels {max} hops at most, this chain has {hops}"
             ));
         }
-        (self.delegates_only && !standing.is_delegate)
+        (delegates_only && !standing.is_delegate)
             .then(|| "the capability is for delegates only: its holder may hand it out".to_owned())
     }
 
@@ -74,16 +76,17 @@ impl Travel {
         asked: &Travel,
         step: Step,
     ) -> Option<(&'static str, String, String)> {
+        let Travel { delegates_only, hops_max } = *self;
         let shown = |hops: Option<u32>| hops.map_or("any".to_owned(), |hops| hops.to_string());
-        if let Some(held) = self.hops_max {
+        if let Some(held) = hops_max {
             if step.hop > held {
                 return Some((HOP_NUMBER, step.hop.to_string(), format!("hops:{held}")));
             }
             if asked.hops_max.is_none_or(|asked| asked > held) {
-                return Some(("hops", shown(asked.hops_max), shown(self.hops_max)));
+                return Some(("hops", shown(asked.hops_max), shown(hops_max)));
             }
         }
-        (self.delegates_only && !asked.delegates_only && !step.to_another)
+        (delegates_only && !asked.delegates_only && !step.to_another)
             .then(|| ("use", "holder".to_owned(), "delegates".to_owned()))
     }
 
@@ -92,8 +95,9 @@ impl Travel {
         &self,
         agent: (&'a str, &'a str),
     ) -> impl Iterator<Item = Predicate<'a>> {
-        let hops = self.hops_max.map(|max| Predicate::new(HOPS, [Term::Integer(max.into())]));
-        let used = self.delegates_only.then(|| delegate_of(agent));
+        let Travel { delegates_only, hops_max } = *self;
+        let hops = hops_max.map(|max| Predicate::new(HOPS, [Term::Integer(max.into())]));
+        let used = delegates_only.then(|| delegate_of(agent));
         hops.into_iter().chain(used)
     }
 
@@ -116,6 +120,11 @@ impl Travel {
 /// The fact, and the test, that the caller is a delegate of this agent (directory, name).
 pub(crate) fn delegate_of<'a>(agent: (&'a str, &'a str)) -> Predicate<'a> {
     Predicate::new(DELEGATE_OF, [Term::text(agent.0), Term::text(agent.1)])
+}
+
+/// Whether a name, as it stands in SCOPE text, begins as one of these words does.
+pub(super) fn begins(name: &str) -> bool {
+    matches!(name.split_once(':'), Some(("use" | "hops", _)))
 }
 
 /// Reads one word of SCOPE text; whether it was one of these.
@@ -150,10 +159,11 @@ pub(super) fn read_hops(value: &str) -> Result<u32, BadScope> {
 
 impl std::fmt::Display for Travel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.delegates_only {
+        let Travel { delegates_only, hops_max } = *self;
+        if delegates_only {
             write!(f, " use:delegates")?;
         }
-        self.hops_max.map_or(Ok(()), |hops| write!(f, " hops:{hops}"))
+        hops_max.map_or(Ok(()), |hops| write!(f, " hops:{hops}"))
     }
 }
 

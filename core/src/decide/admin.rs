@@ -1,7 +1,7 @@
 //! What the admin asks: agents, profiles, join tokens. docs/FORMATS, "Who may call what".
 
 use super::{Context, Decision, Entropy, Grant, Keeps, Operation, is_name};
-use crate::bytes::{domain, sha256};
+use crate::bytes::{Label, domain, sha256};
 use crate::feed::Revocation;
 use crate::id::{AgentId, UnixMillis};
 use crate::key::Thumbprint;
@@ -30,7 +30,7 @@ pub fn split_join_token(text: &str) -> Option<(String, Vec<u8>)> {
 
 /// What is kept of a join token.
 pub fn join_token_hash(text: &str) -> [u8; 32] {
-    let mut bytes = domain("join-token-v1");
+    let mut bytes = domain(Label::JoinToken);
     bytes.extend_from_slice(text.trim_end().as_bytes());
     sha256(&bytes)
 }

@@ -87,7 +87,7 @@ impl Issue {
                 session: id,
                 agent: agent.id.clone(),
                 principal: user.principal.clone(),
-                issuer: user.login.issuer.clone(),
+                person: Some(user.login.person()),
                 token: user.id,
                 says: user.claims.clone(),
             });
@@ -189,7 +189,7 @@ impl Operation for GrantSession {
             session: id,
             agent: agent.id.clone(),
             principal: self.principal.clone(),
-            issuer: String::new(),
+            person: None,
             token: [0; 32],
             says: self.reason.clone(),
         };
@@ -330,7 +330,8 @@ pub(super) fn end(
     grant.effects.mutations.push(Mutation::from(row));
     let (id, principal) = (session.id, session.principal.clone());
     let reason = reason.to_owned();
-    let body = Body::SessionEnded { session: id, principal, delegations, reason };
+    let person = session.source.person();
+    let body = Body::SessionEnded { session: id, principal, person, delegations, reason };
     grant.effects.records.push(record(None, body));
 }
 
@@ -375,7 +376,8 @@ fn remember(cx: &Context<'_>, word: &LoggedOut, reason: &str, grant: &mut Grant<
     grant.effects.mutations.push(Mutation::from(next));
     if live.is_none() {
         let reason = reason.to_owned();
-        let body = Body::SessionEnded { session: id, principal: None, delegations: 0, reason };
+        let (principal, person) = (None, Some(word.login.person()));
+        let body = Body::SessionEnded { session: id, principal, person, delegations: 0, reason };
         grant.effects.records.push(Record { delegation: None, actor: cx.caller.actor(), body });
     }
 }

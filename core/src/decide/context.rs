@@ -6,7 +6,7 @@
 //! Invariants: no clock, no store and no random source is asked while deciding.
 
 use crate::bundle::{KeyUse, TrustBundle, TrustedKey};
-use crate::bytes::{domain, sha256};
+use crate::bytes::{Label, domain, sha256};
 use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::{AgentId, Nonce, UnixMillis};
@@ -58,7 +58,7 @@ pub struct Entropy(pub [u8; 32]);
 impl Entropy {
     /// 32 bytes for one purpose.
     pub fn bytes(&self, purpose: &str) -> [u8; 32] {
-        let mut bytes = domain("entropy-v1");
+        let mut bytes = domain(Label::Entropy);
         bytes.extend_from_slice(&self.0);
         bytes.extend_from_slice(purpose.as_bytes());
         sha256(&bytes)

@@ -1,13 +1,22 @@
 //! What can be revoked, and the hash chain that its deltas form. SPEC 7.4.
 //!
 //! Invariants: a delta has one encoding; the hash at a number depends on the feed, the epoch and
-//! every delta up to it, so two lists that end in one hash are one list.
+//! every delta up to it, so two lists that end in one hash are one list. A delta of a kind below
+//! [`SKIPPED_FROM`] is understood or refused; one of a kind from there on is never written here, has
+//! its number and its place in the hash chain, and revokes and lifts nothing.
 
 use super::BadFeed;
-use crate::bytes::{BadLayout, Reader, Writer, domain, sha256};
+use crate::bytes::{BadLayout, Label, Reader, Writer, domain, sha256};
 use crate::id::{AgentId, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
 use crate::limits;
+
+/// The first kind of delta that a reader skips where it does not know it (SPEC 7.4.2). Whatever a
+/// reader must not miss has a kind below.
+pub(super) const SKIPPED_FROM: u8 = 128;
+
+/// Bytes of the subject of a delta that is skipped, at most: more than any name has.
+pub(super) const SKIPPED_SUBJECT_MAX: usize = 512;
 
 /// Something that is revoked, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,13 +94,40 @@ impl Delta {
             Revocation::PrincipalRestored(principal) => (7, principal.as_str().as_bytes()),
         };
         let head =
-            Writer::labelled("feed-delta-v1").u64(self.sequence).time(self.at).time(self.expires);
+            Writer::labelled(Label::FeedDelta).u64(self.sequence).time(self.at).time(self.expires);
         head.u8(kind).fixed(subject).finish()
     }
 
-    /// Reads the bytes, exactly.
+    /// Reads the bytes, exactly. Refuses every kind that it does not know: whoever goes on from its own
+    /// deltas, as a broker does, has to understand each.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFeed> {
-        let mut reader = Reader::labelled(bytes, "feed-delta-v1")?;
+        match Received::decode(bytes)? {
+            Received::Understood(delta) => Ok(delta),
+            Received::Skipped { .. } => Err(BadFeed::Layout(BadLayout)),
+        }
+    }
+}
+
+/// A delta as a reader of the feed meets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// Of a kind that is known here.
+    Understood(Delta),
+    /// Of a kind that may be unknown: only its number counts, and its bytes in the hash chain.
+    Skipped { sequence: u64 },
+}
+
+impl Received {
+    pub(super) fn sequence(&self) -> u64 {
+        match self {
+            Received::Understood(delta) => delta.sequence,
+            Received::Skipped { sequence } => *sequence,
+        }
+    }
+
+    /// Reads the bytes, exactly.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, BadFeed> {
+        let mut reader = Reader::labelled(bytes, Label::FeedDelta)?;
         let (sequence, at, expires, kind) =
             (reader.u64()?, reader.time()?, reader.time()?, reader.u8()?);
         let subject = reader.rest();
@@ -106,18 +142,21 @@ impl Delta {
             5 => Revocation::Principal(text()?.parse().map_err(name)?),
             6 => Revocation::RootKey(Thumbprint(fixed()?)),
             7 => Revocation::PrincipalRestored(text()?.parse().map_err(name)?),
+            SKIPPED_FROM.. if subject.len() <= SKIPPED_SUBJECT_MAX => {
+                return Ok(Received::Skipped { sequence });
+            }
             _ => return Err(BadFeed::Layout(BadLayout)),
         };
-        Ok(Delta { sequence, at, expires, revocation })
+        Ok(Received::Understood(Delta { sequence, at, expires, revocation }))
     }
 }
 
 /// Where the hash chain of a feed begins.
 pub(super) fn genesis(feed: &TrustDomain, epoch: u64) -> [u8; 32] {
-    let bytes = Writer::labelled("feed-v1").text(feed.as_str()).u64(epoch).finish();
+    let bytes = Writer::labelled(Label::Feed).text(feed.as_str()).u64(epoch).finish();
     sha256(&bytes)
 }
 
 pub(super) fn link(previous: &[u8; 32], delta: &[u8]) -> [u8; 32] {
-    sha256(&[domain("feed-link-v1").as_slice(), previous, delta].concat())
+    sha256(&[domain(Label::FeedLink).as_slice(), previous, delta].concat())
 }

@@ -4,11 +4,11 @@
 
 use super::BadFeed;
 use crate::bundle::KeyId;
-use crate::bytes::{BadLayout, Reader, Writer};
+use crate::bytes::{BadLayout, Label, Reader, Writer};
 use crate::id::{TrustDomain, UnixMillis};
 use crate::sign::{Signer, SignerFault};
 
-const HEAD: &str = "feed-head-v1";
+const HEAD: Label = Label::FeedHead;
 
 /// What a head says: the whole feed up to a number, in one hash, at the issuer's time.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,12 +7,13 @@
 //! Invariants: only deltas that a verified head binds are in force; the position never goes back,
 //! nor does the floor in its epoch; a refused head changes nothing that is in force; an entry
 //! leaves only when it expired by the issuer's time, or its agent was resumed, or its principal
-//! restored. A new epoch adds entries and takes none away.
+//! restored. A new epoch adds entries and takes none away. A delta that is skipped (SPEC 7.4.2) is
+//! numbered and bound as every other, and changes no entry.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
-use super::delta::{genesis, link};
+use super::delta::{Received, genesis, link};
 use super::{BadFeed, Delta, Head, Revocation, SignedHead};
 use crate::bundle::{KeyUse, TrustBundle};
 use crate::id::{Principal, TrustDomain, UnixMillis};
@@ -33,7 +34,7 @@ pub struct RevocationView {
     recorded: Option<(u64, u64)>,
     revoked: HashMap<Revocation, Standing>,
     /// Numbered without a gap.
-    pending: VecDeque<(Delta, Vec<u8>)>,
+    pending: VecDeque<(Received, Vec<u8>)>,
 }
 
 /// Since when something is revoked, and until when that is to be kept.
@@ -82,8 +83,8 @@ impl RevocationView {
     /// takes their place: a new epoch, a raised floor and a repeated answer all begin so, and only
     /// a head can tell them from a gap.
     pub fn apply_delta(&mut self, bytes: &[u8]) -> Result<(), BadFeed> {
-        let delta = Delta::decode(bytes)?;
-        let follows = |last: &Delta| last.sequence.checked_add(1) == Some(delta.sequence);
+        let delta = Received::decode(bytes)?;
+        let follows = |last: &Received| last.sequence().checked_add(1) == Some(delta.sequence());
         if !self.pending.back().is_some_and(|(last, _)| follows(last)) {
             self.pending.clear();
         }
@@ -184,12 +185,12 @@ impl RevocationView {
     /// Whether the waiting deltas lead from the start to the head's number and hash.
     fn check_chain(&self, head: &Head, start: (u64, [u8; 32])) -> Result<(), BadFeed> {
         let (mut sequence, mut hash) = start;
-        let news = self.pending.iter().skip_while(|(delta, _)| delta.sequence <= start.0);
-        for (delta, bytes) in news.take_while(|(delta, _)| delta.sequence <= head.sequence) {
-            if sequence.checked_add(1) != Some(delta.sequence) {
-                return Err(BadFeed::Gap { found: delta.sequence, held: sequence });
+        let news = self.pending.iter().skip_while(|(delta, _)| delta.sequence() <= start.0);
+        for (delta, bytes) in news.take_while(|(delta, _)| delta.sequence() <= head.sequence) {
+            if sequence.checked_add(1) != Some(delta.sequence()) {
+                return Err(BadFeed::Gap { found: delta.sequence(), held: sequence });
             }
-            (sequence, hash) = (delta.sequence, link(&hash, bytes));
+            (sequence, hash) = (delta.sequence(), link(&hash, bytes));
         }
         if sequence < head.sequence {
             return Err(BadFeed::Incomplete { head: head.sequence, held: sequence });
@@ -211,11 +212,12 @@ impl RevocationView {
             };
             self.revoked.retain(|known, _| !may_be_lifted(known));
         }
-        let reached = |(delta, _): &(Delta, Vec<u8>)| delta.sequence <= head.sequence;
+        let reached = |(delta, _): &(Received, Vec<u8>)| delta.sequence() <= head.sequence;
         while self.pending.front().is_some_and(reached) {
-            let news = self.pending.pop_front().filter(|(delta, _)| delta.sequence > start);
-            if let Some((delta, _)) = news {
-                self.count(delta);
+            let news = self.pending.pop_front().filter(|(delta, _)| delta.sequence() > start);
+            match news {
+                Some((Received::Understood(delta), _)) => self.count(delta),
+                Some((Received::Skipped { .. }, _)) | None => {}
             }
         }
         let same =
