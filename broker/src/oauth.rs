@@ -23,8 +23,7 @@ use sublet_core::decide::{By, EndSessions, Ending, Issue};
 use sublet_core::json::Json;
 use sublet_core::no::{Malformed, No, Overload};
 use sublet_core::text::from_base64url;
-use sublet_core::token::{Presentation, UnverifiedToken};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::Presentation;
 use sublet_proto::convert::field;
 
 use crate::authenticate::{self, Introduced};
@@ -108,13 +107,13 @@ async fn exchange(
     let came = Came { trace: None, from: via.network() };
     let asked = Asked { authenticated, repeatable: None, came };
     let issued = pipeline::run(broker, asked).await?.into_outcome()?.into_vec();
-    let token = verified(broker, &issued)?;
+    let token = authenticate::verified(broker, &issued)?;
     let receipt = respond::receipt(broker, &token.id())?;
     let until = token.expires();
     let agent = token.root().agent.to_string();
     let on_behalf_of = token.principal().map(ToString::to_string);
     Ok(json!({
-        "access_token": Presentation { token: issued, receipt }.to_text(),
+        "access_token": Presentation { token: issued, receipt: Some(receipt) }.to_text(),
         "issued_token_type": DELEGATION_TYPE,
         // It opens nothing by itself: its holder proves each call (RFC 8693 section 2.2.1).
         "token_type": "N_A",
@@ -133,14 +132,8 @@ async fn exchange(
 
 /// Whether these are the bytes of the caller's own identity token.
 fn is_of(broker: &Broker, actor: &[u8], caller: &Caller) -> Result<bool, No> {
-    let token = verified(broker, actor)?;
+    let token = authenticate::verified(broker, actor)?;
     Ok(caller.agent() == Some(&token.root().agent) && token.is_identity())
-}
-
-fn verified(broker: &Broker, token: &[u8]) -> Result<VerifiedToken, No> {
-    let token = UnverifiedToken::decode(token).map_err(Malformed::from)?;
-    let trust = broker.trust()?;
-    Ok(VerifiedToken::verify(token, trust.bundle())?)
 }
 
 /// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type. Read
