@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sublet_core::authorize::{Bound, Credentials, confirm, prove, prove_key, spend, verify_token};
 use sublet_core::bundle::KeyRefusal;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller, Kind};
@@ -20,13 +21,11 @@ use sublet_core::decide::{
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
-use sublet_core::proof::{BadProof, CallClaims, CallProof, Expected, enroll_message};
-use sublet_core::seen::BadReplay;
+use sublet_core::proof::{CallProof, enroll_message};
 use sublet_core::session::{LoggedOut, UserToken};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
 use sublet_ledger::checkpoint::Checkpoint;
-use sublet_proto::credentials::Credentials;
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1;
 use tonic::Request;
@@ -50,8 +49,7 @@ const HEAD_BYTES_MAX: usize = 2 * 1024;
 pub struct Introduced {
     caller: Caller,
     key: Thumbprint,
-    claims: CallClaims,
-    method: String,
+    possession: Possession,
 }
 
 impl Introduced {
@@ -156,8 +154,7 @@ pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certi
 
 /// A chain that came inside a request: every signature must hold.
 pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<VerifiedToken, No> {
-    let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
-    counted(broker, verified(broker, token))
+    counted(broker, verified(broker, bytes))
 }
 
 /// A head of the ledger that somebody was shown: one that this broker's key signed, with how many
@@ -182,7 +179,7 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, No
 /// any other call without a valid proof; the decision records nothing of it.
 pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, String)> {
     let counter = report.counter;
-    let proven = prove(broker, report).map_err(|says| (counter, says))?;
+    let proven = proven(broker, report).map_err(|says| (counter, says))?;
     let named = broker.store.view().is_ok_and(|state| proven.names_hold(&state));
     if !named {
         broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
@@ -191,9 +188,11 @@ pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, S
     Ok(proven)
 }
 
-fn prove(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
-    let token = UnverifiedToken::decode(&report.token).map_err(|bad| bad.to_string())?;
-    let token = verified(broker, token).map_err(|no| no.to_string())?;
+fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
+    let token = verified(broker, &report.token).map_err(|no| match no {
+        No::Malformed(Malformed::Token(bad)) => bad.to_string(),
+        no => no.to_string(),
+    })?;
     let proof = CallProof::decode(&report.proof).map_err(|bad| bad.to_string())?;
     let reported = ReportedUse {
         counter: report.counter,
@@ -211,9 +210,9 @@ fn prove(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
     ProvenUse::verify(reported, token)
 }
 
-fn verified(broker: &Broker, token: UnverifiedToken) -> Result<VerifiedToken, No> {
-    let trust = broker.trust()?;
-    Ok(VerifiedToken::verify(token, trust.bundle())?)
+/// The chain in these bytes, of which every signature holds.
+pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<VerifiedToken, No> {
+    verify_token(token, broker.trust()?.bundle())
 }
 
 /// All of a proof that its headers show. What a caller has to be beside that belongs in here.
@@ -225,12 +224,12 @@ fn show(
 ) -> Result<Introduced, No> {
     let proof = credentials.call_proof()?;
     let now = broker.clock.now();
-    let audience = broker.domain().broker_audience();
     // The message is not here yet: `complete` compares it with what was signed.
+    let audience = broker.domain().broker_audience();
     let arguments_hash = proof.claims.arguments_hash;
-    let expected = |hop| Expected { hop, audience: &audience, action: method, arguments_hash };
+    let call = Bound { audience: &audience, action: method, arguments_hash };
     let certificate = certificate(broker, via)?;
-    let (caller, key, possession) = if credentials.token.is_empty() {
+    let Some(token) = &credentials.token else {
         if broker.config.admin_socket.is_some() && !via.local {
             return Err(Unauthenticated::AdminSocket.into());
         }
@@ -239,23 +238,21 @@ fn show(
         if proof.claims.hop != hop {
             return Err(Unauthenticated::NotAdmin.into());
         }
-        let possession = Possession::verify_key(&key, &proof, &expected(hop), now)?;
-        (Caller::admin(&key, &possession), key, possession)
-    } else {
-        let shown = Shown::verify(broker, &credentials.token, method)?;
-        let token = shown.token();
-        let possession = Possession::verify(token, &proof, &expected(token.id()), now)?;
-        check_certificate(broker, certificate, &token.holder().agent, now)?;
-        if !token.is_identity() {
-            let state = broker.store.view()?;
-            check_names(token, &state)?;
-            check_holder_key(token, &state, now)?;
-        }
-        let key = token.holder_key().clone();
-        (shown.caller(&possession)?, key, possession)
+        let possession = prove_key(&key, hop, &proof, &call, now)?;
+        let caller = Caller::admin(&key, &possession);
+        return Ok(Introduced { caller, key: key.thumbprint(), possession });
     };
-    let (claims, method) = (possession.claims().clone(), method.to_owned());
-    Ok(Introduced { caller, key: key.thumbprint(), claims, method })
+    let shown = Shown::verify(broker, token, method)?;
+    let token = shown.token();
+    let possession = prove(token, &proof, &call, now)?;
+    check_certificate(broker, certificate, &token.holder().agent, now)?;
+    if !token.is_identity() {
+        let state = broker.store.view()?;
+        check_names(token, &state)?;
+        check_holder_key(token, &state, now)?;
+    }
+    let key = token.holder_key().thumbprint();
+    Ok(Introduced { caller: shown.caller(&possession)?, key, possession })
 }
 
 /// The rest of a proof: that it is of this method and message, still in time, and, last, new.
@@ -267,26 +264,17 @@ fn complete(
     method: &str,
 ) -> Result<Caller, No> {
     let introduced = introduced.ok_or(Unauthenticated::Missing("the call proof"))?;
-    let (claims, now) = (&introduced.claims, broker.clock.now());
-    let bad = |bad: BadProof| No::from(Unauthenticated::Proof(bad));
-    if introduced.method != method {
-        return Err(bad(BadProof::WrongAction { asked: method.to_owned() }));
-    }
-    if claims.arguments_hash != digest {
-        return Err(bad(BadProof::WrongArguments));
-    }
+    let Introduced { caller, key, possession } = introduced;
+    let (audience, now) = (broker.domain().broker_audience(), broker.clock.now());
+    let call = Bound { audience: &audience, action: method, arguments_hash: digest };
     // The message may have taken its time.
-    claims.check_time(now).map_err(bad)?;
-    if let Kind::Agent(identity) = introduced.caller.kind() {
-        broker.heard.saw(identity, claims.issued_at, &*broker.store.view()?);
+    confirm(possession, &call, now)?;
+    if let Kind::Agent(identity) = caller.kind() {
+        broker.heard.saw(identity, possession.claims().issued_at, &*broker.store.view()?);
     }
-    let seen = broker.seen.check_and_insert(introduced.key, claims.nonce, claims.issued_at, now);
-    seen.map_err(|bad| match bad {
-        BadReplay::Replayed | BadReplay::BeforeStart => No::from(Unauthenticated::Replay(bad)),
-        _ => No::from(Overload::Proofs(bad)),
-    })?;
-    via.proven(&introduced.caller);
-    Ok(introduced.caller.clone())
+    spend(&broker.seen, *key, possession, now)?;
+    via.proven(caller);
+    Ok(caller.clone())
 }
 
 /// A token that is shown with a call.

@@ -107,7 +107,7 @@ async fn exchange(
     let came = Came { trace: None, from: via.network() };
     let asked = Asked { authenticated, repeatable: None, came };
     let (issued, found) = pipeline::run(broker, asked).await?.into_parts()?;
-    let receipt = respond::receipt(broker, &found)?;
+    let receipt = Some(respond::receipt(broker, &found)?);
     let token = issued.token.into_vec();
     Ok(json!({
         "access_token": Presentation { token, receipt }.to_text(),

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use sublet_client::Identity;
+use sublet_proto::credentials;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (host, path) = (tool.trim_start_matches("http://"), action.replace('.', "/"));
     let mut request = format!("POST /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    for (name, value) in shown.to_headers() {
+    for (name, value) in credentials::to_headers(&shown) {
         request += &format!("{name}: {value}\r\n");
     }
     request +=

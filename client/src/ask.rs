@@ -35,18 +35,22 @@ pub struct Credential {
 
 #[derive(Clone)]
 enum Shown {
-    Token { token: Arc<VerifiedToken>, receipt: Vec<u8> },
+    Token { token: Arc<VerifiedToken>, receipt: Option<Vec<u8>> },
     Admin { domain: TrustDomain },
 }
 
 impl Credential {
     /// An enrolled agent by its identity token. `key` must be the token's.
     pub fn identity(key: Arc<dyn Signer>, token: Arc<VerifiedToken>) -> Self {
-        Credential { shown: Shown::Token { token, receipt: Vec::new() }, signer: key }
+        Credential { shown: Shown::Token { token, receipt: None }, signer: key }
     }
 
     /// The holder of a delegation token, a helper too. `key` must be the holder's.
-    pub fn holder(key: Arc<dyn Signer>, token: Arc<VerifiedToken>, receipt: Vec<u8>) -> Self {
+    pub fn holder(
+        key: Arc<dyn Signer>,
+        token: Arc<VerifiedToken>,
+        receipt: Option<Vec<u8>>,
+    ) -> Self {
         Credential { shown: Shown::Token { token, receipt }, signer: key }
     }
 
@@ -71,16 +75,14 @@ impl Credential {
         ports: &Ports,
     ) -> Result<Credentials, Failure> {
         let (hop, token, receipt) = match &self.shown {
-            Shown::Token { token, receipt } => (token.id(), token.encode(), receipt.clone()),
-            Shown::Admin { .. } => {
-                (HopId(sha256(self.signer.public_key().bytes())), Vec::new(), Vec::new())
-            }
+            Shown::Token { token, receipt } => (token.id(), Some(token.encode()), receipt.clone()),
+            Shown::Admin { .. } => (HopId(sha256(self.signer.public_key().bytes())), None, None),
         };
         let audience = self.trust_domain().broker_audience();
         let (now, nonce) = (ports.clock.now(), ports.entropy.nonce()?);
         let claims = CallClaims::of_digest(hop, &audience, method, message_digest, now, nonce);
         let proof = CallProof::sign(claims, self.signer.as_ref())?;
-        Ok(Credentials { token, receipt, proof: proof.encode(), inclusion: Vec::new() })
+        Ok(Credentials { token, receipt, proof: proof.encode(), inclusion: None })
     }
 }
 
@@ -406,7 +408,7 @@ pub(crate) fn derived_key(label: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sublet_core::proof::Expected;
+    use sublet_core::authorize::{Bound, prove_key};
     use sublet_core::sign::SecretKey;
 
     #[test]
@@ -417,15 +419,12 @@ mod tests {
         let ports = Ports::system();
         let method = "/sublet.v1.Admin/GetStatus";
         let shown = admin.credentials(method, [7; 32], &ports).unwrap();
-        assert!(shown.token.is_empty() && shown.receipt.is_empty());
-        let expected = Expected {
-            hop: HopId(sha256(public.bytes())),
-            audience: "sublet://acme.example",
-            action: method,
-            arguments_hash: [7; 32],
-        };
+        assert!(shown.token.is_none() && shown.receipt.is_none());
+        let call =
+            Bound { audience: "sublet://acme.example", action: method, arguments_hash: [7; 32] };
         let proof = shown.call_proof().unwrap();
-        assert_eq!(proof.verify(&public, &expected, ports.clock.now()), Ok(()));
+        let hop = HopId(sha256(public.bytes()));
+        assert!(prove_key(&public, hop, &proof, &call, ports.clock.now()).is_ok());
         assert_ne!(admin.credentials(method, [7; 32], &ports).unwrap().proof, shown.proof);
         assert_eq!(format!("{admin:?}"), "Credential(admin of acme.example)");
     }

@@ -1,25 +1,22 @@
 //! What a tool asks before it does anything: may this call be made? SPEC sections 4 to 7: P6.
 //!
-//! Owns: the order of the checks, and their state (view, nonces, bundle). Does not own: any of
-//! the checks (`sublet_core`: `verify`, `proof`, `decide`, `seen`).
+//! Owns: what the check needs of this process (bundle, view, nonces, chains, clock), and the evidence of
+//! what was decided. Does not own: the check itself and its order (`sublet_core::authorize`).
 //!
-//! Invariants: offline — nobody is asked; a chain seen before is not verified again (`chains`), all
-//! else is checked on every call, and the nonce is
-//! spent last, after everything else admits, so that noise spends nothing; when anything is
-//! missing, stale or broken the answer is no. There is no switch that turns a check off.
+//! Invariants: offline — nobody is asked; what is allowed is kept as evidence before anyone acts on it.
+//! There is no switch that turns a step of the check off.
 
 use std::sync::Arc;
 
+use sublet_core::authorize::{Authorizer, Outcome, Permit};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{ARGUMENTS_BYTES_MAX, CallView, Permit, decide_call, unproven_name};
+use sublet_core::decide::ARGUMENTS_BYTES_MAX;
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::limits;
-use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
-use sublet_core::proof::Expected;
-use sublet_core::seen::{BadReplay, Bounds, SeenProofs};
-use sublet_core::verify::{Possession, VerifiedToken};
-use sublet_proto::credentials::Credentials;
+use sublet_core::no::{Malformed, No, Unauthenticated};
+use sublet_core::seen::{Bounds, SeenProofs};
+use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1::UseReport;
 
@@ -117,9 +114,8 @@ impl Checker {
     /// Decides one call, offline. A permit is for this call, now, and was given once.
     pub fn check(&self, credentials: &Credentials, call: &Call) -> Result<Permit, No> {
         let now = self.options.ports.clock.now();
-        let mut proven = None;
-        let verdict = self.decide(credentials, call, now, &mut proven);
-        let verdict = self.with_evidence(verdict, proven, credentials, call, now);
+        let outcome = self.decide(credentials, call, now);
+        let verdict = self.with_evidence(outcome, credentials, call, now);
         match &verdict {
             Ok(permit) => tracing::debug!(
                 holder = %permit.holder, principal = %permit.principal, hop = %permit.hop,
@@ -140,7 +136,7 @@ impl Checker {
     ) -> Result<Permit, No> {
         let digest = request.extensions().get::<MessageDigest>();
         let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
-        let credentials = Credentials::from_metadata(request.metadata())?;
+        let credentials = credentials::from_metadata(request.metadata())?;
         let arguments = Arguments::from_digest(digest.0, fields).map_err(Malformed::from)?;
         self.check(&credentials, &self.call(action, arguments))
     }
@@ -149,8 +145,7 @@ impl Checker {
     /// holder that proved itself. Whoever did not prove itself leaves no evidence.
     fn with_evidence(
         &self,
-        verdict: Result<Permit, No>,
-        proven: Option<Proven>,
+        Outcome { verdict, proven }: Outcome,
         shown: &Credentials,
         call: &Call,
         now: UnixMillis,
@@ -176,8 +171,8 @@ impl Checker {
             staleness_ms_max: self.options.staleness_ms_max,
             arguments: if arguments.len() > ARGUMENTS_BYTES_MAX { Vec::new() } else { arguments },
             proof: shown.proof.clone(),
-            token: shown.token.clone(),
-            receipt: shown.receipt.clone(),
+            token: shown.token.clone().unwrap_or_default(),
+            receipt: shown.receipt.clone().unwrap_or_default(),
         });
         match (verdict, kept) {
             (Ok(permit), Ok(())) => Ok(permit),
@@ -186,81 +181,27 @@ impl Checker {
         }
     }
 
-    fn decide(
-        &self,
-        shown: &Credentials,
-        call: &Call,
-        now: UnixMillis,
-        proven: &mut Option<Proven>,
-    ) -> Result<Permit, No> {
-        if call.audience != self.audience {
-            let says = format!("{:?}, this tool is {:?}", call.audience, self.audience);
-            return Err(Malformed::Field { field: "audience", says }.into());
-        }
+    fn decide(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Outcome {
         let bundle = self.trust.current();
-        bundle.check_time(now).map_err(Malformed::from)?;
-        check_there(shown)?;
-        let proof = shown.call_proof()?;
-        let (token, coverage) = self.chains.verify(&shown.token, &shown.receipt, &bundle, now)?;
-        let expected = Expected {
-            hop: token.id(),
+        let authorizer = Authorizer {
             audience: &self.audience,
-            action: &call.action,
-            arguments_hash: call.arguments.digest(),
+            bundle: &bundle,
+            chains: &self.chains,
+            revocations: self.revocations.by(&self.options.ports),
+            staleness_ms_max: self.options.staleness_ms_max,
+            seen: &self.seen,
         };
-        let possession = Possession::verify(&token, &proof, &expected, now)?;
-        let permit = self.revocations.read(&self.options.ports, |revocations, age_ms| {
-            let staleness_ms_max = self.options.staleness_ms_max;
-            let coverage = coverage.as_deref();
-            let position = (revocations.epoch(), revocations.sequence());
-            // In an agent's name that nothing shows, nobody has proven itself.
-            let named = unproven_name(&token, coverage).is_none();
-            *proven = named.then_some(Proven { revocations: position, age_ms });
-            let view = CallView { revocations, age_ms, staleness_ms_max, coverage };
-            decide_call(&token, &possession, call, view, now)
-        })?;
-        if self.options.require_inclusion {
-            let head = self.included.check(&token, &shown.inclusion, &bundle)?;
-            if let (Some(reporter), Some((size, note))) = (&self.options.evidence, head) {
-                reporter.saw(size, note);
+        authorizer.authorize_with(shown, call, now, |token| {
+            if self.options.require_inclusion {
+                let inclusion = shown.inclusion.as_deref();
+                let head = self.included.check(token, inclusion, &bundle)?;
+                if let (Some(reporter), Some((size, note))) = (&self.options.evidence, head) {
+                    reporter.saw(size, note);
+                }
             }
-        }
-        spend(&self.seen, &token, &possession, now)?;
-        Ok(permit)
+            Ok(())
+        })
     }
-}
-
-/// Asked last: what is spent here was otherwise admitted.
-pub(crate) fn spend(
-    seen: &SeenProofs,
-    token: &VerifiedToken,
-    shown: &Possession,
-    now: UnixMillis,
-) -> Result<(), No> {
-    let (holder, claims) = (token.holder_key().thumbprint(), shown.claims());
-    let spent = seen.check_and_insert(holder, claims.nonce, claims.issued_at, now);
-    spent.map_err(|bad| match bad {
-        BadReplay::Replayed | BadReplay::BeforeStart => Unauthenticated::Replay(bad).into(),
-        BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. } | BadReplay::Damaged => {
-            Overload::Proofs(bad).into()
-        }
-    })
-}
-
-/// A holder has proved itself; what the decision about it was made on.
-struct Proven {
-    revocations: (u64, u64),
-    age_ms: Option<i64>,
-}
-
-pub(crate) fn check_there(shown: &Credentials) -> Result<(), No> {
-    if shown.token.is_empty() {
-        return Err(Unauthenticated::Missing("the token").into());
-    }
-    if shown.proof.is_empty() {
-        return Err(Unauthenticated::Missing("the call proof").into());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

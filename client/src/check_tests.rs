@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sublet_core::authorize::Credentials;
 use sublet_core::id::HopId;
 use sublet_core::mint::Delegate;
 use sublet_core::proof::{CallClaims, CallProof};
@@ -85,7 +86,7 @@ fn a_refused_call_spends_no_nonce() {
     let mut world = World::new();
     let held = world.issued(1);
     let stale = SharedView::empty(world.trust.domain());
-    let once = Credentials { receipt: Vec::new(), ..shown(&held) };
+    let once = Credentials { receipt: None, ..shown(&held) };
     let checker = checker_on(&world, stale.clone());
     assert_eq!(ask(&checker, &once), "stale_view");
     world.revoke_hop(HopId([9; 32]));
@@ -147,7 +148,7 @@ fn a_prefix_of_a_chain_gains_nothing() {
     let proof = scout.prove_digest(TOOL, "fs.read", arguments).unwrap();
     let wider = held.presentation();
     let cut = Credentials {
-        token: wider.token,
+        token: Some(wider.token),
         receipt: wider.receipt,
         proof: proof.encode(),
         ..Credentials::default()
@@ -163,9 +164,9 @@ fn hops_without_a_receipt_are_counted() {
     let deeper = scout.spawn_helper("deeper", &q3()).unwrap();
     assert_eq!((scout.unrecorded(), deeper.unrecorded()), (1, 2));
     assert_eq!(ask(&checker, &shown(&deeper)), "unrecorded_hops");
-    let recorded = Credentials { receipt: world.receipt(deeper.token()), ..shown(&deeper) };
+    let recorded = Credentials { receipt: Some(world.receipt(deeper.token())), ..shown(&deeper) };
     assert_eq!(ask(&checker, &recorded), "allowed");
-    let none = Credentials { receipt: Vec::new(), ..shown(&scout) };
+    let none = Credentials { receipt: None, ..shown(&scout) };
     assert_eq!(ask(&checker, &none), "allowed", "the root itself needs no receipt");
     let strict = world.issued(0).spawn_helper("scout", &q3()).unwrap();
     assert_eq!(ask(&checker, &shown(&strict)), "unrecorded_hops");
@@ -181,7 +182,7 @@ fn an_offline_hop_to_an_enrolled_agent_waits_for_its_record() {
     let token = world.trust.verify(&handed.token).unwrap();
     let theirs = world.held(token, handed.receipt, 11);
     assert_eq!(ask(&checker, &shown(&theirs)), "unrecorded_agent_hop");
-    let recorded = Credentials { receipt: world.receipt(theirs.token()), ..shown(&theirs) };
+    let recorded = Credentials { receipt: Some(world.receipt(theirs.token())), ..shown(&theirs) };
     assert_eq!(ask(&checker, &recorded), "allowed");
 }
 
@@ -191,7 +192,7 @@ fn a_receipt_of_another_chain_is_refused() {
     let (checker, held) = (checker(&world), world.issued(1));
     let scout = held.spawn_helper("scout", &q3()).unwrap();
     let other = held.spawn_helper("other", &q3()).unwrap();
-    let borrowed = Credentials { receipt: world.receipt(other.token()), ..shown(&scout) };
+    let borrowed = Credentials { receipt: Some(world.receipt(other.token())), ..shown(&scout) };
     assert_eq!(ask(&checker, &borrowed), "receipt_of_another_chain");
 }
 
@@ -216,7 +217,7 @@ fn a_revoked_hop_kills_what_is_below_and_not_what_is_beside() {
 fn a_stale_view_refuses_whatever_is_done_to_the_clock() {
     let world = World::new();
     let (checker, held) = (checker(&world), world.issued(1));
-    let bare = || Credentials { receipt: Vec::new(), ..shown(&held) };
+    let bare = || Credentials { receipt: None, ..shown(&held) };
     assert_eq!(ask(&checker, &bare()), "allowed");
     world.clock.pass(10_000);
     assert_eq!(ask(&checker, &bare()), "allowed", "at the bound");
@@ -242,7 +243,7 @@ fn a_fresh_receipt_stands_in_for_a_view_and_yields_to_a_newer_one() {
     world.revoke_hop(HopId([9; 32]));
     let view = world.view();
     world.clock.pass(9_000);
-    let shown = Credentials { receipt: world_before, ..shown(&held) };
+    let shown = Credentials { receipt: Some(world_before), ..shown(&held) };
     assert_eq!(ask(&checker_on(&world, view), &shown), "allowed", "the view is young");
     let view = world.view();
     world.clock.pass(10_001);
@@ -375,14 +376,16 @@ fn only_what_is_new_behind_a_known_chain_is_verified_and_it_is() {
     assert_eq!(ask(&checker, &shown(&held)), "allowed");
     let helper = held.spawn_helper("scout", &q3()).unwrap();
     let good = shown(&helper);
-    let at = good.token.len() - 20; // In the signature of the last block.
-    let mut bad = good.clone();
-    *bad.token.get_mut(at).unwrap() ^= 1;
+    let flipped = |at: usize| {
+        let mut token = good.token.clone().unwrap();
+        *token.get_mut(at).unwrap() ^= 1;
+        Credentials { token: Some(token), ..good.clone() }
+    };
+    // In the signature of the last block.
+    let bad = flipped(good.token.as_ref().unwrap().len() - 20);
     assert_eq!(ask(&checker, &bad), "bad_signature");
     assert_eq!(ask(&checker, &good), "allowed");
-    let mut root = good.clone();
-    *root.token.get_mut(30).unwrap() ^= 1;
-    assert_ne!(ask(&checker, &root), "allowed", "another beginning is not known");
+    assert_ne!(ask(&checker, &flipped(30)), "allowed", "another beginning is not known");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use prost::Message;
 use sublet_core::bytes::sha256;
 use sublet_core::key::Thumbprint;
 use sublet_core::limits;
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataMap;
@@ -214,7 +214,7 @@ impl Broker {
             who.map(|who| who.credentials(method, *digest, &self.ports)).transpose()?;
         if let Some(credentials) = credentials {
             check_size(&credentials)?;
-            credentials.into_metadata(request.metadata_mut());
+            credentials::into_metadata(&credentials, request.metadata_mut());
         }
         Ok(request)
     }
@@ -295,11 +295,13 @@ impl Broker {
 
 /// Base64 adds a third; HTTP/2 counts 32 bytes more for each header.
 fn check_size(credentials: &Credentials) -> Result<(), Failure> {
-    let bytes =
-        [&credentials.token, &credentials.receipt, &credentials.proof, &credentials.inclusion]
-            .iter()
-            .map(|part| part.len().div_ceil(3).saturating_mul(4).saturating_add(64))
-            .fold(1024usize, usize::saturating_add);
+    let Credentials { token, receipt, proof, inclusion } = credentials;
+    let parts =
+        [token.as_deref(), receipt.as_deref(), Some(proof.as_slice()), inclusion.as_deref()];
+    let bytes = parts
+        .iter()
+        .map(|part| part.map_or(0, <[u8]>::len).div_ceil(3).saturating_mul(4).saturating_add(64))
+        .fold(1024usize, usize::saturating_add);
     if bytes > limits::HEADER_LIST_BYTES_MAX as usize {
         let says = format!(
             "token, receipt and proofs are {bytes} bytes as headers, {} at most are taken",
@@ -357,9 +359,9 @@ mod tests {
 
     #[test]
     fn what_no_peer_would_take_is_not_sent() {
-        let large = Credentials { token: vec![0; 60 * 1024], ..Default::default() };
+        let large = Credentials { token: Some(vec![0; 60 * 1024]), ..Default::default() };
         assert_eq!(check_size(&large).unwrap_err().code(), "credentials_too_large");
-        let fits = Credentials { token: vec![0; 40 * 1024], ..Default::default() };
+        let fits = Credentials { token: Some(vec![0; 40 * 1024]), ..Default::default() };
         assert_eq!(check_size(&fits), Ok(()));
     }
 }

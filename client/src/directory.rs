@@ -154,7 +154,7 @@ impl Directory {
 
     /// Keeps a new identity token.
     pub(crate) fn keep_token(&self, token: &VerifiedToken) -> Result<(), Failure> {
-        let text = Presentation { token: token.encode(), receipt: Vec::new() }.to_text() + "\n";
+        let text = Presentation { token: token.encode(), receipt: None }.to_text() + "\n";
         files::replace(&self.file(TOKEN), text.as_bytes())
     }
 

@@ -79,10 +79,10 @@ impl World {
         };
         let token = mint::root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap();
         let receipt = self.receipt(&token);
-        self.held(token, receipt, 10)
+        self.held(token, Some(receipt), 10)
     }
 
-    pub(crate) fn held(&self, token: VerifiedToken, receipt: Vec<u8>, seed: u8) -> Held {
+    pub(crate) fn held(&self, token: VerifiedToken, receipt: Option<Vec<u8>>, seed: u8) -> Held {
         let key = Arc::new(key(seed));
         Held::of(token, receipt, key, &self.trust, None, self.ports.clone()).unwrap()
     }

@@ -11,6 +11,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use sublet_core::authorize::RevocationSource;
 use sublet_core::feed::{RevocationView, SnapshotLine, read_snapshot, snapshot_text};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_proto::v1::watch_event::Event;
@@ -77,6 +78,11 @@ impl SharedView {
         look(&view, age)
     }
 
+    /// The same view by these clocks, as a decision takes it.
+    pub(crate) fn by<'a>(&'a self, ports: &'a Ports) -> ViewBy<'a> {
+        ViewBy { view: self, ports }
+    }
+
     /// How old it is; `None` when it has no head.
     pub fn age_ms(&self, ports: &Ports) -> Option<i64> {
         self.read(ports, |_, age| age)
@@ -125,6 +131,18 @@ impl SharedView {
             },
         }
         Ok(matches!(event, Event::Head(_)))
+    }
+}
+
+/// A shared view and the clocks that its age is told by.
+pub(crate) struct ViewBy<'a> {
+    view: &'a SharedView,
+    ports: &'a Ports,
+}
+
+impl RevocationSource for ViewBy<'_> {
+    fn read<T>(&self, look: impl FnOnce(&RevocationView, Option<i64>) -> T) -> T {
+        self.view.read(self.ports, look)
     }
 }
 

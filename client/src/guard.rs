@@ -20,13 +20,13 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::json;
+use sublet_core::authorize::Permit;
 use sublet_core::bytes::sha256;
 use sublet_core::call::Arguments;
-use sublet_core::decide::Permit;
 use sublet_core::json::Json;
 use sublet_core::limits;
 use sublet_core::no::{Malformed, No};
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
@@ -139,10 +139,10 @@ impl Guard {
 
     fn check(&self, parts: &Parts, body: &[u8]) -> Result<(Allowed, Option<Bytes>), No> {
         let (credentials, asked) = match self.transport {
-            Transport::Http => (Credentials::from_headers(&parts.headers)?, body),
+            Transport::Http => (credentials::from_headers(&parts.headers)?, body),
             Transport::Grpc => {
                 let metadata = MetadataMap::from_headers(parts.headers.clone());
-                (Credentials::from_metadata(&metadata)?, message(body)?)
+                (credentials::from_metadata(&metadata)?, message(body)?)
             }
         };
         let Meaning { action, arguments, body } = (self.reads)(parts, asked)?;

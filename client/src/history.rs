@@ -10,17 +10,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use sublet_core::authorize::{Bound, CallView, decide_call, prove};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{CallView, decide_call};
 use sublet_core::feed::{Revocation, RevocationView};
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::key::Thumbprint;
-use sublet_core::proof::{CallProof, Expected};
+use sublet_core::proof::CallProof;
 use sublet_core::receipt::Receipt;
 use sublet_core::record::BlockPayload;
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Coverage, Possession, VerifiedToken};
+use sublet_core::verify::{Coverage, VerifiedToken};
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
@@ -327,14 +327,8 @@ impl History {
         let evidence = used.evidence.as_ref().ok_or("its evidence was erased")?;
         let (token, call) = (used.token.as_ref()?, used.call.as_ref()?);
         let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
-        let expected = Expected {
-            hop: token.id(),
-            audience: &call.audience,
-            action: &call.action,
-            arguments_hash: call.arguments.digest(),
-        };
         let now = used.decided_at();
-        let possession = Possession::verify(token, &proof, &expected, now);
+        let possession = prove(token, &proof, &Bound::of(call), now);
         let possession = possession.map_err(|no| format!("the holder's signature: {no}"))?;
         let coverage = match evidence.receipt.as_slice() {
             [] => None,

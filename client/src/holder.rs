@@ -27,7 +27,7 @@ use sublet_core::sign::Signer;
 use sublet_core::token::Presentation;
 use sublet_core::verify::{Coverage, Holder, VerifiedToken};
 use sublet_ledger::checkpoint::Checkpoint;
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::v1;
 
 use crate::ask::{Caller, Credential};
@@ -113,9 +113,9 @@ pub(crate) fn seconds(ttl: Duration) -> i64 {
 pub struct Held {
     key: Arc<dyn Signer>,
     token: Arc<VerifiedToken>,
-    receipt: Vec<u8>,
-    /// That its hops are in the ledger, as the broker has shown it; empty until it is asked.
-    inclusion: Vec<u8>,
+    receipt: Option<Vec<u8>>,
+    /// That its hops are in the ledger, as the broker has shown it; `None` until it is asked.
+    inclusion: Option<Vec<u8>>,
     trust: Trust,
     broker: Option<Broker>,
     /// The agent that holds it, where it was opened with its identity.
@@ -133,7 +133,7 @@ impl Held {
 
     pub(crate) fn of(
         token: VerifiedToken,
-        receipt: Vec<u8>,
+        receipt: Option<Vec<u8>>,
         key: Arc<dyn Signer>,
         trust: &Trust,
         broker: Option<Broker>,
@@ -147,10 +147,10 @@ impl Held {
             let caller = format!("the holder of key {}", key.public_key().thumbprint());
             return Err(Deny::NotTheHolder { holder: token.holder().to_string(), caller }.into());
         }
-        if !receipt.is_empty() {
-            coverage(&receipt, &token, trust)?;
+        if let Some(receipt) = &receipt {
+            coverage(receipt, &token, trust)?;
         }
-        let (token, inclusion, identity) = (Arc::new(token), Vec::new(), None);
+        let (token, inclusion, identity) = (Arc::new(token), None, None);
         Ok(Held { key, token, receipt, inclusion, trust: trust.clone(), broker, identity, ports })
     }
 
@@ -176,9 +176,9 @@ impl Held {
         &self.token
     }
 
-    /// The receipt's bytes; empty when there is none.
-    pub fn receipt(&self) -> &[u8] {
-        &self.receipt
+    /// The receipt's bytes, if there is one.
+    pub fn receipt(&self) -> Option<&[u8]> {
+        self.receipt.as_deref()
     }
 
     /// Who holds it: an agent, or a helper of one.
@@ -198,7 +198,8 @@ impl Held {
 
     /// Hops that no receipt covers.
     pub fn unrecorded(&self) -> u32 {
-        let covered = Receipt::decode(&self.receipt).map_or(0, |receipt| receipt.claims.position);
+        let receipt = self.receipt().and_then(|receipt| Receipt::decode(receipt).ok());
+        let covered = receipt.map_or(0, |receipt| receipt.claims.position);
         self.token.depth().saturating_sub(covered)
     }
 
@@ -253,7 +254,7 @@ impl Held {
         let holds = |trust: &Trust| holds(&answer.receipt, &child, &answer.checkpoint, trust);
         self.trust.check(self.trust.refresh(broker), holds).await?;
         tracing::debug!(hop = %child.id(), holder = %child.holder(), "delegated");
-        Ok(Presentation { token: child.encode(), receipt: answer.receipt })
+        Ok(Presentation { token: child.encode(), receipt: Some(answer.receipt) })
     }
 
     /// Makes the hop without asking anyone. It carries the receipt of the hops before it; a hop
@@ -292,13 +293,13 @@ impl Held {
         let key = Arc::new(self.ports.new_key()?);
         let to = Delegate::Helper { label: label.to_owned(), key: key.public_key().clone() };
         let token = Arc::new(self.append(to, terms)?);
-        Ok(Held { key, token, inclusion: Vec::new(), ..self.clone() })
+        Ok(Held { key, token, inclusion: None, ..self.clone() })
     }
 
     /// Narrows what this holder is about to use, offline: a hop to itself, under the same key.
     pub fn narrow(&self, terms: &Terms) -> Result<Held, Failure> {
         let token = Arc::new(self.append(Delegate::Oneself, terms)?);
-        Ok(Held { token, inclusion: Vec::new(), ..self.clone() })
+        Ok(Held { token, inclusion: None, ..self.clone() })
     }
 
     /// Has what is not recorded yet recorded, and takes the receipt. Again, it refreshes the
@@ -310,7 +311,7 @@ impl Held {
         let holds = |trust: &Trust| holds(&answer.receipt, &self.token, &answer.checkpoint, trust);
         self.trust.check(self.trust.refresh(broker), holds).await?;
         tracing::debug!(hop = %self.id(), recorded = answer.hops_recorded, "recorded");
-        self.receipt = answer.receipt;
+        self.receipt = Some(answer.receipt);
         Ok(())
     }
 
@@ -321,17 +322,17 @@ impl Held {
         let inclusion = self.broker()?.prove_recorded(&self.as_caller(), request).await?;
         let inclusion = inclusion.encode_to_vec();
         let shown = |trust: &Trust| {
-            let shown = Included::new().check(&self.token, &inclusion, &trust.current());
+            let shown = Included::new().check(&self.token, Some(&inclusion), &trust.current());
             shown.map_err(Failure::answer)
         };
         self.trust.check(self.trust.refresh(self.broker()?), shown).await?;
-        self.inclusion = inclusion;
+        self.inclusion = Some(inclusion);
         Ok(())
     }
 
-    /// That its hops are in the ledger (`sublet.v1.Inclusion`); empty until it was asked for.
-    pub fn inclusion(&self) -> &[u8] {
-        &self.inclusion
+    /// That its hops are in the ledger (`sublet.v1.Inclusion`); `None` until it was asked for.
+    pub fn inclusion(&self) -> Option<&[u8]> {
+        self.inclusion.as_deref()
     }
 
     /// Revokes a hop that this holder made or holds, with all below it.
@@ -395,7 +396,7 @@ impl Held {
     ) -> Result<tonic::Request<M>, Failure> {
         let proof = self.prove_digest(audience, action, sha256(&message.encode_to_vec()))?;
         let mut request = tonic::Request::new(message);
-        self.credentials_with(&proof).into_metadata(request.metadata_mut());
+        credentials::into_metadata(&self.credentials_with(&proof), request.metadata_mut());
         Ok(request)
     }
 
@@ -403,7 +404,7 @@ impl Held {
     pub fn credentials_with(&self, proof: &CallProof) -> Credentials {
         let Presentation { token, receipt } = self.presentation();
         let inclusion = self.inclusion.clone();
-        Credentials { token, receipt, proof: proof.encode(), inclusion }
+        Credentials { token: Some(token), receipt, proof: proof.encode(), inclusion }
     }
 }
 

@@ -23,7 +23,7 @@ use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::scope_message;
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::v1;
 use sublet_proto::v1::issue_request::By;
 
@@ -323,7 +323,7 @@ impl Identity {
         body: &[u8],
     ) -> Result<Vec<(&'static str, String)>, Failure> {
         let shown = self.current().credential().credentials(path, sha256(body), &self.0.ports)?;
-        Ok(shown.to_headers())
+        Ok(credentials::to_headers(&shown))
     }
 
     /// Proves who this is to another agent or any service, for one call with JSON arguments: good once,
@@ -341,8 +341,8 @@ impl Identity {
     ) -> Result<Credentials, Failure> {
         let current = self.current();
         let proof = current.prove(audience, action, args, &self.0.ports)?.encode();
-        let token = current.token.encode();
-        Ok(Credentials { token, receipt: Vec::new(), proof, inclusion: Vec::new() })
+        let token = Some(current.token.encode());
+        Ok(Credentials { token, proof, ..Credentials::default() })
     }
 }
 
@@ -438,7 +438,7 @@ impl Identity {
         }
         tracing::debug!(delegation = %token.delegation(), "issued");
         // The key may have changed since it was asked for.
-        self.held(token, answer.receipt)
+        self.held(token, Some(answer.receipt))
     }
 
     /// Opens a token that was handed over to this agent, under its current key or one from before
@@ -448,7 +448,7 @@ impl Identity {
         self.held(token, receipt)
     }
 
-    fn held(&self, token: VerifiedToken, receipt: Vec<u8>) -> Result<Held, Failure> {
+    fn held(&self, token: VerifiedToken, receipt: Option<Vec<u8>>) -> Result<Held, Failure> {
         let current = self.current();
         let key = match current.key.public_key() == token.holder_key() {
             true => current.key,

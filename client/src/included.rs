@@ -47,7 +47,7 @@ impl Included {
     pub(crate) fn check(
         &self,
         token: &VerifiedToken,
-        shown: &[u8],
+        shown: Option<&[u8]>,
         bundle: &TrustBundle,
     ) -> Result<Option<(u64, Vec<u8>)>, No> {
         let version = bundle.version();
@@ -58,10 +58,10 @@ impl Included {
             .filter(|(_, id)| !known(id))
             .collect();
         let Some((first, _)) = missing.first() else { return Ok(None) };
-        if shown.is_empty() {
+        let Some(shown) = shown else {
             let says = "no inclusion proof was shown".to_owned();
             return Err(Deny::NotInLog { hop: *first, says }.into());
-        }
+        };
         let bad = |says: String| Malformed::Field { field: "inclusion", says };
         let shown = v1::Inclusion::decode(shown).map_err(|_| bad("not readable".to_owned()))?;
         let head = Checkpoint::open(&shown.checkpoint, &head_keys(bundle))

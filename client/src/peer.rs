@@ -1,21 +1,18 @@
 //! Who calls, by its identity alone: an agent shows another, or any service, who it is. No authority
 //! is asked for and none is given. SPEC sections 2.9, 5 and 7.
 //!
-//! Owns: the order of the checks. Does not own: any of them. A delegation is checked by `check`.
+//! Owns: what the check needs of this process. Does not own: the check itself (`sublet_core::authorize`). A
+//! delegation is checked by `check`.
 //!
 //! Invariants: offline; the proof is for this very service, action and arguments, and good once; what
 //! is missing, stale, suspended or revoked is a refusal; a delegation token introduces nobody.
 
+use sublet_core::authorize::{Anew, Authorizer, Credentials, Peer};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{CallView, Peer, decide_peer};
-use sublet_core::no::{Malformed, No};
-use sublet_core::proof::Expected;
+use sublet_core::no::No;
 use sublet_core::seen::SeenProofs;
-use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Possession, VerifiedToken};
-use sublet_proto::credentials::Credentials;
 
-use crate::check::{Options, check_there, spend};
+use crate::check::Options;
 use crate::follow::SharedView;
 use crate::trust::Trust;
 
@@ -52,26 +49,15 @@ impl PeerChecker {
     ) -> Result<Peer, No> {
         let now = self.options.ports.clock.now();
         let bundle = self.trust.current();
-        bundle.check_time(now).map_err(Malformed::from)?;
-        check_there(shown)?;
-        let proof = shown.call_proof()?;
-        let token = UnverifiedToken::decode(&shown.token).map_err(Malformed::from)?;
-        let token = VerifiedToken::verify(token, &bundle)?;
-        let call = Call { audience: self.audience.clone(), action: action.to_owned(), arguments };
-        let expected = Expected {
-            hop: token.id(),
-            audience: &call.audience,
-            action,
-            arguments_hash: call.arguments.digest(),
+        let authorizer = Authorizer {
+            audience: &self.audience,
+            bundle: &bundle,
+            chains: &Anew,
+            revocations: self.revocations.by(&self.options.ports),
+            staleness_ms_max: self.options.staleness_ms_max,
+            seen: &self.seen,
         };
-        let possession = Possession::verify(&token, &proof, &expected, now)?;
-        let peer = self.revocations.read(&self.options.ports, |revocations, age_ms| {
-            let staleness_ms_max = self.options.staleness_ms_max;
-            let view = CallView { revocations, age_ms, staleness_ms_max, coverage: None };
-            decide_peer(&token, &possession, &call, view, now)
-        })?;
-        // Last, as in `check`: noise spends nothing.
-        spend(&self.seen, &token, &possession, now)?;
-        Ok(peer)
+        let call = Call { audience: self.audience.clone(), action: action.to_owned(), arguments };
+        authorizer.recognise(shown, &call, now)
     }
 }

@@ -115,8 +115,9 @@ impl Trust {
         self.current().keys().iter().any(|listed| listed.public == *key && tainted(listed))
     }
 
-    /// Reads and verifies the token in a text form, and gives the receipt beside it unread.
-    pub fn verify_text(&self, text: &str) -> Result<(VerifiedToken, Vec<u8>), Failure> {
+    /// Reads and verifies the token in a text form, and gives the receipt beside it, if there is one,
+    /// unread.
+    pub fn verify_text(&self, text: &str) -> Result<(VerifiedToken, Option<Vec<u8>>), Failure> {
         let presentation = Presentation::from_text(text)?;
         Ok((self.verify(&presentation.token)?, presentation.receipt))
     }

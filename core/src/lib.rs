@@ -4,11 +4,13 @@
 //! arguments. docs/SPEC.md is its contract; each module names its section.
 //!
 //! Where to look: a token from bytes to belief is `token` → `verify`; what it allows is
-//! `capability` and `decide`; what is shown with it is `proof` and `receipt`; what ends it is
-//! `feed`; making one is `mint`.
+//! `capability`; what is shown with it is `proof` and `receipt`; what ends it is `feed`; making one is
+//! `mint`. A tool's whole check of a call is `authorize`; the broker's decisions are `decide`.
 
 pub mod agents;
+mod alive;
 pub mod answers;
+pub mod authorize;
 pub mod block;
 pub mod bundle;
 pub mod bytes;

@@ -85,7 +85,7 @@ impl CallClaims {
     }
 
     /// Whether the claims are of exactly this call.
-    pub fn check_call(&self, expected: &Expected<'_>) -> Result<(), BadProof> {
+    pub(crate) fn check_call(&self, expected: &Expected<'_>) -> Result<(), BadProof> {
         if self.audience_hash != sha256(expected.audience.as_bytes()) {
             return Err(BadProof::WrongAudience { asked: expected.audience.to_owned() });
         }
@@ -103,7 +103,7 @@ impl CallClaims {
 
     /// Whether the call was made within the window before `now`: at most [`limits::PROOF_WINDOW_MS`]
     /// ago, and at most [`limits::CLOCK_SKEW_MS`] ahead.
-    pub fn check_time(&self, now: UnixMillis) -> Result<(), BadProof> {
+    pub(crate) fn check_time(&self, now: UnixMillis) -> Result<(), BadProof> {
         let age_ms = now.since(self.issued_at);
         if age_ms > limits::PROOF_WINDOW_MS {
             return Err(BadProof::Expired { age_ms });
@@ -126,17 +126,17 @@ impl CallClaims {
     }
 }
 
-/// What the verifier has in hand; the proof must be of exactly this.
+/// What the verifier has in hand; the proof must be of exactly this. Made by `authorize` alone.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
+pub(crate) struct Expected<'a> {
     /// The last hop of the token presented.
-    pub hop: HopId,
+    pub(crate) hop: HopId,
     /// The verifier's own name as a tool.
-    pub audience: &'a str,
+    pub(crate) audience: &'a str,
     /// The action called.
-    pub action: &'a str,
+    pub(crate) action: &'a str,
     /// SHA-256 of the arguments received.
-    pub arguments_hash: [u8; 32],
+    pub(crate) arguments_hash: [u8; 32],
 }
 
 /// What it may come from that a proof for a broker is not for this one.
@@ -265,18 +265,28 @@ impl CallProof {
     /// Whether `key`, the last holder's, made this proof for exactly this call, within the window
     /// before `now`. Comparisons come before the signature, so that a proof moved from elsewhere
     /// is named as such. That it was not seen before is asked last, of `seen`.
-    pub fn verify(
+    pub(crate) fn verify(
         &self,
         key: &PublicKey,
         expected: &Expected<'_>,
         now: UnixMillis,
     ) -> Result<(), BadProof> {
-        let claims = &self.claims;
-        claims.check_call(expected)?;
-        if !key.verify(&claims.message(), &self.signature) {
-            return Err(BadProof::Signature { holder: key.thumbprint() });
+        self.verify_undated(key, expected)?;
+        self.claims.check_time(now)
+    }
+
+    /// The same, whenever the call was made.
+    pub(crate) fn verify_undated(
+        &self,
+        key: &PublicKey,
+        expected: &Expected<'_>,
+    ) -> Result<(), BadProof> {
+        self.claims.check_call(expected)?;
+        if key.verify(&self.claims.message(), &self.signature) {
+            Ok(())
+        } else {
+            Err(BadProof::Signature { holder: key.thumbprint() })
         }
-        claims.check_time(now)
     }
 }
 

@@ -465,8 +465,8 @@ impl<'a> RawBlock<'a> {
 pub struct Presentation {
     /// The token's bytes.
     pub token: Vec<u8>,
-    /// The receipt's bytes; empty when there is none.
-    pub receipt: Vec<u8>,
+    /// The receipt's bytes, if there is one.
+    pub receipt: Option<Vec<u8>>,
 }
 
 const TOKEN_PREFIX: &str = "sublet1.";
@@ -476,7 +476,8 @@ impl Presentation {
     pub fn to_text(&self) -> String {
         // A token is at most 64 KiB, so its length fits.
         let length = u32::try_from(self.token.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let bytes = [&length, self.token.as_slice(), self.receipt.as_slice()].concat();
+        let receipt = self.receipt.as_deref().unwrap_or_default();
+        let bytes = [&length, self.token.as_slice(), receipt].concat();
         format!("{TOKEN_PREFIX}{}", base64url(bytes))
     }
 
@@ -490,7 +491,8 @@ impl Presentation {
         let length = reader.u32().map_err(|_| BadToken::Text)?;
         let token = usize::try_from(length).ok().and_then(|length| reader.take(length).ok());
         let token = token.ok_or(BadToken::Text)?.to_vec();
-        Ok(Presentation { token, receipt: reader.rest().to_vec() })
+        let receipt = Some(reader.rest().to_vec()).filter(|receipt| !receipt.is_empty());
+        Ok(Presentation { token, receipt })
     }
 
     /// The token, read and understood.

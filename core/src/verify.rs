@@ -424,7 +424,7 @@ pub struct Possession {
 impl Possession {
     /// Verifies a call proof against what is called. That the proof is new is asked separately,
     /// last, of the set of seen proofs.
-    pub fn verify(
+    pub(crate) fn verify(
         token: &VerifiedToken,
         proof: &CallProof,
         expected: &Expected,
@@ -437,7 +437,7 @@ impl Possession {
     }
 
     /// The same for a caller that shows no token but holds a known key: the admin.
-    pub fn verify_key(
+    pub(crate) fn verify_key(
         key: &PublicKey,
         proof: &CallProof,
         expected: &Expected,

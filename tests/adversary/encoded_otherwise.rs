@@ -108,7 +108,7 @@ fn a_sealed_token_and_one_with_a_secret_are_refused_by_name() {
 #[test]
 fn the_text_form_has_one_spelling() {
     use sublet_core::token::Presentation;
-    let presentation = Presentation { token: child(&Fleet::new()).encode(), receipt: Vec::new() };
+    let presentation = Presentation { token: child(&Fleet::new()).encode(), receipt: None };
     let text = presentation.to_text();
     assert_eq!(Presentation::from_text(&text), Ok(presentation));
     let padded = format!("{text}=");

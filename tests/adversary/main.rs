@@ -42,5 +42,6 @@ mod revoked_ancestor;
 mod root_not_trusted;
 mod signature_edge_cases;
 mod signature_remade;
+mod steps_skipped;
 mod symbols_from_later;
 mod token_stolen;

@@ -1,9 +1,8 @@
 //! A call proof moved to another tool, action, argument or token.
 
+use sublet_core::authorize::{Bound, CallView, decide_call, prove};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{CallView, decide_call};
-use sublet_core::proof::{CallProof, Expected};
-use sublet_core::verify::Possession;
+use sublet_core::proof::CallProof;
 use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, code, key, to_self};
 
 const ALL: &[&str] = &["fs.@tool:// path=under:/data", "fs.@tool://files path=under:/data"];
@@ -81,14 +80,10 @@ fn a_possession_is_good_for_the_call_that_it_was_shown_for_and_no_other() {
     let token = fleet.root("planner", ALL);
     let request = request(&fleet);
     let arguments = |json: &str| Arguments::from_json(json.as_bytes()).unwrap();
-    let expected = Expected {
-        hop: token.id(),
-        audience: AUDIENCE,
-        action: "fs.read",
-        arguments_hash: arguments(ARGS).digest(),
-    };
+    let arguments_hash = arguments(ARGS).digest();
+    let call = Bound { audience: AUDIENCE, action: "fs.read", arguments_hash };
     let proof = CallProof::decode(&request.proof).unwrap();
-    let possession = Possession::verify(&token, &proof, &expected, NOW).unwrap();
+    let possession = prove(&token, &proof, &call, NOW).unwrap();
     let view = CallView {
         revocations: &tool.view,
         age_ms: Some(0),

@@ -22,6 +22,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::pki::Authority;
 use crate::stage::{MACHINE, Stage};
+use sublet_proto::credentials;
 
 const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\n\
     ttl_seconds_max = 600\nhops_max = 4\noffline_hops_max = 1\n\
@@ -331,7 +332,7 @@ fn metadata(who: &Credential, method: &str) -> HeaderMap {
 fn proven(who: &Credential, method: &str, digest: [u8; 32]) -> HeaderMap {
     let shown = who.credentials(method, digest, &Ports::system()).unwrap();
     let mut metadata = MetadataMap::new();
-    shown.into_metadata(&mut metadata);
+    credentials::into_metadata(&shown, &mut metadata);
     metadata.into_headers()
 }
 

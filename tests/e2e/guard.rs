@@ -17,6 +17,7 @@ use sublet_client::{Allowed, Guard, Options, Tool};
 use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 use sublet_core::no::Malformed;
+use sublet_proto::credentials;
 use sublet_proto::demo::files_client::FilesClient;
 use sublet_proto::demo::files_server::{Files, FilesServer};
 use sublet_proto::demo::{
@@ -91,7 +92,7 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
     tokio::spawn(async move { axum::serve(listener, app).await });
     let asked = tokio::task::spawn_blocking(move || {
         let shown = |action: &str, args: &str| {
-            held.credentials_for(TOOL, action, args).unwrap().to_headers()
+            credentials::to_headers(&held.credentials_for(TOOL, action, args).unwrap())
         };
         let headers = shown("fs.read", PATH);
         // What the tool receives are the canonical bytes that were checked.
@@ -163,7 +164,9 @@ async fn one_path_is_one_action_and_every_other_spelling_of_it_is_refused() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     let asked = tokio::task::spawn_blocking(move || {
-        let shown = |action: &str| held.credentials_for(TOOL, action, PATH).unwrap().to_headers();
+        let shown = |action: &str| {
+            credentials::to_headers(&held.credentials_for(TOOL, action, PATH).unwrap())
+        };
         let headers = shown("fs.read");
         // The proof is of fs.read; each path is one that some server takes for that, or for another.
         for path in

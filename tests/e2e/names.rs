@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everything that the holder of a chain may ask of the broker, and what it hears.
 async fn asks(fleet: &Records, key: &Arc<SecretKey>, token: &VerifiedToken) -> Vec<String> {
-    let who = Credential::holder(key.clone(), Arc::new(token.clone()), Vec::new());
+    let who = Credential::holder(key.clone(), Arc::new(token.clone()), None);
     let (broker, chain) = (&fleet.broker, token.encode());
     let target = Target::Hop(token.id());
     let heard = [
@@ -94,7 +94,7 @@ async fn an_agent_that_holds_an_unrecorded_hop_by_its_own_key_is_itself() {
     let (planner, reader) = (fleet.agent("planner").await, fleet.agent("reader").await);
     let root = fleet.root(&planner).await;
     let token = misnamed(root.token(), &planner.key(), reader.id(), &reader.key());
-    let who = Credential::holder(reader.key(), Arc::new(token.clone()), Vec::new());
+    let who = Credential::holder(reader.key(), Arc::new(token.clone()), None);
     let target = Target::Hop(root.id());
     let refused = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
     assert_eq!(refused.code(), "not_yours_to_revoke");
@@ -132,7 +132,7 @@ async fn what_is_recorded_of_a_helper_says_that_it_is_one() {
 /// What a call at a tool shows.
 fn shown(
     key: &SecretKey,
-    (token, receipt): (&VerifiedToken, &[u8]),
+    (token, receipt): (&VerifiedToken, Option<&[u8]>),
     args: &str,
 ) -> (Credentials, CallProof) {
     let ports = sublet_client::ports::Ports::system();
@@ -142,10 +142,10 @@ fn shown(
     let claims = CallClaims::of_digest(token.id(), TOOL, "fs.delete", digest, now, nonce);
     let proof = CallProof::sign(claims, key).unwrap();
     let credentials = Credentials {
-        token: token.encode(),
-        receipt: receipt.to_vec(),
+        token: Some(token.encode()),
+        receipt: receipt.map(<[u8]>::to_vec),
         proof: proof.encode(),
-        inclusion: Vec::new(),
+        inclusion: None,
     };
     (credentials, proof)
 }

@@ -14,6 +14,7 @@ use sublet_client::ports::Ports;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
 use sublet_core::id::HopId;
+use sublet_proto::credentials;
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
 use tokio::task::JoinSet;
@@ -60,7 +61,7 @@ async fn once(channel: &Channel, who: &Credential) -> Result<(), Status> {
     let method = "/sublet.v1.Delegation/ListDelegations";
     let mut request = Request::new(message);
     let credentials = who.credentials(method, digest, &Ports::system()).unwrap();
-    credentials.into_metadata(request.metadata_mut());
+    credentials::into_metadata(&credentials, request.metadata_mut());
     DelegationClient::new(channel.clone()).list_delegations(request).await.map(drop)
 }
 

@@ -17,6 +17,7 @@ use sublet_core::mint::{Delegate, Hop};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_core::{limits, mint};
+use sublet_proto::credentials;
 use sublet_proto::record::record::Body;
 use sublet_proto::v1;
 use sublet_proto::v1::identity_client::IdentityClient;
@@ -108,7 +109,7 @@ async fn a_renewal_that_comes_late_is_its_owners_own() {
     let owner = Credential::identity(planner.key(), Arc::new(fleet.trust.verify(&given).unwrap()));
     issue(&fleet, &owner, 1).await.unwrap();
     let mut late = tonic::Request::new(message);
-    shown.into_metadata(late.metadata_mut());
+    credentials::into_metadata(&shown, late.metadata_mut());
     let mut client = IdentityClient::connect(fleet.stage.endpoint.clone()).await.unwrap();
     assert_eq!(client.renew(late).await.unwrap().into_inner().identity_token, given);
     issue(&fleet, &owner, 2).await.unwrap();

@@ -6,6 +6,7 @@ use sublet_client::ask::Credential;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::key_file::KeyLock;
+use sublet_proto::credentials;
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
 use sublet_proto::v1::identity_client::IdentityClient;
@@ -86,7 +87,7 @@ async fn too_large_a_message_is_refused_unread_and_the_bundle_is_open_to_all() {
     let method = "/sublet.v1.Delegation/Delegate";
     let shown = admin(&stage).credentials(method, digest, &Ports::system()).unwrap();
     let mut request = tonic::Request::new(huge);
-    shown.into_metadata(request.metadata_mut());
+    credentials::into_metadata(&shown, request.metadata_mut());
     let status = client.delegate(request).await.unwrap_err();
     assert_eq!(
         (status.code(), code(&status)),
@@ -110,7 +111,7 @@ async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
     let mut client = v1::admin_client::AdminClient::connect(stage.endpoint.clone()).await.unwrap();
     let mut send = async |message: v1::ShowProfileRequest| {
         let mut request = tonic::Request::new(message);
-        shown.clone().into_metadata(request.metadata_mut());
+        credentials::into_metadata(&shown, request.metadata_mut());
         client
             .show_profile(request)
             .await

@@ -2,14 +2,13 @@
 //! audience or the action does not parse as an exact one. SPEC 4.8.1.
 
 use proptest::prelude::*;
+use sublet_core::authorize::{Bound, CallView, decide_call, decide_peer, foresee_call, prove};
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{Action, Audience, Pattern};
-use sublet_core::decide::{
-    CallView, ProvenUse, ReportedUse, decide_call, decide_peer, foresee_call,
-};
+use sublet_core::decide::{ProvenUse, ReportedUse};
 use sublet_core::no::No;
-use sublet_core::proof::{CallClaims, CallProof, Expected};
-use sublet_core::verify::{Possession, VerifiedToken};
+use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::verify::VerifiedToken;
 use sublet_tests::universe::Dice;
 use sublet_tests::{Fleet, NOW, Tool, code, key, nonce};
 
@@ -49,15 +48,8 @@ fn decided(fleet: &Fleet, call: &Call) -> [&'static str; 4] {
             CallClaims::of_digest(token.id(), &call.audience, &call.action, digest, NOW, id);
         CallProof::sign(claims, &key("planner")).unwrap()
     };
-    let possession = |token: &VerifiedToken| {
-        let expected = Expected {
-            hop: token.id(),
-            audience: &call.audience,
-            action: &call.action,
-            arguments_hash: call.arguments.digest(),
-        };
-        Possession::verify(token, &proof(token), &expected, NOW).unwrap()
-    };
+    let possession =
+        |token: &VerifiedToken| prove(token, &proof(token), &Bound::of(call), NOW).unwrap();
     let view = CallView {
         revocations: &tool.view,
         age_ms: Some(0),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sublet_core::authorize::{Bound, prove, prove_key};
 use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Caller, Kind};
@@ -14,7 +15,7 @@ use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::mint;
 use sublet_core::no::{No, Unauthenticated};
-use sublet_core::proof::{CallClaims, CallProof, Expected};
+use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::record::{Body, Record};
 use sublet_core::rotation::{KeyStep, Schedule};
 use sublet_core::sign::{SecretKey, Signer};
@@ -127,6 +128,11 @@ impl House {
         Caller::tainted(identity, &possession).unwrap()
     }
 
+    /// The call that every caller of this house proves.
+    fn call() -> Bound<'static> {
+        Bound { audience: "broker", action: "call", arguments_hash: sha256(b"") }
+    }
+
     /// A proof by this signer for a call with this token, checked.
     pub fn possession(
         token: &VerifiedToken,
@@ -134,10 +140,7 @@ impl House {
     ) -> Result<Possession, Unauthenticated> {
         let claims = CallClaims::new(token.id(), "broker", "call", b"", NOW, nonce(&[b"caller"]));
         let proof = CallProof::sign(claims, signer).unwrap();
-        let hash = sha256(b"");
-        let expected =
-            Expected { hop: token.id(), audience: "broker", action: "call", arguments_hash: hash };
-        Possession::verify(token, &proof, &expected, NOW)
+        prove(token, &proof, &House::call(), NOW)
     }
 
     /// An enrolled agent with its identity token and the key of its name.
@@ -148,22 +151,11 @@ impl House {
     /// The admin.
     pub fn admin() -> Caller {
         let admin: SecretKey = key("admin");
-        let (claims, hash) = (
-            CallClaims::new(
-                sublet_core::id::HopId([0; 32]),
-                "broker",
-                "call",
-                b"",
-                NOW,
-                nonce(&[b"admin"]),
-            ),
-            sha256(b""),
-        );
+        let hop = sublet_core::id::HopId([0; 32]);
+        let claims = CallClaims::new(hop, "broker", "call", b"", NOW, nonce(&[b"admin"]));
         let proof = CallProof::sign(claims.clone(), &admin).unwrap();
-        let expected =
-            Expected { hop: claims.hop, audience: "broker", action: "call", arguments_hash: hash };
         let possession =
-            Possession::verify_key(admin.public_key(), &proof, &expected, NOW).unwrap();
+            prove_key(admin.public_key(), claims.hop, &proof, &House::call(), NOW).unwrap();
         Caller::admin(admin.public_key(), &possession)
     }
 

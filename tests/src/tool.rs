@@ -1,18 +1,23 @@
-//! What a guarded tool does with a request, with core alone.
+//! A guarded tool with core alone: its keys, its feed, its requests. What it answers is
+//! [`sublet_core::authorize`]'s, as of every tool.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use sublet_core::authorize::{
+    AgedView, Anew, Authorizer, ChainMemory, Credentials, Digest, Permit,
+};
 use sublet_core::bundle::{KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::decide::{CallView, Permit, decide_call};
 use sublet_core::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
 use sublet_core::id::UnixMillis;
 use sublet_core::limits::STALENESS_MS_DEFAULT;
-use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
-use sublet_core::proof::{CallClaims, CallProof, Expected};
+use sublet_core::no::{Malformed, No};
+use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::receipt::Receipt;
-use sublet_core::seen::{BadReplay, Bounds, SeenProofs};
+use sublet_core::seen::{Bounds, SeenProofs};
 use sublet_core::sign::Signer;
-use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Coverage, Possession, VerifiedToken};
+use sublet_core::verify::{Coverage, VerifiedToken};
 
 use crate::fleet::{AUDIENCE, Fleet, NOW, key_id, nonce};
 
@@ -79,6 +84,9 @@ pub struct Tool {
     /// Its monotonic clock.
     pub monotonic_ms: u64,
     seen: SeenProofs,
+    /// Of the same tool that remembers chains.
+    seen_too: SeenProofs,
+    memory: Memory,
 }
 
 impl Tool {
@@ -92,6 +100,8 @@ impl Tool {
             view: RevocationView::new(domain),
             monotonic_ms: 0,
             seen: SeenProofs::new(Bounds::default(), NOW.plus_ms(-60_000)),
+            seen_too: SeenProofs::new(Bounds::default(), NOW.plus_ms(-60_000)),
+            memory: Memory::default(),
         };
         tool.follow(NOW);
         tool
@@ -99,17 +109,17 @@ impl Tool {
 
     /// A tool that was restarted at this time and lost its memory.
     pub fn restarted(fleet: &Fleet, at: UnixMillis) -> Self {
-        let mut tool = Tool::new(fleet);
-        tool.seen = SeenProofs::new(Bounds::default(), at);
-        tool
+        Tool::new(fleet).remembering(Bounds::default(), at)
     }
 
     /// A tool that holds at most this many proofs of one holder.
     pub fn with_quota(fleet: &Fleet, per_holder: usize) -> Self {
-        let mut tool = Tool::new(fleet);
-        let bounds = Bounds { total: 10, per_holder };
-        tool.seen = SeenProofs::new(bounds, NOW.plus_ms(-60_000));
-        tool
+        Tool::new(fleet).remembering(Bounds { total: 10, per_holder }, NOW.plus_ms(-60_000))
+    }
+
+    fn remembering(self, bounds: Bounds, since: UnixMillis) -> Self {
+        let set = || SeenProofs::new(bounds, since);
+        Tool { seen: set(), seen_too: set(), ..self }
     }
 
     /// A signed head of the feed at this time.
@@ -142,45 +152,69 @@ impl Tool {
         self.answer_at(NOW, request)
     }
 
-    /// Decides a request: read, verify, possession, receipt, decision, and last that it is new.
+    /// Decides a request. The authorizer is asked twice, once with a memory of chains and once without,
+    /// and must say the same.
     pub fn answer_at(&self, now: UnixMillis, request: &Request) -> Result<Permit, No> {
-        self.bundle.check_time(now).map_err(Malformed::Bundle)?;
         let arguments = Arguments::from_json(request.arguments.as_bytes());
         let arguments = arguments.map_err(Malformed::Arguments)?;
-        let token = UnverifiedToken::decode(&request.token).map_err(Malformed::Token)?;
-        let token = VerifiedToken::verify(token, &self.bundle)?;
-        let proof = CallProof::decode(&request.proof).map_err(Malformed::Proof)?;
-        let expected = Expected {
-            hop: token.id(),
-            audience: &self.audience,
-            action: &request.action,
-            arguments_hash: arguments.digest(),
-        };
-        let possession = Possession::verify(&token, &proof, &expected, now)?;
-        let coverage = match request.receipt.as_slice() {
-            [] => None,
-            bytes => {
-                let receipt = Receipt::decode(bytes).map_err(Malformed::Receipt)?;
-                Some(Coverage::verify(receipt, &token, &self.bundle)?)
-            }
-        };
-        let view = CallView {
-            revocations: &self.view,
-            age_ms: self.view.age_ms(now, self.monotonic_ms),
-            staleness_ms_max: STALENESS_MS_DEFAULT,
-            coverage: coverage.as_ref(),
-        };
         let (audience, action) = (self.audience.clone(), request.action.clone());
         let call = Call { audience, action, arguments };
-        let permit = decide_call(&token, &possession, &call, view, now)?;
-        let claims = possession.claims();
-        let holder = token.holder_key().thumbprint();
-        match self.seen.check_and_insert(holder, claims.nonce, claims.issued_at, now) {
-            Ok(()) => Ok(permit),
-            Err(bad @ (BadReplay::Replayed | BadReplay::BeforeStart)) => {
-                Err(Unauthenticated::Replay(bad).into())
-            }
-            Err(bad) => Err(Overload::Proofs(bad).into()),
+        let shown = Credentials {
+            token: Some(request.token.clone()),
+            receipt: Some(request.receipt.clone()).filter(|receipt| !receipt.is_empty()),
+            proof: request.proof.clone(),
+            inclusion: None,
+        };
+        let anew = self.authorizer(now, &Anew, &self.seen).authorize(&shown, &call, now);
+        let known =
+            self.authorizer(now, &self.memory, &self.seen_too).authorize(&shown, &call, now);
+        assert_eq!(anew, known, "a chain that is remembered is decided like one that is not");
+        anew.verdict
+    }
+
+    fn authorizer<'a, M: ChainMemory>(
+        &'a self,
+        now: UnixMillis,
+        chains: &'a M,
+        seen: &'a SeenProofs,
+    ) -> Authorizer<'a, M, AgedView<'a>> {
+        let age_ms = self.view.age_ms(now, self.monotonic_ms);
+        Authorizer {
+            audience: &self.audience,
+            bundle: &self.bundle,
+            chains,
+            revocations: AgedView { view: &self.view, age_ms },
+            staleness_ms_max: STALENESS_MS_DEFAULT,
+            seen,
         }
+    }
+}
+
+/// A memory of chains without a bound.
+#[derive(Default)]
+struct Memory {
+    chains: Mutex<HashMap<(Digest, u64), Arc<VerifiedToken>>>,
+    receipts: Mutex<HashMap<(Digest, u64), Arc<Coverage>>>,
+}
+
+impl ChainMemory for Memory {
+    fn chain(&self, name: &Digest, bundle: u64) -> Option<Arc<VerifiedToken>> {
+        self.chains.lock().unwrap().get(&(*name, bundle)).cloned()
+    }
+
+    fn keep_chain(&self, name: Digest, bundle: u64, chain: &Arc<VerifiedToken>, _: usize) {
+        self.chains.lock().unwrap().entry((name, bundle)).or_insert_with(|| chain.clone());
+    }
+
+    fn drop_chain(&self, name: &Digest) {
+        self.chains.lock().unwrap().retain(|(kept, _), _| kept != name);
+    }
+
+    fn coverage(&self, name: &Digest, bundle: u64) -> Option<Arc<Coverage>> {
+        self.receipts.lock().unwrap().get(&(*name, bundle)).cloned()
+    }
+
+    fn keep_coverage(&self, name: Digest, bundle: u64, coverage: &Arc<Coverage>, _: usize) {
+        self.receipts.lock().unwrap().insert((name, bundle), coverage.clone());
     }
 }

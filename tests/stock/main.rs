@@ -12,17 +12,17 @@ mod oracle;
 mod stricter;
 
 use proptest::prelude::*;
+use sublet_core::authorize::{Bound, CallView, decide_call, prove};
 use sublet_core::block::Block;
 use sublet_core::bundle::KeyUse;
 use sublet_core::call::Call;
 use sublet_core::capability::Standing;
-use sublet_core::decide::{CallView, decide_call};
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
 use sublet_core::no::No;
-use sublet_core::proof::{CallClaims, CallProof, Expected};
+use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::{Coverage, Possession, VerifiedToken};
+use sublet_core::verify::{Coverage, VerifiedToken};
 use sublet_tests::universe::{Chain, Dice, call_near, chain, pinned, scope};
 use sublet_tests::{Fleet, NOW, Tool, key, law_cases, nonce, raw};
 
@@ -62,8 +62,7 @@ fn by_decision(
     let claims =
         CallClaims::of_digest(token.id(), audience, action, digest, now, nonce(&[b"call"]));
     let proof = CallProof::sign(claims, holder).unwrap();
-    let expected = Expected { hop: token.id(), audience, action, arguments_hash: digest };
-    let possession = Possession::verify(token, &proof, &expected, now).unwrap();
+    let possession = prove(token, &proof, &Bound::of(call), now).unwrap();
     let covered = token.prefix(usize::try_from(token.depth() - unrecorded).unwrap()).unwrap();
     let coverage = Coverage::verify(fleet.receipt(&covered), token, &fleet.bundle).unwrap();
     let tool = Tool::new(fleet);

@@ -180,10 +180,10 @@ impl Peer {
         let claims = CallClaims::of_digest(id, TOOL, ACTION, digest, NOW, nonce);
         let proof = CallProof::sign(claims, chain.holder.as_ref()).expect("a proof").encode();
         Credentials {
-            token: chain.token.encode(),
-            receipt: chain.receipt.clone(),
+            token: Some(chain.token.encode()),
+            receipt: Some(chain.receipt.clone()).filter(|receipt| !receipt.is_empty()),
             proof,
-            inclusion: Vec::new(),
+            inclusion: None,
         }
     }
 }

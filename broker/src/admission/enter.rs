@@ -17,7 +17,7 @@ use http_body_util::Full;
 use sublet_core::bytes::sha256;
 use sublet_core::no::{No, Overload};
 use sublet_proto::PROOF_METADATA;
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials;
 use sublet_proto::digest::MessageDigest;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -165,10 +165,10 @@ impl Entrance<'_> {
         let credentials = match self.route.proof {
             Proof::None => return Ok(None),
             Proof::IfShown if !parts.headers.contains_key(PROOF_METADATA) => return Ok(None),
-            Proof::Headers => Credentials::from_headers(&parts.headers),
+            Proof::Headers => credentials::from_headers(&parts.headers),
             Proof::Metadata | Proof::IfShown => {
                 let metadata = MetadataMap::from_headers(std::mem::take(&mut parts.headers));
-                let credentials = Credentials::from_metadata(&metadata);
+                let credentials = credentials::from_metadata(&metadata);
                 parts.headers = metadata.into_headers();
                 credentials
             }

@@ -11,14 +11,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use prost::Message as _;
+use sublet_core::authorize::{Bound, prove};
 use sublet_core::bundle::{SignedBundle, TrustBundle};
 use sublet_core::bytes::sha256;
 use sublet_core::decide::{Credential, Enroll, Operation as _};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::no::{Malformed, No, Unauthenticated};
-use sublet_core::proof::{CallProof, Expected, enroll_message};
+use sublet_core::proof::{CallProof, enroll_message};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Possession, VerifiedToken};
+use sublet_core::verify::VerifiedToken;
 use sublet_core::workload::Attested;
 use sublet_proto::v1;
 
@@ -97,13 +98,12 @@ impl Method for Neighbours {
         let (token, domain) = self.token(&credential.identity_token, now)?;
         let proof = CallProof::decode(&credential.proof).map_err(Malformed::Proof)?;
         let enrolment = enroll_message(NEIGHBOUR, &[], shown.agent, shown.key);
-        let expected = Expected {
-            hop: token.id(),
+        let call = Bound {
             audience: &self.audience,
             action: Enroll::METHOD,
             arguments_hash: sha256(&enrolment),
         };
-        let possession = Possession::verify(&token, &proof, &expected, now)?;
+        let possession = prove(&token, &proof, &call, now)?;
         let proof_nonce = possession.claims().nonce.0;
         Ok(Credential::Attested(Box::new(Attested {
             method: NEIGHBOUR,

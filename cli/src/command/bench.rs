@@ -16,7 +16,7 @@ use sublet_core::key_file::KeyLock;
 use sublet_core::mint::Delegate;
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
 use tonic::transport::{Channel, Endpoint};
@@ -162,7 +162,7 @@ async fn load(
             while started.elapsed() < until {
                 let Some(one) = prepared.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                 let mut request = tonic::Request::new(one.message.clone());
-                one.credentials.clone().into_metadata(request.metadata_mut());
+                credentials::into_metadata(&one.credentials, request.metadata_mut());
                 let sent = Instant::now();
                 match client.delegate(request).await {
                     Ok(_) => latencies.push(sent.elapsed()),

@@ -7,9 +7,9 @@ use serde_json::json;
 use sublet_client::files;
 use sublet_client::holder::coverage;
 use sublet_client::ports::Ports;
+use sublet_core::authorize::foresee_call;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Capability;
-use sublet_core::decide::foresee_call;
 use sublet_core::no::{Deny, Malformed, No};
 use sublet_core::verify::VerifiedToken;
 
@@ -32,10 +32,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
     let trust = context.trust()?;
     let (token, receipt) = trust.verify_text(&files::read_text(&args.token)?)?;
-    let covered = match receipt.as_slice() {
-        [] => None,
-        bytes => Some(coverage(bytes, &token, &trust)?),
-    };
+    let covered = receipt.map(|receipt| coverage(&receipt, &token, &trust)).transpose()?;
     let arguments = Arguments::from_json(args.call.json()?.as_bytes()).map_err(Malformed::from)?;
     let call = Call { audience: args.call.audience, action: args.call.action, arguments };
     let now = Ports::system().clock.now();

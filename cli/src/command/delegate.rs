@@ -11,6 +11,7 @@ use sublet_core::capability::Scope;
 use sublet_core::key::{BadKey, PublicKey};
 use sublet_core::mint::Delegate;
 use sublet_core::no::Malformed;
+use sublet_core::receipt::Receipt;
 use sublet_core::text::base64url;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::field;
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         Actor::Helper(_) => context.trust()?.verify_text(&presentation.to_text())?,
     };
     debug_assert_eq!(child.delegation(), token.delegation());
-    wrote(context, &child, &receipt, out)
+    wrote(context, &child, receipt.as_deref(), out)
 }
 
 /// Writes the stock form, and says once what it is without.
@@ -192,7 +193,7 @@ fn read_public(path: &Path) -> Result<PublicKey, Trouble> {
 pub(crate) fn wrote(
     context: &Context,
     token: &VerifiedToken,
-    receipt: &[u8],
+    receipt: Option<&[u8]>,
     out: &Path,
 ) -> Result<(), Trouble> {
     let scope: Vec<String> = token
@@ -203,8 +204,8 @@ pub(crate) fn wrote(
         .flat_map(|s| s.capabilities())
         .map(ToString::to_string)
         .collect();
-    let covered =
-        sublet_core::receipt::Receipt::decode(receipt).map_or(0, |receipt| receipt.claims.position);
+    let receipt = receipt.and_then(|receipt| Receipt::decode(receipt).ok());
+    let covered = receipt.map_or(0, |receipt| receipt.claims.position);
     let unrecorded = token.depth().saturating_sub(covered);
     let principal = token.principal().map(ToString::to_string).unwrap_or_default();
     let value = json!({

@@ -58,10 +58,10 @@ fn receipt(
     authenticity: &Authenticity,
     context: &Context,
 ) -> Result<(String, Option<u32>), Trouble> {
-    if presentation.receipt.is_empty() {
+    let Some(receipt) = &presentation.receipt else {
         return Ok(("none".to_owned(), None));
-    }
-    let receipt = Receipt::decode(&presentation.receipt).map_err(Malformed::Receipt)?;
+    };
+    let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
     let (position, until) = (receipt.claims.position, print::utc_ms(receipt.claims.fresh_until.0));
     let says = format!("covers hops 0 to {position}, staples \"not revoked\" until {until}");
     let Authenticity::Verified(token) = authenticity else {

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     held.record().await?;
     if let Some(path) = &args.inclusion {
         held.prove_recorded().await?;
-        files::replace(path, held.inclusion())?;
+        files::replace(path, held.inclusion().unwrap_or_default())?;
     }
     write_line(&args.token, &held.presentation().to_text())?;
     wrote(context, held.token(), held.receipt(), &args.token)

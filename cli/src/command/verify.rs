@@ -90,8 +90,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
     let call = checker.call(args.call.action.clone(), arguments);
     let Presentation { token, receipt } = presentation;
     let inclusion = args.inclusion.as_ref().map(|path| files::read(path)).transpose()?;
-    let inclusion = inclusion.unwrap_or_default();
-    let credentials = Credentials { token, receipt, proof: proof.encode(), inclusion };
+    let (token, proof) = (Some(token), proof.encode());
+    let credentials = Credentials { token, receipt, proof, inclusion };
     if !context.json() {
         eprintln!(
             "note: no nonces are kept between runs, so a proof shown twice is not noticed here"
@@ -153,8 +153,7 @@ fn peer(
         ..Options::default()
     };
     let checker = PeerChecker::new(args.call.audience.clone(), trust, view, options);
-    let (receipt, inclusion) = (Vec::new(), Vec::new());
-    let shown = Credentials { token, receipt, proof: proof.encode(), inclusion };
+    let shown = Credentials { token: Some(token), proof: proof.encode(), ..Credentials::default() };
     match checker.check(&shown, &args.call.action, arguments) {
         Ok(peer) => {
             let (agent, key) = (peer.agent.to_string(), peer.key.to_string());

@@ -22,7 +22,7 @@ use sublet_core::mint::Delegate;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
-use sublet_proto::credentials::Credentials;
+use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::demo::files_client::FilesClient;
 use sublet_proto::demo::{ReadRequest, WriteRequest};
 use tokio::io::AsyncBufReadExt as _;
@@ -281,7 +281,7 @@ impl Agent {
                 read(
                     &tool,
                     &path,
-                    self.forged(Presentation { token: spliced, receipt: Vec::new() }, &path)?,
+                    self.forged(Presentation { token: spliced, receipt: None }, &path)?,
                 )
                 .await
             }
@@ -307,7 +307,7 @@ impl Agent {
         };
         let proof = CallProof::sign(claims, key.as_ref())?;
         Ok(Credentials {
-            token: token.token,
+            token: Some(token.token),
             receipt: token.receipt,
             proof: proof.encode(),
             ..Credentials::default()
@@ -341,7 +341,7 @@ async fn connect(tool: &str) -> Result<FilesClient<tonic::transport::Channel>, F
 
 async fn read(tool: &str, path: &str, credentials: Credentials) -> Result<Answer, Failure> {
     let mut request = tonic::Request::new(ReadRequest { path: path.to_owned() });
-    credentials.into_metadata(request.metadata_mut());
+    credentials::into_metadata(&credentials, request.metadata_mut());
     let answer =
         connect(tool).await?.read(request).await.map_err(|status| Failure::from_status(&status))?;
     let text = String::from_utf8_lossy(&answer.get_ref().content).trim_end().to_owned();

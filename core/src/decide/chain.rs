@@ -1,23 +1,18 @@
-//! Is a chain alive? Time and revocation, asked of every hop. SPEC 7.1: P2.
+//! What the broker asks of a chain: whose it is, and whether its caller is still who it was. SPEC 5.4, 5.8.
 //!
-//! One function, over whatever knows revocations: the broker's state or a verifier's view.
+//! Owns: a chain held against the broker's state. Does not own: whether a chain is alive (`alive`), which
+//! a tool asks too.
 
 use super::View;
 use super::kept_identity::keeps_an_identity;
+use crate::alive::{Revocations, check_revocations_but_of_the_root};
+pub(super) use crate::alive::{check_revocations, check_time};
 use crate::caller::{Caller, Kind};
-use crate::feed::{Revocation, RevocationView};
+use crate::feed::Revocation;
 use crate::id::{Principal, UnixMillis};
 use crate::no::{Deny, Unauthenticated};
 use crate::state::{Agent, AgentState, Precondition, State};
 use crate::verify::VerifiedToken;
-
-/// Something that knows what was revoked.
-pub(super) trait Revocations {
-    /// Whether this is revoked now.
-    fn is_revoked(&self, revocation: &Revocation) -> bool;
-    /// Whether what was issued for a principal at this time is revoked now.
-    fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool;
-}
 
 impl Revocations for State {
     fn is_revoked(&self, revocation: &Revocation) -> bool {
@@ -27,43 +22,6 @@ impl Revocations for State {
     fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
         State::ends(self, principal, issued_at)
     }
-}
-
-impl Revocations for RevocationView {
-    fn is_revoked(&self, revocation: &Revocation) -> bool {
-        RevocationView::is_revoked(self, revocation)
-    }
-
-    fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
-        RevocationView::ends(self, principal, issued_at)
-    }
-}
-
-/// Refuses a chain that has not begun, or of which any hop is over.
-pub(super) fn check_time(token: &VerifiedToken, now: UnixMillis) -> Result<(), Deny> {
-    let second = now.seconds();
-    let from = token.window().not_before;
-    if second < from {
-        return Err(Deny::NotYetValid { hop: 0, from });
-    }
-    for (hop, signed) in token.signed_blocks().iter().enumerate() {
-        let at = signed.block().not_after;
-        if second >= at {
-            return Err(Deny::Expired { hop, at });
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a chain of which anything was revoked: a hop, an agent, a key, the principal, the root.
-pub(super) fn check_revocations(
-    token: &VerifiedToken,
-    known: &dyn Revocations,
-) -> Result<(), Deny> {
-    if known.is_revoked(&Revocation::RootKey(token.root_key().thumbprint())) {
-        return Err(Deny::RootRevoked);
-    }
-    check_revocations_but_of_the_root(token, known)
 }
 
 /// That the authority behind a chain is not revoked until it is committed; an identity has none.
@@ -139,29 +97,6 @@ pub fn check_holder_key(
         return Ok(());
     }
     Err(Unauthenticated::FormerKey { agent: holder.agent, key: thumbprint })
-}
-
-fn check_revocations_but_of_the_root(
-    token: &VerifiedToken,
-    known: &dyn Revocations,
-) -> Result<(), Deny> {
-    let revoked = |principal: &&Principal| known.ends(principal, token.issued_at());
-    if let Some(principal) = token.principal().filter(revoked) {
-        return Err(Deny::PrincipalRevoked { principal: principal.clone() });
-    }
-    for (hop, ((id, signed), key)) in token.hops().zip(token.thumbprints()).enumerate() {
-        let agent = &signed.block().agent;
-        if known.is_revoked(&Revocation::Hop(id)) {
-            return Err(Deny::HopRevoked { hop, id });
-        }
-        if known.is_revoked(&Revocation::AgentSuspended(agent.clone())) {
-            return Err(Deny::AgentSuspended { hop, agent: agent.clone() });
-        }
-        if known.is_revoked(&Revocation::AgentKey(*key)) {
-            return Err(Deny::KeyRevoked { hop, agent: agent.clone() });
-        }
-    }
-    Ok(())
 }
 
 /// Refuses a caller that is no longer who it was: a suspended agent, an identity under a key that is

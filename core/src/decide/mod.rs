@@ -6,7 +6,6 @@
 //! Owns: the decisions. Does not own: who the caller is (`verify`, `caller`), the commit (`state`).
 
 mod admin;
-mod call;
 mod chain;
 mod consent;
 mod context;
@@ -28,7 +27,6 @@ pub use admin::{
     ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
-pub use call::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call, unproven_name};
 pub use chain::{check_holder_key, check_names};
 pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
 pub use context::{Context, Entropy, Settings, View};

@@ -6,9 +6,10 @@
 
 use super::chain::check_names;
 use super::{Context, Decision, Grant, Operation, View};
+use crate::authorize::{Bound, prove_undated};
 use crate::call::check_exact;
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
-use crate::proof::{CallProof, Expected};
+use crate::proof::{BadProof, CallProof};
 use crate::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, cut,
 };
@@ -61,7 +62,6 @@ pub struct ProvenUse {
 impl ProvenUse {
     /// Verifies that the holder of this chain signed this very call.
     pub fn verify(reported: ReportedUse, token: VerifiedToken) -> Result<Self, String> {
-        let claims = &reported.proof.claims;
         let named = [&reported.audience, &reported.action, &reported.code];
         if named.iter().zip(NAMES_BYTES_MAX).any(|(name, most)| name.len() > most) {
             return Err(format!("a tool, action or code of over {NAMES_BYTES_MAX:?} bytes"));
@@ -74,16 +74,16 @@ impl ProvenUse {
         }
         // No tool decides on such a call, so none has one to report.
         check_exact(&reported.audience, &reported.action).map_err(|bad| bad.to_string())?;
-        let expected = Expected {
-            hop: token.id(),
+        // Of long arguments the hash alone is kept, which is in the proof.
+        let call = Bound {
             audience: &reported.audience,
             action: &reported.action,
-            arguments_hash: claims.arguments_hash,
+            arguments_hash: reported.proof.claims.arguments_hash,
         };
-        claims.check_call(&expected).map_err(|bad| bad.to_string())?;
-        if !token.holder_key().verify(&claims.message(), &reported.proof.signature) {
-            return Err("the holder's signature does not hold".to_owned());
-        }
+        prove_undated(&token, &reported.proof, &call).map_err(|bad| match bad {
+            BadProof::Signature { .. } => "the holder's signature does not hold".to_owned(),
+            bad => bad.to_string(),
+        })?;
         Ok(ProvenUse { reported, token })
     }
 

@@ -16,6 +16,7 @@ use sublet_core::key::PublicKey;
 use sublet_core::key_file::KeyLock;
 use sublet_core::mint::Delegate;
 use sublet_core::sign::Signer as _;
+use sublet_proto::credentials;
 use sublet_proto::v1;
 use tonic::codegen::http::{HeaderMap, Request};
 use tonic::metadata::MetadataMap;
@@ -123,7 +124,7 @@ impl Agent {
         let credentials =
             self.credential.credentials(METHOD, digest, self.identity.ports()).unwrap();
         let mut metadata = MetadataMap::new();
-        credentials.into_metadata(&mut metadata);
+        credentials::into_metadata(&credentials, &mut metadata);
         let mut headers: HeaderMap = metadata.into_headers();
         headers.insert("content-type", "application/grpc".parse().unwrap());
         headers.insert("te", "trailers".parse().unwrap());

@@ -54,7 +54,7 @@ fn tokens() {
     }
     let token = helper();
     let receipt = Fleet::new().receipt(&token).encode();
-    let text = Presentation { token: token.encode(), receipt }.to_text();
+    let text = Presentation { token: token.encode(), receipt: Some(receipt) }.to_text();
     write("token_decode", "identity", &Fleet::new().identity("planner").encode());
     write("token_decode", "text", text.as_bytes());
 }

@@ -1,15 +1,20 @@
-//! May this call be made? What a tool asks, offline. SPEC sections 4, 6, 7: P1, P2, P5, P6.
+//! What is decided about a call once token and possession are verified. SPEC sections 4, 6, 7: P1, P2,
+//! P5, P6.
 //!
-//! Invariants: nothing is decided about a call that does not name one tool and one action (SPEC 4.8.1).
+//! Owns: freshness, depth, receipts, scopes, and the order of these. Does not own: whether a chain is alive
+//! (`alive`, which the broker asks too), what comes before and after (`authorize`).
+//!
+//! Invariants: nothing is decided about a call that does not name one tool and one action (SPEC 4.8.1);
+//! whatever was compared before, the possession must be of this very call.
 
-use super::chain::{check_revocations, check_time};
+use super::possession::Bound;
+use crate::alive::{check_revocations, check_time};
 use crate::call::Call;
 use crate::capability::{Scope, Standing};
 use crate::feed::RevocationView;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::Thumbprint;
 use crate::no::{Deny, Malformed, No, Unauthenticated};
-use crate::proof::Expected;
 use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
 
 /// What a tool has in hand when it decides.
@@ -82,12 +87,7 @@ pub fn decide_peer(
 /// must be of this very call.
 fn is_of_call(token: &VerifiedToken, possession: &Possession, call: &Call) -> Result<(), No> {
     call.check_exact().map_err(Malformed::from)?;
-    let expected = Expected {
-        hop: token.id(),
-        audience: &call.audience,
-        action: &call.action,
-        arguments_hash: call.arguments.digest(),
-    };
+    let expected = Bound::of(call).under(token.id());
     Ok(possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)?)
 }
 
