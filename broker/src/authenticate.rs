@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sublet_core::authorize::{Bound, Credentials, confirm, prove, prove_key, spend, verify_token};
+use sublet_core::authorize::{self, Bound, Credentials, confirm, prove, prove_key, spend};
 use sublet_core::bundle::KeyRefusal;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller, Kind};
@@ -153,7 +153,7 @@ pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certi
 }
 
 /// A chain that came inside a request: every signature must hold.
-pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<VerifiedToken, No> {
+pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<Arc<VerifiedToken>, No> {
     counted(broker, verified(broker, bytes))
 }
 
@@ -207,12 +207,16 @@ fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
         proof,
         receipt: report.receipt,
     };
-    ProvenUse::verify(reported, token)
+    ProvenUse::verify(reported, Arc::unwrap_or_clone(token))
 }
 
-/// The chain in these bytes, of which every signature holds.
-pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<VerifiedToken, No> {
-    verify_token(token, broker.trust()?.bundle())
+/// The chain in these bytes, of which every signature holds: verified now, or as far as it was verified
+/// before under the same trust bundle.
+pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<Arc<VerifiedToken>, No> {
+    let trust = broker.trust()?;
+    let verified =
+        authorize::chain(&broker.chains, token, None, trust.bundle(), broker.clock.now());
+    Ok(verified?.token)
 }
 
 /// All of a proof that its headers show. What a caller has to be beside that belongs in here.
@@ -279,31 +283,31 @@ fn complete(
 
 /// A token that is shown with a call.
 enum Shown {
-    Holds(VerifiedToken),
-    Tainted(TaintedIdentity),
+    Holds(Arc<VerifiedToken>),
+    Tainted(Box<TaintedIdentity>),
 }
 
 impl Shown {
     /// Every signature must hold, and so must the root, but where an agent would have another identity
     /// in place of one whose root was tainted.
     fn verify(broker: &Broker, bytes: &[u8], method: &str) -> Result<Self, No> {
-        let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
-        let trust = broker.trust()?;
-        let bundle = trust.bundle();
-        match VerifiedToken::verify(token.clone(), bundle) {
+        match verified(broker, bytes) {
             Ok(token) => Ok(Shown::Holds(token)),
-            Err(Unauthenticated::Root(KeyRefusal::Tainted(key))) if keeps_an_identity(method) => {
-                let identity = TaintedIdentity::verify(token, bundle)?;
+            Err(No::Unauthenticated(Unauthenticated::Root(KeyRefusal::Tainted(key))))
+                if keeps_an_identity(method) =>
+            {
+                let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
+                let identity = TaintedIdentity::verify(token, broker.trust()?.bundle())?;
                 // Whoever has the root makes identities of anybody, for keys of its own: no caller, then.
                 let state = broker.store.view()?;
                 let agent = state.agent(&identity.token().root().agent);
                 let known = agent.and_then(|agent| agent.key.as_ref());
                 match known == Some(identity.token().holder_key()) {
-                    true => Ok(Shown::Tainted(identity)),
+                    true => Ok(Shown::Tainted(Box::new(identity))),
                     false => Err(Unauthenticated::Root(KeyRefusal::Tainted(key)).into()),
                 }
             }
-            Err(no) => Err(no.into()),
+            Err(no) => Err(no),
         }
     }
 
@@ -317,7 +321,7 @@ impl Shown {
     fn caller(self, possession: &Possession) -> Result<Caller, Unauthenticated> {
         match self {
             Shown::Holds(token) => Caller::holder(token, possession),
-            Shown::Tainted(identity) => Caller::tainted(identity, possession),
+            Shown::Tainted(identity) => Caller::tainted(*identity, possession),
         }
     }
 }

@@ -17,16 +17,21 @@ use crate::enrol::Methods;
 use crate::feed::Feed;
 use crate::keys::{self, KeyRing, OwnKey};
 use crate::login::Logins;
-use crate::ports::{Clock, EntropySource};
 use crate::refusals::Refusals;
 use crate::repeat::Heard;
 use crate::store::Store;
 use crate::store::reached::Reached;
 use crate::traces::{self, Step, Traces};
 use crate::witnessed::Witnessed;
+use sublet_host::chains::Chains;
+use sublet_host::ports::{Clock, RandomSource};
 
 /// Proofs that are remembered: 36 s of 25,000 calls a second, some 100 MB when full.
 const PROOFS_MAX: Bounds = Bounds { total: 900_000, per_holder: 300_000 };
+
+/// Memory of chains that were verified: some 5,000 of three hops. Whoever fills it costs others the time to
+/// verify a chain anew, and nothing else.
+const CHAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A running broker, shared by all that serve it.
 pub struct Broker {
@@ -48,12 +53,14 @@ pub struct Broker {
     pub methods: Methods,
     /// Whose users they act for.
     pub logins: Logins,
+    /// Chains that were verified, so that they need not be again.
+    pub(crate) chains: Chains,
     /// Call proofs seen.
     pub seen: SeenProofs,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
-    pub entropy: Arc<dyn EntropySource>,
+    pub entropy: Arc<dyn RandomSource>,
     /// When it began.
     pub started_at: UnixMillis,
     /// Calls without a valid proof: counted, not recorded.
@@ -83,7 +90,7 @@ impl Broker {
         (methods, logins): (Methods, Logins),
         traces: Option<Traces>,
         clock: Arc<dyn Clock>,
-        entropy: Arc<dyn EntropySource>,
+        entropy: Arc<dyn RandomSource>,
     ) -> Result<Arc<Self>, Fault> {
         let started_at = clock.now();
         let settings = Settings {
@@ -103,6 +110,7 @@ impl Broker {
             witnessed,
             methods,
             logins,
+            chains: Chains::new(CHAIN_BYTES_MAX),
             seen: SeenProofs::new(PROOFS_MAX, started_at),
             clock,
             entropy,

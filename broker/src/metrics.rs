@@ -32,7 +32,7 @@ use crate::admission::Admission;
 use crate::broker::Broker;
 use crate::calls::{known, outcome};
 use crate::listen::Scrapes;
-use crate::ports::Clock;
+use sublet_host::ports::Clock;
 
 /// From an answer out of memory to one that waits for the disk, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];

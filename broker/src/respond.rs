@@ -205,10 +205,10 @@ mod tests {
     use crate::enrol::Methods;
     use crate::keys::KeyRing;
     use crate::login::Logins;
-    use crate::ports::{Clock as _, EntropySource, SystemClock, SystemEntropy};
     use crate::store::{
         Backend, Batch, Commit, Entry, LedgerReader, Loaded, Memory, Notary, Store,
     };
+    use sublet_host::ports::{Clock as _, RandomSource, SystemClock, SystemRandom};
 
     /// A store whose reader waits, as for a disk, until it is let go; then it says whether it was.
     struct Waiting {
@@ -274,8 +274,8 @@ mod tests {
     async fn the_ledger_is_read_where_nobody_is_held_up() {
         let data = tempfile::tempdir().unwrap();
         let config = Config::dev(data.path().to_owned(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let drawing: Arc<dyn EntropySource> = entropy.clone();
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let drawing: Arc<dyn RandomSource> = entropy.clone();
         let (domain, now) = (&config.trust_domain, clock.now());
         let ring = KeyRing::open(&config.data, domain, now, &drawing, &config.keys).unwrap();
         let memory = Memory::default();

@@ -101,8 +101,8 @@ mod tests {
     use super::*;
     use crate::config::KeysConfig;
     use crate::keys::KeyRing;
-    use crate::ports::{EntropySource, SystemEntropy};
     use crate::store::{Commit, Memory, Notary};
+    use sublet_host::ports::{RandomSource, SystemRandom};
 
     #[tokio::test]
     async fn what_is_older_than_is_kept_goes_in_whole_bundles() {
@@ -111,7 +111,7 @@ mod tests {
             data.path(),
             &domain,
             UnixMillis(0),
-            &(Arc::new(SystemEntropy) as Arc<dyn EntropySource>),
+            &(Arc::new(SystemRandom) as Arc<dyn RandomSource>),
             &KeysConfig::default(),
         );
         let ring = ring.unwrap();

@@ -28,7 +28,6 @@ use crate::admission::{
 };
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::disk;
 use crate::enrol::Methods;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
@@ -37,7 +36,6 @@ use crate::login::Logins;
 use crate::metrics::{self, Calls, CountLayer};
 use crate::oauth;
 use crate::pipeline;
-use crate::ports::{Clock, EntropySource, SystemClock, SystemEntropy};
 use crate::publish;
 use crate::refusals::COUNTED_EVERY;
 use crate::retain;
@@ -53,6 +51,8 @@ use crate::tls::{self, Tls};
 use crate::traces::{TraceLayer, Traces};
 use crate::transport::TransportLayer;
 use crate::witness;
+use sublet_host::files;
+use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 
 /// How many beats one batch may take before the store hangs: five seconds.
 const HANGING_BEATS: u32 = 10;
@@ -120,14 +120,14 @@ pub struct Bound {
 
 /// Opens keys and store and binds the socket. What is wrong shows here, before anyone is served.
 pub async fn bind(config: Config) -> Result<Bound, NotServing> {
-    bind_with(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+    bind_with(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await
 }
 
 /// The same by another clock and source of randomness.
 pub async fn bind_with(
     config: Config,
     clock: Arc<dyn Clock>,
-    entropy: Arc<dyn EntropySource>,
+    entropy: Arc<dyn RandomSource>,
 ) -> Result<Bound, NotServing> {
     let bounds = Bounds::of(descriptors())
         .map_err(|few| NotServing::Descriptors { found: few.found, needed: few.needed })?;
@@ -136,10 +136,10 @@ pub async fn bind_with(
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;
     let known = (Methods::of(&config, tls.as_ref())?, Logins::of(&config)?);
-    let alone = disk::claim(&config.data)
+    let alone = claim(&config.data)
         .map_err(|error| NotServing::Data(format!("{}: {error}", config.data.display())))?;
     let swept = [&config.data, &config.data.join(keys::KEYS)].into_iter().try_for_each(|place| {
-        disk::sweep(place)
+        files::sweep(place, None)
             .map_err(|error| NotServing::Data(format!("{}: {error}", place.display())))
     });
     swept?;
@@ -206,6 +206,15 @@ fn read_policy(path: &Path) -> Result<Policy, NotServing> {
 }
 
 /// The data directory, open to its owner alone.
+/// Held by the broker that has the data directory.
+const LOCK: &str = "broker.lock";
+
+/// Claims a data directory for as long as what this gives lives.
+fn claim(data: &Path) -> std::io::Result<File> {
+    let held = files::lock(File::create(data.join(LOCK))?)?;
+    held.ok_or_else(|| std::io::Error::other("another broker is at work in it"))
+}
+
 fn make_private(config: &Config) -> Result<(), NotServing> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let data = &config.data;

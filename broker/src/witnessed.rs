@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use crate::disk;
+use sublet_host::files;
 
 /// Where the last witnessed head is kept.
 const FILE: &str = "ledger.witnessed";
@@ -35,7 +35,7 @@ impl Witnessed {
 
     /// Keeps a head that met the policy, in place of the one before.
     pub(crate) fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
-        disk::replace(&self.path, &note, 0o644)?;
+        files::replace(&self.path, 0o644, &note)?;
         *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;
         Ok(())
     }

@@ -20,12 +20,12 @@ use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1::UseReport;
 
-use crate::chains::Chains;
 use crate::follow::SharedView;
 use crate::included::Included;
 use crate::ports::Ports;
 use crate::report::Reporter;
 use crate::trust::Trust;
+use sublet_host::chains::Chains;
 
 /// What a tool may choose.
 #[derive(Clone, Debug)]

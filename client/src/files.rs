@@ -1,20 +1,21 @@
 //! Files that must be whole, and keys that nobody else may read. docs/FORMATS, "Files".
 //!
-//! Owns: atomic and durable writing, key files. Does not own: which files an identity has.
+//! Owns: key files, what is read at most. Does not own: how a file appears whole (`sublet_host::files`), which
+//! files an identity has.
 //!
 //! Invariants: a key file is made new (never over another), readable by its owner alone, and on
 //! disk before anyone is told of its public half; any other file is replaced. Both appear whole or
 //! not at all, for whoever reads meanwhile too.
 
-use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use sublet_core::id::UnixMillis;
 use sublet_core::key_file::KeyLock;
 use sublet_core::sign::SecretKey;
-use tempfile::NamedTempFile;
+use sublet_host::files;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -22,9 +23,6 @@ use crate::ports::Ports;
 
 /// The largest file that is read: a token of 64 KiB in base64, or a trust bundle, and room.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
-
-/// In the name of a file that is being written.
-const UNFINISHED: &str = ".new-";
 
 /// When nobody is writing it any more.
 const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
@@ -101,9 +99,12 @@ pub fn write_key(
     create_new(path, pem.as_bytes())
 }
 
+/// For its owner alone: what an identity writes may be a secret.
+const PRIVATE: u32 = 0o600;
+
 /// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    replace_with(path, |file| file.write_all(content))
+    files::replace(path, PRIVATE, content).map_err(|bad| Failure::io("write", path, &bad))
 }
 
 /// The same, with what is written piece by piece.
@@ -111,9 +112,7 @@ pub(crate) fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), Failure> {
-    let whole = beside(path, write)?;
-    whole.persist(path).map_err(|bad| Failure::io("write", path, &bad.error))?;
-    sync_directory_of(path)
+    files::replace_with(path, PRIVATE, write).map_err(|bad| Failure::io("write", path, &bad))
 }
 
 /// Makes a directory, for its owner alone; one that is there stays as it is.
@@ -127,49 +126,23 @@ pub fn create_directory(path: &Path) -> Result<(), Failure> {
 
 /// Removes a file; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), Failure> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Failure::io("remove", path, &error))
-        }
-        _ => sync_directory_of(path),
-    }
+    files::remove(path).map_err(|error| Failure::io("remove", path, &error))
 }
 
 /// Writes a new file with this content, whole and durably, 0600. One that exists is refused.
 pub fn create_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let whole = beside(path, |file| file.write_all(content))?;
-    whole.persist_noclobber(path).map_err(|bad| Failure::io("create", path, &bad.error))?;
-    sync_directory_of(path)
-}
-
-/// A file in the same directory with this content, on disk, 0600; gone unless it is given its name.
-fn beside(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> std::io::Result<()>,
-) -> Result<NamedTempFile, Failure> {
-    let written = || {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(UNFINISHED);
-        let mut whole = tempfile::Builder::new().prefix(&name).tempfile_in(directory_of(path))?;
-        write(whole.as_file_mut())?;
-        whole.as_file().sync_all()?;
-        Ok(whole)
-    };
-    written().map_err(|error: std::io::Error| Failure::io("write", path, &error))
+    files::create(path, PRIVATE, content).map_err(|bad| Failure::io("create", path, &bad))
 }
 
 /// Waits until a file and its name are on the disk.
 pub(crate) fn sync(path: &Path) -> Result<(), Failure> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| Failure::io("sync", path, &error))?;
-    sync_directory_of(path)
+    files::sync(path).map_err(|error| Failure::io("sync", path, &error))
 }
 
 /// A new name is durable once its directory is.
 pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Failure> {
-    let directory = directory_of(path);
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| Failure::io("sync", directory, &error))
+    let synced = files::sync_directory_of(path);
+    synced.map_err(|error| Failure::io("sync", files::directory_of(path), &error))
 }
 
 /// Locks a file, which is made, or a directory, for as long as what this gives lives; `None` where
@@ -177,40 +150,15 @@ pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Failure> {
 pub fn claim(path: &Path) -> Result<Option<File>, Failure> {
     let file = if path.is_dir() { File::open(path) } else { File::create(path) };
     let file = file.map_err(|error| Failure::io("open", path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(Failure::io("lock", path, &error)),
-    }
+    files::lock(file).map_err(|error| Failure::io("lock", path, &error))
 }
 
-/// Whether a name is one that `beside` makes.
-fn is_unfinished(name: &str) -> bool {
-    let behind = name.rsplit_once(UNFINISHED).map(|(_, behind)| behind);
-    behind.is_some_and(|b| b.len() == 6 && b.bytes().all(|b| b.is_ascii_alphanumeric()))
-}
-
-/// Removes what processes that were killed while they wrote have left in a directory.
+/// Removes what processes that were killed while they wrote have left in a directory, an hour ago or longer:
+/// another process may be writing now.
 pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Failure> {
     let begun = u64::try_from(now.0).unwrap_or(0);
     let begun = UNIX_EPOCH + Duration::from_millis(begun).saturating_sub(UNFINISHED_AGE);
-    let trouble = |error| Failure::io("read", directory, &error);
-    for file in std::fs::read_dir(directory).map_err(trouble)? {
-        let file = file.map_err(trouble)?;
-        let left = is_unfinished(&file.file_name().to_string_lossy());
-        let modified = || file.metadata().ok()?.modified().ok();
-        if left && modified().is_some_and(|modified| modified < begun) {
-            remove(&file.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
+    files::sweep(directory, Some(begun)).map_err(|error| Failure::io("read", directory, &error))
 }
 
 /// Refuses a secret that others may read.
@@ -260,19 +208,6 @@ mod tests {
     fn replacing_leaves_nothing_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("identity.token");
-        // What a process left that was killed, long ago and just now.
-        let left = || beside(&path, |file| file.write_all(b"torn")).unwrap().keep().unwrap().1;
-        let (old, new) = (left(), left());
-        let other = directory.path().join("mine.new-2026.pem");
-        std::fs::write(&other, "somebody's own").unwrap();
-        let now = Ports::system().clock.now();
-        let yesterday = UNIX_EPOCH + Duration::from_millis(now.0 as u64 - 86_400_000);
-        for aged in [&old, &other] {
-            File::options().write(true).open(aged).unwrap().set_modified(yesterday).unwrap();
-        }
-        sweep(directory.path(), now).unwrap();
-        assert!(!old.exists() && new.exists() && other.exists());
-        [new, other].iter().for_each(|file| std::fs::remove_file(file).unwrap());
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");

@@ -1,72 +1,14 @@
-//! Time and entropy, as the client takes them in. Signing is `sublet_core::sign::Signer`.
+//! Time and randomness together, as the client hands them around.
 //!
-//! Owns: the two traits and their system implementations, the only places in the client where a
-//! clock or the random source is read. Does not own: what either is used for.
-//!
-//! Invariants: the monotonic clock never goes back, so that nothing old is made fresh by setting
-//! the wall clock (SPEC section 7); entropy that fails is an error, never zeros.
+//! Owns: [`Ports`], what is made of randomness: keys, jitter. Does not own: the clocks and the random source
+//! (`sublet_host::ports`).
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
-use sublet_core::id::{Nonce, UnixMillis};
 use sublet_core::no::Fault;
 use sublet_core::sign::SecretKey;
-use zeroize::Zeroizing;
-
-/// What time it is.
-pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds since the epoch, by the wall clock.
-    fn now(&self) -> UnixMillis;
-    /// Milliseconds since some moment, by a clock that is never set back.
-    fn monotonic_ms(&self) -> u64;
-}
-
-/// Where randomness comes from.
-pub trait Entropy: Send + Sync + 'static {
-    /// Fills the bytes from a cryptographic random source.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), Fault>;
-
-    /// Sixteen fresh random bytes.
-    fn nonce(&self) -> Result<Nonce, Fault> {
-        let mut bytes = [0; 16];
-        self.fill(&mut bytes)?;
-        Ok(Nonce(bytes))
-    }
-}
-
-/// The host's clocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-#[expect(clippy::disallowed_methods, reason = "this is the Clock port")]
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock port")]
-    fn now(&self) -> UnixMillis {
-        // A clock before 1970 reads as 1970, where nothing is valid.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock port")]
-    fn monotonic_ms(&self) -> u64 {
-        u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// The operating system's random source.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    #[expect(clippy::disallowed_methods, reason = "this is the Entropy port")]
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), Fault> {
-        getrandom::fill(bytes).map_err(|error| Fault::Internal(format!("no entropy: {error}")))
-    }
-}
+pub use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 
 /// Both ports together, to be handed around.
 #[derive(Clone)]
@@ -74,20 +16,18 @@ pub struct Ports {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where randomness comes from.
-    pub entropy: Arc<dyn Entropy>,
+    pub entropy: Arc<dyn RandomSource>,
 }
 
 impl Ports {
     /// The host's clocks and the operating system's random source.
     pub fn system() -> Self {
-        Ports { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Ports { clock: Arc::new(SystemClock), entropy: Arc::new(SystemRandom) }
     }
 
     /// A new Ed25519 key.
     pub fn new_key(&self) -> Result<SecretKey, Fault> {
-        let mut seed = Zeroizing::new([0; 32]);
-        self.entropy.fill(seed.as_mut_slice())?;
-        Ok(SecretKey::ed25519_of(&seed))
+        Ok(SecretKey::ed25519_of(&self.entropy.seed()?))
     }
 
     /// A number below `bound`, for jitter and for nothing secret; 0 when there is no entropy.
@@ -115,6 +55,8 @@ impl fmt::Debug for Ports {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+    use sublet_core::id::UnixMillis;
 
     use super::*;
 
@@ -153,7 +95,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn ports(clock: &Arc<FakeClock>) -> Ports {
-        Ports { clock: clock.clone(), entropy: Arc::new(SystemEntropy) }
+        Ports { clock: clock.clone(), entropy: Arc::new(SystemRandom) }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Owns: [`Caller`] and [`Authenticated`], which can only be made from verified parts, and [`Account`]:
 //! whom a call is charged to. Does not own: what the caller may do (`decide`).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, UnixMillis};
@@ -22,9 +24,9 @@ pub struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Inner {
     Admin(Thumbprint),
-    Agent(Box<VerifiedToken>),
-    Tainted(Box<TaintedIdentity>),
-    Holder(Box<VerifiedToken>),
+    Agent(Arc<VerifiedToken>),
+    Tainted(Arc<TaintedIdentity>),
+    Holder(Arc<VerifiedToken>),
     NewKey(PublicKey),
     User(Login),
 }
@@ -76,11 +78,14 @@ impl Caller {
 
     /// Whoever holds this token: an agent by its identity, or a holder by its delegation. The
     /// possession must be of this token.
-    pub fn holder(token: VerifiedToken, possession: &Possession) -> Result<Self, Unauthenticated> {
+    pub fn holder(
+        token: impl Into<Arc<VerifiedToken>>,
+        possession: &Possession,
+    ) -> Result<Self, Unauthenticated> {
+        let token: Arc<VerifiedToken> = token.into();
         if possession.claims().hop != token.id() {
             return Err(Unauthenticated::Kind("the proof is of another token"));
         }
-        let token = Box::new(token);
         let inner = if token.is_identity() { Inner::Agent(token) } else { Inner::Holder(token) };
         Ok(Caller { inner, proven_at: Some(possession.claims().issued_at) })
     }
@@ -94,7 +99,7 @@ impl Caller {
             return Err(Unauthenticated::Kind("the proof is of another token"));
         }
         let proven_at = Some(possession.claims().issued_at);
-        Ok(Caller { inner: Inner::Tainted(Box::new(identity)), proven_at })
+        Ok(Caller { inner: Inner::Tainted(Arc::new(identity)), proven_at })
     }
 
     /// Someone who signed an enrolment with a new key; `message` is what must be signed.

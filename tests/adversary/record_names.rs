@@ -31,7 +31,7 @@ fn scene() -> (Fleet, House, VerifiedToken) {
 }
 
 fn revoke(target: Target, chain: Option<&VerifiedToken>) -> Revoke {
-    Revoke { target, reason: "x".into(), chain: chain.cloned() }
+    Revoke { target, reason: "x".into(), chain: chain.cloned().map(Into::into) }
 }
 
 /// Everything that a holder may ask.
@@ -39,9 +39,9 @@ fn asks(house: &mut House, caller: &Caller, token: &VerifiedToken) -> Vec<&'stat
     let chain = token.clone();
     vec![
         code(house.ask(caller, &revoke(Target::Hop(token.id()), Some(token)))),
-        code(house.ask(caller, &RecordChain::<true> { token: chain.clone() })),
-        code(house.ask(caller, &RecordChain::<false> { token: chain.clone() })),
-        code(house.ask(caller, &Inspect { token: chain })),
+        code(house.ask(caller, &RecordChain::<true> { token: chain.clone().into() })),
+        code(house.ask(caller, &RecordChain::<false> { token: chain.clone().into() })),
+        code(house.ask(caller, &Inspect { token: chain.into() })),
         code(house.ask(caller, &ListDelegations(PageOf { after: None, size: 1 }))),
         code(house.ask(caller, &Replay { delegation: token.delegation() })),
         code(house.ask(caller, &SuspendAgent { agent: agent("reader"), reason: "x".into() })),

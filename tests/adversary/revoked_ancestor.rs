@@ -128,7 +128,7 @@ fn who_neither_made_nor_holds_a_hop_does_not_revoke_it() {
     let revoke = |at: usize| Revoke {
         target: Target::Hop(chain[at].id()),
         reason: "test".into(),
-        chain: Some(chain[2].clone()),
+        chain: Some(chain[2].clone().into()),
     };
     let mallory = House::agent(&fleet, "holder-2");
     assert_eq!(code(house.ask(&mallory, &revoke(0))), "not_yours_to_revoke");

@@ -321,7 +321,7 @@ fn no_child_is_minted_below_a_session_that_ended() {
     row.ended_at = Some(NOW);
     row.live = false;
     house.state.put(Row::Session(row));
-    let delegate = RecordChain::<true> { token: child };
+    let delegate = RecordChain::<true> { token: child.into() };
     assert_eq!(code(house.ask(&planner, &delegate)), "session_ended");
     assert!(!is_revoked(&house, &root));
     // The next start goes on with it.

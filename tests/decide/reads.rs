@@ -30,7 +30,7 @@ fn a_delegation_is_seen_by_the_admin_its_agent_and_its_holders() {
     let helper = append(&token, &to_helper("scout", READ), "planner").unwrap();
     let scout = House::caller(&helper, &key("scout"));
     let replay = Replay { delegation: token.delegation() };
-    let inspect = Inspect { token: token.clone() };
+    let inspect = Inspect { token: token.clone().into() };
     for (who, sees) in [
         (&House::admin(), true),
         (&planner, true),
@@ -54,7 +54,7 @@ fn inspect_tells_what_is_recorded_revoked_and_dead() {
     let (fleet, mut house, planner) = staffed();
     let token = issue(&fleet, &mut house, &planner);
     let chain = append(&token, &to_helper("scout", READ), "planner").unwrap();
-    let ask = Inspect { token: chain.clone() };
+    let ask = Inspect { token: chain.clone().into() };
     let Inspected { hops, dead } = house.ask(&planner, &ask).unwrap();
     assert_eq!(hops.iter().map(|hop| hop.index.is_some()).collect::<Vec<_>>(), [true, false]);
     assert!(hops.iter().all(|hop| !hop.revoked && !hop.expired));
@@ -141,7 +141,7 @@ fn where_hops_are_recorded_is_shown_to_whoever_may_inspect_them() {
     house.enrol("reader", key("reader").public_key().clone());
     let token = issue(&fleet, &mut house, &planner);
     let chain = append(&token, &to_helper("scout", READ), "planner").unwrap();
-    let prove = ProveRecorded { token: chain.clone() };
+    let prove = ProveRecorded { token: chain.clone().into() };
     assert_eq!(code(house.ask(&planner, &prove)), "no_hop");
     house.delegate(&planner, &chain).unwrap();
     assert_eq!(house.ask(&planner, &prove).unwrap().len(), 2);

@@ -53,7 +53,7 @@ fn an_unrecorded_hop_is_revoked_by_showing_its_chain() {
     let offline = append(&root, &to_helper("scout", READ), "planner").unwrap();
     let bare = revoke(Target::Hop(offline.id()));
     assert_eq!(code(house.ask(&planner, &bare)), "not_yours_to_revoke", "nobody knows it");
-    let shown = Revoke { chain: Some(offline.clone()), ..bare };
+    let shown = Revoke { chain: Some(offline.clone().into()), ..bare };
     assert_eq!(code(house.ask(&House::agent(&fleet, "reader"), &shown)), "not_yours_to_revoke");
     assert_eq!(code(house.ask(&planner, &shown)), "granted");
     assert!(house.state.revoked(&Revocation::Hop(offline.id())).is_some());
@@ -122,7 +122,7 @@ fn what_no_record_is_of_is_revoked_and_said() {
     // Where it is shown it is recorded first, and then there is a record.
     let mut house = House::with(&fleet, &["planner"], &root);
     house.delegate(&House::agent(&fleet, "planner"), &helper).unwrap();
-    let shown = Revoke { chain: Some(offline.clone()), ..revoke(Target::Hop(offline.id())) };
+    let shown = Revoke { chain: Some(offline.clone().into()), ..revoke(Target::Hop(offline.id())) };
     assert!(house.ask(&admin, &shown).unwrap());
 }
 

@@ -69,7 +69,8 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
         Revocation::Principal("user:bob@acme.example".parse().unwrap()),
         Revocation::PrincipalRestored("user:bob@acme.example".parse().unwrap()),
     ];
-    let delegated = preconditions(&house, &planner, &RecordChain::<true> { token: token.clone() });
+    let delegated =
+        preconditions(&house, &planner, &RecordChain::<true> { token: token.clone().into() });
     assert_eq!(undone_by(&house, &delegated, &of_chain), [true; 9]);
     assert_eq!(undone_by(&house, &delegated, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &delegated, &of_others), [false; 5]);

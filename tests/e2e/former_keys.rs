@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sublet_broker::config::Config;
-use sublet_broker::ports as broker_ports;
 use sublet_broker::serve::bind_with;
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::connect::Broker;
 use sublet_client::holder::{Held, Terms};
-use sublet_client::ports::{Clock, Ports, SystemClock, SystemEntropy};
+use sublet_client::ports::{Clock, Ports, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, files};
 use sublet_core::capability::Scope;
@@ -45,14 +44,6 @@ impl Clock for Shifted {
     }
 }
 
-struct OfBroker(Arc<Shifted>);
-
-impl broker_ports::Clock for OfBroker {
-    fn now(&self) -> UnixMillis {
-        self.0.now()
-    }
-}
-
 /// A broker in this process, with agents of these names in directories.
 async fn fleet(
     home: &std::path::Path,
@@ -60,12 +51,11 @@ async fn fleet(
     names: [&str; 2],
 ) -> (Broker, [Identity; 2]) {
     let config = Config::dev(home.join("broker"), "127.0.0.1:0".parse().unwrap()).unwrap();
-    let ports = (Arc::new(OfBroker(clock.clone())), Arc::new(broker_ports::SystemEntropy));
-    let bound = bind_with(config, ports.0, ports.1).await.unwrap();
+    let bound = bind_with(config, clock.clone(), Arc::new(SystemRandom)).await.unwrap();
     let endpoint = format!("http://{}", bound.address);
     let domain = bound.broker.domain().clone();
     tokio::spawn(bound.serve(std::future::pending()));
-    let ports = Ports { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+    let ports = Ports { clock: clock.clone(), entropy: Arc::new(SystemRandom) };
     let broker = Broker::connect(&endpoint).await.unwrap().with_ports(ports);
     let key = files::read_key(&home.join("broker/admin.pem"), &KeyLock::open()).unwrap();
     let admin = Credential::admin(Arc::new(key), domain);
@@ -106,7 +96,7 @@ async fn the_key_of_before_opens_nothing_at_the_broker_and_its_agent_goes_on_by_
     let text = held.presentation().to_text();
     let trust = Trust::open(&home.path().join("broker/trust.json"), clock.now()).unwrap();
     // A copy of the directory: the key, the token, and no identity that is renewed or rotated.
-    let ports = Ports { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+    let ports = Ports { clock: clock.clone(), entropy: Arc::new(SystemRandom) };
     let copied: Arc<dyn sublet_core::sign::Signer> = planner.key();
     let copy = Held::open(&text, copied, &trust).unwrap();
     let mut copy = copy.with_broker(broker.clone()).with_ports(ports);

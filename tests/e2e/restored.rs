@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sublet_broker::config::Config;
-use sublet_broker::ports::{Clock, SystemClock, SystemEntropy};
 use sublet_broker::serve::bind_with;
 use sublet_client::connect::Broker;
 use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
+use sublet_client::ports::{Clock, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_core::id::UnixMillis;
 
@@ -161,6 +161,10 @@ impl Clock for Set {
     fn now(&self) -> UnixMillis {
         UnixMillis(self.0.load(Ordering::Relaxed))
     }
+
+    fn monotonic_ms(&self) -> u64 {
+        SystemClock.monotonic_ms()
+    }
 }
 
 /// A broker that started for the first time while its clock was ahead says what is in the way, once the clock
@@ -172,7 +176,7 @@ async fn a_first_start_with_the_clock_ahead_says_what_to_do() {
         let config = Config::dev(home.path().join(name), "127.0.0.1:0".parse().unwrap()).unwrap();
         let clock = Arc::new(Set(AtomicI64::new(true_time.plus_ms(ahead_ms).0)));
         for _ in 0..3_000 {
-            let bound = bind_with(config.clone(), clock.clone(), Arc::new(SystemEntropy)).await;
+            let bound = bind_with(config.clone(), clock.clone(), Arc::new(SystemRandom)).await;
             match bound.map(drop) {
                 // Whoever held the store lets go a moment after it is dropped; so does a process that another
                 // test starts just now.

@@ -161,12 +161,12 @@ impl House {
 
     /// Delegates: the caller sends its chain with the new hop last.
     pub fn delegate(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, No> {
-        self.ask(caller, &RecordChain::<true> { token: token.clone() })
+        self.ask(caller, &RecordChain::<true> { token: token.clone().into() })
     }
 
     /// Records a chain that was made offline.
     pub fn record(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, No> {
-        self.ask(caller, &RecordChain::<false> { token: token.clone() })
+        self.ask(caller, &RecordChain::<false> { token: token.clone().into() })
     }
 
     /// How many hops that live one agent may have made.

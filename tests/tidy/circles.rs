@@ -7,10 +7,11 @@ use crate::names::{Arrows, Crate};
 use crate::source;
 
 /// The root file of each crate that ships.
-const ROOTS: [&str; 7] = [
+const ROOTS: [&str; 8] = [
     "core/src/lib.rs",
     "ledger/src/lib.rs",
     "proto/src/lib.rs",
+    "host/src/lib.rs",
     "broker/src/lib.rs",
     "client/src/lib.rs",
     "pkcs11/src/lib.rs",

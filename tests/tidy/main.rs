@@ -20,13 +20,17 @@ use serde_json::Value;
 use source::{File, files, has_word};
 
 /// Which of our crates each crate may depend on.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("sublet-core", &[]),
     ("sublet-ledger", &[]),
     ("sublet-proto", &["sublet-core"]),
+    ("sublet-host", &["sublet-core"]),
     ("sublet-pkcs11", &["sublet-core"]),
-    ("sublet-broker", &["sublet-proto", "sublet-core", "sublet-ledger", "sublet-pkcs11"]),
-    ("sublet-client", &["sublet-proto", "sublet-core", "sublet-ledger"]),
+    (
+        "sublet-broker",
+        &["sublet-proto", "sublet-core", "sublet-ledger", "sublet-host", "sublet-pkcs11"],
+    ),
+    ("sublet-client", &["sublet-proto", "sublet-core", "sublet-ledger", "sublet-host"]),
     (
         "sublet",
         &[

@@ -22,7 +22,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Every source file of what ships: all crates but the tests, without their test modules.
 pub(crate) fn ours() -> Vec<File> {
-    ["core", "ledger", "proto", "broker", "client", "pkcs11", "cli"]
+    ["core", "ledger", "proto", "host", "broker", "client", "pkcs11", "cli"]
         .iter()
         .flat_map(|name| files(&format!("{name}/src")))
         .collect()
@@ -31,7 +31,7 @@ pub(crate) fn ours() -> Vec<File> {
 /// Every source file, tests and all.
 pub(crate) fn everything() -> Vec<File> {
     let mut found = Vec::new();
-    for name in ["core", "ledger", "proto", "broker", "client", "pkcs11", "cli", "tests"] {
+    for name in ["core", "ledger", "proto", "host", "broker", "client", "pkcs11", "cli", "tests"] {
         walk(&root().join(name), &mut found);
     }
     found.iter().map(|path| read(path)).collect()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sublet_client::check::{Checker, Options};
 use sublet_client::follow::SharedView;
-use sublet_client::ports::{Clock, Ports, SystemEntropy};
+use sublet_client::ports::{Clock, Ports, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
@@ -65,7 +65,7 @@ fn key(seed: u8) -> SecretKey {
 
 impl Peer {
     pub(crate) fn new() -> Self {
-        let ports = Ports { clock: Arc::new(Standing), entropy: Arc::new(SystemEntropy) };
+        let ports = Ports { clock: Arc::new(Standing), entropy: Arc::new(SystemRandom) };
         let now = NOW;
         let trusted = USES.map(|(use_, seed)| TrustedKey {
             use_,

@@ -39,7 +39,8 @@ use super::turns::{Busy, Ticket, Turn};
 use crate::authenticate::{self, Introduced};
 use crate::broker::Broker;
 use crate::listen::Via;
-use crate::{ports, publish};
+use crate::publish;
+use sublet_host::ports;
 
 /// A request that was let in, and what it holds. Fields are dropped in this order.
 pub(super) struct LetIn {

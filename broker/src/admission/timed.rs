@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::bounds::WAITS_MAX;
 use super::turns::Turn;
-use crate::ports;
+use sublet_host::ports;
 
 /// A future of which the polls are timed.
 struct Timed<F> {

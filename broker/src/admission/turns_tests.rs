@@ -15,7 +15,7 @@ fn share(last: u8) -> Share {
 }
 
 fn enter(turns: &Arc<Turns>, last: u8) -> Result<Ticket, Busy> {
-    turns.enter(share(last), None, crate::ports::monotonic())
+    turns.enter(share(last), None, sublet_host::ports::monotonic())
 }
 
 /// Takes a turn that must be there.
@@ -103,7 +103,7 @@ async fn a_proof_that_does_not_hold_costs_its_sender_more() {
 #[tokio::test]
 async fn a_share_has_its_room_and_nobody_elses() {
     let turns = Turns::new(TurnBounds { turns: 1, begun: 8, total: 10_000 });
-    let (now, mut held) = (crate::ports::monotonic(), Vec::new());
+    let (now, mut held) = (sublet_host::ports::monotonic(), Vec::new());
     // Alone it has half a second of the slowest pace.
     let busy = loop {
         match turns.enter(share(1), None, now) {
@@ -138,7 +138,7 @@ async fn who_has_little_in_a_full_lane_is_let_in() {
 #[tokio::test]
 async fn the_faster_a_lane_is_the_more_may_wait() {
     let turns = Turns::new(TurnBounds { turns: 1, begun: 8, total: 10_000 });
-    let now = crate::ports::monotonic();
+    let now = sublet_host::ports::monotonic();
     for _ in 0..1_000 {
         let mut ticket = turns.enter(share(1), None, now).unwrap();
         drop(ticket.turn().await.unwrap());

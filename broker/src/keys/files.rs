@@ -17,8 +17,7 @@ use sublet_core::key_file::{BadKeyFile, KeyLock};
 use sublet_core::sign::{SecretKey, Signer as _};
 use zeroize::Zeroizing;
 
-use crate::disk;
-use crate::ports::EntropySource;
+use sublet_host::ports::RandomSource;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +47,7 @@ pub enum BadKeys {
 pub struct KeyFiles {
     directory: PathBuf,
     lock: KeyLock,
-    entropy: Arc<dyn EntropySource>,
+    entropy: Arc<dyn RandomSource>,
 }
 
 impl KeyFiles {
@@ -56,7 +55,7 @@ impl KeyFiles {
     pub fn open(
         directory: PathBuf,
         lock: KeyLock,
-        entropy: Arc<dyn EntropySource>,
+        entropy: Arc<dyn RandomSource>,
     ) -> Result<Self, BadKeys> {
         fs::create_dir_all(&directory)
             .map_err(|error| BadKeys::Io { path: directory.clone(), error })?;
@@ -110,7 +109,7 @@ pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, BadKeys> {
 /// The key in a file, which is made where there is none.
 pub(super) fn named_key(
     path: &Path,
-    entropy: &dyn EntropySource,
+    entropy: &dyn RandomSource,
     lock: &KeyLock,
 ) -> Result<SecretKey, BadKeys> {
     if path.exists() {
@@ -121,7 +120,7 @@ pub(super) fn named_key(
     Ok(key)
 }
 
-fn new_key(at: &Path, entropy: &dyn EntropySource) -> Result<SecretKey, BadKeys> {
+fn new_key(at: &Path, entropy: &dyn RandomSource) -> Result<SecretKey, BadKeys> {
     let seed = entropy.seed();
     let seed =
         seed.map_err(|fault| BadKeys::Form { path: at.to_owned(), says: fault.to_string() })?;
@@ -131,7 +130,7 @@ fn new_key(at: &Path, entropy: &dyn EntropySource) -> Result<SecretKey, BadKeys>
 fn write_key(
     path: &Path,
     key: &SecretKey,
-    entropy: &dyn EntropySource,
+    entropy: &dyn RandomSource,
     lock: &KeyLock,
 ) -> Result<(), BadKeys> {
     let random = drawn(path, entropy)?.bytes("key-file");
@@ -151,7 +150,7 @@ fn at(path: &Path, bad: &BadKeyFile) -> BadKeys {
 }
 
 /// Randomness for a file.
-pub(super) fn drawn(at: &Path, entropy: &dyn EntropySource) -> Result<Entropy, BadKeys> {
+pub(super) fn drawn(at: &Path, entropy: &dyn RandomSource) -> Result<Entropy, BadKeys> {
     let form = |says: String| BadKeys::Form { path: at.to_owned(), says };
     entropy.draw().map_err(|fault| form(fault.to_string()))
 }
@@ -170,5 +169,6 @@ fn check_private(path: &Path) -> Result<(), BadKeys> {
 
 /// Writes a file that must not exist yet, whole or not at all.
 pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), BadKeys> {
-    disk::create(path, content, mode).map_err(|error| BadKeys::Io { path: path.to_owned(), error })
+    sublet_host::files::create(path, mode, content)
+        .map_err(|error| BadKeys::Io { path: path.to_owned(), error })
 }

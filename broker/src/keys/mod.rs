@@ -29,8 +29,7 @@ pub use self::files::{BadKeys, KeyFiles, read_lock};
 use self::files::{drawn, named_key, write_new};
 pub use self::signers::{OwnKey, Signers};
 use crate::config::KeysConfig;
-use crate::disk;
-use crate::ports::EntropySource;
+use sublet_host::ports::RandomSource;
 
 /// What a data directory holds of keys.
 pub struct KeyRing {
@@ -59,7 +58,7 @@ impl KeyRing {
         data: &Path,
         domain: &TrustDomain,
         now: UnixMillis,
-        entropy: &Arc<dyn EntropySource>,
+        entropy: &Arc<dyn RandomSource>,
         config: &KeysConfig,
     ) -> Result<Self, BadKeys> {
         let lock = read_lock(config.password_file.as_deref())?;
@@ -133,12 +132,13 @@ fn make(
 /// Publishes a bundle as `trust.json`, in place of the one before.
 pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
     let path = data.join(TRUST);
-    disk::replace(&path, trust.text(), 0o644).map_err(|error| BadKeys::Io { path, error })
+    sublet_host::files::replace(&path, 0o644, trust.text())
+        .map_err(|error| BadKeys::Io { path, error })
 }
 
 /// Makes the admin key of a broker that has none: `admin.pem` for whoever may be admin, and
 /// `admin.pub`, by which the broker knows it.
-pub fn make_admin(data: &Path, entropy: &dyn EntropySource) -> Result<(), BadKeys> {
+pub fn make_admin(data: &Path, entropy: &dyn RandomSource) -> Result<(), BadKeys> {
     let public = data.join("admin.pub");
     if public.exists() {
         return Ok(());

@@ -6,7 +6,7 @@ use std::path::Path;
 use sublet_core::no::Fault;
 
 use super::open::Store;
-use crate::disk;
+use sublet_host::files;
 
 /// Lies beside the store and not in it, so that it outlives it.
 const MARK: &str = "ledger.begun";
@@ -36,5 +36,5 @@ pub(crate) fn mark(data: &Path, origin: &str) -> Result<(), Fault> {
     if mark.exists() {
         return Ok(());
     }
-    disk::create(&mark, format!("{origin}\n").as_bytes(), 0o644).map_err(fault)
+    files::create(&mark, 0o644, format!("{origin}\n").as_bytes()).map_err(fault)
 }

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use super::inception;
 use super::open::{FIRST_EPOCH, Store};
-use crate::disk;
+use sublet_host::files;
 
 /// Lies beside the store and not in it, so that a copy of the store does not bring it along.
 const MARK: &str = "store.reached";
@@ -171,7 +171,7 @@ impl Reached {
         }
         let (mark, text) = (self.mark.clone(), position.text());
         let kept = tokio::task::spawn_blocking(move || {
-            let kept = disk::replace(&mark, text.as_bytes(), 0o644);
+            let kept = files::replace(&mark, 0o644, text.as_bytes());
             kept.map_err(|error| Fault::Store(format!("{}: {error}", mark.display())))
         });
         kept.await.map_err(|error| Fault::Internal(format!("the mark: {error}")))??;

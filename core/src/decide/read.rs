@@ -2,6 +2,8 @@
 //!
 //! What a caller may not see answers like what does not exist.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::list::may_see;
@@ -38,7 +40,7 @@ impl Operation for LookupAgent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspect {
     /// The chain.
-    pub token: VerifiedToken,
+    pub token: Arc<VerifiedToken>,
 }
 
 /// How the broker sees one hop.
@@ -90,7 +92,7 @@ impl Operation for Inspect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProveRecorded {
     /// The chain.
-    pub token: VerifiedToken,
+    pub token: Arc<VerifiedToken>,
 }
 
 impl Operation for ProveRecorded {

@@ -3,6 +3,8 @@
 //! One decision for both: what is not yet recorded of a chain is checked hop by hop and recorded.
 //! A chain that is recorded already is granted again and written never: idempotent on hop ids.
 
+use std::sync::Arc;
+
 use super::chain::{check_revocations, check_time, principal_alive, subjects};
 use super::issue::check_room;
 use super::{Context, Decision, Grant, Operation};
@@ -19,7 +21,7 @@ use crate::verify::{Holder, VerifiedToken, is_same_holder};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordChain<const DELEGATE: bool> {
     /// The chain; every signature holds.
-    pub token: VerifiedToken,
+    pub token: Arc<VerifiedToken>,
 }
 
 /// What was recorded.

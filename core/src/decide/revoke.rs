@@ -3,6 +3,8 @@
 //! An admin revokes anything; a delegator the hops that it made; a holder its own. Everything
 //! below a revoked hop dies with it, in one row. A principal alone comes back, for what is issued anew.
 
+use std::sync::Arc;
+
 use super::admin::{horizon, revoke_key, suspend};
 use super::chain::check_time;
 use super::consent::end;
@@ -66,7 +68,7 @@ pub struct Revoke {
     /// Why.
     pub reason: String,
     /// A chain that shows the caller's right to it, where the ledger does not know the hop.
-    pub chain: Option<VerifiedToken>,
+    pub chain: Option<Arc<VerifiedToken>>,
 }
 
 impl Operation for Revoke {

@@ -1,4 +1,4 @@
-//! Where a tool keeps the chains and receipts that it has verified. SPEC 2.8.3.
+//! Where a verifier keeps the chains and receipts that it has verified: a tool, and the broker. SPEC 2.8.3.
 //!
 //! Owns: bytes to verified chain, within a bound of memory. Does not own: what is looked up, verified and
 //! kept (`sublet_core::authorize`).
@@ -37,7 +37,7 @@ impl<T> Weighter<Digest, Verified<T>> for Bytes {
 type Kept<T> = Cache<Digest, Verified<T>, Bytes>;
 
 /// The chains and receipts seen last.
-pub(crate) struct Chains {
+pub struct Chains {
     chains: Kept<VerifiedToken>,
     receipts: Kept<Coverage>,
 }
@@ -54,7 +54,7 @@ const BYTES_PER_BYTE: u64 = 5;
 
 impl Chains {
     /// Of at most about this much memory, an eighth of it for receipts; 0 keeps nothing.
-    pub(crate) fn new(bytes_max: u64) -> Self {
+    pub fn new(bytes_max: u64) -> Self {
         let cache = |bytes: u64| (usize::try_from(bytes / 4096).unwrap_or(usize::MAX), bytes);
         let ((chains, chain_bytes), (receipts, receipt_bytes)) =
             (cache(bytes_max / 8 * 7), cache(bytes_max / 8));
