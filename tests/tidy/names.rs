@@ -52,6 +52,11 @@ impl Crate {
         found
     }
 
+    /// How many modules were read.
+    pub(crate) fn modules(&self) -> usize {
+        self.scopes.len()
+    }
+
     /// The arrows between its files, their paths as `name` gives them.
     pub(crate) fn arrows(&self, name: impl Fn(&Path) -> String) -> Arrows {
         let mut arrows = Arrows::new();
