@@ -61,7 +61,7 @@ impl Introduced {
 /// Shows who is about to make a call of this method. In front of the message: the proof covers its hash.
 pub fn introduce(
     broker: &Broker,
-    credentials: Result<Credentials, Unauthenticated>,
+    credentials: Result<Credentials, No>,
     via: &Via,
     method: &str,
 ) -> Result<Introduced, No> {

@@ -21,6 +21,7 @@ use sublet_client::{Grant, Identity, Word};
 use sublet_core::call::Arguments;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::text::base64url;
+use sublet_core::token::Presentation;
 
 use crate::enrol::{Provider, jwk, seconds, token};
 use crate::pki::Authority;
@@ -273,8 +274,9 @@ fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
             ports.clock.now(),
             ports.entropy.nonce().unwrap(),
         );
-        let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap().encode();
-        vec![("sublet-token", actor.clone()), ("sublet-proof", base64url(proof))]
+        let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap();
+        let shown = Presentation { token: identity.token().encode(), receipt: None };
+        vec![("sublet-token", shown.to_text()), ("sublet-proof", proof.to_text())]
     };
     let body = form(&alice);
     let (status, answer) = post_body(&stage, "/token", &shown(&body), &body);
@@ -284,6 +286,13 @@ fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
     assert_eq!(answer["sublet"]["act"]["sub"], "spiffe://acme.example/agent/planner");
     let held = identity.open(answer["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(held.token().principal().unwrap().as_str(), "user:alice@acme.example");
+
+    // A part that the broker does not know is refused by its name.
+    let mut further = shown(&body);
+    further.push(("sublet-further", "AAAA".to_owned()));
+    let (status, answer) = post_body(&stage, "/token", &further, &body);
+    assert_eq!((status, answer["sublet_code"].as_str()), (400, Some("bad_part")), "{answer}");
+    assert!(answer["error_description"].as_str().unwrap().starts_with("sublet-further: "));
 
     // The proof is over this body, once; and without it an actor token is worth nothing.
     let headers = shown(&body);
