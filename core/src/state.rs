@@ -20,7 +20,7 @@ use crate::answers::Answers;
 pub use crate::answers::{AnswerKey, GivenAnswer};
 use crate::bundle::SignedBundle;
 pub use crate::delegations::{Delegation, RecordedHop};
-use crate::feed::{Delta, FeedFloor, Revocation};
+use crate::feed::{Delta, FeedFloor, FeedPosition, Revocation};
 use crate::held::HeldKeys;
 use crate::id::{AgentId, DelegationId, HopId, Principal, TrustDomain, UnixMillis};
 use crate::key::Thumbprint;
@@ -35,8 +35,8 @@ pub struct Verifier {
     pub agent: AgentId,
     /// The counter of its next use.
     pub next: u64,
-    /// The revocations that it has applied: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// How far it has applied the revocation feed.
+    pub revocations: FeedPosition,
     /// Records under the largest head that it was shown.
     #[serde(default)]
     pub head: u64,

@@ -1,7 +1,7 @@
 //! What a decision rests on, and how many hops one agent may have made.
 
 use sublet_core::decide::{Ask, Entropy, RecordChain, Renew, Revoke, SyncVerifier, Target, decide};
-use sublet_core::feed::Revocation;
+use sublet_core::feed::{FeedPosition, Revocation};
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{Guard, Row, RowKey};
@@ -73,7 +73,11 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
     assert_eq!(undone_by(&house, &issued, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &issued, &of_chain[6..8]), [true; 2], "the principal");
     assert_eq!(undone_by(&house, &issued, &of_others), [false; 5]);
-    let synced = guards(&house, &planner, &SyncVerifier { revocations: (1, 1), head: None });
+    let synced = guards(
+        &house,
+        &planner,
+        &SyncVerifier { revocations: FeedPosition::new(1, 1), head: None },
+    );
     for guards in [guards(&house, &planner, &Renew), synced] {
         assert_eq!(undone_by(&house, &guards, &of_caller), [true; 4]);
         assert_eq!(undone_by(&house, &guards, &of_others), [false; 5]);

@@ -19,6 +19,7 @@ use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, Word};
 use sublet_core::call::Arguments;
+use sublet_core::feed::FeedPosition;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::text::base64url;
 use sublet_core::token::Presentation;
@@ -519,7 +520,8 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         let committed = clock.monotonic_ms() - began;
         // Told by the feed, not by a clock.
         let mut told = follower.watch();
-        let reached = told.wait_for(|now| now.position >= (answer.epoch, answer.sequence));
+        let reached =
+            told.wait_for(|now| now.position >= FeedPosition::new(answer.epoch, answer.sequence));
         tokio::time::timeout(Duration::from_secs(10), reached).await.unwrap().unwrap();
         let refused = clock.monotonic_ms() - began;
         assert_eq!(call(&checker, &deepest), Err("hop_revoked".to_owned()));

@@ -13,6 +13,7 @@ use sublet_client::holder::Held;
 use sublet_client::ports::Ports;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
+use sublet_core::feed::FeedPosition;
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
@@ -380,7 +381,7 @@ async fn what_was_lifted_is_not_sent_to_a_new_tool() {
     let broker = Broker::connect(&fleet.stage.endpoint).await.unwrap();
     let follower = Follower::start(broker, None, fleet.trust.clone());
     follower.ready(PATIENCE).await.unwrap();
-    assert_eq!(follower.view().position(), (1, 2 * PAIRS as u64 + 2));
+    assert_eq!(follower.view().position(), FeedPosition::new(1, 2 * PAIRS as u64 + 2));
 }
 
 /// How many deltas whoever knows nothing is sent before the first head.
