@@ -136,7 +136,7 @@ async fn a_tool_that_demands_no_proof_takes_the_receipt() {
     let mut scout = helper(&fleet.root, "scout", 60);
     scout.record().await.unwrap();
     assert_eq!(says(&fleet, &scout, |_| ()), "allowed");
-    assert_eq!(says(&fleet, &scout, |shown| shown.inclusion = vec![1, 2, 3]), "allowed");
+    assert_eq!(says(&fleet, &scout, |shown| shown.inclusion = Some(vec![1, 2, 3])), "allowed");
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         Actor::Helper(_) => context.trust()?.verify_text(&presentation.to_text())?,
     };
     debug_assert_eq!(child.delegation(), token.delegation());
-    wrote(context, &child, &receipt, out)
+    wrote(context, &child, receipt.as_deref(), out)
 }
 
 /// Writes the stock form, and says once what it is without.
