@@ -18,6 +18,7 @@ use sublet_core::caller::{Authenticated, Caller, Kind};
 use sublet_core::decide::{
     Enroll, ProvenUse, ReportedUse, check_holder_key, check_names, keeps_an_identity,
 };
+use sublet_core::feed::FeedPosition;
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
@@ -62,7 +63,7 @@ impl Introduced {
 /// Shows who is about to make a call of this method. In front of the message: the proof covers its hash.
 pub fn introduce(
     broker: &Broker,
-    credentials: Result<Credentials, Unauthenticated>,
+    credentials: Result<Credentials, No>,
     via: &Via,
     method: &str,
 ) -> Result<Introduced, No> {
@@ -200,7 +201,7 @@ fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
         action: report.action,
         code: report.code,
         decided_at: UnixMillis(report.decided_at_ms),
-        revocations: (report.revocation_epoch, report.revocation_sequence),
+        revocations: FeedPosition::new(report.revocation_epoch, report.revocation_sequence),
         age_ms: report.age_ms,
         staleness_ms_max: report.staleness_ms_max,
         arguments: report.arguments,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
-use sublet_core::feed::SignedHead;
+use sublet_core::feed::{FeedPosition, SignedHead};
 use sublet_core::id::UnixMillis;
 use sublet_core::no::Fault;
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ pub struct Portion {
     /// The bytes of the head that binds them; `None` where more come before it.
     pub head: Option<Vec<u8>>,
     /// The position after it.
-    pub position: (u64, u64),
+    pub position: FeedPosition,
 }
 
 impl Feed {
@@ -78,13 +78,13 @@ impl Feed {
 
     /// What a reader at this position lacks, up to the last head. A head from before the floor was raised
     /// does not go with deltas from above it: another is signed first.
-    pub fn portion(&self, epoch: u64, sequence: u64, now: UnixMillis) -> Result<Portion, Fault> {
+    pub fn portion(&self, after: FeedPosition, now: UnixMillis) -> Result<Portion, Fault> {
         for _ in 0..PORTIONS_MAX {
             let head = self.head.read().map_err(|_| damaged())?.clone();
             {
                 let feed = self.store.feed()?;
                 if feed.floor().sequence == head.at.1 {
-                    let lacking = feed.deltas_after(epoch, sequence);
+                    let lacking = feed.deltas_after(after.epoch, after.sequence);
                     let lacking = lacking.take_while(|(number, _)| *number <= head.at.0);
                     let (mut last, mut deltas) = (head.at.0, Vec::new());
                     for (number, bytes) in lacking.take(DELTAS_MAX) {
@@ -92,7 +92,8 @@ impl Feed {
                         deltas.push(bytes.to_vec());
                     }
                     let head = (last == head.at.0).then_some(head.bytes);
-                    return Ok(Portion { deltas, head, position: (feed.epoch(), last) });
+                    let position = FeedPosition::new(feed.epoch(), last);
+                    return Ok(Portion { deltas, head, position });
                 }
             }
             self.publish(now)?;

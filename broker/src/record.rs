@@ -334,8 +334,8 @@ fn use_message(used: &UseRecord) -> record::Use {
         code: used.code.clone(),
         decided_at_ms: used.decided_at.0,
         counter: used.counter,
-        revocation_epoch: used.revocations.0,
-        revocation_sequence: used.revocations.1,
+        revocation_epoch: used.revocations.epoch,
+        revocation_sequence: used.revocations.sequence,
         outcome: String::new(),
     }
 }

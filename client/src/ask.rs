@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
+use sublet_core::feed::FeedPosition;
 use sublet_core::id::{AgentId, DelegationId, HopId, TrustDomain};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::proof::{CallClaims, CallProof};
@@ -283,13 +284,13 @@ impl Broker {
         self.revoke(who, request).await
     }
 
-    /// The revocation feed after a position (epoch, sequence); see `follow`.
+    /// The revocation feed after a position; see `follow`.
     pub async fn watch(
         &self,
         who: Option<&Credential>,
-        after: (u64, u64),
+        after: FeedPosition,
     ) -> Result<Streaming<v1::WatchEvent>, Failure> {
-        let request = v1::WatchRequest { epoch: after.0, sequence: after.1 };
+        let request = v1::WatchRequest { epoch: after.epoch, sequence: after.sequence };
         self.stream("/sublet.v1.Revocation/Watch", who, &request).await
     }
 

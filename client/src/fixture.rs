@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::capability::Scope;
-use sublet_core::feed::{FeedWriter, Revocation, SignedHead, snapshot_text};
+use sublet_core::feed::{FeedPosition, FeedWriter, Revocation, SignedHead, snapshot_text};
 use sublet_core::id::{HopId, Nonce, UnixMillis};
 use sublet_core::mint;
 use sublet_core::receipt::{Receipt, ReceiptClaims};
@@ -128,7 +128,7 @@ impl World {
 
     /// Has the view take in the feed from where it is.
     pub(crate) fn refresh(&self, view: &SharedView) {
-        let (epoch, from) = view.position();
+        let FeedPosition { epoch, sequence: from } = view.position();
         let deltas =
             self.feed.deltas_after(epoch, from).map(|(_, bytes)| Event::Delta(bytes.to_vec()));
         let head = self.feed.head(self.ports.clock.now());

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sublet_core::authorize::RevocationSource;
-use sublet_core::feed::{RevocationView, SnapshotLine, read_snapshot, snapshot_text};
+use sublet_core::feed::{FeedPosition, RevocationView, SnapshotLine, read_snapshot, snapshot_text};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_proto::v1::watch_event::Event;
 use tokio::sync::watch;
@@ -88,10 +88,10 @@ impl SharedView {
         self.read(ports, |_, age| age)
     }
 
-    /// The position that it reaches: (epoch, sequence).
-    pub fn position(&self) -> (u64, u64) {
+    /// The position that it reaches.
+    pub fn position(&self) -> FeedPosition {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        (view.epoch(), view.sequence())
+        view.position()
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut RevocationView) -> T) -> T {
@@ -154,7 +154,7 @@ pub async fn snapshot(
     trust: &Trust,
 ) -> Result<(SharedView, String), Failure> {
     let view = SharedView::empty(trust.domain());
-    let mut events = open(broker, who, (0, 0)).await?;
+    let mut events = open(broker, who, FeedPosition::BEGINNING).await?;
     let mut deltas = Vec::new();
     loop {
         let event = next(&mut events).await?;
@@ -172,7 +172,7 @@ pub async fn snapshot(
 async fn open(
     broker: &Broker,
     who: Option<&dyn Caller>,
-    after: (u64, u64),
+    after: FeedPosition,
 ) -> Result<Streaming<sublet_proto::v1::WatchEvent>, Failure> {
     let credential = who.map(|who| who.credential()).transpose()?;
     broker.watch(credential.as_ref(), after).await
@@ -189,8 +189,8 @@ async fn next(events: &mut Streaming<sublet_proto::v1::WatchEvent>) -> Result<Ev
 /// How following goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The position reached: (epoch, sequence).
-    pub position: (u64, u64),
+    /// The position reached.
+    pub position: FeedPosition,
     /// Heads accepted since the start.
     pub heads: u64,
     /// The issuer's time in the last one.
@@ -317,7 +317,7 @@ async fn session(feed: &Feed) -> Failure {
 impl Feed {
     fn tell_head(&self) {
         let (position, head_time) = self.view.read(self.broker.ports(), |view, _| {
-            ((view.epoch(), view.sequence()), view.head().map(|head| head.time))
+            (view.position(), view.head().map(|head| head.time))
         });
         self.told.send_modify(|progress| {
             let heads = progress.heads.saturating_add(1);
@@ -353,7 +353,10 @@ mod tests {
         let before = events(&world);
         world.revoke_hop(HopId([7; 32]));
         let view = world.view();
-        assert_eq!((view.position(), view.age_ms(&world.ports)), ((1, 1), Some(0)));
+        assert_eq!(
+            (view.position(), view.age_ms(&world.ports)),
+            (FeedPosition::new(1, 1), Some(0))
+        );
         world.clock.pass(3_000);
 
         let rolled_back = take(&world, &view, &before).unwrap_err();
@@ -368,14 +371,20 @@ mod tests {
         gap.remove(1);
         assert_eq!(take(&world, &view, &gap).unwrap_err().code(), "feed_gap");
 
-        assert_eq!((view.position(), view.age_ms(&world.ports)), ((1, 1), Some(3_000)));
+        assert_eq!(
+            (view.position(), view.age_ms(&world.ports)),
+            (FeedPosition::new(1, 1), Some(3_000))
+        );
         let revoked = |hop| {
             view.read(&world.ports, |view, _| view.is_revoked(&Revocation::Hop(HopId([hop; 32]))))
         };
         assert!(revoked(7) && !revoked(8) && !revoked(9));
 
         take(&world, &view, &events(&world)).unwrap();
-        assert_eq!((view.position(), view.age_ms(&world.ports)), ((1, 3), Some(0)));
+        assert_eq!(
+            (view.position(), view.age_ms(&world.ports)),
+            (FeedPosition::new(1, 3), Some(0))
+        );
         assert!(revoked(9));
     }
 

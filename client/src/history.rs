@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sublet_core::authorize::{Bound, CallView, decide_call, prove};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::feed::{Revocation, RevocationView};
+use sublet_core::feed::{FeedPosition, Revocation, RevocationView};
 use sublet_core::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::key::Thumbprint;
 use sublet_core::proof::CallProof;
@@ -70,9 +70,9 @@ impl RecordedUse {
         UnixMillis(self.used.decided_at_ms)
     }
 
-    /// The revocations that it was decided on: (epoch, sequence).
-    pub fn position(&self) -> (u64, u64) {
-        (self.used.revocation_epoch, self.used.revocation_sequence)
+    /// The position in the revocation feed that it was decided on.
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition::new(self.used.revocation_epoch, self.used.revocation_sequence)
     }
 }
 
@@ -145,8 +145,8 @@ pub struct Sync {
     pub verifier: String,
     /// When the broker heard it.
     pub time: UnixMillis,
-    /// Up to here: (epoch, sequence).
-    pub position: (u64, u64),
+    /// Up to here.
+    pub position: FeedPosition,
 }
 
 /// A head of the ledger that a tool was shown, and reported.
@@ -338,7 +338,8 @@ impl History {
                 Some(coverage.map_err(|no| format!("its receipt: {no}"))?)
             }
         };
-        let known = self.revocations.iter().filter(|known| known.sequence <= used.position().1);
+        let known =
+            self.revocations.iter().filter(|known| known.sequence <= used.position().sequence);
         let known: Option<Vec<_>> =
             known.map(|known| known.revocation.clone().zip(Some(known.time))).collect();
         let known = known.ok_or("the name of a revoked principal was erased")?;
@@ -568,6 +569,6 @@ fn sync(entry: &Entry) -> Option<Sync> {
     Some(Sync {
         verifier: entry.record.actor.clone(),
         time: entry.time(),
-        position: (sync.epoch, sync.sequence),
+        position: FeedPosition::new(sync.epoch, sync.sequence),
     })
 }

@@ -217,7 +217,7 @@ impl History {
     /// What was in force when the tool decided and was not known to it.
     fn stale(&self, used: &RecordedUse) -> Vec<Stale> {
         let decided_at = used.decided_at();
-        let (_, known) = used.position();
+        let known = used.position().sequence;
         let unknown = self.concerning(used).filter(|revocation| {
             revocation.time <= decided_at && revocation.sequence > known && used.allowed()
         });
@@ -323,9 +323,10 @@ impl History {
 
     fn knew(&self, tool: &str, revocation: &RecordedRevocation) -> Option<Known> {
         let said = self.syncs.iter().filter(|sync| sync.verifier == tool);
-        let said = said.filter(|sync| sync.position.1 >= revocation.sequence).map(|sync| sync.time);
+        let said =
+            said.filter(|sync| sync.position.sequence >= revocation.sequence).map(|sync| sync.time);
         let used = self.uses.iter().filter(|used| used.verifier == tool);
-        let used = used.filter(|used| used.position().1 >= revocation.sequence);
+        let used = used.filter(|used| used.position().sequence >= revocation.sequence);
         let at = said.chain(used.map(RecordedUse::decided_at)).min()?;
         Some(Known { tool: tool.to_owned(), at_ms: at.0, after_ms: at.since(revocation.time) })
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use sublet_core::decide::USES_MAX;
+use sublet_core::feed::FeedPosition;
 use sublet_core::no::{Fault, No, Overload};
 use sublet_proto::v1::{ReportUsesRequest, SyncVerifierRequest, UseReport};
 use tokio::sync::{Notify, watch};
@@ -70,7 +71,7 @@ pub struct Reporter {
 }
 
 /// What the broker was told last: how far the view knows, and how large a head was shown.
-type Told = ((u64, u64), u64);
+type Told = (FeedPosition, u64);
 
 impl Reporter {
     /// Opens the spool in a directory, which is the tool's own; goes on where it stood. At most so
@@ -153,10 +154,11 @@ impl Reporter {
         view: &SharedView,
         told: &mut Option<Told>,
     ) -> Result<bool, Failure> {
-        let (epoch, sequence) = view.position();
+        let position = view.position();
         let (size, checkpoint) = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let news = ((epoch, sequence), size);
+        let news = (position, size);
         if *told != Some(news) {
+            let FeedPosition { epoch, sequence } = position;
             let request = SyncVerifierRequest { epoch, sequence, checkpoint };
             let answer = broker.sync_verifier(&who.credential()?, request).await?;
             self.lock().introduce(answer.next_counter)?;

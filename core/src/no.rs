@@ -98,6 +98,22 @@ pub enum Malformed {
     /// A revocation feed or a file of one.
     #[error("the revocation feed is not acceptable: {0}")]
     Feed(#[from] BadFeed),
+    /// A part of a presentation, by the name of its header or metadata.
+    #[error("{name}: {says}")]
+    Part {
+        /// Its name.
+        name: String,
+        /// Why it is not taken.
+        says: String,
+    },
+    /// A part of a presentation that is larger than any reader takes.
+    #[error("{name}: {bytes} bytes, at most {} are taken", crate::authorize::FURTHER_BYTES_MAX)]
+    PartTooLarge {
+        /// Its name.
+        name: String,
+        /// Its size, in bytes.
+        bytes: usize,
+    },
     /// A field of a request.
     #[error("{field}: {says}")]
     Field {
@@ -121,6 +137,8 @@ impl Malformed {
             Malformed::Id(_) => "bad_name",
             Malformed::Bundle(bad) => bad.code(),
             Malformed::Feed(bad) => bad.code(),
+            Malformed::Part { .. } => "bad_part",
+            Malformed::PartTooLarge { .. } => "part_too_large",
             Malformed::Field { .. } => "bad_field",
         }
     }

@@ -252,14 +252,13 @@ impl CallProof {
 
     /// One line: `sublet1p.` and base64url.
     pub fn to_text(&self) -> String {
-        format!("{PROOF_PREFIX}{}", base64url(self.encode()))
+        proof_text(&self.encode())
     }
 
     /// Reads what [`CallProof::to_text`] writes; one newline behind it is ignored.
     pub fn from_text(text: &str) -> Result<Self, BadProof> {
         let line = text.strip_suffix('\n').unwrap_or(text);
-        let bytes = line.strip_prefix(PROOF_PREFIX).and_then(from_base64url);
-        Self::decode(&bytes.ok_or(BadProof::Text)?)
+        Self::decode(&proof_bytes(line)?)
     }
 
     /// Whether `key`, the last holder's, made this proof for exactly this call, within the window
@@ -288,6 +287,16 @@ impl CallProof {
             Err(BadProof::Signature { holder: key.thumbprint() })
         }
     }
+}
+
+/// The text form of a proof's bytes, whatever they are.
+pub fn proof_text(bytes: &[u8]) -> String {
+    format!("{PROOF_PREFIX}{}", base64url(bytes))
+}
+
+/// The bytes in a proof's text form; whether they are a proof is for [`CallProof::decode`].
+pub fn proof_bytes(text: &str) -> Result<Vec<u8>, BadProof> {
+    text.strip_prefix(PROOF_PREFIX).and_then(from_base64url).ok_or(BadProof::Text)
 }
 
 /// All that is left of a message, which is a signature of a length that a signature can have.

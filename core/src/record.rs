@@ -8,6 +8,7 @@
 //! own block lies beside the tree as its payload.
 
 use crate::bundle::{KeyId, KeyState, KeyUse};
+use crate::feed::FeedPosition;
 use crate::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::session::{Person, SessionId};
@@ -321,8 +322,8 @@ pub struct UseRecord {
     pub decided_at: UnixMillis,
     /// The tool's number for it.
     pub counter: u64,
-    /// The revocations that it was decided on: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// The position in the revocation feed that it was decided on.
+    pub revocations: FeedPosition,
     /// What lies beside.
     pub evidence: Box<UseEvidence>,
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::feed::FeedPosition;
 use crate::id::AgentId;
 
 /// What is known of a tool that reports.
@@ -13,8 +14,8 @@ pub struct Verifier {
     pub agent: AgentId,
     /// The counter of its next use.
     pub next: u64,
-    /// The revocations that it has applied: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// How far it has applied the revocation feed.
+    pub revocations: FeedPosition,
     /// Records under the largest head that it was shown.
     #[serde(default)]
     pub head: u64,

@@ -1,39 +1,112 @@
-//! How a caller's credentials travel: in gRPC metadata or in HTTP headers. docs/FORMATS, "On the wire".
+//! How a caller's credentials travel: in gRPC metadata or in HTTP headers. SPEC 5.12; docs/FORMATS, "On the
+//! wire".
 //!
-//! Owns: their names and forms on the wire. Does not own: what they are (`sublet_core::authorize`), what they
-//! are worth.
+//! Owns: their names and forms on the wire, and that no other name is let pass. Does not own: what they are
+//! (`sublet_core::authorize`), what they are worth.
+//!
+//! Invariants: a name that begins with `sublet-` and is not known is refused by its name, and so is a part
+//! that stands twice: nobody believes that something was heard which was not.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 
 pub use sublet_core::authorize::Credentials;
-use sublet_core::no::Unauthenticated;
+use sublet_core::authorize::FURTHER_BYTES_MAX;
+use sublet_core::no::{Malformed, No, Unauthenticated};
+use sublet_core::proof::{proof_bytes, proof_text};
 use sublet_core::text::{base64url, from_base64url};
+use sublet_core::token::Presentation;
 
-use crate::{INCLUSION_METADATA, PROOF_METADATA, RECEIPT_METADATA, TOKEN_METADATA};
+use crate::{
+    FURTHER_METADATA, INCLUSION_METADATA, POSITION_METADATA, PROOF_METADATA, RECEIPT_METADATA,
+    TOKEN_METADATA,
+};
 
-/// Takes them out of a request's metadata. Refuses a call without a proof.
-pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, Unauthenticated> {
-    let read = |name: &str| {
-        let value = metadata.get_bin(name).and_then(|value| value.to_bytes().ok());
-        value.map(|bytes| bytes.to_vec()).filter(|bytes| !bytes.is_empty())
-    };
-    with_proof(Credentials {
-        token: read(TOKEN_METADATA),
-        receipt: read(RECEIPT_METADATA),
-        proof: read(PROOF_METADATA).unwrap_or_default(),
-        inclusion: read(INCLUSION_METADATA),
-    })
+const TOKEN_HEADER: &str = "sublet-token";
+const PROOF_HEADER: &str = "sublet-proof";
+const INCLUSION_HEADER: &str = "sublet-inclusion";
+const FURTHER_HEADER: &str = "sublet-further";
+
+/// How the name of every part of ours begins.
+const OURS: &str = "sublet-";
+
+/// In which of the two forms credentials travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Metadata of gRPC: each part in a key of its own, as bytes.
+    Metadata,
+    /// Headers of HTTP: texts, the receipt inside `sublet-token`.
+    Headers,
 }
 
-/// Takes them out of HTTP headers, where they are base64url without the metadata's `-bin`.
-pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, Unauthenticated> {
-    let read = |name: &str| match headers.get(name.trim_end_matches("-bin")) {
+impl Form {
+    /// The parts that a reader takes. `sublet-position` is for clusters: known, and without a meaning here.
+    fn known(self) -> &'static [&'static str] {
+        match self {
+            Form::Metadata => &[
+                TOKEN_METADATA,
+                RECEIPT_METADATA,
+                PROOF_METADATA,
+                INCLUSION_METADATA,
+                POSITION_METADATA,
+            ],
+            Form::Headers => &[TOKEN_HEADER, PROOF_HEADER, INCLUSION_HEADER, POSITION_METADATA],
+        }
+    }
+
+    fn further(self) -> &'static str {
+        match self {
+            Form::Metadata => FURTHER_METADATA,
+            Form::Headers => FURTHER_HEADER,
+        }
+    }
+}
+
+/// Refuses a request with a part that this reader does not know, or that stands twice.
+pub fn check_names(headers: &HeaderMap, form: Form) -> Result<(), Malformed> {
+    for name in headers.keys().filter(|name| name.as_str().starts_with(OURS)) {
+        let part = |says: &str| Malformed::Part { name: shortened(name), says: says.to_owned() };
+        if form.known().contains(&name.as_str()) {
+            if headers.get_all(name).iter().count() > 1 {
+                return Err(part("it stands twice"));
+            }
+        } else if name.as_str() == form.further() {
+            return Err(not_understood(name, headers.get(name)));
+        } else if form == Form::Headers && name.as_str().starts_with("sublet-receipt") {
+            return Err(part("the receipt is inside sublet-token"));
+        } else {
+            return Err(part("this reader knows no such part"));
+        }
+    }
+    Ok(())
+}
+
+/// The one further part: nobody understands it yet, and a large one nobody would.
+fn not_understood(name: &HeaderName, value: Option<&HeaderValue>) -> Malformed {
+    // As text; four characters are three bytes.
+    let bytes = value.map_or(0, |value| value.len() / 4 * 3);
+    match bytes > FURTHER_BYTES_MAX {
+        true => Malformed::PartTooLarge { name: shortened(name), bytes },
+        false => Malformed::Part {
+            name: shortened(name),
+            says: "it is reserved, and this reader does not understand it".to_owned(),
+        },
+    }
+}
+
+/// A name as a message says it.
+fn shortened(name: &HeaderName) -> String {
+    name.as_str().chars().take(64).collect()
+}
+
+/// Takes them out of a request's metadata. Refuses a call without a proof, and parts that are not known.
+pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, No> {
+    check_names(metadata.as_ref(), Form::Metadata)?;
+    let read = |name: &str| match metadata.get_bin(name) {
         None => Ok(None),
         Some(value) => {
-            let bytes = value.to_str().ok().and_then(from_base64url);
-            let bytes = bytes.ok_or(Unauthenticated::Missing("base64url in a sublet- header"))?;
-            Ok::<_, Unauthenticated>(Some(bytes).filter(|bytes| !bytes.is_empty()))
+            let bytes = value.to_bytes().map_err(|_| not_base64(name))?;
+            Ok::<_, Malformed>(Some(bytes.to_vec()).filter(|bytes| !bytes.is_empty()))
         }
     };
     with_proof(Credentials {
@@ -44,35 +117,57 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, Unauthenticated>
     })
 }
 
-fn with_proof(found: Credentials) -> Result<Credentials, Unauthenticated> {
+/// Takes them out of HTTP headers. Refuses a call without a proof, and parts that are not known.
+pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, No> {
+    check_names(headers, Form::Headers)?;
+    let text = |name: &str| match headers.get(name) {
+        None => Ok(None),
+        Some(value) => value.to_str().map(Some).map_err(|_| not_base64(name)),
+    };
+    let shown = text(TOKEN_HEADER)?.map(Presentation::from_text).transpose();
+    let shown = shown.map_err(Malformed::from)?;
+    let (token, receipt) = shown.map_or((None, None), |shown| (Some(shown.token), shown.receipt));
+    let proof = text(PROOF_HEADER)?.map(proof_bytes).transpose().map_err(Malformed::Proof)?;
+    let inclusion = text(INCLUSION_HEADER)?
+        .map(|text| from_base64url(text).ok_or_else(|| not_base64(INCLUSION_HEADER)));
+    let inclusion = inclusion.transpose()?.filter(|bytes| !bytes.is_empty());
+    with_proof(Credentials { token, receipt, proof: proof.unwrap_or_default(), inclusion })
+}
+
+fn not_base64(name: &str) -> Malformed {
+    Malformed::Part { name: name.to_owned(), says: "it is not base64".to_owned() }
+}
+
+fn with_proof(found: Credentials) -> Result<Credentials, No> {
     match found.proof.is_empty() {
-        true => Err(Unauthenticated::Missing("the call proof")),
+        true => Err(Unauthenticated::Missing("the call proof").into()),
         false => Ok(found),
     }
 }
 
-/// The parts that are there, by the names of their metadata.
-fn parts(shown: &Credentials) -> impl Iterator<Item = (&'static str, &[u8])> {
+/// As HTTP headers; what is not there is left out.
+pub fn to_headers(shown: &Credentials) -> Vec<(&'static str, String)> {
+    let Credentials { token, receipt, proof, inclusion } = shown;
+    let token = token.as_ref().map(|token| {
+        let shown = Presentation { token: token.clone(), receipt: receipt.clone() };
+        (TOKEN_HEADER, shown.to_text())
+    });
+    let proof = (PROOF_HEADER, proof_text(proof));
+    let inclusion = inclusion.as_ref().map(|bytes| (INCLUSION_HEADER, base64url(bytes)));
+    token.into_iter().chain([proof]).chain(inclusion).collect()
+}
+
+/// Puts them into a request's metadata; what is not there is left out.
+pub fn into_metadata(shown: &Credentials, metadata: &mut MetadataMap) {
     let parts = [
         (TOKEN_METADATA, shown.token.as_deref()),
         (RECEIPT_METADATA, shown.receipt.as_deref()),
         (PROOF_METADATA, Some(shown.proof.as_slice())),
         (INCLUSION_METADATA, shown.inclusion.as_deref()),
     ];
-    let there = parts.into_iter().filter_map(|(name, bytes)| bytes.map(|bytes| (name, bytes)));
-    there.filter(|(_, bytes)| !bytes.is_empty())
-}
-
-/// As HTTP headers; what is not there is left out.
-pub fn to_headers(shown: &Credentials) -> Vec<(&'static str, String)> {
-    let header =
-        |(name, bytes): (&'static str, &[u8])| (name.trim_end_matches("-bin"), base64url(bytes));
-    parts(shown).map(header).collect()
-}
-
-/// Puts them into a request's metadata; what is not there is left out.
-pub fn into_metadata(shown: &Credentials, metadata: &mut MetadataMap) {
-    for (name, bytes) in parts(shown) {
-        metadata.insert_bin(name, BinaryMetadataValue::from_bytes(bytes));
+    for (name, bytes) in parts {
+        if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
+            metadata.insert_bin(name, BinaryMetadataValue::from_bytes(bytes));
+        }
     }
 }

@@ -37,6 +37,10 @@ pub const RECEIPT_METADATA: &str = "sublet-receipt-bin";
 pub const PROOF_METADATA: &str = "sublet-proof-bin";
 /// That the hops are in the ledger, where a tool demands it (`sublet.v1.Inclusion`).
 pub const INCLUSION_METADATA: &str = "sublet-inclusion-bin";
+/// A further part of a presentation, reserved: refused today.
+pub const FURTHER_METADATA: &str = "sublet-further-bin";
+/// How far a cluster's caller has read. Known, so that it is not refused; nobody reads it yet.
+pub const POSITION_METADATA: &str = "sublet-position";
 /// Metadata of an answer that says whether it is kept for the same request.
 pub const ANSWER_METADATA: &str = "sublet-answer";
 /// That it is not, so that the same request sent again would be decided again.

@@ -6,6 +6,7 @@ use sublet_core::decide::{
     Inspect, ListDelegations, PageOf, ProvenUse, RecordChain, Replay, ReportUses, ReportedUse,
     Revoke, SuspendAgent, Target,
 };
+use sublet_core::feed::FeedPosition;
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::record::Body;
@@ -137,7 +138,7 @@ fn a_use_in_anothers_name_is_no_record() {
             action: "fs.delete".into(),
             code: "unrecorded_agent_hop".into(),
             decided_at: NOW,
-            revocations: (1, 0),
+            revocations: FeedPosition::new(1, 0),
             age_ms: Some(1),
             staleness_ms_max: 10_000,
             arguments: b"{}".to_vec(),

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex};
 
 use sublet_broker::feed::Feed;
 use sublet_broker::store::{Backend, Batch, LedgerReader, Loaded};
-use sublet_core::feed::{RevocationView, SignedHead};
+use sublet_core::feed::{FeedPosition, RevocationView, SignedHead};
 use sublet_core::id::TrustDomain;
 use sublet_core::sign::{SecretKey, Signer, SignerFault};
 
@@ -195,7 +195,10 @@ async fn a_head_of_an_earlier_time_that_was_begun_later_is_published() {
     let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
     let feed = Feed::new(store, signers, NOW.plus_ms(10_000)).unwrap();
     feed.publish(NOW).unwrap();
-    let head = SignedHead::decode(&feed.portion(0, 0, NOW).unwrap().head.unwrap()).unwrap().head;
+    let head =
+        SignedHead::decode(&feed.portion(FeedPosition::BEGINNING, NOW).unwrap().head.unwrap())
+            .unwrap()
+            .head;
     assert_eq!(head.time, NOW);
 }
 
@@ -221,8 +224,8 @@ async fn a_head_that_took_long_does_not_take_the_feed_back() {
     feed.publish(NOW.plus_ms(20)).unwrap();
     slow.go(Turn::Free);
     beat.join().unwrap().unwrap();
-    let portion = feed.portion(0, 0, NOW.plus_ms(20)).unwrap();
-    assert_eq!((portion.deltas.len(), portion.position.1), (1, 1));
+    let portion = feed.portion(FeedPosition::BEGINNING, NOW.plus_ms(20)).unwrap();
+    assert_eq!((portion.deltas.len(), portion.position.sequence), (1, 1));
     let head = SignedHead::decode(&portion.head.unwrap()).unwrap().head;
     assert_eq!((head.sequence, head.time), (1, NOW.plus_ms(20)));
 }
@@ -243,7 +246,7 @@ async fn a_head_from_before_the_floor_rose_is_not_sent_with_deltas_from_above_it
     let feed = Feed::new(store.clone(), signers, now).unwrap();
     let later = now.plus_ms(60_000);
     assert_eq!(store.prune(later).await, Ok(2), "two are over");
-    let portion = feed.portion(0, 0, later).unwrap();
+    let portion = feed.portion(FeedPosition::BEGINNING, later).unwrap();
     let mut view = RevocationView::new("acme.example".parse().unwrap());
     for delta in &portion.deltas {
         view.apply_delta(delta).unwrap();

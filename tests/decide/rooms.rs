@@ -1,7 +1,7 @@
 //! What a decision rests on, and how many hops one agent may have made.
 
 use sublet_core::decide::{Operation, RecordChain, Renew, Revoke, SyncVerifier, Target};
-use sublet_core::feed::Revocation;
+use sublet_core::feed::{FeedPosition, Revocation};
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{Change, Precondition, Row, RowKey};
@@ -78,7 +78,8 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
     assert_eq!(undone_by(&house, &issued, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &issued, &of_chain[6..8]), [true; 2], "the principal");
     assert_eq!(undone_by(&house, &issued, &of_others), [false; 5]);
-    let synced = preconditions(&house, &planner, &SyncVerifier { revocations: (1, 1), head: None });
+    let sync = SyncVerifier { revocations: FeedPosition::new(1, 1), head: None };
+    let synced = preconditions(&house, &planner, &sync);
     for guards in [preconditions(&house, &planner, &Renew), synced] {
         assert_eq!(undone_by(&house, &guards, &of_caller), [true; 4]);
         assert_eq!(undone_by(&house, &guards, &of_others), [false; 5]);

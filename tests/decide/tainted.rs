@@ -8,6 +8,7 @@ use sublet_core::decide::{
     ListDelegations, LookupAgent, PageOf, Renew, ResumeAgent, RevokeAgentKey, RotateKey,
     SuspendAgent, SyncVerifier,
 };
+use sublet_core::feed::FeedPosition;
 use sublet_core::id::Nonce;
 use sublet_core::key::PublicKey;
 use sublet_core::mint;
@@ -89,7 +90,7 @@ fn it_is_good_for_nothing_else() {
     let shown = caller(&house, &identity, "planner");
     let look = LookupAgent { agent: agent("planner") };
     let list = ListDelegations(PageOf { after: None, size: 10 });
-    let sync = SyncVerifier { revocations: (1, 0), head: None };
+    let sync = SyncVerifier { revocations: FeedPosition::new(1, 0), head: None };
     for refused in [
         code(house.ask(&shown, &look)),
         code(house.ask(&shown, &list)),

@@ -19,8 +19,10 @@ use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, Word};
 use sublet_core::call::Arguments;
+use sublet_core::feed::FeedPosition;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::text::base64url;
+use sublet_core::token::Presentation;
 
 use crate::enrol::{Provider, jwk, seconds, token};
 use crate::pki::Authority;
@@ -275,9 +277,9 @@ fn exchange_headers(identity: &Identity, body: &str) -> Vec<(&'static str, Strin
         ports.clock.now(),
         ports.entropy.nonce().unwrap(),
     );
-    let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap().encode();
-    let actor = base64url(identity.token().encode());
-    vec![("sublet-token", actor), ("sublet-proof", base64url(proof))]
+    let proof = CallProof::sign(claims, identity.key().as_ref()).unwrap();
+    let shown = Presentation { token: identity.token().encode(), receipt: None };
+    vec![("sublet-token", shown.to_text()), ("sublet-proof", proof.to_text())]
 }
 
 /// The planner exchanges a user's token.
@@ -304,6 +306,13 @@ fn an_oauth_shop_exchanges_a_users_token_for_a_delegation() {
     assert_eq!(answer["sublet"]["act"]["sub"], "spiffe://acme.example/agent/planner");
     let held = identity.open(answer["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(held.token().principal().unwrap().as_str(), "user:alice@acme.example");
+
+    // A part that the broker does not know is refused by its name.
+    let mut further = shown(&body);
+    further.push(("sublet-further", "AAAA".to_owned()));
+    let (status, answer) = post_body(&stage, "/token", &further, &body);
+    assert_eq!((status, answer["sublet_code"].as_str()), (400, Some("bad_part")), "{answer}");
+    assert!(answer["error_description"].as_str().unwrap().starts_with("sublet-further: "));
 
     // The proof is over this body, once; and without it an actor token is worth nothing.
     let headers = shown(&body);
@@ -530,7 +539,8 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         let committed = clock.monotonic_ms() - began;
         // Told by the feed, not by a clock.
         let mut told = follower.watch();
-        let reached = told.wait_for(|now| now.position >= (answer.epoch, answer.sequence));
+        let reached =
+            told.wait_for(|now| now.position >= FeedPosition::new(answer.epoch, answer.sequence));
         tokio::time::timeout(Duration::from_secs(10), reached).await.unwrap().unwrap();
         let refused = clock.monotonic_ms() - began;
         assert_eq!(call(&checker, &deepest), Err("hop_revoked".to_owned()));

@@ -123,8 +123,17 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
         assert_eq!(refused(&[], "/fs/read", PATH), (401, "credentials_missing".into()));
         assert_eq!(
             refused(&[("sublet-proof", "%%".into())], "/fs/read", PATH),
-            (401, "credentials_missing".into())
+            (400, "proof_malformed".into())
         );
+        // What a caller shows has one form; a part that this tool does not know is refused by name.
+        for part in ["sublet-receipt", "sublet-token-bin", "sublet-further", "sublet-budget"] {
+            let mut more = shown("fs.read", PATH);
+            more.push((part, "AAAA".into()));
+            let (status, answer) = post_to(address, "/fs/read", &more, PATH);
+            assert_eq!((status, answer["code"].as_str()), (400, Some("bad_part")));
+            let says = answer["message"].as_str().unwrap();
+            assert!(says.starts_with(&format!("{part}: ")), "{says}");
+        }
         let twice = r#"{"path":"/data/q3","path":"/etc"}"#;
         assert_eq!(refused(&shown("fs.read", PATH), "/fs/read", twice).0, 400);
         // A query, and another method, are under no proof.

@@ -242,7 +242,7 @@ async fn a_replay_tells_what_happened() {
         assert!(revoked_now.recorded);
         let sequence = revoked_now.sequence;
         revoked.push((hop, reason));
-        while follower.view().position().1 < sequence {
+        while follower.view().position().sequence < sequence {
             tokio::task::yield_now().await;
         }
         let last = script.last(delegation);

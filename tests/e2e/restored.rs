@@ -14,6 +14,7 @@ use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
 use sublet_client::ports::{Clock, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
+use sublet_core::feed::FeedPosition;
 use sublet_core::id::UnixMillis;
 
 use crate::ledger::grow;
@@ -124,7 +125,7 @@ fn a_follower_of_a_feed_that_was_rolled_back_says_what_to_do() {
         follower.ready(Duration::from_secs(10)).await.unwrap();
         follower
     });
-    assert_eq!(follower.view().position(), (1, 1));
+    assert_eq!(follower.view().position(), FeedPosition::new(1, 1));
     stage.kill();
     put_back(&old, &data);
     stage.kill_and_restart();
@@ -146,7 +147,7 @@ fn a_follower_of_a_feed_that_was_rolled_back_says_what_to_do() {
     stage.kill_and_restart();
     runtime.block_on(async {
         let mut progress = follower.watch();
-        let told = progress.wait_for(|now| now.position.0 > 1 && now.failure.is_none());
+        let told = progress.wait_for(|now| now.position.epoch > 1 && now.failure.is_none());
         tokio::time::timeout(Duration::from_secs(60), told).await.expect("a minute").unwrap();
     });
     let mallory = sublet_core::feed::Revocation::Principal(user.parse().unwrap());

@@ -13,6 +13,7 @@ use sublet_client::holder::Held;
 use sublet_client::ports::Ports;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
+use sublet_core::feed::FeedPosition;
 use sublet_core::mint::{Delegate, Hop};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
@@ -329,7 +330,7 @@ async fn whoever_follows_the_feed_a_thousand_times_leaves_a_new_tool_its_place()
             held.push((Broker::connect(&fleet.stage.endpoint).await.unwrap(), Vec::new()));
         }
         let (broker, streams) = held.last_mut().unwrap();
-        match broker.watch(Some(&credential(&mallory)), (0, 0)).await {
+        match broker.watch(Some(&credential(&mallory)), FeedPosition::BEGINNING).await {
             Ok(stream) => streams.push(stream),
             Err(no) => {
                 assert_eq!(no.code(), "queue_full");
@@ -344,7 +345,7 @@ async fn whoever_follows_the_feed_a_thousand_times_leaves_a_new_tool_its_place()
     // A place that was given up is free again.
     held.clear();
     let waited = Stopwatch::start();
-    while fleet.broker.watch(Some(&credential(&mallory)), (0, 0)).await.is_err() {
+    while fleet.broker.watch(Some(&credential(&mallory)), FeedPosition::BEGINNING).await.is_err() {
         assert!(waited.elapsed() < PATIENCE, "the places stay taken");
     }
 }
@@ -380,12 +381,12 @@ async fn what_was_lifted_is_not_sent_to_a_new_tool() {
     let broker = Broker::connect(&fleet.stage.endpoint).await.unwrap();
     let follower = Follower::start(broker, None, fleet.trust.clone());
     follower.ready(PATIENCE).await.unwrap();
-    assert_eq!(follower.view().position(), (1, 2 * PAIRS as u64 + 2));
+    assert_eq!(follower.view().position(), FeedPosition::new(1, 2 * PAIRS as u64 + 2));
 }
 
 /// How many deltas whoever knows nothing is sent before the first head.
 async fn snapshot(fleet: &Records) -> usize {
-    let mut events = fleet.broker.watch(None, (0, 0)).await.unwrap();
+    let mut events = fleet.broker.watch(None, FeedPosition::BEGINNING).await.unwrap();
     let mut deltas = 0;
     loop {
         match events.message().await.unwrap().unwrap().event {
@@ -446,7 +447,7 @@ async fn two_agents_and_a_helper_fill_what_they_can_and_everybody_else_goes_on()
     for _ in 0..10 {
         let broker = Broker::connect(&stage_endpoint).await.unwrap();
         for _ in 0..60 {
-            watched.push(broker.watch(Some(&credential(&two)), (0, 0)).await);
+            watched.push(broker.watch(Some(&credential(&two)), FeedPosition::BEGINNING).await);
         }
     }
 

@@ -229,7 +229,7 @@ async fn a_tainted_root_kills_what_it_signed_and_the_ledger_goes_on_under_anothe
 
     let mut heads = follower.watch();
     stage.sublet(&["trust", "taint", "1", "--reason", "found on a laptop", "--yes"]).ok();
-    let told = heads.wait_for(|now| now.position.1 > 0);
+    let told = heads.wait_for(|now| now.position.sequence > 0);
     tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
     let refused = call(&checker, &before).unwrap_err();
     assert!(refused.starts_with("key_tainted"), "{refused}");

@@ -174,8 +174,8 @@ async fn a_tool_cannot_put_words_into_an_agents_mouth() {
         action: "fs.read".into(),
         arguments: br#"{"path":"/data/a"}"#.to_vec(),
         proof: shown.proof.clone(),
-        token: shown.token.clone().unwrap_or_default(),
-        receipt: shown.receipt.clone().unwrap_or_default(),
+        token: shown.token.unwrap(),
+        receipt: shown.receipt.unwrap(),
         ..v1::UseReport::default()
     };
     type Forgery = fn(&mut v1::UseReport);

@@ -100,6 +100,26 @@ async fn too_large_a_message_is_refused_unread_and_the_bundle_is_open_to_all() {
     assert_eq!(trust.domain().as_str(), "dev.sublet.example");
 }
 
+/// Of a part that the broker does not know nobody believes that it was heard: also where no proof is needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_is_not_known_is_refused_by_its_name() {
+    let stage = Stage::set();
+    let mut client = IdentityClient::connect(stage.endpoint.clone()).await.unwrap();
+    let mut ask = async |name: &'static str| {
+        let mut request = tonic::Request::new(v1::GetTrustBundleRequest {});
+        request.metadata_mut().insert(name, "AAAA".parse().unwrap());
+        client.get_trust_bundle(request).await.map(drop)
+    };
+    for name in ["sublet-token", "sublet-receipt", "sublet-budget", "sublet-answer"] {
+        let status = ask(name).await.unwrap_err();
+        assert_eq!((status.code(), code(&status)), (Code::InvalidArgument, "bad_part".into()));
+        assert!(status.message().starts_with(&format!("{name}: ")), "{}", status.message());
+    }
+    for name in ["sublet-position", "x-sublet-token"] {
+        assert!(ask(name).await.is_ok(), "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
     let stage = Stage::set();

@@ -6,6 +6,7 @@ use sublet_core::authorize::{Bound, CallView, decide_call, decide_peer, foresee_
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{Action, Audience, Pattern};
 use sublet_core::decide::{ProvenUse, ReportedUse};
+use sublet_core::feed::FeedPosition;
 use sublet_core::no::No;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::verify::VerifiedToken;
@@ -62,7 +63,7 @@ fn decided(fleet: &Fleet, call: &Call) -> [&'static str; 4] {
         action: call.action.clone(),
         code: String::new(),
         decided_at: NOW,
-        revocations: (1, 0),
+        revocations: FeedPosition::new(1, 0),
         age_ms: Some(0),
         staleness_ms_max: 10_000,
         arguments: call.arguments.evidence(),

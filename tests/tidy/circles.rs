@@ -80,9 +80,8 @@ fn describe(arrows: &Arrows, circle: &BTreeSet<&str>) -> String {
     lines.join("\n    ")
 }
 
-fn arrows_of(root: &Path, base: &Path) -> Arrows {
-    Crate::read(root)
-        .arrows(|path| path.strip_prefix(base).unwrap_or(path).to_string_lossy().replace('\\', "/"))
+fn arrows_of(read: &Crate, base: &Path) -> Arrows {
+    read.arrows(|path| path.strip_prefix(base).unwrap_or(path).to_string_lossy().replace('\\', "/"))
 }
 
 #[test]

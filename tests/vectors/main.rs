@@ -10,6 +10,7 @@
 )]
 
 mod calls;
+mod presentations;
 mod scopes;
 mod signed;
 mod tokens;

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use sublet_core::bytes::sha256;
 use sublet_core::no::{No, Overload};
 use sublet_proto::PROOF_METADATA;
-use sublet_proto::credentials;
+use sublet_proto::credentials::{self, Form};
 use sublet_proto::digest::MessageDigest;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -155,6 +155,16 @@ impl Entrance<'_> {
         }
     }
 
+    /// In which form credentials come on this route; `None` where there are none.
+    fn form(&self) -> Option<Form> {
+        match self.route.content {
+            Content::Message | Content::Messages => Some(Form::Metadata),
+            Content::Form => Some(Form::Headers),
+            // Nobody reads any.
+            Content::Nothing => None,
+        }
+    }
+
     /// Who is shown by the headers alone; `None` where nobody has to be. What fails is charged to the
     /// connection and its share.
     fn introduced(
@@ -163,6 +173,9 @@ impl Entrance<'_> {
         seat: &mut Seat,
     ) -> Result<Option<Arc<Introduced>>, No> {
         let path = parts.uri.path().to_owned();
+        if let Some(form) = self.form() {
+            credentials::check_names(&parts.headers, form).map_err(No::from)?;
+        }
         let credentials = match self.route.proof {
             Proof::None => return Ok(None),
             Proof::IfShown if !parts.headers.contains_key(PROOF_METADATA) => return Ok(None),

@@ -7,6 +7,7 @@ use sublet_core::decide::{
     Erase, PlaceHold, Prune, ReadHead, ReadLedger, ReadRetention, ReleaseHold, Replay, Replayed,
     ReportUses, SyncVerifier, USES_MAX,
 };
+use sublet_core::feed::FeedPosition;
 use sublet_core::no::{Fault, No};
 use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
@@ -86,7 +87,8 @@ impl Audit for AuditService {
     ) -> Answer<v1::SyncVerifierResponse> {
         let recorded = super::read(&self.0, request, |message| {
             let head = authenticate::head(&self.0, message.checkpoint)?;
-            Ok(SyncVerifier { revocations: (message.epoch, message.sequence), head })
+            let revocations = FeedPosition::new(message.epoch, message.sequence);
+            Ok(SyncVerifier { revocations, head })
         });
         respond::answer(recorded.await, |next_counter, _| {
             Ok(v1::SyncVerifierResponse { next_counter })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{EndSessions, Ending, Operation, RestorePrincipal, Revoke, WatchFeed};
+use sublet_core::feed::FeedPosition;
 use sublet_core::no::{Malformed, No};
 use sublet_core::session::{LoggedOut, SessionId};
 use sublet_proto::PROOF_METADATA;
@@ -156,7 +157,8 @@ impl RevocationService {
         let (events, stream) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(async move {
             let _place = place;
-            follow(&broker, (message.epoch, message.sequence), &events).await;
+            let after = FeedPosition::new(message.epoch, message.sequence);
+            follow(&broker, after, &events).await;
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -165,7 +167,7 @@ impl RevocationService {
 /// Sends what the watcher lacks, then every new head with the deltas before it, until it is gone.
 async fn follow(
     broker: &Broker,
-    mut position: (u64, u64),
+    mut position: FeedPosition,
     events: &mpsc::Sender<Result<v1::WatchEvent, Status>>,
 ) {
     let (mut beats, mut stopping) = (broker.feed.beats(), broker.stopping.subscribe());
@@ -173,13 +175,12 @@ async fn follow(
     loop {
         beats.mark_unchanged();
         // The bundle before the head: a head may be by a key that is new in it.
-        let seen =
-            broker.feed.portion(position.0, position.1, broker.clock.now()).and_then(|portion| {
-                let trust = broker.trust()?;
-                let changed =
-                    version.replace(trust.bundle().version()) != Some(trust.bundle().version());
-                Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
-            });
+        let seen = broker.feed.portion(position, broker.clock.now()).and_then(|portion| {
+            let trust = broker.trust()?;
+            let changed =
+                version.replace(trust.bundle().version()) != Some(trust.bundle().version());
+            Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
+        });
         let (portion, trust) = match seen {
             Ok(seen) => seen,
             Err(fault) => {

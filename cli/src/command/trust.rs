@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sublet_client::ask::Caller;
 use sublet_client::{files, follow};
+use sublet_core::feed::FeedPosition;
 use sublet_core::text::base64url;
 use sublet_proto::v1;
 use sublet_proto::v1::change_key_request::Step;
@@ -100,7 +101,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
             let who = who.as_ref().map(|who| who as &dyn Caller);
             let (view, text) = follow::snapshot(&broker, who, &trust).await?;
             files::replace(&out, text.as_bytes())?;
-            let (epoch, sequence) = view.position();
+            let FeedPosition { epoch, sequence } = view.position();
             let value =
                 json!({"epoch": epoch, "sequence": sequence, "file": out.display().to_string()});
             let pairs =

@@ -11,7 +11,7 @@ use super::possession::Bound;
 use crate::alive::{check_revocations, check_time};
 use crate::call::Call;
 use crate::capability::{Scope, Standing};
-use crate::feed::RevocationView;
+use crate::feed::{FeedPosition, RevocationView};
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::Thumbprint;
 use crate::no::{Deny, Malformed, No, Unauthenticated};
@@ -40,8 +40,8 @@ pub struct Permit {
     pub principal: Principal,
     /// By which hop.
     pub hop: HopId,
-    /// The revocation position that it was decided on: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// The position in the revocation feed that it was decided on.
+    pub revocations: FeedPosition,
 }
 
 /// An agent that has shown who it is, and nothing else: no authority comes with it.
@@ -54,8 +54,8 @@ pub struct Peer {
     pub key: Thumbprint,
     /// Until when its identity is good, in seconds.
     pub until: i64,
-    /// The revocation position that it was decided on: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// The position in the revocation feed that it was decided on.
+    pub revocations: FeedPosition,
 }
 
 /// Decides who calls, by an identity token whose possession was verified for this call.
@@ -79,7 +79,7 @@ pub fn decide_peer(
         agent: token.root().agent.clone(),
         key: token.holder_key().thumbprint(),
         until: token.expires(),
-        revocations: (view.revocations.epoch(), view.revocations.sequence()),
+        revocations: view.revocations.position(),
     })
 }
 
@@ -124,7 +124,7 @@ pub fn decide_call(
         holder: token.holder(),
         principal: principal.clone(),
         hop: token.id(),
-        revocations: (view.revocations.epoch(), view.revocations.sequence()),
+        revocations: view.revocations.position(),
     })
 }
 
@@ -138,12 +138,12 @@ fn check_fresh(token: &VerifiedToken, view: CallView<'_>, now: UnixMillis) -> Re
     }
     let stapled = view.coverage.is_some_and(|coverage| {
         let claims = &coverage.receipt().claims;
-        let position = (claims.revocation_epoch, claims.revocation_sequence);
+        let position = FeedPosition::new(claims.revocation_epoch, claims.revocation_sequence);
         claims.hop == token.id()
             && now.since(claims.as_of) >= -crate::limits::CLOCK_SKEW_MS
             && young(now.since(claims.as_of))
             && now <= claims.fresh_until
-            && position >= (view.revocations.epoch(), view.revocations.sequence())
+            && position >= view.revocations.position()
     });
     if stapled { Ok(()) } else { Err(Deny::StaleView { age_ms: view.age_ms, bound_ms }) }
 }

@@ -34,7 +34,7 @@ pub use possession::{Bound, confirm, prove, prove_key, prove_undated, spend};
 
 use crate::bundle::TrustBundle;
 use crate::call::Call;
-use crate::feed::RevocationView;
+use crate::feed::{FeedPosition, RevocationView};
 use crate::id::UnixMillis;
 use crate::no::{Malformed, No};
 use crate::seen::SeenProofs;
@@ -94,8 +94,8 @@ pub struct Outcome {
 /// What the decision about a proven holder was made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proven {
-    /// The revocations: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// The position in the revocation feed.
+    pub revocations: FeedPosition,
     /// Their age in milliseconds; `None` when there was no signed head.
     pub age_ms: Option<i64>,
 }
@@ -140,8 +140,7 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
             let coverage = chain.coverage.as_deref();
             // In an agent's name that nothing shows, nobody has proven itself.
             if unproven_name(token, coverage).is_none() {
-                let position = (revocations.epoch(), revocations.sequence());
-                *proven = Some(Proven { revocations: position, age_ms });
+                *proven = Some(Proven { revocations: revocations.position(), age_ms });
             }
             let staleness_ms_max = self.staleness_ms_max;
             let view = CallView { revocations, age_ms, staleness_ms_max, coverage };

@@ -8,6 +8,7 @@ use super::chain::check_names;
 use super::{Context, Decision, Grant, Operation, View};
 use crate::authorize::{Bound, prove_undated};
 use crate::call::check_exact;
+use crate::feed::FeedPosition;
 use crate::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::proof::{BadProof, CallProof};
 use crate::record::{
@@ -38,8 +39,8 @@ pub struct ReportedUse {
     pub code: String,
     /// When it was decided, by the tool's clock.
     pub decided_at: UnixMillis,
-    /// The revocations that it was decided on: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// The position in the revocation feed that it was decided on.
+    pub revocations: FeedPosition,
     /// How old they were; `None` when there was no signed head.
     pub age_ms: Option<i64>,
     /// How old they might have been.
@@ -193,8 +194,8 @@ impl Operation for ReportUses {
 /// A tool says which revocations it has applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncVerifier {
-    /// Up to here: (epoch, sequence).
-    pub revocations: (u64, u64),
+    /// Up to here.
+    pub revocations: FeedPosition,
     /// The largest head of the ledger that it was shown, which a key of the ledger signed: how many
     /// records it is over, and its bytes.
     pub head: Option<(u64, Vec<u8>)>,
@@ -206,7 +207,7 @@ impl Operation for SyncVerifier {
     const METHOD: &'static str = "/sublet.v1.Audit/SyncVerifier";
 
     fn describe(&self) -> String {
-        let (epoch, sequence) = self.revocations;
+        let FeedPosition { epoch, sequence } = self.revocations;
         format!("revocations applied up to {sequence} of epoch {epoch}")
     }
 
@@ -221,7 +222,7 @@ impl Operation for SyncVerifier {
         }
         row.revocations = row.revocations.max(self.revocations);
         row.head = head.map_or(row.head, |(size, _)| *size);
-        let (epoch, sequence) = row.revocations;
+        let FeedPosition { epoch, sequence } = row.revocations;
         let head = head.map(|(_, note)| note.clone()).unwrap_or_default();
         let grant = grant.recording(cx.caller, Body::VerifierSynced { epoch, sequence, head });
         Ok(grant
@@ -237,7 +238,8 @@ fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verif
         Some(row) => Verifier { version: row.version.saturating_add(1), ..row.clone() },
         None => {
             let agent = agent.clone();
-            Verifier { agent, next: 0, revocations: (0, 0), head: 0, version: 0 }
+            let revocations = FeedPosition::BEGINNING;
+            Verifier { agent, next: 0, revocations, head: 0, version: 0 }
         }
     };
     (before, next)

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a head has one encoding, and its signature covers the number of its key.
 
-use super::BadFeed;
+use super::{BadFeed, FeedPosition};
 use crate::bundle::KeyId;
 use crate::bytes::{BadLayout, Label, Reader, Writer};
 use crate::id::{TrustDomain, UnixMillis};
@@ -70,6 +70,11 @@ impl SignedHead {
 }
 
 impl Head {
+    /// How far the feed reaches.
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition::new(self.epoch, self.sequence)
+    }
+
     /// What the signature covers.
     pub(super) fn message(&self, key: KeyId) -> Vec<u8> {
         Writer::labelled(HEAD)

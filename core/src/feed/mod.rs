@@ -12,6 +12,7 @@
 
 mod delta;
 mod head;
+mod position;
 mod snapshot;
 mod view;
 mod writer;
@@ -25,6 +26,7 @@ use crate::id::TrustDomain;
 
 pub use delta::{Delta, Revocation};
 pub use head::{Head, SignedHead};
+pub use position::FeedPosition;
 pub use snapshot::{SnapshotLine, read_snapshot, snapshot_text};
 pub use view::{PENDING_MAX, RevocationView};
 pub use writer::{FeedFloor, FeedWriter, Trim};

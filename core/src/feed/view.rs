@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use super::delta::{Received, genesis, link};
-use super::{BadFeed, Delta, Head, Revocation, SignedHead};
+use super::{BadFeed, Delta, FeedPosition, Head, Revocation, SignedHead};
 use crate::bundle::{KeyUse, TrustBundle};
 use crate::id::{Principal, TrustDomain, UnixMillis};
 use crate::limits;
@@ -31,7 +31,7 @@ pub struct RevocationView {
     feed: TrustDomain,
     held: Option<Seen>,
     /// Of a view that was put together from records; it has no head, and so no age.
-    recorded: Option<(u64, u64)>,
+    recorded: Option<FeedPosition>,
     revoked: HashMap<Revocation, Standing>,
     /// Numbered without a gap.
     pending: VecDeque<(Received, Vec<u8>)>,
@@ -52,6 +52,11 @@ struct Seen {
 }
 
 impl RevocationView {
+    /// How far the view reaches.
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition::new(self.epoch(), self.sequence())
+    }
+
     /// A view that knows nothing yet, and so has no age.
     pub fn new(feed: TrustDomain) -> Self {
         RevocationView {
@@ -63,12 +68,12 @@ impl RevocationView {
         }
     }
 
-    /// The view that somebody had at a position (epoch, sequence), from what is recorded up to
+    /// The view that somebody had at a position, from what is recorded up to
     /// there, in order, each with its time: to decide again what was decided then. No head binds it,
     /// so it has no age, and who decides on its age refuses.
     pub fn recorded(
         feed: TrustDomain,
-        position: (u64, u64),
+        position: FeedPosition,
         revocations: impl IntoIterator<Item = (Revocation, UnixMillis)>,
     ) -> Self {
         let mut view = RevocationView { recorded: Some(position), ..RevocationView::new(feed) };
@@ -259,13 +264,13 @@ impl RevocationView {
 
     /// The epoch held; 0 before the first head.
     pub fn epoch(&self) -> u64 {
-        let recorded = self.recorded.map_or(0, |(epoch, _)| epoch);
+        let recorded = self.recorded.map_or(0, |position| position.epoch);
         self.held.as_ref().map_or(recorded, |held| held.head.epoch)
     }
 
     /// The sequence number held; 0 before the first head.
     pub fn sequence(&self) -> u64 {
-        let recorded = self.recorded.map_or(0, |(_, sequence)| sequence);
+        let recorded = self.recorded.map_or(0, |position| position.sequence);
         self.held.as_ref().map_or(recorded, |held| held.head.sequence)
     }
 

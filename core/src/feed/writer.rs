@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::delta::{genesis, link};
-use super::{BadFeed, Delta, Head, Revocation};
+use super::{BadFeed, Delta, FeedPosition, Head, Revocation};
 use crate::id::{TrustDomain, UnixMillis};
 
 /// Deltas that may lie above the floor though they say nothing any more, beside as many as say something:
@@ -48,6 +48,11 @@ pub struct FeedWriter {
 }
 
 impl FeedWriter {
+    /// How far the feed reaches.
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition::new(self.epoch(), self.sequence())
+    }
+
     /// A feed that has just begun.
     pub fn new(feed: TrustDomain, epoch: u64) -> Self {
         let hash = genesis(&feed, epoch);
