@@ -48,6 +48,7 @@ impl fmt::Display for FeedPosition {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
 
     #[test]
     fn positions_are_ordered_by_epoch_and_stored_as_before() {
