@@ -55,7 +55,7 @@ pub struct Config {
     pub identity_ttl_seconds: i64,
     /// How long a receipt staples "not revoked", in milliseconds.
     #[serde(default = "default_staple")]
-    pub receipt_fresh_ms: i64,
+    pub receipt_staple_ms: i64,
     /// How many hops that live one agent and its helpers may have made: 1,000 at least.
     #[serde(default = "default_hops_live")]
     pub hops_live_max: u32,
@@ -82,7 +82,7 @@ pub struct Config {
     pub issuer: Vec<IssuerConfig>,
     /// Whose logins of users are believed, where agents act for them.
     #[serde(default)]
-    pub login: Vec<LoginConfig>,
+    pub user_issuer: Vec<UserIssuerConfig>,
     /// Whether this is a broker to try things with: loopback only, made up of itself.
     #[serde(skip)]
     pub dev: bool,
@@ -125,7 +125,7 @@ pub struct TlsConfig {
     pub key: Option<PathBuf>,
     /// Whether a proxy in front ends TLS, so that plain text is spoken beyond loopback.
     #[serde(default)]
-    pub elsewhere: bool,
+    pub terminated_by_proxy: bool,
     /// Whether whoever connects must show a certificate of an issuer with an `x509_bundle`.
     #[serde(default)]
     pub client_certificates: ClientCertificates,
@@ -204,7 +204,7 @@ impl OneOrSome {
 /// An identity provider of users.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LoginConfig {
+pub struct UserIssuerConfig {
     /// As its tokens name it (`iss`), an https URL.
     pub name: String,
     /// For whom its tokens must be (`aud`), one or some: the client id that the users log in with, for
@@ -222,7 +222,7 @@ pub struct LoginConfig {
     pub principal: String,
 }
 
-impl LoginConfig {
+impl UserIssuerConfig {
     /// Its part that says which tokens hold.
     pub fn issuer(&self) -> IssuerConfig {
         IssuerConfig {
@@ -311,7 +311,7 @@ pub struct LedgerConfig {
     /// are enough.
     pub witness_policy: Option<PathBuf>,
     /// Records older than this, in days, are given up; for ever when it is not set. Hashes stay.
-    pub keep_days: Option<u32>,
+    pub retention_days: Option<u32>,
 }
 
 /// Why there is no configuration.
@@ -357,7 +357,7 @@ impl Config {
             listen,
             data,
             identity_ttl_seconds: default_identity_ttl(),
-            receipt_fresh_ms: default_staple(),
+            receipt_staple_ms: default_staple(),
             hops_live_max: default_hops_live(),
             store: StoreConfig::default(),
             ledger: LedgerConfig::default(),
@@ -367,7 +367,7 @@ impl Config {
             tls: TlsConfig::default(),
             keys: KeysConfig::default(),
             issuer: Vec::new(),
-            login: Vec::new(),
+            user_issuer: Vec::new(),
             dev: true,
         };
         config.checked()
@@ -385,14 +385,14 @@ impl Config {
             let most = limits::IDENTITY_SECONDS_MAX;
             return bad(format!("identity_ttl_seconds is {IDENTITY_SECONDS_MIN} to {most}"));
         }
-        if !(0..=60_000).contains(&self.receipt_fresh_ms) {
-            return bad("receipt_fresh_ms is 0 to 60000".to_owned());
+        if !(0..=60_000).contains(&self.receipt_staple_ms) {
+            return bad("receipt_staple_ms is 0 to 60000".to_owned());
         }
         if self.hops_live_max < HOPS_LIVE_MIN {
             return bad(format!("hops_live_max is at least {HOPS_LIVE_MIN}"));
         }
-        if self.ledger.keep_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
-            return bad("ledger.keep_days is 1 to 36500".to_owned());
+        if self.ledger.retention_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
+            return bad("ledger.retention_days is 1 to 36500".to_owned());
         }
         if self.traces.as_ref().is_some_and(|traces| !(0.0..=1.0).contains(&traces.ratio)) {
             return bad("traces.ratio is 0 to 1".to_owned());
@@ -414,14 +414,15 @@ impl Config {
         if tls.certificate.is_some() != tls.key.is_some() {
             return bad("tls.certificate and tls.key belong together".to_owned());
         }
-        if tls.certificate.is_some() && (tls.elsewhere || self.dev) {
+        if tls.certificate.is_some() && (tls.terminated_by_proxy || self.dev) {
             return bad(
-                "tls.certificate: TLS ends here, or elsewhere, and never in --dev".to_owned()
+                "tls.certificate: TLS ends here or at a proxy, and never in --dev".to_owned()
             );
         }
-        if tls.certificate.is_none() && !tls.elsewhere && !self.listen.ip().is_loopback() {
+        if tls.certificate.is_none() && !tls.terminated_by_proxy && !self.listen.ip().is_loopback()
+        {
             return bad(format!(
-                "{} is not loopback: tls.certificate and tls.key are needed, or tls.elsewhere = true \
+                "{} is not loopback: tls.certificate and tls.key are needed, or tls.terminated_by_proxy = true \
                  where a proxy in front ends TLS",
                 self.listen
             ));

@@ -32,7 +32,7 @@ impl Logins {
     pub fn of(config: &Config) -> Result<Self, BadConfig> {
         let mut templates: Vec<(String, String)> = Vec::new();
         let mut issuers = Vec::new();
-        for login in &config.login {
+        for login in &config.user_issuer {
             let bad = |says: &str| BadConfig::Value(format!("login {:?}: {says}", login.name));
             if login.name.starts_with("spiffe://") {
                 return Err(bad("a workload is no user"));

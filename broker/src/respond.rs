@@ -150,7 +150,7 @@ pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, No> {
         revocation_epoch: broker.store.epoch(),
         revocation_sequence: *revocation_sequence,
         fresh_until: match status.is_alive {
-            true => found.at.plus_ms(broker.config.receipt_fresh_ms),
+            true => found.at.plus_ms(broker.config.receipt_staple_ms),
             false => UnixMillis(0),
         },
     };

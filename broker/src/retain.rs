@@ -59,7 +59,7 @@ async fn portion(broker: &Broker) -> Result<usize, NotCommitted> {
 }
 
 async fn give_up_what_is_old(broker: &Arc<Broker>) -> Result<(), String> {
-    let Some(days) = broker.config.ledger.keep_days else { return Ok(()) };
+    let Some(days) = broker.config.ledger.retention_days else { return Ok(()) };
     let before = broker.clock.now().0.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
     let reading = broker.clone();
     let below = tokio::task::spawn_blocking(move || first_kept(&reading.store, UnixMillis(before)));

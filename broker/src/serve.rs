@@ -131,7 +131,7 @@ pub async fn bind_with(
 ) -> Result<Bound, NotServing> {
     let bounds = Bounds::of(descriptors())
         .map_err(|few| NotServing::Descriptors { found: few.found, needed: few.needed })?;
-    let admission = Admission::new(&bounds, !config.tls.elsewhere);
+    let admission = Admission::new(&bounds, !config.tls.terminated_by_proxy);
     make_private(&config)?;
     let policy = config.ledger.witness_policy.as_deref().map(read_policy).transpose()?;
     let tls = Tls::open(&config)?;

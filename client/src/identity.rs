@@ -134,7 +134,7 @@ impl Identity {
             }
             // It opens nothing any more, and another does next time. Of any other refusal an attempt
             // before may have been granted, so the key stays to be asked with again.
-            Err(failure) if failure.code() == "key_taken" => {
+            Err(failure) if failure.code() == "key_in_use" => {
                 directory.set_first_key_aside(&key)?;
                 return Err(failure);
             }
@@ -298,7 +298,7 @@ impl Identity {
         let answer = match self.broker()?.rotate_key(&current.credential(), request).await {
             // The key was somebody's: another is needed next time. Of any other refusal the key
             // may be the current one at the broker already, so it stays to be asked for again.
-            Err(failure) if failure.code() == "key_taken" => {
+            Err(failure) if failure.code() == "key_in_use" => {
                 self.0.directory.set_next_key_aside(&next)?;
                 return Err(failure);
             }

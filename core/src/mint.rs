@@ -69,7 +69,7 @@ pub fn root(
     signer: &dyn Signer,
 ) -> Result<VerifiedToken, No> {
     if matches!(block.role, Role::Hop) {
-        return Err(Deny::NotPermitted("a hop is no root").into());
+        return Err(Deny::Forbidden("a hop is no root").into());
     }
     let signed = sign(block, holder_key, None, Symbols::default(), signer)?;
     let token = UnverifiedToken { root_key, blocks: vec![Arc::new(signed)] };
@@ -133,7 +133,7 @@ pub fn clamp(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Hop,
     let held = parent.last().block();
     let (agent, ..) = recipient(parent.last(), &hop.to)?;
     let Some(scope) = &held.scope else {
-        return Err(Deny::NotPermitted("an identity token cannot be delegated").into());
+        return Err(Deny::Forbidden("an identity token cannot be delegated").into());
     };
     let step = Step { hop: parent.depth().saturating_add(1), to_another: agent != held.agent };
     let clamped = scope.clamp(&hop.scope, step);
@@ -154,7 +154,7 @@ pub fn clamp(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Hop,
         // What was asked first says what is exceeded.
         let exceeds = scope.covers_after(&hop.scope, step).err();
         let hop = usize::try_from(parent.depth()).unwrap_or(usize::MAX);
-        let none = Deny::NotPermitted("nothing is left of what was asked");
+        let none = Deny::OutOfRange("nothing is left of what was asked");
         return Err(exceeds.map_or(none, |exceeds| Deny::ScopeExceeds { exceeds, hop }).into());
     };
     let clamped = Hop {
@@ -216,7 +216,7 @@ pub fn stock(
     signer: &dyn Signer,
 ) -> Result<Vec<u8>, No> {
     if !(1..=STOCK_SECONDS_MAX).contains(&ttl_seconds) {
-        return Err(Deny::NotPermitted("a stock token lives 1 to 60 seconds").into());
+        return Err(Deny::OutOfRange("a stock token lives 1 to 60 seconds").into());
     }
     let first = scope.capabilities().first();
     let exact = |pattern: &Pattern| matches!(pattern, Pattern::Exact(_));
@@ -227,7 +227,7 @@ pub fn stock(
     };
     if !scope.capabilities().iter().all(one) {
         return Err(
-            Deny::NotPermitted("a stock token is good for one exact audience and action").into()
+            Deny::OutOfRange("a stock token is good for one exact audience and action").into()
         );
     }
     let hop = Hop {

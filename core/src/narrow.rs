@@ -29,6 +29,6 @@ pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
             let step = Step { hop: next, to_another: child.agent != parent.agent };
             held.covers_after(asked, step).map_err(|exceeds| Deny::ScopeExceeds { exceeds, hop })
         }
-        _ => Err(Deny::NotPermitted("an identity token cannot be delegated")),
+        _ => Err(Deny::Forbidden("an identity token cannot be delegated")),
     }
 }

@@ -257,9 +257,6 @@ pub enum Unauthenticated {
         /// When it is good.
         window: Window,
     },
-    /// The identity was revoked or suspended.
-    #[error("{0}")]
-    IdentityRevoked(String),
     /// A workload's signed token does not hold.
     #[error("the token does not hold: {0}")]
     Jwt(#[from] BadJwt),
@@ -321,11 +318,10 @@ impl Unauthenticated {
             Unauthenticated::ReceiptOfAnotherLedger { .. } => "receipt_of_another_ledger",
             Unauthenticated::Replay(bad) => bad.code(),
             Unauthenticated::IdentityExpired { .. } => "identity_expired",
-            Unauthenticated::IdentityRevoked(_) => "identity_revoked",
             Unauthenticated::Jwt(bad) => bad.code(),
             Unauthenticated::Certificate(bad) => bad.code(),
             Unauthenticated::CertificateOfAnother { .. } => "certificate_of_another",
-            Unauthenticated::User { .. } => "login_names_nobody",
+            Unauthenticated::User { .. } => "user_unmapped",
             Unauthenticated::Neighbour { .. } => "neighbour_identity",
             Unauthenticated::AdminSocket => "admin_socket",
             Unauthenticated::NewKey => "new_key_not_proven",
@@ -364,7 +360,7 @@ impl BadCertificate {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            BadCertificate::Names => "certificate_names_nobody",
+            BadCertificate::Names => "certificate_without_spiffe_id",
             BadCertificate::Domain(_) => "certificate_domain",
             BadCertificate::Authority(_) => "certificate_authority",
             BadCertificate::Time => "certificate_expired",

@@ -140,20 +140,24 @@ fn each_certificate_that_is_not_a_workloads_is_refused_with_its_code() {
             &[&prod.svid(uris(&["spiffe://stranger.example/web"]))],
             "certificate_domain",
         ),
-        ("no name", &[&prod.svid(Vec::new())], "certificate_names_nobody"),
-        ("a host", &[&prod.svid(dns)], "certificate_names_nobody"),
-        ("a URL", &[&prod.svid(uris(&["https://prod.example/web"]))], "certificate_names_nobody"),
+        ("no name", &[&prod.svid(Vec::new())], "certificate_without_spiffe_id"),
+        ("a host", &[&prod.svid(dns)], "certificate_without_spiffe_id"),
+        (
+            "a URL",
+            &[&prod.svid(uris(&["https://prod.example/web"]))],
+            "certificate_without_spiffe_id",
+        ),
         (
             "two workloads",
             &[&prod.svid(uris(&[WEB, "spiffe://prod.example/db"]))],
-            "certificate_names_nobody",
+            "certificate_without_spiffe_id",
         ),
-        ("the same twice", &[&prod.svid(uris(&[WEB, WEB]))], "certificate_names_nobody"),
+        ("the same twice", &[&prod.svid(uris(&[WEB, WEB]))], "certificate_without_spiffe_id"),
         ("of a server", &[&prod.changed(web(), server)], "client_certificate"),
         ("an authority itself", &[&between.certificate], "client_certificate"),
     ];
     for (what, chain, code) in table {
         assert_eq!(says(chain), code, "{what}");
     }
-    assert_eq!(says(&[]), "certificate_names_nobody");
+    assert_eq!(says(&[]), "certificate_without_spiffe_id");
 }

@@ -116,5 +116,5 @@ fn a_helper_cannot_act_as_its_agent_at_the_broker() {
     let mut house = House::with(&fleet, &["planner"], &root);
     let helper = House::caller(&child, &key("scout"));
     let renew = house.ask(&helper, &sublet_core::decide::Renew);
-    assert_eq!(code(renew), "not_permitted");
+    assert_eq!(code(renew), "forbidden");
 }

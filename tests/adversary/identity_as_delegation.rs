@@ -25,7 +25,7 @@ fn nothing_is_appended_to_an_identity() {
     let identity = fleet.identity("planner");
     assert_eq!(code(append(&identity, &to_self(READ), "planner")), "no_hops_left");
     let wide = Block { hops_max: 4, unrecorded_max: 4, ..identity.root().clone() };
-    assert_eq!(code(append(&fleet.issue(wide), &to_self(READ), "planner")), "not_permitted");
+    assert_eq!(code(append(&fleet.issue(wide), &to_self(READ), "planner")), "forbidden");
 
     let root = fleet.root("planner", READ);
     let block = append(&root, &to_self(READ), "planner").unwrap().last().block().clone();
@@ -59,7 +59,7 @@ fn a_delegation_is_no_identity_at_the_broker() {
     let root = fleet.root("planner", READ);
     let mut house = House::with(&fleet, &["planner"], &root);
     let by_delegation = House::caller(&root, &key("planner"));
-    assert_eq!(code(house.ask(&by_delegation, &Renew)), "not_permitted");
+    assert_eq!(code(house.ask(&by_delegation, &Renew)), "forbidden");
     assert_eq!(code(house.ask(&House::agent(&fleet, "planner"), &Renew)), "granted");
 }
 
@@ -70,7 +70,7 @@ fn a_hop_stands_at_no_root() {
     let signer = Fleet::signer(KeyUse::Delegation);
     let holder = key("planner");
     let made = mint::root(hop.clone(), holder.public_key(), key_id(KeyUse::Delegation), &signer);
-    assert_eq!(code(made), "not_permitted");
+    assert_eq!(code(made), "forbidden");
     let mut envelope = raw::open(&fleet.root("planner", READ).encode());
     let payload = hop.lower(&mut Default::default());
     envelope.authority = raw::signed_v1(payload, holder.public_key(), None, &signer);

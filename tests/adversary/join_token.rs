@@ -84,7 +84,7 @@ fn a_key_that_is_not_held_or_is_somebodys_enrols_nobody() {
     let forged = Caller::new_key(key("third").public_key().clone(), b"enrolment", &signature);
     assert_eq!(forged.unwrap_err(), Unauthenticated::NewKey);
     house.enrol("planner", key("planner").public_key().clone());
-    assert_eq!(tried(&mut house, &invited.join_token, None, "planner"), "key_taken");
+    assert_eq!(tried(&mut house, &invited.join_token, None, "planner"), "key_in_use");
     // Which spends nothing.
     assert_eq!(tried(&mut house, &invited.join_token, None, "third"), "granted");
 }

@@ -46,7 +46,7 @@ fn an_enrolled_key_enrols_nobody_else() {
     let fleet = Fleet::new();
     let mut house = house(&fleet);
     let join_token = invited(&mut house, "third");
-    assert_eq!(enrol(&mut house, &join_token, "researcher"), "key_taken");
+    assert_eq!(enrol(&mut house, &join_token, "researcher"), "key_in_use");
     assert_eq!(enrol(&mut house, &join_token, "third"), "granted");
 }
 
@@ -68,13 +68,13 @@ fn nobody_rotates_to_a_key_that_was_anyones() {
     let planner = House::agent(&fleet, "planner");
     for name in ["researcher", "planner"] {
         let new_key = key(name).public_key().clone();
-        assert_eq!(code(house.ask(&planner, &RotateKey { new_key })), "key_taken");
+        assert_eq!(code(house.ask(&planner, &RotateKey { new_key })), "key_in_use");
     }
     let new_key = key("fresh").public_key().clone();
     assert_eq!(code(house.ask(&planner, &RotateKey { new_key })), "granted");
     let old = key("planner").public_key().clone();
     let join_token = invited(&mut house, "third");
-    assert_eq!(enrol(&mut house, &join_token, "planner"), "key_taken", "{old}");
+    assert_eq!(enrol(&mut house, &join_token, "planner"), "key_in_use", "{old}");
 }
 
 #[test]
@@ -92,5 +92,5 @@ fn a_helper_with_an_agents_key_is_not_recorded() {
     let hop = Hop { to: Delegate::Helper { label: "x".into(), key }, ..to_helper("x", READ) };
     let token = append(&fleet.root("planner", READ), &hop, "planner").unwrap();
     let planner = House::agent(&fleet, "planner");
-    assert_eq!(code(house.delegate(&planner, &token)), "key_of_another");
+    assert_eq!(code(house.delegate(&planner, &token)), "key_in_use");
 }

@@ -87,9 +87,9 @@ fn a_record_names_who_asked() {
     let as_holder = House::caller(&held, &key("mallory"));
     let root = Target::Hop(held.delegation());
     for (caller, target, outcome, named, by) in [
-        (&as_holder, &root, "not_yours_to_revoke", &own("mallory"), "mallory"),
-        (&at_scout, &root, "not_yours_to_revoke", &helper, "scout"),
-        (&House::agent(&fleet, "reader"), &root, "not_yours_to_revoke", &own("reader"), "reader"),
+        (&as_holder, &root, "revoke_forbidden", &own("mallory"), "mallory"),
+        (&at_scout, &root, "revoke_forbidden", &helper, "scout"),
+        (&House::agent(&fleet, "reader"), &root, "revoke_forbidden", &own("reader"), "reader"),
         (&at_scout, &Target::Hop(scout.id()), "granted", &helper, "scout"),
         (&planner, &Target::Hop(held.id()), "granted", &own("planner"), "planner"),
     ] {

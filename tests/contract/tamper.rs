@@ -34,7 +34,7 @@ pub(super) async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'s
         tokio::spawn(async move {
             let body = Body::Refused {
                 method: "/m",
-                code: "not_permitted",
+                code: "forbidden",
                 says: what.into(),
                 asked: format!("{what} {number}"),
             };

@@ -32,7 +32,7 @@ fn a_join_token_opens_once_for_its_agent() {
     assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Invited);
     assert!(!format!("{invited:?}").contains(&invited.join_token), "a secret is not shown");
     let ask = enrol(&invited.id, &invited.join_token);
-    assert_eq!(code(house.ask(&House::admin(), &ask)), "not_permitted");
+    assert_eq!(code(house.ask(&House::admin(), &ask)), "forbidden");
     assert_eq!(
         code(house.ask(&newcomer("reader"), &enrol("nobody", &invited.join_token))),
         "join_token"
@@ -55,7 +55,7 @@ fn a_join_token_opens_once_for_its_agent() {
     assert_eq!(code(house.ask(&newcomer("reader"), &other)), "join_token_of_another");
     assert_eq!(
         code(house.ask(&newcomer("planner"), &ask)),
-        "key_taken",
+        "key_in_use",
         "a key is one agent's, ever"
     );
     let identity = house.ask(&newcomer("reader"), &ask).unwrap();
@@ -69,8 +69,8 @@ fn only_the_admin_creates_and_only_what_can_be() {
     let (_, mut house, planner) = staffed();
     let ask =
         CreateAgent { agent: agent("reader"), profile: "default".into(), join_ttl_seconds: 600 };
-    assert_eq!(code(house.ask(&planner, &ask)), "not_permitted");
-    assert_eq!(code(house.ask(&newcomer("x"), &ask)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &ask)), "forbidden");
+    assert_eq!(code(house.ask(&newcomer("x"), &ask)), "forbidden");
     let with = |change: &dyn Fn(&mut CreateAgent)| {
         let mut ask = ask.clone();
         change(&mut ask);
@@ -78,11 +78,14 @@ fn only_the_admin_creates_and_only_what_can_be() {
     };
     let admin = House::admin();
     let cases: [(Change<'_>, &str); 6] = [
-        (&|ask| ask.agent = "spiffe://other.example/agent/x".parse().unwrap(), "not_permitted"),
-        (&|ask| ask.agent = "spiffe://acme.example/sublet".parse().unwrap(), "not_permitted"),
+        (
+            &|ask| ask.agent = "spiffe://other.example/agent/x".parse().unwrap(),
+            "value_out_of_range",
+        ),
+        (&|ask| ask.agent = "spiffe://acme.example/sublet".parse().unwrap(), "value_out_of_range"),
         (&|ask| ask.profile = "nope".into(), "unknown_profile"),
-        (&|ask| ask.join_ttl_seconds = 0, "not_permitted"),
-        (&|ask| ask.join_ttl_seconds = 86_401, "not_permitted"),
+        (&|ask| ask.join_ttl_seconds = 0, "value_out_of_range"),
+        (&|ask| ask.join_ttl_seconds = 86_401, "value_out_of_range"),
         (&|ask| ask.agent = agent("planner"), "already_exists"),
     ];
     for (change, expected) in cases {
@@ -97,12 +100,12 @@ fn join_tokens_are_made_anew_and_revoked() {
     let admin = House::admin();
     let first = created(&mut house, "reader");
     let more = CreateJoinToken { agent: agent("reader"), ttl_seconds: 60 };
-    assert_eq!(code(house.ask(&planner, &more)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &more)), "forbidden");
     let second = house.ask(&admin, &more).unwrap();
     let unknown = CreateJoinToken { agent: agent("nobody"), ttl_seconds: 60 };
     assert_eq!(code(house.ask(&admin, &unknown)), "unknown_agent");
     let revoke = |id: &str| RevokeJoinToken { id: id.into() };
-    assert_eq!(code(house.ask(&planner, &revoke(&first.id))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &revoke(&first.id))), "forbidden");
     assert_eq!(code(house.ask(&admin, &revoke("nobody"))), "not_found");
     assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted");
     assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted", "revoked is revoked");
@@ -126,7 +129,7 @@ fn a_profile_is_checked_before_it_is_published_and_counts_its_versions() {
         change(&mut profile);
         ApplyProfile { profile }
     };
-    assert_eq!(code(house.ask(&planner, &apply(&|_| {}))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &apply(&|_| {}))), "forbidden");
     let bad: [&dyn Fn(&mut sublet_core::state::Profile); 6] = [
         &|profile| profile.name = String::new(),
         &|profile| profile.name = "Ops".into(),
@@ -136,7 +139,7 @@ fn a_profile_is_checked_before_it_is_published_and_counts_its_versions() {
         &|profile| profile.offline_hops_max = 5,
     ];
     for change in bad {
-        assert_eq!(code(house.ask(&admin, &apply(change))), "not_permitted");
+        assert_eq!(code(house.ask(&admin, &apply(change))), "value_out_of_range");
     }
     house.ask(&admin, &apply(&|_| {})).unwrap();
     house.ask(&admin, &apply(&|_| {})).unwrap();
@@ -151,8 +154,8 @@ fn an_agent_is_suspended_and_resumed() {
     let admin = House::admin();
     let suspend = SuspendAgent { agent: agent("planner"), reason: "odd".into() };
     let resume = ResumeAgent { agent: agent("planner") };
-    assert_eq!(code(house.ask(&planner, &suspend)), "not_permitted");
-    assert_eq!(code(house.ask(&planner, &resume)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &suspend)), "forbidden");
+    assert_eq!(code(house.ask(&planner, &resume)), "forbidden");
     assert_eq!(code(house.ask(&admin, &resume)), "granted", "it is not suspended");
     house.ask(&admin, &suspend).unwrap();
     assert_eq!(code(house.ask(&admin, &suspend)), "granted", "it is already");
@@ -168,14 +171,14 @@ fn a_revoked_key_never_comes_back() {
     let (_, mut house, planner) = staffed();
     let admin = House::admin();
     let revoke = RevokeAgentKey { agent: agent("planner"), reason: "leaked".into() };
-    assert_eq!(code(house.ask(&planner, &revoke)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &revoke)), "forbidden");
     house.ask(&admin, &revoke).unwrap();
     assert_eq!(code(house.ask(&admin, &revoke)), "not_found", "it has none now");
     assert_eq!(code(house.ask(&planner, &Renew)), "key_revoked");
     let more = CreateJoinToken { agent: agent("planner"), ttl_seconds: 60 };
     let invited = house.ask(&admin, &more).unwrap();
     let ask = enrol(&invited.id, &invited.join_token);
-    assert_eq!(code(house.ask(&newcomer("planner"), &ask)), "key_taken");
+    assert_eq!(code(house.ask(&newcomer("planner"), &ask)), "key_in_use");
     assert_eq!(code(house.ask(&newcomer("planner-2"), &ask)), "granted");
     assert_eq!(house.state.agent(&agent("planner")).unwrap().state, AgentState::Active);
 }
@@ -185,9 +188,9 @@ fn a_key_is_rotated_to_one_that_is_nobodys() {
     let (fleet, mut house, planner) = staffed();
     house.enrol("reader", key("reader").public_key().clone());
     let rotate = |name: &str| RotateKey { new_key: key(name).public_key().clone() };
-    assert_eq!(code(house.ask(&planner, &rotate("reader"))), "key_taken");
-    assert_eq!(code(house.ask(&planner, &rotate("planner"))), "key_taken");
-    assert_eq!(code(house.ask(&House::admin(), &rotate("new"))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &rotate("reader"))), "key_in_use");
+    assert_eq!(code(house.ask(&planner, &rotate("planner"))), "key_in_use");
+    assert_eq!(code(house.ask(&House::admin(), &rotate("new"))), "forbidden");
     let identity = house.ask(&planner, &rotate("new")).unwrap();
     assert_eq!(fleet.verify(&identity).unwrap().holder_key(), key("new").public_key());
     let look = sublet_core::decide::LookupAgent { agent: agent("reader") };

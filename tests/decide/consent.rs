@@ -272,7 +272,7 @@ fn nobody_logs_another_out() {
         (planner.clone(), own("", NOW)),
         (planner, Ending::Session(login("").id())),
     ] {
-        assert_eq!(code(end(&mut house, &who, which)), "not_permitted");
+        assert_eq!(code(end(&mut house, &who, which)), "forbidden");
     }
     assert!(!is_revoked(&house, &token));
     let unknown = end(&mut house, &House::admin(), Ending::Session(SessionId([7; 32])));
@@ -290,8 +290,8 @@ fn an_operators_session_is_for_one_agent_and_one_principal_until_it_ends() {
         ttl_seconds,
         reason: "month end".into(),
     };
-    assert_eq!(code(house.ask(&planner, &grant(600))), "not_permitted");
-    assert_eq!(code(house.ask(&House::admin(), &grant(0))), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &grant(600))), "forbidden");
+    assert_eq!(code(house.ask(&House::admin(), &grant(0))), "value_out_of_range");
     let id = house.ask(&House::admin(), &grant(600)).unwrap().id;
     let ask = issue(By::Operator(id));
     let token = issued(&fleet, &mut house, &planner, &ask);

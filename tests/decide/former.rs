@@ -131,7 +131,7 @@ fn what_a_key_that_leaked_holds_is_ended_by_its_agent() {
     );
     let reader = House::agent(&fleet, "reader");
     assert_eq!(house.ask(&reader, &revoke()), Ok(FormerKeys::default()), "another's are another's");
-    assert_eq!(code(house.ask(&House::admin(), &revoke())), "not_permitted");
+    assert_eq!(code(house.ask(&House::admin(), &revoke())), "forbidden");
     // The agent goes on with its key.
     let again = fleet.verify(&house.ask(&owner, &issue()).unwrap().token).unwrap();
     assert_eq!(again.holder_key(), key("planner 2").public_key());

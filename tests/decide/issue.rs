@@ -78,14 +78,10 @@ fn a_ceiling_bounds_how_a_capability_travels() {
 #[test]
 fn only_an_active_agent_is_issued_anything() {
     let (fleet, mut house, planner) = staffed();
-    assert_eq!(code(house.ask(&House::admin(), &issue())), "not_permitted");
+    assert_eq!(code(house.ask(&House::admin(), &issue())), "forbidden");
     let held = token(&fleet, &house.ask(&planner, &issue()).unwrap().token);
     let as_holder = House::caller(&held, &sublet_tests::key("planner"));
-    assert_eq!(
-        code(house.ask(&as_holder, &issue())),
-        "not_permitted",
-        "a delegation is no identity"
-    );
+    assert_eq!(code(house.ask(&as_holder, &issue())), "forbidden", "a delegation is no identity");
     let stranger = House::agent(&fleet, "stranger");
     assert_eq!(code(house.ask(&stranger, &issue())), "unknown_agent");
     let suspend = sublet_core::decide::SuspendAgent {
@@ -105,7 +101,7 @@ fn a_revoked_principal_is_issued_nothing_and_others_are() {
     let (_, mut house, planner) = staffed();
     let alice = "user:alice@acme.example".parse().unwrap();
     let revoke = Revoke { target: Target::Principal(alice), reason: "left".into(), chain: None };
-    assert_eq!(code(house.ask(&planner, &revoke)), "not_yours_to_revoke");
+    assert_eq!(code(house.ask(&planner, &revoke)), "revoke_forbidden");
     house.ask(&House::admin(), &revoke).unwrap();
     assert_eq!(code(house.ask(&planner, &issue())), "principal_revoked");
     let job = Issue { on_behalf_of: "job:nightly@acme.example".parse().unwrap(), ..issue() };

@@ -96,7 +96,7 @@ fn the_admin_alone_changes_keys() {
     let (fleet, mut house, planner) = staffed();
     let ask =
         ChangeKey { step: KeyStep::Taint { key: KeyId(1) }, reason: String::new(), made: None };
-    assert_eq!(code(house.ask(&planner, &ask)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &ask)), "forbidden");
     let state = house.state.trust().bundle().key(KeyId(1)).unwrap().state;
     assert_eq!((state, house.state.trust().bundle()), (KeyState::Active, &fleet.bundle));
     for (wrong, says) in [

@@ -93,7 +93,7 @@ fn agents_are_looked_up_by_anyone_and_the_admins_reads_are_the_admins() {
     assert_eq!(row.key.as_ref(), Some(key("planner").public_key()));
     assert_eq!(code(house.ask(&planner, &LookupAgent { agent: agent("nobody") })), "unknown_agent");
     assert_eq!(code(house.ask(&planner, &WatchFeed)), "granted");
-    assert_eq!(code(house.ask(&newcomer(), &WatchFeed)), "not_permitted");
+    assert_eq!(code(house.ask(&newcomer(), &WatchFeed)), "forbidden");
 }
 
 fn first<K>() -> PageOf<K> {
@@ -103,7 +103,7 @@ fn first<K>() -> PageOf<K> {
 #[test]
 fn what_the_admin_reads_nobody_else_does() {
     let (_, mut house, planner) = staffed();
-    for (who, expected) in [(&House::admin(), "granted"), (&planner, "not_permitted")] {
+    for (who, expected) in [(&House::admin(), "granted"), (&planner, "forbidden")] {
         assert_eq!(code(house.ask(who, &GetStatus)), expected);
         assert_eq!(code(house.ask(who, &GetAgent { agent: agent("planner") })), expected);
         assert_eq!(code(house.ask(who, &GetProfile { name: "default".into() })), expected);
@@ -142,7 +142,7 @@ fn where_hops_are_recorded_is_shown_to_whoever_may_inspect_them() {
     let token = issue(&fleet, &mut house, &planner);
     let chain = append(&token, &to_helper("scout", READ), "planner").unwrap();
     let prove = ProveRecorded { token: chain.clone().into() };
-    assert_eq!(code(house.ask(&planner, &prove)), "no_hop");
+    assert_eq!(code(house.ask(&planner, &prove)), "hop_not_found");
     house.delegate(&planner, &chain).unwrap();
     assert_eq!(house.ask(&planner, &prove).unwrap().len(), 2);
     assert_eq!(code(house.ask(&House::agent(&fleet, "reader"), &prove)), "not_found");

@@ -159,5 +159,5 @@ fn a_clamped_hop_is_one_that_can_be_made() {
     let nothing = to_helper("scout", &["db.q@mcp://db"]);
     assert_eq!(code(mint::clamp(&root, &nothing, NOW)), "scope_exceeds_parent");
     let identity = fleet.identity("planner");
-    assert_eq!(code(mint::clamp(&identity, &nothing, NOW)), "not_permitted");
+    assert_eq!(code(mint::clamp(&identity, &nothing, NOW)), "forbidden");
 }

@@ -38,10 +38,10 @@ fn a_hold_has_a_name_and_an_end_behind_its_beginning() {
     let (fleet, admin) = (Fleet::new(), House::admin());
     let mut house = House::new(&fleet);
     for (ask, says) in [
-        (place("", 0, None), "not_permitted"),
-        (place("Case 1", 0, None), "not_permitted"),
-        (place(&"x".repeat(64), 0, None), "not_permitted"),
-        (place("empty", 5, Some(5)), "not_permitted"),
+        (place("", 0, None), "value_out_of_range"),
+        (place("Case 1", 0, None), "value_out_of_range"),
+        (place(&"x".repeat(64), 0, None), "value_out_of_range"),
+        (place("empty", 5, Some(5)), "value_out_of_range"),
     ] {
         assert_eq!(code(house.ask(&admin, &ask)), says, "{ask:?}");
     }
@@ -78,9 +78,9 @@ fn a_floor_that_rose_meanwhile_is_decided_on_anew() {
 #[test]
 fn an_agent_keeps_and_forgets_nothing() {
     let (_, mut house, planner) = staffed();
-    assert_eq!(code(house.ask(&planner, &Prune { below: 9 })), "not_permitted");
-    assert_eq!(code(house.ask(&planner, &place("case", 0, None))), "not_permitted");
-    assert_eq!(code(house.ask(&planner, &release("case"))), "not_permitted");
-    assert_eq!(code(house.ask(&planner, &erase(1))), "not_permitted");
-    assert_eq!(code(house.ask(&planner, &ReadRetention)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &Prune { below: 9 })), "forbidden");
+    assert_eq!(code(house.ask(&planner, &place("case", 0, None))), "forbidden");
+    assert_eq!(code(house.ask(&planner, &release("case"))), "forbidden");
+    assert_eq!(code(house.ask(&planner, &erase(1))), "forbidden");
+    assert_eq!(code(house.ask(&planner, &ReadRetention)), "forbidden");
 }

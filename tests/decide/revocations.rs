@@ -27,9 +27,9 @@ fn a_hop_is_revoked_by_who_made_it_or_holds_it() {
     house.delegate(&planner, &hop).unwrap();
     let deeper = append(&hop, &to_helper("scout", READ), "reader").unwrap();
     house.delegate(&reader, &deeper).unwrap();
-    assert_eq!(code(house.ask(&writer, &revoke(Target::Hop(hop.id())))), "not_yours_to_revoke");
-    assert_eq!(code(house.ask(&planner, &revoke(Target::Hop(deeper.id())))), "not_yours_to_revoke");
-    assert_eq!(code(house.ask(&reader, &revoke(Target::Hop(root.id())))), "not_yours_to_revoke");
+    assert_eq!(code(house.ask(&writer, &revoke(Target::Hop(hop.id())))), "revoke_forbidden");
+    assert_eq!(code(house.ask(&planner, &revoke(Target::Hop(deeper.id())))), "revoke_forbidden");
+    assert_eq!(code(house.ask(&reader, &revoke(Target::Hop(root.id())))), "revoke_forbidden");
     assert_eq!(code(house.ask(&reader, &revoke(Target::Hop(deeper.id())))), "granted", "made it");
     assert_eq!(code(house.ask(&reader, &revoke(Target::Hop(hop.id())))), "granted", "holds it");
     assert_eq!(
@@ -52,9 +52,9 @@ fn an_unrecorded_hop_is_revoked_by_showing_its_chain() {
     let planner = House::agent(&fleet, "planner");
     let offline = append(&root, &to_helper("scout", READ), "planner").unwrap();
     let bare = revoke(Target::Hop(offline.id()));
-    assert_eq!(code(house.ask(&planner, &bare)), "not_yours_to_revoke", "nobody knows it");
+    assert_eq!(code(house.ask(&planner, &bare)), "revoke_forbidden", "nobody knows it");
     let shown = Revoke { chain: Some(offline.clone().into()), ..bare };
-    assert_eq!(code(house.ask(&House::agent(&fleet, "reader"), &shown)), "not_yours_to_revoke");
+    assert_eq!(code(house.ask(&House::agent(&fleet, "reader"), &shown)), "revoke_forbidden");
     assert_eq!(code(house.ask(&planner, &shown)), "granted");
     assert!(house.state.revoked(&Revocation::Hop(offline.id())).is_some());
 }
@@ -75,7 +75,7 @@ fn agents_keys_and_principals_are_the_admins_to_revoke() {
     };
     for target in targets() {
         let words = target.to_string();
-        assert_eq!(code(house.ask(&planner, &revoke(target))), "not_yours_to_revoke", "{words}");
+        assert_eq!(code(house.ask(&planner, &revoke(target))), "revoke_forbidden", "{words}");
     }
     for target in targets() {
         assert_eq!(code(house.ask(&admin, &revoke(target.clone()))), "granted", "{target}");
@@ -147,7 +147,7 @@ fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() 
     house.now = NOW.plus_ms(200);
     house.ask(&admin, &ends()).unwrap();
     assert!(!house.state.is_alive(&before.id()));
-    assert_eq!(code(house.ask(&planner, &restore)), "not_permitted");
+    assert_eq!(code(house.ask(&planner, &restore)), "forbidden");
     house.now = NOW.plus_ms(500);
     let (at, issues_from) = (house.now, NOW.plus_ms(1_000));
     assert_eq!(house.ask(&admin, &restore).unwrap(), Restored { at, issues_from });
@@ -172,7 +172,7 @@ fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() 
     house.ask(&admin, &ends()).unwrap();
     assert_eq!(hop(&mut house, &after, "c"), "principal_revoked");
     assert_eq!(code(house.ask(&planner, &issue())), "principal_revoked");
-    assert_eq!(code(house.ask(&admin, &restore)), "not_permitted", "not in the same moment");
+    assert_eq!(code(house.ask(&admin, &restore)), "value_out_of_range", "not in the same moment");
     // The feed's floor rises: the first return is stated again, behind the second revocation.
     let back = Revocation::PrincipalRestored(alice.clone());
     let again = house.state.revoked(&back).unwrap().clone();
@@ -191,5 +191,5 @@ fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() 
     // With a clock that was set back nothing could be told apart.
     house.ask(&admin, &ends()).unwrap();
     house.now = NOW.plus_ms(2_500);
-    assert_eq!(code(house.ask(&admin, &restore)), "not_permitted");
+    assert_eq!(code(house.ask(&admin, &restore)), "value_out_of_range");
 }

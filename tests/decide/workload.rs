@@ -65,7 +65,7 @@ fn a_workload_that_a_rule_means_is_an_agent_with_that_profile() {
         "nobody is, unasked"
     );
     apply(&mut house, ci(false));
-    assert_eq!(code(house.ask(&House::admin(), &shown(1))), "not_permitted", "not by another key");
+    assert_eq!(code(house.ask(&House::admin(), &shown(1))), "forbidden", "not by another key");
     let identity = house.ask(&newcomer("one"), &shown(1)).unwrap();
     let identity = fleet.verify(&identity).unwrap();
     assert_eq!(identity.root().agent, agent("ci/42"));
@@ -85,13 +85,17 @@ fn an_agent_that_never_heard_of_its_enrolment_comes_in_again_by_the_same_key() {
     let (lost, identity) = (fleet.verify(&lost).unwrap(), fleet.verify(&identity).unwrap());
     assert_eq!(identity.holder_key(), key("one").public_key());
     assert_ne!(lost.id(), identity.id());
-    assert_eq!(code(house.ask(&newcomer("two"), &shown(3))), "agent_state", "by that key alone");
+    assert_eq!(
+        code(house.ask(&newcomer("two"), &shown(3))),
+        "agent_not_active",
+        "by that key alone"
+    );
     // A key that was revoked is nobody's way in, the agent's own neither.
     let revoke = RevokeAgentKey { agent: agent("ci/42"), reason: "stolen".into() };
     assert_eq!(code(house.ask(&House::admin(), &revoke)), "granted");
-    assert_eq!(code(house.ask(&newcomer("one"), &shown(4))), "key_taken");
+    assert_eq!(code(house.ask(&newcomer("one"), &shown(4))), "key_in_use");
     assert_eq!(code(house.ask(&newcomer("two"), &shown(4))), "granted");
-    assert_eq!(code(house.ask(&newcomer("one"), &shown(5))), "agent_state");
+    assert_eq!(code(house.ask(&newcomer("one"), &shown(5))), "agent_not_active");
 }
 
 /// Somebody sends an old request again, which needs no key; or the first answer was lost. Whoever has the
@@ -125,14 +129,18 @@ fn a_token_enrols_once_and_an_agent_comes_in_again_only_where_its_rule_says_so()
     apply(&mut house, ci(false));
     house.ask(&newcomer("one"), &shown(1)).unwrap();
     assert_eq!(code(house.ask(&newcomer("two"), &shown(1))), "credential_used");
-    assert_eq!(code(house.ask(&newcomer("two"), &shown(2))), "agent_state", "it is there");
+    assert_eq!(code(house.ask(&newcomer("two"), &shown(2))), "agent_not_active", "it is there");
     apply(&mut house, ci(true));
     house.ask(&newcomer("two"), &shown(2)).unwrap();
     assert_eq!(code(house.ask(&newcomer("three"), &shown(2))), "credential_used");
-    assert_eq!(code(house.ask(&newcomer("one"), &shown(3))), "key_taken", "also its own old one");
+    assert_eq!(code(house.ask(&newcomer("one"), &shown(3))), "key_in_use", "also its own old one");
     let suspend = SuspendAgent { agent: agent("ci/42"), reason: "x".into() };
     house.ask(&House::admin(), &suspend).unwrap();
-    assert_eq!(code(house.ask(&newcomer("four"), &shown(4))), "agent_state", "suspended it stays");
+    assert_eq!(
+        code(house.ask(&newcomer("four"), &shown(4))),
+        "agent_not_active",
+        "suspended it stays"
+    );
 }
 
 #[test]
@@ -161,6 +169,6 @@ fn a_rule_that_means_everybody_is_not_published() {
         EnrollRule { claims: BTreeMap::new(), ..rule(&[("ref", "main")], "agent/ci", false) };
     for bad in [none, rule(&[("ref", "main")], "agent/x{ref}", false)] {
         let applied = house.ask(&House::admin(), &ApplyProfile { profile: with("ci", vec![bad]) });
-        assert_eq!(code(applied), "not_permitted");
+        assert_eq!(code(applied), "value_out_of_range");
     }
 }

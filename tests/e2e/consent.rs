@@ -37,7 +37,7 @@ const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"
 /// A broker that takes logins of a provider, and an agent.
 pub(crate) fn stage(provider: &Provider) -> Stage {
     let config = format!(
-        "[[login]]\nname = \"{}\"\naudience = \"desk\"\nprincipal = \"user:{{email}}\"\n",
+        "[[user_issuer]]\nname = \"{}\"\naudience = \"desk\"\nprincipal = \"user:{{email}}\"\n",
         provider.url
     );
     let stage = Stage::configured(&config, &[("default.toml", PROFILE)]);
@@ -130,12 +130,9 @@ fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
         ),
         ("[jwt_expired]", token("one", 1, &claims(&provider, &json!({"exp": seconds() - 1})))),
         ("[jwt_issuer]", token("one", 1, &claims(&provider, &json!({"iss": "https://evil"})))),
+        ("[user_unmapped]", token("one", 1, &claims(&provider, &json!({"email_verified": false})))),
         (
-            "[login_names_nobody]",
-            token("one", 1, &claims(&provider, &json!({"email_verified": false}))),
-        ),
-        (
-            "[login_names_nobody]",
+            "[user_unmapped]",
             token("one", 1, &claims(&provider, &json!({"email": "alice@evil.example"}))),
         ),
         ("[jwt_malformed]", token("one", 1, &claims(&provider, &json!({"events": {"x": {}}})))),
@@ -356,7 +353,7 @@ async fn the_exchange_is_one_post_over_https() {
     let (provider, authority) =
         (Provider::start(json!({"keys": [jwk("one", 1)]})), Authority::new());
     let login = format!(
-        "[[login]]\nname = \"{}\"\naudience = [\"desk\", \"https://api.example\"]\n\
+        "[[user_issuer]]\nname = \"{}\"\naudience = [\"desk\", \"https://api.example\"]\n\
          principal = \"user:{{email}}\"\n",
         provider.url
     );

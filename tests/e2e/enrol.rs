@@ -222,7 +222,7 @@ fn a_workload_identity_enrols_and_comes_in_again_where_its_rule_says_so() {
     stage
         .sublet(&["agent", "suspend", "spiffe://acme.example/agent/web/app", "--reason", "x"])
         .ok();
-    enrol(&stage, "--jwt-svid", &svid(9, 4), "pod-3").fails(2, "[agent_state]");
+    enrol(&stage, "--jwt-svid", &svid(9, 4), "pod-3").fails(2, "[agent_not_active]");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,7 +123,7 @@ async fn a_hop_that_is_not_shown_in_the_ledger_opens_nothing() {
     assert_eq!(says(&fleet, &scout, |shown| shown.inclusion = None), "allowed");
     let mut below = helper(&scout, "below", 30);
     assert_eq!(says(&fleet, &below, |_| ()), "not_in_log", "made offline, recorded nowhere");
-    assert_eq!(below.prove_recorded().await.unwrap_err().code(), "no_hop");
+    assert_eq!(below.prove_recorded().await.unwrap_err().code(), "hop_not_found");
     below.record().await.unwrap();
     below.prove_recorded().await.unwrap();
     assert_eq!(says(&fleet, &below, |_| ()), "allowed");

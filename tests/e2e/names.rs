@@ -75,7 +75,7 @@ async fn whoever_appends_a_hop_in_anothers_name_is_nobody_at_the_broker() {
     // What mallory does in its own name, as holder, is recorded as its own; and so is an honest hop.
     let (who, target) = (held.as_caller(), Target::Hop(root.id()));
     let own = fleet.broker.revoke_target(&who, &target, "x", vec![]).await;
-    assert_eq!(own.unwrap_err().code(), "not_yours_to_revoke");
+    assert_eq!(own.unwrap_err().code(), "revoke_forbidden");
     let last = fleet.named().await.pop().unwrap();
     assert_eq!(last, (fleet.id("agent/mallory").to_string(), "refused"));
     let to_reader = held.delegate_to_agent(&fleet.id("agent/reader"), &shorter()).await;
@@ -97,7 +97,7 @@ async fn an_agent_that_holds_an_unrecorded_hop_by_its_own_key_is_itself() {
     let who = Credential::holder(reader.key(), Arc::new(token.clone()), None);
     let target = Target::Hop(root.id());
     let refused = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
-    assert_eq!(refused.code(), "not_yours_to_revoke");
+    assert_eq!(refused.code(), "revoke_forbidden");
     let entry = fleet.read().await.into_iter().rfind(|entry| entry.kind() == "refused").unwrap();
     let actor = entry.actor();
     assert_eq!(actor.name, reader.id().to_string());
@@ -115,7 +115,7 @@ async fn what_is_recorded_of_a_helper_says_that_it_is_one() {
     let target = Target::Agent(mallory.id());
     let refuse = async |held: &Held| {
         let no = fleet.broker.revoke_target(&held.as_caller(), &target, "x", Vec::new()).await;
-        assert_eq!(no.unwrap_err().code(), "not_yours_to_revoke");
+        assert_eq!(no.unwrap_err().code(), "revoke_forbidden");
         fleet.read().await.into_iter().rfind(|entry| entry.kind() == "refused").unwrap().actor()
     };
     let key = ceo.token().holder_key().thumbprint();

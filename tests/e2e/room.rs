@@ -288,7 +288,7 @@ async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     for _ in 0..REFUSED {
         let who = credential(&mallory);
         let no = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
-        assert_eq!(no.code(), "not_yours_to_revoke");
+        assert_eq!(no.code(), "revoke_forbidden");
     }
     let seconds = began.elapsed().as_secs() + 2;
     // Another's first refusal is recorded all the while, and another code of the same caller.
@@ -296,7 +296,7 @@ async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
     let nobody = v1::LookupAgentRequest { agent_id: fleet.id("agent/nobody").to_string() };
     fleet.broker.lookup_agent(&credential(&mallory), nobody).await.unwrap_err();
-    assert_eq!(fleet.refused("reader").await, ["not_yours_to_revoke"]);
+    assert_eq!(fleet.refused("reader").await, ["revoke_forbidden"]);
     let recorded = fleet.refused("mallory").await;
     assert!(recorded.contains(&"unknown_agent".to_owned()));
     let recorded = recorded.len() as u64 - 1;
@@ -313,7 +313,7 @@ async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     });
     assert_eq!(counted.sum::<u64>() + recorded, REFUSED);
     let told = fleet.stage.sublet(&["audit", "replay", "--all"]).ok();
-    assert!(told.contains("more refusals: ") && told.contains("not_yours_to_revoke"), "{told}");
+    assert!(told.contains("more refusals: ") && told.contains("revoke_forbidden"), "{told}");
 }
 
 /// One identity takes all the places at the feed that it can get: a new tool has its own.

@@ -461,5 +461,5 @@ async fn a_step_that_is_repeated_or_refused_leaves_no_key_behind() {
     let step = v1::change_key_request::Step::Taint(8);
     let request = v1::ChangeKeyRequest { step: Some(step), ..request };
     let refused = broker.change_key(&identities[0].credential().unwrap(), request).await;
-    assert_eq!((refused.unwrap_err().code().as_str(), keys()), ("not_permitted", 8));
+    assert_eq!((refused.unwrap_err().code().as_str(), keys()), ("forbidden", 8));
 }

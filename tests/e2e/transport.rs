@@ -120,9 +120,9 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
         (
             "two",
             prod.svid(&[web, "spiffe://prod.example/ns/shop/sa/db"]),
-            "certificate_names_nobody",
+            "certificate_without_spiffe_id",
         ),
-        ("none", prod.svid(&[]), "certificate_names_nobody"),
+        ("none", prod.svid(&[]), "certificate_without_spiffe_id"),
         ("unknown", Authority::new().svid(&[web]), "certificate_authority"),
         // Bundles of trust domains are not merged: staging's authority says nothing of prod.
         ("merged", staging.svid(&[web]), "certificate_authority"),
@@ -255,7 +255,7 @@ fn an_identity_of_a_neighbour_enrols_and_that_of_a_stranger_does_not() {
     stage.sublet(&["agent", "renew", "--as", "buyer"]).ok();
     // Once: the rule does not say that it comes in anew.
     let again = stage.sublet(&["agent", "enroll", "--neighbour", &buyer, "--out", "again"]);
-    again.fails(2, "[agent_state]");
+    again.fails(2, "[agent_not_active]");
     // Their keys change, and the file follows: one bundle vouches for the next.
     theirs.sublet(&["trust", "prepare", "identity", "--lead", "1s"]).ok();
     theirs.sublet(&["trust", "activate", "8", "--now"]).ok();

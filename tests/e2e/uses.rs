@@ -218,7 +218,7 @@ async fn a_tool_cannot_put_words_into_an_agents_mouth() {
     // Who is no agent reports nothing.
     let by_helper = fleet.root.as_caller();
     let refused = broker.report_uses(&by_helper, v1::ReportUsesRequest { uses: vec![good] }).await;
-    assert_eq!(refused.unwrap_err().code(), "not_permitted");
+    assert_eq!(refused.unwrap_err().code(), "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,7 +59,7 @@ fn invite(
     entropy: &Entropy,
 ) -> Result<(Invitation, JoinToken), Deny> {
     if !(1..=JOIN_SECONDS_MAX).contains(&ttl_seconds) {
-        return Err(Deny::NotPermitted("a join token lives 1 second to 24 hours"));
+        return Err(Deny::OutOfRange("a join token lives 1 second to 24 hours"));
     }
     let id = uuid::Builder::from_random_bytes(entropy.nonce("join-id").0).into_uuid().to_string();
     let join_token = format!("{JOIN_TOKEN}{id}.{}", base64url(entropy.bytes("join-secret")));
@@ -103,7 +103,7 @@ impl Operation for CreateAgent {
         if !self.agent.is_in(cx.view.state.domain())
             || self.agent == cx.view.state.domain().issuer()
         {
-            return Err(Deny::NotPermitted(
+            return Err(Deny::OutOfRange(
                 "an agent belongs to the broker's trust domain, and is not the broker",
             ));
         }
@@ -241,26 +241,24 @@ impl Operation for ApplyProfile {
 
 fn check_profile(profile: &Profile) -> Result<(), Deny> {
     if !is_name(&profile.name) {
-        return Err(Deny::NotPermitted("a profile's name is 1 to 63 of a-z 0-9 -"));
+        return Err(Deny::OutOfRange("a profile's name is 1 to 63 of a-z 0-9 -"));
     }
     if !(1..=limits::DELEGATION_SECONDS_MAX).contains(&profile.ttl_seconds_max) {
-        return Err(Deny::NotPermitted("ttl_seconds_max is 1 second to 7 days"));
+        return Err(Deny::OutOfRange("ttl_seconds_max is 1 second to 7 days"));
     }
     if profile.hops_max > limits::HOPS_MAX || profile.offline_hops_max > profile.hops_max {
-        return Err(Deny::NotPermitted(
-            "hops_max is at most 64, offline_hops_max at most hops_max",
-        ));
+        return Err(Deny::OutOfRange("hops_max is at most 64, offline_hops_max at most hops_max"));
     }
     if profile.enroll.len() > RULES_MAX {
-        return Err(Deny::NotPermitted("a profile has at most 64 enrolment rules"));
+        return Err(Deny::OutOfRange("a profile has at most 64 enrolment rules"));
     }
     if profile.enroll.iter().any(|rule| rule.check().is_err()) {
-        return Err(Deny::NotPermitted(
+        return Err(Deny::OutOfRange(
             "an enrolment rule names an issuer, at least one claim, and an agent of whole segments",
         ));
     }
     if profile.fan_out_max > limits::FAN_OUT_MAX {
-        return Err(Deny::NotPermitted("fan_out_max is at most 65,536"));
+        return Err(Deny::OutOfRange("fan_out_max is at most 65,536"));
     }
     Ok(())
 }

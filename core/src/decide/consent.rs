@@ -169,7 +169,7 @@ impl Operation for GrantSession {
             return Err(Deny::NotFound(format!("principal {}", self.principal)));
         }
         if !(1..=SESSION_SECONDS_MAX).contains(&self.ttl_seconds) {
-            return Err(Deny::NotPermitted("a session lives 1 second to 90 days"));
+            return Err(Deny::OutOfRange("a session lives 1 second to 90 days"));
         }
         check_principal(cx.view, &self.principal, cx.now)?;
         let id = SessionId(cx.entropy.bytes("session"));

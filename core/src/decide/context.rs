@@ -87,7 +87,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// The enrolled agent that asks by its identity, or a refusal.
     pub(super) fn agent(&self) -> Result<&'a Agent, Deny> {
-        let id = self.caller.agent().ok_or(Deny::NotPermitted(
+        let id = self.caller.agent().ok_or(Deny::Forbidden(
             "only an enrolled agent may do this, with its identity token",
         ))?;
         self.known_agent(id)
@@ -97,7 +97,7 @@ impl<'a> Context<'a> {
     pub(super) fn admin_only(&self) -> Result<(), Deny> {
         match self.caller.is_admin() {
             true => Ok(()),
-            false => Err(Deny::NotPermitted("only the admin may do this")),
+            false => Err(Deny::Forbidden("only the admin may do this")),
         }
     }
 

@@ -81,7 +81,7 @@ impl Operation for Enroll {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let Kind::NewKey(key) = cx.caller.kind() else {
-            return Err(Deny::NotPermitted("enrolment is signed by the new key"));
+            return Err(Deny::Forbidden("enrolment is signed by the new key"));
         };
         let admitted = match &self.credential {
             Credential::JoinToken { id, hash } => self.invited(cx, id, hash)?,
@@ -252,7 +252,7 @@ impl Operation for Renew {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let agent = keeper(cx)?;
-        let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
+        let key = agent.key.clone().ok_or(Deny::Forbidden("the agent has no key"))?;
         let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
         let (grant, given) = identity(cx, agent, &key, shown_at(cx.caller))?;
         let mut row = agent.clone();
@@ -292,8 +292,7 @@ impl Operation for RotateKey {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let agent = keeper(cx)?;
-        let old =
-            agent.key.as_ref().ok_or(Deny::NotPermitted("the agent has no key"))?.thumbprint();
+        let old = agent.key.as_ref().ok_or(Deny::Forbidden("the agent has no key"))?.thumbprint();
         let new = free_key(cx.view, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
         let (grant, given) = identity(cx, agent, &self.new_key, shown_at(cx.caller))?;
@@ -327,7 +326,7 @@ fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
 /// broker was restored from a backup, and no copy; where the root is tainted, nothing vouches for that.
 fn keeper<'a>(cx: &Context<'a>) -> Result<&'a Agent, Deny> {
     let shown = cx.caller.own_identity();
-    let shown = shown.ok_or(Deny::NotPermitted("only an agent may do this, with its identity"))?;
+    let shown = shown.ok_or(Deny::Forbidden("only an agent may do this, with its identity"))?;
     let id = &shown.root().agent;
     let agent = cx.view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
     let (Some(origin), Some(last)) = (shown.root().role.origin(), agent.identity) else {

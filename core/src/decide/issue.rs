@@ -81,7 +81,7 @@ impl Operation for Issue {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let agent = cx.agent()?;
-        let key = agent.key.clone().ok_or(Deny::NotPermitted("the agent has no key"))?;
+        let key = agent.key.clone().ok_or(Deny::Forbidden("the agent has no key"))?;
         let profile = cx.view.state.profile(&agent.profile).ok_or_else(|| {
             Deny::UnknownProfile { profile: agent.profile.clone(), agent: agent.id.clone() }
         })?;

@@ -91,18 +91,18 @@ impl Operation for PlaceHold {
     fn decide(&self, cx: &Context<'_>) -> Decision<()> {
         cx.admin_only()?;
         if !is_name(&self.name) {
-            return Err(Deny::NotPermitted("a hold's name is 1 to 63 of a-z 0-9 -"));
+            return Err(Deny::OutOfRange("a hold's name is 1 to 63 of a-z 0-9 -"));
         }
         let to = self.to.unwrap_or(u64::MAX);
         if to <= self.from {
-            return Err(Deny::NotPermitted("a hold ends behind its first record"));
+            return Err(Deny::OutOfRange("a hold ends behind its first record"));
         }
         let retention = cx.view.state.retention();
         if retention.hold(&self.name).is_some() {
             return Err(Deny::Exists(format!("the hold {:?}", self.name)));
         }
         if retention.holds().count() >= HOLDS_MAX {
-            return Err(Deny::NotPermitted("there are 1,000 holds: release one first"));
+            return Err(Deny::OutOfRange("there are 1,000 holds: release one first"));
         }
         let (name, from) = (self.name.clone(), self.from);
         let hold = Hold { name: name.clone(), from, to, placed_at: cx.now };

@@ -233,7 +233,7 @@ impl Operation for RestorePrincipal {
         // What is alive again is told apart by its time.
         let last = cx.view.state.last_issued_for(&self.principal);
         if revoked.at >= cx.now || last.is_some_and(|last| last > cx.now) {
-            return Err(Deny::NotPermitted(
+            return Err(Deny::OutOfRange(
                 "the broker's clock is not past the time of what was issued and is revoked",
             ));
         }

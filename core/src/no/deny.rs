@@ -415,7 +415,10 @@ pub enum Deny {
     NoBrokerKey(&'static str),
     /// The caller's role may not do this.
     #[error("{0}")]
-    NotPermitted(&'static str),
+    Forbidden(&'static str),
+    /// A value that was asked for lies outside of what is allowed for anybody.
+    #[error("{0}")]
+    OutOfRange(&'static str),
 }
 
 fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {
@@ -489,9 +492,9 @@ impl Deny {
             Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
             Deny::NotTheHolder { .. } => "not_the_holder",
             Deny::NotTheAgentsKey { .. } => "not_the_agents_key",
-            Deny::KeyOfAnother { .. } => "key_of_another",
+            Deny::KeyOfAnother { .. } => "key_in_use",
             Deny::UnknownDelegation { .. } => "unknown_delegation",
-            Deny::NoHop => "no_hop",
+            Deny::NoHop => "hop_not_found",
             Deny::UnknownAgent { .. } => "unknown_agent",
             Deny::UnknownProfile { .. } => "unknown_profile",
             Deny::PrincipalNotAllowed { .. } => "principal_not_allowed",
@@ -500,12 +503,12 @@ impl Deny {
             Deny::JoinToken(bad) => bad.code(),
             Deny::CredentialUsed => "credential_used",
             Deny::NotEnrollable { .. } => "not_enrollable",
-            Deny::KeyTaken => "key_taken",
+            Deny::KeyTaken => "key_in_use",
             Deny::IdentityCloned { .. } => "identity_cloned",
-            Deny::AgentState { .. } => "agent_state",
+            Deny::AgentState { .. } => "agent_not_active",
             Deny::Exists(_) => "already_exists",
             Deny::NotFound(_) => "not_found",
-            Deny::NotYoursToRevoke => "not_yours_to_revoke",
+            Deny::NotYoursToRevoke => "revoke_forbidden",
             Deny::IdempotencyConflict => "idempotency_conflict",
             Deny::SecretShownOnce => "secret_shown_once",
             Deny::UnderHold { .. } => "under_hold",
@@ -518,7 +521,8 @@ impl Deny {
             Deny::KeyTooSoon { .. } => "key_too_soon",
             Deny::OutlivesKey { .. } => "outlives_key",
             Deny::NoBrokerKey(_) => "no_broker_key",
-            Deny::NotPermitted(_) => "not_permitted",
+            Deny::Forbidden(_) => "forbidden",
+            Deny::OutOfRange(_) => "value_out_of_range",
         }
     }
 }
