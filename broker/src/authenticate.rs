@@ -21,8 +21,8 @@ use sublet_core::decide::{
 use sublet_core::feed::FeedPosition;
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
-use sublet_core::no::{Malformed, No, Overload, Unauthenticated};
 use sublet_core::proof::{CallProof, enroll_message};
+use sublet_core::refusal::{Malformed, Overload, Refusal, Unauthenticated};
 use sublet_core::session::{LoggedOut, UserToken};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
@@ -33,8 +33,8 @@ use tonic::Request;
 
 use crate::broker::Broker;
 use crate::certificate::Certificate;
-use crate::enrol::method::Presented;
-use crate::enrol::x509;
+use crate::enroll::method::Presented;
+use crate::enroll::x509;
 use crate::listen::Via;
 use crate::store::head_keys;
 
@@ -63,17 +63,17 @@ impl Introduced {
 /// Shows who is about to make a call of this method. In front of the message: the proof covers its hash.
 pub fn introduce(
     broker: &Broker,
-    credentials: Result<Credentials, No>,
+    credentials: Result<Credentials, Refusal>,
     via: &Via,
     method: &str,
-) -> Result<Introduced, No> {
+) -> Result<Introduced, Refusal> {
     let _step = broker.step("authenticate");
     let shown = || show(broker, credentials?, via, method);
     counted(broker, shown())
 }
 
 /// Shows who makes this request, for the method at this path.
-pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, No> {
+pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, Refusal> {
     let shown = || {
         let introduced = request.extensions().get::<Arc<Introduced>>();
         let digest = request.extensions().get::<MessageDigest>();
@@ -81,7 +81,7 @@ pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<
         complete(broker, introduced.map(Arc::as_ref), digest.0, &via(request), method)
     };
     let shown = shown();
-    if let Err(No::Unauthenticated(_)) = &shown {
+    if let Err(Refusal::Unauthenticated(_)) = &shown {
         via(request).failed();
     }
     counted(broker, shown)
@@ -94,18 +94,18 @@ pub fn http_caller(
     body: &[u8],
     via: &Via,
     action: &str,
-) -> Result<Caller, No> {
+) -> Result<Caller, Refusal> {
     counted(broker, complete(broker, introduced, sha256(body), via, action))
 }
 
-/// Shows that an enrolment is signed by the key that it brings, and that its credential holds by its
+/// Shows that an enrollment is signed by the key that it brings, and that its credential holds by its
 /// method. Whether it is used for the first time, and whose it is, are decisions.
-pub async fn enrolment(
+pub async fn enrollment(
     broker: &Broker,
     via: &Via,
     request: &v1::EnrollRequest,
     key: PublicKey,
-) -> Result<Authenticated<Enroll>, No> {
+) -> Result<Authenticated<Enroll>, Refusal> {
     let agent = match request.agent_id.as_str() {
         "" => None,
         id => Some(id.parse().map_err(Malformed::from)?),
@@ -136,42 +136,42 @@ pub async fn enrolment(
 }
 
 /// A user, by its own signed token.
-pub async fn user(broker: &Broker, via: &Via, token: &[u8]) -> Result<UserToken, No> {
+pub async fn user(broker: &Broker, via: &Via, token: &[u8]) -> Result<UserToken, Refusal> {
     counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.logins.show(token, broker.clock.now()).await)
 }
 
 /// A user whose provider says that it has logged out.
-pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<LoggedOut, No> {
+pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<LoggedOut, Refusal> {
     counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.logins.logged_out(token, broker.clock.now()).await)
 }
 
 /// The certificate of a connection, if it showed one. With one that does not hold nothing else is taken
 /// from it.
-pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certificate>, No> {
+pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certificate>, Refusal> {
     Ok(via.certificate(broker.clock.now())?)
 }
 
 /// A chain that came inside a request: every signature must hold.
-pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<Arc<VerifiedToken>, No> {
+pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<Arc<VerifiedToken>, Refusal> {
     counted(broker, verified(broker, bytes))
 }
 
 /// A head of the ledger that somebody was shown: one that this broker's key signed, with how many
 /// records it is over; `None` when none is named. Whether it is of this ledger's beginning is for
 /// whoever reads the records.
-pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, No> {
+pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Refusal> {
     if note.is_empty() {
         return Ok(None);
     }
-    let bad = |says: String| Malformed::Field { field: "checkpoint", says };
+    let bad = |detail: String| Malformed::Field { field: "checkpoint", detail };
     if note.len() > HEAD_BYTES_MAX {
-        let says = format!("{} bytes, at most {HEAD_BYTES_MAX} are taken", note.len());
-        return Err(bad(says).into());
+        let detail = format!("{} bytes, at most {HEAD_BYTES_MAX} are taken", note.len());
+        return Err(bad(detail).into());
     }
     let keys = head_keys(broker.trust()?.bundle());
-    let head = Checkpoint::open(&note, &keys).map_err(|says| bad(says.to_string()))?;
+    let head = Checkpoint::open(&note, &keys).map_err(|detail| bad(detail.to_string()))?;
     Ok(Some((head.size, note)))
 }
 
@@ -180,7 +180,7 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, No
 /// any other call without a valid proof; the decision records nothing of it.
 pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, String)> {
     let counter = report.counter;
-    let proven = proven(broker, report).map_err(|says| (counter, says))?;
+    let proven = proven(broker, report).map_err(|detail| (counter, detail))?;
     let named = broker.store.view().is_ok_and(|state| proven.names_hold(&state));
     if !named {
         broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
@@ -190,9 +190,9 @@ pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, S
 }
 
 fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
-    let token = verified(broker, &report.token).map_err(|no| match no {
-        No::Malformed(Malformed::Token(bad)) => bad.to_string(),
-        no => no.to_string(),
+    let token = verified(broker, &report.token).map_err(|refusal| match refusal {
+        Refusal::Malformed(Malformed::Token(bad)) => bad.to_string(),
+        refusal => refusal.to_string(),
     })?;
     let proof = CallProof::decode(&report.proof).map_err(|bad| bad.to_string())?;
     let reported = ReportedUse {
@@ -213,7 +213,7 @@ fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
 
 /// The chain in these bytes, of which every signature holds: verified now, or as far as it was verified
 /// before under the same trust bundle.
-pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<Arc<VerifiedToken>, No> {
+pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<Arc<VerifiedToken>, Refusal> {
     let trust = broker.trust()?;
     let verified =
         authorize::chain(&broker.chains, token, None, trust.bundle(), broker.clock.now());
@@ -226,7 +226,7 @@ fn show(
     credentials: Credentials,
     via: &Via,
     method: &str,
-) -> Result<Introduced, No> {
+) -> Result<Introduced, Refusal> {
     let proof = credentials.call_proof()?;
     let now = broker.clock.now();
     // The message is not here yet: `complete` compares it with what was signed.
@@ -267,7 +267,7 @@ fn complete(
     digest: [u8; 32],
     via: &Via,
     method: &str,
-) -> Result<Caller, No> {
+) -> Result<Caller, Refusal> {
     let introduced = introduced.ok_or(Unauthenticated::Missing("the call proof"))?;
     let Introduced { caller, key, possession } = introduced;
     let (audience, now) = (broker.domain().broker_audience(), broker.clock.now());
@@ -291,10 +291,10 @@ enum Shown {
 impl Shown {
     /// Every signature must hold, and so must the root, but where an agent would have another identity
     /// in place of one whose root was tainted.
-    fn verify(broker: &Broker, bytes: &[u8], method: &str) -> Result<Self, No> {
+    fn verify(broker: &Broker, bytes: &[u8], method: &str) -> Result<Self, Refusal> {
         match verified(broker, bytes) {
             Ok(token) => Ok(Shown::Holds(token)),
-            Err(No::Unauthenticated(Unauthenticated::Root(KeyRefusal::Tainted(key))))
+            Err(Refusal::Unauthenticated(Unauthenticated::Root(KeyRefusal::Tainted(key))))
                 if keeps_an_identity(method) =>
             {
                 let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
@@ -308,7 +308,7 @@ impl Shown {
                     false => Err(Unauthenticated::Root(KeyRefusal::Tainted(key)).into()),
                 }
             }
-            Err(no) => Err(no),
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -339,7 +339,7 @@ fn check_certificate(
     certificate: Option<&Certificate>,
     agent: &AgentId,
     now: UnixMillis,
-) -> Result<(), No> {
+) -> Result<(), Refusal> {
     let Some(certificate) = certificate.filter(|shown| shown.id != *agent) else {
         return Ok(());
     };
@@ -355,10 +355,10 @@ fn check_certificate(
     Err(Unauthenticated::CertificateOfAnother { certificate, agent }.into())
 }
 
-fn counted<T>(broker: &Broker, shown: Result<T, No>) -> Result<T, No> {
-    if let Err(No::Unauthenticated(no)) = &shown {
+fn counted<T>(broker: &Broker, shown: Result<T, Refusal>) -> Result<T, Refusal> {
+    if let Err(Refusal::Unauthenticated(refusal)) = &shown {
         broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(code = no.code(), "unauthenticated");
+        tracing::debug!(code = refusal.code(), "unauthenticated");
     }
     shown
 }

@@ -7,13 +7,13 @@ use sublet_core::bundle::{KeyUse, SignedBundle};
 use sublet_core::decide::{Settings, View};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::key::Thumbprint;
-use sublet_core::no::Fault;
-use sublet_core::seen::{Bounds, SeenProofs};
+use sublet_core::refusal::Fault;
+use sublet_core::replay_cache::{Bounds, ReplayCache};
 use sublet_core::state::State;
 use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
-use crate::enrol::Methods;
+use crate::enroll::Methods;
 use crate::feed::Feed;
 use crate::keys::{self, KeyRing, OwnKey};
 use crate::login::Logins;
@@ -56,7 +56,7 @@ pub struct Broker {
     /// Chains that were verified, so that they need not be again.
     pub(crate) chains: Chains,
     /// Call proofs seen.
-    pub seen: SeenProofs,
+    pub seen: ReplayCache,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -111,7 +111,7 @@ impl Broker {
             methods,
             logins,
             chains: Chains::new(CHAIN_BYTES_MAX),
-            seen: SeenProofs::new(PROOFS_MAX, started_at),
+            seen: ReplayCache::new(PROOFS_MAX, started_at),
             clock,
             entropy,
             started_at,

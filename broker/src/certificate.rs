@@ -1,7 +1,7 @@
 //! A client's certificate: which workload it says that a connection is (X.509-SVID, RFC 8705 in spirit).
 //!
 //! Owns: whether it holds, by the authorities of its own trust domain. Does not own: the handshake, which
-//! shows that the client has its key (`tls`), which agent it is (`enrol::x509`, `authenticate`).
+//! shows that the client has its key (`tls`), which agent it is (`enroll::x509`, `authenticate`).
 //!
 //! Invariants: bundles of trust domains are never merged; a certificate that names no workload, or two,
 //! is none; whoever shows one that does not hold shows nothing else either.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sublet_core::id::SpiffeId;
-use sublet_core::no::BadCertificate;
+use sublet_core::refusal::BadCertificate;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};

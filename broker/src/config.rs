@@ -9,7 +9,7 @@ use sublet_core::id::TrustDomain;
 use sublet_core::limits;
 use sublet_core::rotation::{Schedule, USES};
 
-use crate::enrol::names;
+use crate::enroll::names;
 
 /// The trust domain of a broker started with `--dev`.
 pub const DEV_TRUST_DOMAIN: &str = "dev.sublet.example";
@@ -77,7 +77,7 @@ pub struct Config {
     /// The broker's own keys.
     #[serde(default)]
     pub keys: KeysConfig,
-    /// Whose signed tokens are believed, where agents enrol with them.
+    /// Whose signed tokens are believed, where agents enroll with them.
     #[serde(default)]
     pub issuer: Vec<IssuerConfig>,
     /// Whose logins of users are believed, where agents act for them.
@@ -164,7 +164,7 @@ pub struct IssuerConfig {
 }
 
 impl IssuerConfig {
-    /// The method of enrolment that its signed tokens belong to.
+    /// The method of enrollment that its signed tokens belong to.
     pub fn method(&self) -> &'static str {
         if self.is_spiffe() { names::JWT_SVID } else { names::JWT }
     }
@@ -375,7 +375,7 @@ impl Config {
 
     /// Refuses values out of bounds; also after flags have changed some.
     pub fn checked(self) -> Result<Self, BadConfig> {
-        let bad = |says: String| Err(BadConfig::Value(says));
+        let bad = |detail: String| Err(BadConfig::Value(detail));
         if self.dev && !self.listen.ip().is_loopback() {
             return bad(format!("--dev listens on loopback only, not on {}", self.listen));
         }
@@ -399,8 +399,9 @@ impl Config {
         }
         self.check_transport()?;
         if !self.keys.is_in_bounds() {
-            let says = "keys.rotate_days is 1 to 180, keys.lead_hours 1 to 720 and less than that";
-            return bad(says.to_owned());
+            let detail =
+                "keys.rotate_days is 1 to 180, keys.lead_hours 1 to 720 and less than that";
+            return bad(detail.to_owned());
         }
         Ok(self)
     }
@@ -409,7 +410,7 @@ impl Config {
 impl Config {
     /// Plain text stays on loopback, unless somebody says that TLS ends in front.
     fn check_transport(&self) -> Result<(), BadConfig> {
-        let bad = |says: String| Err(BadConfig::Value(says));
+        let bad = |detail: String| Err(BadConfig::Value(detail));
         let tls = &self.tls;
         if tls.certificate.is_some() != tls.key.is_some() {
             return bad("tls.certificate and tls.key belong together".to_owned());

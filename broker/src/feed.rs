@@ -12,7 +12,7 @@ use std::time::Duration;
 use sublet_core::bundle::KeyUse;
 use sublet_core::feed::{FeedPosition, SignedHead};
 use sublet_core::id::UnixMillis;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use tokio::sync::watch;
 
 use crate::keys::Signers;

@@ -16,7 +16,7 @@ pub mod broker;
 mod calls;
 pub mod certificate;
 pub mod config;
-pub mod enrol;
+pub mod enroll;
 pub mod feed;
 pub mod keys;
 pub mod listen;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use sublet_core::caller::Caller;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::Unauthenticated;
+use sublet_core::refusal::Unauthenticated;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;

@@ -2,20 +2,20 @@
 //! out (OpenID Connect Core; Back-Channel Logout 1.0). SPEC 3.10.
 //!
 //! Owns: whose logins are believed, and which principal each is. Does not own: whether a token holds
-//! (`enrol::jwt`), sessions (`sublet_core::session`, `decide`).
+//! (`enroll::jwt`), sessions (`sublet_core::session`, `decide`).
 //!
 //! Invariants: a token that says that somebody logged out is no login, and the reverse; a word that a
 //! login is over says when it was given.
 
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::json::Json;
-use sublet_core::no::{BadJwt, No, Unauthenticated};
+use sublet_core::refusal::{BadJwt, Refusal, Unauthenticated};
 use sublet_core::session::{LoggedOut, Login, UserToken, template};
 use sublet_core::workload::Attested;
 
 use crate::config::{BadConfig, Config};
-use crate::enrol::jwt::{Issuer, SignedToken};
-use crate::enrol::names::JWT;
+use crate::enroll::jwt::{Issuer, SignedToken};
+use crate::enroll::names::JWT;
 
 /// What a logout token says that happened.
 const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -33,7 +33,7 @@ impl Logins {
         let mut templates: Vec<(String, String)> = Vec::new();
         let mut issuers = Vec::new();
         for login in &config.user_issuer {
-            let bad = |says: &str| BadConfig::Value(format!("login {:?}: {says}", login.name));
+            let bad = |detail: &str| BadConfig::Value(format!("login {:?}: {detail}", login.name));
             if login.name.starts_with("spiffe://") {
                 return Err(bad("a workload is no user"));
             }
@@ -51,7 +51,7 @@ impl Logins {
     }
 
     /// Who a user is, by its own token.
-    pub async fn show(&self, token: &[u8], now: UnixMillis) -> Result<UserToken, No> {
+    pub async fn show(&self, token: &[u8], now: UnixMillis) -> Result<UserToken, Refusal> {
         let shown = self.tokens.attest(token, now).await?;
         if events(&shown).is_some() {
             return Err(bad(BadJwt::Form("it is a logout token and no login")));
@@ -59,11 +59,11 @@ impl Logins {
         let template = self.templates.iter().find(|(name, _)| *name == shown.issuer);
         let template = template.map(|(_, template)| template.as_str()).unwrap_or_default();
         let user = UserToken::of(&shown, template, &self.realm);
-        user.map_err(|says| Unauthenticated::User { issuer: shown.issuer.clone(), says }.into())
+        user.map_err(|detail| Unauthenticated::User { issuer: shown.issuer.clone(), detail }.into())
     }
 
     /// Whose login has ended, by its provider's word, and when that was given.
-    pub async fn logged_out(&self, token: &[u8], now: UnixMillis) -> Result<LoggedOut, No> {
+    pub async fn logged_out(&self, token: &[u8], now: UnixMillis) -> Result<LoggedOut, Refusal> {
         let shown = self.tokens.attest(token, now).await?;
         let says_so = events(&shown).is_some_and(|events| {
             events.iter().any(|(name, what)| name == LOGOUT && matches!(what, Json::Object(_)))
@@ -89,6 +89,6 @@ fn events(shown: &Attested) -> Option<&[(String, Json)]> {
     })
 }
 
-fn bad(bad: BadJwt) -> No {
+fn bad(bad: BadJwt) -> Refusal {
     Unauthenticated::Jwt(bad).into()
 }

@@ -23,7 +23,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_core::rotation::USES;
 use tokio::net::TcpListener;
 use tonic::codegen::http;

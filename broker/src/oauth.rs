@@ -19,9 +19,9 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::capability::Capability;
-use sublet_core::decide::{By, EndSessions, Ending, Issue};
+use sublet_core::decide::{Consent, EndSessions, Ending, Issue};
 use sublet_core::json::Json;
-use sublet_core::no::{Malformed, No, Overload};
+use sublet_core::refusal::{Malformed, Overload, Refusal};
 use sublet_core::text::from_base64url;
 use sublet_core::token::Presentation;
 use sublet_proto::convert::field;
@@ -79,7 +79,7 @@ async fn exchange(
     via: &Via,
     introduced: Option<&Introduced>,
     body: &[u8],
-) -> Result<Value, No> {
+) -> Result<Value, Refusal> {
     let form = Form::parse(body)?;
     form.is("grant_type", &[EXCHANGE])?;
     form.is("subject_token_type", &USER_TYPES)?;
@@ -91,8 +91,8 @@ async fn exchange(
     let actor = from_base64url(form.get("actor_token")?)
         .ok_or_else(|| field("actor_token", "the identity token in base64url".to_owned()))?;
     if caller.agent().is_none() || !is_of(&actor, &caller) {
-        let says = "it is not the identity that the proof is under".to_owned();
-        return Err(field("actor_token", says).into());
+        let detail = "it is not the identity that the proof is under".to_owned();
+        return Err(field("actor_token", detail).into());
     }
     let user = authenticate::user(broker, via, form.get("subject_token")?.as_bytes()).await?;
     let operation = Issue {
@@ -101,7 +101,7 @@ async fn exchange(
         ttl_seconds: form.number("requested_expires_in", TTL_SECONDS)?,
         hops: u32::try_from(form.number("hops", 0)?).unwrap_or(u32::MAX),
         offline_hops: 0,
-        by: By::User(Box::new(user)),
+        by: Consent::UserToken(Box::new(user)),
     };
     let authenticated = Authenticated { caller, operation };
     let came = Came { trace: None, from: via.network() };
@@ -134,8 +134,8 @@ fn is_of(actor: &[u8], caller: &Caller) -> bool {
 
 /// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type. Read
 /// strictly: of a member that stands twice two readers may take another one each.
-fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
-    let bad = |says: String| field("authorization_details", says);
+fn scope(details: &str) -> Result<sublet_core::capability::Scope, Refusal> {
+    let bad = |detail: String| field("authorization_details", detail);
     let list = Json::parse(details.as_bytes()).map_err(|error| bad(error.to_string()))?;
     let Json::List(list) = list else {
         return Err(bad("a list of capabilities is expected".to_owned()).into());
@@ -157,7 +157,7 @@ fn scope(details: &str) -> Result<sublet_core::capability::Scope, No> {
     Ok(sublet_core::capability::Scope::new(capabilities).map_err(Malformed::from)?)
 }
 
-async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, No> {
+async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, Refusal> {
     let form = Form::parse(body)?;
     let token = form.get("logout_token")?.as_bytes();
     let word = authenticate::logged_out(broker, via, token).await?;
@@ -175,7 +175,7 @@ async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, 
 struct Form(BTreeMap<String, String>);
 
 impl Form {
-    fn parse(body: &[u8]) -> Result<Self, No> {
+    fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let mut fields = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
             if fields.insert(name.into_owned(), value.into_owned()).is_some() {
@@ -189,19 +189,19 @@ impl Form {
         self.0.contains_key(name)
     }
 
-    fn get(&self, name: &'static str) -> Result<&str, No> {
+    fn get(&self, name: &'static str) -> Result<&str, Refusal> {
         let value = self.0.get(name).map(String::as_str);
         value.ok_or_else(|| field(name, "missing".to_owned()).into())
     }
 
-    fn is(&self, name: &'static str, known: &[&str]) -> Result<(), No> {
+    fn is(&self, name: &'static str, known: &[&str]) -> Result<(), Refusal> {
         match self.get(name)? {
             value if known.contains(&value) => Ok(()),
             _ => Err(field(name, format!("one of {known:?} is expected")).into()),
         }
     }
 
-    fn number(&self, name: &'static str, default: i64) -> Result<i64, No> {
+    fn number(&self, name: &'static str, default: i64) -> Result<i64, Refusal> {
         match self.0.get(name).map(|text| text.parse()) {
             None => Ok(default),
             Some(Ok(number)) if number >= 0 => Ok(number),
@@ -211,33 +211,33 @@ impl Form {
 }
 
 /// As RFC 6749 section 5.2 has errors.
-fn answer(done: Result<Value, No>) -> Response {
+fn answer(done: Result<Value, Refusal>) -> Response {
     match done {
         Ok(value) => (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")], axum::Json(value))
             .into_response(),
-        Err(no) => refusal(&no),
+        Err(refused) => refusal(&refused),
     }
 }
 
 /// The answer to a request that is refused, also one whose form was not read.
-pub(crate) fn refusal(no: &No) -> Response {
-    let (status, error) = match no {
-        No::Malformed(_) | No::Overload(Overload::TooLarge { .. }) => {
+pub(crate) fn refusal(refusal: &Refusal) -> Response {
+    let (status, error) = match refusal {
+        Refusal::Malformed(_) | Refusal::Overload(Overload::TooLarge { .. }) => {
             (StatusCode::BAD_REQUEST, "invalid_request")
         }
-        No::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_client"),
-        No::Deny(_) => (StatusCode::BAD_REQUEST, "invalid_grant"),
-        No::Overload(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
-        No::Fault(fault) => {
+        Refusal::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_client"),
+        Refusal::Deny(_) => (StatusCode::BAD_REQUEST, "invalid_grant"),
+        Refusal::Overload(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Refusal::Fault(fault) => {
             tracing::error!(%fault, "an OAuth request");
             (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
         }
     };
-    let says = respond::status(no).message().to_owned();
-    let value = json!({"error": error, "error_description": says, "sublet_code": no.code()});
+    let detail = respond::status(refusal).message().to_owned();
+    let value = json!({"error": error, "error_description": detail, "sublet_code": refusal.code()});
     let mut answer =
         (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response();
-    if let Some(retry_ms) = no.retry_ms() {
+    if let Some(retry_ms) = refusal.retry_ms() {
         // Whole seconds, RFC 9110, section 10.2.3.
         let seconds = HeaderValue::from(retry_ms.div_ceil(1_000));
         answer.headers_mut().insert(header::RETRY_AFTER, seconds);

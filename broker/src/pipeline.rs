@@ -15,12 +15,12 @@ use std::time::Duration;
 use sublet_core::bundle::SignedBundle;
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{
-    self, ChangeKey, Context, Entropy, Operation, Unsigned, Verdict, decide,
+    self, Context, Entropy, Operation, RotateBrokerKey, Unsigned, Verdict, decide,
 };
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
-use sublet_core::no::{Deny, Fault, No, Overload};
 use sublet_core::record::{Actor, Body, Record};
+use sublet_core::refusal::{Deny, Fault, Overload, Refusal};
 use sublet_core::rotation::NextBundle;
 use sublet_core::state::{Basis, Effects, Mutation, Precondition, RowKey};
 
@@ -105,7 +105,7 @@ pub struct Came {
 pub async fn run<O: Operation>(
     broker: &Arc<Broker>,
     asked: Asked<O>,
-) -> Result<Recorded<O::Granted>, No> {
+) -> Result<Recorded<O::Granted>, Refusal> {
     let Asked { authenticated: Authenticated { caller, operation }, repeatable, came } = asked;
     let request = Request::of::<O>(&caller, repeatable);
     for _ in 0..ROUNDS_MAX {
@@ -145,7 +145,7 @@ pub async fn run<O: Operation>(
                 return Ok(Recorded { outcome, found: Found { at: now, basis, ledger }, kept });
             }
             Err(NotCommitted::Changed) => continue,
-            Err(NotCommitted::No(no)) => return Err(no),
+            Err(NotCommitted::Refusal(refusal)) => return Err(refusal),
         }
     }
     Err(Overload::Contention.into())
@@ -182,7 +182,7 @@ fn decide_now<O: Operation>(
     broker: &Broker,
     deciding: &Deciding<'_>,
     operation: &O,
-) -> Result<Decided<O::Granted>, No> {
+) -> Result<Decided<O::Granted>, Refusal> {
     let Deciding { caller, now, entropy, request } = *deciding;
     let _step = broker.step("decide");
     let state = broker.store.view()?;
@@ -260,7 +260,7 @@ const SUMMARIES_MAX: usize = 256;
 fn signed<O: Operation>(
     broker: &Broker,
     verdict: Verdict<O::Granted>,
-) -> Result<Verdict<O::Granted>, No> {
+) -> Result<Verdict<O::Granted>, Refusal> {
     let _step = verdict.unsigned.is_some().then(|| broker.step("sign"));
     match verdict.unsigned.clone() {
         Some(Unsigned::Block(unsigned)) if verdict.outcome.is_ok() => {
@@ -324,7 +324,7 @@ pub async fn sweep_sessions(broker: &Arc<Broker>) -> Result<(), Fault> {
 
 fn at_start(what: &str, why: NotCommitted) -> Fault {
     match why {
-        NotCommitted::No(No::Fault(fault)) => fault,
+        NotCommitted::Refusal(Refusal::Fault(fault)) => fault,
         why => Fault::Internal(format!("{what}: {why:?}")),
     }
 }
@@ -346,18 +346,21 @@ pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitte
 }
 
 /// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
-pub async fn turn_keys(broker: &Arc<Broker>, change: ChangeKey) -> Result<(), NotCommitted> {
-    let no = |fault: Fault| NotCommitted::No(fault.into());
+pub async fn apply_key_step(
+    broker: &Arc<Broker>,
+    change: RotateBrokerKey,
+) -> Result<(), NotCommitted> {
+    let refusal = |fault: Fault| NotCommitted::Refusal(fault.into());
     let now = broker.clock.now();
     let grant = {
-        let state = broker.store.view().map_err(no)?;
+        let state = broker.store.view().map_err(refusal)?;
         let actor = own_name(broker);
-        decide::turn_keys(broker.view(&state), &actor, &change, now)
-            .map_err(|deny| NotCommitted::No(deny.into()))?
+        decide::apply_key_step(broker.view(&state), &actor, &change, now)
+            .map_err(|deny| NotCommitted::Refusal(deny.into()))?
     };
     let Some(Unsigned::Trust(next)) = grant.unsigned else { return Ok(()) };
     let mut own = grant.effects;
-    own.mutations.push(sign_trust(broker, &next).map_err(no)?.into());
+    own.mutations.push(sign_trust(broker, &next).map_err(refusal)?.into());
     commit_own(broker, own).await
 }
 
@@ -368,15 +371,15 @@ fn own_name(broker: &Broker) -> Actor {
 
 /// Commits what the broker does of itself, with nobody asking.
 async fn commit_own(broker: &Arc<Broker>, effects: Effects) -> Result<(), NotCommitted> {
-    let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::No(fault.into()))?;
+    let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
     let (salt, now) = (entropy.nonce("payload").0, broker.clock.now());
     record(broker, Commit { effects, receipt: None, salt, trace: None, now }).await.map(drop)
 }
 
 /// Runs to its end, whoever has stopped waiting for it.
-pub(crate) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, No>> + Send + 'static,
-) -> Result<T, No> {
+pub(crate) async fn run_detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
     let ended = tokio::spawn(traces::within_the_call(work)).await;
     ended.unwrap_or_else(|error| Err(Fault::Internal(format!("a call broke off: {error}")).into()))
 }
@@ -386,11 +389,11 @@ async fn record(broker: &Arc<Broker>, commit: Commit) -> Result<Committed, NotCo
     let recorded = tokio::spawn(commit_and_tell(broker.clone(), commit));
     match tokio::time::timeout(COMMIT_DEADLINE, recorded).await {
         Ok(Ok(recorded)) => recorded,
-        Ok(Err(error)) => {
-            Err(NotCommitted::No(Fault::Internal(format!("recording broke off: {error}")).into()))
-        }
+        Ok(Err(error)) => Err(NotCommitted::Refusal(
+            Fault::Internal(format!("recording broke off: {error}")).into(),
+        )),
         // It may be recorded yet, and is told then.
-        Err(_) => Err(NotCommitted::No(Fault::Deadline.into())),
+        Err(_) => Err(NotCommitted::Refusal(Fault::Deadline.into())),
     }
 }
 
@@ -408,7 +411,10 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<Committe
     }
     if revokes || trust {
         // It is in force for minting already; this is for the tools.
-        broker.feed.publish(broker.clock.now()).map_err(|fault| NotCommitted::No(fault.into()))?;
+        broker
+            .feed
+            .publish(broker.clock.now())
+            .map_err(|fault| NotCommitted::Refusal(fault.into()))?;
     }
     if revokes && let Err(fault) = broker.reached.keep(&broker.store).await {
         // It is in force all the same, and the mark follows.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sublet_core::no::Overload;
+use sublet_core::refusal::Overload;
 
 use crate::refusals::Charged;
 

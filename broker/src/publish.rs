@@ -36,8 +36,8 @@ pub(crate) fn routes(broker: Arc<Broker>) -> Router {
 
 async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response {
     let via = request.extensions().get::<Via>().cloned().unwrap_or_default();
-    if let Err(no) = authenticate::certificate(&broker, &via) {
-        return (StatusCode::UNAUTHORIZED, format!("{no}\n")).into_response();
+    if let Err(refusal) = authenticate::certificate(&broker, &via) {
+        return (StatusCode::UNAUTHORIZED, format!("{refusal}\n")).into_response();
     }
     if !may_read(request.headers(), &broker.keys.ledger_bearer) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];

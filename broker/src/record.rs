@@ -152,9 +152,9 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
     match body {
         Body::Issued(hop) => (Wire::Issued(hop_message(hop)), block(hop)),
         Body::HopRecorded(hop) => (Wire::HopRecorded(hop_message(hop)), block(hop)),
-        Body::Refused { method, code, says, asked } => {
+        Body::Refused { method, code, detail, asked } => {
             let refused = record::Refused { method: (*method).into(), code: (*code).into() };
-            let words = Words { says: says.clone(), asked: asked.clone(), ..Words::default() };
+            let words = Words { detail: detail.clone(), asked: asked.clone(), ..Words::default() };
             (Wire::Refused(refused), Some(Content::Words(words)))
         }
         Body::RefusalsCounted(counted) => plain(Wire::RefusalsCounted(counted_message(counted))),
@@ -165,16 +165,16 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             let restored = Wire::PrincipalRestored(record::PrincipalRestored {});
             (restored, Some(Content::Words(words)))
         }
-        Body::Consented { session, agent, principal, person, token, says } => {
+        Body::Consented { session, agent, principal, person, token, detail } => {
             let consent = record::Consent {
                 session: session.0.into(),
                 agent_id: agent.to_string(),
                 issuer: person.as_ref().map(|person| person.issuer.clone()).unwrap_or_default(),
                 token: person.as_ref().map(|_| token.to_vec()).unwrap_or_default(),
             };
-            let says = cut(says.clone(), ASKED_BYTES_MAX);
+            let detail = cut(detail.clone(), ASKED_BYTES_MAX);
             let (principal, person) = (principal.to_string(), person_message(person));
-            let words = Words { says, principal, person, ..Words::default() };
+            let words = Words { detail, principal, person, ..Words::default() };
             (Wire::Consented(consent), Some(Content::Words(words)))
         }
         Body::SessionEnded { session, principal, person, delegations, reason } => {
@@ -199,8 +199,8 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
                 ..change(agent)
             };
             let claims = shown.map(|shown| {
-                let says = cut(shown.claims.clone(), ASKED_BYTES_MAX);
-                Content::Words(Words { says, ..Words::default() })
+                let detail = cut(shown.claims.clone(), ASKED_BYTES_MAX);
+                Content::Words(Words { detail, ..Words::default() })
             });
             (Wire::AgentEnrolled(enrolled), claims)
         }

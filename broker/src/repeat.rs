@@ -13,7 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use sublet_core::caller::{Account, Caller};
 use sublet_core::decide::{self, Keeps, Operation, Verdict, View, keeps_an_identity};
 use sublet_core::id::{AgentId, Nonce, UnixMillis};
-use sublet_core::no::{Deny, Fault, No};
+use sublet_core::refusal::{Deny, Fault, Refusal};
 use sublet_core::state::{AnswerKey, GivenAnswer, State};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
@@ -68,7 +68,7 @@ impl Request {
         caller: &Caller,
         heard: &Heard,
         now: UnixMillis,
-    ) -> Result<Found<O::Granted>, No> {
+    ) -> Result<Found<O::Granted>, Refusal> {
         let Some(given) = view.state.answers().get(&self.name) else { return Ok(Found::Nothing) };
         let is_over = given.expires_at <= now;
         if is_over || decide::check_repeats(view, caller, O::METHOD, now).is_err() {

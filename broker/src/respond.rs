@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use sublet_core::bundle::KeyUse;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{Fault, Malformed, No};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::refusal::{Fault, Malformed, Refusal};
 use sublet_core::state::Basis;
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
@@ -36,34 +36,34 @@ pub type Answer<M> = Result<Response<M>, Status>;
 
 /// Answers with what was recorded: the grant as a message, or the refusal.
 pub fn answer<G, M>(
-    recorded: Result<Recorded<G>, No>,
-    message: impl FnOnce(G, &Found) -> Result<M, No>,
+    recorded: Result<Recorded<G>, Refusal>,
+    message: impl FnOnce(G, &Found) -> Result<M, Refusal>,
 ) -> Answer<M> {
     let (kept, granted) = granted(recorded);
     finish(kept, granted.and_then(|(granted, found)| message(granted, &found)))
 }
 
 /// The same with an answer that has to be waited for.
-pub async fn answer_when<G, M, F: Future<Output = Result<M, No>>>(
-    recorded: Result<Recorded<G>, No>,
+pub async fn answer_when<G, M, F: Future<Output = Result<M, Refusal>>>(
+    recorded: Result<Recorded<G>, Refusal>,
     message: impl FnOnce(G, Found) -> F,
 ) -> Answer<M> {
     let (kept, granted) = granted(recorded);
     let message = match granted {
         Ok((granted, found)) => message(granted, found).await,
-        Err(no) => Err(no),
+        Err(refusal) => Err(refusal),
     };
     finish(kept, message)
 }
 
 /// Whether the answer is kept; what was granted, and the state that the answer is made from.
-fn granted<G>(recorded: Result<Recorded<G>, No>) -> (bool, Result<(G, Found), No>) {
+fn granted<G>(recorded: Result<Recorded<G>, Refusal>) -> (bool, Result<(G, Found), Refusal>) {
     let kept = recorded.as_ref().is_ok_and(Recorded::is_kept);
-    (kept, recorded.and_then(|recorded| recorded.into_parts().map_err(No::from)))
+    (kept, recorded.and_then(|recorded| recorded.into_parts().map_err(Refusal::from)))
 }
 
-fn finish<M>(kept: bool, message: Result<M, No>) -> Answer<M> {
-    let mut answer = message.map(Response::new).map_err(|no| status(&no))?;
+fn finish<M>(kept: bool, message: Result<M, Refusal>) -> Answer<M> {
+    let mut answer = message.map(Response::new).map_err(|refusal| status(&refusal))?;
     if !kept {
         answer.metadata_mut().insert(ANSWER_METADATA, MetadataValue::from_static(NOT_KEPT));
     }
@@ -71,33 +71,33 @@ fn finish<M>(kept: bool, message: Result<M, No>) -> Answer<M> {
 }
 
 /// The status of a refusal. A total match: every kind has its place.
-pub fn status(no: &No) -> Status {
-    let code = match no {
-        No::Malformed(_) => Code::InvalidArgument,
-        No::Unauthenticated(_) => Code::Unauthenticated,
-        No::Deny(_) => Code::PermissionDenied,
-        No::Overload(_) => Code::ResourceExhausted,
-        No::Fault(fault) if fault.is_retriable() => Code::Unavailable,
-        No::Fault(_) => Code::Internal,
+pub fn status(refusal: &Refusal) -> Status {
+    let code = match refusal {
+        Refusal::Malformed(_) => Code::InvalidArgument,
+        Refusal::Unauthenticated(_) => Code::Unauthenticated,
+        Refusal::Deny(_) => Code::PermissionDenied,
+        Refusal::Overload(_) => Code::ResourceExhausted,
+        Refusal::Fault(fault) if fault.is_retriable() => Code::Unavailable,
+        Refusal::Fault(_) => Code::Internal,
     };
-    if let No::Fault(fault) = no {
+    if let Refusal::Fault(fault) = refusal {
         tracing::error!(%fault, "fault");
     }
-    let says = match no {
+    let detail = match refusal {
         // What went wrong inside is for the operator's log.
-        No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
-        no => no.to_string(),
+        Refusal::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
+        refusal => refusal.to_string(),
     };
-    coded(code, says, no.code(), no.retry_ms())
+    coded(code, detail, refusal.code(), refusal.retry_ms())
 }
 
-fn coded(code: Code, says: impl Into<String>, reason: &str, retry_ms: Option<u64>) -> Status {
+fn coded(code: Code, detail: impl Into<String>, reason: &str, retry_ms: Option<u64>) -> Status {
     let mut details =
         ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
     if let Some(retry_ms) = retry_ms {
         details.set_retry_info(Some(Duration::from_millis(retry_ms)));
     }
-    Status::with_error_details(code, says, details)
+    Status::with_error_details(code, detail, details)
 }
 
 /// The status that an answer begins with; `None` where a message comes first.
@@ -123,8 +123,8 @@ pub(crate) fn of_the_library(status: &Status) -> Status {
         Code::Unimplemented => no_such_method(),
         Code::Cancelled | Code::DeadlineExceeded => late(),
         Code::Internal => {
-            let says = format!("it is no message of this method: {}", status.message());
-            self::status(&Malformed::Field { field: "message", says }.into())
+            let detail = format!("it is no message of this method: {}", status.message());
+            self::status(&Malformed::Field { field: "message", detail }.into())
         }
         Code::NotFound => coded(Code::NotFound, status.message(), "not_found", None),
         code => coded(code, status.message(), "transport", None),
@@ -133,7 +133,7 @@ pub(crate) fn of_the_library(status: &Status) -> Status {
 
 /// A receipt for the recorded hop that the answer is about: its chain's ledger indices, and that nothing of
 /// it is revoked as of the decision. Where something was revoked meanwhile, it staples nothing.
-pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, No> {
+pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, Refusal> {
     let missing = || Fault::Internal("a recorded hop is missing".to_owned());
     let Basis { trust, revocation_sequence, hop } = &found.basis;
     let status = hop.as_ref().ok_or_else(missing)?;
@@ -165,7 +165,7 @@ pub async fn inclusion(
     broker: &Arc<Broker>,
     indices: Vec<u64>,
     ledger: Arc<Published>,
-) -> Result<v1::Inclusion, No> {
+) -> Result<v1::Inclusion, Refusal> {
     let reader = broker.store.reader();
     let read = move || read_inclusion(reader.as_ref(), indices, &ledger);
     let read = tokio::task::spawn_blocking(read).await;
@@ -176,7 +176,7 @@ fn read_inclusion(
     reader: &dyn LedgerReader,
     indices: Vec<u64>,
     ledger: &Published,
-) -> Result<v1::Inclusion, No> {
+) -> Result<v1::Inclusion, Refusal> {
     let missing = || Fault::Internal("a recorded hop is not in the ledger".to_owned());
     let hops = indices.into_iter().map(|index| {
         let entry = reader.range(index, 1)?.into_iter().next();
@@ -195,18 +195,18 @@ mod tests {
     use std::sync::mpsc;
 
     use sublet_core::id::{DelegationId, TrustDomain};
-    use sublet_core::no::{Deny, Overload, Unauthenticated};
     use sublet_core::record::{Body, Record};
+    use sublet_core::refusal::{Deny, Overload, Unauthenticated};
     use sublet_core::state::Effects;
     use sublet_ledger::tile::Tiles;
 
     use super::*;
     use crate::config::Config;
-    use crate::enrol::Methods;
+    use crate::enroll::Methods;
     use crate::keys::KeyRing;
     use crate::login::Logins;
     use crate::store::{
-        Backend, Batch, Commit, Entry, LedgerReader, Loaded, Memory, Notary, Store,
+        Backend, Batch, CheckpointSigner, Commit, Entry, LedgerReader, Loaded, Memory, Store,
     };
     use sublet_host::ports::{Clock as _, RandomSource, SystemClock, SystemRandom};
 
@@ -286,7 +286,7 @@ mod tests {
             was_let_go: AtomicBool::new(false),
         });
         let backend = Waiting { memory, reader: reader.clone() };
-        let notary = Notary::new(ring.signers.clone());
+        let notary = CheckpointSigner::new(ring.signers.clone());
         let store = Store::open(backend, ring.trust.clone(), notary).unwrap();
         let body = Body::Exported { what: "a record".into() };
         let commit = Commit {
@@ -311,9 +311,9 @@ mod tests {
 
     #[test]
     fn each_kind_of_no_has_its_status_and_code() {
-        let cases: [(No, Code, &str); 6] = [
+        let cases: [(Refusal, Code, &str); 6] = [
             (
-                Malformed::Field { field: "x", says: "y".into() }.into(),
+                Malformed::Field { field: "x", detail: "y".into() }.into(),
                 Code::InvalidArgument,
                 "bad_field",
             ),
@@ -323,8 +323,8 @@ mod tests {
             (Fault::Store("gone".into()).into(), Code::Unavailable, "store_unavailable"),
             (Fault::Internal("secret path".into()).into(), Code::Internal, "internal"),
         ];
-        for (no, code, reason) in cases {
-            let status = status(&no);
+        for (refusal, code, reason) in cases {
+            let status = status(&refusal);
             assert_eq!(status.code(), code);
             let info = status.get_details_error_info().unwrap();
             assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "sublet"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::id::UnixMillis;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_ledger::tile::WIDTH;
 
 use crate::broker::Broker;
@@ -30,8 +30,8 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(PRUNE_EVERY);
     loop {
         ticks.tick().await;
-        if let Err(says) = give_up_what_is_old(&broker).await {
-            tracing::error!(%says, "records older than what is kept were not given up");
+        if let Err(detail) = give_up_what_is_old(&broker).await {
+            tracing::error!(%detail, "records older than what is kept were not given up");
         }
         while is_full(portion(&broker).await) {}
         if let Err(fault) = broker.seen.forget_expired(broker.clock.now()) {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::config::KeysConfig;
     use crate::keys::KeyRing;
-    use crate::store::{Commit, Memory, Notary};
+    use crate::store::{CheckpointSigner, Commit, Memory};
     use sublet_host::ports::{RandomSource, SystemRandom};
 
     #[tokio::test]
@@ -115,7 +115,7 @@ mod tests {
             &KeysConfig::default(),
         );
         let ring = ring.unwrap();
-        let notary = Notary::new(ring.signers);
+        let notary = CheckpointSigner::new(ring.signers);
         let store = Store::open(Memory::default(), ring.trust, notary).unwrap();
         let record = || Record {
             delegation: None,

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sublet_core::bundle::{KeyUse, TrustBundle, TrustedKey};
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::ChangeKey;
+use sublet_core::decide::RotateBrokerKey;
 use sublet_core::key::PublicKey;
-use sublet_core::no::{Fault, No};
+use sublet_core::refusal::{Fault, Refusal};
 use sublet_core::rotation::{KeyStep, due};
 use sublet_core::sign::SignerFault;
 
@@ -42,8 +42,11 @@ pub(crate) async fn run(broker: Arc<Broker>) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(NotCommitted::Changed) => tracing::debug!("an admin changed a key meanwhile"),
-                Err(NotCommitted::No(no)) => {
-                    tracing::error!(code = no.code(), "the broker's keys did not change: {no}");
+                Err(NotCommitted::Refusal(refusal)) => {
+                    tracing::error!(
+                        code = refusal.code(),
+                        "the broker's keys did not change: {refusal}"
+                    );
                     break;
                 }
             }
@@ -53,17 +56,17 @@ pub(crate) async fn run(broker: Arc<Broker>) {
 
 /// Takes the step that is due, if one is.
 async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
-    let trust = broker.trust().map_err(|fault| NotCommitted::No(fault.into()))?;
+    let trust = broker.trust().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
     let Some(step) = due(trust.bundle(), &broker.settings.schedule, broker.clock.now()) else {
         return Ok(false);
     };
-    let no = |fault: Fault| NotCommitted::No(fault.into());
-    check(broker, &step).map_err(no)?;
-    let made = made(broker, &step).await.map_err(no)?;
+    let refusal = |fault: Fault| NotCommitted::Refusal(fault.into());
+    check(broker, &step).map_err(refusal)?;
+    let made = made(broker, &step).await.map_err(refusal)?;
     let public = made.as_ref().map(|made| made.public.clone());
-    let change = ChangeKey { step, reason: String::new(), made: public };
-    let turned = pipeline::turn_keys(broker, change).await;
-    let unsure = matches!(turned, Err(NotCommitted::No(No::Fault(_))));
+    let change = RotateBrokerKey { step, reason: String::new(), made: public };
+    let turned = pipeline::apply_key_step(broker, change).await;
+    let unsure = matches!(turned, Err(NotCommitted::Refusal(Refusal::Fault(_))));
     settle(broker, made, unsure).await;
     turned?;
     tracing::info!("{step}");
@@ -73,15 +76,15 @@ async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
 /// Takes a step that a caller asks for.
 pub(crate) async fn change(
     broker: &Arc<Broker>,
-    asked: Asked<ChangeKey>,
-) -> Result<Recorded<Vec<TrustedKey>>, No> {
-    pipeline::to_its_end(made_and_taken(broker.clone(), asked)).await
+    asked: Asked<RotateBrokerKey>,
+) -> Result<Recorded<Vec<TrustedKey>>, Refusal> {
+    pipeline::run_detached(made_and_taken(broker.clone(), asked)).await
 }
 
 async fn made_and_taken(
     broker: Arc<Broker>,
-    mut asked: Asked<ChangeKey>,
-) -> Result<Recorded<Vec<TrustedKey>>, No> {
+    mut asked: Asked<RotateBrokerKey>,
+) -> Result<Recorded<Vec<TrustedKey>>, Refusal> {
     let Authenticated { caller, operation } = &mut asked.authenticated;
     // Nobody else has keys made.
     let made = match caller.is_admin() {
@@ -93,7 +96,7 @@ async fn made_and_taken(
     };
     operation.made = made.as_ref().map(|made| made.public.clone());
     let recorded = pipeline::run(&broker, asked).await;
-    settle(&broker, made, matches!(recorded, Err(No::Fault(_)))).await;
+    settle(&broker, made, matches!(recorded, Err(Refusal::Fault(_)))).await;
     recorded
 }
 

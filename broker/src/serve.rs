@@ -10,7 +10,7 @@ use std::time::Duration;
 use sublet_core::bundle::{BadBundle, TrustBundle};
 use sublet_core::id::UnixMillis;
 use sublet_core::limits;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_ledger::policy::Policy;
 use sublet_proto::v1::admin_server::AdminServer;
 use sublet_proto::v1::audit_server::AuditServer;
@@ -28,7 +28,7 @@ use crate::admission::{
 };
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::enrol::Methods;
+use crate::enroll::Methods;
 use crate::feed::HEARTBEAT;
 use crate::keys::{self, KeyRing};
 use crate::listen::{self, Sockets};
@@ -46,7 +46,7 @@ use crate::service::delegation::DelegationService;
 use crate::service::identity::IdentityService;
 use crate::service::revocation::RevocationService;
 use crate::store::reached::KEPT_EVERY;
-use crate::store::{self, Notary};
+use crate::store::{self, CheckpointSigner};
 use crate::tls::{self, Tls};
 use crate::traces::{TraceLayer, Traces};
 use crate::transport::TransportLayer;
@@ -148,7 +148,8 @@ pub async fn bind_with(
     }
     let (domain, now) = (&config.trust_domain, clock.now());
     let ring = KeyRing::open(&config.data, domain, now, &entropy, &config.keys)?;
-    let (notary, durability) = (Notary::new(ring.signers.clone()), config.store.durability);
+    let (notary, durability) =
+        (CheckpointSigner::new(ring.signers.clone()), config.store.durability);
     let store = store::open_embedded(&config.data, ring.trust.clone(), durability, notary, now)?;
     let trust = store.view()?.trust().clone();
     ring.signers.check(trust.bundle())?;
@@ -200,7 +201,7 @@ async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
 
 /// The policy of witnesses.
 fn read_policy(path: &Path) -> Result<Policy, NotServing> {
-    let bad = |says: String| NotServing::Policy(format!("{}: {says}", path.display()));
+    let bad = |detail: String| NotServing::Policy(format!("{}: {detail}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     Policy::parse(&text).map_err(|error| bad(error.to_string()))
 }
@@ -218,9 +219,9 @@ fn claim(data: &Path) -> std::io::Result<File> {
 fn make_private(config: &Config) -> Result<(), NotServing> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let data = &config.data;
-    let says = |error: std::io::Error| NotServing::Data(format!("{}: {error}", data.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(says)?;
-    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).map_err(says)
+    let detail = |error: std::io::Error| NotServing::Data(format!("{}: {error}", data.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(detail)?;
+    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).map_err(detail)
 }
 
 impl Bound {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sublet_core::bytes::sha256;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::BadCertificate;
+use sublet_core::refusal::BadCertificate;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -63,7 +63,7 @@ impl Tls {
             bundles: bundles.collect(),
             clients: config.tls.client_certificates,
         };
-        let bad = |says: String| BadConfig::Value(format!("tls: {says}"));
+        let bad = |detail: String| BadConfig::Value(format!("tls: {detail}"));
         let read = files.read().map_err(bad)?;
         let (now, seen) = (files.load(&read).map_err(bad)?, digest(&read));
         Ok(Some(Arc::new(Tls { files, now: RwLock::new(now), seen: Mutex::new(seen) })))
@@ -119,7 +119,7 @@ pub(crate) async fn run(tls: Arc<Tls>) {
         match tokio::task::spawn_blocking(move || tls.refresh()).await {
             Ok(Ok(true)) => tracing::info!("the certificate was taken anew"),
             Ok(Ok(false)) => {}
-            Ok(Err(says)) => tracing::error!(says, "the certificate before stays in use"),
+            Ok(Err(detail)) => tracing::error!(detail, "the certificate before stays in use"),
             Err(error) => tracing::error!(%error, "the certificate was not looked at"),
         }
     }

@@ -49,7 +49,8 @@ impl Traces {
     /// Makes ready to send to the collector that is configured; connects with the first spans. Must be
     /// called inside a Tokio runtime.
     pub fn open(config: &TracesConfig, domain: &TrustDomain) -> Result<Self, BadConfig> {
-        let bad = |says: String| BadConfig::Value(format!("traces: {}: {says}", config.collector));
+        let bad =
+            |detail: String| BadConfig::Value(format!("traces: {}: {detail}", config.collector));
         let mut endpoint = Endpoint::from_shared(config.collector.clone())
             .map_err(|error| bad(error.to_string()))?
             .connect_timeout(SEND_DEADLINE)

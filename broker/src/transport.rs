@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use sublet_proto::convert::field;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -78,8 +78,8 @@ fn refused(method: &Method, asked: Asked, headers: &HeaderMap) -> Option<Respons
         return Some(answer);
     }
     if !is_grpc(headers) {
-        let says = "gRPC is served to the content type application/grpc\n";
-        return Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, says));
+        let detail = "gRPC is served to the content type application/grpc\n";
+        return Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     if asked == Asked::NoMethod {
         return Some(respond::no_such_method().into_http());
@@ -87,13 +87,14 @@ fn refused(method: &Method, asked: Asked, headers: &HeaderMap) -> Option<Respons
     let encoding = headers.get("grpc-encoding").map(HeaderValue::as_bytes);
     let compressed = encoding.is_some_and(|encoding| encoding != b"identity");
     compressed.then(|| {
-        let no: No = field("grpc-encoding", "messages are not compressed".to_owned()).into();
-        respond::status(&no).into_http()
+        let refusal: Refusal =
+            field("grpc-encoding", "messages are not compressed".to_owned()).into();
+        respond::status(&refusal).into_http()
     })
 }
 
-fn plain(status: StatusCode, says: &'static str) -> Response<Body> {
-    let mut answer = Response::new(Body::new(says.to_owned()));
+fn plain(status: StatusCode, detail: &'static str) -> Response<Body> {
+    let mut answer = Response::new(Body::new(detail.to_owned()));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);

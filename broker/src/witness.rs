@@ -89,7 +89,7 @@ impl Round {
                         _ => tracing::error!(witness = name, "its cosignature does not hold"),
                     }
                 }
-                Err(says) => tracing::warn!(witness = name, says, "a head was not cosigned"),
+                Err(detail) => tracing::warn!(witness = name, detail, "a head was not cosigned"),
             }
         }
         let found = self.policy.open(&note, &keys);
@@ -115,51 +115,54 @@ impl Ask {
     /// Its lines; it may say first which size it knows.
     async fn cosigned(&self, known: u64) -> Result<Vec<u8>, String> {
         let mut answer = self.post(known).await;
-        if let Err(No::Knows(size)) = answer {
+        if let Err(Refusal::Knows(size)) = answer {
             answer = self.post(size).await;
         }
-        answer.map_err(|no| match no {
-            No::Knows(size) => format!("it knows {size} records, now and then another number"),
-            No::Says(says) => says,
+        answer.map_err(|refusal| match refusal {
+            Refusal::Knows(size) => format!("it knows {size} records, now and then another number"),
+            Refusal::Says(detail) => detail,
         })
     }
 
-    async fn post(&self, old: u64) -> Result<Vec<u8>, No> {
+    async fn post(&self, old: u64) -> Result<Vec<u8>, Refusal> {
         let answer = self.client.post(&self.url).body(self.request(old)?).send().await;
-        let answer = answer.map_err(|error| No::Says(error.to_string()))?;
+        let answer = answer.map_err(|error| Refusal::Says(error.to_string()))?;
         let status = answer.status();
         let kind = answer.headers().get(header::CONTENT_TYPE);
         let says_size = kind.is_some_and(|kind| kind == SIZE_TYPE);
-        let body = bounded(answer).await.map_err(No::Says)?;
+        let body = bounded(answer).await.map_err(Refusal::Says)?;
         match status {
             StatusCode::OK => Ok(body),
             StatusCode::CONFLICT if says_size => {
                 let text = String::from_utf8_lossy(&body);
                 let size = text.strip_suffix('\n').and_then(|text| text.parse().ok());
-                Err(size.map_or_else(|| No::Says("an answer that is none".to_owned()), No::Knows))
+                Err(size.map_or_else(
+                    || Refusal::Says("an answer that is none".to_owned()),
+                    Refusal::Knows,
+                ))
             }
             StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-                Err(No::Says("it saw another history of this ledger".to_owned()))
+                Err(Refusal::Says("it saw another history of this ledger".to_owned()))
             }
-            other => Err(No::Says(format!("it answers {other}"))),
+            other => Err(Refusal::Says(format!("it answers {other}"))),
         }
     }
 
-    fn request(&self, old: u64) -> Result<Vec<u8>, No> {
+    fn request(&self, old: u64) -> Result<Vec<u8>, Refusal> {
         let size = self.published.tree.size();
         if old > size {
-            return Err(No::Says(format!(
+            return Err(Refusal::Says(format!(
                 "it cosigned {old} records and there are {size}: this ledger was rolled back, or \
                  somebody signs another one with its key"
             )));
         }
         let proof = self.published.consistency(old, self.broker.store.reader().as_ref());
-        let proof = proof.ok_or_else(|| No::Says("a tile is missing".to_owned()))?;
+        let proof = proof.ok_or_else(|| Refusal::Says("a tile is missing".to_owned()))?;
         Ok(AddCheckpoint { old, proof, note: self.published.note.clone() }.encode())
     }
 }
 
-enum No {
+enum Refusal {
     /// It knows another size.
     Knows(u64),
     /// In words.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::Delegation;
 use sublet_client::files;
-use sublet_client::holder::Held;
 use sublet_client::identity::Identity;
 use sublet_core::sign::SecretKey;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// An enrolled agent, or a helper that has a key and a token.
 pub(crate) enum Actor {
@@ -23,26 +23,26 @@ pub(crate) enum Actor {
 
 impl Actor {
     /// Loads what the directory holds.
-    pub(crate) fn load(directory: &Path, context: &Context) -> Result<Self, Trouble> {
+    pub(crate) fn load(directory: &Path, context: &Context) -> Result<Self, CliError> {
         if directory.join("agent.toml").exists() {
             return Ok(Actor::Agent(Identity::load(directory)?));
         }
         let key = directory.join("key.pem");
         if !key.exists() {
-            let says = format!(
+            let detail = format!(
                 "{} holds no identity and no key.pem: enrol, or make a key for a helper",
                 directory.display()
             );
-            return Err(Trouble::local(says));
+            return Err(CliError::local(detail));
         }
         Ok(Actor::Helper(Arc::new(files::read_key(&key, &context.key_lock()?)?)))
     }
 
     /// The identity; a helper has none.
-    pub(crate) fn identity(self) -> Result<Identity, Trouble> {
+    pub(crate) fn identity(self) -> Result<Identity, CliError> {
         match self {
             Actor::Agent(identity) => Ok(identity),
-            Actor::Helper(_) => Err(Trouble::usage(
+            Actor::Helper(_) => Err(CliError::usage(
                 "this needs an enrolled agent, and the directory holds a helper's key",
             )),
         }
@@ -54,18 +54,21 @@ impl Actor {
         token: &Path,
         context: &Context,
         online: bool,
-    ) -> Result<Held, Trouble> {
+    ) -> Result<Delegation, CliError> {
         let text = files::read_text(token)?;
         match self {
             Actor::Agent(identity) => match identity.open(&text) {
                 // A root that was made after this agent heard of roots last.
-                Err(no) if no.code() == "unknown_key" && identity.refresh_trust().await.is_ok() => {
+                Err(refusal)
+                    if refusal.code() == "unknown_key"
+                        && identity.refresh_trust().await.is_ok() =>
+                {
                     Ok(identity.open(&text)?)
                 }
                 opened => Ok(opened?),
             },
             Actor::Helper(key) => {
-                let held = Held::open(&text, key.clone(), &context.trust()?)?;
+                let held = Delegation::open(&text, key.clone(), &context.trust()?)?;
                 Ok(if online { held.with_broker(context.broker().await?) } else { held })
             }
         }
@@ -77,7 +80,7 @@ pub(crate) async fn caller(
     context: &Context,
     as_: Option<&PathBuf>,
     token: Option<&PathBuf>,
-) -> Result<(Broker, Credential), Trouble> {
+) -> Result<(Broker, Credential), CliError> {
     let Some(directory) = as_ else {
         return Ok((context.broker().await?, context.admin()?));
     };
@@ -87,12 +90,12 @@ pub(crate) async fn caller(
             let held = actor.open(token, context, false).await?;
             Ok((context.broker().await?, held.as_caller()))
         }
-        (Actor::Helper(_), None) => Err(Trouble::usage("a helper shows its token: --token FILE")),
+        (Actor::Helper(_), None) => Err(CliError::usage("a helper shows its token: --token FILE")),
     }
 }
 
 /// Writes a token or proof, whole, for its owner alone.
-pub(crate) fn write_line(path: &Path, text: &str) -> Result<(), Trouble> {
+pub(crate) fn write_line(path: &Path, text: &str) -> Result<(), CliError> {
     Ok(files::replace(path, format!("{text}\n").as_bytes())?)
 }
 
@@ -101,7 +104,7 @@ pub(crate) fn write_line(path: &Path, text: &str) -> Result<(), Trouble> {
 pub(crate) fn watcher(
     context: &Context,
     as_: Option<&PathBuf>,
-) -> Result<Option<Credential>, Trouble> {
+) -> Result<Option<Credential>, CliError> {
     match as_ {
         Some(directory) => {
             let identity = Actor::load(directory, context)?.identity()?;

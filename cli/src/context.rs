@@ -12,8 +12,8 @@ use sublet_client::trust::Trust;
 use sublet_core::key_file::KeyLock;
 use sublet_core::sign::Signer;
 
+use crate::cli_error::CliError;
 use crate::pkcs11;
-use crate::trouble::Trouble;
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,14 +65,14 @@ pub(crate) struct Context {
 
 impl Context {
     /// The broker, or what to set.
-    pub(crate) async fn broker(&self) -> Result<Broker, Trouble> {
+    pub(crate) async fn broker(&self) -> Result<Broker, CliError> {
         Ok(Broker::connect_by(self.endpoint()?, &self.tls()).await?)
     }
 
     /// Where the broker is.
-    pub(crate) fn endpoint(&self) -> Result<&str, Trouble> {
+    pub(crate) fn endpoint(&self) -> Result<&str, CliError> {
         let endpoint = self.broker.as_deref();
-        endpoint.ok_or_else(|| Trouble::usage("which broker? set SUBLET_BROKER or --broker"))
+        endpoint.ok_or_else(|| CliError::usage("which broker? set SUBLET_BROKER or --broker"))
     }
 
     /// What is said about TLS.
@@ -86,25 +86,25 @@ impl Context {
     }
 
     /// The trust bundle, or what to set.
-    pub(crate) fn trust(&self) -> Result<Trust, Trouble> {
+    pub(crate) fn trust(&self) -> Result<Trust, CliError> {
         Ok(Trust::open(self.trust_path()?, Ports::system().clock.now())?)
     }
 
     /// Where the trust bundle lies.
-    pub(crate) fn trust_path(&self) -> Result<&Path, Trouble> {
+    pub(crate) fn trust_path(&self) -> Result<&Path, CliError> {
         let path = self.trust.as_deref();
-        path.ok_or_else(|| Trouble::usage("whom to trust? set SUBLET_TRUST or --trust"))
+        path.ok_or_else(|| CliError::usage("whom to trust? set SUBLET_TRUST or --trust"))
     }
 
     /// The admin's credential, or what to set.
-    pub(crate) fn admin(&self) -> Result<Credential, Trouble> {
+    pub(crate) fn admin(&self) -> Result<Credential, CliError> {
         let path = self.admin_key.as_ref();
         let path = path
-            .ok_or_else(|| Trouble::usage("by which key? set SUBLET_ADMIN_KEY or --admin-key"))?;
+            .ok_or_else(|| CliError::usage("by which key? set SUBLET_ADMIN_KEY or --admin-key"))?;
         Ok(Credential::admin(self.admin_signer(path)?, self.trust()?.domain()))
     }
 
-    fn admin_signer(&self, place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+    fn admin_signer(&self, place: &Path) -> Result<Arc<dyn Signer>, CliError> {
         if pkcs11::names_a_token(place) {
             return pkcs11::open(place);
         }
@@ -113,7 +113,7 @@ impl Context {
     }
 
     /// What keys that are made lie under, and those of helpers.
-    pub(crate) fn key_lock(&self) -> Result<KeyLock, Trouble> {
+    pub(crate) fn key_lock(&self) -> Result<KeyLock, CliError> {
         Ok(files::read_lock(self.key_password_file.as_deref())?)
     }
 
@@ -124,14 +124,14 @@ impl Context {
 }
 
 /// Reads a file, or standard input for `-`; one line end after it is let pass.
-pub(crate) fn read_secret(path: &Path) -> Result<String, Trouble> {
+pub(crate) fn read_secret(path: &Path) -> Result<String, CliError> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
         std::io::Read::read_to_string(
             &mut std::io::Read::take(std::io::stdin(), 64 * 1024),
             &mut text,
         )
-        .map_err(|error| Trouble::local(format!("cannot read standard input: {error}")))?;
+        .map_err(|error| CliError::local(format!("cannot read standard input: {error}")))?;
         text
     } else {
         files::read_text(path)?

@@ -12,15 +12,15 @@ use std::path::Path;
 use serde::Deserialize;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
-use sublet_client::failure::Failure;
+use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_proto::convert::field;
 use sublet_proto::v1;
 
+use crate::cli_error::CliError;
 use crate::command::agent::agent_id;
 use crate::command::profile;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// What a file declares.
 #[derive(Deserialize)]
@@ -53,14 +53,14 @@ pub(crate) struct Declared {
 
 impl Declared {
     /// Reads a file. What stands twice, or means nothing, is refused.
-    pub(crate) fn read(context: &Context, path: &Path) -> Result<Self, Trouble> {
+    pub(crate) fn read(context: &Context, path: &Path) -> Result<Self, CliError> {
         let text = files::read_text(path)?;
-        let bad = |says: String| field("fleet", format!("{}: {says}", path.display()));
+        let bad = |detail: String| field("fleet", format!("{}: {detail}", path.display()));
         let file: File = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
         let profiles = file.profile.into_iter().map(profile::File::message);
         let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
         let agents = file.agent.into_iter().map(|agent| {
-            Ok::<_, Trouble>((agent_id(context, &agent.id)?.to_string(), agent.profile))
+            Ok::<_, CliError>((agent_id(context, &agent.id)?.to_string(), agent.profile))
         });
         let agents = agents.collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
@@ -99,7 +99,7 @@ impl Difference {
         declared: &Declared,
         broker: &Broker,
         admin: &Credential,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let there = broker.all_profiles(admin).await?;
         let agents = broker.all_agents(admin).await?;
         let mut found =

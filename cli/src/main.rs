@@ -1,6 +1,7 @@
 //! `sublet`: the one binary. One file a command, under `command`.
 
 mod actor;
+mod cli_error;
 mod command;
 mod context;
 mod declared;
@@ -11,15 +12,14 @@ mod pkcs11;
 mod print;
 mod report;
 mod sure;
-mod trouble;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::cli_error::CliError;
 use crate::command::Command;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// Many small pieces from several threads, and memory that a flood took is given back to the system: the
 /// figures are in docs/BENCHMARKS.
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => {
             let _ = usage.print();
-            return ExitCode::from(if usage.use_stderr() { trouble::USAGE } else { 0 });
+            return ExitCode::from(if usage.use_stderr() { cli_error::USAGE } else { 0 });
         }
     };
     trace();
@@ -55,9 +55,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Trouble> {
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Trouble::local(format!("no runtime: {error}")))?;
+    let runtime = runtime.map_err(|error| CliError::local(format!("no runtime: {error}")))?;
     let work = command::run(cli.command, &cli.context);
     // As OpenTelemetry hands it to processes.
     match std::env::var("TRACEPARENT") {

@@ -12,7 +12,7 @@ use sublet_core::bytes::sha256;
 use sublet_core::json::Json;
 use sublet_core::text::base64url;
 
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 
 /// API Activity, `Other`: what was called is any action of any tool.
 const CLASS: u64 = 6003;
@@ -22,7 +22,7 @@ const ACTIVITY: u64 = 99;
 const SHA256: u64 = 3;
 
 /// One event a use, a line each.
-pub(crate) fn events(history: &History, uses: &[UseAnswer]) -> Result<String, Trouble> {
+pub(crate) fn events(history: &History, uses: &[UseAnswer]) -> Result<String, CliError> {
     let mut lines = String::new();
     for used in uses {
         let mut event = event(history, used);
@@ -109,9 +109,9 @@ fn delegation(history: &History, used: &UseAnswer) -> Value {
 }
 
 /// Over the event in canonical form (RFC 8785), without this fingerprint.
-fn fingerprint(event: &Value) -> Result<Value, Trouble> {
+fn fingerprint(event: &Value) -> Result<Value, CliError> {
     let json = Json::parse(event.to_string().as_bytes());
-    let json = json.map_err(|bad| Trouble::local(format!("an event: {bad}")))?;
+    let json = json.map_err(|bad| CliError::local(format!("an event: {bad}")))?;
     let hex: String = sha256(&json.canonical()).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(json!({"algorithm": "SHA-256", "algorithm_id": SHA256, "value": hex}))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sublet_core::sign::Signer;
 
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 
 /// Whether a key's place is a URI of a token and no file.
 pub(crate) fn names_a_token(place: &Path) -> bool {
@@ -14,47 +14,47 @@ pub(crate) fn names_a_token(place: &Path) -> bool {
 
 /// The key that a URI names by `object`.
 #[cfg(feature = "pkcs11")]
-pub(crate) fn open(place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+pub(crate) fn open(place: &Path) -> Result<Arc<dyn Signer>, CliError> {
     let (token, label) = token(place)?;
     let found = token.labelled(&label).map_err(trouble)?;
-    let none = || Trouble::local(format!("no key of the token is labelled {label:?}"));
+    let none = || CliError::local(format!("no key of the token is labelled {label:?}"));
     Ok(Arc::new(found.ok_or_else(none)?))
 }
 
 /// Makes a key in a token, labelled as the URI's `object` says.
 #[cfg(feature = "pkcs11")]
-pub(crate) fn make(place: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+pub(crate) fn make(place: &Path) -> Result<Arc<dyn Signer>, CliError> {
     let (token, label) = token(place)?;
     if token.labelled(&label).map_err(trouble)?.is_some() {
-        return Err(Trouble::local(format!("the token has a key that is labelled {label:?}")));
+        return Err(CliError::local(format!("the token has a key that is labelled {label:?}")));
     }
     Ok(Arc::new(token.make(&label).map_err(trouble)?))
 }
 
 #[cfg(feature = "pkcs11")]
-fn token(place: &Path) -> Result<(sublet_pkcs11::Token, String), Trouble> {
+fn token(place: &Path) -> Result<(sublet_pkcs11::Token, String), CliError> {
     let uri: sublet_pkcs11::Uri = place.to_string_lossy().parse().map_err(trouble)?;
     let label = uri.object().map(str::to_owned);
-    let label = label.ok_or_else(|| Trouble::usage("the URI names no key: object=LABEL"))?;
+    let label = label.ok_or_else(|| CliError::usage("the URI names no key: object=LABEL"))?;
     Ok((sublet_pkcs11::Token::open(&uri).map_err(trouble)?, label))
 }
 
 #[cfg(feature = "pkcs11")]
-fn trouble(trouble: sublet_pkcs11::Trouble) -> Trouble {
-    Trouble::local(trouble.to_string())
+fn trouble(trouble: sublet_pkcs11::CliError) -> CliError {
+    CliError::local(trouble.to_string())
 }
 
 #[cfg(not(feature = "pkcs11"))]
-pub(crate) fn open(_: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+pub(crate) fn open(_: &Path) -> Result<Arc<dyn Signer>, CliError> {
     Err(unknown())
 }
 
 #[cfg(not(feature = "pkcs11"))]
-pub(crate) fn make(_: &Path) -> Result<Arc<dyn Signer>, Trouble> {
+pub(crate) fn make(_: &Path) -> Result<Arc<dyn Signer>, CliError> {
     Err(unknown())
 }
 
 #[cfg(not(feature = "pkcs11"))]
-fn unknown() -> Trouble {
-    Trouble::local("this binary knows no PKCS#11: build it with --features pkcs11")
+fn unknown() -> CliError {
+    CliError::local("this binary knows no PKCS#11: build it with --features pkcs11")
 }

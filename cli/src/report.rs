@@ -8,23 +8,23 @@ use sublet_client::history::History;
 use sublet_client::question::{Query, UseAnswer};
 use sublet_core::text::base64url;
 
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 use crate::{ocsf, print};
 
 /// What a tool says of a call beside its decision, as lines of a tree; none where it says nothing.
 pub(crate) fn word_of_the_tool(used: &UseAnswer) -> Vec<String> {
     let taken = used.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let taken = Some(taken).filter(|taken| !taken.is_empty());
-    let says = [
+    let detail = [
         used.outcome.as_ref().map(|outcome| format!("outcome {}", outcome.escape_debug())),
         taken.map(|taken| format!("admitted by capability {taken} of each block")),
         used.answer.as_ref().map(|answer| format!("answer of SHA-256 {answer}")),
     ];
-    says.into_iter().flatten().map(|says| format!("   the tool says: {says}")).collect()
+    detail.into_iter().flatten().map(|detail| format!("   the tool says: {detail}")).collect()
 }
 
 /// Every view, by file name.
-pub(crate) fn views(history: &History) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
+pub(crate) fn views(history: &History) -> Result<Vec<(String, Vec<u8>)>, CliError> {
     let uses = history.uses_of(&Query::default());
     Ok(vec![
         ("report.md".to_owned(), markdown(history, &uses).into_bytes()),

@@ -6,7 +6,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 
 /// Whether an act that cannot be undone is meant.
 #[derive(clap::Args)]
@@ -19,22 +19,22 @@ pub(crate) struct Sure {
 impl Sure {
     /// Goes on when it is meant: `--yes`, or `yes` typed at the terminal. `what` says what is lost, as a
     /// whole sentence. Elsewhere it is refused as a command line that lacks a word.
-    pub(crate) fn check(&self, what: &str) -> Result<(), Trouble> {
+    pub(crate) fn check(&self, what: &str) -> Result<(), CliError> {
         if self.yes {
             return Ok(());
         }
         let input = std::io::stdin();
         if !input.is_terminal() {
-            let says = format!("this cannot be undone: {what}; say --yes if it is meant");
-            return Err(Trouble::usage(says));
+            let detail = format!("this cannot be undone: {what}; say --yes if it is meant");
+            return Err(CliError::usage(detail));
         }
         eprint!("This cannot be undone: {what}. Type yes to go on: ");
         let mut answer = String::new();
         let read = input.lock().read_line(&mut answer);
-        read.map_err(|error| Trouble::local(format!("cannot read the answer: {error}")))?;
+        read.map_err(|error| CliError::local(format!("cannot read the answer: {error}")))?;
         match answer.trim() {
             "yes" => Ok(()),
-            _ => Err(Trouble::local("nothing was done: yes was not typed")),
+            _ => Err(CliError::local("nothing was done: yes was not typed")),
         }
     }
 }

@@ -7,7 +7,7 @@ use prost::Message as _;
 use sublet_client::guard::Meaning;
 use sublet_client::{Allowed, Guard, Identity, Options, Tool};
 use sublet_core::json::Json;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_proto::demo::files_server::{Files, FilesServer};
 use sublet_proto::demo::{
     ListRequest, ListResponse, ReadRequest, ReadResponse, WriteRequest, WriteResponse,
@@ -36,7 +36,7 @@ impl Files for Reader {
 
 /// What a message means: the action, and its arguments by name.
 fn reads(method: &str, message: &[u8]) -> Result<Meaning, Malformed> {
-    let unknown = |says: String| Malformed::Field { field: "method", says };
+    let unknown = |detail: String| Malformed::Field { field: "method", detail };
     match method {
         "/sublet.demo.v1.Files/Read" => {
             let read = ReadRequest::decode(message).map_err(|bad| unknown(bad.to_string()))?;

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// Bytes that are made room for at once, before a file is read: more than an entry bundle mostly has.
 const READ_AHEAD_MAX: usize = 1 << 20;
@@ -91,9 +91,9 @@ impl Archive {
         path: &Path,
         first: &str,
         hashed: &dyn Fn(&str) -> bool,
-    ) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
-        let again = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+    ) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
+        let again = File::open(path).map_err(|error| Error::io("read", path, &error))?;
         let mut reader = Reader { from: BufReader::new(file), at: 0 };
         let (mut places, mut before) = (BTreeMap::new(), None::<String>);
         while let Some((name, length)) = reader.header()? {
@@ -142,7 +142,7 @@ struct Reader<R> {
 
 impl<R: Read + Seek> Reader<BufReader<R>> {
     /// The next file's name and length; `None` at the end.
-    fn header(&mut self) -> Result<Option<(String, u64)>, Failure> {
+    fn header(&mut self) -> Result<Option<(String, u64)>, Error> {
         let mut block = [0; 512];
         self.exactly(&mut block)?;
         if block == [0; 512] {
@@ -163,7 +163,7 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
     }
 
     /// Passes over a file and what pads it.
-    fn content(&mut self, length: u64, hashed: bool) -> Result<Option<[u8; 32]>, Failure> {
+    fn content(&mut self, length: u64, hashed: bool) -> Result<Option<[u8; 32]>, Error> {
         if !hashed {
             self.skip(length)?;
         }
@@ -186,30 +186,30 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
     }
 
     /// Passes over what is not looked at here; that it is there shows when it is read.
-    fn skip(&mut self, length: u64) -> Result<(), Failure> {
+    fn skip(&mut self, length: u64) -> Result<(), Error> {
         let relative = i64::try_from(length).map_err(|_| another_form())?;
         self.from.seek_relative(relative).map_err(torn)?;
         self.at = self.at.saturating_add(length);
         Ok(())
     }
 
-    fn exactly(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
+    fn exactly(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         self.from.read_exact(bytes).map_err(torn)?;
         self.at = self.at.saturating_add(bytes.len() as u64);
         Ok(())
     }
 }
 
-fn torn(error: std::io::Error) -> Failure {
+fn torn(error: std::io::Error) -> Error {
     invalid(format!("it is no evidence bundle (a tar archive), or cut short: {error}"))
 }
 
-fn another_form() -> Failure {
+fn another_form() -> Error {
     invalid("its files stand in it in another form".to_owned())
 }
 
-fn invalid(says: String) -> Failure {
-    Failure::local("ledger_invalid", says)
+fn invalid(detail: String) -> Error {
+    Error::local("ledger_invalid", detail)
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn read(bytes: &[u8]) -> Result<Archive, Failure> {
+    fn read(bytes: &[u8]) -> Result<Archive, Error> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("archive");
         std::fs::write(&path, bytes).unwrap();

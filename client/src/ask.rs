@@ -24,7 +24,7 @@ use sublet_proto::v1;
 use tonic::Streaming;
 
 use crate::connect::{Broker, Repeats};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ports::Ports;
 
 /// A caller: what it shows, and the signer that proves it.
@@ -74,7 +74,7 @@ impl Credential {
         method: &str,
         message_digest: [u8; 32],
         ports: &Ports,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<Credentials, Error> {
         let (hop, token, receipt) = match &self.shown {
             Shown::Token { token, receipt } => (token.id(), Some(token.encode()), receipt.clone()),
             Shown::Admin { .. } => (HopId(sha256(self.signer.public_key().bytes())), None, None),
@@ -115,11 +115,11 @@ impl fmt::Debug for Credential {
 /// Something that has a credential now; it may have another later, as identities are renewed.
 pub trait Caller: Send + Sync + 'static {
     /// The credential of this moment.
-    fn credential(&self) -> Result<Credential, Failure>;
+    fn credential(&self) -> Result<Credential, Error>;
 }
 
 impl Caller for Credential {
-    fn credential(&self) -> Result<Credential, Failure> {
+    fn credential(&self) -> Result<Credential, Error> {
         Ok(self.clone())
     }
 }
@@ -141,7 +141,7 @@ macro_rules! reads {
             &self,
             who: &Credential,
             request: v1::$request,
-        ) -> Result<v1::$answer, Failure> {
+        ) -> Result<v1::$answer, Error> {
             self.unary(concat!("/sublet.v1.", $path), Some(who), &request, Repeats::Always).await
         }
     )*};
@@ -156,7 +156,7 @@ macro_rules! writes {
             &self,
             who: &Credential,
             mut request: v1::$request,
-        ) -> Result<v1::$answer, Failure> {
+        ) -> Result<v1::$answer, Error> {
             keyed!(self, request);
             let path = concat!("/sublet.v1.", $path);
             self.unary(path, Some(who), &request, Repeats::$repeats).await
@@ -170,13 +170,13 @@ impl Broker {
     pub async fn enroll(
         &self,
         mut request: v1::EnrollRequest,
-    ) -> Result<v1::EnrollResponse, Failure> {
+    ) -> Result<v1::EnrollResponse, Error> {
         keyed!(self, request);
         self.unary("/sublet.v1.Identity/Enroll", None, &request, Repeats::Always).await
     }
 
     /// The signed text of `trust.json`, not yet believed: see `trust::Trust`.
-    pub async fn trust_bundle(&self) -> Result<Vec<u8>, Failure> {
+    pub async fn trust_bundle(&self) -> Result<Vec<u8>, Error> {
         let request = v1::GetTrustBundleRequest {};
         let path = "/sublet.v1.Identity/GetTrustBundle";
         let answer: v1::GetTrustBundleResponse =
@@ -185,23 +185,23 @@ impl Broker {
     }
 
     /// An agent's current key; refused when it has none.
-    pub async fn key_of(&self, who: &Credential, agent: &AgentId) -> Result<PublicKey, Failure> {
-        let request = v1::LookupAgentRequest { agent_id: agent.to_string() };
-        let answer = self.lookup_agent(who, request).await?;
+    pub async fn key_of(&self, who: &Credential, agent: &AgentId) -> Result<PublicKey, Error> {
+        let request = v1::GetAgentKeyRequest { agent_id: agent.to_string() };
+        let answer = self.get_agent_key(who, request).await?;
         if answer.agent_id != agent.as_str() {
-            return Err(Failure::answer("it is of another agent"));
+            return Err(Error::answer("it is of another agent"));
         }
         if answer.public_key.is_none() {
-            let says = format!("{agent} is {} and has no key: it must enrol first", answer.state);
-            return Err(Failure::local("agent_without_key", says));
+            let detail = format!("{agent} is {} and has no key: it must enrol first", answer.state);
+            return Err(Error::local("agent_without_key", detail));
         }
         let key = sublet_proto::convert::public_key("public_key", answer.public_key.as_ref());
-        key.map_err(Failure::answer)
+        key.map_err(Error::answer)
     }
 
     reads! {
         /// An agent's current key and state.
-        lookup_agent: "Identity/LookupAgent", LookupAgentRequest -> LookupAgentResponse;
+        get_agent_key: "Identity/GetAgentKey", GetAgentKeyRequest -> GetAgentKeyResponse;
     }
     writes! { Always =>
         /// A new identity for the caller's current key.
@@ -222,7 +222,7 @@ impl Broker {
         /// Records what of a chain is not recorded yet, or refreshes its receipt.
         record_hop: "Delegation/RecordHop", RecordHopRequest -> RecordHopResponse;
         /// That every hop of a chain is in the ledger.
-        prove_recorded: "Delegation/ProveRecorded", ProveRecordedRequest -> Inclusion;
+        get_inclusion_proof: "Delegation/GetInclusionProof", GetInclusionProofRequest -> Inclusion;
         /// How the broker sees a chain.
         inspect: "Delegation/Inspect", InspectRequest -> InspectResponse;
         /// A page of the delegations that the caller may see.
@@ -255,7 +255,7 @@ impl Broker {
         &self,
         user_token: &str,
         reason: &str,
-    ) -> Result<v1::EndSessionsResponse, Failure> {
+    ) -> Result<v1::EndSessionsResponse, Error> {
         let token = user_token.trim().as_bytes().to_vec();
         let request = v1::EndSessionsRequest {
             which: Some(v1::end_sessions_request::Which::UserToken(token)),
@@ -274,7 +274,7 @@ impl Broker {
         target: &Target,
         reason: &str,
         chain: Vec<u8>,
-    ) -> Result<v1::RevokeResponse, Failure> {
+    ) -> Result<v1::RevokeResponse, Error> {
         let request = v1::RevokeRequest {
             target: Some(target_message(target)),
             reason: reason.to_owned(),
@@ -289,7 +289,7 @@ impl Broker {
         &self,
         who: Option<&Credential>,
         after: FeedPosition,
-    ) -> Result<Streaming<v1::WatchEvent>, Failure> {
+    ) -> Result<Streaming<v1::WatchEvent>, Error> {
         let request = v1::WatchRequest { epoch: after.epoch, sequence: after.sequence };
         self.stream("/sublet.v1.Revocation/Watch", who, &request).await
     }
@@ -299,7 +299,7 @@ impl Broker {
         &self,
         who: &Credential,
         delegation: &DelegationId,
-    ) -> Result<Streaming<v1::ReplayEntry>, Failure> {
+    ) -> Result<Streaming<v1::ReplayEntry>, Error> {
         let request = v1::ReplayRequest { delegation: delegation.0.to_vec() };
         self.stream("/sublet.v1.Audit/Replay", Some(who), &request).await
     }
@@ -310,9 +310,9 @@ impl Broker {
         who: &Credential,
         from: u64,
         payloads: bool,
-    ) -> Result<Streaming<v1::TailPart>, Failure> {
-        let request = v1::TailRequest { from, payloads };
-        self.stream("/sublet.v1.Audit/Tail", Some(who), &request).await
+    ) -> Result<Streaming<v1::RecordsPart>, Error> {
+        let request = v1::StreamRecordsRequest { from, payloads };
+        self.stream("/sublet.v1.Audit/StreamRecords", Some(who), &request).await
     }
 }
 
@@ -322,7 +322,7 @@ impl Broker {
         /// A tool's decisions, with the evidence for each.
         report_uses: "Audit/ReportUses", ReportUsesRequest -> ReportUsesResponse;
         /// Which revocations a tool has applied.
-        sync_verifier: "Audit/SyncVerifier", SyncVerifierRequest -> SyncVerifierResponse;
+        report_verifier_state: "Audit/ReportVerifierState", ReportVerifierStateRequest -> ReportVerifierStateResponse;
         /// The signed head of the ledger.
         checkpoint: "Audit/GetCheckpoint", GetCheckpointRequest -> GetCheckpointResponse;
         /// What of the ledger is kept and what is held.
@@ -334,9 +334,9 @@ impl Broker {
         /// Gives up the records below an index.
         prune: "Audit/Prune", PruneRequest -> PruneResponse;
         /// Keeps records, whatever is given up.
-        place_hold: "Audit/PlaceHold", PlaceHoldRequest -> PlaceHoldResponse;
+        create_legal_hold: "Audit/CreateLegalHold", CreateLegalHoldRequest -> CreateLegalHoldResponse;
         /// Lets a hold go.
-        release_hold: "Audit/ReleaseHold", ReleaseHoldRequest -> ReleaseHoldResponse;
+        remove_legal_hold: "Audit/RemoveLegalHold", RemoveLegalHoldRequest -> RemoveLegalHoldResponse;
     }
 }
 
@@ -346,13 +346,13 @@ impl Broker {
         /// A page of agents.
         list_agents: "Admin/ListAgents", ListAgentsRequest -> ListAgentsResponse;
         /// One agent.
-        show_agent: "Admin/ShowAgent", ShowAgentRequest -> AgentRow;
+        get_agent: "Admin/GetAgent", GetAgentRequest -> AgentRow;
         /// All sessions of authority.
         list_sessions: "Admin/ListSessions", ListSessionsRequest -> ListSessionsResponse;
         /// All profiles.
         list_profiles: "Admin/ListProfiles", ListProfilesRequest -> ListProfilesResponse;
         /// One profile.
-        show_profile: "Admin/ShowProfile", ShowProfileRequest -> Profile;
+        get_profile: "Admin/GetProfile", GetProfileRequest -> Profile;
         /// All join tokens, without their secrets.
         list_join_tokens: "Admin/ListJoinTokens",
             ListJoinTokensRequest -> ListJoinTokensResponse;
@@ -378,7 +378,7 @@ impl Broker {
         revoke_join_token: "Admin/RevokeJoinToken",
             RevokeJoinTokenRequest -> RevokeJoinTokenResponse;
         /// One step in the life of a key of the broker.
-        change_key: "Admin/ChangeKey", ChangeKeyRequest -> ChangeKeyResponse;
+        rotate_broker_key: "Admin/RotateBrokerKey", RotateBrokerKeyRequest -> RotateBrokerKeyResponse;
         /// Lets an agent act for a principal, by the operator's word.
         grant_session: "Admin/GrantSession", GrantSessionRequest -> SessionRow;
     }
@@ -389,7 +389,7 @@ pub(crate) fn rotate_request(
     agent: &AgentId,
     old: &PublicKey,
     new: &dyn Signer,
-) -> Result<v1::RotateKeyRequest, Failure> {
+) -> Result<v1::RotateKeyRequest, Error> {
     let message = sublet_core::proof::rotate_message(agent, &old.thumbprint(), new.public_key());
     Ok(v1::RotateKeyRequest {
         public_key: Some(public_key_message(new.public_key())),

@@ -24,7 +24,7 @@ use sublet_proto::v1::ReplayEntry;
 use crate::ask::Credential;
 use crate::chain::{Chains, HopReport};
 use crate::connect::{Broker, DEADLINE_DEFAULT};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::trust::Trust;
 
 /// The version byte of a leaf that is understood here.
@@ -49,8 +49,8 @@ pub struct Entry {
 
 impl Entry {
     /// Reads one entry: the leaf, and the payload that its digest binds.
-    pub fn read(entry: &ReplayEntry) -> Result<Self, Failure> {
-        let bad = |says: &str| Failure::answer(format!("record {}: {says}", entry.index));
+    pub fn read(entry: &ReplayEntry) -> Result<Self, Error> {
+        let bad = |detail: &str| Error::answer(format!("record {}: {detail}", entry.index));
         let leaf_hash = sublet_ledger::leaf_hash(&entry.leaf)
             .map_err(|too_large| bad(&too_large.to_string()))?;
         let Some((&LEAF_VERSION, message)) = entry.leaf.split_first() else {
@@ -196,7 +196,7 @@ impl std::fmt::Display for Actor {
 
 /// A refusal that was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RecordedRefusal {
     /// Its index in the ledger.
     pub index: u64,
     /// When.
@@ -208,7 +208,7 @@ pub struct Refusal {
     /// The stable code.
     pub code: String,
     /// The reason, as the ledger has it.
-    pub says: String,
+    pub detail: String,
     /// What was asked.
     pub asked: String,
     /// The trace that it was asked in; see [`Entry::trace`].
@@ -242,7 +242,7 @@ pub struct Report {
     /// Every hop, in the order in which they were recorded; parents before children.
     pub hops: Vec<HopReport>,
     /// What was refused.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<RecordedRefusal>,
     /// What was revoked.
     pub revocations: Vec<Revoked>,
     /// Every record, in order.
@@ -264,16 +264,16 @@ pub async fn replay(
     who: &Credential,
     trust: &Trust,
     delegation: &DelegationId,
-) -> Result<Report, Failure> {
+) -> Result<Report, Error> {
     let mut stream = broker.replay_stream(who, delegation).await?;
     let mut entries = Vec::new();
     loop {
         let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
-        let next = next.map_err(|_| Failure::deadline("the replay", DEADLINE_DEFAULT))?;
-        match next.map_err(|status| Failure::from_status(&status))? {
+        let next = next.map_err(|_| Error::deadline("the replay", DEADLINE_DEFAULT))?;
+        match next.map_err(|status| Error::from_status(&status))? {
             Some(_) if entries.len() >= ENTRIES_MAX => {
-                let says = format!("the replay has over {ENTRIES_MAX} records: read the stream");
-                return Err(Failure::local("replay_too_long", says));
+                let detail = format!("the replay has over {ENTRIES_MAX} records: read the stream");
+                return Err(Error::local("replay_too_long", detail));
             }
             Some(entry) => entries.push(Entry::read(&entry)?),
             None => return Ok(report_to(who, delegation, entries, trust)),
@@ -315,8 +315,8 @@ fn put_together(
             Some(block) => chains.add(entry, hop, block),
             None => Err("the block beside it was erased or left out".to_owned()),
         };
-        if let Err(says) = added {
-            problems.push(format!("record {}: {says}", entry.index));
+        if let Err(detail) = added {
+            problems.push(format!("record {}: {detail}", entry.index));
         }
     }
     let (hops, on_behalf_of) = chains.finish(delegation, &mut problems);
@@ -331,7 +331,7 @@ fn sequence_problems(delegation: &DelegationId, entries: &[Entry], all: bool) ->
     let mut problems = Vec::new();
     let mut before: Option<&Entry> = None;
     for (position, entry) in (0u64..).zip(entries) {
-        let mut problem = |says: &str| problems.push(format!("record {}: {says}", entry.index));
+        let mut problem = |detail: &str| problems.push(format!("record {}: {detail}", entry.index));
         if entry.record.delegation != delegation.0 {
             problem("of another delegation");
         }
@@ -353,16 +353,16 @@ fn sequence_problems(delegation: &DelegationId, entries: &[Entry], all: bool) ->
     problems
 }
 
-pub(crate) fn refusal(entry: &Entry) -> Option<Refusal> {
+pub(crate) fn refusal(entry: &Entry) -> Option<RecordedRefusal> {
     let Some(Body::Refused(refused)) = &entry.record.body else { return None };
     let words = entry.words();
-    Some(Refusal {
+    Some(RecordedRefusal {
         index: entry.index,
         time: entry.time(),
         actor: entry.actor(),
         method: refused.method.clone(),
         code: refused.code.clone(),
-        says: words.says,
+        detail: words.detail,
         asked: words.asked,
         trace: entry.trace(),
     })
@@ -398,6 +398,6 @@ pub fn hops_of(token: &VerifiedToken) -> Vec<HopId> {
 }
 
 /// The id in a record of a hop.
-pub(crate) fn recorded_id(hop: &Hop) -> Result<HopId, Failure> {
+pub(crate) fn recorded_id(hop: &Hop) -> Result<HopId, Error> {
     Ok(hop_id("hop", &hop.hop)?)
 }

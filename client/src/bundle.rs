@@ -26,7 +26,7 @@ use sublet_proto::v1::ReplayEntry;
 
 use crate::archive::{Archive, Writer};
 use crate::audit::{ENTRIES_MAX, Entry};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 use crate::published::{Published, SignedHead, WITNESSED};
 use crate::records::{RawLedger, RawRecord, Records};
@@ -68,7 +68,7 @@ pub fn write(
     trust_text: &[u8],
     derived: Vec<(String, Vec<u8>)>,
     keys: &[HeadKey],
-) -> Result<Manifest, Failure> {
+) -> Result<Manifest, Error> {
     let head = Checkpoint::open(&ledger.note, keys);
     let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
     let tree = tree(ledger)?;
@@ -106,7 +106,7 @@ pub fn write(
         files: named.map(digest).collect(),
     };
     let text = serde_json::to_vec_pretty(&manifest);
-    let text = text.map_err(|error| Failure::local("bundle", error.to_string()))?;
+    let text = text.map_err(|error| Error::local("bundle", error.to_string()))?;
     let archive = |file: &mut File| {
         let mut writer = Writer::new(BufWriter::new(file));
         writer.file(MANIFEST, &text)?;
@@ -132,7 +132,7 @@ struct Whole {
     full: BTreeMap<(u8, u64), Vec<u8>>,
 }
 
-fn tree(ledger: &RawLedger) -> Result<Whole, Failure> {
+fn tree(ledger: &RawLedger) -> Result<Whole, Error> {
     let (mut tree, mut full) = (Tree::default(), Vec::new());
     for record in &ledger.records {
         let hash = match record {
@@ -212,11 +212,11 @@ impl Bundle {
     /// Reads a bundle and checks it, with these keys and no others: every file against the manifest
     /// or the tree, every tile against the records, the root against the head. What lies beside
     /// records is checked when they are read.
-    pub fn open(path: &Path, keys: &[HeadKey]) -> Result<Self, Failure> {
+    pub fn open(path: &Path, keys: &[HeadKey]) -> Result<Self, Error> {
         Bundle::read(path, keys).map_err(|failure| failure.of(path))
     }
 
-    fn read(path: &Path, keys: &[HeadKey]) -> Result<Self, Failure> {
+    fn read(path: &Path, keys: &[HeadKey]) -> Result<Self, Error> {
         let archive = Archive::open(path, MANIFEST, &|name| !name.starts_with(TREE))?;
         let manifest = check_manifest(&archive)?;
         let ledger = Published::verify(&|resource| archive.read(&resource.path()), keys)?;
@@ -230,7 +230,7 @@ impl Bundle {
     }
 
     /// Holds it against heads that were kept elsewhere; see [`Published::against`].
-    pub fn against(&self, kept: &[SignedHead]) -> Result<Option<Fork>, Failure> {
+    pub fn against(&self, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
         self.ledger.against(&|resource| self.archive.read(&resource.path()), kept)
     }
 
@@ -249,10 +249,10 @@ impl Bundle {
     }
 
     /// Every record, with what lies beside it, which its leaf binds.
-    pub fn records(&self, trust: &Trust) -> Result<Records, Failure> {
+    pub fn records(&self, trust: &Trust) -> Result<Records, Error> {
         if !self.can_be_replayed() {
-            let says = format!("the ledger has over {ENTRIES_MAX} records");
-            return Err(Failure::local("replay_too_long", says));
+            let detail = format!("the ledger has over {ENTRIES_MAX} records");
+            return Err(Error::local("replay_too_long", detail));
         }
         let note = self.archive.read(&Resource::Checkpoint.path()).unwrap_or_default();
         let mut records = Vec::new();
@@ -264,7 +264,7 @@ impl Bundle {
 
     /// Reads every record, and holds what lies beside it against its leaf: one entry bundle at a
     /// time. How many were there.
-    pub fn check_records(&self) -> Result<u64, Failure> {
+    pub fn check_records(&self) -> Result<u64, Error> {
         let (mut index, mut there) = (0, 0);
         for resource in entries_of(self.size()) {
             for record in self.chunk(resource)? {
@@ -280,7 +280,7 @@ impl Bundle {
     }
 
     /// The records of one entry bundle.
-    fn chunk(&self, resource: Resource) -> Result<Vec<RawRecord>, Failure> {
+    fn chunk(&self, resource: Resource) -> Result<Vec<RawRecord>, Error> {
         let Resource::Entries { index, width } = resource else { return Ok(Vec::new()) };
         let torn = |path: &str| invalid(format!("{path} is torn"));
         let Some(bytes) = self.archive.read(&resource.path()) else {
@@ -308,7 +308,7 @@ fn entries_of(size: u64) -> impl Iterator<Item = Resource> {
 
 /// The manifest names every file that is there with its digest, and no other; but for the tree, of
 /// which only what a ledger of this size has may be there.
-fn check_manifest(archive: &Archive) -> Result<Manifest, Failure> {
+fn check_manifest(archive: &Archive) -> Result<Manifest, Error> {
     let text = archive.read(MANIFEST).filter(|text| text.len() <= MANIFEST_BYTES_MAX);
     let text = text.ok_or_else(|| invalid("it has no manifest that can be read".to_owned()))?;
     let manifest: Manifest = serde_json::from_slice(&text)
@@ -326,11 +326,11 @@ fn check_manifest(archive: &Archive) -> Result<Manifest, Failure> {
         }
     }
     match manifest.files.keys().find(|path| !archive.has(path)) {
-        Some(path) => Err(Failure::local("ledger_incomplete", format!("{path} is not there"))),
+        Some(path) => Err(Error::local("ledger_incomplete", format!("{path} is not there"))),
         None => Ok(manifest),
     }
 }
 
-fn invalid(says: String) -> Failure {
-    Failure::local("ledger_invalid", says)
+fn invalid(detail: String) -> Error {
+    Error::local("ledger_invalid", detail)
 }

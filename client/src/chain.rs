@@ -167,8 +167,8 @@ impl Chains {
                         verified.entry(id).or_insert(Ok(place));
                     }
                 }
-                Err(says) => {
-                    verified.insert(*hop, Err(says));
+                Err(detail) => {
+                    verified.insert(*hop, Err(detail));
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Chains {
     /// recorded, as it is under no signature: every one that may have is tried.
     fn verify(&self, hop: &HopId) -> Result<VerifiedToken, String> {
         let chain = self.chain(hop);
-        let mut says = "the trust bundle lists no key for delegations".to_owned();
+        let mut detail = "the trust bundle lists no key for delegations".to_owned();
         for key in self.bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
             let above = self.above.iter().map(|above| &above.block);
             let blocks = above.chain(chain.iter().map(|recorded| &recorded.block));
@@ -187,12 +187,12 @@ impl Chains {
             match VerifiedToken::verify(token, &self.bundle) {
                 Ok(token) if token.id() == *hop => return Ok(token),
                 Ok(token) => {
-                    says = format!("its blocks make hop {}, recorded is {hop}", token.id());
+                    detail = format!("its blocks make hop {}, recorded is {hop}", token.id());
                 }
-                Err(no) => says = no.to_string(),
+                Err(refusal) => detail = refusal.to_string(),
             }
         }
-        Err(says)
+        Err(detail)
     }
 
     /// The recorded hops from the root to this one.
@@ -218,7 +218,7 @@ impl Chains {
         let block = place.as_ref().ok().and_then(Place::block);
         let parent = place.as_ref().ok().and_then(Place::parent);
         let holds = match (place, block) {
-            (Err(says), _) => Err(says.clone()),
+            (Err(detail), _) => Err(detail.clone()),
             (Ok(place), Some(block)) => recorded.agrees(block, place),
             (Ok(_), None) => Err("the chain has no such hop".to_owned()),
         };
@@ -319,8 +319,8 @@ pub fn narrowing(parent: &Block, child: &Block) -> Vec<String> {
     if child.hops_max < parent.hops_max {
         words.push(format!("{} hops in all, not {}", child.hops_max, parent.hops_max));
     }
-    if child.unrecorded_max < parent.unrecorded_max {
-        let (has, had) = (child.unrecorded_max, parent.unrecorded_max);
+    if child.offline_hops_max < parent.offline_hops_max {
+        let (has, had) = (child.offline_hops_max, parent.offline_hops_max);
         words.push(format!("{has} hops without a receipt, not {had}"));
     }
     words

@@ -11,12 +11,12 @@ use sublet_proto::record::{Hop, HopPayload, Payload, Record, Revoked, Words};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::audit::{Entry, Report, report};
+use crate::delegation::{Attenuation, Delegation};
 use crate::fixture::{NOW, World};
-use crate::holder::{Held, Terms};
 
-fn terms() -> Terms {
+fn terms() -> Attenuation {
     let scope = ["fs.read@tool://files path=under:/data/q3"];
-    Terms::of(&scope, Duration::from_secs(300)).unwrap()
+    Attenuation::of(&scope, Duration::from_secs(300)).unwrap()
 }
 
 /// The record of the last hop of a token.
@@ -50,7 +50,7 @@ fn beside(content: Content) -> Vec<u8> {
 }
 
 /// Writes records as the broker does.
-fn written(root: &Held, bodies: Vec<(Body, Vec<u8>)>) -> Vec<ReplayEntry> {
+fn written(root: &Delegation, bodies: Vec<(Body, Vec<u8>)>) -> Vec<ReplayEntry> {
     let mut previous = Vec::new();
     let mut entries = Vec::new();
     for (position, (body, payload)) in (0u64..).zip(bodies) {
@@ -72,12 +72,12 @@ fn written(root: &Held, bodies: Vec<(Body, Vec<u8>)>) -> Vec<ReplayEntry> {
     entries
 }
 
-fn read(world: &World, root: &Held, entries: &[ReplayEntry]) -> Report {
+fn read(world: &World, root: &Delegation, entries: &[ReplayEntry]) -> Report {
     let entries = entries.iter().map(|entry| Entry::read(entry).unwrap()).collect();
     report(&root.delegation(), entries, &world.trust)
 }
 
-fn story(world: &World) -> (Held, Vec<(Body, Vec<u8>)>) {
+fn story(world: &World) -> (Delegation, Vec<(Body, Vec<u8>)>) {
     let root = world.issued(3);
     let middle = root.spawn_helper("middle", &terms()).unwrap();
     let leaf = middle.spawn_helper("leaf", &terms().hops_max(2)).unwrap();
@@ -124,8 +124,8 @@ fn a_record_that_is_missing_or_moved_is_noticed() {
     let mut cut = entries.clone();
     cut.remove(3);
     let problems = read(&world, &root, &cut).problems;
-    assert!(problems.iter().any(|says| says.contains("missing before it")), "{problems:?}");
-    assert!(problems.iter().any(|says| says.contains("not bound")), "{problems:?}");
+    assert!(problems.iter().any(|detail| detail.contains("missing before it")), "{problems:?}");
+    assert!(problems.iter().any(|detail| detail.contains("not bound")), "{problems:?}");
     let mut swapped = entries;
     swapped.swap(2, 3);
     assert!(!read(&world, &root, &swapped).problems.is_empty());
@@ -156,9 +156,9 @@ fn a_forged_hop_and_a_record_that_lies_are_named() {
         hop.agent_id = "spiffe://acme.example/agent/mallory".into();
     }
     let report = read(&world, &root, &written(&root, bodies));
-    let says = |at: usize| report.hops[at].verified.clone().err().unwrap_or_default();
-    assert!(says(2).contains("signature of block 2"), "{}", says(2));
-    assert!(says(3).contains("another agent"), "{}", says(3));
-    assert_eq!((says(0), says(1)), (String::new(), String::new()));
+    let detail = |at: usize| report.hops[at].verified.clone().err().unwrap_or_default();
+    assert!(detail(2).contains("signature of block 2"), "{}", detail(2));
+    assert!(detail(3).contains("another agent"), "{}", detail(3));
+    assert_eq!((detail(0), detail(1)), (String::new(), String::new()));
     assert!(!report.holds());
 }

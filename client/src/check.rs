@@ -14,8 +14,8 @@ use sublet_core::decide::ARGUMENTS_BYTES_MAX;
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::limits;
-use sublet_core::no::{Malformed, No, Unauthenticated};
-use sublet_core::seen::{Bounds, SeenProofs};
+use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
+use sublet_core::replay_cache::{Bounds, ReplayCache};
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1::UseReport;
@@ -69,7 +69,7 @@ pub struct Checker {
     audience: String,
     trust: Trust,
     revocations: SharedView,
-    seen: SeenProofs,
+    seen: ReplayCache,
     chains: Chains,
     included: Included,
     options: Options,
@@ -89,7 +89,7 @@ impl Checker {
             audience: audience.into(),
             trust: trust.into(),
             revocations,
-            seen: SeenProofs::new(options.nonces, started_at),
+            seen: ReplayCache::new(options.nonces, started_at),
             chains: Chains::new(options.chain_bytes_max),
             included: Included::new(),
             options,
@@ -112,7 +112,7 @@ impl Checker {
     }
 
     /// Decides one call, offline. A permit is for this call, now, and was given once.
-    pub fn check(&self, credentials: &Credentials, call: &Call) -> Result<Permit, No> {
+    pub fn check(&self, credentials: &Credentials, call: &Call) -> Result<Permit, Refusal> {
         let now = self.options.ports.clock.now();
         let outcome = self.decide(credentials, call, now);
         let verdict = self.with_evidence(outcome, credentials, call, now);
@@ -121,7 +121,9 @@ impl Checker {
                 holder = %permit.holder, principal = %permit.principal, hop = %permit.hop,
                 action = %call.action, "allowed"
             ),
-            Err(no) => tracing::info!(code = no.code(), action = %call.action, "refused: {no}"),
+            Err(refusal) => {
+                tracing::info!(code = refusal.code(), action = %call.action, "refused: {refusal}")
+            }
         }
         verdict
     }
@@ -133,7 +135,7 @@ impl Checker {
         request: &tonic::Request<M>,
         action: &str,
         fields: &Json,
-    ) -> Result<Permit, No> {
+    ) -> Result<Permit, Refusal> {
         let digest = request.extensions().get::<MessageDigest>();
         let digest = digest.ok_or(Unauthenticated::Missing("the digest of the message"))?;
         let credentials = credentials::from_metadata(request.metadata())?;
@@ -149,13 +151,13 @@ impl Checker {
         shown: &Credentials,
         call: &Call,
         now: UnixMillis,
-    ) -> Result<Permit, No> {
+    ) -> Result<Permit, Refusal> {
         let (Some(reporter), Some(proven)) = (&self.options.evidence, proven) else {
             return verdict;
         };
         let code = match &verdict {
             Ok(_) => "",
-            Err(No::Deny(deny)) => deny.code(),
+            Err(Refusal::Deny(deny)) => deny.code(),
             Err(_) => return verdict,
         };
         let arguments = call.arguments.evidence();
@@ -176,7 +178,7 @@ impl Checker {
         });
         match (verdict, kept) {
             (Ok(permit), Ok(())) => Ok(permit),
-            (Ok(_), Err(no)) => Err(no),
+            (Ok(_), Err(refusal)) => Err(refusal),
             (refused, _) => refused,
         }
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use sublet_core::authorize::Credentials;
 use sublet_core::id::HopId;
-use sublet_core::mint::Delegate;
+use sublet_core::mint::Recipient;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::Signer as _;
 
 use super::*;
+use crate::delegation::{Attenuation, Delegation};
 use crate::fixture::{NOW, TOOL, World, key};
-use crate::holder::{Held, Terms};
 use crate::ports::tests::ports;
 
 const ARGS: &str = r#"{"path":"/data/q3/a.csv"}"#;
@@ -29,20 +29,21 @@ fn read_call(checker: &Checker, args: &str) -> Call {
     checker.call("fs.read", Arguments::from_json(args.as_bytes()).unwrap())
 }
 
-fn shown(held: &Held) -> Credentials {
+fn shown(held: &Delegation) -> Credentials {
     held.credentials_for(TOOL, "fs.read", ARGS).unwrap()
 }
 
-fn code(verdict: Result<Permit, No>) -> &'static str {
-    verdict.map(|_| "allowed").unwrap_or_else(|no| no.code())
+fn code(verdict: Result<Permit, Refusal>) -> &'static str {
+    verdict.map(|_| "allowed").unwrap_or_else(|refusal| refusal.code())
 }
 
 fn ask(checker: &Checker, shown: &Credentials) -> &'static str {
     code(checker.check(shown, &read_call(checker, ARGS)))
 }
 
-fn q3() -> Terms {
-    Terms::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(300)).unwrap()
+fn q3() -> Attenuation {
+    Attenuation::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(300))
+        .unwrap()
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn a_stolen_token_opens_nothing() {
     let without = Credentials { proof: Vec::new(), ..shown(&held) };
     assert_eq!(ask(&checker, &without), "credentials_missing");
     let text = held.presentation().to_text();
-    let opened = Held::open(&text, Arc::new(key(66)), &world.trust);
+    let opened = Delegation::open(&text, Arc::new(key(66)), &world.trust);
     assert_eq!(opened.unwrap_err().code(), "not_the_holder");
 }
 
@@ -132,9 +133,10 @@ fn every_block_must_admit_the_call() {
     let outside = r#"{"path":"/data/q4/a.csv"}"#;
     let shown = scout.credentials_for(TOOL, "fs.read", outside).unwrap();
     assert_eq!(code(checker.check(&shown, &read_call(&checker, outside))), "not_allowed");
-    let wider = Terms::of(&["fs.@tool://files path=under:/"], Duration::from_secs(60)).unwrap();
+    let wider =
+        Attenuation::of(&["fs.@tool://files path=under:/"], Duration::from_secs(60)).unwrap();
     assert_eq!(held.spawn_helper("scout", &wider).unwrap_err().code(), "scope_exceeds_parent");
-    let longer = Terms { ttl: Duration::from_secs(10_000), ..q3() };
+    let longer = Attenuation { ttl: Duration::from_secs(10_000), ..q3() };
     assert_eq!(held.spawn_helper("scout", &longer).unwrap_err().code(), "outlives_parent");
 }
 
@@ -177,7 +179,7 @@ fn an_offline_hop_to_an_enrolled_agent_waits_for_its_record() {
     let world = World::new();
     let (checker, held) = (checker(&world), world.issued(1));
     let id = "spiffe://acme.example/agent/researcher".parse().unwrap();
-    let to = Delegate::Agent { id, key: key(11).public_key().clone() };
+    let to = Recipient::Agent { id, key: key(11).public_key().clone() };
     let handed = held.delegate_offline(to, &q3()).unwrap();
     let token = world.trust.verify(&handed.token).unwrap();
     let theirs = world.held(token, handed.receipt, 11);

@@ -25,7 +25,7 @@ use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::ask::Credential;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ports::Ports;
 use crate::repeats::{ATTEMPTS_MAX, BACK_OFF_MS, RepeatBudget, asked, back_off};
 use crate::tls::Tls;
@@ -70,27 +70,27 @@ struct Connection {
 impl Broker {
     /// Connects now, so that a broker that is not there is an error here: `http://HOST:PORT` on
     /// loopback, `https://HOST:PORT`, `unix:PATH`.
-    pub async fn connect(endpoint: &str) -> Result<Self, Failure> {
+    pub async fn connect(endpoint: &str) -> Result<Self, Error> {
         Broker::connect_by(endpoint, &Tls::default()).await
     }
 
     /// The same with more said about TLS.
-    pub async fn connect_by(endpoint: &str, tls: &Tls) -> Result<Self, Failure> {
+    pub async fn connect_by(endpoint: &str, tls: &Tls) -> Result<Self, Error> {
         let (files, connecting) = (tls.digest()?, prepare(endpoint, tls)?);
         let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting.connect()).await;
         let channel = connected
-            .map_err(|_| Failure::deadline("connect", CONNECT_DEADLINE))?
-            .map_err(|error| Failure::unreachable(endpoint, tls, &error))?;
+            .map_err(|_| Error::deadline("connect", CONNECT_DEADLINE))?
+            .map_err(|error| Error::unreachable(endpoint, tls, &error))?;
         Ok(Broker::over(endpoint, tls, Connection { channel, files }))
     }
 
     /// Connects with the first call. Must be called inside a Tokio runtime.
-    pub fn lazy(endpoint: &str) -> Result<Self, Failure> {
+    pub fn lazy(endpoint: &str) -> Result<Self, Error> {
         Broker::lazy_by(endpoint, &Tls::default())
     }
 
     /// The same with more said about TLS.
-    pub fn lazy_by(endpoint: &str, tls: &Tls) -> Result<Self, Failure> {
+    pub fn lazy_by(endpoint: &str, tls: &Tls) -> Result<Self, Error> {
         let (files, channel) = (tls.digest()?, prepare(endpoint, tls)?.connect_lazy());
         Ok(Broker::over(endpoint, tls, Connection { channel, files }))
     }
@@ -116,7 +116,7 @@ impl Broker {
 
     /// Connects anew, with the next call, if the files of TLS have changed: a certificate lives for hours.
     /// Clones do so too. Says whether it did. Must be called inside a Tokio runtime.
-    pub fn refresh_certificates(&self) -> Result<bool, Failure> {
+    pub fn refresh_certificates(&self) -> Result<bool, Error> {
         let files = self.tls.digest()?;
         if self.connection.read().unwrap_or_else(PoisonError::into_inner).files == files {
             return Ok(false);
@@ -149,7 +149,7 @@ impl Broker {
         who: Option<&Credential>,
         message: &Q,
         repeats: Repeats,
-    ) -> Result<R, Failure>
+    ) -> Result<R, Error>
     where
         Q: Message + Clone + Default + 'static,
         R: Message + Default + 'static,
@@ -158,10 +158,10 @@ impl Broker {
         let caller = who.filter(|_| repeats == Repeats::WhereKept).map(Credential::thumbprint);
         let attempts = self.attempts(method, caller, || async {
             let request = self.request(method, who, message.clone(), &digest)?;
-            let mut grpc = self.grpc().await.map_err(Failure::unsent)?;
+            let mut grpc = self.grpc().await.map_err(Error::unsent)?;
             let path = PathAndQuery::from_static(method);
             let answer = grpc.unary(request, path, ProstCodec::<Q, R>::default()).await;
-            let answer = answer.map_err(|no| self.failure(&no))?;
+            let answer = answer.map_err(|refusal| self.failure(&refusal))?;
             if let Some(caller) = caller {
                 self.note(caller, answer.metadata());
             }
@@ -169,7 +169,7 @@ impl Broker {
         });
         match tokio::time::timeout(self.deadline, attempts).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::deadline(method, self.deadline)),
+            Err(_) => Err(Error::deadline(method, self.deadline)),
         }
     }
 
@@ -179,7 +179,7 @@ impl Broker {
         method: &'static str,
         who: Option<&Credential>,
         message: &Q,
-    ) -> Result<Streaming<R>, Failure>
+    ) -> Result<Streaming<R>, Error>
     where
         Q: Message + Clone + Default + 'static,
         R: Message + Default + 'static,
@@ -190,11 +190,11 @@ impl Broker {
             let mut grpc = self.grpc().await?;
             let path = PathAndQuery::from_static(method);
             let answer = grpc.server_streaming(request, path, ProstCodec::<Q, R>::default()).await;
-            answer.map(tonic::Response::into_inner).map_err(|no| self.failure(&no))
+            answer.map(tonic::Response::into_inner).map_err(|refusal| self.failure(&refusal))
         };
         match tokio::time::timeout(self.deadline, opening).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::deadline(method, self.deadline)),
+            Err(_) => Err(Error::deadline(method, self.deadline)),
         }
     }
 
@@ -205,7 +205,7 @@ impl Broker {
         who: Option<&Credential>,
         message: Q,
         digest: &[u8; 32],
-    ) -> Result<Request<Q>, Failure> {
+    ) -> Result<Request<Q>, Error> {
         let mut request = Request::new(message);
         if let Some(traceparent) = trace::current() {
             request.metadata_mut().insert(trace::HEADER, traceparent);
@@ -220,21 +220,21 @@ impl Broker {
     }
 
     /// What a status says; one that no broker sent says where none is.
-    fn failure(&self, status: &tonic::Status) -> Failure {
-        let failure = Failure::from_status(status);
+    fn failure(&self, status: &tonic::Status) -> Error {
+        let failure = Error::from_status(status);
         match failure.code().as_str() {
             "unreachable" => failure.at(&self.endpoint, &self.tls),
             _ => failure,
         }
     }
 
-    async fn grpc(&self) -> Result<tonic::client::Grpc<Channel>, Failure> {
+    async fn grpc(&self) -> Result<tonic::client::Grpc<Channel>, Error> {
         let channel = {
             let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
             connection.channel.clone()
         };
         let mut grpc = tonic::client::Grpc::new(channel);
-        let away = |error| Failure::unreachable(&self.endpoint, &self.tls, &error);
+        let away = |error| Error::unreachable(&self.endpoint, &self.tls, &error);
         grpc.ready().await.map_err(away)?;
         Ok(grpc)
     }
@@ -254,12 +254,12 @@ impl Broker {
     }
 
     /// `kept` names the caller whose answers must be kept for the call to be sent a second time.
-    async fn attempts<R, F: Future<Output = Result<R, Failure>>>(
+    async fn attempts<R, F: Future<Output = Result<R, Error>>>(
         &self,
         method: &str,
         kept: Option<Thumbprint>,
         attempt: impl Fn() -> F,
-    ) -> Result<R, Failure> {
+    ) -> Result<R, Error> {
         let mut made = 1;
         self.repeats.called();
         loop {
@@ -294,7 +294,7 @@ impl Broker {
 }
 
 /// Base64 adds a third; HTTP/2 counts 32 bytes more for each header.
-fn check_size(credentials: &Credentials) -> Result<(), Failure> {
+fn check_size(credentials: &Credentials) -> Result<(), Error> {
     let Credentials { token, receipt, proof, inclusion } = credentials;
     let parts =
         [token.as_deref(), receipt.as_deref(), Some(proof.as_slice()), inclusion.as_deref()];
@@ -303,18 +303,18 @@ fn check_size(credentials: &Credentials) -> Result<(), Failure> {
         .map(|part| part.map_or(0, <[u8]>::len).div_ceil(3).saturating_mul(4).saturating_add(64))
         .fold(1024usize, usize::saturating_add);
     if bytes > limits::HEADER_LIST_BYTES_MAX as usize {
-        let says = format!(
+        let detail = format!(
             "token, receipt and proofs are {bytes} bytes as headers, {} at most are taken",
             limits::HEADER_LIST_BYTES_MAX
         );
-        return Err(Failure::local("credentials_too_large", says));
+        return Err(Error::local("credentials_too_large", detail));
     }
     Ok(())
 }
 
-fn prepare(endpoint: &str, tls: &Tls) -> Result<Endpoint, Failure> {
-    let bad = |says: String| {
-        Failure::local("bad_endpoint", format!("{endpoint:?} is no broker's address: {says}"))
+fn prepare(endpoint: &str, tls: &Tls) -> Result<Endpoint, Error> {
+    let bad = |detail: String| {
+        Error::local("bad_endpoint", format!("{endpoint:?} is no broker's address: {detail}"))
     };
     let known = ["http://", "https://", "unix:"];
     if !known.iter().any(|scheme| endpoint.starts_with(scheme)) {

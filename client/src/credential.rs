@@ -1,9 +1,9 @@
 //! What an agent shows to be enrolled, and the request that it makes of it.
 //!
-//! Owns: the methods of enrolment as the one that comes in sees them. Does not own: what is kept
+//! Owns: the methods of enrollment as the one that comes in sees them. Does not own: what is kept
 //! afterwards (`identity`).
 //!
-//! Invariants: the new key's signature covers the credential, so that what is overheard enrols nobody
+//! Invariants: the new key's signature covers the credential, so that what is overheard enrolls nobody
 //! else; a credential is never printed.
 
 use prost::Message as _;
@@ -18,11 +18,11 @@ use sublet_proto::v1;
 
 use crate::ask::derived_key;
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::identity::Identity;
 
 const JOIN_TOKEN: &str = "join_token";
-const NEIGHBOUR: &str = "neighbour";
+const FEDERATED: &str = "federated";
 
 /// What an agent shows to be enrolled. A secret.
 pub struct Proof {
@@ -60,9 +60,9 @@ impl Proof {
         Proof { method: "x509_svid", shown: Shown::Certificate }
     }
 
-    /// An identity in another trust domain, whose broker this one takes for its neighbour.
-    pub fn neighbour(identity: &Identity) -> Self {
-        Proof { method: NEIGHBOUR, shown: Shown::Identity(identity.clone()) }
+    /// An identity in another trust domain, whose broker this one takes as federated.
+    pub fn federated_domain(identity: &Identity) -> Self {
+        Proof { method: FEDERATED, shown: Shown::Identity(identity.clone()) }
     }
 
     fn text(method: &'static str, text: &str) -> Self {
@@ -75,7 +75,7 @@ impl Proof {
         broker: &Broker,
         agent: &str,
         key: &PublicKey,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, Error> {
         let identity = match &self.shown {
             Shown::Text(text) => return Ok(text.as_bytes().to_vec()),
             Shown::Certificate => return broker.tls().leaf(),
@@ -84,13 +84,13 @@ impl Proof {
         // The proof is for the broker that is asked, whoever it says it is: it opens nothing elsewhere.
         let bundle = SignedBundle::read(broker.trust_bundle().await?)?;
         let audience = bundle.bundle().trust_domain().broker_audience();
-        let enrolment = sha256(&enroll_message(NEIGHBOUR, &[], agent, key));
+        let enrollment = sha256(&enroll_message(FEDERATED, &[], agent, key));
         let (current, ports) = (identity.current(), broker.ports());
         let (nonce, now) = (ports.entropy.nonce()?, ports.clock.now());
         let (hop, action) = (current.token.id(), "/sublet.v1.Identity/Enroll");
-        let claims = CallClaims::of_digest(hop, &audience, action, enrolment, now, nonce);
+        let claims = CallClaims::of_digest(hop, &audience, action, enrollment, now, nonce);
         let proof = CallProof::sign(claims, current.key.as_ref())?.encode();
-        Ok(v1::NeighbourCredential { identity_token: current.token.encode(), proof }
+        Ok(v1::FederatedCredential { identity_token: current.token.encode(), proof }
             .encode_to_vec())
     }
 }
@@ -101,13 +101,13 @@ impl std::fmt::Debug for Proof {
     }
 }
 
-/// The request of an enrolment.
+/// The request of an enrollment.
 pub(crate) async fn enroll_request(
     proof: &Proof,
     broker: &Broker,
     agent: Option<&AgentId>,
     key: &SecretKey,
-) -> Result<v1::EnrollRequest, Failure> {
+) -> Result<v1::EnrollRequest, Error> {
     let (method, public) = (proof.method, key.public_key());
     let agent = agent.map(ToString::to_string).unwrap_or_default();
     let credential = proof.credential(broker, &agent, public).await?;

@@ -20,7 +20,7 @@ use sublet_core::token::Presentation;
 use sublet_core::verify::VerifiedToken;
 
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 use crate::ports::Ports;
 use crate::tls::Tls;
@@ -89,15 +89,15 @@ impl Directory {
 
     /// The same, its keys under the password in this file. `agent.toml` says so of an identity that
     /// comes to be in it.
-    pub fn under(self, password_file: &Path) -> Result<Self, Failure> {
+    pub fn under(self, password_file: &Path) -> Result<Self, Error> {
         let lock = files::read_lock(Some(password_file))?;
         let whole = std::path::absolute(password_file)
-            .map_err(|error| Failure::io("find", password_file, &error))?;
+            .map_err(|error| Error::io("find", password_file, &error))?;
         Ok(Directory { lock, key_password_file: Some(whole), ..self })
     }
 
     /// The directory of an identity, and what its `agent.toml` says.
-    pub(crate) fn open(path: &Path) -> Result<(Self, About), Failure> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, About), Error> {
         let directory = Directory::new(path);
         let about = directory.about()?;
         match &about.key_password_file {
@@ -117,15 +117,15 @@ impl Directory {
     }
 
     /// Makes the directory, for its owner alone.
-    pub(crate) fn create(&self) -> Result<(), Failure> {
+    pub(crate) fn create(&self) -> Result<(), Error> {
         files::create_directory(&self.path)
     }
 
     /// What `agent.toml` says.
-    pub fn about(&self) -> Result<About, Failure> {
+    pub fn about(&self) -> Result<About, Error> {
         let path = self.file(ABOUT);
         let text = files::read_text(&path)?;
-        toml::from_str(&text).map_err(|bad| Failure::file(&path, bad.message()))
+        toml::from_str(&text).map_err(|bad| Error::file(&path, bad.message()))
     }
 
     /// The path of the trust bundle.
@@ -134,11 +134,10 @@ impl Directory {
     }
 
     /// The identity token's bytes.
-    pub(crate) fn token(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn token(&self) -> Result<Vec<u8>, Error> {
         let path = self.file(TOKEN);
         let text = files::read_text(&path)?;
-        let presentation =
-            Presentation::from_text(&text).map_err(|bad| Failure::file(&path, bad))?;
+        let presentation = Presentation::from_text(&text).map_err(|bad| Error::file(&path, bad))?;
         Ok(presentation.token)
     }
 
@@ -153,7 +152,7 @@ impl Directory {
     }
 
     /// Keeps a new identity token.
-    pub(crate) fn keep_token(&self, token: &VerifiedToken) -> Result<(), Failure> {
+    pub(crate) fn keep_token(&self, token: &VerifiedToken) -> Result<(), Error> {
         let text = Presentation { token: token.encode(), receipt: None }.to_text() + "\n";
         files::replace(&self.file(TOKEN), text.as_bytes())
     }
@@ -164,12 +163,12 @@ impl Directory {
         id: &AgentId,
         broker: &Broker,
         trust: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let (broker, tls) = (broker.endpoint().to_owned(), broker.tls().absolute()?);
         let key_password_file = self.key_password_file.clone();
         let about = About { id: id.clone(), broker, trust: TRUST.into(), key_password_file, tls };
         let text = toml::to_string(&about)
-            .map_err(|bad| Failure::file(&self.file(ABOUT), bad.to_string()))?;
+            .map_err(|bad| Error::file(&self.file(ABOUT), bad.to_string()))?;
         files::replace(&self.file(TRUST), trust)?;
         files::replace(&self.file(ABOUT), text.as_bytes())
     }
@@ -179,13 +178,13 @@ impl Directory {
     ///
     /// Looked for in the order in which a key goes from file to file, so a rotation by another process
     /// meanwhile cannot take it out of sight.
-    pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Failure> {
-        let says = format!(
+    pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Error> {
+        let detail = format!(
             "{}: no private key for {}, by which the token is held: the token is another's, or the key is",
             self.path.display(),
             public.thumbprint()
         );
-        let mut trouble = Failure::local("no_such_key", says);
+        let mut trouble = Error::local("no_such_key", detail);
         for path in [self.file(NEXT_KEY), self.file(KEY), self.kept(public)] {
             match files::find_key(&path, &self.lock) {
                 Ok(Some(key)) if key.public_key() == public => return Ok(key),
@@ -206,30 +205,30 @@ impl Directory {
         u64::try_from(now.seconds().saturating_sub(made)).ok().map(Duration::from_secs)
     }
 
-    /// The first key: the one that was shown when an enrolment was tried before, or a new one; and
+    /// The first key: the one that was shown when an enrollment was tried before, or a new one; and
     /// whether it is new.
-    pub(crate) fn first_key(&self, ports: &Ports) -> Result<(SecretKey, bool), Failure> {
+    pub(crate) fn first_key(&self, ports: &Ports) -> Result<(SecretKey, bool), Error> {
         self.key_in(KEY, ports)
     }
 
     /// Takes back a first key that nobody has heard of.
-    pub(crate) fn drop_first_key(&self) -> Result<(), Failure> {
+    pub(crate) fn drop_first_key(&self) -> Result<(), Error> {
         files::remove(&self.file(KEY))
     }
 
-    /// Sets a first key aside with which nobody can enrol, under its thumbprint.
-    pub(crate) fn set_first_key_aside(&self, key: &SecretKey) -> Result<(), Failure> {
+    /// Sets a first key aside with which nobody can enroll, under its thumbprint.
+    pub(crate) fn set_first_key_aside(&self, key: &SecretKey) -> Result<(), Error> {
         self.rename(KEY, &self.kept(key.public_key()))
     }
 
     /// The key that a rotation shall take: one that an earlier, cut-off rotation asked for, or a
     /// new one, on disk.
-    pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Failure> {
+    pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Error> {
         self.key_in(NEXT_KEY, ports).map(|(key, _)| key)
     }
 
     /// The key in a file, or a new one; and whether it is new.
-    fn key_in(&self, name: &str, ports: &Ports) -> Result<(SecretKey, bool), Failure> {
+    fn key_in(&self, name: &str, ports: &Ports) -> Result<(SecretKey, bool), Error> {
         let path = self.file(name);
         match files::find_key(&path, &self.lock)? {
             Some(key) => Ok((key, false)),
@@ -239,7 +238,7 @@ impl Directory {
 
     /// Whether a rotation away from the current key was asked for and did not end. One that ended but
     /// for its tidying up is tidied up.
-    pub(crate) fn is_rotating(&self, current: &PublicKey) -> Result<bool, Failure> {
+    pub(crate) fn is_rotating(&self, current: &PublicKey) -> Result<bool, Error> {
         let path = self.file(NEXT_KEY);
         if !path.exists() {
             return Ok(false);
@@ -252,7 +251,7 @@ impl Directory {
     }
 
     /// Held by the one process that changes the identity now; another that does is waited for.
-    pub(crate) async fn lock(&self, ports: &Ports) -> Result<File, Failure> {
+    pub(crate) async fn lock(&self, ports: &Ports) -> Result<File, Error> {
         self.lock_within(LOCK_DEADLINE, ports).await
     }
 
@@ -261,7 +260,7 @@ impl Directory {
         &self,
         deadline: Duration,
         ports: &Ports,
-    ) -> Result<File, Failure> {
+    ) -> Result<File, Error> {
         let path = self.file(LOCK);
         let claimed = async {
             loop {
@@ -272,8 +271,8 @@ impl Directory {
             }
         };
         let claimed = tokio::time::timeout(deadline, claimed).await.map_err(|_| {
-            let says = format!("{}: another process is changing it", self.path.display());
-            Failure::local("identity_in_use", says)
+            let detail = format!("{}: another process is changing it", self.path.display());
+            Error::local("identity_in_use", detail)
         })?;
         files::sweep(&self.path, ports.clock.now())?;
         claimed
@@ -286,7 +285,7 @@ impl Directory {
         &self,
         token: &VerifiedToken,
         ports: &Ports,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, Error> {
         let (path, of) = (self.file(RENEWAL), token.id().0);
         let kept = std::fs::read(&path).unwrap_or_default();
         if let Some(key) = kept.strip_prefix(&of).filter(|key| key.len() == 16) {
@@ -298,7 +297,7 @@ impl Directory {
     }
 
     /// Sets a key aside that a rotation cannot take, under its thumbprint.
-    pub(crate) fn set_next_key_aside(&self, next: &SecretKey) -> Result<(), Failure> {
+    pub(crate) fn set_next_key_aside(&self, next: &SecretKey) -> Result<(), Error> {
         self.rename(NEXT_KEY, &self.kept(next.public_key()))
     }
 
@@ -309,7 +308,7 @@ impl Directory {
         old: &SecretKey,
         token: &VerifiedToken,
         ports: &Ports,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let kept = self.kept(old.public_key());
         if !kept.exists() {
             files::write_key(&kept, old, &self.lock, ports)?;
@@ -318,9 +317,9 @@ impl Directory {
         self.rename(NEXT_KEY, &self.file(KEY))
     }
 
-    fn rename(&self, from: &str, to: &Path) -> Result<(), Failure> {
+    fn rename(&self, from: &str, to: &Path) -> Result<(), Error> {
         let renamed = std::fs::rename(self.file(from), to);
-        renamed.map_err(|error| Failure::io("write", to, &error))?;
+        renamed.map_err(|error| Error::io("write", to, &error))?;
         files::sync_directory_of(to)
     }
 

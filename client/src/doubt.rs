@@ -55,7 +55,7 @@ pub struct RefusalAnswer {
     /// The stable code.
     pub code: String,
     /// The reason.
-    pub says: String,
+    pub detail: String,
     /// What was asked.
     pub asked: String,
 }
@@ -79,7 +79,7 @@ impl History {
                     at_ms: refusal.time.0,
                     actor: refusal.actor.to_string(),
                     code: refusal.code.clone(),
-                    says: refusal.says.clone(),
+                    detail: refusal.detail.clone(),
                     asked: refusal.asked.clone(),
                 })
                 .collect(),

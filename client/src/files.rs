@@ -18,7 +18,7 @@ use sublet_core::sign::SecretKey;
 use sublet_host::files;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ports::Ports;
 
 /// The largest file that is read: a token of 64 KiB in base64, or a trust bundle, and room.
@@ -28,74 +28,69 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
 
 /// Reads a file of at most 256 KiB.
-pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
     read_whole(file, path)
 }
 
-fn read_whole(file: File, path: &Path) -> Result<Vec<u8>, Failure> {
+fn read_whole(file: File, path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::io("read", path, &error))?;
+    read.map_err(|error| Error::io("read", path, &error))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Failure::file(path, format!("larger than {FILE_BYTES_MAX} bytes")));
+        return Err(Error::file(path, format!("larger than {FILE_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }
 
 /// Reads a text file.
-pub fn read_text(path: &Path) -> Result<String, Failure> {
-    String::from_utf8(read(path)?).map_err(|_| Failure::file(path, "not UTF-8"))
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    String::from_utf8(read(path)?).map_err(|_| Error::file(path, "not UTF-8"))
 }
 
 /// Reads what private keys lie under: the password in a file of its own, or nothing without one.
-pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, Failure> {
+pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, Error> {
     let Some(path) = path else { return Ok(KeyLock::open()) };
-    let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+    let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
     let text = read_secret(file, path)?;
-    KeyLock::under(&text).map_err(|bad| Failure::file(path, bad))
+    KeyLock::under(&text).map_err(|bad| Error::file(path, bad))
 }
 
 /// Reads a key of its PKCS#8 PEM file. One that others may read is refused.
-pub fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, Failure> {
+pub fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, Error> {
     find_key(path, lock)?
-        .ok_or_else(|| Failure::io("read", path, &std::io::Error::from(ErrorKind::NotFound)))
+        .ok_or_else(|| Error::io("read", path, &std::io::Error::from(ErrorKind::NotFound)))
 }
 
 /// The same, where there is such a file.
-pub(crate) fn find_key(path: &Path, lock: &KeyLock) -> Result<Option<SecretKey>, Failure> {
+pub(crate) fn find_key(path: &Path, lock: &KeyLock) -> Result<Option<SecretKey>, Error> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(|error| Failure::io("read", path, &error))?,
+        file => file.map_err(|error| Error::io("read", path, &error))?,
     };
     let secret = read_secret(file, path)?;
-    let pem = std::str::from_utf8(&secret).map_err(|_| Failure::file(path, "not UTF-8"))?;
-    lock.read(pem).map(Some).map_err(|bad| Failure::file(path, bad))
+    let pem = std::str::from_utf8(&secret).map_err(|_| Error::file(path, "not UTF-8"))?;
+    lock.read(pem).map(Some).map_err(|bad| Error::file(path, bad))
 }
 
 /// Reads a file that nobody else may.
-fn read_secret(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn read_secret(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     refuse_shared(&file, path)?;
     read_whole(file, path).map(Zeroizing::new)
 }
 
 /// Makes a new Ed25519 key and writes it to a new file, durably. A file that exists is refused.
-pub fn create_key(path: &Path, lock: &KeyLock, ports: &Ports) -> Result<SecretKey, Failure> {
+pub fn create_key(path: &Path, lock: &KeyLock, ports: &Ports) -> Result<SecretKey, Error> {
     let key = ports.new_key()?;
     write_key(path, &key, lock, ports)?;
     Ok(key)
 }
 
 /// Writes a key to a new file, durably. A file that exists is refused.
-pub fn write_key(
-    path: &Path,
-    key: &SecretKey,
-    lock: &KeyLock,
-    ports: &Ports,
-) -> Result<(), Failure> {
+pub fn write_key(path: &Path, key: &SecretKey, lock: &KeyLock, ports: &Ports) -> Result<(), Error> {
     let mut random = [0; 32];
     ports.entropy.fill(&mut random)?;
-    let pem = lock.write(key, &random).map_err(|bad| Failure::file(path, bad))?;
+    let pem = lock.write(key, &random).map_err(|bad| Error::file(path, bad))?;
     create_new(path, pem.as_bytes())
 }
 
@@ -103,78 +98,78 @@ pub fn write_key(
 const PRIVATE: u32 = 0o600;
 
 /// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
-pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    files::replace(path, PRIVATE, content).map_err(|bad| Failure::io("write", path, &bad))
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+    files::replace(path, PRIVATE, content).map_err(|bad| Error::io("write", path, &bad))
 }
 
 /// The same, with what is written piece by piece.
 pub(crate) fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<()>,
-) -> Result<(), Failure> {
-    files::replace_with(path, PRIVATE, write).map_err(|bad| Failure::io("write", path, &bad))
+) -> Result<(), Error> {
+    files::replace_with(path, PRIVATE, write).map_err(|bad| Error::io("write", path, &bad))
 }
 
 /// Makes a directory, for its owner alone; one that is there stays as it is.
-pub fn create_directory(path: &Path) -> Result<(), Failure> {
+pub fn create_directory(path: &Path) -> Result<(), Error> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|error| Failure::io("create", path, &error))
+    builder.create(path).map_err(|error| Error::io("create", path, &error))
 }
 
 /// Removes a file; one that is not there is no error.
-pub fn remove(path: &Path) -> Result<(), Failure> {
-    files::remove(path).map_err(|error| Failure::io("remove", path, &error))
+pub fn remove(path: &Path) -> Result<(), Error> {
+    files::remove(path).map_err(|error| Error::io("remove", path, &error))
 }
 
 /// Writes a new file with this content, whole and durably, 0600. One that exists is refused.
-pub fn create_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    files::create(path, PRIVATE, content).map_err(|bad| Failure::io("create", path, &bad))
+pub fn create_new(path: &Path, content: &[u8]) -> Result<(), Error> {
+    files::create(path, PRIVATE, content).map_err(|bad| Error::io("create", path, &bad))
 }
 
 /// Waits until a file and its name are on the disk.
-pub(crate) fn sync(path: &Path) -> Result<(), Failure> {
-    files::sync(path).map_err(|error| Failure::io("sync", path, &error))
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
+    files::sync(path).map_err(|error| Error::io("sync", path, &error))
 }
 
 /// A new name is durable once its directory is.
-pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Failure> {
+pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let synced = files::sync_directory_of(path);
-    synced.map_err(|error| Failure::io("sync", files::directory_of(path), &error))
+    synced.map_err(|error| Error::io("sync", files::directory_of(path), &error))
 }
 
 /// Locks a file, which is made, or a directory, for as long as what this gives lives; `None` where
 /// another process has it.
-pub fn claim(path: &Path) -> Result<Option<File>, Failure> {
+pub fn claim(path: &Path) -> Result<Option<File>, Error> {
     let file = if path.is_dir() { File::open(path) } else { File::create(path) };
-    let file = file.map_err(|error| Failure::io("open", path, &error))?;
-    files::lock(file).map_err(|error| Failure::io("lock", path, &error))
+    let file = file.map_err(|error| Error::io("open", path, &error))?;
+    files::lock(file).map_err(|error| Error::io("lock", path, &error))
 }
 
 /// Removes what processes that were killed while they wrote have left in a directory, an hour ago or longer:
 /// another process may be writing now.
-pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Failure> {
+pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Error> {
     let begun = u64::try_from(now.0).unwrap_or(0);
     let begun = UNIX_EPOCH + Duration::from_millis(begun).saturating_sub(UNFINISHED_AGE);
-    files::sweep(directory, Some(begun)).map_err(|error| Failure::io("read", directory, &error))
+    files::sweep(directory, Some(begun)).map_err(|error| Error::io("read", directory, &error))
 }
 
 /// Refuses a secret that others may read.
 #[cfg(unix)]
-fn refuse_shared(file: &File, path: &Path) -> Result<(), Failure> {
+fn refuse_shared(file: &File, path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;
-    let about = file.metadata().map_err(|error| Failure::io("read", path, &error))?;
+    let about = file.metadata().map_err(|error| Error::io("read", path, &error))?;
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(Failure::file(path, format!("others may read it (mode {mode:o}): chmod 600")))
+    Err(Error::file(path, format!("others may read it (mode {mode:o}): chmod 600")))
 }
 
 #[cfg(not(unix))]
-fn refuse_shared(_: &File, _: &Path) -> Result<(), Failure> {
+fn refuse_shared(_: &File, _: &Path) -> Result<(), Error> {
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use sublet_core::receipt::{Receipt, ReceiptClaims};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::VerifiedToken;
 
+use crate::delegation::Delegation;
 use crate::follow::SharedView;
-use crate::holder::Held;
 use crate::ports::Ports;
 use crate::ports::tests::{FakeClock, ports};
 use crate::trust::Trust;
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// A delegation to the planner, whose key has the seed 10.
-    pub(crate) fn issued(&self, offline_hops: u32) -> Held {
+    pub(crate) fn issued(&self, offline_hops: u32) -> Delegation {
         let seconds = NOW / 1000;
         let block = Block {
             role: Role::Grant {
@@ -74,7 +74,7 @@ impl World {
             helper: None,
             not_after: seconds + 900,
             hops_max: 3,
-            unrecorded_max: offline_hops,
+            offline_hops_max: offline_hops,
             scope: Some(Scope::from_texts(&["fs.@tool://files path=under:/data"]).unwrap()),
         };
         let token = mint::root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap();
@@ -82,9 +82,14 @@ impl World {
         self.held(token, Some(receipt), 10)
     }
 
-    pub(crate) fn held(&self, token: VerifiedToken, receipt: Option<Vec<u8>>, seed: u8) -> Held {
+    pub(crate) fn held(
+        &self,
+        token: VerifiedToken,
+        receipt: Option<Vec<u8>>,
+        seed: u8,
+    ) -> Delegation {
         let key = Arc::new(key(seed));
-        Held::of(token, receipt, key, &self.trust, None, self.ports.clone()).unwrap()
+        Delegation::of(token, receipt, key, &self.trust, None, self.ports.clone()).unwrap()
     }
 
     /// The broker's receipt for all of a chain, as of now.

@@ -21,7 +21,7 @@ use tonic::Streaming;
 
 use crate::ask::Caller;
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ports::Ports;
 use crate::repeats::back_off;
 use crate::trust::Trust;
@@ -51,7 +51,7 @@ impl SharedView {
     }
 
     /// Reads a snapshot's text, as `sublet` keeps it in a file. It is as old as its head.
-    pub fn from_snapshot(text: &str, trust: &Trust, ports: &Ports) -> Result<Self, Failure> {
+    pub fn from_snapshot(text: &str, trust: &Trust, ports: &Ports) -> Result<Self, Error> {
         let view = SharedView::empty(trust.domain());
         for line in read_snapshot(text)? {
             match line {
@@ -102,7 +102,7 @@ impl SharedView {
         }
     }
 
-    fn apply_head(&self, bytes: &[u8], trust: &Trust, ports: &Ports) -> Result<(), Failure> {
+    fn apply_head(&self, bytes: &[u8], trust: &Trust, ports: &Ports) -> Result<(), Error> {
         let (bundle, now) = (trust.current(), ports.clock.now());
         let monotonic_ms = ports.clock.monotonic_ms();
         self.write(|view| {
@@ -113,12 +113,7 @@ impl SharedView {
     }
 
     /// Takes in one event of the feed. Says whether it was a head.
-    pub(crate) fn apply(
-        &self,
-        event: &Event,
-        trust: &Trust,
-        ports: &Ports,
-    ) -> Result<bool, Failure> {
+    pub(crate) fn apply(&self, event: &Event, trust: &Trust, ports: &Ports) -> Result<bool, Error> {
         match event {
             Event::Delta(bytes) => self.write(|view| view.apply_delta(bytes))?,
             Event::Head(bytes) => self.apply_head(bytes, trust, ports)?,
@@ -152,7 +147,7 @@ pub async fn snapshot(
     broker: &Broker,
     who: Option<&dyn Caller>,
     trust: &Trust,
-) -> Result<(SharedView, String), Failure> {
+) -> Result<(SharedView, String), Error> {
     let view = SharedView::empty(trust.domain());
     let mut events = open(broker, who, FeedPosition::BEGINNING).await?;
     let mut deltas = Vec::new();
@@ -173,17 +168,17 @@ async fn open(
     broker: &Broker,
     who: Option<&dyn Caller>,
     after: FeedPosition,
-) -> Result<Streaming<sublet_proto::v1::WatchEvent>, Failure> {
+) -> Result<Streaming<sublet_proto::v1::WatchEvent>, Error> {
     let credential = who.map(|who| who.credential()).transpose()?;
     broker.watch(credential.as_ref(), after).await
 }
 
-async fn next(events: &mut Streaming<sublet_proto::v1::WatchEvent>) -> Result<Event, Failure> {
+async fn next(events: &mut Streaming<sublet_proto::v1::WatchEvent>) -> Result<Event, Error> {
     let event = tokio::time::timeout(SILENCE_MAX, events.message()).await;
-    let event = event.map_err(|_| Failure::deadline("the revocation feed", SILENCE_MAX))?;
-    let event = event.map_err(|status| Failure::from_status(&status))?;
-    let event = event.ok_or_else(|| Failure::local("feed_ended", "the revocation feed ended"))?;
-    event.event.ok_or_else(|| Failure::answer("an event of the feed is empty"))
+    let event = event.map_err(|_| Error::deadline("the revocation feed", SILENCE_MAX))?;
+    let event = event.map_err(|status| Error::from_status(&status))?;
+    let event = event.ok_or_else(|| Error::local("feed_ended", "the revocation feed ended"))?;
+    event.event.ok_or_else(|| Error::answer("an event of the feed is empty"))
 }
 
 /// How following goes.
@@ -196,7 +191,7 @@ pub struct Progress {
     /// The issuer's time in the last one.
     pub head_time: Option<UnixMillis>,
     /// Why the last attempt ended; `None` again with the next accepted head.
-    pub failure: Option<Failure>,
+    pub failure: Option<Error>,
 }
 
 /// The task that follows. Ends when it is dropped; the view stays, and goes stale.
@@ -229,7 +224,7 @@ impl Follower {
     }
 
     /// Why the feed is not followed at the moment.
-    pub fn last_error(&self) -> Option<Failure> {
+    pub fn last_error(&self) -> Option<Error> {
         self.progress.borrow().failure.clone()
     }
 
@@ -244,14 +239,14 @@ impl Follower {
     }
 
     /// Waits for the first head, for so long at most.
-    pub async fn ready(&self, at_most: Duration) -> Result<(), Failure> {
+    pub async fn ready(&self, at_most: Duration) -> Result<(), Error> {
         let mut progress = self.progress.clone();
         let first = tokio::time::timeout(at_most, progress.wait_for(|now| now.heads > 0)).await;
         match first {
             Ok(Ok(_)) => Ok(()),
             _ => Err(self
                 .last_error()
-                .unwrap_or_else(|| Failure::deadline("the revocation feed", at_most))),
+                .unwrap_or_else(|| Error::deadline("the revocation feed", at_most))),
         }
     }
 
@@ -294,7 +289,7 @@ async fn follow(feed: Feed) {
 }
 
 /// One connection: goes on from the position held, and ends with what went wrong.
-async fn session(feed: &Feed) -> Failure {
+async fn session(feed: &Feed) -> Error {
     let ports = feed.broker.ports();
     let who = feed.who.as_deref();
     let mut events = match open(&feed.broker, who, feed.view.position()).await {
@@ -341,7 +336,7 @@ mod tests {
         read_snapshot(&world.snapshot()).unwrap().into_iter().map(event).collect()
     }
 
-    fn take(world: &World, view: &SharedView, events: &[Event]) -> Result<(), Failure> {
+    fn take(world: &World, view: &SharedView, events: &[Event]) -> Result<(), Error> {
         events
             .iter()
             .try_for_each(|event| view.apply(event, &world.trust, &world.ports).map(|_| ()))

@@ -1,4 +1,4 @@
-//! What an agent asks for on someone's behalf, and by whose word.
+//! What an agent asks for on someone's behalf, and what lets it.
 //!
 //! Owns: the question, before it is asked. Does not own: asking it (`identity`).
 
@@ -9,7 +9,7 @@ use sublet_core::capability::Scope;
 use sublet_core::id::Principal;
 use sublet_core::session::SessionId;
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// What an agent asks for on someone's behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,27 +24,27 @@ pub struct Grant {
     pub hops: u32,
     /// How many of them may be without a receipt.
     pub offline_hops: u32,
-    /// By whose word.
-    pub by: Word,
+    /// What lets the agent act for the principal.
+    pub by: Consent,
 }
 
-/// By whose word an agent acts for somebody.
+/// What lets an agent act for a principal. SPEC 3.10.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Word {
-    /// Its own, where its profile takes that.
-    Own,
+pub enum Consent {
+    /// The agent's profile, which names the principals that it may act for.
+    Profile,
     /// The user's own signed token (RFC 7519). A secret.
-    User(String),
-    /// An operator's session.
+    UserToken(String),
+    /// A session that an operator made.
     Session(SessionId),
 }
 
-impl fmt::Debug for Word {
+impl fmt::Debug for Consent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Word::Own => "Own",
-            Word::User(_) => "User",
-            Word::Session(_) => "Session",
+            Consent::Profile => "Profile",
+            Consent::UserToken(_) => "UserToken",
+            Consent::Session(_) => "Session",
         })
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Debug for Word {
 impl Grant {
     /// These capabilities on behalf of this principal for so long; not to be handed on.
     pub fn new(on_behalf_of: Principal, scope: Scope, ttl: Duration) -> Self {
-        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0, by: Word::Own }
+        Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0, by: Consent::Profile }
     }
 
     /// The same from texts: `user:alice@acme.example`, `fs.read@tool://files path=under:/data`.
@@ -60,7 +60,7 @@ impl Grant {
         on_behalf_of: &str,
         scope: &[T],
         ttl: Duration,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         Ok(Grant::new(on_behalf_of.parse()?, Scope::from_texts(scope)?, ttl))
     }
 
@@ -76,9 +76,9 @@ impl Grant {
         Grant { offline_hops, ..self }
     }
 
-    /// By this word.
+    /// With this consent.
     #[must_use]
-    pub fn by(self, by: Word) -> Self {
+    pub fn by(self, by: Consent) -> Self {
         Grant { by, ..self }
     }
 }

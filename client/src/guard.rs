@@ -25,14 +25,14 @@ use sublet_core::bytes::sha256;
 use sublet_core::call::Arguments;
 use sublet_core::json::Json;
 use sublet_core::limits;
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_proto::credentials;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 
 use crate::check::Checker;
-use crate::failure;
+use crate::error;
 
 /// The call was allowed: who makes it, on whose behalf, by which hop. In the extensions of a request that
 /// passed a [`Guard`].
@@ -103,15 +103,16 @@ impl Guard {
     pub fn json(checker: Arc<Checker>) -> Self {
         Guard::http(checker, |parts, body| {
             if parts.method != http::Method::POST || parts.uri.query().is_some() {
-                let says = "POST without a query is expected: arguments are in the body".to_owned();
-                return Err(Malformed::Field { field: "request", says });
+                let detail =
+                    "POST without a query is expected: arguments are in the body".to_owned();
+                return Err(Malformed::Field { field: "request", detail });
             }
             if let Some(name) =
                 METHOD_OVERRIDES.iter().find(|name| parts.headers.contains_key(**name))
             {
-                let says =
+                let detail =
                     format!("{name} asks for another method, which no proof is for: leave it out");
-                return Err(Malformed::Field { field: "request", says });
+                return Err(Malformed::Field { field: "request", detail });
             }
             Meaning::json(action(parts.uri.path())?, body)
         })
@@ -137,7 +138,7 @@ impl Guard {
         Guard { checker, reads: Arc::new(reads), transport: Transport::Grpc }
     }
 
-    fn check(&self, parts: &Parts, body: &[u8]) -> Result<(Allowed, Option<Bytes>), No> {
+    fn check(&self, parts: &Parts, body: &[u8]) -> Result<(Allowed, Option<Bytes>), Refusal> {
         let (credentials, asked) = match self.transport {
             Transport::Http => (credentials::from_headers(&parts.headers)?, body),
             Transport::Grpc => {
@@ -150,20 +151,20 @@ impl Guard {
         Ok((Allowed(Arc::new(permit)), body))
     }
 
-    fn refuse(&self, no: &No) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         if self.transport == Transport::Grpc {
-            return failure::status(no).into_http();
+            return error::status(refusal).into_http();
         }
-        let status = match no {
-            No::Malformed(_) => StatusCode::BAD_REQUEST,
-            No::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            No::Deny(_) => StatusCode::FORBIDDEN,
-            No::Overload(_) => StatusCode::TOO_MANY_REQUESTS,
-            No::Fault(_) => StatusCode::SERVICE_UNAVAILABLE,
+        let status = match refusal {
+            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+            Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Refusal::Deny(_) => StatusCode::FORBIDDEN,
+            Refusal::Overload(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Fault(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         // What is inside a fault is not for the caller.
-        let says = failure::status(no).message().to_owned();
-        let text = json!({"code": no.code(), "message": says}).to_string();
+        let detail = error::status(refusal).message().to_owned();
+        let text = json!({"code": refusal.code(), "message": detail}).to_string();
         let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/json");
@@ -183,9 +184,9 @@ fn action(path: &str) -> Result<String, Malformed> {
     match path.strip_prefix('/') {
         Some(segments) if segments.split('/').all(segment) => Ok(segments.replace('/', ".")),
         _ => {
-            let says = "/fs/read is expected for the action fs.read: segments of letters, digits, _ and -, \
+            let detail = "/fs/read is expected for the action fs.read: segments of letters, digits, _ and -, \
                         and no slash at the end";
-            Err(Malformed::Field { field: "path", says: says.to_owned() })
+            Err(Malformed::Field { field: "path", detail: detail.to_owned() })
         }
     }
 }
@@ -199,8 +200,8 @@ fn message(body: &[u8]) -> Result<&[u8], Malformed> {
             Ok(message)
         }
         _ => {
-            let says = "one uncompressed message is needed".to_owned();
-            Err(Malformed::Field { field: "message", says })
+            let detail = "one uncompressed message is needed".to_owned();
+            Err(Malformed::Field { field: "message", detail })
         }
     }
 }
@@ -249,16 +250,16 @@ where
             // Five bytes more: gRPC's frame.
             let whole = Limited::new(body, limits::CALL_BYTES_MAX + 5).collect().await;
             let Ok(whole) = whole else {
-                let says = format!(
+                let detail = format!(
                     "larger than {} bytes, or it did not arrive whole",
                     limits::CALL_BYTES_MAX
                 );
-                return Ok(guard.refuse(&Malformed::Field { field: "body", says }.into()));
+                return Ok(guard.refuse(&Malformed::Field { field: "body", detail }.into()));
             };
             let body = whole.to_bytes();
             let (allowed, checked) = match guard.check(&parts, &body) {
                 Ok(allowed) => allowed,
-                Err(no) => return Ok(guard.refuse(&no)),
+                Err(refusal) => return Ok(guard.refuse(&refusal)),
             };
             parts.extensions.insert(allowed);
             let body = checked.unwrap_or(body);

@@ -28,7 +28,7 @@ use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
 use sublet_proto::record::{BrokerKey, RefusalCount, Use, UseEvidence};
 
-use crate::audit::{self, Actor, Entry, Refusal, Report};
+use crate::audit::{self, Actor, Entry, RecordedRefusal, Report};
 use crate::chain::{HopReport, block_payload};
 use crate::consents::RecordedConsent;
 use crate::named::Names;
@@ -98,10 +98,10 @@ impl Again {
     }
 
     /// The words behind it.
-    pub fn says(&self) -> &str {
+    pub fn detail(&self) -> &str {
         match self {
             Again::Reproduced => "",
-            Again::Diverged(says) | Again::NotShown(says) => says,
+            Again::Diverged(detail) | Again::NotShown(detail) => detail,
         }
     }
 }
@@ -176,7 +176,7 @@ pub struct History {
     /// Every revocation, in order.
     pub revocations: Vec<RecordedRevocation>,
     /// Every refusal, in order.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<RecordedRefusal>,
     /// By whose word agents act for somebody, in order.
     pub consents: Vec<RecordedConsent>,
     /// What tools said of how far they know.
@@ -312,12 +312,13 @@ impl History {
         });
         let (hop, ((_, signed), _)) = unnamed.into_iter().next()?;
         let agent = &signed.block().agent;
-        let says = format!("hop {hop} names {agent}, and no record shows that this agent holds it");
+        let detail =
+            format!("hop {hop} names {agent}, and no record shows that this agent holds it");
         // A refusal of it is right, and is no evidence that this agent tried.
         Some(match self.pruned.is_empty() {
-            true if recorded.allowed() => Again::Diverged(says),
-            true => Again::NotShown(says),
-            false => Again::NotShown(format!("{says}; records are missing that may show it")),
+            true if recorded.allowed() => Again::Diverged(detail),
+            true => Again::NotShown(detail),
+            false => Again::NotShown(format!("{detail}; records are missing that may show it")),
         })
     }
 
@@ -329,13 +330,14 @@ impl History {
         let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
         let now = used.decided_at();
         let possession = prove(token, &proof, &Bound::of(call), now);
-        let possession = possession.map_err(|no| format!("the holder's signature: {no}"))?;
+        let possession =
+            possession.map_err(|refusal| format!("the holder's signature: {refusal}"))?;
         let coverage = match evidence.receipt.as_slice() {
             [] => None,
             receipt => {
                 let receipt = Receipt::decode(receipt).map_err(|bad| bad.to_string())?;
                 let coverage = Coverage::verify(receipt, token, &self.bundle);
-                Some(coverage.map_err(|no| format!("its receipt: {no}"))?)
+                Some(coverage.map_err(|refusal| format!("its receipt: {refusal}"))?)
             }
         };
         let known =
@@ -354,7 +356,7 @@ impl History {
         };
         match decide_call(token, &possession, call, view, now) {
             Ok(_) => Ok(String::new()),
-            Err(no) => Ok(no.code().to_owned()),
+            Err(refusal) => Ok(refusal.code().to_owned()),
         }
     }
 }
@@ -411,15 +413,15 @@ impl Blocks {
         for block in &evidence.blocks {
             chain.push(block_payload(block).ok_or("a block names no key")?);
         }
-        let mut says = "the trust bundle lists no key for delegations".to_owned();
+        let mut detail = "the trust bundle lists no key for delegations".to_owned();
         for key in bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
             match verified(key.id, &chain, &evidence.receipt, bundle) {
                 Ok(token) if token.id() == id => return Ok(token),
-                Ok(token) => says = format!("its blocks make hop {}", token.id()),
-                Err(no) => says = no,
+                Ok(token) => detail = format!("its blocks make hop {}", token.id()),
+                Err(refusal) => detail = refusal,
             }
         }
-        Err(says)
+        Err(detail)
     }
 
     /// The blocks from the root to a recorded hop.
@@ -456,7 +458,7 @@ fn verified(
     {
         return Ok(token);
     }
-    VerifiedToken::verify(assembled()?, bundle).map_err(|no| no.to_string())
+    VerifiedToken::verify(assembled()?, bundle).map_err(|refusal| refusal.to_string())
 }
 
 fn call(used: &Use, evidence: &UseEvidence) -> Result<Call, String> {

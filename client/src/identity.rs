@@ -1,6 +1,6 @@
 //! An enrolled agent's identity: how it is got, kept and changed, and what can be asked with it.
 //!
-//! Owns: enrolment, renewal, rotation and their order on disk and on the wire. Does not own: the
+//! Owns: enrollment, renewal, rotation and their order on disk and on the wire. Does not own: the
 //! files (`directory`), what other processes do with them meanwhile (`kept`), when it is time to renew
 //! (`renewal`), delegations (`holder`).
 //!
@@ -30,10 +30,10 @@ use sublet_proto::v1::issue_request::By;
 use crate::ask::{Caller, Credential, rotate_request};
 use crate::connect::Broker;
 use crate::credential::{Proof, enroll_request};
+use crate::delegation::{Delegation, holds, seconds};
 use crate::directory::{Directory, Stamp};
-use crate::failure::Failure;
-use crate::grant::{Grant, Word};
-use crate::holder::{Held, holds, seconds};
+use crate::error::Error;
+use crate::grant::{Consent, Grant};
 use crate::ports::Ports;
 use crate::tls::Tls;
 use crate::trust::Trust;
@@ -83,7 +83,7 @@ impl Identity {
         broker: &Broker,
         join_token: &str,
         directory: impl AsRef<Path>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         Identity::enroll_as(broker, join_token, directory.as_ref(), None, None).await
     }
 
@@ -93,7 +93,7 @@ impl Identity {
         join_token: &str,
         directory: impl AsRef<Path>,
         trust: &Trust,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         Identity::enroll_as(broker, join_token, directory.as_ref(), Some(trust), None).await
     }
 
@@ -104,7 +104,7 @@ impl Identity {
         directory: &Path,
         trust: Option<&Trust>,
         agent: Option<&AgentId>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let credential = Proof::join_token(join_token);
         Identity::enroll_by(broker, &credential, Directory::new(directory), trust, agent).await
     }
@@ -117,12 +117,12 @@ impl Identity {
         directory: Directory,
         trust: Option<&Trust>,
         agent: Option<&AgentId>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         directory.create()?;
         let _one_process = directory.lock(broker.ports()).await?;
         if directory.is_enrolled() {
-            let says = format!("{} holds an identity already", directory.path().display());
-            return Err(Failure::local("already_enrolled", says));
+            let detail = format!("{} holds an identity already", directory.path().display());
+            return Err(Error::local("already_enrolled", detail));
         }
         let (key, made) = directory.first_key(broker.ports())?;
         let request = enroll_request(credential, broker, agent, &key).await?;
@@ -154,12 +154,12 @@ impl Identity {
     }
 
     /// Loads an identity; asks nobody.
-    pub fn load(directory: impl AsRef<Path>) -> Result<Self, Failure> {
+    pub fn load(directory: impl AsRef<Path>) -> Result<Self, Error> {
         Identity::load_with(directory, Ports::system())
     }
 
     /// The same, with other clocks and randomness.
-    pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Failure> {
+    pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Error> {
         let (directory, about) = Directory::open(directory.as_ref())?;
         // The token first: whoever renews it meanwhile keeps the keys that it needs before it.
         let (seen, token) = (directory.stamp(), directory.token()?);
@@ -167,8 +167,8 @@ impl Identity {
         let token = trust.verify_own(&token)?;
         let key = directory.key_of(token.holder_key())?;
         if !token.is_identity() || token.root().agent != about.id {
-            let says = format!("identity.token is not the identity of {}", about.id);
-            return Err(Failure::file(directory.path(), says));
+            let detail = format!("identity.token is not the identity of {}", about.id);
+            return Err(Error::file(directory.path(), detail));
         }
         let way = (about.broker.as_str(), &about.tls);
         let identity = Identity::of(directory, way, trust, &ports, key, token);
@@ -202,7 +202,7 @@ impl Identity {
 /// Keeping it.
 impl Identity {
     /// A new identity token for the key that it has.
-    pub async fn renew(&self) -> Result<(), Failure> {
+    pub async fn renew(&self) -> Result<(), Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock(&self.0.ports).await?;
         self.fetch_svid().await;
@@ -242,7 +242,7 @@ impl Identity {
         }
     }
 
-    async fn renew_once(&self) -> Result<(), Failure> {
+    async fn renew_once(&self) -> Result<(), Error> {
         let current = self.current();
         let idempotency_key = self.0.directory.renewal_key(&current.token, &self.0.ports)?;
         let request = v1::RenewRequest { idempotency_key };
@@ -258,7 +258,7 @@ impl Identity {
     /// Revokes every key that this agent had before its current one, and so all that was handed to them and all
     /// below: what is done after [`Identity::rotate_key`] when a key may have leaked. What this process holds
     /// under them ends too.
-    pub async fn revoke_former_keys(&self, reason: &str) -> Result<EndedKeys, Failure> {
+    pub async fn revoke_former_keys(&self, reason: &str) -> Result<EndedKeys, Error> {
         let mut ended = EndedKeys::default();
         loop {
             let current = self.current();
@@ -269,7 +269,7 @@ impl Identity {
             let answer = self.broker()?.revoke_former_keys(&current.credential(), request).await?;
             let keys = answer.keys.iter().map(|key| key.as_slice().try_into().map(Thumbprint));
             let keys = keys.collect::<Result<Vec<_>, _>>();
-            let keys = keys.map_err(|_| Failure::answer("a thumbprint is not 32 bytes"))?;
+            let keys = keys.map_err(|_| Error::answer("a thumbprint is not 32 bytes"))?;
             let is_last = keys.is_empty() || answer.left == 0;
             ended.keys.extend(keys);
             ended.hops = ended.hops.saturating_add(answer.hops);
@@ -282,7 +282,7 @@ impl Identity {
 
     /// A new key. The old one stays beside it, for the tokens that are held under it: tools take those until
     /// they end, and the broker is shown the identity in their place.
-    pub async fn rotate_key(&self) -> Result<(), Failure> {
+    pub async fn rotate_key(&self) -> Result<(), Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock(&self.0.ports).await?;
         self.take_over().await?;
@@ -291,7 +291,7 @@ impl Identity {
         self.rotate().await
     }
 
-    async fn rotate(&self) -> Result<(), Failure> {
+    async fn rotate(&self) -> Result<(), Error> {
         let (current, id) = (self.current(), self.id());
         let next = self.0.directory.next_key(&self.0.ports)?;
         let request = rotate_request(&id, current.key.public_key(), &next)?;
@@ -321,14 +321,14 @@ impl Identity {
         &self,
         path: &str,
         body: &[u8],
-    ) -> Result<Vec<(&'static str, String)>, Failure> {
+    ) -> Result<Vec<(&'static str, String)>, Error> {
         let shown = self.current().credential().credentials(path, sha256(body), &self.0.ports)?;
         Ok(credentials::to_headers(&shown))
     }
 
     /// Proves who this is to another agent or any service, for one call with JSON arguments: good once,
     /// there, for 30 seconds. It gives no authority.
-    pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Failure> {
+    pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Error> {
         self.current().prove(audience, action, args, &self.0.ports)
     }
 
@@ -338,7 +338,7 @@ impl Identity {
         audience: &str,
         action: &str,
         args: &str,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<Credentials, Error> {
         let current = self.current();
         let proof = current.prove(audience, action, args, &self.0.ports)?.encode();
         let token = Some(current.token.encode());
@@ -389,7 +389,7 @@ impl Identity {
     }
 
     /// The broker, connected with the first call. Must first be asked for inside a Tokio runtime.
-    pub fn broker(&self) -> Result<&Broker, Failure> {
+    pub fn broker(&self) -> Result<&Broker, Error> {
         if let Some(broker) = self.0.broker.get() {
             return Ok(broker);
         }
@@ -402,7 +402,7 @@ impl Identity {
 /// What can be asked with it.
 impl Identity {
     /// Asks for authority on someone's behalf, within this agent's profile.
-    pub async fn ask(&self, grant: &Grant) -> Result<Held, Failure> {
+    pub async fn ask(&self, grant: &Grant) -> Result<Delegation, Error> {
         let request = v1::IssueRequest {
             on_behalf_of: grant.on_behalf_of.to_string(),
             scope_json: scope_message(&grant.scope),
@@ -411,9 +411,9 @@ impl Identity {
             offline_hops: grant.offline_hops,
             idempotency_key: Vec::new(),
             by: match &grant.by {
-                Word::Own => None,
-                Word::User(token) => Some(By::UserToken(token.trim().as_bytes().to_vec())),
-                Word::Session(id) => Some(By::Session(id.0.to_vec())),
+                Consent::Profile => None,
+                Consent::UserToken(token) => Some(By::UserToken(token.trim().as_bytes().to_vec())),
+                Consent::Session(id) => Some(By::Session(id.0.to_vec())),
             },
         };
         let issue = async |request| {
@@ -429,12 +429,12 @@ impl Identity {
             answer => answer?,
         };
         let granted = |trust: &Trust| {
-            let token = trust.verify(&answer.token).map_err(Failure::answer)?;
+            let token = trust.verify(&answer.token).map_err(Error::answer)?;
             holds(&answer.receipt, &token, &answer.checkpoint, trust).map(|()| token)
         };
         let token = self.trust().check(self.refresh_trust(), granted).await?;
         if token.principal() != Some(&grant.on_behalf_of) || token.depth() != 0 {
-            return Err(Failure::answer("it is not the delegation that was asked for"));
+            return Err(Error::answer("it is not the delegation that was asked for"));
         }
         tracing::debug!(delegation = %token.delegation(), "issued");
         // The key may have changed since it was asked for.
@@ -443,18 +443,18 @@ impl Identity {
 
     /// Opens a token that was handed over to this agent, under its current key or one from before
     /// a rotation.
-    pub fn open(&self, text: &str) -> Result<Held, Failure> {
+    pub fn open(&self, text: &str) -> Result<Delegation, Error> {
         let (token, receipt) = self.trust().verify_text(text)?;
         self.held(token, receipt)
     }
 
-    fn held(&self, token: VerifiedToken, receipt: Option<Vec<u8>>) -> Result<Held, Failure> {
+    fn held(&self, token: VerifiedToken, receipt: Option<Vec<u8>>) -> Result<Delegation, Error> {
         let current = self.current();
         let key = match current.key.public_key() == token.holder_key() {
             true => current.key,
             false => match self.0.directory.key_of(token.holder_key()) {
                 Ok(key) => Arc::new(key),
-                // Not ours: `Held` says so better.
+                // Not ours: `Delegation` says so better.
                 Err(failure) if failure.code() == "no_such_key" => current.key,
                 Err(failure) => return Err(failure),
             },
@@ -464,7 +464,7 @@ impl Identity {
             Ok(_) => Some(self.broker()?.clone()),
             Err(_) => None,
         };
-        let held = Held::of(token, receipt, key, self.trust(), broker, self.0.ports.clone())?;
+        let held = Delegation::of(token, receipt, key, self.trust(), broker, self.0.ports.clone())?;
         Ok(held.of_identity(self.clone()))
     }
 }
@@ -480,7 +480,7 @@ impl Current {
         action: &str,
         args: &str,
         ports: &Ports,
-    ) -> Result<CallProof, Failure> {
+    ) -> Result<CallProof, Error> {
         let digest = Arguments::from_json(args.as_bytes())?.digest();
         let (nonce, now) = (ports.entropy.nonce()?, ports.clock.now());
         let claims = CallClaims::of_digest(self.token.id(), audience, action, digest, now, nonce);
@@ -489,7 +489,7 @@ impl Current {
 }
 
 impl Caller for Identity {
-    fn credential(&self) -> Result<Credential, Failure> {
+    fn credential(&self) -> Result<Credential, Error> {
         Ok(self.current().credential())
     }
 }
@@ -500,12 +500,12 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The bundle of an enrolment: vouched for by the one held, or else the beginning of trust.
+/// The bundle of an enrollment: vouched for by the one held, or else the beginning of trust.
 fn accepted(
     text: &[u8],
     trust: Option<&Trust>,
     now: sublet_core::id::UnixMillis,
-) -> Result<TrustBundle, Failure> {
+) -> Result<TrustBundle, Error> {
     let bundle = match trust {
         Some(trust) => trust.current().accept_update(text, now),
         None => {
@@ -513,7 +513,7 @@ fn accepted(
             TrustBundle::open(text, now)
         }
     };
-    bundle.map_err(Failure::answer)
+    bundle.map_err(Error::answer)
 }
 
 /// The identity token in an answer, which must be this agent's, for this key.
@@ -522,14 +522,14 @@ fn own(
     token: &[u8],
     key: &SecretKey,
     agent: Option<&AgentId>,
-) -> Result<VerifiedToken, Failure> {
+) -> Result<VerifiedToken, Error> {
     // Its root may have been tainted since it was signed; then it is renewed at once.
-    let token = trust.verify_own(token).map_err(Failure::answer)?;
+    let token = trust.verify_own(token).map_err(Error::answer)?;
     if !token.is_identity() || token.holder_key() != key.public_key() {
-        return Err(Failure::answer("it is no identity token for this key"));
+        return Err(Error::answer("it is no identity token for this key"));
     }
     if agent.is_some_and(|agent| *agent != token.root().agent) {
-        return Err(Failure::answer(format!("it is the identity of {}", token.root().agent)));
+        return Err(Error::answer(format!("it is the identity of {}", token.root().agent)));
     }
     Ok(token)
 }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use quick_cache::sync::Cache;
 use sublet_core::bundle::TrustBundle;
 use sublet_core::id::HopId;
-use sublet_core::no::{Deny, Malformed, No};
+use sublet_core::refusal::{Deny, Malformed, Refusal};
 use sublet_core::verify::VerifiedToken;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::tree::{Checked, verify_inclusion};
@@ -49,7 +49,7 @@ impl Included {
         token: &VerifiedToken,
         shown: Option<&[u8]>,
         bundle: &TrustBundle,
-    ) -> Result<Option<(u64, Vec<u8>)>, No> {
+    ) -> Result<Option<(u64, Vec<u8>)>, Refusal> {
         let version = bundle.version();
         let known = |id: &HopId| self.0.get(id) == Some(version);
         let missing: Vec<(usize, HopId)> = (0usize..)
@@ -59,20 +59,20 @@ impl Included {
             .collect();
         let Some((first, _)) = missing.first() else { return Ok(None) };
         let Some(shown) = shown else {
-            let says = "no inclusion proof was shown".to_owned();
-            return Err(Deny::NotInLog { hop: *first, says }.into());
+            let detail = "no inclusion proof was shown".to_owned();
+            return Err(Deny::NotInLog { hop: *first, detail }.into());
         };
-        let bad = |says: String| Malformed::Field { field: "inclusion", says };
+        let bad = |detail: String| Malformed::Field { field: "inclusion", detail };
         let shown = v1::Inclusion::decode(shown).map_err(|_| bad("not readable".to_owned()))?;
         let head = Checkpoint::open(&shown.checkpoint, &head_keys(bundle))
-            .map_err(|says| bad(format!("the ledger's head: {says}")))?;
+            .map_err(|detail| bad(format!("the ledger's head: {detail}")))?;
         for (hop, id) in missing {
             let leaf = shown.hops.iter().find(|leaf| records(&leaf.leaf, &id));
             let included = leaf.is_some_and(|leaf| is_included(leaf, &head) == Checked::Holds);
             if !included {
                 let what = if leaf.is_some() { "its proof does not hold" } else { "none of it" };
-                let says = format!("{what} under the head of {} records", head.size);
-                return Err(Deny::NotInLog { hop, says }.into());
+                let detail = format!("{what} under the head of {} records", head.size);
+                return Err(Deny::NotInLog { hop, detail }.into());
             }
             self.0.insert(id, version);
         }

@@ -1,22 +1,22 @@
 //! Who asks: the Sublet SDK for agents, for the helpers that they spawn, and for tools.
 //!
-//! An agent enrols once, asks for authority on someone's behalf, hands parts of it on, and proves
+//! An agent enrolls once, asks for authority on someone's behalf, hands parts of it on, and proves
 //! each call:
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sublet_client::{Broker, Failure, Grant, Identity, Terms};
+//! use sublet_client::{Attenuation, Broker, Error, Grant, Identity};
 //!
-//! # async fn plan() -> Result<(), Failure> {
+//! # async fn plan() -> Result<(), Error> {
 //! let broker = Broker::connect("http://127.0.0.1:7460").await?;
 //! let me = Identity::enroll(&broker, "sublet-join1.…", "agents/planner").await?;
 //! let _renewal = me.keep_renewed();
 //! let ask = Grant::of("user:alice@acme.example", &["fs.@tool://files path=under:/data"], Duration::from_secs(900))?;
 //! let held = me.ask(&ask.hops(3).offline_hops(1)).await?;
-//! let terms = Terms::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(300))?;
-//! let for_researcher = held.delegate_to_agent(&"spiffe://acme.example/agent/researcher".parse()?, &terms).await?;
+//! let part = Attenuation::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(300))?;
+//! let for_researcher = held.delegate_to_agent(&"spiffe://acme.example/agent/researcher".parse()?, &part).await?;
 //! println!("{}", for_researcher.to_text()); // useless to anyone but the researcher
-//! let scout = held.spawn_helper("scout", &terms)?; // offline, with a key made now
+//! let scout = held.spawn_helper("scout", &part)?; // offline, with a key made now
 //! let shown = scout.credentials_for("tool://files", "fs.read", r#"{"path":"/data/q3/a.csv"}"#)?;
 //! # let _ = shown; Ok(())
 //! # }
@@ -26,10 +26,10 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sublet_client::{Failure, Identity, Options, Tool};
+//! use sublet_client::{Error, Identity, Options, Tool};
 //! use sublet_core::call::Arguments;
 //!
-//! # async fn serve(shown: sublet_proto::credentials::Credentials) -> Result<(), Failure> {
+//! # async fn serve(shown: sublet_proto::credentials::Credentials) -> Result<(), Error> {
 //! let tool = Tool::start("tool://files", Identity::load("agents/files-tool")?, Options::default())?;
 //! tool.ready(Duration::from_secs(10)).await?;
 //! let checker = tool.checker();
@@ -42,7 +42,7 @@
 //!
 //! Owns: keys of agents, calls to the broker, the revocation view, the order of a tool's checks.
 //! Does not own: what is true (`sublet-core`), the shapes that travel (`sublet-proto`). Every
-//! error is a [`Failure`], except where a tool decides: there it is a `sublet_core::no::No`.
+//! error is an [`Error`], except where a tool decides: there it is a `sublet_core::refusal::Refusal`.
 
 mod archive;
 pub mod ask;
@@ -53,9 +53,10 @@ pub mod check;
 pub mod connect;
 pub mod consents;
 pub mod credential;
+pub mod delegation;
 pub mod directory;
 pub mod doubt;
-pub mod failure;
+pub mod error;
 pub mod files;
 #[cfg(test)]
 mod fixture;
@@ -63,7 +64,6 @@ pub mod follow;
 pub mod grant;
 pub mod guard;
 pub mod history;
-pub mod holder;
 pub mod identity;
 mod included;
 mod lists;
@@ -86,12 +86,12 @@ pub mod workload;
 pub use ask::{Caller, Credential};
 pub use check::{Checker, Options};
 pub use connect::Broker;
+pub use delegation::{Attenuation, Delegation};
 pub use directory::Directory;
-pub use failure::{Failure, Kind};
+pub use error::{Error, Kind};
 pub use follow::{Follower, SharedView};
-pub use grant::{Grant, Word};
+pub use grant::{Consent, Grant};
 pub use guard::{Allowed, Guard};
-pub use holder::{Held, Terms};
 pub use identity::Identity;
 pub use peer::PeerChecker;
 pub use ports::{Clock, Ports, RandomSource, SystemClock, SystemRandom};

@@ -8,7 +8,7 @@ use sublet_proto::v1;
 
 use crate::ask::Credential;
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// Rows of one page: as many as the broker gives.
 const PAGE_SIZE: u32 = 500;
@@ -17,7 +17,7 @@ macro_rules! whole_lists {
     ($($(#[$doc:meta])* $name:ident: $list:ident($request:ident) -> $rows:ident of $row:ident;)*) => {
         impl Broker {$(
             $(#[$doc])*
-            pub async fn $name(&self, admin: &Credential) -> Result<Vec<v1::$row>, Failure> {
+            pub async fn $name(&self, admin: &Credential) -> Result<Vec<v1::$row>, Error> {
                 let (mut rows, mut page_token) = (Vec::new(), Default::default());
                 loop {
                     let request = v1::$request { page_size: PAGE_SIZE, page_token };

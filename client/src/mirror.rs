@@ -17,12 +17,12 @@ use sublet_ledger::fork::Fork;
 use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
 use sublet_ledger::tree::{Checked, verify_consistency};
 use sublet_ledger::{Hash, leaf_hash};
-use sublet_proto::v1::tail_part::Part;
-use sublet_proto::v1::{GetCheckpointRequest, TailEntries, TailHead, TailPruned};
+use sublet_proto::v1::records_part::Part;
+use sublet_proto::v1::{GetCheckpointRequest, RecordsEntries, RecordsHead, RecordsPruned};
 
 use crate::ask::Credential;
 use crate::connect::{Broker, DEADLINE_DEFAULT};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 use crate::published::{SignedHead, WITNESSED, head_keys, in_directory};
 use crate::records::leaf_hashes;
@@ -65,20 +65,19 @@ pub struct Mirror {
 impl Mirror {
     /// Opens a copy, or begins one in a directory that is empty or not there. What is there must be
     /// what its head says, as far as it is needed to go on.
-    pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Failure> {
+    pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Error> {
         let mut mirror = Mirror::empty(directory, head_keys(&trust.current()));
         std::fs::create_dir_all(directory)
-            .map_err(|error| Failure::io("create", directory, &error))?;
-        let says = || format!("another process pulls into {}", directory.display());
+            .map_err(|error| Error::io("create", directory, &error))?;
+        let detail = || format!("another process pulls into {}", directory.display());
         let alone = files::claim(directory)?;
-        mirror.alone = Some(alone.ok_or_else(|| Failure::local("copy_in_use", says()))?);
+        mirror.alone = Some(alone.ok_or_else(|| Error::local("copy_in_use", detail()))?);
         let path = directory.join(Resource::Checkpoint.path());
         if !path.exists() {
             return Ok(mirror);
         }
         let note = files::read(&path)?;
-        let signed =
-            SignedHead::open(note, &mirror.keys).map_err(|bad| Failure::file(&path, bad))?;
+        let signed = SignedHead::open(note, &mirror.keys).map_err(|bad| Error::file(&path, bad))?;
         let head = &signed.head;
         let width = head.size % u64::from(WIDTH);
         if width > 0 {
@@ -89,7 +88,7 @@ impl Mirror {
             mirror.tail = tail.into_iter().map(<[u8]>::to_vec).collect();
         }
         let tail = mirror.tail.iter().map(|leaf| leaf_hash(leaf)).collect::<Result<_, _>>();
-        let tail = tail.map_err(|bad| Failure::file(&path, bad))?;
+        let tail = tail.map_err(|bad| Error::file(&path, bad))?;
         let files = in_directory(directory);
         let tree = Tree::resume(head.size, tail, &Content(&files))
             .map_err(|bad| broken(bad.to_string()))?;
@@ -112,7 +111,7 @@ impl Mirror {
 
     /// Pulls what is new, by the admin, and puts it in place once it is shown to go on from what is
     /// here.
-    pub async fn pull(&mut self, broker: &Broker, who: &Credential) -> Result<Mirrored, Failure> {
+    pub async fn pull(&mut self, broker: &Broker, who: &Credential) -> Result<Mirrored, Error> {
         // What is witnessed now is of the records that are pulled behind it.
         let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
         match self.pull_what_is_new(broker, who).await? {
@@ -134,43 +133,43 @@ impl Mirror {
         &mut self,
         broker: &Broker,
         who: &Credential,
-    ) -> Result<Result<Mirrored, Other>, Failure> {
+    ) -> Result<Result<Mirrored, Other>, Error> {
         let mut stream = broker.tail_stream(who, self.size(), false).await?;
         let (mut pulled, mut head) = (Pulled::of(self), None);
         loop {
             let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
-            let next = next.map_err(|_| Failure::deadline("the ledger", DEADLINE_DEFAULT))?;
-            match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
+            let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
+            match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
                 Some(Part::Head(part)) if head.is_none() => match self.check_head(&part)? {
                     Ok(signed) => head = Some(signed),
                     Err(other) => return Ok(Err(other)),
                 },
                 Some(Part::Entries(part)) if head.is_some() => pulled.take(part)?,
                 Some(Part::Pruned(part)) if head.is_some() => pulled.take_pruned(&part)?,
-                Some(_) => return Err(Failure::answer("the ledger's head is not first")),
+                Some(_) => return Err(Error::answer("the ledger's head is not first")),
                 None => break,
             }
         }
         let Some(signed) = head else {
-            return Err(Failure::answer("the ledger has no head"));
+            return Err(Error::answer("the ledger has no head"));
         };
         if (pulled.tree.size(), pulled.tree.root()) != (signed.head.size, signed.head.root) {
-            let says = "the records that it sent have another root".to_owned();
-            return Ok(Err(Other { note: signed.note, says }));
+            let detail = "the records that it sent have another root".to_owned();
+            return Ok(Err(Other { note: signed.note, detail }));
         }
         self.put_in_place(pulled, signed).map(Ok)
     }
 
     /// A head that is signed and goes on from the one that is kept; or what shows another history.
-    fn check_head(&self, part: &TailHead) -> Result<Result<SignedHead, Other>, Failure> {
+    fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedHead, Other>, Error> {
         let signed = SignedHead::open(part.checkpoint.clone(), &self.keys)
-            .map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))?;
+            .map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))?;
         let Some(SignedHead { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
         let proof = part.consistency.iter().map(|hash| Hash::try_from(hash.as_slice()));
         let proof = proof.collect::<Result<Vec<_>, _>>();
-        let proof = proof.map_err(|_| Failure::answer("a proof is not of 32-byte hashes"))?;
+        let proof = proof.map_err(|_| Error::answer("a proof is not of 32-byte hashes"))?;
         let head = &signed.head;
-        let says = if head.size < held.size {
+        let detail = if head.size < held.size {
             format!("{} records were signed before, now {}", held.size, head.size)
         } else {
             let new = (head.size, &head.root);
@@ -181,7 +180,7 @@ impl Mirror {
                 Checked::NotShown => "it is not shown to begin with what is kept here".to_owned(),
             }
         };
-        Ok(Err(Other { note: signed.note, says }))
+        Ok(Err(Other { note: signed.note, detail }))
     }
 
     /// Pulls the other history as a whole, and proves from it that two were signed; `None` when that
@@ -206,7 +205,10 @@ impl Mirror {
                 Fork::find(smaller, larger, &view)
             }),
             _ => {
-                tracing::warn!(says = other.says, "the other history could not be read as a whole");
+                tracing::warn!(
+                    detail = other.detail,
+                    "the other history could not be read as a whole"
+                );
                 None
             }
         };
@@ -215,7 +217,7 @@ impl Mirror {
     }
 
     /// Keeps the proof that two histories were signed, or else the two heads as they were signed.
-    fn keep(&self, other: &Other, fork: Option<Fork>) -> Failure {
+    fn keep(&self, other: &Other, fork: Option<Fork>) -> Error {
         let held = self.head.as_ref().map(|signed| signed.note.as_slice()).unwrap_or_default();
         let (what, bytes) = match fork {
             Some(fork) => ("the proof is", fork.encode()),
@@ -226,12 +228,12 @@ impl Mirror {
             Ok(()) => format!("{what} kept in {}", path.display()),
             Err(failure) => format!("{what} not kept: {failure}"),
         };
-        let says = format!("the ledger shows another history: {}; {kept}", other.says);
-        Failure::local("ledger_forked", says)
+        let detail = format!("the ledger shows another history: {}; {kept}", other.detail);
+        Error::local("ledger_forked", detail)
     }
 
     /// Full tiles and bundles, then the right edge, then the head; then what the edge has outgrown.
-    fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Failure> {
+    fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Error> {
         let head = signed.head.clone();
         let (old, new) = (self.size(), head.size - self.size());
         let mut placed = Vec::new();
@@ -239,7 +241,7 @@ impl Mirror {
             let from = pulled.stage.join(resource.path());
             let to = self.directory.join(resource.path());
             make_room(&to)?;
-            std::fs::rename(&from, &to).map_err(|error| Failure::io("write", &to, &error))?;
+            std::fs::rename(&from, &to).map_err(|error| Error::io("write", &to, &error))?;
             placed.push(to);
         }
         let edge: Vec<_> = Resource::of_size(head.size).filter(is_partial).collect();
@@ -287,7 +289,7 @@ impl Mirror {
 /// A head that does not go with the one that is kept.
 struct Other {
     note: Vec<u8>,
-    says: String,
+    detail: String,
 }
 
 /// What was pulled and is not believed yet: full tiles and bundles in a directory of their own.
@@ -309,10 +311,10 @@ impl Pulled {
         Pulled { stage, tree, tail, written: Vec::new(), pruned: 0 }
     }
 
-    fn take(&mut self, part: TailEntries) -> Result<(), Failure> {
+    fn take(&mut self, part: RecordsEntries) -> Result<(), Error> {
         self.due(part.first)?;
         for leaf in part.leaves {
-            let hash = leaf_hash(&leaf).map_err(|bad| Failure::answer(bad.to_string()))?;
+            let hash = leaf_hash(&leaf).map_err(|bad| Error::answer(bad.to_string()))?;
             self.tail.push(leaf);
             self.append(hash)?;
         }
@@ -320,7 +322,7 @@ impl Pulled {
     }
 
     /// Records that were forgotten: what there is of their bundle is none.
-    fn take_pruned(&mut self, part: &TailPruned) -> Result<(), Failure> {
+    fn take_pruned(&mut self, part: &RecordsPruned) -> Result<(), Error> {
         self.due(part.first)?;
         for hash in leaf_hashes(part)? {
             self.pruned += 1;
@@ -329,14 +331,14 @@ impl Pulled {
         Ok(())
     }
 
-    fn due(&self, first: u64) -> Result<(), Failure> {
+    fn due(&self, first: u64) -> Result<(), Error> {
         if first == self.tree.size() {
             return Ok(());
         }
-        Err(Failure::answer(format!("record {first} where {} was due", self.tree.size())))
+        Err(Error::answer(format!("record {first} where {} was due", self.tree.size())))
     }
 
-    fn append(&mut self, leaf_hash: Hash) -> Result<(), Failure> {
+    fn append(&mut self, leaf_hash: Hash) -> Result<(), Error> {
         let mut full = Vec::new();
         self.tree.append(leaf_hash, &mut full);
         for FullTile { level, index, bytes } in full {
@@ -352,7 +354,7 @@ impl Pulled {
         Ok(())
     }
 
-    fn write(&mut self, resource: Resource, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(&mut self, resource: Resource, bytes: &[u8]) -> Result<(), Error> {
         self.written.push(resource);
         write(&self.stage.join(resource.path()), bytes)
     }
@@ -369,18 +371,18 @@ fn narrow(width: u64) -> u16 {
     u16::try_from(width).unwrap_or(WIDTH)
 }
 
-fn make_room(path: &Path) -> Result<(), Failure> {
+fn make_room(path: &Path) -> Result<(), Error> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    std::fs::create_dir_all(parent).map_err(|error| Failure::io("create", parent, &error))
+    std::fs::create_dir_all(parent).map_err(|error| Error::io("create", parent, &error))
 }
 
 /// Writes one file of a copy, whole and for everyone to read. Nothing waits for the disk.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     put(path, bytes, |_| Ok(()))
 }
 
 /// The same, and it is on the disk before what it replaces is gone.
-fn write_through(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write_through(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     put(path, bytes, File::sync_all)?;
     files::sync_directory_of(path)
 }
@@ -389,7 +391,7 @@ fn put(
     path: &Path,
     bytes: &[u8],
     settle: impl FnOnce(&File) -> std::io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     make_room(path)?;
     let beside = path.with_extension("new");
     let written = || {
@@ -398,9 +400,9 @@ fn put(
         settle(&file)?;
         std::fs::rename(&beside, path)
     };
-    written().map_err(|error| Failure::io("write", path, &error))
+    written().map_err(|error| Error::io("write", path, &error))
 }
 
-fn broken(says: String) -> Failure {
-    Failure::local("ledger_invalid", format!("the copy cannot go on: {says}"))
+fn broken(detail: String) -> Error {
+    Error::local("ledger_invalid", format!("the copy cannot go on: {detail}"))
 }

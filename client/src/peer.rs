@@ -9,8 +9,8 @@
 
 use sublet_core::authorize::{Anew, Authorizer, Credentials, Peer};
 use sublet_core::call::{Arguments, Call};
-use sublet_core::no::No;
-use sublet_core::seen::SeenProofs;
+use sublet_core::refusal::Refusal;
+use sublet_core::replay_cache::ReplayCache;
 
 use crate::check::Options;
 use crate::follow::SharedView;
@@ -22,7 +22,7 @@ pub struct PeerChecker {
     audience: String,
     trust: Trust,
     revocations: SharedView,
-    seen: SeenProofs,
+    seen: ReplayCache,
     options: Options,
 }
 
@@ -36,7 +36,7 @@ impl PeerChecker {
         options: Options,
     ) -> Self {
         let started_at = options.ports.clock.now().plus_ms(options.start_margin_ms);
-        let seen = SeenProofs::new(options.nonces, started_at);
+        let seen = ReplayCache::new(options.nonces, started_at);
         PeerChecker { audience: audience.into(), trust: trust.into(), revocations, seen, options }
     }
 
@@ -46,7 +46,7 @@ impl PeerChecker {
         shown: &Credentials,
         action: &str,
         arguments: Arguments,
-    ) -> Result<Peer, No> {
+    ) -> Result<Peer, Refusal> {
         let now = self.options.ports.clock.now();
         let bundle = self.trust.current();
         let authorizer = Authorizer {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_core::sign::SecretKey;
 pub use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 

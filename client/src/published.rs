@@ -19,7 +19,7 @@ use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, le
 use sublet_ledger::tree::root_at;
 use sublet_ledger::{Hash, leaf_hash};
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// The keys by which a trust bundle's ledger signs its heads.
 pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
@@ -71,7 +71,7 @@ pub struct Published {
 impl Published {
     /// Checks it by itself: every leaf is hashed, every tile recomputed, and the root held against the
     /// head, which one of these keys must have signed.
-    pub fn verify(source: Source<'_>, keys: &[HeadKey]) -> Result<Self, Failure> {
+    pub fn verify(source: Source<'_>, keys: &[HeadKey]) -> Result<Self, Error> {
         let note = there(source, Resource::Checkpoint)?;
         let signed = SignedHead::open(note, keys);
         let signed = signed.map_err(|bad| invalid(format!("its head: {bad}")))?;
@@ -110,20 +110,16 @@ impl Published {
 
     /// Holds it against heads that were kept elsewhere: each must be of its beginning. A proof when one
     /// shows that two histories were signed; an error when it ends before one.
-    pub fn against(
-        &self,
-        source: Source<'_>,
-        kept: &[SignedHead],
-    ) -> Result<Option<Fork>, Failure> {
+    pub fn against(&self, source: Source<'_>, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
         let view = TreeView { tree: &self.tree, tiles: &Content(source) };
         let (head, note) = (&self.signed.head, self.signed.note.as_slice());
         for kept in kept {
             if kept.head.size > head.size {
-                let says = format!(
+                let detail = format!(
                     "it ends at record {}, and a head over {} was signed",
                     head.size, kept.head.size
                 );
-                return Err(Failure::local("ledger_incomplete", says));
+                return Err(Error::local("ledger_incomplete", detail));
             }
             if root_at(&view, kept.head.size) == Some(kept.head.root) {
                 continue;
@@ -144,28 +140,27 @@ pub fn witnessed(
     note: &[u8],
     policy: &Policy,
     keys: &[HeadKey],
-) -> Result<(SignedHead, BTreeSet<String>), Failure> {
+) -> Result<(SignedHead, BTreeSet<String>), Error> {
     if note.is_empty() {
-        let says = "no head of it was cosigned by witnesses".to_owned();
-        return Err(Failure::local("ledger_incomplete", says));
+        let detail = "no head of it was cosigned by witnesses".to_owned();
+        return Err(Error::local("ledger_incomplete", detail));
     }
     let found = policy.open(note, keys);
     let found = found.map_err(|bad| invalid(format!("its witnessed head: {bad}")))?;
     if !found.enough {
-        let says = format!("its head was cosigned by {:?}, the policy asks for more", found.by);
-        return Err(Failure::local("ledger_incomplete", says));
+        let detail = format!("its head was cosigned by {:?}, the policy asks for more", found.by);
+        return Err(Error::local("ledger_incomplete", detail));
     }
     Ok((SignedHead { head: found.head, note: note.to_vec() }, found.by))
 }
 
-fn there(source: Source<'_>, resource: Resource) -> Result<Vec<u8>, Failure> {
-    let missing =
-        || Failure::local("ledger_incomplete", format!("{} is not there", resource.path()));
+fn there(source: Source<'_>, resource: Resource) -> Result<Vec<u8>, Error> {
+    let missing = || Error::local("ledger_incomplete", format!("{} is not there", resource.path()));
     source(resource).ok_or_else(missing)
 }
 
 /// Whether what is there is what was computed.
-fn same(source: Source<'_>, resource: Resource, bytes: &[u8]) -> Result<(), Failure> {
+fn same(source: Source<'_>, resource: Resource, bytes: &[u8]) -> Result<(), Error> {
     if there(source, resource)? == bytes {
         return Ok(());
     }
@@ -177,6 +172,6 @@ fn hashes_of(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
     leaves.into_iter().map(|leaf| leaf_hash(leaf).ok()).collect()
 }
 
-fn invalid(says: String) -> Failure {
-    Failure::local("ledger_invalid", says)
+fn invalid(detail: String) -> Error {
+    Error::local("ledger_invalid", detail)
 }

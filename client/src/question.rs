@@ -111,7 +111,7 @@ pub struct UseAnswer {
     /// "reproduced", "diverged", "not_shown".
     pub decided_again: &'static str,
     /// What is behind that.
-    pub says: String,
+    pub detail: String,
     /// What had been revoked of the chain when it was decided, and was not known to the tool.
     pub stale: Vec<Stale>,
     /// Records of revocations that concern its chain, before or after.
@@ -171,7 +171,7 @@ impl History {
             capabilities: evidence.map(|known| known.capabilities.clone()).unwrap_or_default(),
             answer: answer.map(base64url),
             decided_again: used.again.name(),
-            says: used.again.says().to_owned(),
+            detail: used.again.detail().to_owned(),
             stale: self.stale(used),
             revoked_by: self.concerning(used).map(|revocation| revocation.index).collect(),
         }

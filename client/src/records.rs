@@ -12,13 +12,13 @@ use sublet_ledger::Hash;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::tile::Tree;
 use sublet_ledger::tree::Checked;
-use sublet_proto::v1::tail_part::Part;
-use sublet_proto::v1::{GetCheckpointRequest, ReplayEntry, TailPruned};
+use sublet_proto::v1::records_part::Part;
+use sublet_proto::v1::{GetCheckpointRequest, RecordsPruned, ReplayEntry};
 
 use crate::ask::Credential;
 use crate::audit::{ENTRIES_MAX, Entry};
 use crate::connect::{Broker, DEADLINE_DEFAULT};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::published::head_keys;
 use crate::trust::Trust;
 
@@ -111,8 +111,8 @@ pub struct RawLedger {
 impl RawLedger {
     /// Reads every record, and holds all of them against the head, which a key of this bundle must
     /// have signed.
-    pub fn understand(&self, trust: &Trust) -> Result<Records, Failure> {
-        let invalid = |says: String| Failure::local("ledger_invalid", says);
+    pub fn understand(&self, trust: &Trust) -> Result<Records, Error> {
+        let invalid = |detail: String| Error::local("ledger_invalid", detail);
         let head = Checkpoint::open(&self.note, &head_keys(&trust.current()));
         let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
         let (mut tree, mut entries, mut hashes) = (Tree::default(), Vec::new(), Vec::new());
@@ -132,8 +132,8 @@ impl RawLedger {
             hashes.push(hash);
         }
         if (tree.size(), tree.root()) != (head.size, head.root) {
-            let says = "the records have another root than the head that was signed over them";
-            return Err(invalid(says.to_owned()));
+            let detail = "the records have another root than the head that was signed over them";
+            return Err(invalid(detail.to_owned()));
         }
         Ok(Records { head, entries, hashes })
     }
@@ -141,22 +141,22 @@ impl RawLedger {
 
 /// Reads the whole ledger from a broker, by the admin, and holds it against its signed head. It is
 /// an export, and is recorded as one.
-pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Records, Failure> {
+pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Records, Error> {
     read_raw(broker, who).await?.understand(trust)
 }
 
 /// The same as bytes, of which nothing is believed yet.
-pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Failure> {
+pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Error> {
     // What is witnessed now is of the records that are read behind it.
     let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
     let mut stream = broker.tail_stream(who, 0, true).await?;
     let (mut note, mut records) = (None, Vec::new());
     loop {
         let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
-        let next = next.map_err(|_| Failure::deadline("the ledger", DEADLINE_DEFAULT))?;
-        match next.map_err(|status| Failure::from_status(&status))?.and_then(|part| part.part) {
+        let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
+        match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
             Some(Part::Head(part)) if note.is_none() => note = Some(part.checkpoint),
-            Some(Part::Head(_)) => return Err(Failure::answer("a second head")),
+            Some(Part::Head(_)) => return Err(Error::answer("a second head")),
             Some(Part::Entries(part)) => {
                 due(part.first, &records)?;
                 let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));
@@ -170,27 +170,27 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Fa
             None => break,
         }
         if records.len() > ENTRIES_MAX {
-            let says = format!("the ledger has over {ENTRIES_MAX} records");
-            return Err(Failure::local("replay_too_long", says));
+            let detail = format!("the ledger has over {ENTRIES_MAX} records");
+            return Err(Error::local("replay_too_long", detail));
         }
     }
-    let note = note.ok_or_else(|| Failure::answer("the ledger has no head"))?;
+    let note = note.ok_or_else(|| Error::answer("the ledger has no head"))?;
     Ok(RawLedger { note, witnessed, records })
 }
 
 /// The next part begins where the last one ended.
-fn due(first: u64, records: &[RawRecord]) -> Result<(), Failure> {
+fn due(first: u64, records: &[RawRecord]) -> Result<(), Error> {
     if first == records.len() as u64 {
         return Ok(());
     }
-    Err(Failure::answer("records are missing in between"))
+    Err(Error::answer("records are missing in between"))
 }
 
 /// The hashes of records that were forgotten.
-pub(crate) fn leaf_hashes(part: &TailPruned) -> Result<Vec<Hash>, Failure> {
+pub(crate) fn leaf_hashes(part: &RecordsPruned) -> Result<Vec<Hash>, Error> {
     match part.hashes.as_chunks::<32>() {
         (hashes, []) if !hashes.is_empty() => Ok(hashes.to_vec()),
-        _ => Err(Failure::answer("a part is not of 32-byte hashes")),
+        _ => Err(Error::answer("a part is not of 32-byte hashes")),
     }
 }
 

@@ -12,7 +12,7 @@ use sublet_core::id::UnixMillis;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::identity::Identity;
 use crate::repeats::back_off;
 
@@ -28,31 +28,31 @@ const SLEEP_MAX: Duration = Duration::from_secs(5);
 
 /// How the identity stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ChainPosition {
     /// When the token held expires, in seconds.
     pub expires: i64,
     /// Renewals that were granted since the start.
     pub renewals: u64,
     /// Why the last attempt failed; `None` when it did not.
-    pub failure: Option<Failure>,
+    pub failure: Option<Error>,
 }
 
 /// The task that renews. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Renewal {
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<ChainPosition>,
     task: JoinHandle<()>,
     svids: Option<JoinHandle<()>>,
 }
 
 impl Renewal {
     /// How the identity stands now.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> ChainPosition {
         self.standing.borrow().clone()
     }
 
     /// To be told of every renewal and failure.
-    pub fn watch(&self) -> watch::Receiver<Standing> {
+    pub fn watch(&self) -> watch::Receiver<ChainPosition> {
         self.standing.clone()
     }
 }
@@ -66,7 +66,7 @@ impl Drop for Renewal {
 
 /// What else is kept up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upkeep {
+pub struct RenewalPolicy {
     /// How old a key may become before another takes its place, at the next renewal; never when it is
     /// `None`. Processes that share a directory go on with the other one.
     pub rotate_key_every: Option<Duration>,
@@ -75,12 +75,12 @@ pub struct Upkeep {
 impl Identity {
     /// Renews at half of each token's life, for as long as what is returned lives.
     pub fn keep_renewed(&self) -> Renewal {
-        self.keep(Upkeep::default())
+        self.keep(RenewalPolicy::default())
     }
 
     /// The same, and keeps up more.
-    pub fn keep(&self, upkeep: Upkeep) -> Renewal {
-        let first = Standing { expires: self.expires(), renewals: 0, failure: None };
+    pub fn keep(&self, upkeep: RenewalPolicy) -> Renewal {
+        let first = ChainPosition { expires: self.expires(), renewals: 0, failure: None };
         let (told, standing) = watch::channel(first);
         let task = tokio::spawn(keep(self.clone(), upkeep, told));
         let svids = self.follow_svids().map(tokio::spawn);
@@ -88,14 +88,14 @@ impl Identity {
     }
 
     /// Another identity: for another key, if this one is too old.
-    async fn renew_or_rotate(&self, upkeep: Upkeep) -> Result<(), Failure> {
+    async fn renew_or_rotate(&self, upkeep: RenewalPolicy) -> Result<(), Error> {
         let age = self.directory().key_age(self.ports().clock.now());
         let old = upkeep.rotate_key_every.zip(age).is_some_and(|(most, age)| age >= most);
         if old { self.rotate_key().await } else { self.renew().await }
     }
 }
 
-async fn keep(identity: Identity, upkeep: Upkeep, told: watch::Sender<Standing>) {
+async fn keep(identity: Identity, upkeep: RenewalPolicy, told: watch::Sender<ChainPosition>) {
     let mut failures = 0u32;
     loop {
         match failures {

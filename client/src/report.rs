@@ -17,14 +17,14 @@ use std::time::Duration;
 use prost::Message as _;
 use sublet_core::decide::USES_MAX;
 use sublet_core::feed::FeedPosition;
-use sublet_core::no::{Fault, No, Overload};
-use sublet_proto::v1::{ReportUsesRequest, SyncVerifierRequest, UseReport};
+use sublet_core::refusal::{Fault, Overload, Refusal};
+use sublet_proto::v1::{ReportUsesRequest, ReportVerifierStateRequest, UseReport};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::ask::Caller;
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 use crate::follow::SharedView;
 use crate::repeats::back_off;
@@ -76,7 +76,7 @@ type Told = (FeedPosition, u64);
 impl Reporter {
     /// Opens the spool in a directory, which is the tool's own; goes on where it stood. At most so
     /// many bytes wait there.
-    pub fn open(directory: &Path, bytes_max: u64) -> Result<Arc<Self>, Failure> {
+    pub fn open(directory: &Path, bytes_max: u64) -> Result<Arc<Self>, Error> {
         let spool = Spool::open(directory, bytes_max)?;
         let (waiting, _) = watch::channel(spool.waiting);
         let (spool, head) = (Mutex::new(spool), Mutex::default());
@@ -84,7 +84,7 @@ impl Reporter {
     }
 
     /// Keeps a report, which gets its counter here.
-    pub(crate) fn keep(&self, report: UseReport) -> Result<(), No> {
+    pub(crate) fn keep(&self, report: UseReport) -> Result<(), Refusal> {
         let mut spool = self.lock();
         spool.append(report)?;
         self.waiting.send_replace(spool.waiting);
@@ -153,14 +153,14 @@ impl Reporter {
         who: &dyn Caller,
         view: &SharedView,
         told: &mut Option<Told>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, Error> {
         let position = view.position();
         let (size, checkpoint) = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let news = (position, size);
         if *told != Some(news) {
             let FeedPosition { epoch, sequence } = position;
-            let request = SyncVerifierRequest { epoch, sequence, checkpoint };
-            let answer = broker.sync_verifier(&who.credential()?, request).await?;
+            let request = ReportVerifierStateRequest { epoch, sequence, checkpoint };
+            let answer = broker.report_verifier_state(&who.credential()?, request).await?;
             self.lock().introduce(answer.next_counter)?;
             *told = Some(news);
         }
@@ -214,16 +214,16 @@ struct Spool {
 const HEAD_BYTES: u64 = 8;
 
 impl Spool {
-    fn open(directory: &Path, bytes_max: u64) -> Result<Self, Failure> {
+    fn open(directory: &Path, bytes_max: u64) -> Result<Self, Error> {
         std::fs::create_dir_all(directory)
-            .map_err(|error| Failure::io("create", directory, &error))?;
+            .map_err(|error| Error::io("create", directory, &error))?;
         let alone = alone(directory)?;
         let path = directory.join(SPOOL);
         if !path.exists() {
             files::replace(&path, &0u64.to_be_bytes())?;
         }
-        let bytes = std::fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
-        let bad = || Failure::file(&path, "not a spool of uses");
+        let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, &error))?;
+        let bad = || Error::file(&path, "not a spool of uses");
         let (floor, mut rest) = bytes.split_first_chunk::<8>().ok_or_else(bad)?;
         let (mut next, mut waiting) = (u64::from_be_bytes(*floor), 0u64);
         // What is behind the last whole report was torn, and not answered for.
@@ -251,7 +251,7 @@ impl Spool {
     /// The broker knows this tool up to this counter. A spool that has never spoken to it begins
     /// there: one that was lost had counters before, and what has one of them again is taken for
     /// recorded.
-    fn introduce(&mut self, next: u64) -> Result<(), Failure> {
+    fn introduce(&mut self, next: u64) -> Result<(), Error> {
         let mark = self.directory.join(INTRODUCED);
         if mark.exists() {
             return Ok(());
@@ -263,7 +263,7 @@ impl Spool {
             while let Some((message, behind)) = split(rest) {
                 let report = UseReport::decode(message);
                 let mut report =
-                    report.map_err(|_| Failure::file(&self.path(), "a report is damaged"))?;
+                    report.map_err(|_| Error::file(&self.path(), "a report is damaged"))?;
                 report.counter = report.counter.saturating_add(next);
                 let message = report.encode_to_vec();
                 renumbered.extend(length_of(&message));
@@ -276,7 +276,7 @@ impl Spool {
         files::replace(&mark, b"")
     }
 
-    fn append(&mut self, mut report: UseReport) -> Result<(), No> {
+    fn append(&mut self, mut report: UseReport) -> Result<(), Refusal> {
         report.counter = self.next;
         let message = report.encode_to_vec();
         let bytes = [&length_of(&message)[..], &message].concat();
@@ -294,19 +294,19 @@ impl Spool {
     }
 
     /// The first reports that are not acknowledged, as many as fit one request.
-    fn batch(&mut self) -> Result<Vec<UseReport>, Failure> {
+    fn batch(&mut self) -> Result<Vec<UseReport>, Error> {
         let bytes = self.read(self.first, REQUEST_BYTES_MAX)?;
         let (mut rest, mut uses) = (bytes.as_slice(), Vec::new());
         while let Some((message, behind)) = split(rest).filter(|_| uses.len() < USES_MAX) {
             let report = UseReport::decode(message);
-            uses.push(report.map_err(|_| Failure::file(&self.path(), "a report is damaged"))?);
+            uses.push(report.map_err(|_| Error::file(&self.path(), "a report is damaged"))?);
             rest = behind;
         }
         Ok(uses)
     }
 
     /// The broker has everything below this counter.
-    fn acknowledged(&mut self, next: u64) -> Result<(), Failure> {
+    fn acknowledged(&mut self, next: u64) -> Result<(), Error> {
         let bytes = self.read(self.first, REQUEST_BYTES_MAX)?;
         let mut rest = bytes.as_slice();
         while let Some((message, behind)) = split(rest) {
@@ -329,24 +329,24 @@ impl Spool {
 
     /// Everything is acknowledged: the counter first, then the end. Nothing waits for the disk, as
     /// calls wait meanwhile.
-    fn empty(&mut self) -> Result<(), Failure> {
+    fn empty(&mut self) -> Result<(), Error> {
         let head = self.file.seek(SeekFrom::Start(0));
         let head = head.and_then(|_| self.file.write_all(&self.next.to_be_bytes()));
         let cut = head.and_then(|()| self.file.set_len(HEAD_BYTES));
-        cut.map_err(|error| Failure::io("write", &self.path(), &error))?;
+        cut.map_err(|error| Error::io("write", &self.path(), &error))?;
         (self.first, self.length) = (HEAD_BYTES, HEAD_BYTES);
         Ok(())
     }
 
     /// Writes the file anew without what is acknowledged.
-    fn compact(&mut self) -> Result<(), Failure> {
+    fn compact(&mut self) -> Result<(), Error> {
         let left = usize::try_from(self.length - self.first).unwrap_or(usize::MAX);
         let left = self.read(self.first, left)?;
         self.rewrite(&left)
     }
 
     /// Puts a file in place that holds these reports and no others.
-    fn rewrite(&mut self, left: &[u8]) -> Result<(), Failure> {
+    fn rewrite(&mut self, left: &[u8]) -> Result<(), Error> {
         let path = self.path();
         // Whoever waits has a counter below; that of the next is above all of them.
         files::replace(&path, &[&self.next.to_be_bytes()[..], left].concat())?;
@@ -356,12 +356,12 @@ impl Spool {
         Ok(())
     }
 
-    fn read(&mut self, from: u64, most: usize) -> Result<Vec<u8>, Failure> {
+    fn read(&mut self, from: u64, most: usize) -> Result<Vec<u8>, Error> {
         let most = (self.length - from).min(most as u64);
         let mut bytes = vec![0; usize::try_from(most).unwrap_or(0)];
         let read = self.file.seek(SeekFrom::Start(from));
         let read = read.and_then(|_| self.file.read_exact(&mut bytes));
-        read.map_err(|error| Failure::io("read", &self.path(), &error))?;
+        read.map_err(|error| Error::io("read", &self.path(), &error))?;
         Ok(bytes)
     }
 
@@ -380,14 +380,14 @@ impl Drop for Spool {
 }
 
 /// Nobody else has this spool.
-fn alone(directory: &Path) -> Result<File, Failure> {
-    let says = || format!("another process reports from {}", directory.display());
-    files::claim(&directory.join(LOCK))?.ok_or_else(|| Failure::local("spool_in_use", says()))
+fn alone(directory: &Path) -> Result<File, Error> {
+    let detail = || format!("another process reports from {}", directory.display());
+    files::claim(&directory.join(LOCK))?.ok_or_else(|| Error::local("spool_in_use", detail()))
 }
 
-fn opened(path: &Path) -> Result<File, Failure> {
+fn opened(path: &Path) -> Result<File, Error> {
     let file = OpenOptions::new().read(true).write(true).open(path);
-    file.map_err(|error| Failure::io("open", path, &error))
+    file.map_err(|error| Error::io("open", path, &error))
 }
 
 fn length_of(message: &[u8]) -> [u8; 4] {
@@ -524,8 +524,8 @@ mod tests {
             kept += 1;
         }
         assert_eq!(kept, 6);
-        let no = spool.append(report(&"x".repeat(300))).unwrap_err();
-        assert_eq!(no.code(), "table_full");
+        let refusal = spool.append(report(&"x".repeat(300))).unwrap_err();
+        assert_eq!(refusal.code(), "table_full");
         assert_eq!(batch(&mut spool).len(), 6);
         spool.acknowledged(3).unwrap();
         spool.acknowledged(6).unwrap();

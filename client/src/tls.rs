@@ -9,7 +9,7 @@ use sublet_core::bytes::sha256;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 
 /// What is said about TLS; by default nothing, and the broker's certificate is of a public authority.
@@ -32,9 +32,9 @@ pub struct Tls {
 
 impl Tls {
     /// The same with paths that hold from everywhere.
-    pub(crate) fn absolute(&self) -> Result<Self, Failure> {
+    pub(crate) fn absolute(&self) -> Result<Self, Error> {
         let absolute = |path: &PathBuf| {
-            std::path::absolute(path).map_err(|error| Failure::io("read", path, &error))
+            std::path::absolute(path).map_err(|error| Error::io("read", path, &error))
         };
         let socket = |socket: &String| match socket.strip_prefix("unix:") {
             Some(path) => absolute(&path.into()).map(|path| format!("unix:{}", path.display())),
@@ -49,13 +49,13 @@ impl Tls {
     }
 
     /// SHA-256 over the files of it, as they are now.
-    pub(crate) fn digest(&self) -> Result<[u8; 32], Failure> {
+    pub(crate) fn digest(&self) -> Result<[u8; 32], Error> {
         let files = [&self.ca, &self.certificate, &self.key].into_iter().flatten();
         let digests = files.map(|path| Ok(sha256(&Zeroizing::new(files::read(path)?))));
-        Ok(sha256(&digests.collect::<Result<Vec<_>, Failure>>()?.concat()))
+        Ok(sha256(&digests.collect::<Result<Vec<_>, Error>>()?.concat()))
     }
 
-    pub(crate) fn config(&self) -> Result<ClientTlsConfig, Failure> {
+    pub(crate) fn config(&self) -> Result<ClientTlsConfig, Error> {
         let config = match &self.ca {
             Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(path)?)),
             None => ClientTlsConfig::new().with_webpki_roots(),
@@ -71,20 +71,20 @@ impl Tls {
                 Ok(config.identity(Identity::from_pem(certificate, key)))
             }
             (None, None) => Ok(config),
-            _ => Err(Failure::local("bad_tls", "a client certificate and its key belong together")),
+            _ => Err(Error::local("bad_tls", "a client certificate and its key belong together")),
         }
     }
 
     /// The bytes of the certificate that is shown (DER), which a request may name.
-    pub fn leaf(&self) -> Result<Vec<u8>, Failure> {
-        let none = || Failure::local("bad_tls", "there is no client certificate to show");
+    pub fn leaf(&self) -> Result<Vec<u8>, Error> {
+        let none = || Error::local("bad_tls", "there is no client certificate to show");
         let path = self.certificate.as_ref().ok_or_else(none)?;
         first_certificate(&files::read_text(path)?)
-            .ok_or_else(|| Failure::file(path, "no certificate in PEM"))
+            .ok_or_else(|| Error::file(path, "no certificate in PEM"))
     }
 }
 
-fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     files::read(path).map(Zeroizing::new)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::ask::Caller;
 use crate::check::{Checker, Options};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::follow::Follower;
 use crate::identity::Identity;
 use crate::renewal::Renewal;
@@ -35,7 +35,7 @@ impl Tool {
         name: impl Into<String>,
         identity: Identity,
         mut options: Options,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let (broker, trust) = (identity.broker()?.clone(), identity.trust().clone());
         let reporter = match options.evidence.take() {
             Some(reporter) => reporter,
@@ -54,7 +54,7 @@ impl Tool {
     }
 
     /// Waits until the revocations are known, at most so long. Until then every call is refused.
-    pub async fn ready(&self, within: Duration) -> Result<(), Failure> {
+    pub async fn ready(&self, within: Duration) -> Result<(), Error> {
         self.follower.ready(within).await
     }
 

@@ -1,7 +1,7 @@
 //! The trust bundle that this process goes by, and its updates.
 //!
 //! Owns: one shared bundle, replaced whole. Does not own: what makes a bundle good
-//! (`sublet_core::bundle`), where the first one comes from (an operator's file, or enrolment).
+//! (`sublet_core::bundle`), where the first one comes from (an operator's file, or enrollment).
 //!
 //! Invariants: a bundle is replaced only by one that it vouches for itself, and never by an older
 //! one (SPEC 2.11); who verifies takes the bundle of the moment and keeps no copy.
@@ -13,12 +13,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sublet_core::bundle::{KeyRefusal, KeyState, TrustBundle, TrustedKey};
 use sublet_core::id::{TrustDomain, UnixMillis};
 use sublet_core::key::PublicKey;
-use sublet_core::no::Unauthenticated;
+use sublet_core::refusal::Unauthenticated;
 use sublet_core::token::{Presentation, UnverifiedToken};
 use sublet_core::verify::{TaintedIdentity, VerifiedToken};
 
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 
 /// A trust bundle that may be replaced by a newer one. Clones share it.
@@ -32,11 +32,11 @@ impl Trust {
     }
 
     /// Goes by the bundle in a `trust.json`, which is where trust begins.
-    pub fn open(path: &Path, now: UnixMillis) -> Result<Self, Failure> {
+    pub fn open(path: &Path, now: UnixMillis) -> Result<Self, Error> {
         let text = files::read(path)?;
         let bundle = TrustBundle::open(&text, now);
-        let says = |bad| format!("no trust bundle that can be gone by (trust.json): {bad}");
-        bundle.map(Trust::new).map_err(|bad| Failure::file(path, says(bad)))
+        let detail = |bad| format!("no trust bundle that can be gone by (trust.json): {bad}");
+        bundle.map(Trust::new).map_err(|bad| Error::file(path, detail(bad)))
     }
 
     /// The bundle of this moment.
@@ -51,7 +51,7 @@ impl Trust {
     }
 
     /// Takes a newer bundle, if the one held vouches for it. Says whether anything changed.
-    pub fn update(&self, text: &[u8], now: UnixMillis) -> Result<bool, Failure> {
+    pub fn update(&self, text: &[u8], now: UnixMillis) -> Result<bool, Error> {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let next = held.accept_update(text, now)?;
         let changed = next != **held;
@@ -64,7 +64,7 @@ impl Trust {
 
     /// Asks the broker for its bundle and takes it, if it is newer. Gives the text when it
     /// changed, to be kept.
-    pub async fn refresh(&self, broker: &Broker) -> Result<Option<Vec<u8>>, Failure> {
+    pub async fn refresh(&self, broker: &Broker) -> Result<Option<Vec<u8>>, Error> {
         let text = broker.trust_bundle().await?;
         let changed = self.update(&text, broker.ports().clock.now())?;
         Ok(changed.then_some(text))
@@ -74,9 +74,9 @@ impl Trust {
     /// its bundle is asked for then, by `refresh`, and if it is a newer one, the answer is checked again.
     pub(crate) async fn check<T, R>(
         &self,
-        refresh: impl Future<Output = Result<R, Failure>>,
-        check: impl Fn(&Trust) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        refresh: impl Future<Output = Result<R, Error>>,
+        check: impl Fn(&Trust) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let before = self.current().version();
         match check(self) {
             Err(failure) => {
@@ -92,14 +92,14 @@ impl Trust {
     }
 
     /// Reads and verifies a token's bytes.
-    pub fn verify(&self, token: &[u8]) -> Result<VerifiedToken, Failure> {
+    pub fn verify(&self, token: &[u8]) -> Result<VerifiedToken, Error> {
         let token = UnverifiedToken::decode(token)?;
         Ok(VerifiedToken::verify(token, &self.current())?)
     }
 
     /// Reads and verifies an identity that is one's own: one whose root was tainted is of no use but to
     /// be renewed, which the broker does.
-    pub(crate) fn verify_own(&self, identity: &[u8]) -> Result<VerifiedToken, Failure> {
+    pub(crate) fn verify_own(&self, identity: &[u8]) -> Result<VerifiedToken, Error> {
         let (token, bundle) = (UnverifiedToken::decode(identity)?, self.current());
         match VerifiedToken::verify(token.clone(), &bundle) {
             Err(Unauthenticated::Root(KeyRefusal::Tainted(_))) => {
@@ -117,7 +117,7 @@ impl Trust {
 
     /// Reads and verifies the token in a text form, and gives the receipt beside it, if there is one,
     /// unread.
-    pub fn verify_text(&self, text: &str) -> Result<(VerifiedToken, Option<Vec<u8>>), Failure> {
+    pub fn verify_text(&self, text: &str) -> Result<(VerifiedToken, Option<Vec<u8>>), Error> {
         let presentation = Presentation::from_text(text)?;
         Ok((self.verify(&presentation.token)?, presentation.receipt))
     }

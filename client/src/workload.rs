@@ -19,7 +19,7 @@ use tonic::{Request, Streaming};
 use zeroize::Zeroizing;
 
 use crate::credential::Proof;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 use crate::ports::Ports;
 use crate::repeats::back_off;
@@ -33,25 +33,25 @@ const BACK_OFF_MS: u64 = 500;
 /// How long the socket may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A JWT-SVID for this audience, as a proof to enrol with. `socket` is as in SPIFFE_ENDPOINT_SOCKET:
+/// A JWT-SVID for this audience, as a proof to enroll with. `socket` is as in SPIFFE_ENDPOINT_SOCKET:
 /// `unix:///run/agent.sock` or `tcp://127.0.0.1:8000`.
-pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Failure> {
+pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Error> {
     let mut api = connect(socket).await?;
     let (audience, spiffe_id) = (vec![audience.to_owned()], String::new());
     let request = asked(JwtsvidRequest { audience, spiffe_id });
-    let answer = api.fetch_jwtsvid(request).await.map_err(|no| refused(socket, &no))?;
+    let answer = api.fetch_jwtsvid(request).await.map_err(|refusal| refused(socket, &refusal))?;
     let svid = answer.into_inner().svids.into_iter().next();
-    let svid = svid.ok_or_else(|| Failure::answer("the Workload API has no JWT-SVID"))?;
+    let svid = svid.ok_or_else(|| Error::answer("the Workload API has no JWT-SVID"))?;
     Ok(Proof::jwt_svid(&svid.svid))
 }
 
 /// The workload's X.509-SVID, kept in a directory as `svid.pem`, and how to show it. `tls` says
 /// whom to believe of the broker.
-pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls, Failure> {
+pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls, Error> {
     let mut stream = x509_stream(socket).await?;
     let first = tokio::time::timeout(DEADLINE, stream.message()).await;
-    let first = first.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
-    let first = first.map_err(|no| refused(socket, &no))?.unwrap_or_default();
+    let first = first.map_err(|_| Error::deadline("the Workload API", DEADLINE))?;
+    let first = first.map_err(|refusal| refused(socket, &refusal))?.unwrap_or_default();
     keep(first, directory)?;
     let (svid, workload_api) = (directory.join(SVID), Some(socket.to_owned()));
     Ok(Tls { certificate: Some(svid.clone()), key: Some(svid), ca: tls.ca.clone(), workload_api })
@@ -63,11 +63,13 @@ pub(crate) async fn follow_x509(socket: &str, directory: &Path, ports: &Ports) {
     loop {
         let followed = async {
             let mut stream = x509_stream(socket).await?;
-            while let Some(next) = stream.message().await.map_err(|no| refused(socket, &no))? {
+            while let Some(next) =
+                stream.message().await.map_err(|refusal| refused(socket, &refusal))?
+            {
                 keep(next, directory)?;
                 failures = 0;
             }
-            Err::<(), _>(Failure::local("workload_api", "the Workload API ended"))
+            Err::<(), _>(Error::local("workload_api", "the Workload API ended"))
         };
         if let Err(failure) = followed.await {
             tracing::warn!(%failure, "the next X.509-SVID is not known");
@@ -77,20 +79,20 @@ pub(crate) async fn follow_x509(socket: &str, directory: &Path, ports: &Ports) {
     }
 }
 
-async fn x509_stream(socket: &str) -> Result<Streaming<X509svidResponse>, Failure> {
+async fn x509_stream(socket: &str) -> Result<Streaming<X509svidResponse>, Error> {
     let mut api = connect(socket).await?;
     let answer = api.fetch_x509svid(asked(X509svidRequest {})).await;
-    Ok(answer.map_err(|no| refused(socket, &no))?.into_inner())
+    Ok(answer.map_err(|refusal| refused(socket, &refusal))?.into_inner())
 }
 
 /// Keeps the first of an answer: the default identity (Workload API section 5.2.1). Certificate and
 /// key in one file, so that nobody reads the one of before with the other of now.
-fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Failure> {
+fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Error> {
     let svid = answer.svids.into_iter().next();
-    let svid = svid.ok_or_else(|| Failure::answer("the Workload API has no X.509-SVID"))?;
+    let svid = svid.ok_or_else(|| Error::answer("the Workload API has no X.509-SVID"))?;
     let key = Zeroizing::new(svid.x509_svid_key);
     let chain = split(&svid.x509_svid).filter(|chain| !chain.is_empty());
-    let chain = chain.ok_or_else(|| Failure::answer("its X.509-SVID is no certificate"))?;
+    let chain = chain.ok_or_else(|| Error::answer("its X.509-SVID is no certificate"))?;
     let chain: String = chain.into_iter().map(|one| pem("CERTIFICATE", one)).collect();
     let key = Zeroizing::new(pem("PRIVATE KEY", &key));
     let text = Zeroizing::new([chain.as_str(), &key].concat());
@@ -98,10 +100,10 @@ fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Failure> {
     files::replace(&directory.join(SVID), text.as_bytes())
 }
 
-async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failure> {
-    let bad = |says: String| {
-        let says = format!("{socket:?} is no address of a Workload API: {says}");
-        Failure::local("bad_endpoint", says)
+async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Error> {
+    let bad = |detail: String| {
+        let detail = format!("{socket:?} is no address of a Workload API: {detail}");
+        Error::local("bad_endpoint", detail)
     };
     let address = match socket.strip_prefix("tcp://") {
         Some(address) => format!("http://{address}"),
@@ -111,8 +113,8 @@ async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Failu
     let endpoint = Endpoint::from_shared(address).map_err(|error| bad(error.to_string()))?;
     let endpoint = endpoint.connect_timeout(DEADLINE).timeout(DEADLINE);
     let channel = tokio::time::timeout(DEADLINE, endpoint.connect()).await;
-    let channel = channel.map_err(|_| Failure::deadline("the Workload API", DEADLINE))?;
-    let channel = channel.map_err(|error| Failure::unreachable(socket, &Tls::default(), &error))?;
+    let channel = channel.map_err(|_| Error::deadline("the Workload API", DEADLINE))?;
+    let channel = channel.map_err(|error| Error::unreachable(socket, &Tls::default(), &error))?;
     Ok(SpiffeWorkloadApiClient::new(channel))
 }
 
@@ -123,9 +125,9 @@ fn asked<M>(message: M) -> Request<M> {
     request
 }
 
-fn refused(socket: &str, status: &tonic::Status) -> Failure {
-    let says = format!("the Workload API at {socket}: {}", status.message());
-    Failure::local("workload_api", says)
+fn refused(socket: &str, status: &tonic::Status) -> Error {
+    let detail = format!("the Workload API at {socket}: {}", status.message());
+    Error::local("workload_api", detail)
 }
 
 /// DER values that stand one behind the other; `None` when they do not.

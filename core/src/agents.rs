@@ -40,7 +40,7 @@ pub struct Agent {
     pub profile: String,
     /// Its state.
     pub state: AgentState,
-    /// Its current key; `None` before enrolment and after its key was revoked.
+    /// Its current key; `None` before enrollment and after its key was revoked.
     pub key: Option<PublicKey>,
     /// When it was created.
     pub created_at: UnixMillis,
@@ -137,7 +137,7 @@ impl JoinTokenState {
 pub struct JoinToken {
     /// Its id, a UUID.
     pub id: String,
-    /// The agent that may enrol with it.
+    /// The agent that may enroll with it.
     pub agent: AgentId,
     /// SHA-256 over the token.
     pub hash: [u8; 32],

@@ -7,7 +7,7 @@
 
 use crate::feed::{Revocation, RevocationView};
 use crate::id::{Principal, UnixMillis};
-use crate::no::Deny;
+use crate::refusal::Deny;
 use crate::verify::VerifiedToken;
 
 /// Something that knows what was revoked.

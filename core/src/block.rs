@@ -103,7 +103,7 @@ pub struct Block {
     /// How many blocks may follow block 0, counted from the root.
     pub hops_max: u32,
     /// How many hops of the token may be without a receipt.
-    pub unrecorded_max: u32,
+    pub offline_hops_max: u32,
     /// What it is good for; `None` in an identity token.
     pub scope: Option<Scope>,
 }
@@ -217,7 +217,7 @@ impl Block {
 
     /// Refuses hops or unrecorded hops beyond [`limits::HOPS_MAX`], in every block alike (SPEC 3.2.4).
     pub fn check_limits(&self) -> Result<(), BadBlock> {
-        for (what, limit) in [("hops", self.hops_max), ("unrecorded", self.unrecorded_max)] {
+        for (what, limit) in [("hops", self.hops_max), ("unrecorded", self.offline_hops_max)] {
             if limit > limits::HOPS_MAX {
                 return Err(BadBlock::Limit { what, limit });
             }
@@ -288,7 +288,7 @@ impl Block {
             body: vec![
                 Predicate::new("time", [time()]),
                 at_most("hops", self.hops_max),
-                at_most("unrecorded", self.unrecorded_max),
+                at_most("unrecorded", self.offline_hops_max),
             ],
             expressions: begins.into_iter().chain([ends]).collect(),
         };
@@ -342,8 +342,9 @@ impl<'r, 'a> Reader<'r, 'a> {
                 Role::Grant { origin: self.origin(issuer)?, on_behalf_of }
             }
         };
-        let (not_after, hops_max, unrecorded_max) = self.limits(&mut role)?;
-        let block = Block { role, agent, helper, not_after, hops_max, unrecorded_max, scope: None };
+        let (not_after, hops_max, offline_hops_max) = self.limits(&mut role)?;
+        let block =
+            Block { role, agent, helper, not_after, hops_max, offline_hops_max, scope: None };
         block.check_limits()?;
         Ok(block)
     }
@@ -478,7 +479,7 @@ pub(crate) mod tests {
             helper: None,
             not_after: 1_000_900,
             hops_max: 3,
-            unrecorded_max: 1,
+            offline_hops_max: 1,
             scope: Some(Scope::from_texts(scope).unwrap()),
         }
     }

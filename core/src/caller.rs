@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
-use crate::no::Unauthenticated;
 use crate::record::Actor;
+use crate::refusal::Unauthenticated;
 use crate::session::Login;
 use crate::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
 
@@ -102,7 +102,7 @@ impl Caller {
         Ok(Caller { inner: Inner::Tainted(Arc::new(identity)), proven_at })
     }
 
-    /// Someone who signed an enrolment with a new key; `message` is what must be signed.
+    /// Someone who signed an enrollment with a new key; `message` is what must be signed.
     pub fn new_key(
         key: PublicKey,
         message: &[u8],

@@ -4,7 +4,7 @@
 //! asks every block by itself (`decide`).
 
 use crate::block::Block;
-use crate::capability::{Capability, Meets, Scope, Standing, Step, Travel};
+use crate::capability::{Capability, ChainPosition, HopLimits, Meets, Scope, Step};
 
 /// What the last holder of a chain has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
     let last = blocks.last().map(|block| &block.agent);
     let mut found: Option<Meets> = None;
     for block in &blocks {
-        let standing = Standing { hops, is_delegate: last != Some(&block.agent) };
+        let standing = ChainPosition { hops, is_delegate: last != Some(&block.agent) };
         let stated = stated(block.scope.as_ref(), standing);
         found = Some(match found {
             None => Meets { capabilities: stated, incomplete: false },
@@ -38,7 +38,7 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
     }
     let Meets { capabilities, incomplete } = found.unwrap_or_default();
     let (may_hand_out, may) = capabilities.into_iter().partition(|capability| {
-        let Travel { delegates_only, hops_max: _ } = capability.travel();
+        let HopLimits { delegates_only, hops_max: _ } = capability.travel();
         delegates_only
     });
     Effective { may, may_hand_out, incomplete }
@@ -46,16 +46,16 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
 
 /// What one block states, for a holder who stands there: what goes no further is left out, and
 /// what is for delegates says so only to those who are none.
-fn stated(scope: Option<&Scope>, standing: Standing) -> Vec<Capability> {
+fn stated(scope: Option<&Scope>, standing: ChainPosition) -> Vec<Capability> {
     let capabilities = scope.map(Scope::capabilities).unwrap_or_default().iter();
     let stated = capabilities.filter_map(|capability| {
         // Every member, so that one more cannot be left out of what a person is told.
-        let Travel { delegates_only, hops_max } = capability.travel();
+        let HopLimits { delegates_only, hops_max } = capability.travel();
         if hops_max.is_some_and(|max| standing.hops > max) {
             return None;
         }
         let delegates_only = delegates_only && !standing.is_delegate;
-        capability.clone().travelling(Travel { delegates_only, hops_max }).ok()
+        capability.clone().travelling(HopLimits { delegates_only, hops_max }).ok()
     });
     stated.collect()
 }

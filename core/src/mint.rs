@@ -17,7 +17,7 @@ use crate::id::{AgentId, HelperPath, UnixMillis};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::narrow;
-use crate::no::{Deny, Malformed, No};
+use crate::refusal::{Deny, Malformed, Refusal};
 use crate::sign::Signer;
 use crate::token::{BadToken, SignedBlock, UnverifiedToken, signed_bytes};
 use crate::verify::VerifiedToken;
@@ -27,7 +27,7 @@ pub const STOCK_SECONDS_MAX: i64 = 60;
 
 /// To whom a hop goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delegate {
+pub enum Recipient {
     /// An enrolled agent, with its current key.
     Agent {
         /// Who.
@@ -50,7 +50,7 @@ pub enum Delegate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// To whom.
-    pub to: Delegate,
+    pub to: Recipient,
     /// All of what it is good for.
     pub scope: Scope,
     /// How long, from now, in seconds.
@@ -58,7 +58,7 @@ pub struct Hop {
     /// Hops in all, counted from the root; `None` keeps the parent's.
     pub hops_max: Option<u32>,
     /// Hops without a receipt; `None` keeps the parent's.
-    pub unrecorded_max: Option<u32>,
+    pub offline_hops_max: Option<u32>,
 }
 
 /// Signs block 0 with a root key. The block says who holds it; `holder_key` is that holder's.
@@ -67,7 +67,7 @@ pub fn root(
     holder_key: &PublicKey,
     root_key: KeyId,
     signer: &dyn Signer,
-) -> Result<VerifiedToken, No> {
+) -> Result<VerifiedToken, Refusal> {
     if matches!(block.role, Role::Hop) {
         return Err(Deny::Forbidden("a hop is no root").into());
     }
@@ -84,7 +84,7 @@ pub fn append(
     hop: &Hop,
     now: UnixMillis,
     signer: &dyn Signer,
-) -> Result<VerifiedToken, No> {
+) -> Result<VerifiedToken, Refusal> {
     if signer.public_key() != parent.holder_key() {
         let caller = format!("the holder of key {}", signer.public_key().thumbprint());
         return Err(Deny::NotTheHolder { holder: parent.holder().to_string(), caller }.into());
@@ -101,7 +101,11 @@ pub fn append(
 }
 
 /// The block that `append` would sign, and for which key. Refused when it is not narrower.
-pub fn draft(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Block, PublicKey), No> {
+pub fn draft(
+    parent: &VerifiedToken,
+    hop: &Hop,
+    now: UnixMillis,
+) -> Result<(Block, PublicKey), Refusal> {
     let last = parent.last();
     let (agent, helper, key) = recipient(last, &hop.to)?;
     let held = last.block();
@@ -114,7 +118,7 @@ pub fn draft(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Bloc
         helper,
         not_after: now.seconds().saturating_add(hop.ttl_seconds),
         hops_max: hop.hops_max.unwrap_or(held.hops_max),
-        unrecorded_max: hop.unrecorded_max.unwrap_or(held.unrecorded_max),
+        offline_hops_max: hop.offline_hops_max.unwrap_or(held.offline_hops_max),
         scope: Some(hop.scope.clone()),
     };
     let position = parent.signed_blocks().len().saturating_sub(1);
@@ -129,7 +133,11 @@ pub fn draft(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Bloc
 
 /// The same hop, cut to what the parent's holder may hand on, and what was cut, in words. Refused
 /// when nothing is left of it.
-pub fn clamp(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Hop, Vec<String>), No> {
+pub fn clamp(
+    parent: &VerifiedToken,
+    hop: &Hop,
+    now: UnixMillis,
+) -> Result<(Hop, Vec<String>), Refusal> {
     let held = parent.last().block();
     let (agent, ..) = recipient(parent.last(), &hop.to)?;
     let Some(scope) = &held.scope else {
@@ -162,23 +170,25 @@ pub fn clamp(parent: &VerifiedToken, hop: &Hop, now: UnixMillis) -> Result<(Hop,
         scope,
         ttl_seconds: hop.ttl_seconds.min(ttl_max),
         hops_max: hop.hops_max.map(|hops| hops.min(held.hops_max)),
-        unrecorded_max: hop.unrecorded_max.map(|hops| hops.min(held.unrecorded_max)),
+        offline_hops_max: hop.offline_hops_max.map(|hops| hops.min(held.offline_hops_max)),
     };
     Ok((clamped, cut))
 }
 
 fn recipient(
     last: &SignedBlock,
-    to: &Delegate,
-) -> Result<(AgentId, Option<HelperPath>, PublicKey), No> {
+    to: &Recipient,
+) -> Result<(AgentId, Option<HelperPath>, PublicKey), Refusal> {
     let held = last.block();
     match to {
-        Delegate::Agent { id, key } => Ok((id.clone(), None, key.clone())),
-        Delegate::Helper { label, key } => {
+        Recipient::Agent { id, key } => Ok((id.clone(), None, key.clone())),
+        Recipient::Helper { label, key } => {
             let path = HelperPath::child(held.helper.as_ref(), label).map_err(Malformed::from)?;
             Ok((held.agent.clone(), Some(path), key.clone()))
         }
-        Delegate::Oneself => Ok((held.agent.clone(), held.helper.clone(), last.next_key().clone())),
+        Recipient::Oneself => {
+            Ok((held.agent.clone(), held.helper.clone(), last.next_key().clone()))
+        }
     }
 }
 
@@ -188,7 +198,7 @@ fn sign(
     previous: Option<&[u8]>,
     symbols: Symbols<'_>,
     signer: &dyn Signer,
-) -> Result<SignedBlock, No> {
+) -> Result<SignedBlock, Refusal> {
     let bad = |bad| Malformed::from(BadToken::Block(usize::from(previous.is_some()), bad));
     block.check_limits().map_err(bad)?;
     let payload = {
@@ -199,7 +209,7 @@ fn sign(
         return Err(bad(BadBlock::TooLarge(payload.len())).into());
     }
     let message = signed_bytes(&payload, next_key, previous);
-    let signature = signer.sign(&message).map_err(crate::no::Fault::from)?;
+    let signature = signer.sign(&message).map_err(crate::refusal::Fault::from)?;
     Ok(SignedBlock { payload, next_key: next_key.clone(), signature, block })
 }
 
@@ -214,7 +224,7 @@ pub fn stock(
     ttl_seconds: i64,
     now: UnixMillis,
     signer: &dyn Signer,
-) -> Result<Vec<u8>, No> {
+) -> Result<Vec<u8>, Refusal> {
     if !(1..=STOCK_SECONDS_MAX).contains(&ttl_seconds) {
         return Err(Deny::OutOfRange("a stock token lives 1 to 60 seconds").into());
     }
@@ -231,18 +241,18 @@ pub fn stock(
         );
     }
     let hop = Hop {
-        to: Delegate::Oneself,
+        to: Recipient::Oneself,
         scope: scope.clone(),
         ttl_seconds,
         hops_max: None,
-        unrecorded_max: None,
+        offline_hops_max: None,
     };
     let narrowed = append(token, &hop, now, signer)?;
     Ok(seal(&narrowed, signer)?)
 }
 
 /// Biscuit's seal over the last block (Biscuit specification, "Sealed token").
-fn seal(token: &VerifiedToken, signer: &dyn Signer) -> Result<Vec<u8>, crate::no::Fault> {
+fn seal(token: &VerifiedToken, signer: &dyn Signer) -> Result<Vec<u8>, crate::refusal::Fault> {
     let last = token.last();
     let mut message = last.payload().to_vec();
     message.extend_from_slice(&u32::from(last.next_key().algorithm().number()).to_le_bytes());
@@ -257,7 +267,7 @@ mod tests {
     use super::*;
     use crate::block::tests::grant;
     use crate::bundle::{KeyState, KeyUse, TrustBundle, TrustedKey};
-    use crate::no::Unauthenticated;
+    use crate::refusal::Unauthenticated;
     use crate::sign::SecretKey;
 
     const NOW: UnixMillis = UnixMillis(1_000_000_000);
@@ -294,11 +304,11 @@ mod tests {
 
     fn hop(label: &str, holder: u8, scope: &str) -> Hop {
         Hop {
-            to: Delegate::Helper { label: label.into(), key: key(holder).public_key().clone() },
+            to: Recipient::Helper { label: label.into(), key: key(holder).public_key().clone() },
             scope: Scope::from_texts(&[scope]).unwrap(),
             ttl_seconds: 60,
             hops_max: None,
-            unrecorded_max: None,
+            offline_hops_max: None,
         }
     }
 
@@ -333,12 +343,12 @@ mod tests {
             NOW,
             &key(10),
         );
-        let no = wider.unwrap_err();
-        assert_eq!(no.code(), "scope_exceeds_parent");
-        assert!(no.to_string().contains("under:/data or less"), "{no}");
+        let refusal = wider.unwrap_err();
+        assert_eq!(refusal.code(), "scope_exceeds_parent");
+        assert!(refusal.to_string().contains("under:/data or less"), "{refusal}");
         let longer = Hop { ttl_seconds: 100_000, ..narrow };
-        let no = append(&issued(), &longer, NOW, &key(10)).unwrap_err();
-        assert_eq!(no.code(), "outlives_parent");
+        let refusal = append(&issued(), &longer, NOW, &key(10)).unwrap_err();
+        assert_eq!(refusal.code(), "outlives_parent");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::block::Block;
 use crate::capability::Step;
-use crate::no::Deny;
+use crate::refusal::Deny;
 
 /// Checks block `hop + 1` against block `hop`, both of one chain: scope, end, depth.
 pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
@@ -14,10 +14,10 @@ pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
     if child.hops_max > parent.hops_max {
         return Err(Deny::HopsExceed { asked: child.hops_max, held: parent.hops_max, hop });
     }
-    if child.unrecorded_max > parent.unrecorded_max {
+    if child.offline_hops_max > parent.offline_hops_max {
         return Err(Deny::UnrecordedExceed {
-            asked: child.unrecorded_max,
-            held: parent.unrecorded_max,
+            asked: child.offline_hops_max,
+            held: parent.offline_hops_max,
             hop,
         });
     }

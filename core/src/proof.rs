@@ -1,4 +1,4 @@
-//! The call proof, and the two proofs of possession at enrolment and rotation. SPEC section 5.
+//! The call proof, and the two proofs of possession at enrollment and rotation. SPEC section 5.
 //!
 //! Owns: the exact layout of what a holder signs when it calls, and whether a proof is of this
 //! very call. Does not own: whether the proof was seen before (`seen`), nor what the call may do.

@@ -169,7 +169,7 @@ pub enum Body {
         /// SHA-256 over the token; zeros when there is none.
         token: [u8; 32],
         /// What it claimed, in canonical JSON, or the operator's reason.
-        says: String,
+        detail: String,
     },
     /// A session of authority ended, and all that was issued in it.
     SessionEnded {
@@ -195,7 +195,7 @@ pub enum Body {
         /// The stable code.
         code: &'static str,
         /// The reason, in words.
-        says: String,
+        detail: String,
         /// What was asked, at most [`ASKED_BYTES_MAX`] bytes.
         asked: String,
     },

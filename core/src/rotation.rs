@@ -11,7 +11,7 @@ use crate::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use crate::id::UnixMillis;
 use crate::key::{Algorithm, PublicKey, Thumbprint};
 use crate::limits;
-use crate::no::Deny;
+use crate::refusal::Deny;
 
 /// How long a key and a bundle are good: a year.
 pub const KEY_MS: i64 = 365 * 24 * 3600 * 1000;
@@ -185,7 +185,7 @@ impl TrustBundle {
         self.check_understood().map_err(|later| refused(later.to_string()))?;
         let (domain, version) = (self.trust_domain().clone(), self.version().saturating_add(1));
         let bundle = TrustBundle::new(domain, version, now, now.plus_ms(KEY_MS), next.keys);
-        let bundle = bundle.map_err(|bad| Deny::KeyStep { says: bad.to_string() })?;
+        let bundle = bundle.map_err(|bad| Deny::KeyStep { detail: bad.to_string() })?;
         let signer = bundle.active(KeyUse::Bundle).cloned();
         let signer = signer.ok_or_else(|| refused("there would be no bundle key that signs"))?;
         let announced = self
@@ -316,8 +316,8 @@ pub fn root_of(key: &TrustedKey) -> Option<Thumbprint> {
     matches!(key.use_, KeyUse::Delegation | KeyUse::Identity).then(|| key.public.thumbprint())
 }
 
-fn refused(says: impl Into<String>) -> Deny {
-    Deny::KeyStep { says: says.into() }
+fn refused(detail: impl Into<String>) -> Deny {
+    Deny::KeyStep { detail: detail.into() }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn step(held: &TrustBundle, step: KeyStep, now: UnixMillis) -> Result<TrustBundl
     Ok(next.bundle)
 }
 
-fn says(refused: Result<TrustBundle, Deny>) -> String {
+fn detail(refused: Result<TrustBundle, Deny>) -> String {
     let deny = refused.unwrap_err();
     format!("{}: {deny}", deny.code())
 }
@@ -60,7 +60,7 @@ fn whoever_heard_of_the_prepared_key_takes_what_it_signs_without_hearing_more() 
     let prepared = step(&first(), prepare(KeyUse::Delegation), NOW).unwrap();
     let later = NOW.plus_ms(HOUR);
     assert_eq!(
-        says(step(&prepared, activate(8), NOW.plus_ms(HOUR - 1_000))),
+        detail(step(&prepared, activate(8), NOW.plus_ms(HOUR - 1_000))),
         format!(
             "key_too_soon: key 8 was announced to sign from {}, so that everybody has heard of it",
             crate::utc::utc(later.seconds())
@@ -100,9 +100,9 @@ fn a_tainted_key_kills_what_it_signed_and_the_next_takes_over_at_once() {
             state(&step(&tainted, KeyStep::Taint { key: KeyId(1) }, NOW.plus_ms(2)).unwrap(), 1),
             KeyState::Tainted
         );
-        assert!(says(step(&tainted, activate(1), NOW)).starts_with("key_step: key 1 is tainted"));
+        assert!(detail(step(&tainted, activate(1), NOW)).starts_with("key_step: key 1 is tainted"));
         assert!(
-            says(step(&tainted, KeyStep::Retire { key: KeyId(1) }, NOW)).starts_with("key_step")
+            detail(step(&tainted, KeyStep::Retire { key: KeyId(1) }, NOW)).starts_with("key_step")
         );
     }
 }
@@ -114,7 +114,7 @@ fn a_bundle_key_gives_way_to_one_that_was_announced_and_to_no_other() {
     // There is no next one yet: nobody could follow.
     let again = step(&tainted, KeyStep::Taint { key: KeyId(7) }, NOW.plus_ms(2));
     assert_eq!(
-        says(again),
+        detail(again),
         "key_step: no bundle key was announced that could sign the next bundle"
     );
     let schedule = Schedule { rotate_ms: 90 * DAY, lead_ms: DAY };
@@ -126,13 +126,13 @@ fn a_bundle_key_gives_way_to_one_that_was_announced_and_to_no_other() {
 
 #[test]
 fn the_key_that_signs_is_not_retired_without_another() {
-    let retired = says(step(&first(), KeyStep::Retire { key: KeyId(3) }, NOW));
+    let retired = detail(step(&first(), KeyStep::Retire { key: KeyId(3) }, NOW));
     assert!(retired.starts_with("key_step: key 3 is the one that signs"), "{retired}");
-    assert!(says(step(&first(), activate(9), NOW)).starts_with("not_found"));
+    assert!(detail(step(&first(), activate(9), NOW)).starts_with("not_found"));
     let prepared = step(&first(), prepare(KeyUse::Feed), NOW).unwrap();
     let dropped = step(&prepared, KeyStep::Retire { key: KeyId(8) }, NOW.plus_ms(1)).unwrap();
     assert_eq!(state(&dropped, 8), KeyState::Retired);
-    assert!(says(step(&dropped, activate(8), NOW.plus_ms(DAY))).starts_with("key_step"));
+    assert!(detail(step(&dropped, activate(8), NOW.plus_ms(DAY))).starts_with("key_step"));
     let never = dropped.signing_key(KeyUse::Feed, KeyId(8), NOW.plus_ms(HOUR)).map(|_| ());
     assert_eq!(never, Err(KeyRefusal::OutsideItsTime(KeyId(8))));
 }
@@ -143,14 +143,14 @@ fn a_bundle_does_not_outgrow_its_bound() {
     while bundle.keys().len() < KEYS_MAX - EMERGENCIES {
         bundle = step(&bundle, prepare(KeyUse::Delegation), NOW).unwrap();
     }
-    assert!(says(step(&bundle, prepare(KeyUse::Feed), NOW)).starts_with("key_step: the trust"));
+    assert!(detail(step(&bundle, prepare(KeyUse::Feed), NOW)).starts_with("key_step: the trust"));
     // One that has to be replaced at that moment is not left without a successor.
     let mut signs = KeyId(2);
     for _ in 0..EMERGENCIES {
         bundle = step(&bundle, KeyStep::Taint { key: signs }, NOW).unwrap();
         signs = bundle.active(KeyUse::Identity).unwrap().id;
     }
-    let full = says(step(&bundle, KeyStep::Taint { key: signs }, NOW));
+    let full = detail(step(&bundle, KeyStep::Taint { key: signs }, NOW));
     assert!(full.starts_with("key_step: the trust"), "{full}");
 }
 

@@ -279,7 +279,7 @@ mod tests {
         let alice = r#"{"sub":"0042","iat":1,"email":"alice@acme.example","email_verified":true,"name":"Alice"}"#;
         assert_eq!(read(alice, "user:{email}").unwrap(), "user:alice@acme.example");
         assert_eq!(read(alice, "user:{sub}").unwrap(), "user:0042@acme.example");
-        for (claims, template, says) in [
+        for (claims, template, detail) in [
             (alice, "user:{name}", "Alice"),
             (alice, "user:{upn}", "no claim"),
             (alice, "user:alice", "template"),
@@ -299,7 +299,7 @@ mod tests {
             (r#"{"sub":"1"}"#, "user:{sub}", "iat"),
         ] {
             let refused = read(claims, template).unwrap_err();
-            assert!(refused.contains(says), "{claims}: {refused}");
+            assert!(refused.contains(detail), "{claims}: {refused}");
         }
     }
 

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use crate::block::{Block, Role, Window};
 use crate::bundle::{KeyState, KeyUse, TrustBundle};
 use crate::call::ChainFacts;
-use crate::capability::Standing;
+use crate::capability::ChainPosition;
 use crate::id::{AgentId, DelegationId, HelperPath, HopId, Principal, UnixMillis};
 use crate::key::{PublicKey, Signed, Thumbprint};
-use crate::no::{Malformed, No, Unauthenticated};
 use crate::proof::{CallClaims, CallProof, Expected};
 use crate::receipt::Receipt;
+use crate::refusal::{Malformed, Refusal, Unauthenticated};
 use crate::token::{SignedBlock, UnverifiedToken, hop_id, root_id, signed_bytes};
 
 /// A token of which every signature and link holds under the trust bundle.
@@ -104,7 +104,11 @@ impl VerifiedToken {
 
     /// A chain that begins with this one, block for block, and has more: only what is new is read,
     /// and verified strictly. `None` when it does not begin so.
-    pub fn verify_longer(&self, bytes: &[u8], bundle: &TrustBundle) -> Option<Result<Self, No>> {
+    pub fn verify_longer(
+        &self,
+        bytes: &[u8],
+        bundle: &TrustBundle,
+    ) -> Option<Result<Self, Refusal>> {
         let token = UnverifiedToken::decode_longer(bytes, &self.token)?;
         Some(
             token
@@ -285,8 +289,8 @@ impl VerifiedToken {
     }
 
     /// Where the holder stands to what a block of this token states.
-    pub fn standing(&self, block: &Block) -> Standing {
-        Standing { hops: self.depth(), is_delegate: block.agent != self.last().block.agent }
+    pub fn standing(&self, block: &Block) -> ChainPosition {
+        ChainPosition { hops: self.depth(), is_delegate: block.agent != self.last().block.agent }
     }
 
     /// What a stock authorizer is told of the chain, of which so many hops are unrecorded.

@@ -2,7 +2,7 @@
 //! that is. docs/SPEC section 3.7; docs/decisions/0018.
 //!
 //! Owns: the claims of a token that was verified, the rules of profiles that map them to agents. Does
-//! not own: verifying the token (the broker's `enrol`), what follows from it (`decide::Enroll`).
+//! not own: verifying the token (the broker's `enroll`), what follows from it (`decide::Enroll`).
 //!
 //! Invariants: a rule maps two different workloads to one agent only when it names neither of what
 //! tells them apart; a claim that cannot be part of a SPIFFE id is refused and never changed into one
@@ -27,7 +27,7 @@ const TEXT_BYTES_MAX: usize = 256;
 /// What a workload's signed token showed, once its signature, time and audience hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attested {
-    /// How: "jwt", "jwt_svid", "x509_svid", "neighbour".
+    /// How: "jwt", "jwt_svid", "x509_svid", "federated".
     pub method: &'static str,
     /// By whose word: the issuer's URL, or `spiffe://` and a trust domain.
     pub issuer: String,
@@ -101,16 +101,16 @@ pub struct EnrollRule {
 
 /// A rule that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("enrolment rule for {issuer:?}: {says}")]
+#[error("enrolment rule for {issuer:?}: {detail}")]
 pub struct BadRule {
     issuer: String,
-    says: String,
+    detail: String,
 }
 
 impl EnrollRule {
     /// Refuses a rule that could mean anybody, or nobody.
     pub fn check(&self) -> Result<(), BadRule> {
-        let bad = |says: String| Err(BadRule { issuer: self.issuer.clone(), says });
+        let bad = |detail: String| Err(BadRule { issuer: self.issuer.clone(), detail });
         if self.issuer.is_empty() || self.issuer.len() > TEXT_BYTES_MAX {
             return bad("it names no issuer".to_owned());
         }

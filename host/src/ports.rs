@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use sublet_core::decide::Entropy;
 use sublet_core::id::{Nonce, UnixMillis};
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use zeroize::Zeroizing;
 
 /// What time it is.

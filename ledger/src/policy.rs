@@ -46,12 +46,12 @@ struct Group {
 
 /// A policy that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {says}")]
+#[error("line {line}: {detail}")]
 pub struct BadPolicy {
     /// Counted from 1.
     pub line: usize,
     /// What is wrong.
-    pub says: String,
+    pub detail: String,
 }
 
 /// A note that was held against a policy.
@@ -70,7 +70,7 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
         let mut reading = Reading::default();
         if text.len() > POLICY_BYTES_MAX {
-            return Err(BadPolicy { line: 1, says: format!("over {POLICY_BYTES_MAX} bytes") });
+            return Err(BadPolicy { line: 1, detail: format!("over {POLICY_BYTES_MAX} bytes") });
         }
         for (number, line) in text.split('\n').enumerate() {
             let words: Vec<&str> =
@@ -88,9 +88,9 @@ impl Policy {
                 ["quorum", name] => reading.quorum(name),
                 _ => Err("log, witness, group or quorum is expected".to_owned()),
             };
-            read.map_err(|says| BadPolicy { line: number + 1, says })?;
+            read.map_err(|detail| BadPolicy { line: number + 1, detail })?;
         }
-        let none = || BadPolicy { line: 1, says: "there is no quorum line".to_owned() };
+        let none = || BadPolicy { line: 1, detail: "there is no quorum line".to_owned() };
         let quorum = reading.quorum.ok_or_else(none)?;
         Ok(Policy {
             logs: reading.logs,

@@ -55,7 +55,7 @@ fn the_quorum_is_what_the_groups_say() {
 #[test]
 fn what_is_no_policy_is_refused_with_its_line() {
     let (one, two) = (witness(1), witness(2));
-    for (text, line, says) in [
+    for (text, line, detail) in [
         (String::new(), 1, "no quorum"),
         ("quorum w".into(), 1, "not defined before"),
         ("quorum none\nquorum none".into(), 2, "already"),
@@ -79,7 +79,7 @@ fn what_is_no_policy_is_refused_with_its_line() {
         ("#".repeat(POLICY_BYTES_MAX + 1), 1, "bytes"),
     ] {
         let bad = Policy::parse(&text).unwrap_err();
-        assert!(bad.line == line && bad.says.contains(says), "{text:?}: {bad}");
+        assert!(bad.line == line && bad.detail.contains(detail), "{text:?}: {bad}");
     }
 }
 

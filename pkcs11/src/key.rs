@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use sublet_core::key::{Algorithm, PublicKey};
 use sublet_core::sign::{Signer, SignerFault, secp256r1_signature};
 
-use crate::Trouble;
+use crate::DeviceError;
 use crate::token::Token;
 
 /// A key of a token.
@@ -53,7 +53,7 @@ impl Signer for TokenKey {
 impl TokenKey {
     fn raw(&self, mechanism: &Mechanism<'_>, data: &[u8]) -> Result<Vec<u8>, SignerFault> {
         let signed = self.token.with(|session| {
-            let none = || Trouble::Key(format!("{} is not here any more", self.public));
+            let none = || DeviceError::Key(format!("{} is not here any more", self.public));
             let key = private(session, &self.public)?.ok_or_else(none)?;
             Ok(session.sign(mechanism, key, data)?)
         });
@@ -65,7 +65,7 @@ impl TokenKey {
 pub(crate) fn private(
     session: &Session,
     public: &PublicKey,
-) -> Result<Option<ObjectHandle>, Trouble> {
+) -> Result<Option<ObjectHandle>, DeviceError> {
     let template =
         [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(public.thumbprint().0.to_vec())];
     Ok(session.find_objects(&template)?.first().copied())

@@ -10,7 +10,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use sublet_core::key::{Algorithm, PublicKey};
 
-use crate::Trouble;
+use crate::DeviceError;
 use crate::key::{TokenKey, private};
 use crate::token::Token;
 
@@ -22,7 +22,7 @@ const SECP256R1: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01,
 
 impl Token {
     /// Makes a key that stays here.
-    pub fn make(&self, label: &str) -> Result<TokenKey, Trouble> {
+    pub fn make(&self, label: &str) -> Result<TokenKey, DeviceError> {
         let (mechanism, parameters) = match self.algorithm()? {
             Algorithm::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, EDWARDS25519),
             Algorithm::Secp256r1 => (Mechanism::EccKeyPairGen, SECP256R1),
@@ -54,13 +54,13 @@ impl Token {
     }
 
     /// The key with this public half, if it is here.
-    pub fn find(&self, public: &PublicKey) -> Result<Option<TokenKey>, Trouble> {
+    pub fn find(&self, public: &PublicKey) -> Result<Option<TokenKey>, DeviceError> {
         let found = self.with(|session| private(session, public))?;
         Ok(found.map(|_| TokenKey::new(self.clone(), public.clone())))
     }
 
     /// The one key with this label, if there is one.
-    pub fn labelled(&self, label: &str) -> Result<Option<TokenKey>, Trouble> {
+    pub fn labelled(&self, label: &str) -> Result<Option<TokenKey>, DeviceError> {
         let template = [
             Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::Label(label.as_bytes().to_vec()),
@@ -68,15 +68,15 @@ impl Token {
         let public = self.with(|session| match session.find_objects(&template)?.as_slice() {
             [] => Ok(None),
             [one] => public_key(session, *one).map(Some),
-            more => Err(Trouble::Object { label: label.to_owned(), found: more.len() }),
+            more => Err(DeviceError::Object { label: label.to_owned(), found: more.len() }),
         })?;
         let Some(public) = public else { return Ok(None) };
         let found = self.find(&public)?;
-        found.map(Some).ok_or_else(|| Trouble::NotOurs(label.to_owned()))
+        found.map(Some).ok_or_else(|| DeviceError::NotOurs(label.to_owned()))
     }
 
     /// Destroys a key for ever.
-    pub fn destroy(&self, public: &PublicKey) -> Result<(), Trouble> {
+    pub fn destroy(&self, public: &PublicKey) -> Result<(), DeviceError> {
         let id = Attribute::Id(public.thumbprint().0.to_vec());
         self.with(|session| {
             for object in session.find_objects(std::slice::from_ref(&id))? {
@@ -92,7 +92,7 @@ fn named(
     session: &Session,
     public: ObjectHandle,
     private: ObjectHandle,
-) -> Result<PublicKey, Trouble> {
+) -> Result<PublicKey, DeviceError> {
     let key = public_key(session, public)?;
     let id = [Attribute::Id(key.thumbprint().0.to_vec())];
     session.update_attributes(private, &id)?;
@@ -101,7 +101,7 @@ fn named(
 }
 
 /// Reads a public half: CKA_EC_POINT is an OCTET STRING around the point, or the bare point.
-fn public_key(session: &Session, object: ObjectHandle) -> Result<PublicKey, Trouble> {
+fn public_key(session: &Session, object: ObjectHandle) -> Result<PublicKey, DeviceError> {
     let asked = [AttributeType::EcPoint, AttributeType::EcParams];
     let (mut point, mut parameters) = (Vec::new(), Vec::new());
     for attribute in session.get_attributes(object, &asked)? {
@@ -117,17 +117,20 @@ fn public_key(session: &Session, object: ObjectHandle) -> Result<PublicKey, Trou
         [0x04, length, rest @ ..] if rest.len() == whole && usize::from(*length) == whole => rest,
         bare => bare,
     };
-    let bad = |says: &dyn std::fmt::Display| Trouble::Key(says.to_string());
+    let bad = |detail: &dyn std::fmt::Display| DeviceError::Key(detail.to_string());
     match (of_p256, point) {
         (true, [0x04, coordinates @ ..]) => match coordinates.split_at_checked(32) {
             Some((x, y)) if y.len() == 32 => {
                 let sign = 2 + (y.last().copied().unwrap_or(0) & 1);
                 let compressed = [&[sign], x].concat();
-                PublicKey::from_bytes(Algorithm::Secp256r1, &compressed).map_err(|no| bad(&no))
+                PublicKey::from_bytes(Algorithm::Secp256r1, &compressed)
+                    .map_err(|refusal| bad(&refusal))
             }
             _ => Err(bad(&"its point has another length")),
         },
         (true, _) => Err(bad(&"its point is not uncompressed")),
-        (false, point) => PublicKey::from_bytes(Algorithm::Ed25519, point).map_err(|no| bad(&no)),
+        (false, point) => {
+            PublicKey::from_bytes(Algorithm::Ed25519, point).map_err(|refusal| bad(&refusal))
+        }
     }
 }

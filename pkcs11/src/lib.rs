@@ -18,7 +18,7 @@ pub use self::uri::Uri;
 
 /// Why there is no token, or no key.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum DeviceError {
     /// Not a URI of RFC 7512 with what is needed.
     #[error("{0}")]
     Uri(String),
@@ -31,12 +31,12 @@ pub enum Trouble {
         error: cryptoki::error::Error,
     },
     /// The PIN cannot be read.
-    #[error("the PIN in {}: {says}", path.display())]
+    #[error("the PIN in {}: {detail}", path.display())]
     Pin {
         /// Where.
         path: PathBuf,
         /// Why.
-        says: String,
+        detail: String,
     },
     /// No token has this label.
     #[error("no token is labelled {0:?}")]

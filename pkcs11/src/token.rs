@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use sublet_core::key::Algorithm;
 use zeroize::Zeroizing;
 
-use crate::{Trouble, Uri};
+use crate::{DeviceError, Uri};
 
 /// A token that is open. Clones share its session.
 #[derive(Clone)]
@@ -42,9 +42,9 @@ struct Held {
 
 impl Token {
     /// Loads the module, finds the token and logs in.
-    pub fn open(uri: &Uri) -> Result<Self, Trouble> {
+    pub fn open(uri: &Uri) -> Result<Self, DeviceError> {
         let path = uri.module().to_owned();
-        let module = |error| Trouble::Module { path: path.clone(), error };
+        let module = |error| DeviceError::Module { path: path.clone(), error };
         let context = Pkcs11::new(uri.module()).map_err(module)?;
         let threads = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         match context.initialize(threads) {
@@ -58,7 +58,7 @@ impl Token {
     }
 
     /// The kind of keys that it makes: Ed25519 where it offers them, else secp256r1.
-    pub fn algorithm(&self) -> Result<Algorithm, Trouble> {
+    pub fn algorithm(&self) -> Result<Algorithm, DeviceError> {
         let offered = self.0.context.get_mechanism_list(self.0.slot()?)?;
         let all = |needed: [MechanismType; 2]| needed.iter().all(|one| offered.contains(one));
         if all([MechanismType::ECC_EDWARDS_KEY_PAIR_GEN, MechanismType::EDDSA]) {
@@ -67,15 +67,15 @@ impl Token {
         if all([MechanismType::ECC_KEY_PAIR_GEN, MechanismType::ECDSA]) {
             return Ok(Algorithm::Secp256r1);
         }
-        Err(Trouble::NoAlgorithm)
+        Err(DeviceError::NoAlgorithm)
     }
 
     /// Does something in a session where the user is logged in. If it fails the session may be what is
     /// wrong: a device was taken out, a connection broke. So it is tried once more, in a new one.
     pub(crate) fn with<T>(
         &self,
-        work: impl Fn(&Session) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        work: impl Fn(&Session) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
         let mut held = self.0.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = held.session.as_ref()
             && let Ok(done) = work(session)
@@ -90,23 +90,23 @@ impl Token {
 }
 
 impl Inner {
-    fn slot(&self) -> Result<Slot, Trouble> {
+    fn slot(&self) -> Result<Slot, DeviceError> {
         for slot in self.context.get_slots_with_initialized_token()? {
             if self.context.get_token_info(slot)?.label() == self.uri.token() {
                 return Ok(slot);
             }
         }
-        Err(Trouble::NoToken(self.uri.token().to_owned()))
+        Err(DeviceError::NoToken(self.uri.token().to_owned()))
     }
 
-    fn log_in(&self, refused: &mut Option<[u8; 32]>) -> Result<Session, Trouble> {
+    fn log_in(&self, refused: &mut Option<[u8; 32]>) -> Result<Session, DeviceError> {
         let session = self.context.open_rw_session(self.slot()?)?;
         let pin = pin(self.uri.pin())?;
         let shown: [u8; 32] = Sha256::digest(pin.expose_secret()).into();
         if *refused == Some(shown) {
-            let says =
+            let detail =
                 "the token has refused it, and is not asked again until it changes".to_owned();
-            return Err(Trouble::Pin { path: self.uri.pin().to_owned(), says });
+            return Err(DeviceError::Pin { path: self.uri.pin().to_owned(), detail });
         }
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
@@ -126,8 +126,8 @@ fn is_of_the_pin(error: &Error) -> bool {
 }
 
 /// The user's PIN, without the end of its line. A file that others may read is refused.
-fn pin(path: &Path) -> Result<AuthPin, Trouble> {
-    let bad = |says: String| Trouble::Pin { path: path.to_owned(), says };
+fn pin(path: &Path) -> Result<AuthPin, DeviceError> {
+    let bad = |detail: String| DeviceError::Pin { path: path.to_owned(), detail };
     let about = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::Trouble;
+use crate::DeviceError;
 
 /// `pkcs11:token=LABEL[;object=LABEL]?module-path=FILE&pin-source=FILE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ impl Uri {
 }
 
 impl FromStr for Uri {
-    type Err = Trouble;
+    type Err = DeviceError;
 
-    fn from_str(text: &str) -> Result<Self, Trouble> {
-        let bad = |says: String| Trouble::Uri(format!("a PKCS#11 URI (RFC 7512): {says}"));
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let bad = |detail: String| DeviceError::Uri(format!("a PKCS#11 URI (RFC 7512): {detail}"));
         let rest = text.strip_prefix("pkcs11:").ok_or_else(|| bad("it begins pkcs11:".into()))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (mut token, mut object, mut module, mut pin) = (None, None, None, None);
@@ -109,7 +109,7 @@ mod tests {
             (uri.module(), uri.pin()),
             (Path::new("/usr/lib/p11.so"), Path::new("/run/pin"))
         );
-        for (bad, says) in [
+        for (bad, detail) in [
             ("token=a", "begins pkcs11:"),
             ("pkcs11:token=a?module-path=/m", "pin-source is missing"),
             ("pkcs11:object=a?module-path=/m&pin-source=/p", "token is missing"),
@@ -123,8 +123,8 @@ mod tests {
             ("pkcs11:token=a%ff?module-path=/m&pin-source=/p", "the value of token"),
             ("pkcs11:token?module-path=/m&pin-source=/p", "\"token\""),
         ] {
-            let no = bad.parse::<Uri>().unwrap_err().to_string();
-            assert!(no.contains(says), "{bad}: {no}");
+            let refusal = bad.parse::<Uri>().unwrap_err().to_string();
+            assert!(refusal.contains(detail), "{bad}: {refusal}");
         }
     }
 }

@@ -78,12 +78,12 @@ fn signs_with(algorithm: Algorithm, home: &Path) {
     assert_eq!(labelled.public_key(), key.public_key());
     // Two of one label are not told apart; one that is destroyed is gone for everybody.
     let other = token.make("sublet test delegation").unwrap();
-    let no = again.labelled("sublet test delegation").err().unwrap().to_string();
-    assert!(no.contains("2 keys"), "{no}");
+    let refusal = again.labelled("sublet test delegation").err().unwrap().to_string();
+    assert!(refusal.contains("2 keys"), "{refusal}");
     token.destroy(other.public_key()).unwrap();
     assert!(again.find(other.public_key()).unwrap().is_none());
-    let no = other.sign(b"m").unwrap_err().to_string();
-    assert!(no.contains("not here any more"), "{no}");
+    let refusal = other.sign(b"m").unwrap_err().to_string();
+    assert!(refusal.contains("not here any more"), "{refusal}");
     assert!(key.sign(b"m").is_ok(), "and nothing else is");
 }
 
@@ -105,14 +105,14 @@ fn a_session_that_was_lost_is_opened_anew_and_a_pin_that_was_refused_is_not_show
     assert!(key.sign(b"m").is_ok());
     log_out();
     fs::write(home.join("pin"), "654321\n").unwrap();
-    let says = |why: &str| {
-        let no = key.sign(b"m").unwrap_err().to_string();
-        assert!(no.contains(why), "{no}");
+    let detail = |why: &str| {
+        let refusal = key.sign(b"m").unwrap_err().to_string();
+        assert!(refusal.contains(why), "{refusal}");
     };
-    says("Login: PinIncorrect");
+    detail("Login: PinIncorrect");
     // Tokens lock themselves after a few of these.
-    says("has refused it");
-    says("has refused it");
+    detail("has refused it");
+    detail("has refused it");
     fs::write(home.join("pin"), "123456\n").unwrap();
     assert!(key.sign(b"m").is_ok());
 }
@@ -139,21 +139,21 @@ fn secp256r1_where_it_is_not() {
 #[test]
 fn wrong_tokens_modules_and_pins_are_told() {
     let Some(home) = home() else { return runs("wrong_tokens_modules_and_pins_are_told", "") };
-    let no = |uri: &str| {
+    let refusal = |uri: &str| {
         let pin = home.join("pin");
         let uri = uri.replace("PIN", &pin.display().to_string()).replace("MODULE", MODULE);
         Token::open(&uri.parse().unwrap()).err().unwrap().to_string()
     };
-    let said = no("pkcs11:token=other?module-path=MODULE&pin-source=PIN");
+    let said = refusal("pkcs11:token=other?module-path=MODULE&pin-source=PIN");
     assert!(said.contains("no token is labelled \"other\""), "{said}");
-    let said = no("pkcs11:token=sublet?module-path=/none.so&pin-source=PIN");
+    let said = refusal("pkcs11:token=sublet?module-path=/none.so&pin-source=PIN");
     assert!(said.contains("the module /none.so"), "{said}");
-    let said = no("pkcs11:token=sublet?module-path=MODULE&pin-source=/none");
+    let said = refusal("pkcs11:token=sublet?module-path=MODULE&pin-source=/none");
     assert!(said.contains("the PIN in /none"), "{said}");
     fs::write(home.join("pin"), "654321\n").unwrap();
-    let said = no("pkcs11:token=sublet?module-path=MODULE&pin-source=PIN");
+    let said = refusal("pkcs11:token=sublet?module-path=MODULE&pin-source=PIN");
     assert!(said.contains("Login: PinIncorrect"), "{said}");
     fs::set_permissions(home.join("pin"), fs::Permissions::from_mode(0o644)).unwrap();
-    let said = no("pkcs11:token=sublet?module-path=MODULE&pin-source=PIN");
+    let said = refusal("pkcs11:token=sublet?module-path=MODULE&pin-source=PIN");
     assert!(said.contains("others may read it"), "{said}");
 }

@@ -6,15 +6,15 @@ use sublet_core::capability::Scope;
 use sublet_core::decide::Target;
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::key::{Algorithm, PublicKey, Thumbprint};
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_core::state::{Agent, JoinToken, PrincipalPattern, Profile};
 use sublet_core::workload::EnrollRule;
 
 use crate::v1;
 
 /// A field that is wrong.
-pub fn field(field: &'static str, says: impl ToString) -> Malformed {
-    Malformed::Field { field, says: says.to_string() }
+pub fn field(field: &'static str, detail: impl ToString) -> Malformed {
+    Malformed::Field { field, detail: detail.to_string() }
 }
 
 /// Exactly `N` bytes.

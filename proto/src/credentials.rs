@@ -12,8 +12,8 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 
 pub use sublet_core::authorize::Credentials;
 use sublet_core::authorize::FURTHER_BYTES_MAX;
-use sublet_core::no::{Malformed, No, Unauthenticated};
 use sublet_core::proof::{proof_bytes, proof_text};
+use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
 use sublet_core::text::{base64url, from_base64url};
 use sublet_core::token::Presentation;
 
@@ -65,7 +65,8 @@ impl Form {
 /// Refuses a request with a part that this reader does not know, or that stands twice.
 pub fn check_names(headers: &HeaderMap, form: Form) -> Result<(), Malformed> {
     for name in headers.keys().filter(|name| name.as_str().starts_with(OURS)) {
-        let part = |says: &str| Malformed::Part { name: shortened(name), says: says.to_owned() };
+        let part =
+            |detail: &str| Malformed::Part { name: shortened(name), detail: detail.to_owned() };
         if form.known().contains(&name.as_str()) {
             if headers.get_all(name).iter().count() > 1 {
                 return Err(part("it stands twice"));
@@ -89,7 +90,7 @@ fn not_understood(name: &HeaderName, value: Option<&HeaderValue>) -> Malformed {
         true => Malformed::PartTooLarge { name: shortened(name), bytes },
         false => Malformed::Part {
             name: shortened(name),
-            says: "it is reserved, and this reader does not understand it".to_owned(),
+            detail: "it is reserved, and this reader does not understand it".to_owned(),
         },
     }
 }
@@ -100,7 +101,7 @@ fn shortened(name: &HeaderName) -> String {
 }
 
 /// Takes them out of a request's metadata. Refuses a call without a proof, and parts that are not known.
-pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, No> {
+pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, Refusal> {
     check_names(metadata.as_ref(), Form::Metadata)?;
     let read = |name: &str| match metadata.get_bin(name) {
         None => Ok(None),
@@ -118,7 +119,7 @@ pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, No> {
 }
 
 /// Takes them out of HTTP headers. Refuses a call without a proof, and parts that are not known.
-pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, No> {
+pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, Refusal> {
     check_names(headers, Form::Headers)?;
     let text = |name: &str| match headers.get(name) {
         None => Ok(None),
@@ -135,10 +136,10 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, No> {
 }
 
 fn not_base64(name: &str) -> Malformed {
-    Malformed::Part { name: name.to_owned(), says: "it is not base64".to_owned() }
+    Malformed::Part { name: name.to_owned(), detail: "it is not base64".to_owned() }
 }
 
-fn with_proof(found: Credentials) -> Result<Credentials, No> {
+fn with_proof(found: Credentials) -> Result<Credentials, Refusal> {
     match found.proof.is_empty() {
         true => Err(Unauthenticated::Missing("the call proof").into()),
         false => Ok(found),

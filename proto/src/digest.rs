@@ -79,11 +79,11 @@ async fn buffer(request: http::Request<Body>) -> Result<http::Request<Body>, ton
     let (mut parts, body) = request.into_parts();
     let collected = Limited::new(body, limits::CALL_BYTES_MAX + 5).collect().await;
     let Ok(collected) = collected else {
-        let says = format!(
+        let detail = format!(
             "the message is larger than {} bytes, or did not arrive whole",
             limits::CALL_BYTES_MAX
         );
-        return Err(tonic::Status::resource_exhausted(says));
+        return Err(tonic::Status::resource_exhausted(detail));
     };
     let bytes = collected.to_bytes();
     // One byte of flags (0: not compressed), four of length, the message.

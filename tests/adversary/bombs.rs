@@ -2,10 +2,10 @@
 
 use sublet_core::block::Block;
 use sublet_core::call::{Arguments, Call};
-use sublet_core::capability::{Capability, Scope, Standing};
+use sublet_core::capability::{Capability, ChainPosition, Scope};
 use sublet_core::datalog::{Check, Datalog, Op, Predicate, Query, Term};
 use sublet_core::limits;
-use sublet_core::mint::{Delegate, Hop};
+use sublet_core::mint::{Hop, Recipient};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_self};
@@ -198,7 +198,7 @@ fn a_long_string_is_matched_against_no_pattern() {
         let json = format!(r#"{{"path":"{}"}}"#, "a".repeat(length));
         let arguments = Arguments::from_json(json.as_bytes()).unwrap();
         let (audience, action) = ("tool://files".to_owned(), "fs.read".to_owned());
-        capability.admits(&Call { audience, action, arguments }, Standing::default())
+        capability.admits(&Call { audience, action, arguments }, ChainPosition::default())
     };
     for constraint in ["glob:a*", "regex:a*", r#"not:{"glob":"b*"}"#, r#"not:{"regex":"b*"}"#] {
         assert!(admits(constraint, 4096) && !admits(constraint, 4097), "{constraint}");
@@ -258,7 +258,7 @@ fn a_helper_label_is_one_label() {
     let root = fleet.root("planner", ANY);
     for label in ["", "a/b", "A", &"x".repeat(64), "..", "é"] {
         let key = key("x").public_key().clone();
-        let to = Delegate::Helper { label: label.to_owned(), key };
+        let to = Recipient::Helper { label: label.to_owned(), key };
         let hop = Hop { to, scope: scope(ANY), ..to_self(ANY) };
         assert_eq!(code(append(&root, &hop, "planner")), "bad_name", "{label:?}");
     }

@@ -100,7 +100,7 @@ fn each_certificate_that_is_not_a_workloads_is_refused_with_its_code() {
     let home = tempfile::tempdir().unwrap();
     let (prod, staging) = (Authority::new("prod"), Authority::new("staging"));
     let tls = tls(home.path(), &prod, &staging);
-    let says = |chain: &[&Certificate]| {
+    let detail = |chain: &[&Certificate]| {
         let chain: Vec<_> = chain.iter().map(|one| one.der().clone()).collect();
         match tls.verify(&chain, NOW) {
             Ok(certificate) => certificate.id.to_string(),
@@ -108,8 +108,8 @@ fn each_certificate_that_is_not_a_workloads_is_refused_with_its_code() {
         }
     };
     let (web, between) = (|| uris(&[WEB]), prod.below("between"));
-    assert_eq!(says(&[&prod.svid(web())]), WEB);
-    assert_eq!(says(&[&between.svid(web()), &between.certificate]), WEB);
+    assert_eq!(detail(&[&prod.svid(web())]), WEB);
+    assert_eq!(detail(&[&between.svid(web()), &between.certificate]), WEB);
 
     let until = |end| prod.changed(web(), move |params| params.not_after = end);
     let from = |begin| prod.changed(web(), move |params| params.not_before = begin);
@@ -157,7 +157,7 @@ fn each_certificate_that_is_not_a_workloads_is_refused_with_its_code() {
         ("an authority itself", &[&between.certificate], "client_certificate"),
     ];
     for (what, chain, code) in table {
-        assert_eq!(says(chain), code, "{what}");
+        assert_eq!(detail(chain), code, "{what}");
     }
-    assert_eq!(says(&[]), "certificate_without_spiffe_id");
+    assert_eq!(detail(&[]), "certificate_without_spiffe_id");
 }

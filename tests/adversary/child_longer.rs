@@ -29,8 +29,8 @@ fn a_longer_life_is_refused_to_the_second() {
 fn more_hops_and_more_unrecorded_hops_are_refused() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", READ);
-    let with = |hops_max, unrecorded_max| {
-        code(append(&root, &Hop { hops_max, unrecorded_max, ..hop() }, "planner"))
+    let with = |hops_max, offline_hops_max| {
+        code(append(&root, &Hop { hops_max, offline_hops_max, ..hop() }, "planner"))
     };
     assert_eq!(with(Some(4), Some(2)), "granted");
     assert_eq!(with(Some(5), None), "hops_exceed_parent");
@@ -60,8 +60,8 @@ fn no_later_block_allows_more_hops_than_a_token_may_have() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", READ);
     let made = append(&root, &hop(), "planner").unwrap();
-    let forged = |hops_max, unrecorded_max| {
-        let block = Block { hops_max, unrecorded_max, ..made.last().block().clone() };
+    let forged = |hops_max, offline_hops_max| {
+        let block = Block { hops_max, offline_hops_max, ..made.last().block().clone() };
         raw::forge(&root, &block, key("scout").public_key(), &key("planner"))
     };
     assert_eq!(code(fleet.verify(&forged(64, 64))), "granted");
@@ -74,7 +74,7 @@ fn no_later_block_allows_more_hops_than_a_token_may_have() {
         };
         assert_eq!(code(Tool::new(&fleet).answer(&request)), "block_limit");
         let grant =
-            Block { hops_max: hops, unrecorded_max: unrecorded, ..fleet.grant("planner", READ) };
+            Block { hops_max: hops, offline_hops_max: unrecorded, ..fleet.grant("planner", READ) };
         let signer = Fleet::signer(KeyUse::Delegation);
         let made =
             mint::root(grant, key("planner").public_key(), key_id(KeyUse::Delegation), &signer);

@@ -2,7 +2,7 @@
 //! combination. Two locks: it is not made, and if it is made by force, it opens nothing more.
 
 use sublet_core::block::Block;
-use sublet_core::capability::Standing;
+use sublet_core::capability::ChainPosition;
 use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_helper};
 
@@ -159,7 +159,7 @@ fn check(held: &[&str], asked: &[&str], action: &str, arguments: &str) {
         arguments: sublet_core::call::Arguments::from_json(arguments.as_bytes()).unwrap(),
     };
     assert!(
-        own_scope.admits(&call, Standing::default()),
+        own_scope.admits(&call, ChainPosition::default()),
         "{asked:?} on its own allows {arguments}"
     );
     let request = Request::new(&child, &key("scout"), action, arguments);
@@ -230,8 +230,8 @@ fn the_refusal_names_the_widest_that_would_pass() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", &["fs.read@tool://files path=under:/data"]);
     let hop = to_helper("scout", &["fs.read@tool://files path=under:/"]);
-    let says = append(&root, &hop, "planner").unwrap_err().to_string();
+    let detail = append(&root, &hop, "planner").unwrap_err().to_string();
     for part in ["\"path\"", "under:/ ", "hop 0", "under:/data or less"] {
-        assert!(says.contains(part), "{says:?} names {part:?}");
+        assert!(detail.contains(part), "{detail:?} names {part:?}");
     }
 }

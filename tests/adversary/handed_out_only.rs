@@ -34,8 +34,8 @@ fn not_by_a_helper_that_its_holder_spawns() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", HANDED);
     let wider = append(&root, &to_helper("scout", READ), "planner");
-    let no = wider.unwrap_err().to_string();
-    assert!(no.contains("asks for use holder; hop 0 holds delegates"), "{no}");
+    let refusal = wider.unwrap_err().to_string();
+    assert!(refusal.contains("asks for use holder; hop 0 holds delegates"), "{refusal}");
     let spawned = append(&root, &to_helper("scout", HANDED), "planner").unwrap();
     assert_eq!(used(&fleet, &spawned, "scout"), "not_allowed");
     let block = Block { scope: Some(scope(READ)), ..spawned.last().block().clone() };
@@ -72,12 +72,15 @@ fn not_one_hop_further_than_the_capability_travels() {
     let fleet = Fleet::new();
     let terminal = &["fs.read@tool://files path=under:/data hops:1", "fs.list@tool://files"];
     let root = fleet.root("planner", terminal);
-    let no = append(&root, &to_helper("scout", READ), "planner").unwrap_err().to_string();
-    assert!(no.contains("asks for hops any; hop 0 holds 1: ask for 1 or less"), "{no}");
+    let refusal = append(&root, &to_helper("scout", READ), "planner").unwrap_err().to_string();
+    assert!(refusal.contains("asks for hops any; hop 0 holds 1: ask for 1 or less"), "{refusal}");
     let first = append(&root, &to_helper("scout", terminal), "planner").unwrap();
     assert_eq!(used(&fleet, &first, "scout"), "granted");
-    let no = append(&first, &to_helper("deep", terminal), "scout").unwrap_err().to_string();
-    assert!(no.contains("asks for hop number 2; hop 1 holds hops:1: it goes no further"), "{no}");
+    let refusal = append(&first, &to_helper("deep", terminal), "scout").unwrap_err().to_string();
+    assert!(
+        refusal.contains("asks for hop number 2; hop 1 holds hops:1: it goes no further"),
+        "{refusal}"
+    );
     // What is not terminal travels on.
     let rest = append(&first, &to_helper("deep", &["fs.list@tool://files"]), "scout").unwrap();
     let block = Block { scope: Some(scope(READ)), ..rest.last().block().clone() };

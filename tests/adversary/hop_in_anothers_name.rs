@@ -1,7 +1,7 @@
 //! A hop that names an agent who did not get it, or a helper that the namer did not spawn.
 
 use sublet_core::block::Block;
-use sublet_core::mint::{Delegate, Hop};
+use sublet_core::mint::{Hop, Recipient};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{
@@ -14,7 +14,7 @@ const ARGS: &str = r#"{"path":"/data/a"}"#;
 /// planner → "researcher", with the key of a helper of the planner.
 fn misnamed(fleet: &Fleet) -> VerifiedToken {
     let id = agent("researcher");
-    let to = Delegate::Agent { id, key: key("my-own-helper").public_key().clone() };
+    let to = Recipient::Agent { id, key: key("my-own-helper").public_key().clone() };
     let hop = Hop { to, ..to_agent("researcher", READ) };
     append(&fleet.root("planner", READ), &hop, "planner").unwrap()
 }

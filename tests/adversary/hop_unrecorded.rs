@@ -45,7 +45,7 @@ fn helpers_may_be_unrecorded_as_far_as_the_root_allows() {
 #[test]
 fn any_block_may_demand_that_all_be_recorded() {
     let fleet = Fleet::new();
-    let strict = Block { unrecorded_max: 0, ..fleet.grant("planner", READ) };
+    let strict = Block { offline_hops_max: 0, ..fleet.grant("planner", READ) };
     let token = append(&fleet.issue(strict), &to_helper("a", READ), "planner").unwrap();
     let request = Request::new(&token, &key("a"), "fs.read", ARGS);
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "unrecorded_hops");
@@ -53,7 +53,7 @@ fn any_block_may_demand_that_all_be_recorded() {
     assert_eq!(code(Tool::new(&fleet).answer(&recorded)), "granted");
 
     let root = fleet.root("planner", READ);
-    let hop = Hop { unrecorded_max: Some(0), ..to_helper("a", READ) };
+    let hop = Hop { offline_hops_max: Some(0), ..to_helper("a", READ) };
     let token = append(&root, &hop, "planner").unwrap();
     let request = Request::new(&token, &key("a"), "fs.read", ARGS);
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "unrecorded_hops");
@@ -63,7 +63,7 @@ fn any_block_may_demand_that_all_be_recorded() {
 #[test]
 fn a_hop_to_oneself_is_counted() {
     let fleet = Fleet::new();
-    let strict = Block { unrecorded_max: 0, ..fleet.grant("planner", READ) };
+    let strict = Block { offline_hops_max: 0, ..fleet.grant("planner", READ) };
     let token = append(&fleet.issue(strict), &to_self(READ), "planner").unwrap();
     let request = Request::new(&token, &key("planner"), "fs.read", ARGS);
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "unrecorded_hops");

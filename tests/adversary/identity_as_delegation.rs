@@ -24,7 +24,7 @@ fn nothing_is_appended_to_an_identity() {
     let fleet = Fleet::new();
     let identity = fleet.identity("planner");
     assert_eq!(code(append(&identity, &to_self(READ), "planner")), "no_hops_left");
-    let wide = Block { hops_max: 4, unrecorded_max: 4, ..identity.root().clone() };
+    let wide = Block { hops_max: 4, offline_hops_max: 4, ..identity.root().clone() };
     assert_eq!(code(append(&fleet.issue(wide), &to_self(READ), "planner")), "forbidden");
 
     let root = fleet.root("planner", READ);

@@ -1,4 +1,4 @@
-//! Enrolment by a join token: each way in which one opens nothing, and its code. Whoever does not have
+//! Enrollment by a join token: each way in which one opens nothing, and its code. Whoever does not have
 //! the secret hears one thing, whatever became of the token.
 
 use sublet_core::caller::Caller;
@@ -6,7 +6,7 @@ use sublet_core::decide::{
     CreateAgent, CreateJoinToken, Credential, Enroll, Invitation, RevokeJoinToken,
 };
 use sublet_core::id::AgentId;
-use sublet_core::no::Unauthenticated;
+use sublet_core::refusal::Unauthenticated;
 use sublet_core::sign::Signer as _;
 use sublet_core::state::Row;
 use sublet_tests::{Fleet, House, NOW, agent, code, key};
@@ -83,7 +83,7 @@ fn a_key_that_is_not_held_or_is_somebodys_enrols_nobody() {
     let signature = key("mallory").sign(b"enrolment").unwrap();
     let forged = Caller::new_key(key("third").public_key().clone(), b"enrolment", &signature);
     assert_eq!(forged.unwrap_err(), Unauthenticated::NewKey);
-    house.enrol("planner", key("planner").public_key().clone());
+    house.enroll("planner", key("planner").public_key().clone());
     assert_eq!(tried(&mut house, &invited.join_token, None, "planner"), "key_in_use");
     // Which spends nothing.
     assert_eq!(tried(&mut house, &invited.join_token, None, "third"), "granted");

@@ -1,4 +1,4 @@
-//! Enrolment by a signed token: forged, expired, for somebody else, by another algorithm, with a key
+//! Enrollment by a signed token: forged, expired, for somebody else, by another algorithm, with a key
 //! taken for one of another kind. Each has its own code.
 
 use std::path::Path;
@@ -9,11 +9,11 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use sublet_broker::config::{Config, IssuerConfig, OneOrSome};
-use sublet_broker::enrol::Methods;
-use sublet_broker::enrol::method::Presented;
+use sublet_broker::enroll::Methods;
+use sublet_broker::enroll::method::Presented;
 use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 
 const ISSUER: &str = "https://ci.example";
 const NOW: i64 = 1_800_000_000;
@@ -86,7 +86,7 @@ fn methods(directory: &Path, issuer: &str, algorithms: &[&str]) -> Methods {
 }
 
 /// Shows a token as it is.
-async fn show(methods: &Methods, method: &str, token: &str) -> Result<Credential, No> {
+async fn show(methods: &Methods, method: &str, token: &str) -> Result<Credential, Refusal> {
     let key = sublet_tests::key("new");
     let shown = Presented {
         credential: token.as_bytes(),
@@ -98,14 +98,14 @@ async fn show(methods: &Methods, method: &str, token: &str) -> Result<Credential
 }
 
 /// What becomes of a token: "shown", or the code.
-async fn says(methods: &Methods, method: &str, token: &str) -> &'static str {
+async fn detail(methods: &Methods, method: &str, token: &str) -> &'static str {
     match show(methods, method, token).await {
         Ok(Credential::Attested(shown)) => {
             assert_eq!(shown.method, method);
             "shown"
         }
         Ok(_) => panic!("not a join token"),
-        Err(no) => no.code(),
+        Err(refusal) => refusal.code(),
     }
 }
 
@@ -203,7 +203,7 @@ async fn each_family_of_keys_signs_and_none_in_place_of_another() {
             "jwt_malformed",
         ),
     ] {
-        assert_eq!(says(&methods, "jwt", &token).await, code, "{what}");
+        assert_eq!(detail(&methods, "jwt", &token).await, code, "{what}");
     }
 }
 
@@ -239,7 +239,7 @@ async fn a_token_is_for_this_broker_now_and_about_somebody() {
             value => claims[name] = value.clone(),
         }
         let token = signed(&header("EdDSA", "ed"), &claims, by_ed(1));
-        assert_eq!(says(&methods, "jwt", &token).await, code, "{name} {value}");
+        assert_eq!(detail(&methods, "jwt", &token).await, code, "{name} {value}");
     }
 }
 
@@ -262,7 +262,7 @@ async fn a_token_for_several_is_not_made_for_another_of_them() {
         let mut claims = good();
         (claims["aud"], claims["azp"]) = (aud.clone(), azp.clone());
         let token = signed(&header("EdDSA", "ed"), &claims, by_ed(1));
-        assert_eq!(says(&methods, "jwt", &token).await, code, "{aud} {azp}");
+        assert_eq!(detail(&methods, "jwt", &token).await, code, "{aud} {azp}");
     }
 }
 
@@ -271,7 +271,7 @@ async fn what_is_no_token_is_told_so() {
     let directory = tempfile::tempdir().unwrap();
     let methods = methods(directory.path(), ISSUER, &["EdDSA"]);
     let whole = signed(&header("EdDSA", "ed"), &good(), by_ed(1));
-    assert_eq!(says(&methods, "jwt", &whole).await, "shown");
+    assert_eq!(detail(&methods, "jwt", &whole).await, "shown");
     let parts: Vec<&str> = whole.split('.').collect();
     let twice = format!("{{\"iss\":\"{ISSUER}\",\"sub\":\"a\",\"sub\":\"b\"}}");
     for wrong in [
@@ -287,13 +287,13 @@ async fn what_is_no_token_is_told_so() {
         format!("{}.{}", "x".repeat(20_000), whole),
     ] {
         let told: String = wrong.chars().take(60).collect();
-        assert_eq!(says(&methods, "jwt", &wrong).await, "jwt_malformed", "{told}");
+        assert_eq!(detail(&methods, "jwt", &wrong).await, "jwt_malformed", "{told}");
     }
     for at in 0..whole.len() {
         let mut changed = whole.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(changed).unwrap();
-        assert_ne!(says(&methods, "jwt", &changed).await, "shown", "byte {at}");
+        assert_ne!(detail(&methods, "jwt", &changed).await, "shown", "byte {at}");
     }
     assert!(methods.get("jwt_svid").is_err() && methods.get("password").is_err());
 }
@@ -314,7 +314,7 @@ async fn a_workload_identity_is_of_the_trust_domain_that_signs_it() {
         ("spiffe://acme.example/agent/planner", "jwt_issuer"),
         ("https://prod.example/ns/web", "jwt_issuer"),
     ] {
-        assert_eq!(says(&methods, "jwt_svid", &svid(subject)).await, code, "{subject}");
+        assert_eq!(detail(&methods, "jwt_svid", &svid(subject)).await, code, "{subject}");
     }
     let shown = svid("spiffe://prod.example/ns/web/sa/app");
     let key = sublet_tests::key("new");

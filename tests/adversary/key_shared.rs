@@ -2,7 +2,7 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{CreateAgent, Credential, Enroll, RotateKey};
-use sublet_core::mint::{Delegate, Hop};
+use sublet_core::mint::{Hop, Recipient};
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{Profile, Row};
 use sublet_tests::{Fleet, House, agent, append, code, key, scope, to_helper};
@@ -32,7 +32,7 @@ fn invited(house: &mut House, name: &str) -> String {
     house.ask(&House::admin(), &create).unwrap().join_token
 }
 
-fn enrol(house: &mut House, join_token: &str, holder: &str) -> &'static str {
+fn enroll(house: &mut House, join_token: &str, holder: &str) -> &'static str {
     let signature = key(holder).sign(b"new").unwrap();
     let caller = Caller::new_key(key(holder).public_key().clone(), b"new", &signature).unwrap();
     code(house.ask(
@@ -46,8 +46,8 @@ fn an_enrolled_key_enrols_nobody_else() {
     let fleet = Fleet::new();
     let mut house = house(&fleet);
     let join_token = invited(&mut house, "third");
-    assert_eq!(enrol(&mut house, &join_token, "researcher"), "key_in_use");
-    assert_eq!(enrol(&mut house, &join_token, "third"), "granted");
+    assert_eq!(enroll(&mut house, &join_token, "researcher"), "key_in_use");
+    assert_eq!(enroll(&mut house, &join_token, "third"), "granted");
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn a_join_token_is_used_once() {
     let fleet = Fleet::new();
     let mut house = house(&fleet);
     let join_token = invited(&mut house, "third");
-    assert_eq!(enrol(&mut house, &join_token, "third"), "granted");
-    assert_eq!(enrol(&mut house, &join_token, "mallory"), "join_token_used");
+    assert_eq!(enroll(&mut house, &join_token, "third"), "granted");
+    assert_eq!(enroll(&mut house, &join_token, "mallory"), "join_token_used");
     let other = join_token.replace("sublet-join1.", "sublet-join1.0");
     assert!(Credential::from_join_token(&other).is_none());
 }
@@ -74,7 +74,7 @@ fn nobody_rotates_to_a_key_that_was_anyones() {
     assert_eq!(code(house.ask(&planner, &RotateKey { new_key })), "granted");
     let old = key("planner").public_key().clone();
     let join_token = invited(&mut house, "third");
-    assert_eq!(enrol(&mut house, &join_token, "planner"), "key_in_use", "{old}");
+    assert_eq!(enroll(&mut house, &join_token, "planner"), "key_in_use", "{old}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_helper_with_an_agents_key_is_not_recorded() {
     let fleet = Fleet::new();
     let mut house = house(&fleet);
     let key = key("researcher").public_key().clone();
-    let hop = Hop { to: Delegate::Helper { label: "x".into(), key }, ..to_helper("x", READ) };
+    let hop = Hop { to: Recipient::Helper { label: "x".into(), key }, ..to_helper("x", READ) };
     let token = append(&fleet.root("planner", READ), &hop, "planner").unwrap();
     let planner = House::agent(&fleet, "planner");
     assert_eq!(code(house.delegate(&planner, &token)), "key_in_use");

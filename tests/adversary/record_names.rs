@@ -3,11 +3,11 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    Inspect, ListDelegations, PageOf, ProvenUse, RecordChain, Replay, ReportUses, ReportedUse,
-    Revoke, SuspendAgent, Target,
+    Delegate, Inspect, ListDelegations, PageOf, ProvenUse, RecordHop, Replay, ReportUses,
+    ReportedUse, Revoke, SuspendAgent, Target,
 };
 use sublet_core::feed::FeedPosition;
-use sublet_core::mint::{Delegate, Hop};
+use sublet_core::mint::{Hop, Recipient};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::record::Body;
 use sublet_core::sign::Signer as _;
@@ -18,7 +18,7 @@ const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 
 /// A hop by mallory in another's name, with a key of mallory's own.
 fn misnamed(held: &VerifiedToken, name: &str) -> VerifiedToken {
-    let to = Delegate::Agent { id: agent(name), key: key("second").public_key().clone() };
+    let to = Recipient::Agent { id: agent(name), key: key("second").public_key().clone() };
     append(held, &Hop { to, ..to_agent(name, READ) }, "mallory").unwrap()
 }
 
@@ -40,8 +40,8 @@ fn asks(house: &mut House, caller: &Caller, token: &VerifiedToken) -> Vec<&'stat
     let chain = token.clone();
     vec![
         code(house.ask(caller, &revoke(Target::Hop(token.id()), Some(token)))),
-        code(house.ask(caller, &RecordChain::<true> { token: chain.clone().into() })),
-        code(house.ask(caller, &RecordChain::<false> { token: chain.clone().into() })),
+        code(house.ask(caller, &Delegate { token: chain.clone().into() })),
+        code(house.ask(caller, &RecordHop { token: chain.clone().into() })),
         code(house.ask(caller, &Inspect { token: chain.into() })),
         code(house.ask(caller, &ListDelegations(PageOf { after: None, size: 1 }))),
         code(house.ask(caller, &Replay { delegation: token.delegation() })),
@@ -67,7 +67,7 @@ fn a_holder_in_anothers_name_is_nobody_and_leaves_no_record() {
 #[test]
 fn the_brokers_name_is_no_agents() {
     let (fleet, _, held) = scene();
-    let to = Delegate::Agent {
+    let to = Recipient::Agent {
         id: "spiffe://acme.example/sublet".parse().unwrap(),
         key: key("second").public_key().clone(),
     };
@@ -145,7 +145,7 @@ fn a_use_in_anothers_name_is_no_record() {
             proof: CallProof::sign(claims, &key(by)).unwrap(),
             receipt: Vec::new(),
         };
-        ProvenUse::verify(reported, token.clone()).map_err(|says| (counter, says))
+        ProvenUse::verify(reported, token.clone()).map_err(|detail| (counter, detail))
     };
     let tool = House::agent(&fleet, "reader");
     let token = misnamed(&held, "planner");

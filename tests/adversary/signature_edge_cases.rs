@@ -16,7 +16,7 @@
 
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use sublet_core::key::{Algorithm, BadKey, PublicKey};
-use sublet_core::mint::{self, Delegate};
+use sublet_core::mint::{self, Recipient};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, NOW, append, code, curve_key, raw, to_helper};
@@ -245,7 +245,7 @@ fn bad_signatures(good: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 fn by_ecdsa(fleet: &Fleet) -> VerifiedToken {
     let mut hop = to_helper("scout", READ);
     let scout = curve_key("scout");
-    hop.to = Delegate::Helper { label: "scout".into(), key: scout.public_key().clone() };
+    hop.to = Recipient::Helper { label: "scout".into(), key: scout.public_key().clone() };
     let child = append(&fleet.root("planner", READ), &hop, "planner").unwrap();
     mint::append(&child, &to_helper("deep", READ), NOW, &scout).unwrap()
 }

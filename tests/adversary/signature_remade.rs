@@ -2,7 +2,7 @@
 
 use sublet_core::feed::Revocation;
 use sublet_core::key::Algorithm;
-use sublet_core::mint::{self, Delegate};
+use sublet_core::mint::{self, Recipient};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, NOW, Request, Tool, append, code, curve_key, key, raw, to_helper};
@@ -14,7 +14,7 @@ const ARGS: &str = r#"{"path":"/data/a"}"#;
 fn by_ecdsa(fleet: &Fleet) -> VerifiedToken {
     let mut hop = to_helper("scout", READ);
     hop.to =
-        Delegate::Helper { label: "scout".into(), key: curve_key("scout").public_key().clone() };
+        Recipient::Helper { label: "scout".into(), key: curve_key("scout").public_key().clone() };
     let child = append(&fleet.root("planner", READ), &hop, "planner").unwrap();
     let deep = to_helper("deep", READ);
     mint::append(&child, &deep, NOW, &curve_key("scout")).unwrap()

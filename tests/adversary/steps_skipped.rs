@@ -8,9 +8,9 @@ use sublet_core::bundle::{KeyUse, TrustBundle};
 use sublet_core::call::{Arguments, Call};
 use sublet_core::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{Deny, No};
 use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::seen::{Bounds, SeenProofs};
+use sublet_core::refusal::{Deny, Refusal};
+use sublet_core::replay_cache::{Bounds, ReplayCache};
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{
     AUDIENCE, Fleet, NOW, agent, append, code, key, key_id, nonce, to_agent, to_helper,
@@ -24,7 +24,7 @@ struct World {
     bundle: TrustBundle,
     view: RevocationView,
     age_ms: Option<i64>,
-    seen: SeenProofs,
+    seen: ReplayCache,
     now: UnixMillis,
     shown: Credentials,
     call: Call,
@@ -68,7 +68,7 @@ impl World {
             bundle: fleet.bundle.clone(),
             view: view(None),
             age_ms: Some(0),
-            seen: SeenProofs::new(Bounds::default(), NOW.plus_ms(-60_000)),
+            seen: ReplayCache::new(Bounds::default(), NOW.plus_ms(-60_000)),
             now: NOW,
             shown: Credentials::default(),
             call: call(AUDIENCE, "fs.read", ARGS),
@@ -189,7 +189,7 @@ fn breaks() -> Vec<(&'static str, Break)> {
             World { call: outside, ..w }.under(&token, "reader", receipt)
         }),
         ("not_in_log", |w| World {
-            demands: Some(Deny::NotInLog { hop: 1, says: "none of it".to_owned() }),
+            demands: Some(Deny::NotInLog { hop: 1, detail: "none of it".to_owned() }),
             ..w
         }),
     ]
@@ -225,7 +225,7 @@ fn only_a_proven_holder_in_a_proven_name_leaves_evidence() {
         let inside = ["call_not_exact", "wrong_token_kind"].contains(&refusal);
         let outcome = wrong(World::good()).outcome().0;
         assert_eq!(outcome.proven.is_some(), proven(refusal) || inside, "{refusal}");
-        let evidence = outcome.proven.is_some() && matches!(outcome.verdict, Err(No::Deny(_)));
+        let evidence = outcome.proven.is_some() && matches!(outcome.verdict, Err(Refusal::Deny(_)));
         assert_eq!(evidence, proven(refusal), "{refusal}: a deny to a proven holder");
     }
 }

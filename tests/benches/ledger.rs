@@ -18,7 +18,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sublet_broker::config::Durability;
 use sublet_broker::keys::Signers;
-use sublet_broker::store::{Commit, Notary, Sled, Store};
+use sublet_broker::store::{CheckpointSigner, Commit, Sled, Store};
 use sublet_client::bundle::{self, Bundle};
 use sublet_client::records::{RawLedger, RawRecord};
 use sublet_core::bundle::KeyUse;
@@ -99,7 +99,7 @@ fn committer() -> (f64, f64) {
         let directory = tempfile::tempdir().unwrap();
         let signers = Signers::default();
         signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
-        let (trust, notary) = (Fleet::new().signed_bundle(), Notary::new(signers));
+        let (trust, notary) = (Fleet::new().signed_bundle(), CheckpointSigner::new(signers));
         let backend = Sled::open(&directory.path().join("store"), Durability::PowerLoss).unwrap();
         let store = Store::open(backend, trust, notary).unwrap();
         let template = record(0);

@@ -16,7 +16,7 @@ use std::time::Instant;
 use ed25519_dalek::{Signer as _, SigningKey};
 use sublet_core::id::{Nonce, UnixMillis};
 use sublet_core::key::Thumbprint;
-use sublet_core::seen::{BadReplay, Bounds, RETENTION_MS, SeenProofs};
+use sublet_core::replay_cache::{Bounds, RETENTION_MS, ReplayCache, ReplayRefusal};
 
 const LIVE: usize = 1_000_000;
 const HOLDERS: usize = 1_000;
@@ -38,8 +38,8 @@ fn main() {
 
     // Full: refused, and a replay is still told.
     let last = at(LIVE - 1);
-    assert_eq!(insert(&set, LIVE, last), Err(BadReplay::Full { held: LIVE }));
-    assert_eq!(insert(&set, LIVE - 1, last), Err(BadReplay::Replayed));
+    assert_eq!(insert(&set, LIVE, last), Err(ReplayRefusal::Full { held: LIVE }));
+    assert_eq!(insert(&set, LIVE - 1, last), Err(ReplayRefusal::Replayed));
 
     for threads in [1, 2, 8] {
         report(&format!("{threads} threads, as many in as out"), steady(&full(), threads), strict);
@@ -54,22 +54,22 @@ fn at(n: usize) -> UnixMillis {
     UnixMillis(START + (n as f64 * step) as i64)
 }
 
-fn insert(set: &SeenProofs, n: usize, now: UnixMillis) -> Result<(), BadReplay> {
+fn insert(set: &ReplayCache, n: usize, now: UnixMillis) -> Result<(), ReplayRefusal> {
     let holder = sublet_core::bytes::sha256(&(n % HOLDERS).to_le_bytes());
     let nonce = sublet_core::bytes::sha256(&n.to_be_bytes());
     set.check_and_insert(Thumbprint(holder), Nonce(nonce[..16].try_into().unwrap()), now, now)
 }
 
 /// A set with as many live proofs as it may hold.
-fn full() -> SeenProofs {
+fn full() -> ReplayCache {
     let bounds = Bounds { total: LIVE, per_holder: LIVE };
-    let set = SeenProofs::new(bounds, UnixMillis(START));
+    let set = ReplayCache::new(bounds, UnixMillis(START));
     (0..LIVE).for_each(|n| insert(&set, n, at(n)).unwrap());
     set
 }
 
 /// Calls at the rate at which proofs are forgotten, from several threads; each call's time in us.
-fn steady(set: &SeenProofs, threads: usize) -> Vec<f64> {
+fn steady(set: &ReplayCache, threads: usize) -> Vec<f64> {
     let work = |thread: usize| {
         let mut times = Vec::with_capacity(CALLS / threads);
         for call in (thread..CALLS).step_by(threads) {
@@ -89,7 +89,7 @@ fn steady(set: &SeenProofs, threads: usize) -> Vec<f64> {
 }
 
 /// What a flood pays when there is no room.
-fn steady_refused(set: &SeenProofs) -> Vec<f64> {
+fn steady_refused(set: &ReplayCache) -> Vec<f64> {
     let time = |call: usize| {
         let start = Instant::now();
         assert!(black_box(insert(set, LIVE + call, at(LIVE - 1))).is_err());

@@ -16,7 +16,7 @@ use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::capability::Scope;
 use sublet_core::id::{Nonce, UnixMillis};
-use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::mint::{self, Hop, Recipient};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
@@ -59,7 +59,7 @@ fn root() -> VerifiedToken {
         helper: None,
         not_after: NOW.seconds() + 900,
         hops_max: 16,
-        unrecorded_max: 16,
+        offline_hops_max: 16,
         scope: Some(Scope::from_texts(&[SCOPE]).unwrap()),
     };
     mint::root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap()
@@ -67,14 +67,14 @@ fn root() -> VerifiedToken {
 
 fn hop(depth: u8) -> Hop {
     Hop {
-        to: Delegate::Helper {
+        to: Recipient::Helper {
             label: format!("h{depth}"),
             key: key(11 + depth).public_key().clone(),
         },
         scope: Scope::from_texts(&[SCOPE]).unwrap(),
         ttl_seconds: 600,
         hops_max: None,
-        unrecorded_max: None,
+        offline_hops_max: None,
     }
 }
 

@@ -36,7 +36,7 @@ async fn a_signer_that_is_away_for_a_moment_is_waited_for() {
     let device = Device { key: Fleet::signer(KeyUse::Ledger), away: AtomicUsize::new(0) };
     let (device, signers) = (Arc::new(device), Signers::default());
     signers.add(device.clone());
-    let store = Store::open(Memory::default(), trust(), Notary::new(signers)).unwrap();
+    let store = Store::open(Memory::default(), trust(), CheckpointSigner::new(signers)).unwrap();
     for size in 1..3 {
         device.away.store(3, Ordering::SeqCst);
         store.commit(commit(vec![], vec![], vec![record(None, "a")])).await.unwrap();
@@ -90,10 +90,10 @@ async fn a_store_whose_disk_failed_has_ended() {
     store.commit(one()).await.unwrap();
     assert!(!store.has_ended());
     let refused = store.commit(one()).await.unwrap_err();
-    assert!(matches!(refused, NotCommitted::No(No::Fault(_))), "{refused:?}");
+    assert!(matches!(refused, NotCommitted::Refusal(Refusal::Fault(_))), "{refused:?}");
     store.ended().await;
     assert!(store.has_ended());
-    assert!(matches!(store.commit(one()).await, Err(NotCommitted::No(No::Fault(_)))));
+    assert!(matches!(store.commit(one()).await, Err(NotCommitted::Refusal(Refusal::Fault(_)))));
     assert_eq!(store.published().unwrap().tree.size(), 1);
 }
 
@@ -105,7 +105,7 @@ async fn a_batch_that_is_being_written_shows() {
     let device = Device { key: Fleet::signer(KeyUse::Ledger), away: AtomicUsize::new(0) };
     let (device, signers) = (Arc::new(device), Signers::default());
     signers.add(device.clone());
-    let store = Store::open(Memory::default(), trust(), Notary::new(signers)).unwrap();
+    let store = Store::open(Memory::default(), trust(), CheckpointSigner::new(signers)).unwrap();
     assert_eq!(store.at_work(), None);
     device.away.store(1, Ordering::SeqCst);
     let waiting = store.clone();
@@ -192,7 +192,8 @@ async fn a_head_of_an_earlier_time_that_was_begun_later_is_published() {
     let signers = Signers::default();
     signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
     signers.add(Arc::new(Fleet::signer(KeyUse::Feed)));
-    let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
+    let store =
+        Store::open(Memory::default(), trust(), CheckpointSigner::new(signers.clone())).unwrap();
     let feed = Feed::new(store, signers, NOW.plus_ms(10_000)).unwrap();
     feed.publish(NOW).unwrap();
     let head =
@@ -210,7 +211,8 @@ async fn a_head_that_took_long_does_not_take_the_feed_back() {
     let (slow, signers) = (Arc::new(slow), Signers::default());
     signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
     signers.add(slow.clone());
-    let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
+    let store =
+        Store::open(Memory::default(), trust(), CheckpointSigner::new(signers.clone())).unwrap();
     let feed = Arc::new(Feed::new(store.clone(), signers, NOW).unwrap());
     slow.go(Turn::Held);
     let beating = feed.clone();
@@ -237,7 +239,8 @@ async fn a_head_from_before_the_floor_rose_is_not_sent_with_deltas_from_above_it
     let signers = Signers::default();
     signers.add(Arc::new(Fleet::signer(KeyUse::Ledger)));
     signers.add(Arc::new(Fleet::signer(KeyUse::Feed)));
-    let store = Store::open(Memory::default(), trust(), Notary::new(signers.clone())).unwrap();
+    let store =
+        Store::open(Memory::default(), trust(), CheckpointSigner::new(signers.clone())).unwrap();
     for (hop, ms) in [(1, 1_000), (2, 1_000), (3, 600_000)] {
         let revocation = Revocation::Hop(HopId([hop; 32]));
         let revoked = Mutation::Revoke { revocation, expires_at: now.plus_ms(ms) };

@@ -13,12 +13,12 @@ async fn a_broker_does_not_start_on_what_it_does_not_understand() {
     let rows =
         kinds.into_iter().map(|delta| ([b"r".as_slice(), &1u64.to_be_bytes()].concat(), delta));
     let rows = rows.map(|row| (row, "not")).chain([((b"b".to_vec(), lease.clone()), "understand")]);
-    for ((name, value), says) in rows {
+    for ((name, value), detail) in rows {
         let disk = OnSled::new();
         drop(disk.open().unwrap());
         Raw::open(&disk.path().join("store")).write(&name, &value);
         let heard = disk.open().err().unwrap().to_string();
-        assert!(heard.contains(says), "{heard}");
+        assert!(heard.contains(detail), "{heard}");
     }
     // Nor with a trust.json that is handed to it first.
     let given = SignedBundle::read(lease).unwrap();

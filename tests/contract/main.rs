@@ -19,13 +19,13 @@ use std::sync::Arc;
 
 use sublet_broker::config::Durability;
 use sublet_broker::keys::Signers;
-use sublet_broker::store::{Commit, Memory, NotCommitted, Notary, Sled, Store};
+use sublet_broker::store::{CheckpointSigner, Commit, Memory, NotCommitted, Sled, Store};
 use sublet_core::bundle::{KeyUse, SignedBundle};
 use sublet_core::feed::Revocation;
 use sublet_core::id::{AgentId, HopId, UnixMillis};
 use sublet_core::key::PublicKey;
-use sublet_core::no::{Fault, No};
 use sublet_core::record::{Body, Record};
+use sublet_core::refusal::{Fault, Refusal};
 use sublet_core::retention::Hold;
 use sublet_core::state::{
     Agent, AgentState, Delegation, Effects, JoinToken, JoinTokenState, Mutation, Precondition,
@@ -99,10 +99,10 @@ fn commit(
 }
 
 /// Whoever signs the heads of these ledgers.
-fn notary() -> Notary {
+fn notary() -> CheckpointSigner {
     let signers = Signers::default();
     signers.add(std::sync::Arc::new(Fleet::signer(KeyUse::Ledger)));
-    Notary::new(signers)
+    CheckpointSigner::new(signers)
 }
 
 /// The bundle that lists their key.
@@ -338,7 +338,7 @@ async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
     let said = || Record {
         delegation: Some(HopId([1; 32])),
         actor: "test".into(),
-        body: Body::Refused { method: "m", code: "c", says: "words".into(), asked: "a".into() },
+        body: Body::Refused { method: "m", code: "c", detail: "words".into(), asked: "a".into() },
     };
     store.commit(commit(vec![], writes, (0..700).map(|_| said()).collect())).await.unwrap();
     let all: Vec<_> = (0..700).collect();
@@ -378,11 +378,17 @@ async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     assert_eq!(there(&store), all[256..]);
     assert_eq!(store.view().unwrap().retention().hold("case"), Some(&hold));
-    let writes =
-        vec![Mutation::ReleaseHold("case".into()), Mutation::from(hold), Mutation::ErasePayload(3)];
+    let writes = vec![
+        Mutation::RemoveLegalHold("case".into()),
+        Mutation::from(hold),
+        Mutation::ErasePayload(3),
+    ];
     store.commit(commit(vec![], writes, vec![])).await.unwrap();
     assert_eq!(store.prune(NOW).await, Ok(0), "released and placed again");
-    store.commit(commit(vec![], vec![Mutation::ReleaseHold("case".into())], vec![])).await.unwrap();
+    store
+        .commit(commit(vec![], vec![Mutation::RemoveLegalHold("case".into())], vec![]))
+        .await
+        .unwrap();
     assert_eq!(store.prune(NOW).await, Ok(256));
     assert_eq!(there(&store), all[512..]);
     proofs(&store);
@@ -410,9 +416,9 @@ async fn a_sled_store_that_was_altered_is_refused() {
         let raw = Raw::open(&path);
         change(&raw);
     };
-    let refused = |says: &str| {
+    let refused = |detail: &str| {
         let heard = disk.open().err().unwrap().to_string();
-        assert!(heard.contains("not as it was left") && heard.contains(says), "{heard}");
+        assert!(heard.contains("not as it was left") && heard.contains(detail), "{heard}");
     };
     let fifth = [b"l".as_slice(), &5u64.to_be_bytes()].concat();
     let kept = Raw::open(&path).read(&fifth);

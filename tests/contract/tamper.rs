@@ -35,7 +35,7 @@ pub(super) async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'s
             let body = Body::Refused {
                 method: "/m",
                 code: "forbidden",
-                says: what.into(),
+                detail: what.into(),
                 asked: format!("{what} {number}"),
             };
             let record = Record { delegation: None, actor: "test".into(), body };
@@ -66,7 +66,8 @@ fn pulled(store: &Store) -> Result<tempfile::TempDir, String> {
     let (published, reader) = (store.published().unwrap(), store.reader());
     let resources = std::iter::once(Resource::Checkpoint);
     for resource in resources.chain(Resource::of_size(published.tree.size())) {
-        let content = published.content(resource, reader.as_ref()).map_err(|no| no.to_string())?;
+        let content =
+            published.content(resource, reader.as_ref()).map_err(|refusal| refusal.to_string())?;
         let path = copy.path().join(resource.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content.ok_or("it is not there")?).unwrap();
@@ -79,9 +80,12 @@ fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
     let store = match disk.open() {
         Ok(store) => store,
         Err(fault) => {
-            let says = fault.to_string();
+            let detail = fault.to_string();
             let told = ["ledger", "head", "tile", "record", "leaves"];
-            assert!(told.iter().any(|word| says.contains(word)), "no reason of the ledger: {says}");
+            assert!(
+                told.iter().any(|word| detail.contains(word)),
+                "no reason of the ledger: {detail}"
+            );
             return Some(Caught::AtStart);
         }
     };

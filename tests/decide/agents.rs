@@ -20,7 +20,7 @@ fn newcomer(name: &str) -> Caller {
     Caller::new_key(key.public_key().clone(), b"enrol", &signature).unwrap()
 }
 
-fn enrol(id: &str, join_token: &str) -> Enroll {
+fn enroll(id: &str, join_token: &str) -> Enroll {
     let credential = Credential::JoinToken { id: id.into(), hash: join_token_hash(join_token) };
     Enroll { credential, agent: None }
 }
@@ -31,14 +31,14 @@ fn a_join_token_opens_once_for_its_agent() {
     let invited = created(&mut house, "reader");
     assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Invited);
     assert!(!format!("{invited:?}").contains(&invited.join_token), "a secret is not shown");
-    let ask = enrol(&invited.id, &invited.join_token);
+    let ask = enroll(&invited.id, &invited.join_token);
     assert_eq!(code(house.ask(&House::admin(), &ask)), "forbidden");
     assert_eq!(
-        code(house.ask(&newcomer("reader"), &enrol("nobody", &invited.join_token))),
+        code(house.ask(&newcomer("reader"), &enroll("nobody", &invited.join_token))),
         "join_token"
     );
     assert_eq!(
-        code(house.ask(&newcomer("reader"), &enrol(&invited.id, "sublet-join1.x.y"))),
+        code(house.ask(&newcomer("reader"), &enroll(&invited.id, "sublet-join1.x.y"))),
         "join_token"
     );
     let mut over = house.state.join_token(&invited.id).unwrap().clone();
@@ -110,11 +110,11 @@ fn join_tokens_are_made_anew_and_revoked() {
     assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted");
     assert_eq!(code(house.ask(&admin, &revoke(&first.id))), "granted", "revoked is revoked");
     assert_eq!(
-        code(house.ask(&newcomer("reader"), &enrol(&first.id, &first.join_token))),
+        code(house.ask(&newcomer("reader"), &enroll(&first.id, &first.join_token))),
         "join_token_revoked"
     );
     assert_eq!(
-        code(house.ask(&newcomer("reader"), &enrol(&second.id, &second.join_token))),
+        code(house.ask(&newcomer("reader"), &enroll(&second.id, &second.join_token))),
         "granted"
     );
     assert_eq!(code(house.ask(&admin, &revoke(&second.id))), "join_token_used");
@@ -177,7 +177,7 @@ fn a_revoked_key_never_comes_back() {
     assert_eq!(code(house.ask(&planner, &Renew)), "key_revoked");
     let more = CreateJoinToken { agent: agent("planner"), ttl_seconds: 60 };
     let invited = house.ask(&admin, &more).unwrap();
-    let ask = enrol(&invited.id, &invited.join_token);
+    let ask = enroll(&invited.id, &invited.join_token);
     assert_eq!(code(house.ask(&newcomer("planner"), &ask)), "key_in_use");
     assert_eq!(code(house.ask(&newcomer("planner-2"), &ask)), "granted");
     assert_eq!(house.state.agent(&agent("planner")).unwrap().state, AgentState::Active);
@@ -186,14 +186,14 @@ fn a_revoked_key_never_comes_back() {
 #[test]
 fn a_key_is_rotated_to_one_that_is_nobodys() {
     let (fleet, mut house, planner) = staffed();
-    house.enrol("reader", key("reader").public_key().clone());
+    house.enroll("reader", key("reader").public_key().clone());
     let rotate = |name: &str| RotateKey { new_key: key(name).public_key().clone() };
     assert_eq!(code(house.ask(&planner, &rotate("reader"))), "key_in_use");
     assert_eq!(code(house.ask(&planner, &rotate("planner"))), "key_in_use");
     assert_eq!(code(house.ask(&House::admin(), &rotate("new"))), "forbidden");
     let identity = house.ask(&planner, &rotate("new")).unwrap();
     assert_eq!(fleet.verify(&identity).unwrap().holder_key(), key("new").public_key());
-    let look = sublet_core::decide::LookupAgent { agent: agent("reader") };
+    let look = sublet_core::decide::GetAgentKey { agent: agent("reader") };
     // What was asked while the key changed is no less asked by the agent; a minute later it is.
     assert_eq!(code(house.ask(&planner, &look)), "granted");
     let mut row = house.state.agent(&agent("planner")).unwrap().clone();

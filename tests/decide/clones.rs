@@ -1,7 +1,7 @@
 //! Two hold one key: it shows when the second of them renews, and stops that agent alone.
 
 use sublet_core::caller::Caller;
-use sublet_core::decide::{Enroll, LookupAgent, Renew, ResumeAgent, RotateKey};
+use sublet_core::decide::{Enroll, GetAgentKey, Renew, ResumeAgent, RotateKey};
 use sublet_core::feed::Revocation;
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{AgentState, LastIdentity};
@@ -22,12 +22,12 @@ fn state(house: &House, name: &str) -> AgentState {
 #[test]
 fn whoever_renews_with_an_identity_that_was_renewed_has_a_copy() {
     let (fleet, mut house, first) = staffed();
-    house.enrol("reader", key("reader").public_key().clone());
+    house.enroll("reader", key("reader").public_key().clone());
     let reader = House::agent(&fleet, "reader");
     let second = renewed(&fleet, &mut house, &first);
     let third = renewed(&fleet, &mut house, &second);
     // Until it ends, an older identity is good for everything but to be renewed.
-    let look = LookupAgent { agent: agent("reader") };
+    let look = GetAgentKey { agent: agent("reader") };
     assert_eq!(code(house.ask(&second, &look)), "granted");
     assert_eq!(code(house.ask(&second, &Renew)), "identity_cloned");
     assert_eq!(state(&house, "planner"), AgentState::Suspended);

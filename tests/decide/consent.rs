@@ -3,13 +3,13 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    ApplyProfile, By, EndSessions, Ending, GrantSession, Issue, RecordChain, RestorePrincipal,
+    ApplyProfile, Consent, Delegate, EndSessions, Ending, GrantSession, Issue, RestorePrincipal,
     Revoke, Target, sweep_sessions,
 };
 use sublet_core::feed::Revocation;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::No;
 use sublet_core::record::Body;
+use sublet_core::refusal::Refusal;
 use sublet_core::session::{DELEGATIONS_MAX, LoggedOut, Login, SessionId, UserToken};
 use sublet_core::state::{Delegation, Row};
 use sublet_core::verify::VerifiedToken;
@@ -43,7 +43,7 @@ fn alice(sid: &str) -> UserToken {
     }
 }
 
-fn issue(by: By) -> Issue {
+fn issue(by: Consent) -> Issue {
     Issue {
         on_behalf_of: "user:alice@acme.example".parse().unwrap(),
         scope: scope(READ),
@@ -55,14 +55,14 @@ fn issue(by: By) -> Issue {
 }
 
 fn by_user(user: UserToken) -> Issue {
-    issue(By::User(Box::new(user)))
+    issue(Consent::UserToken(Box::new(user)))
 }
 
 fn issued(fleet: &Fleet, house: &mut House, planner: &Caller, ask: &Issue) -> VerifiedToken {
     fleet.verify(&house.ask(planner, ask).unwrap().token).unwrap()
 }
 
-fn end(house: &mut House, who: &Caller, which: Ending) -> Result<(u64, u64), No> {
+fn end(house: &mut House, who: &Caller, which: Ending) -> Result<(u64, u64), Refusal> {
     house.ask(who, &EndSessions { which, reason: "left".into() })
 }
 
@@ -73,11 +73,11 @@ fn is_revoked(house: &House, token: &VerifiedToken) -> bool {
 #[test]
 fn where_consent_is_required_the_agents_own_word_is_not_enough() {
     let (_, mut house, planner) = staffed();
-    assert_eq!(code(house.ask(&planner, &issue(By::Agent))), "granted");
+    assert_eq!(code(house.ask(&planner, &issue(Consent::Profile))), "granted");
     let mut strict = profile("default");
     strict.consent_required = true;
     house.ask(&House::admin(), &ApplyProfile { profile: strict }).unwrap();
-    assert_eq!(code(house.ask(&planner, &issue(By::Agent))), "consent_needed");
+    assert_eq!(code(house.ask(&planner, &issue(Consent::Profile))), "consent_needed");
     assert_eq!(code(house.ask(&planner, &by_user(alice("")))), "granted");
 }
 
@@ -155,7 +155,7 @@ fn what_a_login_opened_ends_with_it_and_nothing_else_does() {
     let (fleet, mut house, planner) = staffed();
     let phone = issued(&fleet, &mut house, &planner, &by_user(alice("phone")));
     let desk = issued(&fleet, &mut house, &planner, &by_user(alice("desk")));
-    let by_itself = issued(&fleet, &mut house, &planner, &issue(By::Agent));
+    let by_itself = issued(&fleet, &mut house, &planner, &issue(Consent::Profile));
     let user = Caller::user(login("phone"));
     assert_eq!(end(&mut house, &user, own("phone", NOW)).unwrap(), (1, 1));
     assert!(
@@ -282,7 +282,7 @@ fn nobody_logs_another_out() {
 #[test]
 fn an_operators_session_is_for_one_agent_and_one_principal_until_it_ends() {
     let (fleet, mut house, planner) = staffed();
-    house.enrol("other", sublet_core::sign::Signer::public_key(&key("other")).clone());
+    house.enroll("other", sublet_core::sign::Signer::public_key(&key("other")).clone());
     let other = House::agent(&fleet, "other");
     let grant = |ttl_seconds| GrantSession {
         agent: agent("planner"),
@@ -293,15 +293,18 @@ fn an_operators_session_is_for_one_agent_and_one_principal_until_it_ends() {
     assert_eq!(code(house.ask(&planner, &grant(600))), "forbidden");
     assert_eq!(code(house.ask(&House::admin(), &grant(0))), "value_out_of_range");
     let id = house.ask(&House::admin(), &grant(600)).unwrap().id;
-    let ask = issue(By::Operator(id));
+    let ask = issue(Consent::Session(id));
     let token = issued(&fleet, &mut house, &planner, &ask);
     assert_eq!(code(house.ask(&other, &ask)), "not_found", "it is nobody else's");
-    assert_eq!(code(house.ask(&planner, &issue(By::Operator(SessionId([1; 32]))))), "not_found");
+    assert_eq!(
+        code(house.ask(&planner, &issue(Consent::Session(SessionId([1; 32]))))),
+        "not_found"
+    );
     let mut job = ask.clone();
     job.on_behalf_of = "job:nightly@acme.example".parse().unwrap();
     assert_eq!(code(house.ask(&planner, &job)), "principal_not_proven");
     let short = house.ask(&House::admin(), &grant(299)).unwrap().id;
-    let long = issue(By::Operator(short));
+    let long = issue(Consent::Session(short));
     assert_eq!(code(house.ask(&planner, &long)), "outlives_consent");
     assert_eq!(end(&mut house, &House::admin(), Ending::Session(id)).unwrap(), (1, 1));
     assert!(is_revoked(&house, &token));
@@ -321,7 +324,7 @@ fn no_child_is_minted_below_a_session_that_ended() {
     row.ended_at = Some(NOW);
     row.live = false;
     house.state.put(Row::Session(row));
-    let delegate = RecordChain::<true> { token: child.into() };
+    let delegate = Delegate { token: child.into() };
     assert_eq!(code(house.ask(&planner, &delegate)), "session_ended");
     assert!(!is_revoked(&house, &root));
     // The next start goes on with it.
@@ -360,9 +363,9 @@ fn a_principal_comes_back_without_the_sessions_from_before() {
         ttl_seconds: 600,
         reason: "month end".into(),
     };
-    let briefly = |by: By| Issue { ttl_seconds: 60, ..issue(by) };
-    let by_user = |user: UserToken| briefly(By::User(Box::new(user)));
-    let operators = briefly(By::Operator(house.ask(&House::admin(), &grant).unwrap().id));
+    let briefly = |by: Consent| Issue { ttl_seconds: 60, ..issue(by) };
+    let by_user = |user: UserToken| briefly(Consent::UserToken(Box::new(user)));
+    let operators = briefly(Consent::Session(house.ask(&House::admin(), &grant).unwrap().id));
     for ask in [&operators, &by_user(alice("phone"))] {
         assert_eq!(code(house.ask(&planner, ask)), "granted");
     }
@@ -380,6 +383,6 @@ fn a_principal_comes_back_without_the_sessions_from_before() {
     }
     let anew = UserToken { issued_at: house.now, id: [9; 32], ..alice("phone") };
     assert_eq!(code(house.ask(&planner, &by_user(anew))), "granted");
-    assert_eq!(code(house.ask(&planner, &briefly(By::Agent))), "granted");
+    assert_eq!(code(house.ask(&planner, &briefly(Consent::Profile))), "granted");
     assert_eq!(code(house.ask(&House::admin(), &grant)), "granted");
 }

@@ -2,7 +2,7 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use sublet_core::state::Precondition;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, append, code, to_helper};
@@ -27,9 +27,9 @@ fn as_many_hops_follow_one_as_the_profile_allows() {
     for number in 0..MOST {
         assert_eq!(code(house.delegate(&planner, &helper(&root, number))), "granted");
     }
-    let no: No = house.delegate(&planner, &helper(&root, MOST)).unwrap_err();
-    assert_eq!(no.code(), "fan_out_exceeded");
-    assert_eq!(no.to_string(), "3 hops follow hop 0 already, the delegation allows 3");
+    let refusal: Refusal = house.delegate(&planner, &helper(&root, MOST)).unwrap_err();
+    assert_eq!(refusal.code(), "fan_out_exceeded");
+    assert_eq!(refusal.to_string(), "3 hops follow hop 0 already, the delegation allows 3");
     // Made offline and brought later: no way round.
     assert_eq!(code(house.record(&planner, &helper(&root, MOST))), "fan_out_exceeded");
     // What is recorded is recorded, and may be followed itself.

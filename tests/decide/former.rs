@@ -42,7 +42,7 @@ fn rotated(house: &mut House, ago_ms: i64) {
 }
 
 fn root(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
-    house.enrol("reader", key("reader").public_key().clone());
+    house.enroll("reader", key("reader").public_key().clone());
     fleet.verify(&house.ask(planner, &issue()).unwrap().token).unwrap()
 }
 
@@ -62,8 +62,8 @@ fn the_key_of_before_proves_a_call_for_a_minute_also_under_a_delegation() {
         assert_eq!(code(house.record(&caller, &child)), "former_key");
         assert_eq!(code(house.delegate(&caller, &child)), "former_key");
     }
-    let says = house.record(&holder(&root), &child).unwrap_err().to_string();
-    assert!(says.contains("agent/planner") && says.contains("identity token"), "{says}");
+    let detail = house.record(&holder(&root), &child).unwrap_err().to_string();
+    assert!(detail.contains("agent/planner") && detail.contains("identity token"), "{detail}");
     // A helper has a key of its own, and goes on.
     let scout = House::caller(&helper, &key("scout"));
     assert_eq!(code(house.record(&scout, &helper)), "granted");

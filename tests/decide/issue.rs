@@ -17,7 +17,7 @@ fn what_is_granted_is_what_was_asked_and_is_known_from_then_on() {
     let issued = token(&fleet, &house.ask(&planner, &issue()).unwrap().token);
     let block = issued.root();
     assert_eq!(block.agent, sublet_tests::agent("planner"));
-    assert_eq!((block.hops_max, block.unrecorded_max), (4, 1));
+    assert_eq!((block.hops_max, block.offline_hops_max), (4, 1));
     assert_eq!(block.not_after, sublet_tests::NOW.seconds() + 600);
     assert_eq!(block.scope, Some(scope(READ)));
     assert_eq!(issued.principal().unwrap().as_str(), "user:alice@acme.example");
@@ -112,7 +112,7 @@ fn a_revoked_principal_is_issued_nothing_and_others_are() {
 fn a_profile_that_is_gone_issues_nothing() {
     let fleet = Fleet::new();
     let mut house = House::new(&fleet);
-    house.enrol(
+    house.enroll(
         "planner",
         sublet_core::sign::Signer::public_key(&sublet_tests::key("planner")).clone(),
     );

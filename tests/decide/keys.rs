@@ -2,16 +2,16 @@
 
 use sublet_core::bundle::{KeyId, KeyState, KeyUse};
 use sublet_core::caller::Caller;
-use sublet_core::decide::{ChangeKey, Issue, Renew};
+use sublet_core::decide::{Issue, Renew, RotateBrokerKey};
 use sublet_core::feed::Revocation;
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use sublet_core::rotation::KeyStep;
 use sublet_tests::{Fleet, House, code, key_id};
 
 use crate::staffed;
 
-fn step(house: &mut House, step: KeyStep) -> Result<(), No> {
-    house.change_key(&House::admin(), step)
+fn step(house: &mut House, step: KeyStep) -> Result<(), Refusal> {
+    house.rotate_broker_key(&House::admin(), step)
 }
 
 /// The key that a step just made.
@@ -27,7 +27,7 @@ fn rotate(house: &mut House, use_: KeyUse) -> KeyId {
     key
 }
 
-fn issue(house: &mut House, planner: &Caller, ttl_seconds: i64) -> Result<Vec<u8>, No> {
+fn issue(house: &mut House, planner: &Caller, ttl_seconds: i64) -> Result<Vec<u8>, Refusal> {
     let ask = Issue { ttl_seconds, hops: 0, offline_hops: 0, ..crate::issue() };
     house.ask(planner, &ask).map(|issued| issued.token.to_vec())
 }
@@ -82,9 +82,9 @@ fn nothing_is_issued_for_longer_than_the_key_is_good_that_signs_it() {
     });
     let (_, mut house, planner) = crate::staffed_in(fleet);
     assert_eq!(code(issue(&mut house, &planner, 300)), "granted");
-    let no = issue(&mut house, &planner, 301).unwrap_err();
-    assert_eq!(no.code(), "outlives_key");
-    assert!(no.to_string().contains("at most 300 s"), "{no}");
+    let refusal = issue(&mut house, &planner, 301).unwrap_err();
+    assert_eq!(refusal.code(), "outlives_key");
+    assert!(refusal.to_string().contains("at most 300 s"), "{refusal}");
     let identity = house.ask(&planner, &Renew).unwrap();
     assert_eq!(verdict(&house, &identity), "granted", "it is shorter than it would be");
     rotate(&mut house, KeyUse::Delegation);
@@ -94,17 +94,20 @@ fn nothing_is_issued_for_longer_than_the_key_is_good_that_signs_it() {
 #[test]
 fn the_admin_alone_changes_keys() {
     let (fleet, mut house, planner) = staffed();
-    let ask =
-        ChangeKey { step: KeyStep::Taint { key: KeyId(1) }, reason: String::new(), made: None };
+    let ask = RotateBrokerKey {
+        step: KeyStep::Taint { key: KeyId(1) },
+        reason: String::new(),
+        made: None,
+    };
     assert_eq!(code(house.ask(&planner, &ask)), "forbidden");
     let state = house.state.trust().bundle().key(KeyId(1)).unwrap().state;
     assert_eq!((state, house.state.trust().bundle()), (KeyState::Active, &fleet.bundle));
-    for (wrong, says) in [
+    for (wrong, detail) in [
         (KeyStep::Activate { key: KeyId(99), at_once: true }, "not_found"),
         (KeyStep::Retire { key: KeyId(1) }, "key_step"),
         (KeyStep::Taint { key: key_id(KeyUse::Bundle) }, "key_step"),
     ] {
-        assert_eq!(code(step(&mut house, wrong)), says, "{wrong}");
+        assert_eq!(code(step(&mut house, wrong)), detail, "{wrong}");
     }
     assert_eq!(house.state.trust().bundle(), &fleet.bundle, "a refusal changes nothing");
 }

@@ -57,7 +57,7 @@ fn issue() -> Issue {
         ttl_seconds: 600,
         hops: 4,
         offline_hops: 1,
-        by: sublet_core::decide::By::Agent,
+        by: sublet_core::decide::Consent::Profile,
     }
 }
 
@@ -71,7 +71,7 @@ fn staffed_in(fleet: Fleet) -> (Fleet, House, Caller) {
     let mut house = House::new(&fleet);
     let applied = house.ask(&House::admin(), &ApplyProfile { profile: profile("default") });
     assert_eq!(code(applied), "granted");
-    house.enrol(
+    house.enroll(
         "planner",
         sublet_core::sign::Signer::public_key(&sublet_tests::key("planner")).clone(),
     );

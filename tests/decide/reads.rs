@@ -2,9 +2,9 @@
 
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    GetAgent, GetProfile, GetStatus, Inspect, Inspected, ListAgents, ListDelegations,
-    ListJoinTokens, ListProfiles, ListSessions, LookupAgent, PageOf, ProveRecorded, Replay, Revoke,
-    Target, WatchFeed,
+    GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, Inspect, Inspected,
+    ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, PageOf, Replay,
+    Revoke, Target, WatchFeed,
 };
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
@@ -24,7 +24,7 @@ fn newcomer() -> Caller {
 #[test]
 fn a_delegation_is_seen_by_the_admin_its_agent_and_its_holders() {
     let (fleet, mut house, planner) = staffed();
-    house.enrol("reader", key("reader").public_key().clone());
+    house.enroll("reader", key("reader").public_key().clone());
     let reader = House::agent(&fleet, "reader");
     let token = issue(&fleet, &mut house, &planner);
     let helper = append(&token, &to_helper("scout", READ), "planner").unwrap();
@@ -89,9 +89,9 @@ fn a_list_is_paged_without_a_gap() {
 #[test]
 fn agents_are_looked_up_by_anyone_and_the_admins_reads_are_the_admins() {
     let (_, mut house, planner) = staffed();
-    let row = house.ask(&planner, &LookupAgent { agent: agent("planner") }).unwrap();
+    let row = house.ask(&planner, &GetAgentKey { agent: agent("planner") }).unwrap();
     assert_eq!(row.key.as_ref(), Some(key("planner").public_key()));
-    assert_eq!(code(house.ask(&planner, &LookupAgent { agent: agent("nobody") })), "unknown_agent");
+    assert_eq!(code(house.ask(&planner, &GetAgentKey { agent: agent("nobody") })), "unknown_agent");
     assert_eq!(code(house.ask(&planner, &WatchFeed)), "granted");
     assert_eq!(code(house.ask(&newcomer(), &WatchFeed)), "forbidden");
 }
@@ -124,7 +124,7 @@ fn a_page_begins_behind_a_row_that_is_gone() {
     let (_, mut house, _) = staffed();
     let admin = House::admin();
     for name in ["a", "b", "c", "d"] {
-        house.enrol(name, key(name).public_key().clone());
+        house.enroll(name, key(name).public_key().clone());
     }
     let after = Some(agent("b"));
     let page = house.ask(&admin, &ListAgents(PageOf { after, size: 1 })).unwrap();
@@ -138,10 +138,10 @@ fn a_page_begins_behind_a_row_that_is_gone() {
 #[test]
 fn where_hops_are_recorded_is_shown_to_whoever_may_inspect_them() {
     let (fleet, mut house, planner) = staffed();
-    house.enrol("reader", key("reader").public_key().clone());
+    house.enroll("reader", key("reader").public_key().clone());
     let token = issue(&fleet, &mut house, &planner);
     let chain = append(&token, &to_helper("scout", READ), "planner").unwrap();
-    let prove = ProveRecorded { token: chain.clone().into() };
+    let prove = GetInclusionProof { token: chain.clone().into() };
     assert_eq!(code(house.ask(&planner, &prove)), "hop_not_found");
     house.delegate(&planner, &chain).unwrap();
     assert_eq!(house.ask(&planner, &prove).unwrap().len(), 2);

@@ -5,7 +5,7 @@ use sublet_core::capability::Scope;
 use sublet_core::feed::Revocation;
 use sublet_core::id::HopId;
 use sublet_core::mint::{self, Hop};
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::sign::Signer as _;
 use sublet_core::token::{UnverifiedToken, prefix_digests};
 use sublet_core::verify::VerifiedToken;
@@ -20,7 +20,7 @@ fn chain(fleet: &Fleet) -> VerifiedToken {
 }
 
 /// Verifies bytes beside a receipt for so many hops.
-fn recorded(fleet: &Fleet, bytes: &[u8], of: &VerifiedToken) -> Result<VerifiedToken, No> {
+fn recorded(fleet: &Fleet, bytes: &[u8], of: &VerifiedToken) -> Result<VerifiedToken, Refusal> {
     let token = UnverifiedToken::decode(bytes).map_err(Malformed::Token)?;
     let (token, coverage) =
         VerifiedToken::verify_recorded(token, fleet.receipt(of), &fleet.bundle)?;
@@ -43,9 +43,9 @@ fn a_receipt_lets_no_signature_through_that_is_none() {
                 later => &mut envelope.blocks[later - 1],
             };
             signed.signature[7] ^= 1;
-            let no = recorded(&fleet, &raw::bytes(&envelope), &of).unwrap_err();
-            assert_eq!(no.code(), "bad_signature");
-            assert!(no.to_string().contains(&format!("block {block}")), "{no}");
+            let refusal = recorded(&fleet, &raw::bytes(&envelope), &of).unwrap_err();
+            assert_eq!(refusal.code(), "bad_signature");
+            assert!(refusal.to_string().contains(&format!("block {block}")), "{refusal}");
         }
     }
     let elsewhere = fleet.root("reader", READ);
@@ -56,7 +56,7 @@ fn a_receipt_lets_no_signature_through_that_is_none() {
 fn the_other_curve_is_verified_among_them() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", READ);
-    let to = mint::Delegate::Helper {
+    let to = mint::Recipient::Helper {
         label: "curve".into(),
         key: curve_key("curve").public_key().clone(),
     };
@@ -144,7 +144,7 @@ fn a_clamped_hop_is_one_that_can_be_made() {
     let asked = Hop {
         ttl_seconds: 1 << 40,
         hops_max: Some(60),
-        unrecorded_max: Some(60),
+        offline_hops_max: Some(60),
         ..to_helper("scout", &["fs.read@tool://files path=under:/", "db.q@mcp://db"])
     };
     assert_eq!(code(append(&root, &asked, "planner")), "hops_exceed_parent");
@@ -153,7 +153,7 @@ fn a_clamped_hop_is_one_that_can_be_made() {
     assert_eq!(hop.scope, Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap());
     let made = append(&root, &hop, "planner").unwrap();
     assert_eq!(made.expires(), root.expires());
-    assert_eq!((made.last().block().hops_max, made.last().block().unrecorded_max), (4, 2));
+    assert_eq!((made.last().block().hops_max, made.last().block().offline_hops_max), (4, 2));
     let (same, cut) = mint::clamp(&root, &hop, NOW).unwrap();
     assert!(same == hop && cut.is_empty());
     let nothing = to_helper("scout", &["db.q@mcp://db"]);

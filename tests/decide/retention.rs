@@ -1,17 +1,19 @@
 //! What of the ledger is kept: by the admin alone, and never against a hold.
 
-use sublet_core::decide::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold, Retained};
+use sublet_core::decide::{
+    CreateLegalHold, Erase, Prune, ReadRetention, RemoveLegalHold, Retained,
+};
 use sublet_core::state::Row;
 use sublet_tests::{Fleet, House, code};
 
 use crate::staffed;
 
-fn place(name: &str, from: u64, to: Option<u64>) -> PlaceHold {
-    PlaceHold { name: name.into(), from, to, reason: "a case".into() }
+fn place(name: &str, from: u64, to: Option<u64>) -> CreateLegalHold {
+    CreateLegalHold { name: name.into(), from, to, reason: "a case".into() }
 }
 
-fn release(name: &str) -> ReleaseHold {
-    ReleaseHold { name: name.into(), reason: "closed".into() }
+fn release(name: &str) -> RemoveLegalHold {
+    RemoveLegalHold { name: name.into(), reason: "closed".into() }
 }
 
 fn erase(index: u64) -> Erase {
@@ -24,11 +26,11 @@ fn what_is_held_is_not_erased() {
     let mut house = House::new(&fleet);
     house.ask(&admin, &erase(7)).unwrap();
     house.ask(&admin, &place("case", 5, Some(9))).unwrap();
-    for (index, says) in [(4, "granted"), (5, "under_hold"), (8, "under_hold"), (9, "granted")] {
-        assert_eq!(code(house.ask(&admin, &erase(index))), says, "{index}");
+    for (index, detail) in [(4, "granted"), (5, "under_hold"), (8, "under_hold"), (9, "granted")] {
+        assert_eq!(code(house.ask(&admin, &erase(index))), detail, "{index}");
     }
-    let no = house.ask(&admin, &erase(5)).unwrap_err().to_string();
-    assert!(no.contains("record 5") && no.contains("case"), "{no}");
+    let refusal = house.ask(&admin, &erase(5)).unwrap_err().to_string();
+    assert!(refusal.contains("record 5") && refusal.contains("case"), "{refusal}");
     house.ask(&admin, &release("case")).unwrap();
     house.ask(&admin, &erase(5)).unwrap();
 }
@@ -37,13 +39,13 @@ fn what_is_held_is_not_erased() {
 fn a_hold_has_a_name_and_an_end_behind_its_beginning() {
     let (fleet, admin) = (Fleet::new(), House::admin());
     let mut house = House::new(&fleet);
-    for (ask, says) in [
+    for (ask, detail) in [
         (place("", 0, None), "value_out_of_range"),
         (place("Case 1", 0, None), "value_out_of_range"),
         (place(&"x".repeat(64), 0, None), "value_out_of_range"),
         (place("empty", 5, Some(5)), "value_out_of_range"),
     ] {
-        assert_eq!(code(house.ask(&admin, &ask)), says, "{ask:?}");
+        assert_eq!(code(house.ask(&admin, &ask)), detail, "{ask:?}");
     }
     house.ask(&admin, &place("case", 3, None)).unwrap();
     assert_eq!(code(house.ask(&admin, &place("case", 4, None))), "already_exists");

@@ -1,6 +1,6 @@
 //! What a decision rests on, and how many hops one agent may have made.
 
-use sublet_core::decide::{Operation, RecordChain, Renew, Revoke, SyncVerifier, Target};
+use sublet_core::decide::{Delegate, Operation, Renew, ReportVerifierState, Revoke, Target};
 use sublet_core::feed::{FeedPosition, Revocation};
 use sublet_core::id::{HopId, UnixMillis};
 use sublet_core::sign::Signer as _;
@@ -40,7 +40,7 @@ fn undone_by(house: &House, rests_on: &[Precondition], revocations: &[Revocation
 #[test]
 fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else() {
     let (fleet, mut house, planner) = staffed();
-    house.enrol("reader", key("reader").public_key().clone());
+    house.enroll("reader", key("reader").public_key().clone());
     let root = fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap();
     let token = append(&root, &to_agent("reader", READ), "planner").unwrap();
     let identity = fleet.identity("planner");
@@ -69,8 +69,7 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
         Revocation::Principal("user:bob@acme.example".parse().unwrap()),
         Revocation::PrincipalRestored("user:bob@acme.example".parse().unwrap()),
     ];
-    let delegated =
-        preconditions(&house, &planner, &RecordChain::<true> { token: token.clone().into() });
+    let delegated = preconditions(&house, &planner, &Delegate { token: token.clone().into() });
     assert_eq!(undone_by(&house, &delegated, &of_chain), [true; 9]);
     assert_eq!(undone_by(&house, &delegated, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &delegated, &of_others), [false; 5]);
@@ -78,7 +77,7 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
     assert_eq!(undone_by(&house, &issued, &of_caller), [true; 4]);
     assert_eq!(undone_by(&house, &issued, &of_chain[6..8]), [true; 2], "the principal");
     assert_eq!(undone_by(&house, &issued, &of_others), [false; 5]);
-    let sync = SyncVerifier { revocations: FeedPosition::new(1, 1), head: None };
+    let sync = ReportVerifierState { revocations: FeedPosition::new(1, 1), head: None };
     let synced = preconditions(&house, &planner, &sync);
     for guards in [preconditions(&house, &planner, &Renew), synced] {
         assert_eq!(undone_by(&house, &guards, &of_caller), [true; 4]);
@@ -95,7 +94,7 @@ fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else()
 fn an_agent_makes_so_many_hops_that_live() {
     let (fleet, mut house, planner) = staffed();
     for name in ["reader", "writer"] {
-        house.enrol(name, key(name).public_key().clone());
+        house.enroll(name, key(name).public_key().clone());
     }
     house.allow_hops(4);
     let root = fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap();

@@ -5,14 +5,14 @@ use sublet_core::block::{Block, Origin, Role};
 use sublet_core::bundle::KeyUse;
 use sublet_core::caller::Caller;
 use sublet_core::decide::{
-    ListDelegations, LookupAgent, PageOf, Renew, ResumeAgent, RevokeAgentKey, RotateKey,
-    SuspendAgent, SyncVerifier,
+    GetAgentKey, ListDelegations, PageOf, Renew, ReportVerifierState, ResumeAgent, RevokeAgentKey,
+    RotateKey, SuspendAgent,
 };
 use sublet_core::feed::FeedPosition;
 use sublet_core::id::Nonce;
 use sublet_core::key::PublicKey;
 use sublet_core::mint;
-use sublet_core::no::Unauthenticated;
+use sublet_core::refusal::Unauthenticated;
 use sublet_core::rotation::KeyStep;
 use sublet_core::sign::Signer as _;
 use sublet_core::state::{AgentState, LastIdentity};
@@ -32,7 +32,7 @@ fn tainted() -> (Fleet, House, Vec<u8>) {
 
 fn taint(house: &mut House, use_: KeyUse) {
     let step = KeyStep::Taint { key: key_id(use_) };
-    house.change_key(&House::admin(), step).unwrap();
+    house.rotate_broker_key(&House::admin(), step).unwrap();
 }
 
 fn read(house: &House, identity: &[u8]) -> Result<TaintedIdentity, Unauthenticated> {
@@ -75,7 +75,7 @@ fn it_is_renewed_and_what_it_is_renewed_to_is_good_again() {
     let bundle = house.state.trust().bundle().clone();
     let token = Fleet { bundle }.verify(&anew).unwrap();
     let planner = House::caller(&token, &key("planner"));
-    assert_eq!(code(house.ask(&planner, &LookupAgent { agent: agent("planner") })), "granted");
+    assert_eq!(code(house.ask(&planner, &GetAgentKey { agent: agent("planner") })), "granted");
     assert_eq!(code(house.ask(&planner, &Renew)), "granted");
     // The key can be changed with it too.
     let (_, mut house, identity) = tainted();
@@ -88,9 +88,9 @@ fn it_is_renewed_and_what_it_is_renewed_to_is_good_again() {
 fn it_is_good_for_nothing_else() {
     let (_, mut house, identity) = tainted();
     let shown = caller(&house, &identity, "planner");
-    let look = LookupAgent { agent: agent("planner") };
+    let look = GetAgentKey { agent: agent("planner") };
     let list = ListDelegations(PageOf { after: None, size: 10 });
-    let sync = SyncVerifier { revocations: FeedPosition::new(1, 0), head: None };
+    let sync = ReportVerifierState { revocations: FeedPosition::new(1, 0), head: None };
     for refused in [
         code(house.ask(&shown, &look)),
         code(house.ask(&shown, &list)),
@@ -105,12 +105,12 @@ fn it_is_good_for_nothing_else() {
 fn only_a_tainted_root_of_identities_makes_one() {
     let (fleet, mut house, planner) = staffed();
     let identity = house.ask(&planner, &Renew).unwrap();
-    let says = |read: Result<TaintedIdentity, Unauthenticated>| read.unwrap_err().code();
-    assert_eq!(says(read(&house, &identity)), "wrong_token_kind");
+    let detail = |read: Result<TaintedIdentity, Unauthenticated>| read.unwrap_err().code();
+    assert_eq!(detail(read(&house, &identity)), "wrong_token_kind");
     let grant = fleet.root("planner", &["fs.read@tool://files path=any"]).encode();
     taint(&mut house, KeyUse::Delegation);
-    assert_eq!(says(read(&house, &grant)), "key_tainted");
-    assert_eq!(says(read(&house, &identity)), "wrong_token_kind", "of another root");
+    assert_eq!(detail(read(&house, &grant)), "key_tainted");
+    assert_eq!(detail(read(&house, &identity)), "wrong_token_kind", "of another root");
 }
 
 #[test]

@@ -150,16 +150,16 @@ fn what_is_not_clear_enrols_nobody() {
     let asked = Enroll { agent: Some(agent("planner")), ..shown(1) };
     assert_eq!(code(house.ask(&newcomer("one"), &asked)), "not_enrollable", "it is another");
     apply(&mut house, with("other", vec![rule(&[("sub", "repo:acme/app")], "agent/other", true)]));
-    let no = house.ask(&newcomer("one"), &shown(1)).unwrap_err();
-    assert!(no.to_string().contains("\"ci\" and \"other\" both"), "{no}");
+    let refusal = house.ask(&newcomer("one"), &shown(1)).unwrap_err();
+    assert!(refusal.to_string().contains("\"ci\" and \"other\" both"), "{refusal}");
     apply(&mut house, with("other", vec![]));
     apply(&mut house, with("ci", vec![rule(&[("ref", "main")], "agent/{sub}", true)]));
-    let no = house.ask(&newcomer("one"), &shown(1)).unwrap_err();
-    assert!(no.to_string().contains("no segment of a SPIFFE id"), "{no}");
+    let refusal = house.ask(&newcomer("one"), &shown(1)).unwrap_err();
+    assert!(refusal.to_string().contains("no segment of a SPIFFE id"), "{refusal}");
     // An agent that an admin made, with another profile, is not taken over.
     apply(&mut house, with("ci", vec![rule(&[("ref", "main")], "agent/planner", true)]));
-    let no = house.ask(&newcomer("one"), &shown(1)).unwrap_err();
-    assert!(no.to_string().contains("has the profile \"default\""), "{no}");
+    let refusal = house.ask(&newcomer("one"), &shown(1)).unwrap_err();
+    assert!(refusal.to_string().contains("has the profile \"default\""), "{refusal}");
 }
 
 #[test]

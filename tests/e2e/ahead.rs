@@ -2,7 +2,7 @@
 //! what a token comes to.
 
 use crate::stage::Stage;
-use crate::walk::{CALL, enrol, issue, run};
+use crate::walk::{CALL, enroll, issue, run};
 
 const WIDE: &str = "fs.@tool:// path=under:/";
 
@@ -15,7 +15,7 @@ fn squeezed(table: &str) -> String {
 #[test]
 fn a_dry_run_says_what_a_hop_takes_away_and_makes_nothing() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     let issued = issue(&stage);
     let delegation = issued["delegation"].as_str().unwrap();
     stage.sublet(&["key", "create", "--out", "scout"]).ok();
@@ -23,7 +23,7 @@ fn a_dry_run_says_what_a_hop_takes_away_and_makes_nothing() {
     let to = ["--helper", "scout", "--to-key", "scout/key.pub"];
     let narrow = ["--allow", "fs.read@tool://files path=under:/data/q3", "--hops", "2"];
     let before = std::fs::read_dir(stage.home.path()).unwrap().count();
-    let says = squeezed(&run(&stage, &head, &[&to[..], &narrow].concat()).ok());
+    let detail = squeezed(&run(&stage, &head, &[&to[..], &narrow].concat()).ok());
     for words in [
         "nothing was made",
         "held fs.read@tool://files path=under:/data\n",
@@ -31,7 +31,7 @@ fn a_dry_run_says_what_a_hop_takes_away_and_makes_nothing() {
         "only fs.read@tool://files path=under:/data/q3",
         "2 hops in all, not 4",
     ] {
-        assert!(says.contains(words), "{words:?} in {says}");
+        assert!(detail.contains(words), "{words:?} in {detail}");
     }
     let wide = [&to[..], &["--allow", WIDE]].concat();
     run(&stage, &head, &wide).fails(2, "hop 0 holds tool://files: ask for tool://files or less");
@@ -44,16 +44,16 @@ fn a_dry_run_says_what_a_hop_takes_away_and_makes_nothing() {
 #[test]
 fn clamp_takes_what_is_held_and_says_what_it_cut() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     issue(&stage);
     let head = ["delegate", "--as", "planner", "--token", "root.token", "--to", "agent/reader"];
     let asked = ["--allow", WIDE, "--allow", "db.query@mcp://db", "--ttl", "30d", "--hops", "60"];
     let out = ["--clamp", "--out", "reader.token"];
     let made = run(&stage, &head, &[&asked[..], &out].concat());
     let err = made.err.clone();
-    let says = squeezed(&made.ok());
-    assert!(says.contains("allow fs.read@tool://files path=under:/data\n"), "{says}");
+    let detail = squeezed(&made.ok());
+    assert!(detail.contains("allow fs.read@tool://files path=under:/data\n"), "{detail}");
     for words in [
         "cut: fs.@tool:// path=under:/: only fs.read@tool://files path=under:/data",
         "cut: db.query@mcp://db: nothing of it is held",
@@ -70,8 +70,8 @@ fn clamp_takes_what_is_held_and_says_what_it_cut() {
 #[test]
 fn can_i_answers_before_the_call_and_says_whom_to_ask() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     issue(&stage);
     let head = ["delegate", "--as", "planner", "--token", "root.token", "--to", "agent/reader"];
     let narrow = ["--allow", "fs.read@tool://files path=under:/data/q3", "--out", "reader.token"];
@@ -80,20 +80,23 @@ fn can_i_answers_before_the_call_and_says_whom_to_ask() {
     assert!(can("reader.token", &CALL).ok().contains("yes"));
     let other = ["--audience", "tool://files", "--action", "fs.read", "--arg", "path=/data/x"];
     assert!(can("root.token", &other).ok().contains("yes"));
-    let no = can("reader.token", &other);
-    assert_eq!(no.code, 2);
+    let refusal = can("reader.token", &other);
+    assert_eq!(refusal.code, 2);
     for words in [
         "no [not_allowed]",
         "hop 1",
         "ask spiffe://dev.sublet.example/agent/planner, who made hop 1, for --allow 'fs.read@tool://files path=exactly:/data/x'",
     ] {
-        assert!(no.out.contains(words), "{words:?} in {}", no.out);
+        assert!(refusal.out.contains(words), "{words:?} in {}", refusal.out);
     }
     let outside = ["--audience", "tool://files", "--action", "fs.rm", "--output", "json"];
-    let no = can("reader.token", &outside);
-    assert_eq!(no.code, 2);
-    let no: serde_json::Value = serde_json::from_str(&no.out).unwrap();
-    assert_eq!(no["advice"], "ask whoever issues: sublet issue, for --allow 'fs.rm@tool://files'");
+    let refusal = can("reader.token", &outside);
+    assert_eq!(refusal.code, 2);
+    let refusal: serde_json::Value = serde_json::from_str(&refusal.out).unwrap();
+    assert_eq!(
+        refusal["advice"],
+        "ask whoever issues: sublet issue, for --allow 'fs.rm@tool://files'"
+    );
     // A helper of which nothing is recorded may be within the root's allowance; two are not.
     stage.sublet(&["key", "create", "--out", "a"]).ok();
     let spawn = |by: &str, token: &str, label: &str, out: &str| {
@@ -111,17 +114,17 @@ fn can_i_answers_before_the_call_and_says_whom_to_ask() {
     spawn("planner", "root.token", "a", "a.token");
     assert!(can("a.token", &CALL).ok().contains("yes"));
     spawn("a", "a.token", "b", "b.token");
-    let no = can("b.token", &CALL);
-    assert_eq!(no.code, 2);
-    assert!(no.out.contains("have the chain recorded: sublet record"), "{}", no.out);
+    let refusal = can("b.token", &CALL);
+    assert_eq!(refusal.code, 2);
+    assert!(refusal.out.contains("have the chain recorded: sublet record"), "{}", refusal.out);
     can("missing", &CALL).fails(1, "missing");
 }
 
 #[test]
 fn inspect_shows_what_a_token_comes_to() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     issue(&stage);
     assert!(
         stage

@@ -10,7 +10,7 @@ use std::time::Duration;
 use h2::client::{ResponseFuture, SendRequest};
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
-use sublet_client::holder::Held;
+use sublet_client::delegation::Delegation;
 use sublet_client::ports::Ports;
 use sublet_client::{Grant, Identity};
 use sublet_core::key_file::KeyLock;
@@ -296,7 +296,7 @@ impl Peer {
         let answer = self.answers.pop().unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(2), answer).await.ok()?.unwrap();
         let status = tonic::Status::from_header_map(answer.headers())?;
-        let code = sublet_client::failure::Failure::from_status(&status).code().to_string();
+        let code = sublet_client::error::Error::from_status(&status).code().to_string();
         Some((format!("{:?}", status.code()), code))
     }
 
@@ -310,7 +310,7 @@ impl Peer {
                 continue;
             };
             if let Some(status) = tonic::Status::from_header_map(answer.headers()) {
-                let failure = sublet_client::failure::Failure::from_status(&status);
+                let failure = sublet_client::error::Error::from_status(&status);
                 refused.push(failure.code().to_string());
             }
         }
@@ -547,7 +547,7 @@ async fn top_up(stage: &Stage, from: IpAddr, path: &str, headers: &HeaderMap) ->
     Some(peer)
 }
 
-async fn issue(identity: &Identity) -> Result<Held, sublet_client::failure::Failure> {
+async fn issue(identity: &Identity) -> Result<Delegation, sublet_client::error::Error> {
     let scope = ["fs.read@tool://files path=under:/data"];
     let grant = Grant::of("user:alice@acme.example", &scope, Duration::from_secs(60)).unwrap();
     identity.ask(&grant).await
@@ -564,18 +564,18 @@ async fn fill_to_the_last(
     last: &Identity,
 ) -> Option<(Vec<Peer>, usize)> {
     let report = "/sublet.v1.Audit/ReportUses";
-    let enrol = "/sublet.v1.Identity/Enroll";
+    let enroll = "/sublet.v1.Identity/Enroll";
     let mut peers = fill_all(stage, greedy, report).await;
     if !reaches(scrapes, 80 * MIB - 64 * 1024).await {
         return None;
     }
     let headers = metadata(&credential(last), report);
     peers.push(top_up(stage, loopback(20), report, &headers).await?);
-    peers.push(top_up(stage, loopback(21), enrol, &HeaderMap::new()).await?);
+    peers.push(top_up(stage, loopback(21), enroll, &HeaderMap::new()).await?);
     let bytes = metric(scrapes, "sublet_request_bytes").await;
     let agent = issue(honest).await.err()?.code().to_owned();
     let mut stranger = Peer::new(stage, loopback(1)).await;
-    assert!(stranger.begin(enrol, &HeaderMap::new(), Bytes::new()).await);
+    assert!(stranger.begin(enroll, &HeaderMap::new(), Bytes::new()).await);
     let stranger = stranger.answer().await?.1;
     (agent == "bytes_full" && stranger == "bytes_full").then_some((peers, bytes))
 }

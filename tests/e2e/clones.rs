@@ -9,15 +9,15 @@ use sublet_client::{Grant, Identity};
 
 use crate::ledger::copy_all;
 use crate::stage::Stage;
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 const RENEW: [&str; 4] = ["agent", "renew", "--as", "planner"];
 
 #[test]
 fn a_copied_identity_is_noticed_at_the_next_renewal_and_stops_that_agent_alone() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     issue(&stage);
     copy_all(&stage.path("planner"), &stage.path("stolen"));
     stage.sublet(&RENEW).ok();
@@ -60,7 +60,7 @@ fn a_copied_identity_is_noticed_at_the_next_renewal_and_stops_that_agent_alone()
 async fn nobody_else_has_an_error_while_a_stolen_identity_is_found_out() {
     let stage = Stage::set();
     for name in ["planner", "one", "two", "three"] {
-        enrol(&stage, name);
+        enroll(&stage, name);
     }
     copy_all(&stage.path("planner"), &stage.path("stolen"));
     let errors = Arc::new(Mutex::new(Vec::new()));
@@ -108,7 +108,7 @@ async fn nobody_else_has_an_error_while_a_stolen_identity_is_found_out() {
 #[test]
 fn two_processes_with_one_directory_are_no_copies_of_each_other() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..5).for_each(|_| drop(stage.sublet(&RENEW).ok())));
@@ -142,7 +142,7 @@ fn two_processes_that_enrol_into_one_directory_make_one_identity() {
 #[test]
 fn a_renewal_that_was_cut_off_is_the_same_one_again() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     // The broker has answered, and the process was killed before it kept the answer.
     let before = fs::read(stage.path("planner/identity.token")).unwrap();
     stage.sublet(&RENEW).ok();

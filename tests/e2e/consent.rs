@@ -13,18 +13,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::follow::Follower;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_client::{Grant, Identity, Word};
+use sublet_client::{Consent, Grant, Identity};
 use sublet_core::call::Arguments;
 use sublet_core::feed::FeedPosition;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::text::base64url;
 use sublet_core::token::Presentation;
 
-use crate::enrol::{Provider, jwk, seconds, token};
+use crate::enroll::{Provider, jwk, seconds, token};
 use crate::pki::Authority;
 use crate::stage::{Run, Stage};
 use crate::transport::{self, by_tls};
@@ -118,7 +118,7 @@ fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
     issue(&stage, "user:alice", &alice, "60s").ok();
     issue(&stage, "user:bob", &alice, "60s").fails(2, "[principal_not_proven]");
     issue(&stage, "user:alice", &alice, "10m").fails(2, "[outlives_consent]");
-    for (says, wrong) in [
+    for (detail, wrong) in [
         ("[jwt_signature]", token("one", 9, &claims(&provider, &json!({})))),
         ("[jwt_key]", token("nine", 9, &claims(&provider, &json!({})))),
         ("[jwt_audience]", token("one", 1, &claims(&provider, &json!({"aud": "other"})))),
@@ -137,7 +137,7 @@ fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
         ),
         ("[jwt_malformed]", token("one", 1, &claims(&provider, &json!({"events": {"x": {}}})))),
     ] {
-        issue(&stage, "user:alice", &wrong, "60s").fails(2, says);
+        issue(&stage, "user:alice", &wrong, "60s").fails(2, detail);
     }
     let both = json!({"aud": ["other", "desk"], "azp": "desk"});
     issue(&stage, "user:alice", &token("one", 1, &claims(&provider, &both)), "60s").ok();
@@ -191,14 +191,14 @@ fn a_user_and_its_provider_end_what_was_issued() {
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         token("one", 1, &all)
     };
-    for (says, wrong) in [
+    for (detail, wrong) in [
         ("jwt_malformed", again.clone()),
         ("jwt_malformed", logout(json!({"nonce": "n"}))),
         ("jwt_malformed", logout(json!({"events": {"other": {}}}))),
         ("jwt_audience", logout(json!({"aud": "other"}))),
     ] {
         let (status, answer) = post(&stage, "/logout", &[], &[("logout_token", &wrong)]);
-        assert_eq!((status, answer["sublet_code"].as_str().unwrap()), (401, says));
+        assert_eq!((status, answer["sublet_code"].as_str().unwrap()), (401, detail));
     }
     issue(&stage, "user:alice", &again, "60s").ok();
     let (status, _) = post(&stage, "/logout", &[], &[("logout_token", &logout(json!({})))]);
@@ -408,7 +408,7 @@ async fn a_logout_whose_caller_hung_up_is_one() {
         let sid = json!({"sid": format!("round{hangs_up}")});
         let user = token("one", 1, &claims(&provider, &sid));
         let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(60)).unwrap();
-        let grant = grant.hops(1).by(Word::User(user.clone()));
+        let grant = grant.hops(1).by(Consent::UserToken(user.clone()));
         let mut held = vec![identity.ask(&grant).await.unwrap()];
         // Others are issued beside the end.
         let (asking, more) = (identity.clone(), grant.clone());
@@ -417,8 +417,8 @@ async fn a_logout_whose_caller_hung_up_is_one() {
             loop {
                 match asking.ask(&more).await {
                     Ok(one) => held.push(one),
-                    Err(no) if no.code() == "session_ended" => break held,
-                    Err(no) => assert!(!no.is_final(), "{no}"),
+                    Err(refusal) if refusal.code() == "session_ended" => break held,
+                    Err(refusal) => assert!(!refusal.is_final(), "{refusal}"),
                 }
             }
         });
@@ -433,11 +433,11 @@ async fn a_logout_whose_caller_hung_up_is_one() {
         held.extend(beside.await.unwrap());
         let over = async {
             for one in &held {
-                let terms = Terms::of(&SCOPE, Duration::from_secs(10)).unwrap();
+                let terms = Attenuation::of(&SCOPE, Duration::from_secs(10)).unwrap();
                 loop {
                     let mut child = one.spawn_helper("late", &terms).unwrap();
                     match child.record().await {
-                        Err(no) if no.code() == "hop_revoked" => break,
+                        Err(refusal) if refusal.code() == "hop_revoked" => break,
                         _ => tokio::time::sleep(Duration::from_millis(20)).await,
                     }
                 }
@@ -447,21 +447,21 @@ async fn a_logout_whose_caller_hung_up_is_one() {
     }
 }
 
-fn call(checker: &Checker, held: &Held) -> Result<(), String> {
+fn call(checker: &Checker, held: &Delegation) -> Result<(), String> {
     let arguments = r#"{"path":"/data/q3"}"#;
     let shown = held.credentials_for("tool://files", "fs.read", arguments).unwrap();
     let arguments = Arguments::from_json(arguments.as_bytes()).unwrap();
     let allowed = checker.check(&shown, &checker.call("fs.read", arguments));
-    allowed.map(drop).map_err(|no| no.code().to_owned())
+    allowed.map(drop).map_err(|refusal| refusal.code().to_owned())
 }
 
 /// Hops of the deepest chain.
 const DEEP: usize = 7;
 
 /// Helpers below a root until there are so many, each recorded: eight levels deep, then broad.
-async fn descendants(root: &Held, count: usize) -> Vec<Held> {
-    let terms = |seconds| Terms::of(&SCOPE, Duration::from_secs(seconds)).unwrap();
-    let mut held: Vec<Held> = Vec::new();
+async fn descendants(root: &Delegation, count: usize) -> Vec<Delegation> {
+    let terms = |seconds| Attenuation::of(&SCOPE, Duration::from_secs(seconds)).unwrap();
+    let mut held: Vec<Delegation> = Vec::new();
     for depth in 0..count.min(DEEP) {
         let terms = terms(780 - 40 * depth as u64);
         let parent = held.last().unwrap_or(root);
@@ -470,7 +470,7 @@ async fn descendants(root: &Held, count: usize) -> Vec<Held> {
         held.push(child);
     }
     // No hop may have more than 65,536 behind it.
-    let parents: Vec<Arc<Held>> = held.iter().chain([root]).cloned().map(Arc::new).collect();
+    let parents: Vec<Arc<Delegation>> = held.iter().chain([root]).cloned().map(Arc::new).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for number in held.len()..count {
         while tasks.len() >= 256 {
@@ -507,7 +507,7 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         let user =
             token("one", 1, &claims(&provider, &json!({"sid": sid, "exp": seconds() + 900})));
         let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(840)).unwrap();
-        let grant = grant.hops(8).by(Word::User(user.clone()));
+        let grant = grant.hops(8).by(Consent::UserToken(user.clone()));
         let root = identity.ask(&grant).await.unwrap();
         let held = descendants(&root, count).await;
         let deepest = held[count.min(DEEP) - 1].clone();
@@ -518,13 +518,15 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         let begun = first.clone();
         let minter = tokio::spawn(async move {
             let (mut minted, mut number) = (Vec::new(), 0);
-            let terms = Terms::of(&SCOPE, Duration::from_secs(200)).unwrap();
+            let terms = Attenuation::of(&SCOPE, Duration::from_secs(200)).unwrap();
             while !stopped.load(Ordering::Relaxed) {
                 number += 1;
                 let mut child = minting.spawn_helper(&format!("m{number}"), &terms).unwrap();
                 match child.record().await {
                     Ok(()) => minted.push(child),
-                    Err(no) => assert!(no.code() == "hop_revoked" || !no.is_final(), "{no}"),
+                    Err(refusal) => {
+                        assert!(refusal.code() == "hop_revoked" || !refusal.is_final(), "{refusal}")
+                    }
                 }
                 first.notify_one();
             }
@@ -541,7 +543,7 @@ async fn what_a_login_opened_is_refused_to_the_deepest_descendant_moments_after_
         tokio::time::timeout(Duration::from_secs(10), reached).await.unwrap().unwrap();
         let refused = clock.monotonic_ms() - began;
         assert_eq!(call(&checker, &deepest), Err("hop_revoked".to_owned()));
-        let terms = Terms::of(&SCOPE, Duration::from_secs(100)).unwrap();
+        let terms = Attenuation::of(&SCOPE, Duration::from_secs(100)).unwrap();
         let mut late = root.spawn_helper("late", &terms).unwrap();
         assert_eq!(late.record().await.unwrap_err().code(), "hop_revoked");
         stop.store(true, Ordering::Relaxed);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::follow::Follower;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
@@ -19,12 +19,12 @@ use crate::stage::{MACHINE, Stage};
 const TOOL: &str = "tool://files";
 
 /// The root's holder, and helpers below it of which the last is not recorded.
-async fn chain(identity: &Identity, broker: &Broker) -> Vec<Held> {
+async fn chain(identity: &Identity, broker: &Broker) -> Vec<Delegation> {
     let scope = ["fs.read@tool://files path=under:/data"];
     let grant = Grant::of("user:alice@dev.sublet.example", &scope, Duration::from_secs(900));
     let grant = grant.unwrap().hops(4).offline_hops(1);
     let root = identity.ask(&grant).await.unwrap().with_broker(broker.clone());
-    let terms = Terms::of(&scope, Duration::from_secs(600)).unwrap();
+    let terms = Attenuation::of(&scope, Duration::from_secs(600)).unwrap();
     let mut recorded = root.spawn_helper("scout", &terms).unwrap();
     recorded.record().await.unwrap();
     // Whichever second it is by now, it ends no later than the one above it.
@@ -59,7 +59,7 @@ async fn no_valid_call_is_refused_while_the_cpu_is_oversubscribed() {
             let shown = held.credentials_for(TOOL, "fs.read", &arguments).unwrap();
             let arguments = Arguments::from_json(arguments.as_bytes()).unwrap();
             let verdict = checker.check(&shown, &checker.call("fs.read", arguments));
-            refused.extend(verdict.err().map(|no| no.to_string()));
+            refused.extend(verdict.err().map(|refusal| refusal.to_string()));
         }
         refused
     };

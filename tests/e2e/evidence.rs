@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::stage::{Run, Stage, sublet_in};
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 fn verify(home: &Path, bundle: &str, trust: &str, more: &[&str]) -> Run {
     sublet_in(home, &[&["audit", "verify", bundle, "--trust", trust], more].concat())
@@ -91,7 +91,7 @@ fn attested(line: &str) {
 #[test]
 fn a_bundle_is_believed_under_trusted_keys_alone_and_beside_heads_that_were_kept() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     fs::write(stage.path("kept"), stage.sublet(&["audit", "checkpoint"]).ok()).unwrap();
     stage.sublet(&["audit", "export", "--out", "one.sublet"]).ok();
@@ -118,7 +118,7 @@ fn a_bundle_is_believed_under_trusted_keys_alone_and_beside_heads_that_were_kept
 #[test]
 fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let said = "who-would-want-this-forgotten";
     stage
@@ -163,8 +163,8 @@ fn what_is_erased_is_gone_everywhere_and_every_proof_still_holds() {
 #[test]
 fn a_decision_of_the_command_line_is_reported_and_a_bundle_is_replayed_offline() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "tool");
+    enroll(&stage, "planner");
+    enroll(&stage, "tool");
     issue(&stage);
     let call = ["call", "--as", "planner", "--token", "root.token", "--out", "proof"];
     crate::walk::run(&stage, &call, &crate::walk::CALL).ok();

@@ -58,13 +58,13 @@ fn a_fleet_becomes_what_its_file_declares_and_again_changes_nothing() {
     let refused = stage.sublet(&["apply", "other.toml"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.out.contains("CONFLICT") && refused.out.contains("keeps it"), "{refused:?}");
-    for (wrong, says) in [
+    for (wrong, detail) in [
         ("[[agent]]\nid = \"agent/a\"\n[[agent]]\nid = \"agent/a\"\n", "stands twice"),
         ("[[agents]]\nid = \"agent/a\"\n", "unknown field"),
         ("[[agent]]\nid = \"agent//a\"\n", "agent//a"),
     ] {
         fs::write(stage.path("wrong.toml"), wrong).unwrap();
-        stage.sublet(&["apply", "wrong.toml"]).fails(3, says);
+        stage.sublet(&["apply", "wrong.toml"]).fails(3, detail);
     }
 }
 
@@ -87,7 +87,7 @@ fn a_file_that_is_wider_than_it_has_to_be_is_told_so_offline() {
     fs::write(stage.path("wide.toml"), wide).unwrap();
     let told = stage.sublet(&["lint", "wide.toml"]);
     assert_eq!(told.code, 2, "{told:?}");
-    for says in [
+    for detail in [
         "lets any argument through",
         "every tool of its kind",
         "is within",
@@ -96,7 +96,7 @@ fn a_file_that_is_wider_than_it_has_to_be_is_told_so_offline() {
         "no agent has it",
         "is not in this file",
     ] {
-        assert!(told.out.contains(says), "{says}: {}", told.out);
+        assert!(told.out.contains(detail), "{detail}: {}", told.out);
     }
 }
 
@@ -112,7 +112,7 @@ fn the_brokers_numbers_name_nobody() {
     stream.read_to_string(&mut text).unwrap();
     for line in [
         "sublet_calls_total{method=\"Admin/CreateAgent\",outcome=\"ok\"} 1",
-        "sublet_calls_total{method=\"Admin/ShowAgent\",outcome=\"deny\"} 1",
+        "sublet_calls_total{method=\"Admin/GetAgent\",outcome=\"deny\"} 1",
         "sublet_agents 1",
         "sublet_key_seconds_left{use=\"delegation\"}",
         "sublet_call_seconds_bucket",

@@ -9,7 +9,7 @@ use sublet_broker::config::Config;
 use sublet_broker::serve::bind_with;
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::connect::Broker;
-use sublet_client::holder::{Held, Terms};
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::ports::{Clock, Ports, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, files};
@@ -20,7 +20,7 @@ use sublet_proto::convert::scope_message;
 use sublet_proto::v1;
 
 use crate::stage::Stage;
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 const READ: [&str; 1] = ["fs.read@tool://files path=under:/data"];
 
@@ -98,12 +98,12 @@ async fn the_key_of_before_opens_nothing_at_the_broker_and_its_agent_goes_on_by_
     // A copy of the directory: the key, the token, and no identity that is renewed or rotated.
     let ports = Ports { clock: clock.clone(), entropy: Arc::new(SystemRandom) };
     let copied: Arc<dyn sublet_core::sign::Signer> = planner.key();
-    let copy = Held::open(&text, copied, &trust).unwrap();
+    let copy = Delegation::open(&text, copied, &trust).unwrap();
     let mut copy = copy.with_broker(broker.clone()).with_ports(ports);
     planner.rotate_key().await.unwrap();
     copy.record().await.expect("for a minute calls in flight go on");
     clock.pass(60_500);
-    let terms = Terms::of(&READ, Duration::from_secs(60)).unwrap();
+    let terms = Attenuation::of(&READ, Duration::from_secs(60)).unwrap();
     for refused in [
         copy.record().await.unwrap_err(),
         copy.delegate_to_agent(&reader.id(), &terms).await.unwrap_err(),
@@ -115,9 +115,9 @@ async fn the_key_of_before_opens_nothing_at_the_broker_and_its_agent_goes_on_by_
     }
     // The agent's own: opened before the rotation, and opened anew.
     for (seconds, mut held) in [(50, held), (40, planner.open(&text).unwrap())] {
-        let terms = Terms::of(&READ, Duration::from_secs(seconds)).unwrap();
+        let terms = Attenuation::of(&READ, Duration::from_secs(seconds)).unwrap();
         held.record().await.unwrap();
-        held.prove_recorded().await.unwrap();
+        held.get_inclusion_proof().await.unwrap();
         let handed = held.delegate_to_agent(&reader.id(), &terms).await.unwrap();
         let there = reader.open(&handed.to_text()).unwrap();
         let mut helper = held.spawn_helper("scout", &terms).unwrap();
@@ -135,7 +135,7 @@ async fn the_key_of_before_opens_nothing_at_the_broker_and_its_agent_goes_on_by_
 #[test]
 fn rotate_key_revoke_old_ends_what_the_old_keys_hold_and_says_what() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let rotate = |more: &[&str]| {
         stage.sublet(

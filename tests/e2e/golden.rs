@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sublet_core::bundle::{KeyId, KeyRefusal};
 use sublet_core::capability::Scope;
 use sublet_core::id::HopId;
-use sublet_core::no::{Deny, Fault, Malformed, No, Overload, Unauthenticated};
+use sublet_core::refusal::{Deny, Fault, Malformed, Overload, Refusal, Unauthenticated};
 use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;
@@ -38,7 +38,7 @@ fn agreed(name: &str, text: &str) {
 }
 
 /// One of each kind of no, and those that people meet most.
-fn refusals() -> Vec<No> {
+fn refusals() -> Vec<Refusal> {
     let agent = || "spiffe://acme.example/agent/planner".parse().unwrap();
     let scope = |text: &str| Scope::from_texts(&[text]).unwrap();
     let exceeds =
@@ -46,13 +46,13 @@ fn refusals() -> Vec<No> {
     vec![
         Malformed::from("fs.read".parse::<sublet_core::capability::Capability>().unwrap_err())
             .into(),
-        Malformed::Field { field: "ttl_seconds", says: "missing".into() }.into(),
+        Malformed::Field { field: "ttl_seconds", detail: "missing".into() }.into(),
         Unauthenticated::Missing("the call proof").into(),
         Unauthenticated::Root(KeyRefusal::Tainted(KeyId(1))).into(),
         Unauthenticated::Signature { block: 2 }.into(),
         Unauthenticated::NotAdmin.into(),
         Deny::Expired { hop: 1, at: 300 }.into(),
-        Deny::NotAllowed { hop: 1, says: "the action \"fs.write\" is not fs.read".into() }.into(),
+        Deny::NotAllowed { hop: 1, detail: "the action \"fs.write\" is not fs.read".into() }.into(),
         Deny::ScopeExceeds { exceeds: exceeds("fs.read@tool://files path=under:/"), hop: 1 }.into(),
         Deny::ScopeExceeds {
             exceeds: exceeds("fs.read@tool://files path=under:/data x=any"),
@@ -87,16 +87,21 @@ fn refusals() -> Vec<No> {
 #[test]
 fn error_texts_and_statuses_are_as_they_were_agreed() {
     let mut text = String::new();
-    for no in refusals() {
-        let status = sublet_broker::respond::status(&no);
+    for refusal in refusals() {
+        let status = sublet_broker::respond::status(&refusal);
         // A guarded tool answers with the same kind and code as the broker.
-        let tool = sublet_client::failure::status(&no);
+        let tool = sublet_client::error::status(&refusal);
         let reason = |status: &tonic::Status| {
             status.get_details_error_info().map(|info| (info.reason, info.domain))
         };
         assert_eq!((tool.code(), reason(&tool)), (status.code(), reason(&status)));
-        assert_eq!(reason(&status), Some((no.code().to_owned(), "sublet".to_owned())));
-        text.push_str(&format!("{:?} {}\n    {}\n", status.code(), no.code(), status.message()));
+        assert_eq!(reason(&status), Some((refusal.code().to_owned(), "sublet".to_owned())));
+        text.push_str(&format!(
+            "{:?} {}\n    {}\n",
+            status.code(),
+            refusal.code(),
+            status.message()
+        ));
     }
     agreed("refusals.txt", &text);
 }

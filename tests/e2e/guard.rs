@@ -11,12 +11,12 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use prost::Message as _;
 use serde_json::{Value, json};
+use sublet_client::delegation::Delegation;
 use sublet_client::guard::Meaning;
-use sublet_client::holder::Held;
 use sublet_client::{Allowed, Guard, Options, Tool};
 use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_proto::credentials;
 use sublet_proto::demo::files_client::FilesClient;
 use sublet_proto::demo::files_server::{Files, FilesServer};
@@ -27,15 +27,15 @@ use tonic::{Request, Response, Status};
 use tower::Layer as _;
 
 use crate::stage::Stage;
-use crate::walk::enrol;
+use crate::walk::enroll;
 
 const TOOL: &str = "tool://files";
 const PATH: &str = r#"{"path":"/data/q3"}"#;
 
 /// A tool that runs, and a token that it takes.
-async fn tool(stage: &Stage) -> (Tool, Held) {
-    enrol(stage, "planner");
-    enrol(stage, "files");
+async fn tool(stage: &Stage) -> (Tool, Delegation) {
+    enroll(stage, "planner");
+    enroll(stage, "files");
     let tool = Identity::load(stage.path("files")).unwrap();
     let tool = Tool::start(TOOL, tool, Options::default()).unwrap();
     tool.ready(Duration::from_secs(10)).await.unwrap();
@@ -131,8 +131,8 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
             more.push((part, "AAAA".into()));
             let (status, answer) = post_to(address, "/fs/read", &more, PATH);
             assert_eq!((status, answer["code"].as_str()), (400, Some("bad_part")));
-            let says = answer["message"].as_str().unwrap();
-            assert!(says.starts_with(&format!("{part}: ")), "{says}");
+            let detail = answer["message"].as_str().unwrap();
+            assert!(detail.starts_with(&format!("{part}: ")), "{detail}");
         }
         let twice = r#"{"path":"/data/q3","path":"/etc"}"#;
         assert_eq!(refused(&shown("fs.read", PATH), "/fs/read", twice).0, 400);
@@ -153,8 +153,8 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_path_is_one_action_and_every_other_spelling_of_it_is_refused() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "files");
+    enroll(&stage, "planner");
+    enroll(&stage, "files");
     let tool = Identity::load(stage.path("files")).unwrap();
     let tool = Tool::start(TOOL, tool, Options::default()).unwrap();
     tool.ready(Duration::from_secs(10)).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_call_that_names_no_one_action_is_refused_by_the_decision() {
         let shown = held.credentials_for(TOOL, action, PATH).unwrap();
         match checker.check(&shown, &checker.call(action, arguments)) {
             Ok(_) => "granted".to_owned(),
-            Err(no) => no.code().to_owned(),
+            Err(refusal) => refusal.code().to_owned(),
         }
     };
     assert_eq!(said("fs.read"), "granted");
@@ -256,7 +256,7 @@ impl Files for Reader {
 }
 
 fn reads(method: &str, message: &[u8]) -> Result<Meaning, Malformed> {
-    let unknown = |says: String| Malformed::Field { field: "method", says };
+    let unknown = |detail: String| Malformed::Field { field: "method", detail };
     match method {
         "/sublet.demo.v1.Files/Read" => {
             let read = ReadRequest::decode(message).map_err(|bad| unknown(bad.to_string()))?;
@@ -287,7 +287,7 @@ async fn a_guarded_tonic_service_sees_allowed_calls_and_no_others() {
         String::from_utf8(answer).unwrap(),
         "spiffe://dev.sublet.example/agent/planner for user:alice@dev.sublet.example"
     );
-    let code = |status: Status| sublet_client::Failure::from_status(&status).code().to_owned();
+    let code = |status: Status| sublet_client::Error::from_status(&status).code().to_owned();
     let outside = held.request(TOOL, "fs.read", read("/etc/passwd")).unwrap();
     assert_eq!(code(client.read(outside).await.unwrap_err()), "not_allowed");
     let mut swapped = held.request(TOOL, "fs.read", read("/data/q3")).unwrap();

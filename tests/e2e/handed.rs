@@ -14,7 +14,7 @@ use sublet_core::id::UnixMillis;
 
 use crate::fleet::is_private;
 use crate::stage::Stage;
-use crate::walk::{CALL, enrol, issue, run};
+use crate::walk::{CALL, enroll, issue, run};
 
 const ONE: &str = "fs.read@tool://files path=under:/data/q3";
 
@@ -52,7 +52,7 @@ fn stock_allows(stage: &Stage, text: &str, path: &str, at: UnixMillis) -> bool {
 #[test]
 fn the_stock_form_is_written_for_its_owner_with_one_warning() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let delegate = |more: &[&str]| {
         let words = ["delegate", "--as", "planner", "--token", "root.token", "--stock"];
@@ -96,7 +96,7 @@ fn the_stock_form_is_written_for_its_owner_with_one_warning() {
 #[test]
 fn a_proof_for_the_broker_is_not_signed_by_hand() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let tricked = ["--action", "/sublet.v1.Identity/RotateKey", "--out", "no.proof"];
     for audience in ["sublet://dev.sublet.example", "sublet://acme.example", "sublet:x"] {

@@ -56,7 +56,7 @@ async fn a_broker_that_shows_two_histories_is_found_by_what_tools_report() {
     let call = checker.call("fs.read", Arguments::from_json(ARGS.as_bytes()).unwrap());
     let shown = held.credentials_for(TOOL, "fs.read", ARGS).unwrap();
     assert_eq!(checker.check(&shown, &call).unwrap_err().code(), "not_in_log");
-    held.prove_recorded().await.unwrap();
+    held.get_inclusion_proof().await.unwrap();
     let shown = held.credentials_for(TOOL, "fs.read", ARGS).unwrap();
     let _ = checker.check(&shown, &call).unwrap();
     assert!(tool.flushed(PATIENCE).await);

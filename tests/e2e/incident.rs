@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use crate::stage::{Run, SUBLET, Stage};
-use crate::walk::{CALL, enrol, issue, run};
+use crate::walk::{CALL, enroll, issue, run};
 
 const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -12,7 +12,7 @@ const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 #[test]
 fn what_no_record_is_of_is_revoked_and_said() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     let issued = issue(&stage);
     let known = issued["hop"].as_str().unwrap();
     let revoke = |args: &[&str]| stage.sublet(&[&["revoke"], args].concat());
@@ -45,8 +45,8 @@ fn what_no_record_is_of_is_revoked_and_said() {
 #[test]
 fn what_cannot_be_undone_needs_a_yes() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     issue(&stage);
     let key = stage.sublet(&["agent", "show", "agent/planner", "--output", "json"]).json();
     let key = key["key"].as_str().unwrap();
@@ -97,7 +97,7 @@ fn typed(stage: &Stage, args: &[&str], words: &str) -> Run {
 #[test]
 fn what_cannot_be_undone_is_asked_on_a_terminal() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     let act = ["agent", "revoke-key", "agent/planner"];
     for word in ["no\n", "\n", "y\n"] {
         let run = typed(&stage, &act, word);
@@ -114,7 +114,7 @@ fn what_cannot_be_undone_is_asked_on_a_terminal() {
 #[test]
 fn a_principal_comes_back_and_what_was_issued_before_does_not() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     std::fs::rename(stage.path("root.token"), stage.path("before.token")).unwrap();
     let restore = ["principal", "restore", "user:alice", "--reason", "a mistake"];

@@ -8,28 +8,28 @@ use prost::Message as _;
 use sublet_client::ask::Credential;
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
 use sublet_client::follow;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 use sublet_core::key_file::KeyLock;
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 
 use crate::stage::Stage;
-use crate::walk::{CALL, enrol, issue, run};
+use crate::walk::{CALL, enroll, issue, run};
 
 const TOOL: &str = "tool://files";
 const ARGS: &str = r#"{"path":"/data/a"}"#;
 
 struct Fleet {
     _stage: Stage,
-    root: Held,
+    root: Delegation,
     trust: Trust,
     checker: Checker,
 }
@@ -54,21 +54,21 @@ async fn fleet(require_inclusion: bool) -> Fleet {
 
 const TTL: Duration = Duration::from_secs(300);
 
-fn helper(of: &Held, label: &str, seconds: u64) -> Held {
+fn helper(of: &Delegation, label: &str, seconds: u64) -> Delegation {
     let scope = ["fs.read@tool://files path=under:/data"];
-    let terms = Terms::of(&scope, Duration::from_secs(seconds));
+    let terms = Attenuation::of(&scope, Duration::from_secs(seconds));
     of.spawn_helper(label, &terms.unwrap()).unwrap()
 }
 
 /// What the tool says of a call by this holder, shown as `change` leaves it.
-fn says(fleet: &Fleet, held: &Held, change: impl FnOnce(&mut Credentials)) -> String {
+fn detail(fleet: &Fleet, held: &Delegation, change: impl FnOnce(&mut Credentials)) -> String {
     let mut shown = held.credentials_for(TOOL, "fs.read", ARGS).unwrap();
     change(&mut shown);
     let call = fleet.checker.call("fs.read", Arguments::from_json(ARGS.as_bytes()).unwrap());
     match fleet.checker.check(&shown, &call) {
         Ok(_) => "allowed".to_owned(),
-        Err(no @ (No::Deny(_) | No::Malformed(_))) => no.code().to_owned(),
-        Err(no) => panic!("{no}"),
+        Err(refusal @ (Refusal::Deny(_) | Refusal::Malformed(_))) => refusal.code().to_owned(),
+        Err(refusal) => panic!("{refusal}"),
     }
 }
 
@@ -83,13 +83,13 @@ async fn a_hop_that_is_not_shown_in_the_ledger_opens_nothing() {
     let fleet = fleet(true).await;
     let mut scout = helper(&fleet.root, "scout", 60);
     scout.record().await.unwrap();
-    assert_eq!(says(&fleet, &scout, |_| ()), "not_in_log", "a receipt alone is not enough");
+    assert_eq!(detail(&fleet, &scout, |_| ()), "not_in_log", "a receipt alone is not enough");
     let mut other = helper(&fleet.root, "other", 60);
     other.record().await.unwrap();
-    other.prove_recorded().await.unwrap();
+    other.get_inclusion_proof().await.unwrap();
     let of_other = other.inclusion().map(<[u8]>::to_vec);
-    assert_eq!(says(&fleet, &scout, |shown| shown.inclusion = of_other), "not_in_log");
-    scout.prove_recorded().await.unwrap();
+    assert_eq!(detail(&fleet, &scout, |shown| shown.inclusion = of_other), "not_in_log");
+    scout.get_inclusion_proof().await.unwrap();
 
     type Attack = dyn Fn(&mut v1::Inclusion);
     let attacks: [(&str, &Attack); 6] = [
@@ -101,7 +101,7 @@ async fn a_hop_that_is_not_shown_in_the_ledger_opens_nothing() {
         ("bad_field", &|inclusion| inclusion.checkpoint.clear()),
     ];
     for (code, attack) in attacks {
-        assert_eq!(says(&fleet, &scout, |shown| altered(shown, attack)), code);
+        assert_eq!(detail(&fleet, &scout, |shown| altered(shown, attack)), code);
     }
     // A ledger of one's own, with the record in it, under a key of one's own.
     let forged = |inclusion: &mut v1::Inclusion| {
@@ -116,17 +116,17 @@ async fn a_hop_that_is_not_shown_in_the_ledger_opens_nothing() {
         inclusion.checkpoint = head.signed(&own, &signature).unwrap();
         (inclusion.hops[1].index, inclusion.hops[1].proof) = (0, Vec::new());
     };
-    assert_eq!(says(&fleet, &scout, |shown| altered(shown, forged)), "bad_field");
+    assert_eq!(detail(&fleet, &scout, |shown| altered(shown, forged)), "bad_field");
 
-    assert_eq!(says(&fleet, &scout, |_| ()), "allowed");
+    assert_eq!(detail(&fleet, &scout, |_| ()), "allowed");
     // What was shown once is known; a hop below it has to be shown itself.
-    assert_eq!(says(&fleet, &scout, |shown| shown.inclusion = None), "allowed");
+    assert_eq!(detail(&fleet, &scout, |shown| shown.inclusion = None), "allowed");
     let mut below = helper(&scout, "below", 30);
-    assert_eq!(says(&fleet, &below, |_| ()), "not_in_log", "made offline, recorded nowhere");
-    assert_eq!(below.prove_recorded().await.unwrap_err().code(), "hop_not_found");
+    assert_eq!(detail(&fleet, &below, |_| ()), "not_in_log", "made offline, recorded nowhere");
+    assert_eq!(below.get_inclusion_proof().await.unwrap_err().code(), "hop_not_found");
     below.record().await.unwrap();
-    below.prove_recorded().await.unwrap();
-    assert_eq!(says(&fleet, &below, |_| ()), "allowed");
+    below.get_inclusion_proof().await.unwrap();
+    assert_eq!(detail(&fleet, &below, |_| ()), "allowed");
     assert_eq!(fleet.trust.current().version(), 1);
 }
 
@@ -135,14 +135,14 @@ async fn a_tool_that_demands_no_proof_takes_the_receipt() {
     let fleet = fleet(false).await;
     let mut scout = helper(&fleet.root, "scout", 60);
     scout.record().await.unwrap();
-    assert_eq!(says(&fleet, &scout, |_| ()), "allowed");
-    assert_eq!(says(&fleet, &scout, |shown| shown.inclusion = Some(vec![1, 2, 3])), "allowed");
+    assert_eq!(detail(&fleet, &scout, |_| ()), "allowed");
+    assert_eq!(detail(&fleet, &scout, |shown| shown.inclusion = Some(vec![1, 2, 3])), "allowed");
 }
 
 #[test]
 fn the_commands_keep_and_demand_the_proof() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let record = ["record", "--as", "planner", "--token", "root.token", "--inclusion", "in.log"];
     stage.sublet(&record).ok();
@@ -151,6 +151,6 @@ fn the_commands_keep_and_demand_the_proof() {
     let with = [&CALL[..], &["--inclusion", "in.log"]].concat();
     run(&stage, &call, &CALL).ok();
     run(&stage, &verify, &CALL).fails(2, "[not_in_log]");
-    let says = run(&stage, &verify, &with).ok();
-    assert!(says.contains("allowed"), "{says}");
+    let detail = run(&stage, &verify, &with).ok();
+    assert!(detail.contains("allowed"), "{detail}");
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Delegate;
+use sublet_core::mint::Recipient;
 use sublet_core::sign::Signer as _;
 use sublet_proto::v1;
 use tokio::sync::Notify;
@@ -23,9 +23,10 @@ use crate::stage::Stage;
 const CALLERS: usize = 8;
 
 /// Delegates until told to stop; returns the tokens that were acknowledged, and tells of the first.
-async fn load(held: Held, stop: Arc<AtomicBool>, first: Arc<Notify>) -> Vec<Vec<u8>> {
+async fn load(held: Delegation, stop: Arc<AtomicBool>, first: Arc<Notify>) -> Vec<Vec<u8>> {
     let terms =
-        Terms::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(60)).unwrap();
+        Attenuation::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(60))
+            .unwrap();
     let key = Ports::system().new_key().unwrap().public_key().clone();
     let mut acknowledged = Vec::new();
     for worker in 0.. {
@@ -33,7 +34,7 @@ async fn load(held: Held, stop: Arc<AtomicBool>, first: Arc<Notify>) -> Vec<Vec<
             break;
         }
         // Alike in all, within one second, they would be one hop.
-        let to = Delegate::Helper { label: format!("worker-{worker}"), key: key.clone() };
+        let to = Recipient::Helper { label: format!("worker-{worker}"), key: key.clone() };
         match held.delegate_online(to, &terms).await {
             Ok(presentation) => {
                 acknowledged.push(presentation.token);

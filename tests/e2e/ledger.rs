@@ -17,7 +17,7 @@ use sublet_ledger::tile::leaves;
 use sublet_proto::v1;
 
 use crate::stage::{Stage, sublet_in};
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 /// Grows the ledger by two records for each agent.
 pub(crate) fn grow(stage: &Stage, agents: std::ops::Range<u32>) {
@@ -86,7 +86,7 @@ pub(crate) fn verify(stage: &Stage, copy: &str, more: &[&str]) -> crate::stage::
 #[test]
 fn a_copy_grows_with_the_ledger_and_verifies_without_the_broker() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let first = stage.sublet(&["audit", "mirror", "copy", "--output", "json"]).json();
     let records = first["records"].as_u64().unwrap();

@@ -15,7 +15,7 @@ mod codes;
 mod consent;
 mod crowded;
 mod demo;
-mod enrol;
+mod enroll;
 mod evidence;
 mod fleet;
 mod former_keys;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sublet_client::ask::Credential;
 use sublet_client::audit;
 use sublet_client::check::{Checker, Options};
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::follow::Follower;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_core::call::Arguments;
 use sublet_core::decide::Target;
@@ -41,7 +41,10 @@ async fn asks(fleet: &Records, key: &Arc<SecretKey>, token: &VerifiedToken) -> V
             .await
             .err(),
     ];
-    heard.into_iter().map(|no| no.map_or("granted".to_owned(), |no| no.code())).collect()
+    heard
+        .into_iter()
+        .map(|refusal| refusal.map_or("granted".to_owned(), |refusal| refusal.code()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,8 +86,8 @@ async fn whoever_appends_a_hop_in_anothers_name_is_nobody_at_the_broker() {
 }
 
 /// For a minute: less than what is held.
-fn shorter() -> Terms {
-    Terms::of(&SCOPE, Duration::from_secs(60)).unwrap()
+fn shorter() -> Attenuation {
+    Attenuation::of(&SCOPE, Duration::from_secs(60)).unwrap()
 }
 
 /// A hop to an agent that is not recorded, and that really goes to that agent's key, is that agent's.
@@ -113,9 +116,9 @@ async fn what_is_recorded_of_a_helper_says_that_it_is_one() {
     let root = fleet.root(&mallory).await;
     let mut ceo = root.spawn_helper("ceo", &terms()).unwrap();
     let target = Target::Agent(mallory.id());
-    let refuse = async |held: &Held| {
-        let no = fleet.broker.revoke_target(&held.as_caller(), &target, "x", Vec::new()).await;
-        assert_eq!(no.unwrap_err().code(), "revoke_forbidden");
+    let refuse = async |held: &Delegation| {
+        let refusal = fleet.broker.revoke_target(&held.as_caller(), &target, "x", Vec::new()).await;
+        assert_eq!(refusal.unwrap_err().code(), "revoke_forbidden");
         fleet.read().await.into_iter().rfind(|entry| entry.kind() == "refused").unwrap().actor()
     };
     let key = ceo.token().holder_key().thumbprint();

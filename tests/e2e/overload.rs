@@ -9,7 +9,7 @@ use std::time::Duration;
 use sublet_client::Grant;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
-use sublet_client::holder::Terms;
+use sublet_client::delegation::Attenuation;
 use sublet_client::ports::Ports;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
@@ -83,7 +83,7 @@ async fn flooding(fleet: &Records) -> Vec<Credential> {
         let agent = fleet.agent(&format!("flooding-{number}")).await;
         let mut held = agent.ask(&grant.hops(HOPS).offline_hops(HOPS)).await.unwrap();
         for _ in 0..HOPS {
-            let terms = Terms::of(&scope, Duration::from_secs(300)).unwrap();
+            let terms = Attenuation::of(&scope, Duration::from_secs(300)).unwrap();
             held = held.narrow(&terms.hops_max(HOPS).offline_hops_max(HOPS)).unwrap();
         }
         all.push(held.as_caller());
@@ -106,8 +106,8 @@ impl Flood {
     fn note(&self, answer: &Result<(), Status>) {
         let count = match answer {
             Ok(()) => &self.good,
-            Err(no) if no.code() == Code::ResourceExhausted => {
-                let details = no.get_error_details();
+            Err(refusal) if refusal.code() == Code::ResourceExhausted => {
+                let details = refusal.get_error_details();
                 let code = details.error_info().map(|info| info.reason.clone());
                 let delay = details.retry_info().and_then(|info| info.retry_delay);
                 if code.as_deref() != Some("busy") || delay.is_none() {
@@ -254,9 +254,9 @@ async fn proofs_that_do_not_hold_keep_nobody_else_from_being_served() {
                 let (told, count) = (told.clone(), count.clone());
                 tasks.spawn(async move {
                     while !told.load(Ordering::SeqCst) {
-                        let no = once(&channel, &stolen).await.unwrap_err();
+                        let refusal = once(&channel, &stolen).await.unwrap_err();
                         let expected = [Code::Unauthenticated, Code::ResourceExhausted];
-                        assert!(expected.contains(&no.code()), "{no}");
+                        assert!(expected.contains(&refusal.code()), "{refusal}");
                         count.fetch_add(1, Ordering::SeqCst);
                     }
                 });

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_client::check::Options;
+use sublet_client::delegation::Attenuation;
 use sublet_client::follow::Follower;
-use sublet_client::holder::Terms;
 use sublet_client::peer::PeerChecker;
 use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 use sublet_proto::credentials::Credentials;
 
 use crate::stage::{Run, Stage};
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 const MEET: [&str; 6] = ["--audience", "agent://reader", "--action", "hello", "--arg", "about=q3"];
 
@@ -28,8 +28,8 @@ fn recognise(stage: &Stage, token: &str, proof: &str, at: &[&str]) -> Run {
 #[test]
 fn an_agent_shows_another_who_it_is() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "mallory");
+    enroll(&stage, "planner");
+    enroll(&stage, "mallory");
     issue(&stage);
     let me = stage.sublet(&["whoami", "--as", "planner"]).ok();
     assert!(me.contains("spiffe://dev.sublet.example/agent/planner"), "{me}");
@@ -86,8 +86,8 @@ fn an_agent_shows_another_who_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_checker_takes_each_proof_once() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     let reader = Identity::load(stage.path("reader")).unwrap();
     let planner = Identity::load(stage.path("planner")).unwrap();
     let broker = reader.broker().unwrap().clone();
@@ -100,7 +100,7 @@ async fn a_peer_checker_takes_each_proof_once() {
         let arguments = Arguments::from_json(b"{}").unwrap();
         match peers.check(shown, "tools.hello", arguments) {
             Ok(peer) => peer.agent.to_string(),
-            Err(no) => no.code().to_owned(),
+            Err(refusal) => refusal.code().to_owned(),
         }
     };
     assert_eq!(ask(&shown), "spiffe://dev.sublet.example/agent/planner");
@@ -109,7 +109,7 @@ async fn a_peer_checker_takes_each_proof_once() {
     let scope = ["tools.hello@tool://reader *=any"];
     let grant = Grant::of("user:alice@dev.sublet.example", &scope, Duration::from_secs(60));
     let held = planner.ask(&grant.unwrap().hops(1).offline_hops(1)).await.unwrap();
-    let terms = Terms::of(&scope, Duration::from_secs(30)).unwrap();
+    let terms = Attenuation::of(&scope, Duration::from_secs(30)).unwrap();
     let helper = held.spawn_helper("scout", &terms).unwrap();
     let shown = helper.credentials_for(at, "tools.hello", "{}").unwrap();
     assert_eq!(ask(&shown), "wrong_token_kind");

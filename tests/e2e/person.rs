@@ -13,7 +13,7 @@ use sublet_client::trust::Trust;
 use sublet_core::key_file::KeyLock;
 
 use crate::consent::{claims, exchange, issue, stage};
-use crate::enrol::{Provider, jwk, token};
+use crate::enroll::{Provider, jwk, token};
 use crate::stage::Stage;
 
 const SUBJECT: &str = "employee-0042";

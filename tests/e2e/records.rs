@@ -7,13 +7,13 @@ use std::time::Duration;
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::audit::Entry;
 use sublet_client::connect::Broker;
-use sublet_client::holder::{Held, Terms};
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, files, records};
 use sublet_core::id::AgentId;
 use sublet_core::key_file::KeyLock;
-use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::mint::{self, Hop, Recipient};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
 use sublet_core::verify::VerifiedToken;
@@ -48,19 +48,19 @@ impl Records {
     }
 
     /// Alice's authority, five hops of it, two of them offline.
-    pub(crate) async fn root(&self, agent: &Identity) -> Held {
+    pub(crate) async fn root(&self, agent: &Identity) -> Delegation {
         let principal = format!("user:alice@{}", self.trust.domain());
         let grant = Grant::of(&principal, &SCOPE, Duration::from_secs(600)).unwrap();
         agent.ask(&grant.hops(5).offline_hops(2)).await.unwrap()
     }
 
     /// A hop to another agent, recorded.
-    pub(crate) async fn handed(&self, from: &Held, to: &Identity) -> Held {
+    pub(crate) async fn handed(&self, from: &Delegation, to: &Identity) -> Delegation {
         let shown = from.delegate_to_agent(&to.id(), &terms()).await.unwrap();
         self.open(to, &shown)
     }
 
-    pub(crate) fn open(&self, to: &Identity, shown: &Presentation) -> Held {
+    pub(crate) fn open(&self, to: &Identity, shown: &Presentation) -> Delegation {
         to.open(&shown.to_text()).unwrap().with_broker(self.broker.clone())
     }
 
@@ -98,8 +98,8 @@ impl Records {
 }
 
 /// All of the scope, for five minutes.
-pub(crate) fn terms() -> Terms {
-    Terms::of(&SCOPE, Duration::from_secs(300)).unwrap()
+pub(crate) fn terms() -> Attenuation {
+    Attenuation::of(&SCOPE, Duration::from_secs(300)).unwrap()
 }
 
 /// The caller that an identity is now.
@@ -126,11 +126,11 @@ pub(crate) fn misnamed(
     key: &SecretKey,
 ) -> VerifiedToken {
     let hop = Hop {
-        to: Delegate::Agent { id: name, key: key.public_key().clone() },
+        to: Recipient::Agent { id: name, key: key.public_key().clone() },
         scope: terms().scope,
         ttl_seconds: 100,
         hops_max: None,
-        unrecorded_max: None,
+        offline_hops_max: None,
     };
     mint::append(held, &hop, Ports::system().clock.now(), holder).unwrap()
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use sublet_client::ask::{Caller, Credential};
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
 use sublet_client::follow::{self, Follower, SharedView};
 use sublet_client::history::History;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::question::{Query, Source, UseAnswer};
 use sublet_client::records;
@@ -77,7 +77,7 @@ struct Script {
     trust: Trust,
     agents: Vec<Identity>,
     /// The whole chain of each delegation, the root first.
-    chains: Vec<(String, Vec<Held>)>,
+    chains: Vec<(String, Vec<Delegation>)>,
     /// By the path that each use names, which no other does.
     uses: BTreeMap<String, Known>,
     attacks: usize,
@@ -96,8 +96,8 @@ async fn enrolled(stage: &Stage, broker: &Broker, trust: &Trust, name: &str) -> 
     Identity::enroll_trusting(broker, &join, stage.path(name), trust).await.unwrap()
 }
 
-fn terms(seconds: usize) -> Terms {
-    Terms::of(&SCOPE, Duration::from_secs(seconds as u64)).unwrap()
+fn terms(seconds: usize) -> Attenuation {
+    Attenuation::of(&SCOPE, Duration::from_secs(seconds as u64)).unwrap()
 }
 
 impl Script {
@@ -156,7 +156,7 @@ impl Script {
         let args = format!("{{\"path\":\"{path}\"}}");
         let shown = held.credentials_for(TOOL, action, &args).unwrap();
         let call = checker.call(action, Arguments::from_json(args.as_bytes()).unwrap());
-        let code = checker.check(&shown, &call).err().map_or("", |no| no.code());
+        let code = checker.check(&shown, &call).err().map_or("", |refusal| refusal.code());
         let known = Known {
             path: path.to_owned(),
             by: held.holder().to_string(),
@@ -216,7 +216,7 @@ async fn a_replay_tells_what_happened() {
         script.call(&checker, at, &path, action, false);
         // And towards the broker: to hand on more than is held.
         let held = &script.chains[number % size.delegations].1[0];
-        let wide = Terms::of(&["fs.read@tool://files path=under:/"], Duration::from_secs(60));
+        let wide = Attenuation::of(&["fs.read@tool://files path=under:/"], Duration::from_secs(60));
         held.spawn_helper("thief", &wide.unwrap()).unwrap_err();
     }
     script.attacks = script.uses.values().filter(|known| !known.code.is_empty()).count();
@@ -312,7 +312,7 @@ fn check_uses(script: &Script, answers: &[UseAnswer]) {
         assert_eq!(answer.hops.iter().map(|hop| hop.hop.clone()).collect::<Vec<_>>(), hops);
         let verdict = if known.code.is_empty() { "allowed" } else { known.code };
         assert_eq!(answer.verdict, verdict, "{}", known.path);
-        assert_eq!(answer.decided_again, "reproduced", "{}: {}", known.path, answer.says);
+        assert_eq!(answer.decided_again, "reproduced", "{}: {}", known.path, answer.detail);
         assert_eq!(!answer.stale.is_empty(), known.stale, "{}", known.path);
         assert!(answer.decided_at_ms <= answer.recorded_at_ms);
         // Every hop but an unrecorded last one names the record that it rests on.
@@ -443,7 +443,7 @@ fn check_rest(script: &Script, history: &History, refused: usize) {
 #[test]
 fn the_command_answers_and_refuses_what_it_does_not_understand() {
     let stage = Stage::set();
-    crate::walk::enrol(&stage, "planner");
+    crate::walk::enroll(&stage, "planner");
     let issued = crate::walk::issue(&stage);
     let delegation = issued["delegation"].as_str().unwrap();
     std::fs::write(stage.path("kept"), stage.sublet(&["audit", "checkpoint"]).ok()).unwrap();
@@ -469,8 +469,8 @@ fn the_command_answers_and_refuses_what_it_does_not_understand() {
     assert_eq!(answer["blast_radius"]["hops"][0], delegation);
     assert_eq!(answer["what_if"]["refused"].as_array().unwrap().len(), 0);
     assert_eq!(answer["completeness"]["records"], answer["ledger"]["records"]);
-    let says = stage.sublet(&["audit", "replay", "--all", "--unused"]).ok();
-    assert!(says.contains("fs.read@tool://files path=under:/data"), "{says}");
+    let detail = stage.sublet(&["audit", "replay", "--all", "--unused"]).ok();
+    assert!(detail.contains("fs.read@tool://files path=under:/data"), "{detail}");
     for (args, words) in [
         (vec!["--as-of", "yesterday"], "is no time"),
         (vec!["--what-if-revoked", delegation], "HOP@TIME is expected"),
@@ -519,38 +519,38 @@ async fn names_that_are_asked_for_are_completed_and_what_no_record_names_is_said
         ("--agent", "agent/agent-0", agent),
         ("--agent", agent, agent),
     ] {
-        let says = replay(&[flag, typed]).ok();
+        let detail = replay(&[flag, typed]).ok();
         let kind = flag.trim_start_matches('-');
-        assert!(says.contains(&format!("2 of 2 uses match: {kind} {full}\n")), "{says}");
-        assert!(!says.contains("no record names"), "{says}");
+        assert!(detail.contains(&format!("2 of 2 uses match: {kind} {full}\n")), "{detail}");
+        assert!(!detail.contains("no record names"), "{detail}");
         let answer = replay(&[flag, typed, "--output", "json"]).json();
         assert_eq!(answer["uses"].as_array().unwrap().len(), 2);
         assert_eq!(answer["asked"][kind], full);
-        let says = replay(&["--blast-radius", typed]).ok();
-        assert!(says.contains(&format!("blast radius of {full}: 1 hops")), "{says}");
-        assert!(!says.contains("no record names"), "{says}");
+        let detail = replay(&["--blast-radius", typed]).ok();
+        assert!(detail.contains(&format!("blast radius of {full}: 1 hops")), "{detail}");
+        assert!(!detail.contains("no record names"), "{detail}");
     }
     for (flag, typed, full) in [
         ("--principal", "user:bob", "user:bob@dev.sublet.example"),
         ("--agent", "agent/nobody", "spiffe://dev.sublet.example/agent/nobody"),
         ("--delegation", &"A".repeat(43), &"A".repeat(43)),
     ] {
-        let says = replay(&[flag, typed]).ok();
-        assert!(says.contains("0 of 2 uses match: "), "{says}");
-        assert!(says.contains(&format!("no record names {full}\n")), "{says}");
+        let detail = replay(&[flag, typed]).ok();
+        assert!(detail.contains("0 of 2 uses match: "), "{detail}");
+        assert!(detail.contains(&format!("no record names {full}\n")), "{detail}");
         let answer = replay(&[flag, typed, "--output", "json"]).json();
         assert_eq!(
             (&answer["uses_in_all"], &answer["no_record_names"][0]),
             (&2.into(), &full.into())
         );
-        let says = replay(&["--blast-radius", typed]).ok();
-        assert!(says.contains(&format!("no record names {full}\n")), "{says}");
+        let detail = replay(&["--blast-radius", typed]).ok();
+        assert!(detail.contains(&format!("no record names {full}\n")), "{detail}");
     }
     // Who is named and did nothing: the tool, an action that nobody took.
     for args in [["--agent", "agent/files"], ["--action", "fs.write"]] {
-        let says = replay(&args).ok();
-        assert!(says.contains("0 of 2 uses match: "), "{says}");
-        assert!(!says.contains("no record names"), "{says}");
+        let detail = replay(&args).ok();
+        assert!(detail.contains("0 of 2 uses match: "), "{detail}");
+        assert!(!detail.contains("no record names"), "{detail}");
     }
     for (flag, typed) in [
         ("--principal", "Alice"),

@@ -19,7 +19,7 @@ use sublet_core::id::UnixMillis;
 
 use crate::ledger::grow;
 use crate::stage::{Stage, sublet_in};
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -47,7 +47,7 @@ fn feed(stage: &Stage) -> (u64, u64) {
 #[test]
 fn a_store_that_is_older_than_its_mark_is_refused_with_words() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     assert!(stage.stop().success());
     let (store, old, new) = (stage.path("broker/store"), stage.path("old"), stage.path("new"));
@@ -137,9 +137,9 @@ fn a_follower_of_a_feed_that_was_rolled_back_says_what_to_do() {
         let told = tokio::time::timeout(Duration::from_secs(60), told).await;
         told.expect("a minute").unwrap().failure.clone().unwrap()
     });
-    let says = failure.to_string();
+    let detail = failure.to_string();
     for words in ["What was revoked stays revoked here", "newest store back", "store.reached"] {
-        assert!(says.contains(words), "no {words:?} in {says}");
+        assert!(detail.contains(words), "no {words:?} in {detail}");
     }
     // A new epoch is followed, and takes nothing away.
     stage.kill();

@@ -19,14 +19,14 @@ fn records_are_given_up_but_for_what_is_held_and_every_proof_stays() {
     stage
         .sublet(&["audit", "hold", "case-1", "--from", "300", "--to", "301", "--reason", "a case"])
         .ok();
-    for (args, says) in [
+    for (args, detail) in [
         (&["audit", "prune", "--below", "9999", "--yes"][..], "[bad_field]"),
         (&["audit", "erase", "300", "--reason", "x", "--yes"], "[under_hold]"),
         (&["audit", "hold", "case-1", "--from", "3", "--reason", "x"], "[already_exists]"),
         (&["audit", "release", "case-2", "--reason", "x"], "[not_found]"),
     ] {
         let run = stage.sublet(args);
-        assert!(run.code != 0 && run.err.contains(says), "{args:?}: {run:?}");
+        assert!(run.code != 0 && run.err.contains(detail), "{args:?}: {run:?}");
     }
     let size = stage.sublet(&["audit", "mirror", "size", "--output", "json"]).json();
     let size = size["records"].as_u64().unwrap();

@@ -8,13 +8,13 @@ use std::time::Duration;
 use prost::Message as _;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
+use sublet_client::delegation::Delegation;
 use sublet_client::follow::Follower;
-use sublet_client::holder::Held;
 use sublet_client::ports::Ports;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Target;
 use sublet_core::feed::FeedPosition;
-use sublet_core::mint::{Delegate, Hop};
+use sublet_core::mint::{Hop, Recipient};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_core::{limits, mint};
@@ -229,10 +229,14 @@ async fn a_hop_that_was_never_recorded_is_recorded_before_it_is_revoked() {
     let root = fleet.root(&planner).await.with_broker(fleet.broker.clone());
     let held = fleet.handed(&root, &reader).await;
     let offline = |n: usize| held.spawn_helper(&format!("h{n}"), &shorter()).unwrap();
-    let revoke = async |who: &Credential, held: &Held| {
+    let revoke = async |who: &Credential, held: &Delegation| {
         let target = Target::Hop(held.id());
         let chain = held.token().encode();
-        fleet.broker.revoke_target(who, &target, "x", chain).await.map_err(|no| no.to_string())
+        fleet
+            .broker
+            .revoke_target(who, &target, "x", chain)
+            .await
+            .map_err(|refusal| refusal.to_string())
     };
     // By its holder, and by who made it: three of them, as three may follow.
     for n in 0..3 {
@@ -262,8 +266,8 @@ async fn a_hop_that_was_never_recorded_is_recorded_before_it_is_revoked() {
     assert_eq!(fifth.record().await.unwrap_err().code(), "hop_revoked");
 }
 
-fn shorter() -> sublet_client::holder::Terms {
-    sublet_client::holder::Terms::of(&SCOPE, Duration::from_secs(60)).unwrap()
+fn shorter() -> sublet_client::delegation::Attenuation {
+    sublet_client::delegation::Attenuation::of(&SCOPE, Duration::from_secs(60)).unwrap()
 }
 
 /// One agent is refused 600 times: some tens of records, and one that counts the others. Whoever has a dead
@@ -279,23 +283,23 @@ async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     let target = Target::Agent(reader.id());
     for _ in 0..50 {
         let who = dead.as_caller();
-        let no = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
-        assert_eq!(no.code(), "hop_revoked");
+        let refusal = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
+        assert_eq!(refusal.code(), "hop_revoked");
     }
     assert_eq!(fleet.refused("mallory").await, [""; 0], "a dead token writes nothing");
 
     let began = Stopwatch::start();
     for _ in 0..REFUSED {
         let who = credential(&mallory);
-        let no = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
-        assert_eq!(no.code(), "revoke_forbidden");
+        let refusal = fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
+        assert_eq!(refusal.code(), "revoke_forbidden");
     }
     let seconds = began.elapsed().as_secs() + 2;
     // Another's first refusal is recorded all the while, and another code of the same caller.
     let who = credential(&reader);
     fleet.broker.revoke_target(&who, &target, "x", Vec::new()).await.unwrap_err();
-    let nobody = v1::LookupAgentRequest { agent_id: fleet.id("agent/nobody").to_string() };
-    fleet.broker.lookup_agent(&credential(&mallory), nobody).await.unwrap_err();
+    let nobody = v1::GetAgentKeyRequest { agent_id: fleet.id("agent/nobody").to_string() };
+    fleet.broker.get_agent_key(&credential(&mallory), nobody).await.unwrap_err();
     assert_eq!(fleet.refused("reader").await, ["revoke_forbidden"]);
     let recorded = fleet.refused("mallory").await;
     assert!(recorded.contains(&"unknown_agent".to_owned()));
@@ -332,8 +336,8 @@ async fn whoever_follows_the_feed_a_thousand_times_leaves_a_new_tool_its_place()
         let (broker, streams) = held.last_mut().unwrap();
         match broker.watch(Some(&credential(&mallory)), FeedPosition::BEGINNING).await {
             Ok(stream) => streams.push(stream),
-            Err(no) => {
-                assert_eq!(no.code(), "queue_full");
+            Err(refusal) => {
+                assert_eq!(refusal.code(), "queue_full");
                 refused += 1;
             }
         }
@@ -474,13 +478,13 @@ fn one_key(identity: &sublet_client::Identity) -> Arc<sublet_core::sign::SecretK
 }
 
 /// A helper's hop of which nobody was told.
-fn never_recorded(held: &Held, key: &sublet_core::sign::SecretKey, n: u32) -> VerifiedToken {
+fn never_recorded(held: &Delegation, key: &sublet_core::sign::SecretKey, n: u32) -> VerifiedToken {
     let hop = Hop {
-        to: Delegate::Helper { label: format!("h{n}"), key: fresh_key().public_key().clone() },
+        to: Recipient::Helper { label: format!("h{n}"), key: fresh_key().public_key().clone() },
         scope: terms().scope,
         ttl_seconds: 30,
         hops_max: None,
-        unrecorded_max: None,
+        offline_hops_max: None,
     };
     mint::append(held.token(), &hop, Ports::system().clock.now(), key).unwrap()
 }
@@ -490,7 +494,7 @@ async fn everybody_else(
     fleet: &Records,
     honest: &sublet_client::Identity,
     tool: &sublet_client::Identity,
-    doomed: &Held,
+    doomed: &Delegation,
     when: &str,
 ) -> Duration {
     let (broker, admin) = (&fleet.broker, &fleet.admin);

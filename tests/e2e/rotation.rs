@@ -11,9 +11,9 @@ use std::time::Duration;
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
 use sublet_client::follow::Follower;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
@@ -66,17 +66,18 @@ async fn fleet(stage: &Stage, agents: u64) -> (Vec<Identity>, Trust) {
     (identities, trust)
 }
 
-fn call(checker: &Checker, held: &Held) -> Result<(), String> {
+fn call(checker: &Checker, held: &Delegation) -> Result<(), String> {
     let arguments = r#"{"path":"/data/q3"}"#;
-    let shown = held.credentials_for(TOOL, "fs.read", arguments).map_err(|no| no.to_string())?;
+    let shown =
+        held.credentials_for(TOOL, "fs.read", arguments).map_err(|refusal| refusal.to_string())?;
     let arguments = Arguments::from_json(arguments.as_bytes()).unwrap();
     let allowed = checker.check(&shown, &checker.call("fs.read", arguments));
-    allowed.map(drop).map_err(|no| format!("{}: {no}", no.code()))
+    allowed.map(drop).map_err(|refusal| format!("{}: {refusal}", refusal.code()))
 }
 
 /// What an agent had, and may use no more.
 enum Ended {
-    Token(Box<Held>),
+    Token(Box<Delegation>),
     Identity(Credential),
 }
 
@@ -97,15 +98,15 @@ async fn work(
         let who = identity.id();
         let grant = Grant::of("user:alice@acme.example", &SCOPE, Duration::from_secs(TTL));
         let root = identity.ask(&grant.unwrap().hops(2).offline_hops(1)).await;
-        let root = root.unwrap_or_else(|no| panic!("{who} is not issued to: {no}"));
-        let terms = Terms::of(&SCOPE, Duration::from_secs(TTL - MARGIN)).unwrap();
+        let root = root.unwrap_or_else(|refusal| panic!("{who} is not issued to: {refusal}"));
+        let terms = Attenuation::of(&SCOPE, Duration::from_secs(TTL - MARGIN)).unwrap();
         let handed = root.delegate_to_agent(&next.id(), &terms).await;
         let helper = root.spawn_helper("scout", &terms);
         // A round that took longer than a hop of it lives was refused in good order.
         if now() - began >= (TTL - MARGIN).min(MARGIN) as i64 {
             continue;
         }
-        let handed = handed.unwrap_or_else(|no| panic!("{who} cannot delegate: {no}"));
+        let handed = handed.unwrap_or_else(|refusal| panic!("{who} cannot delegate: {refusal}"));
         let helper = helper.unwrap();
         // The other one may have changed its key since: then it has the old one beside it.
         let there = next.open(&handed.to_text()).unwrap();
@@ -252,7 +253,7 @@ async fn a_tainted_root_kills_what_it_signed_and_the_ledger_goes_on_under_anothe
 }
 
 /// The root of identities is compromised: agents have others in place of theirs, by the keys that the
-/// broker knows them by, and nobody enrols anew.
+/// broker knows them by, and nobody enrolls anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tainted_root_of_identities_stops_no_agent() {
     let stage = Stage::configured("", &[]);
@@ -387,12 +388,12 @@ async fn a_step_whose_caller_hung_up_is_taken_to_its_end_or_not_at_all() {
     let admin = Credential::admin(Arc::new(key), trust.domain());
     for (hangs_up, use_) in (0u64..).zip(["delegation", "identity", "receipt", "ledger", "feed"]) {
         let prepare = v1::PrepareKey { r#use: use_.to_owned(), lead_seconds: Some(3600) };
-        let request = v1::ChangeKeyRequest {
-            step: Some(v1::change_key_request::Step::Prepare(prepare)),
+        let request = v1::RotateBrokerKeyRequest {
+            step: Some(v1::rotate_broker_key_request::Step::Prepare(prepare)),
             reason: String::new(),
             idempotency_key: vec![hangs_up as u8; 16],
         };
-        let call = broker.change_key(&admin, request);
+        let call = broker.rotate_broker_key(&admin, request);
         let _ = tokio::time::timeout(Duration::from_millis(2 * hangs_up), call).await;
     }
     // What is on the disk is what is listed, both as keys and as what is published.
@@ -441,25 +442,28 @@ async fn a_step_that_is_repeated_or_refused_leaves_no_key_behind() {
     let keys = || std::fs::read_dir(stage.path("own/keys")).unwrap().count();
     let use_ = "feed".to_owned();
     let prepare = v1::PrepareKey { r#use: use_, lead_seconds: Some(3600) };
-    let request = v1::ChangeKeyRequest {
-        step: Some(v1::change_key_request::Step::Prepare(prepare)),
+    let request = v1::RotateBrokerKeyRequest {
+        step: Some(v1::rotate_broker_key_request::Step::Prepare(prepare)),
         reason: String::new(),
         idempotency_key: vec![5; 16],
     };
     assert_eq!(keys(), 7);
     for _ in 0..3 {
-        broker.change_key(&admin, request.clone()).await.unwrap();
+        broker.rotate_broker_key(&admin, request.clone()).await.unwrap();
         assert_eq!(keys(), 8);
     }
     // The same idempotency key for something else.
-    let other = v1::ChangeKeyRequest { reason: "another".into(), ..request };
-    assert_eq!(broker.change_key(&admin, other).await.unwrap_err().code(), "idempotency_conflict");
+    let other = v1::RotateBrokerKeyRequest { reason: "another".into(), ..request };
+    assert_eq!(
+        broker.rotate_broker_key(&admin, other).await.unwrap_err().code(),
+        "idempotency_conflict"
+    );
     assert_eq!(keys(), 8);
     // Somebody who is no admin has none made.
     let (identities, _) = fleet(&stage, 1).await;
-    let request = v1::ChangeKeyRequest { idempotency_key: vec![6; 16], ..Default::default() };
-    let step = v1::change_key_request::Step::Taint(8);
-    let request = v1::ChangeKeyRequest { step: Some(step), ..request };
-    let refused = broker.change_key(&identities[0].credential().unwrap(), request).await;
+    let request = v1::RotateBrokerKeyRequest { idempotency_key: vec![6; 16], ..Default::default() };
+    let step = v1::rotate_broker_key_request::Step::Taint(8);
+    let request = v1::RotateBrokerKeyRequest { step: Some(step), ..request };
+    let refused = broker.rotate_broker_key(&identities[0].credential().unwrap(), request).await;
     assert_eq!((refused.unwrap_err().code().as_str(), keys()), ("forbidden", 8));
 }

@@ -49,7 +49,7 @@ fn showing(stage: &Stage, name: &str, args: &[&str]) -> Run {
     stage.sublet(&[args, &shown].concat())
 }
 
-fn enrol(stage: &Stage, certificate: &str, out: &str) -> Run {
+fn enroll(stage: &Stage, certificate: &str, out: &str) -> Run {
     showing(stage, certificate, &["agent", "enroll", "--x509-svid", "--out", out])
 }
 
@@ -108,11 +108,11 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
     by_tls(&stage, &["profile", "apply", "default.toml"]).ok();
     let web = "spiffe://prod.example/ns/shop/sa/web";
     keep(&stage, "web", &prod.svid(&[web]));
-    let said = enrol(&stage, "web", "web").ok();
+    let said = enroll(&stage, "web", "web").ok();
     assert!(said.contains("spiffe://acme.example/agent/shop/web"), "{said}");
     stage.sublet(&["agent", "renew", "--as", "web"]).ok();
     // Again, with another key: the rule says that this workload keeps none.
-    enrol(&stage, "web", "web-anew").ok();
+    enroll(&stage, "web", "web-anew").ok();
 
     // None of these comes in, and each hears why.
     for (name, leaf, code) in [
@@ -133,7 +133,7 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
         ),
     ] {
         keep(&stage, name, &leaf);
-        enrol(&stage, name, &format!("{name}-out")).fails(2, &format!("[{code}]"));
+        enroll(&stage, name, &format!("{name}-out")).fails(2, &format!("[{code}]"));
         assert!(!stage.path(&format!("{name}-out/identity.token")).exists());
         // Nor does anybody else over a connection that shows it, the admin included.
         showing(&stage, name, &["status"]).fails(2, &format!("[{code}]"));
@@ -142,8 +142,8 @@ fn a_workload_enrols_with_its_x509_svid_and_a_connection_carries_its_calls_alone
     }
     // Of a domain that is known, and no rule means it.
     keep(&stage, "test", &staging.svid(&["spiffe://staging.example/ns/shop/sa/web"]));
-    enrol(&stage, "test", "test-out").fails(2, "[not_enrollable]");
-    // Without a certificate there is nothing to enrol by.
+    enroll(&stage, "test", "test-out").fails(2, "[not_enrollable]");
+    // Without a certificate there is nothing to enroll by.
     by_tls(&stage, &["agent", "enroll", "--x509-svid", "--out", "no"]).fails(1, "certificate");
 
     // A stolen identity over a connection of somebody else's.
@@ -173,15 +173,15 @@ async fn a_certificate_is_looked_at_again_until_it_holds() {
         workload_api: None,
     };
     let broker = Broker::connect_by(&stage.endpoint, &tls).await.unwrap();
-    let enrol = async |out: &str| Identity::enroll(&broker, &join, stage.path(out)).await;
-    let refused = enrol("early").await.unwrap_err();
+    let enroll = async |out: &str| Identity::enroll(&broker, &join, stage.path(out)).await;
+    let refused = enroll("early").await.unwrap_err();
     assert_eq!(refused.code(), "certificate_authority");
     fs::write(stage.path("prod.pem"), next.pem.clone() + &prod.pem).unwrap();
     // It looks at its files every five seconds; this connection stays.
     let came = async {
         loop {
-            match enrol("web").await {
-                Err(no) if no.code() == "certificate_authority" => {}
+            match enroll("web").await {
+                Err(refusal) if refusal.code() == "certificate_authority" => {}
                 came => break came,
             }
         }
@@ -203,11 +203,11 @@ fn where_certificates_are_required_nobody_gets_in_without_one() {
     stage.start_configured("sublet.toml", "own", "admin/key.pem");
     assert_eq!(by_tls(&stage, &["status"]).code, 1);
     keep(&stage, "web", &prod.svid(&["spiffe://prod.example/ns/shop/sa/web"]));
-    enrol(&stage, "web", "web").ok();
+    enroll(&stage, "web", "web").ok();
     stage.sublet(&["agent", "renew", "--as", "web"]).ok();
     // With one that does not hold no connection comes about.
     keep(&stage, "old", &prod.old_svid("spiffe://prod.example/ns/shop/sa/web"));
-    enrol(&stage, "old", "old-out").fails(1, "[unreachable]");
+    enroll(&stage, "old", "old-out").fails(1, "[unreachable]");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn where_the_admin_has_a_socket_the_admins_key_opens_nothing_elsewhere() {
 
 /// An agent of one company comes in at another, by its own broker's word.
 #[test]
-fn an_identity_of_a_neighbour_enrols_and_that_of_a_stranger_does_not() {
+fn an_identity_of_a_federated_domain_enrols_and_that_of_a_stranger_does_not() {
     let theirs = Stage::set();
     let join = theirs.sublet(&["agent", "create", "agent/buyer"]).ok();
     fs::write(theirs.path("join"), join).unwrap();
@@ -250,11 +250,12 @@ fn an_identity_of_a_neighbour_enrols_and_that_of_a_stranger_does_not() {
     let stage = Stage::configured(issuer, &files);
     stage.sublet(&["profile", "apply", "p.toml"]).ok();
     let buyer = theirs.path("buyer").display().to_string();
-    let said = stage.sublet(&["agent", "enroll", "--neighbour", &buyer, "--out", "buyer"]).ok();
+    let said =
+        stage.sublet(&["agent", "enroll", "--federated-domain", &buyer, "--out", "buyer"]).ok();
     assert!(said.contains("spiffe://acme.example/partner/buyer"), "{said}");
     stage.sublet(&["agent", "renew", "--as", "buyer"]).ok();
     // Once: the rule does not say that it comes in anew.
-    let again = stage.sublet(&["agent", "enroll", "--neighbour", &buyer, "--out", "again"]);
+    let again = stage.sublet(&["agent", "enroll", "--federated-domain", &buyer, "--out", "again"]);
     again.fails(2, "[agent_not_active]");
     // Their keys change, and the file follows: one bundle vouches for the next.
     theirs.sublet(&["trust", "prepare", "identity", "--lead", "1s"]).ok();
@@ -263,20 +264,22 @@ fn an_identity_of_a_neighbour_enrols_and_that_of_a_stranger_does_not() {
     fs::write(theirs.path("join"), join).unwrap();
     theirs.sublet(&["agent", "enroll", "--join-token", "join", "--out", "seller"]).ok();
     let seller = theirs.path("seller").display().to_string();
-    let enrol =
-        |out: &str| stage.sublet(&["agent", "enroll", "--neighbour", &seller, "--out", out]);
-    enrol("seller").fails(2, "[unknown_key]");
+    let enroll =
+        |out: &str| stage.sublet(&["agent", "enroll", "--federated-domain", &seller, "--out", out]);
+    enroll("seller").fails(2, "[unknown_key]");
     fs::copy(&theirs.trust, stage.path("theirs.json")).unwrap();
-    enrol("seller").ok();
-    // A broker of the same name, with other keys, is not the neighbour.
+    enroll("seller").ok();
+    // A broker of the same name, with other keys, is not the federated one.
     let stranger = Stage::set();
     let join = stranger.sublet(&["agent", "create", "agent/thief"]).ok();
     fs::write(stranger.path("join"), join).unwrap();
     stranger.sublet(&["agent", "enroll", "--join-token", "join", "--out", "thief"]).ok();
     let thief = stranger.path("thief").display().to_string();
-    let refused = stage.sublet(&["agent", "enroll", "--neighbour", &thief, "--out", "thief"]);
+    let refused =
+        stage.sublet(&["agent", "enroll", "--federated-domain", &thief, "--out", "thief"]);
     refused.fails(2, "[bad_signature]");
     fs::copy(&stranger.trust, stage.path("theirs.json")).unwrap();
-    let refused = stage.sublet(&["agent", "enroll", "--neighbour", &thief, "--out", "thief"]);
+    let refused =
+        stage.sublet(&["agent", "enroll", "--federated-domain", &thief, "--out", "thief"]);
     refused.fails(2, "[bad_signature]");
 }

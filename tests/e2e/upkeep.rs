@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sublet_client::check::Options;
-use sublet_client::renewal::Standing;
+use sublet_client::renewal::ChainPosition;
 use sublet_client::tool::Tool;
 use sublet_client::{Grant, Identity};
 use sublet_core::call::Arguments;
 use tokio::sync::watch;
 
 use crate::stage::{SUBLET, Stage};
-use crate::walk::enrol;
+use crate::walk::enroll;
 
 const PROFILE: &str = "name = \"default\"\nprincipals = [\"user:*@acme.example\"]\n\
     ttl_seconds_max = 600\nhops_max = 4\noffline_hops_max = 1\n\
@@ -27,14 +27,14 @@ fn broker(agents: &[&str]) -> Stage {
     let config = format!("identity_ttl_seconds = {LIFE}\n");
     let stage = Stage::configured(&config, &[("default.toml", PROFILE)]);
     stage.sublet(&["profile", "apply", "default.toml"]).ok();
-    agents.iter().for_each(|name| enrol(&stage, name));
+    agents.iter().for_each(|name| enroll(&stage, name));
     stage
 }
 
 async fn until(
-    standing: &mut watch::Receiver<Standing>,
-    so: impl FnMut(&Standing) -> bool,
-) -> Standing {
+    standing: &mut watch::Receiver<ChainPosition>,
+    so: impl FnMut(&ChainPosition) -> bool,
+) -> ChainPosition {
     let seen = tokio::time::timeout(Duration::from_secs(60), standing.wait_for(so)).await;
     seen.unwrap().unwrap().clone()
 }

@@ -7,9 +7,9 @@ use prost::Message as _;
 use sublet_client::ask::{Caller as _, Credential};
 use sublet_client::check::{Checker, Options};
 use sublet_client::connect::Broker;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
 use sublet_client::follow::{Follower, SharedView};
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
@@ -21,7 +21,7 @@ use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
 use sublet_proto::record::{Payload, Record, Use, UseEvidence};
 use sublet_proto::v1;
-use sublet_proto::v1::tail_part::Part;
+use sublet_proto::v1::records_part::Part;
 
 use crate::stage::Stage;
 
@@ -33,7 +33,7 @@ struct Fleet {
     admin: Credential,
     trust: Trust,
     tool: Identity,
-    root: Held,
+    root: Delegation,
 }
 
 async fn enrolled(stage: &Stage, broker: &Broker, trust: &Trust, name: &str) -> Identity {
@@ -91,11 +91,11 @@ impl Fleet {
 }
 
 /// One call, as the tool decides it.
-fn call(checker: &Checker, held: &Held, path: &str) -> Option<&'static str> {
+fn call(checker: &Checker, held: &Delegation, path: &str) -> Option<&'static str> {
     let args = format!("{{\"path\":\"{path}\"}}");
     let shown = held.credentials_for(TOOL, "fs.read", &args).unwrap();
     let call = checker.call("fs.read", Arguments::from_json(args.as_bytes()).unwrap());
-    checker.check(&shown, &call).err().map(|no| no.code())
+    checker.check(&shown, &call).err().map(|refusal| refusal.code())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +108,8 @@ async fn every_decision_comes_into_the_ledger_once_though_broker_and_tool_die() 
     let reporter = fleet.reporter();
     let sender = reporter.start(broker.clone(), who.clone(), follower.view());
     let checker = fleet.checker(follower.view(), &reporter);
-    let terms = Terms::of(&["fs.read@tool://files path=under:/data"], Duration::from_secs(60));
+    let terms =
+        Attenuation::of(&["fs.read@tool://files path=under:/data"], Duration::from_secs(60));
     // A hop that nobody recorded: the report brings its block.
     let scout = fleet.root.spawn_helper("scout", &terms.unwrap()).unwrap();
     for number in 0..100 {

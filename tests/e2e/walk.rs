@@ -7,7 +7,7 @@ const NARROW: &str = "fs.read@tool://files path=under:/data/q3";
 pub(crate) const CALL: [&str; 6] =
     ["--audience", "tool://files", "--action", "fs.read", "--arg", "path=/data/q3/a"];
 
-pub(crate) fn enrol(stage: &Stage, name: &str) {
+pub(crate) fn enroll(stage: &Stage, name: &str) {
     let join = stage.sublet(&["agent", "create", &format!("agent/{name}")]).ok();
     std::fs::write(stage.path("join"), join).unwrap();
     stage.sublet(&["agent", "enroll", "--join-token", "join", "--out", name]).ok();
@@ -46,8 +46,8 @@ pub(crate) fn run(stage: &Stage, head: &[&str], tail: &[&str]) -> crate::stage::
 #[test]
 fn the_whole_walk() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
-    enrol(&stage, "reader");
+    enroll(&stage, "planner");
+    enroll(&stage, "reader");
     let issued = issue(&stage);
     let delegate = [
         "delegate",
@@ -128,7 +128,7 @@ fn the_whole_walk() {
 #[test]
 fn offline_without_a_broker_a_fresh_receipt_or_a_snapshot_stands_in() {
     let mut stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     stage.sublet(&["trust", "snapshot", "--out", "feed.txt"]).ok();
     run(
@@ -161,9 +161,9 @@ fn offline_without_a_broker_a_fresh_receipt_or_a_snapshot_stands_in() {
 #[test]
 fn wrong_input_is_told_and_leaves_nothing_behind() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
-    // Enrolment.
+    // Enrollment.
     stage.sublet(&["agent", "create", "agent/planner"]).fails(2, "[already_exists]");
     stage
         .sublet(&["agent", "create", "agent/x", "--profile", "nope"])
@@ -273,7 +273,7 @@ fn wrong_input_is_told_and_leaves_nothing_behind() {
 #[test]
 fn an_agent_is_suspended_resumed_and_loses_its_key_for_ever() {
     let stage = Stage::set();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let renew = || stage.sublet(&["agent", "renew", "--as", "planner"]);
     renew().ok();
@@ -334,7 +334,7 @@ fn a_broker_that_is_not_dev_shows_its_feed_to_identities_alone() {
         offline_hops_max = 1\nallow = [\"fs.@tool://files path=under:/data\"]\n";
     std::fs::write(stage.path("profile.toml"), profile).unwrap();
     stage.sublet(&["profile", "apply", "profile.toml"]).ok();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     let snapshot = |more: &[&str]| {
         let trust = stage.trust.to_str().unwrap();

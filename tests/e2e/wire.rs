@@ -34,7 +34,7 @@ pub(crate) fn admin(stage: &Stage) -> Credential {
 }
 
 fn code(status: &tonic::Status) -> String {
-    sublet_client::failure::Failure::from_status(status).code().to_string()
+    sublet_client::error::Error::from_status(status).code().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +65,7 @@ async fn a_call_without_a_proof_is_unauthenticated_with_its_code() {
     let mut client = DelegationClient::connect(stage.endpoint.clone()).await.unwrap();
     let status = client.issue(v1::IssueRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
-    let failure = sublet_client::failure::Failure::from_status(&status);
+    let failure = sublet_client::error::Error::from_status(&status);
     assert_eq!(failure.code(), "credentials_missing");
     // It left no record: noise is counted.
     let status = stage.sublet(&["status", "--output", "json"]).json();
@@ -124,20 +124,20 @@ async fn a_part_that_is_not_known_is_refused_by_its_name() {
 async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
     let stage = Stage::set();
     let admin = admin(&stage);
-    let method = "/sublet.v1.Admin/ShowProfile";
-    let message = v1::ShowProfileRequest { name: "default".into() };
+    let method = "/sublet.v1.Admin/GetProfile";
+    let message = v1::GetProfileRequest { name: "default".into() };
     let digest = sublet_core::bytes::sha256(&prost::Message::encode_to_vec(&message));
     let shown = admin.credentials(method, digest, &Ports::system()).unwrap();
     let mut client = v1::admin_client::AdminClient::connect(stage.endpoint.clone()).await.unwrap();
-    let mut send = async |message: v1::ShowProfileRequest| {
+    let mut send = async |message: v1::GetProfileRequest| {
         let mut request = tonic::Request::new(message);
         credentials::into_metadata(&shown, request.metadata_mut());
         client
-            .show_profile(request)
+            .get_profile(request)
             .await
-            .map_err(|status| sublet_client::failure::Failure::from_status(&status).code())
+            .map_err(|status| sublet_client::error::Error::from_status(&status).code())
     };
-    let other = v1::ShowProfileRequest { name: "other".into() };
+    let other = v1::GetProfileRequest { name: "other".into() };
     assert_eq!(send(other).await.err(), Some("wrong_arguments".to_owned()));
     assert!(send(message.clone()).await.is_ok());
     assert_eq!(send(message).await.err(), Some("proof_replayed".to_owned()));

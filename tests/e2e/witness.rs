@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::ledger::{copy_all, grow, verify};
 use crate::stage::{SUBLET, Stage};
-use crate::walk::{enrol, issue};
+use crate::walk::{enroll, issue};
 
 /// A witness process; killed when dropped.
 struct Witness {
@@ -114,7 +114,7 @@ fn two_witnesses_cosign_a_ledger_that_grows_and_nobody_waits_for_one_that_is_gon
     drop(two);
     let args = ["agent", "create", "agent/after"];
     stage.sublet(&args).ok();
-    enrol(&stage, "planner");
+    enroll(&stage, "planner");
     issue(&stage);
     stage.kill_and_restart_with(&["--witness-policy", "both"]);
     let kept = stage.sublet(&["audit", "checkpoint", "--witnessed", "--output", "json"]).json();

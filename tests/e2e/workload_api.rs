@@ -1,4 +1,4 @@
-//! Enrolment through SPIFFE's Workload API: the host of client/examples on a Unix socket, which gives what
+//! Enrollment through SPIFFE's Workload API: the host of client/examples on a Unix socket, which gives what
 //! is in its files and refuses whoever does not say the word.
 
 #[path = "../../client/examples/workload_api/host.rs"]
@@ -10,7 +10,7 @@ use serde_json::json;
 use sublet_client::identity::Identity;
 use tokio::net::UnixListener;
 
-use crate::enrol::{jwk, token};
+use crate::enroll::{jwk, token};
 use crate::pki::{Authority, Leaf};
 use crate::stage::Stage;
 use crate::transport::{broker, by_tls};
@@ -49,9 +49,9 @@ async fn a_workload_enrols_with_what_its_host_gives_it() {
     let socket = serve(&stage, &prod.svid(&[WEB]));
     let asked = tokio::task::spawn_blocking(move || {
         for kind in ["jwt", "x509"] {
-            let enrol =
+            let enroll =
                 ["agent", "enroll", "--workload-api", kind, "--socket", &socket, "--out", kind];
-            let said = by_tls(&stage, &enrol).ok();
+            let said = by_tls(&stage, &enroll).ok();
             assert!(said.contains("spiffe://acme.example/agent/shop/web"), "{said}");
             stage.sublet(&["agent", "renew", "--as", kind]).ok();
         }
@@ -71,8 +71,8 @@ async fn an_agent_shows_the_svid_that_its_host_gives_it_now() {
     let mut stage = broker(&authority, issuer, &[("prod.pem", prod.pem.as_str())]);
     by_tls(&stage, &["profile", "apply", "default.toml"]).ok();
     let socket = serve(&stage, &prod.svid(&[WEB]));
-    let enrol = ["agent", "enroll", "--workload-api", "x509", "--socket", &socket, "--out", "web"];
-    by_tls(&stage, &enrol).ok();
+    let enroll = ["agent", "enroll", "--workload-api", "x509", "--socket", &socket, "--out", "web"];
+    by_tls(&stage, &enroll).ok();
     let identity = Identity::load(stage.path("web")).unwrap();
     let _renewal = identity.keep_renewed();
     identity.renew().await.unwrap();

@@ -34,7 +34,7 @@ fn block(dice: &mut Dice, first: bool) -> Block {
         helper: dice.one_in(2).then(|| dice.pick(&["scout", "a/b/c-9"]).parse().unwrap()),
         not_after: seconds(dice),
         hops_max: *dice.pick(&[0, 1, 64]),
-        unrecorded_max: *dice.pick(&[0, 1, 64]),
+        offline_hops_max: *dice.pick(&[0, 1, 64]),
         scope,
     }
 }

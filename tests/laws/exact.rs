@@ -7,8 +7,8 @@ use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{Action, Audience, Pattern};
 use sublet_core::decide::{ProvenUse, ReportedUse};
 use sublet_core::feed::FeedPosition;
-use sublet_core::no::No;
 use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::refusal::Refusal;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::universe::Dice;
 use sublet_tests::{Fleet, NOW, Tool, code, key, nonce};
@@ -75,9 +75,14 @@ fn decided(fleet: &Fleet, call: &Call) -> [&'static str; 4] {
         code(decide_call(&token, &possession(&token), call, view, NOW)),
         code(decide_peer(&identity, &possession(&identity), call, view, NOW)),
         code(foresee_call(&token, call, None, NOW)),
-        code(used.map_err(|says| {
-            assert!(says.contains("does not name one exactly") || says.contains("bytes"), "{says}");
-            No::from(call.check_exact().map_err(sublet_core::no::Malformed::from).unwrap_err())
+        code(used.map_err(|detail| {
+            assert!(
+                detail.contains("does not name one exactly") || detail.contains("bytes"),
+                "{detail}"
+            );
+            Refusal::from(
+                call.check_exact().map_err(sublet_core::refusal::Malformed::from).unwrap_err(),
+            )
         })),
     ]
 }

@@ -2,7 +2,7 @@
 //! less where it is said to be complete.
 
 use proptest::prelude::*;
-use sublet_core::capability::{Scope, Standing, Step};
+use sublet_core::capability::{ChainPosition, Scope, Step};
 use sublet_core::effective::effective;
 use sublet_tests::Fleet;
 use sublet_tests::universe::{Dice, call_near, chain, narrowed, scope};
@@ -37,7 +37,7 @@ proptest! {
                 let block = signed.block();
                 block.scope.as_ref().unwrap().admits(&call, token.standing(block))
             });
-            let here = Standing { hops: token.depth(), is_delegate: false };
+            let here = ChainPosition { hops: token.depth(), is_delegate: false };
             let by_effect = may.as_ref().is_some_and(|may| may.admits(&call, here));
             prop_assert!(by_blocks || !by_effect, "{:?} under {:?}", call, may);
             prop_assert!(by_effect || !by_blocks || found.incomplete, "{:?} under {:?}", call, may);
@@ -61,9 +61,9 @@ proptest! {
             let call = call_near(blocks[dice.below(blocks.len())].scope.as_ref().unwrap(), &mut dice);
             let by_blocks = blocks.iter().all(|block| {
                 let is_delegate = block.agent != blocks.last().unwrap().agent;
-                block.scope.as_ref().unwrap().admits(&call, Standing { hops, is_delegate })
+                block.scope.as_ref().unwrap().admits(&call, ChainPosition { hops, is_delegate })
             });
-            let here = Standing { hops, is_delegate: false };
+            let here = ChainPosition { hops, is_delegate: false };
             let by_effect = may.as_ref().is_some_and(|may| may.admits(&call, here));
             prop_assert!(by_blocks || !by_effect, "{:?} under {:?}", call, may);
             prop_assert!(by_effect || !by_blocks || found.incomplete, "{:?} under {:?}", call, may);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sublet_core::block::Block;
 use sublet_core::call::Call;
-use sublet_core::capability::{Scope, Standing};
+use sublet_core::capability::{ChainPosition, Scope};
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::VerifiedToken;
 use sublet_tests::universe::{Dice, call_near, chain, constraint, narrowed, scope, simple, value};
@@ -94,7 +94,7 @@ proptest! {
             let (parent, child) = (pair[0].block(), pair[1].block());
             prop_assert!(child.not_after <= parent.not_after);
             prop_assert!(child.hops_max <= parent.hops_max);
-            prop_assert!(child.unrecorded_max <= parent.unrecorded_max);
+            prop_assert!(child.offline_hops_max <= parent.offline_hops_max);
             let (held, asked) = (parent.scope.as_ref().unwrap(), child.scope.as_ref().unwrap());
             let call = call_near(asked, &mut dice);
             let inside = |scope: &Scope, block: &Block| scope.admits(&call, chain.standing(block));
@@ -124,8 +124,8 @@ proptest! {
     }
 }
 
-fn standing(dice: &mut Dice) -> Standing {
-    Standing { hops: u32::try_from(dice.below(4)).unwrap(), is_delegate: dice.one_in(2) }
+fn standing(dice: &mut Dice) -> ChainPosition {
+    ChainPosition { hops: u32::try_from(dice.below(4)).unwrap(), is_delegate: dice.one_in(2) }
 }
 
 fn pairs<T>(pool: &[T]) -> impl Iterator<Item = (&T, &T)> {

@@ -5,9 +5,9 @@ use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, Tr
 use sublet_core::bytes::sha256;
 use sublet_core::capability::Scope;
 use sublet_core::id::{AgentId, Nonce, TrustDomain, UnixMillis};
-use sublet_core::mint::{self, Delegate, Hop};
-use sublet_core::no::{Malformed, No};
+use sublet_core::mint::{self, Hop, Recipient};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::UnverifiedToken;
 use sublet_core::verify::VerifiedToken;
@@ -146,7 +146,7 @@ impl Fleet {
             helper: None,
             not_after: NOW.seconds() + 3600,
             hops_max: 4,
-            unrecorded_max: 2,
+            offline_hops_max: 2,
             scope,
         }
     }
@@ -171,7 +171,7 @@ impl Fleet {
     pub fn identity(&self, name: &str) -> VerifiedToken {
         let grant = self.grant(name, &["a@t:x"]);
         let role = Role::Identity { origin: self.origin(name, &[]) };
-        self.issue(Block { role, hops_max: 0, unrecorded_max: 0, scope: None, ..grant })
+        self.issue(Block { role, hops_max: 0, offline_hops_max: 0, scope: None, ..grant })
     }
 
     /// The receipt that the broker gives for this chain at `NOW`.
@@ -202,7 +202,7 @@ impl Fleet {
     }
 
     /// Reads and verifies bytes, as every verifier does.
-    pub fn verify(&self, bytes: &[u8]) -> Result<VerifiedToken, No> {
+    pub fn verify(&self, bytes: &[u8]) -> Result<VerifiedToken, Refusal> {
         let token = UnverifiedToken::decode(bytes).map_err(Malformed::Token)?;
         Ok(VerifiedToken::verify(token, &self.bundle)?)
     }
@@ -210,24 +210,24 @@ impl Fleet {
 
 /// A hop to the enrolled agent of this name, for ten minutes.
 pub fn to_agent(name: &str, scopes: &[&str]) -> Hop {
-    hop(Delegate::Agent { id: agent(name), key: key(name).public_key().clone() }, scopes)
+    hop(Recipient::Agent { id: agent(name), key: key(name).public_key().clone() }, scopes)
 }
 
 /// A hop to a helper, which has the key of its label's name, for ten minutes.
 pub fn to_helper(label: &str, scopes: &[&str]) -> Hop {
-    hop(Delegate::Helper { label: label.into(), key: key(label).public_key().clone() }, scopes)
+    hop(Recipient::Helper { label: label.into(), key: key(label).public_key().clone() }, scopes)
 }
 
 /// A hop to oneself, for ten minutes.
 pub fn to_self(scopes: &[&str]) -> Hop {
-    hop(Delegate::Oneself, scopes)
+    hop(Recipient::Oneself, scopes)
 }
 
-fn hop(to: Delegate, scopes: &[&str]) -> Hop {
-    Hop { to, scope: scope(scopes), ttl_seconds: 600, hops_max: None, unrecorded_max: None }
+fn hop(to: Recipient, scopes: &[&str]) -> Hop {
+    Hop { to, scope: scope(scopes), ttl_seconds: 600, hops_max: None, offline_hops_max: None }
 }
 
 /// Appends a hop with the key of the holder's name.
-pub fn append(parent: &VerifiedToken, hop: &Hop, signer: &str) -> Result<VerifiedToken, No> {
+pub fn append(parent: &VerifiedToken, hop: &Hop, signer: &str) -> Result<VerifiedToken, Refusal> {
     mint::append(parent, hop, NOW, &key(signer))
 }

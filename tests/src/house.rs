@@ -7,16 +7,16 @@ use sublet_core::bundle::{SignedBundle, TrustedKey};
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Caller, Kind};
 use sublet_core::decide::{
-    ChangeKey, Context, Entropy, Operation, RecordChain, Recording, Settings, Unsigned, Verdict,
-    View, check_holder_key, check_names, decide,
+    Context, Delegate, Entropy, Operation, RecordHop, Recording, RotateBrokerKey, Settings,
+    Unsigned, Verdict, View, check_holder_key, check_names, decide,
 };
 use sublet_core::feed::Revocation;
 use sublet_core::id::{DelegationId, UnixMillis};
 use sublet_core::key::{PublicKey, Thumbprint};
 use sublet_core::mint;
-use sublet_core::no::{No, Unauthenticated};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::record::{Body, Record};
+use sublet_core::refusal::{Refusal, Unauthenticated};
 use sublet_core::rotation::{KeyStep, Schedule};
 use sublet_core::sign::{SecretKey, Signer};
 use sublet_core::state::{
@@ -62,14 +62,14 @@ impl House {
     pub fn with(fleet: &Fleet, agents: &[&str], issued: &VerifiedToken) -> Self {
         let mut house = House::new(fleet);
         for name in agents {
-            house.enrol(name, key(name).public_key().clone());
+            house.enroll(name, key(name).public_key().clone());
         }
         house.issued(issued);
         house
     }
 
     /// An active agent with this key.
-    pub fn enrol(&mut self, name: &str, key: PublicKey) {
+    pub fn enroll(&mut self, name: &str, key: PublicKey) {
         let owner = KeyOwner { key: key.thumbprint(), agent: agent(name), revoked: false };
         self.state.put(Row::KeyOwner(owner));
         self.state.put(Row::Agent(Agent {
@@ -160,13 +160,17 @@ impl House {
     }
 
     /// Delegates: the caller sends its chain with the new hop last.
-    pub fn delegate(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, No> {
-        self.ask(caller, &RecordChain::<true> { token: token.clone().into() })
+    pub fn delegate(
+        &mut self,
+        caller: &Caller,
+        token: &VerifiedToken,
+    ) -> Result<Recording, Refusal> {
+        self.ask(caller, &Delegate { token: token.clone().into() })
     }
 
     /// Records a chain that was made offline.
-    pub fn record(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, No> {
-        self.ask(caller, &RecordChain::<false> { token: token.clone().into() })
+    pub fn record(&mut self, caller: &Caller, token: &VerifiedToken) -> Result<Recording, Refusal> {
+        self.ask(caller, &RecordHop { token: token.clone().into() })
     }
 
     /// How many hops that live one agent may have made.
@@ -186,7 +190,11 @@ impl House {
     }
 
     /// Decides at `now` and commits. Whatever is recorded names the one who really acted.
-    pub fn ask<O: Operation>(&mut self, caller: &Caller, operation: &O) -> Result<O::Granted, No> {
+    pub fn ask<O: Operation>(
+        &mut self,
+        caller: &Caller,
+        operation: &O,
+    ) -> Result<O::Granted, Refusal> {
         self.asked += 1;
         if let Kind::Holder(token) = caller.kind() {
             check_names(token, &self.state)?;
@@ -236,14 +244,14 @@ impl House {
     }
 
     /// Takes a step in the life of the broker's keys; a key that it needs is made first, as the broker does.
-    pub fn change_key(&mut self, caller: &Caller, step: KeyStep) -> Result<(), No> {
+    pub fn rotate_broker_key(&mut self, caller: &Caller, step: KeyStep) -> Result<(), Refusal> {
         let number = self.made.len();
         let made = self.state.trust().bundle().makes(&step).map(|_| {
             let secret = key(&format!("broker key {number}"));
             self.made.push(Arc::new(secret));
             key(&format!("broker key {number}")).public_key().clone()
         });
-        self.ask(caller, &ChangeKey { step, reason: "a test".into(), made }).map(drop)
+        self.ask(caller, &RotateBrokerKey { step, reason: "a test".into(), made }).map(drop)
     }
 
     /// What a decision without a caller rests on.

@@ -27,7 +27,7 @@ pub use fleet::{
 pub use house::House;
 pub use tool::{Request, Tool};
 
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 
 /// Random cases of each law: `SUBLET_LAW_CASES`, or 256.
 pub fn law_cases() -> u32 {
@@ -35,9 +35,9 @@ pub fn law_cases() -> u32 {
 }
 
 /// The stable code of a refusal, or `granted`.
-pub fn code<T>(outcome: Result<T, impl Into<No>>) -> &'static str {
+pub fn code<T>(outcome: Result<T, impl Into<Refusal>>) -> &'static str {
     match outcome {
         Ok(_) => "granted",
-        Err(no) => no.into().code(),
+        Err(refusal) => refusal.into().code(),
     }
 }

@@ -12,10 +12,10 @@ use sublet_core::call::{Arguments, Call};
 use sublet_core::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
 use sublet_core::id::UnixMillis;
 use sublet_core::limits::STALENESS_MS_DEFAULT;
-use sublet_core::no::{Malformed, No};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::receipt::Receipt;
-use sublet_core::seen::{Bounds, SeenProofs};
+use sublet_core::refusal::{Malformed, Refusal};
+use sublet_core::replay_cache::{Bounds, ReplayCache};
 use sublet_core::sign::Signer;
 use sublet_core::verify::{Coverage, VerifiedToken};
 
@@ -83,9 +83,9 @@ pub struct Tool {
     pub view: RevocationView,
     /// Its monotonic clock.
     pub monotonic_ms: u64,
-    seen: SeenProofs,
+    seen: ReplayCache,
     /// Of the same tool that remembers chains.
-    seen_too: SeenProofs,
+    seen_too: ReplayCache,
     memory: Memory,
 }
 
@@ -99,8 +99,8 @@ impl Tool {
             feed: FeedWriter::new(domain.clone(), 1),
             view: RevocationView::new(domain),
             monotonic_ms: 0,
-            seen: SeenProofs::new(Bounds::default(), NOW.plus_ms(-60_000)),
-            seen_too: SeenProofs::new(Bounds::default(), NOW.plus_ms(-60_000)),
+            seen: ReplayCache::new(Bounds::default(), NOW.plus_ms(-60_000)),
+            seen_too: ReplayCache::new(Bounds::default(), NOW.plus_ms(-60_000)),
             memory: Memory::default(),
         };
         tool.follow(NOW);
@@ -118,7 +118,7 @@ impl Tool {
     }
 
     fn remembering(self, bounds: Bounds, since: UnixMillis) -> Self {
-        let set = || SeenProofs::new(bounds, since);
+        let set = || ReplayCache::new(bounds, since);
         Tool { seen: set(), seen_too: set(), ..self }
     }
 
@@ -148,13 +148,13 @@ impl Tool {
     }
 
     /// Decides a request at `NOW`.
-    pub fn answer(&self, request: &Request) -> Result<Permit, No> {
+    pub fn answer(&self, request: &Request) -> Result<Permit, Refusal> {
         self.answer_at(NOW, request)
     }
 
     /// Decides a request. The authorizer is asked twice, once with a memory of chains and once without,
     /// and must say the same.
-    pub fn answer_at(&self, now: UnixMillis, request: &Request) -> Result<Permit, No> {
+    pub fn answer_at(&self, now: UnixMillis, request: &Request) -> Result<Permit, Refusal> {
         let arguments = Arguments::from_json(request.arguments.as_bytes());
         let arguments = arguments.map_err(Malformed::Arguments)?;
         let (audience, action) = (self.audience.clone(), request.action.clone());
@@ -176,7 +176,7 @@ impl Tool {
         &'a self,
         now: UnixMillis,
         chains: &'a M,
-        seen: &'a SeenProofs,
+        seen: &'a ReplayCache,
     ) -> Authorizer<'a, M, AgedView<'a>> {
         let age_ms = self.view.age_ms(now, self.monotonic_ms);
         Authorizer {

@@ -8,11 +8,11 @@ use sublet_core::block::Block;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{
     Absent, AllOf, Any, AnyOf, Capability, Cidr, Constraint, ContainsAll, Decimal, Exactly, Glob,
-    MaxLength, Not, NotOneOf, OneOf, Pattern, Prefix, Range, Regex, Scalar, Scope, SubsetOf,
-    Travel, Under, Url,
+    HopLimits, MaxLength, Not, NotOneOf, OneOf, Pattern, Prefix, Range, Regex, Scalar, Scope,
+    SubsetOf, Under, Url,
 };
 use sublet_core::json::{INTEGER_MAX, Json};
-use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::mint::{self, Hop, Recipient};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::VerifiedToken;
 
@@ -232,13 +232,13 @@ pub fn capability(dice: &mut Dice) -> Capability {
     let args: BTreeMap<String, Constraint> =
         (0..dice.below(4)).map(|_| ((*dice.pick(&NAMES)).to_owned(), constraint(dice))).collect();
     let capability = Capability::new(audience, action, args, dice.one_in(3)).unwrap();
-    capability.travelling(travel(Travel::default(), dice)).unwrap()
+    capability.travelling(travel(HopLimits::default(), dice)).unwrap()
 }
 
 /// The same travel or less.
-fn travel(held: Travel, dice: &mut Dice) -> Travel {
+fn travel(held: HopLimits, dice: &mut Dice) -> HopLimits {
     let hops = dice.one_in(6).then(|| u32::try_from(dice.below(4)).unwrap());
-    Travel {
+    HopLimits {
         delegates_only: held.delegates_only || dice.one_in(8),
         hops_max: held.hops_max.into_iter().chain(hops).min(),
     }
@@ -408,9 +408,9 @@ pub struct Chain {
 /// A chain of up to three hops, each made by `mint::append` with less than the hop before.
 pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
     let hops_max = *dice.pick(&[4, 2, 1, 3]);
-    let unrecorded_max = *dice.pick(&[2, 0, 1, 4]);
+    let offline_hops_max = *dice.pick(&[2, 0, 1, 4]);
     let scope = Some(scope(dice));
-    let grant = Block { scope, hops_max, unrecorded_max, ..fleet.grant("planner", &["a@t:x"]) };
+    let grant = Block { scope, hops_max, offline_hops_max, ..fleet.grant("planner", &["a@t:x"]) };
     let mut chain = Chain { token: fleet.issue(grant), holder: key("planner") };
     for depth in 0..dice.below(4) {
         let label = format!("helper-{depth}");
@@ -418,8 +418,8 @@ pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
         let last = chain.token.last().block().clone();
         let key = next.public_key().clone();
         let to = match dice.one_in(3) {
-            true => Delegate::Agent { id: agent(&label), key },
-            false => Delegate::Helper { label, key },
+            true => Recipient::Agent { id: agent(&label), key },
+            false => Recipient::Helper { label, key },
         };
         let hop = Hop {
             to,
@@ -429,7 +429,7 @@ pub fn chain(fleet: &Fleet, dice: &mut Dice) -> Chain {
             },
             ttl_seconds: *dice.pick(&[600, 30, 60, 3]),
             hops_max: dice.one_in(4).then_some(last.hops_max),
-            unrecorded_max: dice.one_in(4).then_some(last.unrecorded_max.saturating_sub(1)),
+            offline_hops_max: dice.one_in(4).then_some(last.offline_hops_max.saturating_sub(1)),
         };
         let made = mint::append(&chain.token, &hop, NOW, &chain.holder);
         let Ok(token) = made else { break }; // No hops left, or longer than its parent.

@@ -197,9 +197,9 @@ fn only_the_pipeline_commits() {
 
 #[test]
 fn only_mint_signs_blocks() {
-    let says = |file: &File, what: &str| file.code.iter().any(|(_, line)| line.contains(what));
+    let detail = |file: &File, what: &str| file.code.iter().any(|(_, line)| line.contains(what));
     let signers = source::ours().into_iter().filter(|file| {
-        says(file, "signed_bytes(") && (says(file, ".sign(") || says(file, "sign_message("))
+        detail(file, "signed_bytes(") && (detail(file, ".sign(") || detail(file, "sign_message("))
     });
     let signers: Vec<String> = signers.map(|file| file.path).collect();
     assert_eq!(signers, ["core/src/mint.rs"]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sublet_core::bundle::{BadBundle, KeyId, KeyUse, RESERVED_USES, SignedBundle, TrustBundle};
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use sublet_core::rotation::KeyStep;
 use sublet_tests::later::{bundle, bundle_with, listed};
 use sublet_tests::{Fleet, NOW, Request, Tool, code, key, key_id};
@@ -60,8 +60,8 @@ fn nothing_that_a_skipped_key_signed_is_believed() {
         let held = TrustBundle::open(&text, NOW).unwrap();
         assert_eq!((held.skipped().len(), held.key(key_id(use_))), (1, None));
         for asked in KeyUse::ALL {
-            let says = held.signing_key(asked, key_id(use_), NOW).map(|_| ());
-            assert_eq!(says.unwrap_err().code(), "unknown_key", "{asked:?} by the {use_:?} key");
+            let detail = held.signing_key(asked, key_id(use_), NOW).map(|_| ());
+            assert_eq!(detail.unwrap_err().code(), "unknown_key", "{asked:?} by the {use_:?} key");
         }
         let token = fleet.root("planner", &["fs.read@tool://files"]);
         let mut tool = Tool::new(&fleet);
@@ -167,8 +167,8 @@ fn no_bundle_is_made_after_one_with_a_key_that_is_not_understood() {
     assert_eq!(signed.text(), text, "what is handed on is what was signed");
     let held = signed.bundle();
     let signer = Fleet::signer(KeyUse::Bundle);
-    let says = held.sign(key_id(KeyUse::Bundle), &signer).unwrap_err().to_string();
-    assert!(says.contains("key 20") && says.contains("\"lease\""), "{says}");
+    let detail = held.sign(key_id(KeyUse::Bundle), &signer).unwrap_err().to_string();
+    assert!(detail.contains("key 20") && detail.contains("\"lease\""), "{detail}");
     let made = key("made");
     let feed = key_id(KeyUse::Feed);
     let steps = [
@@ -178,8 +178,8 @@ fn no_bundle_is_made_after_one_with_a_key_that_is_not_understood() {
     ];
     for step in steps {
         let next = held.step(&step, NOW, Some(sublet_core::sign::Signer::public_key(&made)));
-        let no = No::from(next.unwrap_err());
-        assert_eq!(no.code(), "key_step");
-        assert!(no.to_string().contains("does not understand"), "{no}");
+        let refusal = Refusal::from(next.unwrap_err());
+        assert_eq!(refusal.code(), "key_step");
+        assert!(refusal.to_string().contains("does not understand"), "{refusal}");
     }
 }

@@ -18,7 +18,7 @@ fn json(text: &str) -> String {
 fn a_reserved_word_is_refused_by_its_name() {
     assert_eq!(RESERVED_WORDS, ["approve", "budget"]);
     for word in RESERVED_WORDS {
-        let says = format!("`{word}:` is reserved and not understood by this version");
+        let detail = format!("`{word}:` is reserved and not understood by this version");
         let texts = [
             format!("fs.read@tool://files {word}:2"),
             format!("fs.read@tool://files {word}:"),
@@ -32,7 +32,7 @@ fn a_reserved_word_is_refused_by_its_name() {
             ),
         ];
         for one in texts {
-            assert!(text(&one).contains(&says), "{one}: {}", text(&one));
+            assert!(text(&one).contains(&detail), "{one}: {}", text(&one));
         }
         let head = r#""action":"fs.read","audience":"tool://files""#;
         let members = [
@@ -43,7 +43,7 @@ fn a_reserved_word_is_refused_by_its_name() {
             format!(r#"{{{head},"args":{{"amount":{{"not":{{"{word}":1}}}}}}}}"#),
         ];
         for one in members {
-            assert!(json(&one).contains(&says), "{one}: {}", json(&one));
+            assert!(json(&one).contains(&detail), "{one}: {}", json(&one));
         }
     }
 }
@@ -63,21 +63,21 @@ fn a_block_that_states_a_later_word_is_refused() {
     let block = hop.last().block();
     assert_eq!(verdict(&block.render()), "granted");
     for word in RESERVED_WORDS {
-        let says = || Predicate::new(word, [Term::text("alice"), Term::Integer(2)]);
+        let detail = || Predicate::new(word, [Term::text("alice"), Term::Integer(2)]);
         let mut fact = block.render();
-        fact.facts.push(says());
+        fact.facts.push(detail());
         assert!(verdict(&fact).starts_with("block_"), "{word} as a fact: {}", verdict(&fact));
         for at in [0, 1] {
             let mut first = block.render();
             let body = &mut first.checks.last_mut().unwrap().queries[0].body;
-            body.insert(at.min(body.len()), says());
+            body.insert(at.min(body.len()), detail());
             assert_eq!(verdict(&first), "block_scope", "{word} in the scope, at {at}");
         }
         let mut last = block.render();
-        last.checks.last_mut().unwrap().queries[0].body.push(says());
+        last.checks.last_mut().unwrap().queries[0].body.push(detail());
         assert_eq!(verdict(&last), "block_scope", "{word} behind all else");
         let mut check = block.render();
-        let query = Query { body: vec![says()], ..Query::default() };
+        let query = Query { body: vec![detail()], ..Query::default() };
         check.checks.push(Check { queries: vec![query] });
         assert!(verdict(&check).starts_with("block_"), "{word} as a check: {}", verdict(&check));
     }

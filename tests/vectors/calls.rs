@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use sublet_core::feed::Revocation;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::Malformed;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::receipt::Receipt;
+use sublet_core::refusal::Malformed;
 use sublet_core::sign::Signer as _;
 use sublet_core::verify::Coverage;
 use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, key, nonce, to_agent, to_helper};

@@ -36,10 +36,10 @@ fn bytes(bytes: impl AsRef<[u8]>) -> Value {
     base64url(bytes).into()
 }
 
-/// What `says` and no more: an error's code is agreed, its words may change.
-fn verdict<T>(outcome: &Result<T, sublet_core::no::No>) -> Value {
+/// What `detail` and no more: an error's code is agreed, its words may change.
+fn verdict<T>(outcome: &Result<T, sublet_core::refusal::Refusal>) -> Value {
     match outcome {
         Ok(_) => "granted".into(),
-        Err(no) => no.code().into(),
+        Err(refusal) => refusal.code().into(),
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use sublet_core::authorize::{Credentials, FURTHER_BYTES_MAX};
-use sublet_core::no::No;
 use sublet_core::proof::proof_text;
+use sublet_core::refusal::Refusal;
 use sublet_core::text::base64url;
 use sublet_core::token::Presentation;
 use sublet_proto::credentials::{from_headers, from_metadata, into_metadata, to_headers};
@@ -18,7 +18,7 @@ type Parts = Vec<(&'static str, String)>;
 
 const FORMS: [&str; 2] = ["headers", "metadata"];
 
-fn read(form: &str, parts: &[(&str, String)]) -> Result<Credentials, No> {
+fn read(form: &str, parts: &[(&str, String)]) -> Result<Credentials, Refusal> {
     let mut headers = HeaderMap::new();
     for (name, value) in parts {
         let name: HeaderName = name.parse().unwrap();
@@ -170,10 +170,10 @@ fn presentations() {
 /// A refusal says which part, so that whoever sends it can leave it out.
 #[test]
 fn a_part_that_is_not_taken_is_named() {
-    let says = |name: &'static str| {
+    let detail = |name: &'static str| {
         read("headers", &with(to_headers(&good()), name, "AAAA")).unwrap_err().to_string()
     };
-    assert_eq!(says("sublet-receipt"), "sublet-receipt: the receipt is inside sublet-token");
-    assert_eq!(says("sublet-budget"), "sublet-budget: this reader knows no such part");
-    assert!(says("sublet-further").starts_with("sublet-further: it is reserved"));
+    assert_eq!(detail("sublet-receipt"), "sublet-receipt: the receipt is inside sublet-token");
+    assert_eq!(detail("sublet-budget"), "sublet-budget: this reader knows no such part");
+    assert!(detail("sublet-further").starts_with("sublet-further: it is reserved"));
 }

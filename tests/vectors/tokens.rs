@@ -23,11 +23,11 @@ pub(crate) fn good(fleet: &Fleet) -> Vec<(&'static str, VerifiedToken)> {
     let short = Hop {
         ttl_seconds: 1,
         hops_max: Some(1),
-        unrecorded_max: Some(0),
+        offline_hops_max: Some(0),
         ..to_agent("reader", NARROW)
     };
     let curve = Hop {
-        to: sublet_core::mint::Delegate::Helper {
+        to: sublet_core::mint::Recipient::Helper {
             label: "curve".into(),
             key: sublet_tests::curve_key("curve").public_key().clone(),
         },
@@ -72,7 +72,7 @@ fn block(block: &Block) -> Value {
         "helper": block.helper.as_ref().map(ToString::to_string),
         "not_after": block.not_after,
         "hops": block.hops_max,
-        "unrecorded": block.unrecorded_max,
+        "unrecorded": block.offline_hops_max,
         "scope": scope.map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

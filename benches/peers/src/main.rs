@@ -12,7 +12,7 @@ use std::hint::black_box;
 use ed25519_dalek::{Signer as _, SigningKey};
 use measure::{Lane, RUNS, SAMPLES, beside, many};
 use report::Report;
-use sublet_core::mint::Delegate;
+use sublet_core::mint::Recipient;
 use sublet_core::sign::Signer as _;
 
 const PATH: &str = "/data/q3/report.txt";
@@ -186,7 +186,7 @@ fn biscuit(peer: &biscuit::Peer, token: Vec<u8>) -> Lane<'_> {
 fn hops(peers: &Peers, report: &mut Report) {
     let chain = peers.sublet.chain(1);
     let next = sublet_core::sign::SecretKey::ed25519_from_seed([9; 32]);
-    let to = Delegate::Helper { label: "scout".into(), key: next.public_key().clone() };
+    let to = Recipient::Helper { label: "scout".into(), key: next.public_key().clone() };
     let (warrants, holder) = peers.tenuo.chain(1);
     let parent = warrants.last().expect("a warrant");
     let next = tenuo::key();
@@ -201,7 +201,7 @@ fn hops(peers: &Peers, report: &mut Report) {
 
 fn policy(report: &mut Report) {
     let (scope, call) = (sublet::scope(), sublet::call(PATH));
-    let here = sublet_core::capability::Standing::default();
+    let here = sublet_core::capability::ChainPosition::default();
     assert!(scope.admits(&call, here) && !scope.admits(&sublet::call(OUTSIDE), here));
     report.add("policy_us", "us", Some(1.0), many(100, || scope.admits(&call, here)));
 }

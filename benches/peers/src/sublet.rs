@@ -12,7 +12,7 @@ use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Scope;
 use sublet_core::feed::{FeedWriter, SignedHead, snapshot_text};
 use sublet_core::id::{Nonce, UnixMillis};
-use sublet_core::mint::{self, Delegate, Hop};
+use sublet_core::mint::{self, Recipient, Hop};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::receipt::{Receipt, ReceiptClaims};
 use sublet_core::sign::{SecretKey, Signer as _};
@@ -32,9 +32,9 @@ const USES: [(KeyUse, u8); 4] =
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A clock that stands.
-struct Standing;
+struct ChainPosition;
 
-impl Clock for Standing {
+impl Clock for ChainPosition {
     fn now(&self) -> UnixMillis {
         NOW
     }
@@ -65,7 +65,7 @@ fn key(seed: u8) -> SecretKey {
 
 impl Peer {
     pub(crate) fn new() -> Self {
-        let ports = Ports { clock: Arc::new(Standing), entropy: Arc::new(SystemRandom) };
+        let ports = Ports { clock: Arc::new(ChainPosition), entropy: Arc::new(SystemRandom) };
         let now = NOW;
         let trusted = USES.map(|(use_, seed)| TrustedKey {
             use_,
@@ -128,7 +128,7 @@ impl Peer {
             helper: None,
             not_after: seconds + 3600,
             hops_max: 16,
-            unrecorded_max: 1,
+            offline_hops_max: 1,
             scope: Some(scope(0)),
         };
         let token = mint::root(block, holder.public_key(), KeyId(1), &key(1)).expect("a root");
@@ -136,7 +136,7 @@ impl Peer {
         for at in 0..depth {
             let next = self.ports.new_key().expect("a key");
             let id = format!("spiffe://acme.example/agent/worker-{at}").parse().expect("an agent");
-            let to = Delegate::Agent { id, key: next.public_key().clone() };
+            let to = Recipient::Agent { id, key: next.public_key().clone() };
             chain = self.longer(&chain, to, next, scope(at + 1));
         }
         chain.receipt = self.receipt(&chain.token);
@@ -146,11 +146,11 @@ impl Peer {
     /// The chain and a hop to a helper, which no receipt covers yet.
     pub(crate) fn with_helper(&self, chain: &Chain) -> Chain {
         let next = self.ports.new_key().expect("a key");
-        let to = Delegate::Helper { label: "scout".into(), key: next.public_key().clone() };
+        let to = Recipient::Helper { label: "scout".into(), key: next.public_key().clone() };
         self.longer(chain, to, next, scope())
     }
 
-    fn longer(&self, chain: &Chain, to: Delegate, next: SecretKey, scope: Scope) -> Chain {
+    fn longer(&self, chain: &Chain, to: Recipient, next: SecretKey, scope: Scope) -> Chain {
         let token = append(chain, to, scope);
         Chain { token, holder: Arc::new(next), receipt: chain.receipt.clone() }
     }
@@ -189,9 +189,9 @@ impl Peer {
 }
 
 /// One hop made offline, subset check included.
-pub(crate) fn append(chain: &Chain, to: Delegate, scope: Scope) -> VerifiedToken {
+pub(crate) fn append(chain: &Chain, to: Recipient, scope: Scope) -> VerifiedToken {
     let ttl_seconds = chain.token.expires() - NOW.seconds() - 20;
-    let hop = Hop { to, scope, ttl_seconds, hops_max: None, unrecorded_max: None };
+    let hop = Hop { to, scope, ttl_seconds, hops_max: None, offline_hops_max: None };
     mint::append(&chain.token, &hop, NOW, chain.holder.as_ref()).expect("a narrower hop")
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use sublet_core::no::{No, Overload};
+use sublet_core::refusal::{Overload, Refusal};
 use sublet_proto::convert::field;
 use tokio::time::Sleep;
 use tonic::Status;
@@ -31,7 +31,7 @@ pub(super) const FRAME_BYTES: usize = 5;
 #[derive(Debug)]
 pub(super) enum NotTaken {
     /// What the sender has to do otherwise.
-    No(No),
+    Refusal(Refusal),
     /// There is no room.
     NoRoom(NoRoom),
 }
@@ -105,15 +105,15 @@ async fn read(
 }
 
 fn too_large(bytes_max: usize) -> NotTaken {
-    NotTaken::No(Overload::TooLarge { bytes_max }.into())
+    NotTaken::Refusal(Overload::TooLarge { bytes_max }.into())
 }
 
 fn not_one_message() -> NotTaken {
     bad("one uncompressed message is needed")
 }
 
-fn bad(says: &str) -> NotTaken {
-    NotTaken::No(field("message", says).into())
+fn bad(detail: &str) -> NotTaken {
+    NotTaken::Refusal(field("message", detail).into())
 }
 
 /// A body that ends with an error when it is longer than so many bytes. For what is read behind the gate.
@@ -144,8 +144,8 @@ impl HttpBody for Bounded {
                 Some(left) => self.left = left,
                 None => {
                     let bytes_max = self.bytes_max;
-                    let no = Overload::TooLarge { bytes_max }.into();
-                    return Poll::Ready(Some(Err(respond::status(&no))));
+                    let refusal = Overload::TooLarge { bytes_max }.into();
+                    return Poll::Ready(Some(Err(respond::status(&refusal))));
                 }
             }
         }
@@ -177,8 +177,8 @@ impl HttpBody for Answered {
         let until = self.until.as_mut();
         if until.is_some_and(|until| until.as_mut().poll(context).is_ready()) {
             self.until = None;
-            let no = Overload::Queue("answers that are not read").into();
-            return Poll::Ready(Some(Err(respond::status(&no))));
+            let refusal = Overload::Queue("answers that are not read").into();
+            return Poll::Ready(Some(Err(respond::status(&refusal))));
         }
         Pin::new(&mut self.inner).poll_frame(context)
     }
@@ -235,8 +235,10 @@ mod tests {
             (framed(0, 9, b""), "message_too_large"),
             (framed(0, 9, b"abcdefghi"), "message_too_large"),
         ] {
-            let Err(NotTaken::No(no)) = taken(&budget, bytes).await else { panic!("{code}") };
-            assert_eq!(no.code(), code);
+            let Err(NotTaken::Refusal(refusal)) = taken(&budget, bytes).await else {
+                panic!("{code}")
+            };
+            assert_eq!(refusal.code(), code);
         }
         assert_eq!(budget.used(), 0, "given back");
     }

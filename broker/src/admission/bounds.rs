@@ -178,7 +178,7 @@ pub(crate) struct ByteBounds {
     pub(crate) reserve: Shares,
     /// The same for the admin alone.
     pub(crate) admin: Shares,
-    /// Of those who have not: eight addresses of 2 MiB, each of which is a hundred enrolments at once.
+    /// Of those who have not: eight addresses of 2 MiB, each of which is a hundred enrollments at once.
     pub(crate) unproven: Shares,
     /// Beside that, for health and for the end of a login.
     pub(crate) unproven_reserve: Shares,
@@ -187,7 +187,7 @@ pub(crate) struct ByteBounds {
 /// Bounds on calls in flight of those who have not proven themselves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallBounds {
-    /// Enrolments, trust bundles, reflection, HTTP.
+    /// Enrollments, trust bundles, reflection, HTTP.
     pub(crate) unproven: Shares,
     /// Health, and the end of a login.
     pub(crate) reserve: Shares,

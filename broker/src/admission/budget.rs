@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use sublet_core::caller;
-use sublet_core::no::Overload;
+use sublet_core::refusal::Overload;
 
 use super::account::Account;
 use super::bounds::ByteBounds;

@@ -15,7 +15,7 @@ use std::task::Poll;
 
 use http_body_util::Full;
 use sublet_core::bytes::sha256;
-use sublet_core::no::{No, Overload};
+use sublet_core::refusal::{Overload, Refusal};
 use sublet_proto::PROOF_METADATA;
 use sublet_proto::credentials::{self, Form};
 use sublet_proto::digest::MessageDigest;
@@ -73,7 +73,7 @@ struct Seat {
 
 impl Entrance<'_> {
     /// Lets a request in, or says why not.
-    pub(super) async fn let_in(&self, mut parts: Parts, content: Body) -> Result<LetIn, No> {
+    pub(super) async fn let_in(&self, mut parts: Parts, content: Body) -> Result<LetIn, Refusal> {
         let header_bytes = header_bytes(&parts.headers);
         let share = self.share(&parts.headers);
         let mut seat = self.seat(share, header_bytes).await?;
@@ -93,7 +93,7 @@ impl Entrance<'_> {
             }
             Content::Messages => {
                 let bytes_max = self.route.bytes_max;
-                held.grow(bytes_max).map_err(|no| self.no_room(no.into()))?;
+                held.grow(bytes_max).map_err(|refusal| self.no_room(refusal.into()))?;
                 let request =
                     Request::from_parts(parts, Body::new(Bounded::new(content, bytes_max)));
                 return Ok(LetIn { request, turn, ticket, held, call });
@@ -130,15 +130,15 @@ impl Entrance<'_> {
     }
 
     /// Bytes for the headers, a place in the lane of this share, and a turn.
-    async fn seat(&self, share: Share, header_bytes: usize) -> Result<Seat, No> {
+    async fn seat(&self, share: Share, header_bytes: usize) -> Result<Seat, Refusal> {
         let mut held = self.held(&share);
-        held.grow(header_bytes).map_err(|no| self.no_room(no.into()))?;
+        held.grow(header_bytes).map_err(|refusal| self.no_room(refusal.into()))?;
         let (turn, ticket) = self.turn(share).await?;
         Ok(Seat { turn, ticket, held })
     }
 
     /// A turn, and the place in the lane that it was waited for in.
-    async fn turn(&self, share: Share) -> Result<(Turn, Ticket), No> {
+    async fn turn(&self, share: Share) -> Result<(Turn, Ticket), Refusal> {
         let lane = self.admission.lanes.of(&share, self.route.must_have_room);
         let entered = lane.enter(share, self.via.link(), ports::monotonic());
         let mut ticket = entered.map_err(|busy| self.busy(busy))?;
@@ -171,10 +171,10 @@ impl Entrance<'_> {
         &self,
         parts: &mut Parts,
         seat: &mut Seat,
-    ) -> Result<Option<Arc<Introduced>>, No> {
+    ) -> Result<Option<Arc<Introduced>>, Refusal> {
         let path = parts.uri.path().to_owned();
         if let Some(form) = self.form() {
-            credentials::check_names(&parts.headers, form).map_err(No::from)?;
+            credentials::check_names(&parts.headers, form).map_err(Refusal::from)?;
         }
         let credentials = match self.route.proof {
             Proof::None => return Ok(None),
@@ -203,7 +203,7 @@ impl Entrance<'_> {
         seat: Seat,
         introduced: &Introduced,
         header_bytes: usize,
-    ) -> Result<Seat, No> {
+    ) -> Result<Seat, Refusal> {
         match Account::of(introduced.caller()).map(Share::Caller) {
             Some(share) if share != *seat.ticket.share() => {
                 drop(seat);
@@ -220,7 +220,7 @@ impl Entrance<'_> {
         held: &mut Held,
         turn: Turn,
         ticket: Ticket,
-    ) -> Result<(Bytes, Turn, Ticket), No> {
+    ) -> Result<(Bytes, Turn, Ticket), Refusal> {
         let (form, bytes_max) = (self.route.content == Content::Form, self.route.bytes_max);
         let reading = async {
             match form {
@@ -247,7 +247,7 @@ impl Entrance<'_> {
     }
 
     /// A place among the calls of those who have not proven themselves.
-    fn stranger(&self) -> Result<Taken, No> {
+    fn stranger(&self) -> Result<Taken, Refusal> {
         let pool = match self.route.must_have_room {
             true => &self.admission.reserved_calls,
             false => &self.admission.unproven_calls,
@@ -264,9 +264,9 @@ impl Entrance<'_> {
         Err(Overload::Calls(whose).into())
     }
 
-    fn no_room(&self, not: NotTaken) -> No {
+    fn no_room(&self, not: NotTaken) -> Refusal {
         match not {
-            NotTaken::No(no) => no,
+            NotTaken::Refusal(refusal) => refusal,
             NotTaken::NoRoom(full) => {
                 self.admission.notices.met(full.0, &self.via.peer(), self.admission.bytes());
                 Overload::from(full).into()
@@ -274,7 +274,7 @@ impl Entrance<'_> {
         }
     }
 
-    fn busy(&self, busy: Busy) -> No {
+    fn busy(&self, busy: Busy) -> Refusal {
         self.admission.notices.met(Bound::Turns, &self.via.peer(), 0);
         Overload::from(busy).into()
     }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response, StatusCode};
@@ -84,7 +84,7 @@ where
                     drop((ticket, held));
                     (answer, call)
                 }
-                Err(no) => (refusal(&no, route.proof, route.content), None),
+                Err(refused) => (refusal(&refused, route.proof, route.content), None),
             };
             let until = call.as_ref().filter(|_| !route.lasts);
             let until = until.map(|_| Box::pin(tokio::time::sleep(UNPROVEN_ANSWER_DEADLINE)));
@@ -96,14 +96,14 @@ where
 }
 
 /// In the words of whoever asked: gRPC, OAuth, or HTTP.
-fn refusal(no: &No, proof: Proof, content: Content) -> Response<Body> {
+fn refusal(refusal: &Refusal, proof: Proof, content: Content) -> Response<Body> {
     match (proof, content) {
-        (Proof::Headers, _) | (_, Content::Form) => oauth::refusal(no).map(Body::new),
+        (Proof::Headers, _) | (_, Content::Form) => oauth::refusal(refusal).map(Body::new),
         (_, Content::Nothing) => {
             let mut answer = Response::new(Body::empty());
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             answer
         }
-        _ => respond::status(no).into_http(),
+        _ => respond::status(refusal).into_http(),
     }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sublet_core::no::Overload;
+use sublet_core::refusal::Overload;
 use tokio::sync::oneshot;
 
 use super::link::Link;

@@ -31,12 +31,12 @@ pub enum BadKeys {
         error: std::io::Error,
     },
     /// A file is not what it must be.
-    #[error("{}: {says}", path.display())]
+    #[error("{}: {detail}", path.display())]
     Form {
         /// Which.
         path: PathBuf,
         /// Why.
-        says: String,
+        detail: String,
     },
     /// The device that keys lie in.
     #[error("keys.pkcs11: {0}")]
@@ -123,7 +123,7 @@ pub(super) fn named_key(
 fn new_key(at: &Path, entropy: &dyn RandomSource) -> Result<SecretKey, BadKeys> {
     let seed = entropy.seed();
     let seed =
-        seed.map_err(|fault| BadKeys::Form { path: at.to_owned(), says: fault.to_string() })?;
+        seed.map_err(|fault| BadKeys::Form { path: at.to_owned(), detail: fault.to_string() })?;
     Ok(SecretKey::ed25519_of(&seed))
 }
 
@@ -146,12 +146,12 @@ fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, BadKeys> {
 }
 
 fn at(path: &Path, bad: &BadKeyFile) -> BadKeys {
-    BadKeys::Form { path: path.to_owned(), says: format!("{bad} (keys.password_file)") }
+    BadKeys::Form { path: path.to_owned(), detail: format!("{bad} (keys.password_file)") }
 }
 
 /// Randomness for a file.
 pub(super) fn drawn(at: &Path, entropy: &dyn RandomSource) -> Result<Entropy, BadKeys> {
-    let form = |says: String| BadKeys::Form { path: at.to_owned(), says };
+    let form = |detail: String| BadKeys::Form { path: at.to_owned(), detail };
     entropy.draw().map_err(|fault| form(fault.to_string()))
 }
 
@@ -163,8 +163,8 @@ fn check_private(path: &Path) -> Result<(), BadKeys> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    let says = format!("others may read it (mode {mode:o}): chmod 600");
-    Err(BadKeys::Form { path: path.to_owned(), says })
+    let detail = format!("others may read it (mode {mode:o}): chmod 600");
+    Err(BadKeys::Form { path: path.to_owned(), detail })
 }
 
 /// Writes a file that must not exist yet, whole or not at all.

@@ -81,12 +81,12 @@ impl KeyRing {
         let text = fs::read(&path).map_err(|error| BadKeys::Io { path: path.clone(), error })?;
         let trust = SignedBundle::read(text);
         let trust =
-            trust.map_err(|bad| BadKeys::Form { path: path.clone(), says: bad.to_string() })?;
+            trust.map_err(|bad| BadKeys::Form { path: path.clone(), detail: bad.to_string() })?;
         let found = trust.bundle().trust_domain();
         if found != domain {
-            let says =
+            let detail =
                 format!("it is of the trust domain {found}, the configuration says {domain}");
-            return Err(BadKeys::Form { path, says });
+            return Err(BadKeys::Form { path, detail });
         }
         let admin = data.join("admin.pub");
         let admin = if admin.exists() { Some(read_public(&admin)?) } else { None };
@@ -95,8 +95,8 @@ impl KeyRing {
         let secret = secret.map_err(|error| BadKeys::Io { path: bearer.clone(), error })?;
         let secret = secret.trim_end();
         if secret.len() < 22 {
-            let says = "a token of at least 22 characters is expected".to_owned();
-            return Err(BadKeys::Form { path: bearer, says });
+            let detail = "a token of at least 22 characters is expected".to_owned();
+            return Err(BadKeys::Form { path: bearer, detail });
         }
         let ledger_bearer = sha256(secret.as_bytes());
         Ok(KeyRing { signers, trust, ledger_bearer, admin })
@@ -112,7 +112,7 @@ fn make(
     signers: &Signers,
 ) -> Result<(), BadKeys> {
     let path = data.join(TRUST);
-    let form = |says: String| BadKeys::Form { path: path.clone(), says };
+    let form = |detail: String| BadKeys::Form { path: path.clone(), detail };
     let from = UnixMillis::from_seconds(now.seconds().saturating_sub(60));
     let uses = USES.map(|use_| (use_, KeyState::Active));
     let uses = uses.into_iter().chain([(KeyUse::Bundle, KeyState::Prepared)]);
@@ -154,6 +154,6 @@ fn read_public(path: &Path) -> Result<PublicKey, BadKeys> {
     let key = text.trim_end().parse();
     key.map_err(|bad: sublet_core::key::BadKey| BadKeys::Form {
         path: path.to_owned(),
-        says: bad.to_string(),
+        detail: bad.to_string(),
     })
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_core::key::{PublicKey, Thumbprint};
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_core::rotation::USES;
 use sublet_core::sign::{Signer, SignerFault};
 

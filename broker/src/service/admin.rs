@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use sublet_core::bundle::{KeyId, KeyUse, TrustedKey};
 use sublet_core::caller::Authenticated;
 use sublet_core::decide::{
-    ApplyProfile, ChangeKey, CreateAgent, CreateJoinToken, GetAgent, GetProfile, GetStatus,
-    GrantSession, Invitation, ListAgents, ListJoinTokens, ListProfiles, ListSessions,
-    ListedSession, Operation as _, PageOf, ResumeAgent, RevokeAgentKey, RevokeJoinToken, Status,
+    ApplyProfile, CreateAgent, CreateJoinToken, GetAgent, GetProfile, GetStatus, GrantSession,
+    Invitation, ListAgents, ListJoinTokens, ListProfiles, ListSessions, ListedSession,
+    Operation as _, PageOf, ResumeAgent, RevokeAgentKey, RevokeJoinToken, RotateBrokerKey, Status,
     SuspendAgent,
 };
 use sublet_core::id::AgentId;
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::rotation::{KeyStep, USES};
 use sublet_core::session::{Person, SessionId, Source};
 use sublet_proto::convert::{
@@ -20,7 +20,7 @@ use sublet_proto::convert::{
 };
 use sublet_proto::v1;
 use sublet_proto::v1::admin_server::Admin;
-use sublet_proto::v1::change_key_request::Step;
+use sublet_proto::v1::rotate_broker_key_request::Step;
 use tonic::Request;
 
 use crate::authenticate;
@@ -70,7 +70,7 @@ impl Admin for AdminService {
         })
     }
 
-    async fn show_agent(&self, request: Request<v1::ShowAgentRequest>) -> Answer<v1::AgentRow> {
+    async fn get_agent(&self, request: Request<v1::GetAgentRequest>) -> Answer<v1::AgentRow> {
         let recorded = super::read(&self.0, request, |message| {
             Ok(GetAgent { agent: agent_id(&message.agent_id)? })
         });
@@ -135,7 +135,7 @@ impl Admin for AdminService {
         })
     }
 
-    async fn show_profile(&self, request: Request<v1::ShowProfileRequest>) -> Answer<v1::Profile> {
+    async fn get_profile(&self, request: Request<v1::GetProfileRequest>) -> Answer<v1::Profile> {
         let recorded =
             super::read(&self.0, request, |message| Ok(GetProfile { name: message.name }));
         respond::answer(recorded.await, |profile, _| Ok(profile_message(&profile)))
@@ -216,22 +216,23 @@ impl Admin for AdminService {
         })
     }
 
-    async fn change_key(
+    async fn rotate_broker_key(
         &self,
-        request: Request<v1::ChangeKeyRequest>,
-    ) -> Answer<v1::ChangeKeyResponse> {
+        request: Request<v1::RotateBrokerKeyRequest>,
+    ) -> Answer<v1::RotateBrokerKeyResponse> {
         let lead_ms = self.0.settings.schedule.lead_ms;
         let recorded = async {
-            let caller = authenticate::caller(&self.0, &request, ChangeKey::METHOD)?;
+            let caller = authenticate::caller(&self.0, &request, RotateBrokerKey::METHOD)?;
             let (came, message) = (super::came(&request), request.into_inner());
             let repeatable = Some(super::repeatable(&message)?);
             let step = key_step(message.step, lead_ms)?;
-            let operation = ChangeKey { step, reason: super::reason(message.reason)?, made: None };
+            let operation =
+                RotateBrokerKey { step, reason: super::reason(message.reason)?, made: None };
             let authenticated = Authenticated { caller, operation };
             rotate::change(&self.0, Asked { authenticated, repeatable, came }).await
         };
         respond::answer(recorded.await, |keys, _| {
-            Ok(v1::ChangeKeyResponse { keys: keys.iter().map(key_row).collect() })
+            Ok(v1::RotateBrokerKeyResponse { keys: keys.iter().map(key_row).collect() })
         })
     }
 
@@ -272,7 +273,7 @@ fn page_by_name(after: String, size: u32) -> PageOf<String> {
     PageOf { after: Some(after).filter(|name| !name.is_empty()), size }
 }
 
-fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, No> {
+fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, Refusal> {
     let step = step.ok_or_else(|| field("step", "one is expected".to_owned()))?;
     Ok(match step {
         Step::Prepare(v1::PrepareKey { r#use, lead_seconds }) => {
@@ -287,8 +288,8 @@ fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, No> {
                 None => lead_ms,
                 Some(seconds @ 0..=LEAD_SECONDS_MAX) => seconds.saturating_mul(1000),
                 Some(other) => {
-                    let says = format!("{other}, it is 0 to {LEAD_SECONDS_MAX}");
-                    return Err(field("lead_seconds", says).into());
+                    let detail = format!("{other}, it is 0 to {LEAD_SECONDS_MAX}");
+                    return Err(field("lead_seconds", detail).into());
                 }
             };
             KeyStep::Prepare { use_, lead_ms }
@@ -332,11 +333,11 @@ fn session_row(listed: &ListedSession) -> v1::SessionRow {
     }
 }
 
-fn agent_id(text: &str) -> Result<AgentId, No> {
+fn agent_id(text: &str) -> Result<AgentId, Refusal> {
     Ok(text.parse().map_err(Malformed::from)?)
 }
 
-fn invitation(invitation: Invitation) -> Result<v1::JoinTokenResponse, No> {
+fn invitation(invitation: Invitation) -> Result<v1::JoinTokenResponse, Refusal> {
     Ok(v1::JoinTokenResponse {
         join_token: invitation.join_token,
         join_token_id: invitation.id,

@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sublet_core::decide::{
-    Erase, PlaceHold, Prune, ReadHead, ReadLedger, ReadRetention, ReleaseHold, Replay, Replayed,
-    ReportUses, SyncVerifier, USES_MAX,
+    CreateLegalHold, Erase, Prune, ReadHead, ReadLedger, ReadRetention, RemoveLegalHold, Replay,
+    Replayed, ReportUses, ReportVerifierState, USES_MAX,
 };
 use sublet_core::feed::FeedPosition;
-use sublet_core::no::{Fault, No};
+use sublet_core::refusal::{Fault, Refusal};
 use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
 use sublet_proto::v1::audit_server::Audit;
-use sublet_proto::v1::tail_part::Part;
+use sublet_proto::v1::records_part::Part;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
@@ -33,7 +33,7 @@ pub(crate) struct AuditService(pub(crate) Arc<Broker>);
 
 #[tonic::async_trait]
 impl Audit for AuditService {
-    type TailStream = ReceiverStream<Result<v1::TailPart, Status>>;
+    type StreamRecordsStream = ReceiverStream<Result<v1::RecordsPart, Status>>;
     type ReplayStream = ReceiverStream<Result<v1::ReplayEntry, Status>>;
 
     async fn replay(&self, request: Request<v1::ReplayRequest>) -> Answer<Self::ReplayStream> {
@@ -48,7 +48,10 @@ impl Audit for AuditService {
         })
     }
 
-    async fn tail(&self, request: Request<v1::TailRequest>) -> Answer<Self::TailStream> {
+    async fn stream_records(
+        &self,
+        request: Request<v1::StreamRecordsRequest>,
+    ) -> Answer<Self::StreamRecordsStream> {
         let asked = *request.get_ref();
         let recorded = super::read(&self.0, request, |message| {
             Ok(ReadLedger { from: message.from, payloads: message.payloads })
@@ -57,7 +60,7 @@ impl Audit for AuditService {
             let (published, reader) = (found.ledger.clone(), self.0.store.reader());
             let (parts, stream) = mpsc::channel(4);
             tokio::task::spawn_blocking(move || {
-                send_tail(&published, reader.as_ref(), asked, &parts)
+                send_records(&published, reader.as_ref(), asked, &parts)
             });
             Ok(ReceiverStream::new(stream))
         })
@@ -70,8 +73,8 @@ impl Audit for AuditService {
         let broker = &self.0;
         let recorded = super::read(broker, request, |message| {
             if !(1..=USES_MAX).contains(&message.uses.len()) {
-                let says = format!("{} uses, 1 to {USES_MAX} are taken", message.uses.len());
-                return Err(field("uses", says).into());
+                let detail = format!("{} uses, 1 to {USES_MAX} are taken", message.uses.len());
+                return Err(field("uses", detail).into());
             }
             let uses = message.uses.into_iter();
             Ok(ReportUses { uses: uses.map(|use_| authenticate::used(broker, use_)).collect() })
@@ -81,17 +84,17 @@ impl Audit for AuditService {
         })
     }
 
-    async fn sync_verifier(
+    async fn report_verifier_state(
         &self,
-        request: Request<v1::SyncVerifierRequest>,
-    ) -> Answer<v1::SyncVerifierResponse> {
+        request: Request<v1::ReportVerifierStateRequest>,
+    ) -> Answer<v1::ReportVerifierStateResponse> {
         let recorded = super::read(&self.0, request, |message| {
             let head = authenticate::head(&self.0, message.checkpoint)?;
             let revocations = FeedPosition::new(message.epoch, message.sequence);
-            Ok(SyncVerifier { revocations, head })
+            Ok(ReportVerifierState { revocations, head })
         });
         respond::answer(recorded.await, |next_counter, _| {
-            Ok(v1::SyncVerifierResponse { next_counter })
+            Ok(v1::ReportVerifierStateResponse { next_counter })
         })
     }
 
@@ -115,27 +118,27 @@ impl Audit for AuditService {
         respond::answer(recorded, |below, _| Ok(v1::PruneResponse { below }))
     }
 
-    async fn place_hold(
+    async fn create_legal_hold(
         &self,
-        request: Request<v1::PlaceHoldRequest>,
-    ) -> Answer<v1::PlaceHoldResponse> {
+        request: Request<v1::CreateLegalHoldRequest>,
+    ) -> Answer<v1::CreateLegalHoldResponse> {
         let recorded = super::write(&self.0, request, |message| {
             let reason = super::reason(message.reason)?;
-            Ok(PlaceHold { name: message.name, from: message.from, to: message.to, reason })
+            Ok(CreateLegalHold { name: message.name, from: message.from, to: message.to, reason })
         });
-        respond::answer(recorded.await, |(), _| Ok(v1::PlaceHoldResponse {}))
+        respond::answer(recorded.await, |(), _| Ok(v1::CreateLegalHoldResponse {}))
     }
 
-    async fn release_hold(
+    async fn remove_legal_hold(
         &self,
-        request: Request<v1::ReleaseHoldRequest>,
-    ) -> Answer<v1::ReleaseHoldResponse> {
+        request: Request<v1::RemoveLegalHoldRequest>,
+    ) -> Answer<v1::RemoveLegalHoldResponse> {
         let recorded = super::write(&self.0, request, |message| {
-            Ok(ReleaseHold { name: message.name, reason: super::reason(message.reason)? })
+            Ok(RemoveLegalHold { name: message.name, reason: super::reason(message.reason)? })
         });
         let recorded = recorded.await;
         begin(&self.0, &recorded).await;
-        respond::answer(recorded, |(), _| Ok(v1::ReleaseHoldResponse {}))
+        respond::answer(recorded, |(), _| Ok(v1::RemoveLegalHoldResponse {}))
     }
 
     async fn get_retention(
@@ -169,15 +172,15 @@ impl Audit for AuditService {
 }
 
 /// Sends a head and the records behind the reader's; ends when the reader is gone.
-fn send_tail(
+fn send_records(
     published: &Published,
     reader: &dyn LedgerReader,
-    asked: v1::TailRequest,
-    parts: &mpsc::Sender<Result<v1::TailPart, Status>>,
+    asked: v1::StreamRecordsRequest,
+    parts: &mpsc::Sender<Result<v1::RecordsPart, Status>>,
 ) {
-    let send = |part| parts.blocking_send(Ok(v1::TailPart { part: Some(part) })).is_ok();
+    let send = |part| parts.blocking_send(Ok(v1::RecordsPart { part: Some(part) })).is_ok();
     let proof = published.consistency(asked.from, reader).unwrap_or_default();
-    let head = v1::TailHead {
+    let head = v1::RecordsHead {
         checkpoint: published.note.clone(),
         consistency: proof.into_iter().map(|hash| hash.to_vec()).collect(),
     };
@@ -218,25 +221,25 @@ fn next_part(
     let there = page.first().map_or(left.end, |entry| entry.index);
     if there > left.start {
         let hashes = published.leaf_hashes(left.start..there.min(left.end), reader)?;
-        return Ok(Part::Pruned(v1::TailPruned { first: left.start, hashes }));
+        return Ok(Part::Pruned(v1::RecordsPruned { first: left.start, hashes }));
     }
     let run = page.iter().zip(left.start..).take_while(|(entry, index)| entry.index == *index);
     page.truncate(run.count());
     let (leaves, beside): (Vec<_>, Vec<_>) =
         page.into_iter().map(|entry| (entry.leaf, entry.payload.unwrap_or_default())).unzip();
     let payloads = if payloads { beside } else { Vec::new() };
-    Ok(Part::Entries(v1::TailEntries { first: left.start, leaves, payloads }))
+    Ok(Part::Entries(v1::RecordsEntries { first: left.start, leaves, payloads }))
 }
 
 /// Forgets at once what may go now; nobody but an admin makes the broker look for it.
-async fn begin<G>(broker: &Arc<Broker>, recorded: &Result<Recorded<G>, No>) {
+async fn begin<G>(broker: &Arc<Broker>, recorded: &Result<Recorded<G>, Refusal>) {
     if recorded.as_ref().is_ok_and(Recorded::is_granted) {
         retain::begin(broker).await;
     }
 }
 
 /// Refuses an index that the ledger does not reach.
-fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), No> {
+fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), Refusal> {
     let size = broker.store.published()?.tree.size();
     if end <= size {
         return Ok(());

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use sublet_core::caller::Authenticated;
 use sublet_core::decide::{
-    By, Inspect, Issue, ListDelegations, Operation, PageOf, ProveRecorded, RecordChain,
+    Consent, Delegate, GetInclusionProof, Inspect, Issue, ListDelegations, Operation, PageOf,
+    RecordHop,
 };
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::session::SessionId;
 use sublet_proto::convert::{field, fixed, hop_id, scope};
 use sublet_proto::v1;
@@ -39,7 +40,7 @@ impl Delegation for DelegationService {
     ) -> Answer<v1::DelegateResponse> {
         let broker = &self.0;
         let recorded = super::read(broker, request, |message| {
-            Ok(RecordChain::<true> { token: authenticate::chain(broker, &message.token)? })
+            Ok(Delegate { token: authenticate::chain(broker, &message.token)? })
         });
         respond::answer(recorded.await, |recording, found| {
             let receipt = respond::receipt(broker, found)?;
@@ -54,7 +55,7 @@ impl Delegation for DelegationService {
     ) -> Answer<v1::RecordHopResponse> {
         let broker = &self.0;
         let recorded = super::read(broker, request, |message| {
-            Ok(RecordChain::<false> { token: authenticate::chain(broker, &message.token)? })
+            Ok(RecordHop { token: authenticate::chain(broker, &message.token)? })
         });
         respond::answer(recorded.await, |recording, found| {
             let receipt = respond::receipt(broker, found)?;
@@ -81,13 +82,13 @@ impl Delegation for DelegationService {
         })
     }
 
-    async fn prove_recorded(
+    async fn get_inclusion_proof(
         &self,
-        request: Request<v1::ProveRecordedRequest>,
+        request: Request<v1::GetInclusionProofRequest>,
     ) -> Answer<v1::Inclusion> {
         let broker = &self.0;
         let recorded = super::read(broker, request, |message| {
-            Ok(ProveRecorded { token: authenticate::chain(broker, &message.token)? })
+            Ok(GetInclusionProof { token: authenticate::chain(broker, &message.token)? })
         });
         let inclusion = |indices, found: Found| async move {
             respond::inclusion(broker, indices, found.ledger).await
@@ -125,27 +126,27 @@ impl Delegation for DelegationService {
 async fn issue(
     broker: &Arc<Broker>,
     request: Request<v1::IssueRequest>,
-) -> Result<Recorded<<Issue as Operation>::Granted>, No> {
+) -> Result<Recorded<<Issue as Operation>::Granted>, Refusal> {
     let caller = authenticate::caller(broker, &request, Issue::METHOD)?;
     let via = authenticate::via(&request);
     let (came, message) = (super::came(&request), request.into_inner());
     let repeatable = Some(super::repeatable(&message)?);
     let by = match message.by.as_ref() {
-        None => By::Agent,
+        None => Consent::Profile,
         Some(IssuedBy::UserToken(token)) => {
-            By::User(Box::new(authenticate::user(broker, &via, token).await?))
+            Consent::UserToken(Box::new(authenticate::user(broker, &via, token).await?))
         }
-        Some(IssuedBy::Session(id)) => By::Operator(SessionId(fixed("session", id)?)),
+        Some(IssuedBy::Session(id)) => Consent::Session(SessionId(fixed("session", id)?)),
     };
     let operation = Issue { by, ..understand_issue(message)? };
     let authenticated = Authenticated { caller, operation };
     pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
-fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
+fn understand_issue(message: v1::IssueRequest) -> Result<Issue, Refusal> {
     if message.offline_hops > message.hops {
-        let says = format!("{} of {} hops cannot be offline", message.offline_hops, message.hops);
-        return Err(field("offline_hops", says).into());
+        let detail = format!("{} of {} hops cannot be offline", message.offline_hops, message.hops);
+        return Err(field("offline_hops", detail).into());
     }
     Ok(Issue {
         on_behalf_of: message.on_behalf_of.parse().map_err(Malformed::from)?,
@@ -153,6 +154,6 @@ fn understand_issue(message: v1::IssueRequest) -> Result<Issue, No> {
         ttl_seconds: message.ttl_seconds,
         hops: message.hops,
         offline_hops: message.offline_hops,
-        by: By::Agent,
+        by: Consent::Profile,
     })
 }

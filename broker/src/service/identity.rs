@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use sublet_core::caller::Authenticated;
-use sublet_core::decide::{LookupAgent, Operation, Renew, RevokeFormerKeys, RotateKey};
-use sublet_core::no::{Malformed, No, Unauthenticated};
+use sublet_core::decide::{GetAgentKey, Operation, Renew, RevokeFormerKeys, RotateKey};
 use sublet_core::proof::rotate_message;
+use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
 use sublet_proto::convert::{public_key, public_key_message};
 use sublet_proto::v1;
 use sublet_proto::v1::identity_server::Identity;
@@ -64,15 +64,15 @@ impl Identity for IdentityService {
         })
     }
 
-    async fn lookup_agent(
+    async fn get_agent_key(
         &self,
-        request: Request<v1::LookupAgentRequest>,
-    ) -> Answer<v1::LookupAgentResponse> {
+        request: Request<v1::GetAgentKeyRequest>,
+    ) -> Answer<v1::GetAgentKeyResponse> {
         let recorded = super::read(&self.0, request, |message| {
-            Ok(LookupAgent { agent: message.agent_id.parse().map_err(Malformed::from)? })
+            Ok(GetAgentKey { agent: message.agent_id.parse().map_err(Malformed::from)? })
         });
         respond::answer(recorded.await, |agent, _| {
-            Ok(v1::LookupAgentResponse {
+            Ok(v1::GetAgentKeyResponse {
                 agent_id: agent.id.to_string(),
                 public_key: agent.key.as_ref().map(public_key_message),
                 state: agent.state.name().to_owned(),
@@ -89,14 +89,14 @@ impl Identity for IdentityService {
     }
 }
 
-type RecordedIdentity = Result<pipeline::Recorded<<Renew as Operation>::Granted>, No>;
+type RecordedIdentity = Result<pipeline::Recorded<<Renew as Operation>::Granted>, Refusal>;
 
 async fn enroll(broker: &Arc<Broker>, request: Request<v1::EnrollRequest>) -> RecordedIdentity {
     let via = authenticate::via(&request);
     let (came, message) = (super::came(&request), request.into_inner());
     let repeatable = Some(super::repeatable(&message)?);
     let key = public_key("public_key", message.public_key.as_ref())?;
-    let authenticated = authenticate::enrolment(broker, &via, &message, key).await?;
+    let authenticated = authenticate::enrollment(broker, &via, &message, key).await?;
     pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 

@@ -14,7 +14,7 @@ use prost::Message;
 use sublet_core::bytes::sha256;
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{EndSessions, Operation};
-use sublet_core::no::{Deny, No};
+use sublet_core::refusal::{Deny, Refusal};
 use sublet_proto::convert::{field, fixed};
 use tonic::Request;
 
@@ -63,15 +63,15 @@ keyed!(
     RevokeJoinTokenRequest,
     EraseRequest,
     PruneRequest,
-    PlaceHoldRequest,
-    ReleaseHoldRequest,
-    ChangeKeyRequest,
+    CreateLegalHoldRequest,
+    RemoveLegalHoldRequest,
+    RotateBrokerKeyRequest,
     GrantSessionRequest,
     EndSessionsRequest,
 );
 
 /// What makes a request repeatable.
-pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, No> {
+pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, Refusal> {
     let mut asked = message.clone();
     let key = fixed("idempotency_key", &asked.take_key())?;
     Ok(Repeatable { key, request: sha256(&asked.encode_to_vec()) })
@@ -81,8 +81,8 @@ pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, No> {
 pub(crate) async fn write<M: Keyed, O: Operation>(
     broker: &Arc<Broker>,
     request: Request<M>,
-    understand: impl FnOnce(M) -> Result<O, No>,
-) -> Result<Recorded<O::Granted>, No> {
+    understand: impl FnOnce(M) -> Result<O, Refusal>,
+) -> Result<Recorded<O::Granted>, Refusal> {
     let caller = authenticate::caller(broker, &request, O::METHOD)?;
     let came = came(&request);
     let message = request.into_inner();
@@ -96,8 +96,8 @@ pub(crate) async fn write<M: Keyed, O: Operation>(
 pub(crate) async fn read<M, O: Operation>(
     broker: &Arc<Broker>,
     request: Request<M>,
-    understand: impl FnOnce(M) -> Result<O, No>,
-) -> Result<Recorded<O::Granted>, No> {
+    understand: impl FnOnce(M) -> Result<O, Refusal>,
+) -> Result<Recorded<O::Granted>, Refusal> {
     let caller = authenticate::caller(broker, &request, O::METHOD)?;
     let came = came(&request);
     let operation = understand(request.into_inner())?;
@@ -112,8 +112,8 @@ pub(crate) async fn end_sessions(
     caller: Caller,
     operation: EndSessions,
     came: Came,
-) -> Result<Result<(u64, u64), Deny>, No> {
-    pipeline::to_its_end(sweep(broker, caller, operation, came)).await
+) -> Result<Result<(u64, u64), Deny>, Refusal> {
+    pipeline::run_detached(sweep(broker, caller, operation, came)).await
 }
 
 async fn sweep(
@@ -121,7 +121,7 @@ async fn sweep(
     caller: Caller,
     operation: EndSessions,
     came: Came,
-) -> Result<Result<(u64, u64), Deny>, No> {
+) -> Result<Result<(u64, u64), Deny>, Refusal> {
     let mut ended = (0u64, 0u64);
     for _ in 0..SWEEPS_MAX {
         let authenticated = Authenticated { caller: caller.clone(), operation: operation.clone() };
@@ -158,7 +158,7 @@ fn trace<M>(request: &Request<M>) -> Option<[u8; 16]> {
 }
 
 /// Bounds a reason.
-pub(crate) fn reason(text: String) -> Result<String, No> {
+pub(crate) fn reason(text: String) -> Result<String, Refusal> {
     if text.len() > REASON_BYTES_MAX {
         return Err(field(
             "reason",

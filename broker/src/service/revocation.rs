@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sublet_core::caller::{Authenticated, Caller};
 use sublet_core::decide::{EndSessions, Ending, Operation, RestorePrincipal, Revoke, WatchFeed};
 use sublet_core::feed::FeedPosition;
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::session::{LoggedOut, SessionId};
 use sublet_proto::PROOF_METADATA;
 use sublet_proto::convert::{field, fixed, target};
@@ -90,12 +90,12 @@ impl Revocation for RevocationService {
     ) -> Answer<v1::EndSessionsResponse> {
         match self.end(request).await {
             Ok(answer) => Ok(Response::new(answer)),
-            Err(no) => Err(respond::status(&no)),
+            Err(refusal) => Err(respond::status(&refusal)),
         }
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        self.open(request).await.map_err(|no| respond::status(&no))
+        self.open(request).await.map_err(|refusal| respond::status(&refusal))
     }
 }
 
@@ -103,7 +103,7 @@ impl RevocationService {
     async fn end(
         &self,
         request: Request<v1::EndSessionsRequest>,
-    ) -> Result<v1::EndSessionsResponse, No> {
+    ) -> Result<v1::EndSessionsResponse, Refusal> {
         let broker = &self.broker;
         let which = request.get_ref().which.clone();
         let which = which.ok_or_else(|| field("which", "one is expected".to_owned()))?;
@@ -137,7 +137,7 @@ impl RevocationService {
     async fn open(
         &self,
         request: Request<v1::WatchRequest>,
-    ) -> Result<Response<<Self as Revocation>::WatchStream>, No> {
+    ) -> Result<Response<<Self as Revocation>::WatchStream>, Refusal> {
         let (broker, came) = (self.broker.clone(), super::came(&request));
         // Where nobody has to be known, who shows nothing is an address.
         let shows = request.metadata().contains_key(PROOF_METADATA);

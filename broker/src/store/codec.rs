@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use sublet_core::bundle::SignedBundle;
 use sublet_core::bytes::sha256;
 use sublet_core::feed::Delta;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_core::state::{AnswerKey, Row, RowKey};
 
 /// Every kind of key in the store begins with its own byte. The one table of them.

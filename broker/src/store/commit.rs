@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 
 use sublet_core::feed::FeedWriter;
 use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::no::{Fault, No};
+use sublet_core::refusal::{Fault, Refusal};
 use sublet_core::state::{Basis, Effects, Outdated, State};
 use tokio::sync::{oneshot, watch};
 
@@ -45,7 +45,7 @@ pub enum NotCommitted {
     /// What the decision read has changed: decide again.
     Changed,
     /// It cannot be done now.
-    No(No),
+    Refusal(Refusal),
 }
 
 impl From<Outdated> for NotCommitted {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sublet_core::feed::{Delta, FeedFloor};
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{Fault, No};
+use sublet_core::refusal::{Fault, Refusal};
 use sublet_core::state::{Applied, Basis, Change, LedgerEnd, Row, RowKey, State};
 use sublet_ledger::tile::{self, Tree};
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::backend::{Backend, Batch};
 use super::commit::{Committed, Drafted, Job, NotCommitted, Shared, damaged, stopped};
 use super::entry::Entry;
-use super::ledger::{Notary, Published};
+use super::ledger::{CheckpointSigner, Published};
 use super::reader::LedgerReader;
 use crate::record::{self, Draft};
 
@@ -43,7 +43,7 @@ type Answer = oneshot::Sender<Result<Committed, NotCommitted>>;
 pub(super) fn start(
     backend: impl Backend,
     mut state: State,
-    notary: Notary,
+    notary: CheckpointSigner,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
 ) -> Result<(), Fault> {
@@ -77,7 +77,7 @@ struct Committer<B> {
     published: Arc<Published>,
     /// Records below this index were looked at, whether they may go.
     swept: u64,
-    notary: Notary,
+    notary: CheckpointSigner,
     shared: Arc<Shared>,
     /// A job that begins the next batch.
     next: Option<Job>,
@@ -143,7 +143,7 @@ impl<B: Backend> Committer<B> {
                         let forgotten = rows.saturating_add(records).saturating_add(deltas);
                         round.pruned.push((answer, forgotten));
                     }
-                    Err(fault) => drop(answer.send(Err(NotCommitted::No(fault.into())))),
+                    Err(fault) => drop(answer.send(Err(NotCommitted::Refusal(fault.into())))),
                 }
                 round.batch.changes.extend(changes);
             }
@@ -234,7 +234,7 @@ impl<B: Backend> Committer<B> {
             .and_then(|()| self.publish(round.batch, &round.deltas, round.floor));
         if let Err(fault) = published {
             for (answer, _) in round.granted {
-                let _ = answer.send(Err(NotCommitted::No(No::Fault(fault.clone()))));
+                let _ = answer.send(Err(NotCommitted::Refusal(Refusal::Fault(fault.clone()))));
             }
             return Err(fault);
         }

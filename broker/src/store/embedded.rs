@@ -7,9 +7,9 @@ use std::path::Path;
 
 use sublet_core::bundle::SignedBundle;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 
-use super::ledger::Notary;
+use super::ledger::CheckpointSigner;
 use super::open::Store;
 use super::sled::Sled;
 use super::{inception, reached};
@@ -20,7 +20,7 @@ pub fn open_embedded(
     data: &Path,
     trust: SignedBundle,
     durability: Durability,
-    notary: Notary,
+    notary: CheckpointSigner,
     now: UnixMillis,
 ) -> Result<Store, Fault> {
     let marked = reached::Marked::read(data, now)?;

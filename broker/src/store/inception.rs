@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 
 use super::open::Store;
 use sublet_host::files;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_core::key::{Algorithm, PublicKey};
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_ledger::Hash;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tile::{self, Resource, Tiles, Tree, TreeView};
@@ -25,12 +25,12 @@ use crate::keys::Signers;
 
 /// Signs the heads of one ledger.
 #[derive(Clone)]
-pub struct Notary(Signers);
+pub struct CheckpointSigner(Signers);
 
-impl Notary {
+impl CheckpointSigner {
     /// A notary with these keys.
     pub fn new(signers: Signers) -> Self {
-        Notary(signers)
+        CheckpointSigner(signers)
     }
 
     /// The signed head of a tree, by the ledger key that is active in the bundle. Ed25519 signs the
@@ -39,8 +39,8 @@ impl Notary {
         let own = self.0.active(bundle, KeyUse::Ledger)?;
         let origin = bundle.trust_domain().ledger_origin();
         let key = head_key(&origin, own.signer.public_key());
-        let says = "the ledger key is no Ed25519 key that signed notes know";
-        let key = key.ok_or_else(|| Fault::Internal(says.to_owned()))?;
+        let detail = "the ledger key is no Ed25519 key that signed notes know";
+        let key = key.ok_or_else(|| Fault::Internal(detail.to_owned()))?;
         let head = Checkpoint { origin, size: tree.size(), root: tree.root() };
         let signature = own.signer.sign(head.text().as_bytes())?;
         let note = head.signed(&key, &signature);
@@ -145,14 +145,14 @@ pub(super) fn resume(
     keys: &[HeadKey],
 ) -> Result<Tree, Fault> {
     let broken =
-        |says: String| Fault::Internal(format!("the ledger is not as it was left: {says}"));
+        |detail: String| Fault::Internal(format!("the ledger is not as it was left: {detail}"));
     let (size, root) = stored.head.unwrap_or((0, Tree::default().root()));
     let hashes = stored.tail.iter().map(|leaf| sublet_ledger::leaf_hash(leaf));
     let hashes = hashes.collect::<Result<Vec<_>, _>>().map_err(|bad| broken(bad.to_string()))?;
     let tree = Tree::resume(size, hashes, &Full(reader)).map_err(|bad| broken(bad.to_string()))?;
     if tree.root() != root {
-        let says = format!("its {size} records have another root than the one that was stored");
-        return Err(broken(says));
+        let detail = format!("its {size} records have another root than the one that was stored");
+        return Err(broken(detail));
     }
     let Some(note) = &stored.checkpoint else {
         // The first batch keeps the head of the empty ledger.
@@ -163,11 +163,11 @@ pub(super) fn resume(
         .map_err(|bad| broken(format!("its last signed head: {bad}")))?;
     let view = TreeView { tree: &tree, tiles: &Full(reader) };
     if signed.size > size || root_at(&view, signed.size) != Some(signed.root) {
-        let says = format!(
+        let detail = format!(
             "a head of {} records was signed, and the {size} that are here do not begin with them",
             signed.size
         );
-        return Err(broken(says));
+        return Err(broken(detail));
     }
     Ok(tree)
 }

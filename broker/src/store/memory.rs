@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use sublet_core::id::{DelegationId, TrustDomain};
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_core::state::{Change, Row};
 use sublet_ledger::Hash;
 use sublet_ledger::tile::{Tiles, WIDTH};

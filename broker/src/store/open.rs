@@ -9,14 +9,14 @@ use std::sync::{Arc, RwLock, RwLockReadGuard};
 use sublet_core::bundle::SignedBundle;
 use sublet_core::feed::FeedWriter;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{Fault, Overload};
+use sublet_core::refusal::{Fault, Overload};
 use sublet_core::state::{Row, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::backend::{Backend, Loaded};
 use super::commit::{Commit, Committed, Drafted, Job, NotCommitted, Shared, damaged, stopped};
 use super::committer;
-use super::ledger::{self, Notary, Published, head_keys};
+use super::ledger::{self, CheckpointSigner, Published, head_keys};
 use super::reader::LedgerReader;
 
 /// Commits that wait for the committer. At 30,000 a second this is a wait of 0.15 s; beyond it
@@ -36,7 +36,11 @@ pub struct Store {
 impl Store {
     /// Opens a store over a backend and starts its committer. It goes by this trust bundle, unless it
     /// holds a newer one.
-    pub fn open(backend: impl Backend, trust: SignedBundle, notary: Notary) -> Result<Self, Fault> {
+    pub fn open(
+        backend: impl Backend,
+        trust: SignedBundle,
+        notary: CheckpointSigner,
+    ) -> Result<Self, Fault> {
         Store::open_in(backend, trust, notary, FIRST_EPOCH)
     }
 
@@ -44,7 +48,7 @@ impl Store {
     pub(super) fn open_in(
         mut backend: impl Backend,
         trust: SignedBundle,
-        notary: Notary,
+        notary: CheckpointSigner,
         epoch: u64,
     ) -> Result<Self, Fault> {
         let domain = trust.bundle().trust_domain().clone();
@@ -113,9 +117,9 @@ impl Store {
     /// Commits, and returns once it is durable and visible.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, NotCommitted> {
         let (answer, answered) = oneshot::channel();
-        let drafted = Drafted::of(commit).map_err(|fault| NotCommitted::No(fault.into()))?;
+        let drafted = Drafted::of(commit).map_err(|fault| NotCommitted::Refusal(fault.into()))?;
         self.send(Job::Commit(drafted, answer))?;
-        answered.await.map_err(|_| NotCommitted::No(stopped().into()))?
+        answered.await.map_err(|_| NotCommitted::Refusal(stopped().into()))?
     }
 
     /// Forgets rows that ended before `before`, and records that were given up; returns how many.
@@ -123,15 +127,15 @@ impl Store {
     pub async fn prune(&self, before: UnixMillis) -> Result<usize, NotCommitted> {
         let (answer, answered) = oneshot::channel();
         self.send(Job::Prune(before, answer))?;
-        answered.await.map_err(|_| NotCommitted::No(stopped().into()))?
+        answered.await.map_err(|_| NotCommitted::Refusal(stopped().into()))?
     }
 
     fn send(&self, job: Job) -> Result<(), NotCommitted> {
         self.queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
-                NotCommitted::No(Overload::Queue("commits").into())
+                NotCommitted::Refusal(Overload::Queue("commits").into())
             }
-            mpsc::error::TrySendError::Closed(_) => NotCommitted::No(stopped().into()),
+            mpsc::error::TrySendError::Closed(_) => NotCommitted::Refusal(stopped().into()),
         })
     }
 
@@ -176,11 +180,11 @@ fn newest(given: SignedBundle, rows: &[Row]) -> Result<SignedBundle, Fault> {
     let Some(stored) = stored else { return Ok(given) };
     let (held, found) = (stored.bundle().version(), given.bundle().version());
     if found > held {
-        let says = format!(
+        let detail = format!(
             "trust.json is version {found}, the store knows version {held}: it is from an older \
              backup than its keys"
         );
-        return Err(Fault::Internal(says));
+        return Err(Fault::Internal(detail));
     }
     Ok(stored.clone())
 }

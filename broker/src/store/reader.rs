@@ -1,7 +1,7 @@
 //! Reading the ledger, from whatever it lies in.
 
 use sublet_core::id::DelegationId;
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_ledger::tile::Tiles;
 
 use super::entry::Entry;

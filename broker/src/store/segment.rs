@@ -5,7 +5,7 @@
 //!
 //! Invariants: a segment is written whole and read whole; entries in it have indices without a gap.
 
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 
 use super::entry::Entry;
 

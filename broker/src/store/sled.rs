@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sublet_core::id::{DelegationId, TrustDomain};
-use sublet_core::no::Fault;
+use sublet_core::refusal::Fault;
 use sublet_core::state::Change;
 use sublet_ledger::Hash;
 use sublet_ledger::tile::{self, Tiles};

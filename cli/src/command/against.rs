@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sublet_client::failure::Failure;
+use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_client::published::{SignedHead, head_keys, witnessed};
 use sublet_ledger::checkpoint::HeadKey;
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// Exit codes of what is found wrong with a ledger. docs/FORMATS.
 pub(crate) const INCOMPLETE: u8 = 20;
@@ -22,7 +22,7 @@ const FORKED: u8 = 30;
 pub(crate) const INVALID: u8 = 40;
 
 /// Whether a ledger contradicts heads that were kept.
-type Contradicts<'a> = &'a dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Failure>;
+type Contradicts<'a> = &'a dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Error>;
 
 /// What a ledger is held against, beside itself.
 pub(crate) struct Against {
@@ -36,12 +36,12 @@ impl Against {
         checkpoints: &[PathBuf],
         policy: Option<&Path>,
         context: &Context,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, CliError> {
         let keys = head_keys(&context.trust()?.current());
         let kept = kept_heads(checkpoints, &keys)?;
         let read = |path: &Path| {
             let policy = Policy::parse(&files::read_text(path)?);
-            policy.map_err(|bad| Trouble::local(format!("{}: {bad}", path.display())))
+            policy.map_err(|bad| CliError::local(format!("{}: {bad}", path.display())))
         };
         Ok(Against { kept, policy: policy.map(read).transpose()?, keys })
     }
@@ -53,7 +53,7 @@ impl Against {
         path: &Path,
         cosigned: &[u8],
         against: Contradicts<'_>,
-    ) -> Result<Option<ExitCode>, Trouble> {
+    ) -> Result<Option<ExitCode>, CliError> {
         let mut kept = self.kept.clone();
         if let Some(policy) = &self.policy {
             match witnessed(cosigned, policy, &self.keys) {
@@ -70,16 +70,16 @@ impl Against {
         proof.push(".fork");
         let proof = PathBuf::from(proof);
         files::replace(&proof, &fork.encode())?;
-        let says = format!(
+        let detail = format!(
             "it does not begin with the records of a head that was signed; the proof is kept in {}",
             proof.display()
         );
-        found(Failure::local("ledger_forked", says)).map(Some)
+        found(Error::local("ledger_forked", detail)).map(Some)
     }
 }
 
 /// What was found wrong with a ledger, by its exit code; anything else is trouble.
-pub(crate) fn found(failure: Failure) -> Result<ExitCode, Trouble> {
+pub(crate) fn found(failure: Error) -> Result<ExitCode, CliError> {
     let code = match failure.code().as_str() {
         "ledger_incomplete" => INCOMPLETE,
         "ledger_forked" => FORKED,
@@ -91,10 +91,10 @@ pub(crate) fn found(failure: Failure) -> Result<ExitCode, Trouble> {
 }
 
 /// Heads that were kept elsewhere.
-pub(crate) fn kept_heads(paths: &[PathBuf], keys: &[HeadKey]) -> Result<Vec<SignedHead>, Trouble> {
+pub(crate) fn kept_heads(paths: &[PathBuf], keys: &[HeadKey]) -> Result<Vec<SignedHead>, CliError> {
     let head = |path: &PathBuf| {
         let head = SignedHead::open(files::read(path)?, keys);
-        head.map_err(|bad| Trouble::local(format!("{}: {bad}", path.display())))
+        head.map_err(|bad| CliError::local(format!("{}: {bad}", path.display())))
     };
     paths.iter().map(head).collect()
 }

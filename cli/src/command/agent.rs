@@ -11,15 +11,15 @@ use sublet_client::files;
 use sublet_client::identity::{EndedKeys, Identity};
 use sublet_client::workload;
 use sublet_core::id::{AgentId, Principal};
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_proto::convert::public_key;
 use sublet_proto::v1;
 
 use crate::actor::Actor;
+use crate::cli_error::CliError;
 use crate::context::{Context, duration, read_secret};
 use crate::print;
 use crate::sure::Sure;
-use crate::trouble::Trouble;
 
 /// Which SVID.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -58,7 +58,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Enrol with a credential: makes a key, keeps the identity in a directory
+    /// Enroll with a credential: makes a key, keeps the identity in a directory
     #[command(group = clap::ArgGroup::new("credential").required(true))]
     Enroll {
         /// The file of a join token, - for standard input
@@ -75,7 +75,7 @@ pub(crate) enum Command {
         x509_svid: bool,
         /// The directory of an identity of another trust domain, whose broker this one knows
         #[arg(long, value_name = "DIR", group = "credential")]
-        neighbour: Option<PathBuf>,
+        federated_domain: Option<PathBuf>,
         /// With the SVID that SPIFFE's Workload API gives on this host
         #[arg(long, value_enum, group = "credential")]
         workload_api: Option<Svid>,
@@ -143,7 +143,7 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliError> {
     match command {
         Command::Create { id, profile, join_ttl, out } => {
             let agent_id = agent_id(context, &id)?.to_string();
@@ -172,19 +172,21 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
         }
         Command::Enroll { workload_api: Some(kind), socket, id, out, .. } => {
             let id = id.map(|id| agent_id(context, &id)).transpose()?;
-            let says = "where is the Workload API? set SPIFFE_ENDPOINT_SOCKET or --socket";
-            let socket = socket.ok_or_else(|| Trouble::usage(says))?;
+            let detail = "where is the Workload API? set SPIFFE_ENDPOINT_SOCKET or --socket";
+            let socket = socket.ok_or_else(|| CliError::usage(detail))?;
             enroll_by_workload(context, kind, &socket, id.as_ref(), &out).await
         }
-        Command::Enroll { join_token, jwt, jwt_svid, x509_svid, neighbour, id, out, .. } => {
+        Command::Enroll {
+            join_token, jwt, jwt_svid, x509_svid, federated_domain, id, out, ..
+        } => {
             let id = id.map(|id| agent_id(context, &id)).transpose()?;
-            let proof = match (join_token, jwt, jwt_svid, neighbour) {
+            let proof = match (join_token, jwt, jwt_svid, federated_domain) {
                 (Some(path), ..) => Proof::join_token(&read_secret(&path)?),
                 (_, Some(path), ..) => Proof::jwt(&read_secret(&path)?),
                 (_, _, Some(path), _) => Proof::jwt_svid(&read_secret(&path)?),
-                (.., Some(directory)) => Proof::neighbour(&Identity::load(directory)?),
+                (.., Some(directory)) => Proof::federated_domain(&Identity::load(directory)?),
                 _ if x509_svid => Proof::x509_svid(),
-                _ => return Err(Trouble::usage("a credential is needed")),
+                _ => return Err(CliError::usage("a credential is needed")),
             };
             enroll(context, &context.broker().await?, &proof, id.as_ref(), &out).await
         }
@@ -207,8 +209,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
         }
         Command::List => list(context).await,
         Command::Show { id } => {
-            let request = v1::ShowAgentRequest { agent_id: agent_id(context, &id)?.to_string() };
-            show(context, &context.broker().await?.show_agent(&context.admin()?, request).await?)
+            let request = v1::GetAgentRequest { agent_id: agent_id(context, &id)?.to_string() };
+            show(context, &context.broker().await?.get_agent(&context.admin()?, request).await?)
         }
         Command::Suspend { id, reason } => {
             let agent_id = agent_id(context, &id)?.to_string();
@@ -235,7 +237,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
 }
 
 /// An agent as it was typed: a full id, or a path behind the trust domain.
-pub(crate) fn agent_id(context: &Context, text: &str) -> Result<AgentId, Trouble> {
+pub(crate) fn agent_id(context: &Context, text: &str) -> Result<AgentId, CliError> {
     if text.contains("://") {
         return Ok(text.parse::<AgentId>().map_err(Malformed::from)?);
     }
@@ -243,7 +245,7 @@ pub(crate) fn agent_id(context: &Context, text: &str) -> Result<AgentId, Trouble
 }
 
 /// A principal as it was typed: in full, or of the trust domain.
-pub(crate) fn principal_name(context: &Context, text: &str) -> Result<Principal, Trouble> {
+pub(crate) fn principal_name(context: &Context, text: &str) -> Result<Principal, CliError> {
     Ok(Principal::parse_in(&context.trust()?.domain(), text).map_err(Malformed::from)?)
 }
 
@@ -253,14 +255,14 @@ pub(crate) fn seconds(duration: Duration) -> i64 {
 }
 
 /// That a join token can be written, before it is made: it is shown once.
-fn check_out(out: Option<&Path>) -> Result<(), Trouble> {
+fn check_out(out: Option<&Path>) -> Result<(), CliError> {
     let Some(out) = out else { return Ok(()) };
     files::create_new(out, b"")?;
     Ok(files::remove(out)?)
 }
 
 /// Writes a join token, for its owner alone, and over nothing.
-pub(crate) fn write_join_token(out: &Path, token: &str) -> Result<(), Trouble> {
+pub(crate) fn write_join_token(out: &Path, token: &str) -> Result<(), CliError> {
     Ok(files::create_new(out, format!("{token}\n").as_bytes())?)
 }
 
@@ -269,7 +271,7 @@ fn invited(
     context: &Context,
     out: Option<&Path>,
     answer: &v1::JoinTokenResponse,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let (id, expires) = (&answer.join_token_id, print::utc_ms(answer.expires_at_ms));
     if let Some(out) = out {
         write_join_token(out, &answer.join_token)?;
@@ -296,7 +298,7 @@ async fn enroll_by_workload(
     socket: &str,
     id: Option<&AgentId>,
     out: &std::path::Path,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     match kind {
         Svid::Jwt => {
             let broker = context.broker().await?;
@@ -318,7 +320,7 @@ async fn enroll(
     proof: &Proof,
     id: Option<&AgentId>,
     out: &std::path::Path,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let trust = context.trust.is_some().then(|| context.trust()).transpose()?;
     let directory = match &context.key_password_file {
         Some(file) => Directory::new(out).under(file)?,
@@ -328,7 +330,7 @@ async fn enroll(
     about(context, &identity)
 }
 
-fn about(context: &Context, identity: &Identity) -> Result<(), Trouble> {
+fn about(context: &Context, identity: &Identity) -> Result<(), CliError> {
     let (pairs, value) = described(identity);
     print::pairs(context, &pairs, &value);
     Ok(())
@@ -345,7 +347,7 @@ fn described(identity: &Identity) -> (Vec<(&'static str, String)>, Value) {
 }
 
 /// The same, and what ended with the keys of before.
-fn about_ended(context: &Context, identity: &Identity, ended: &EndedKeys) -> Result<(), Trouble> {
+fn about_ended(context: &Context, identity: &Identity, ended: &EndedKeys) -> Result<(), CliError> {
     let (mut pairs, mut value) = described(identity);
     let keys: Vec<String> = ended.keys.iter().map(ToString::to_string).collect();
     let hops = format!("{} recorded hops that they held, with all below", ended.hops);
@@ -366,7 +368,7 @@ fn about_ended(context: &Context, identity: &Identity, ended: &EndedKeys) -> Res
     Ok(())
 }
 
-async fn list(context: &Context) -> Result<(), Trouble> {
+async fn list(context: &Context) -> Result<(), CliError> {
     let agents = context.broker().await?.all_agents(&context.admin()?).await?;
     let rows: Vec<_> = agents
         .iter()
@@ -384,7 +386,7 @@ async fn list(context: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn show(context: &Context, agent: &v1::AgentRow) -> Result<(), Trouble> {
+fn show(context: &Context, agent: &v1::AgentRow) -> Result<(), CliError> {
     let pairs = [
         ("agent", agent.agent_id.clone()),
         ("state", agent.state.clone()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
-use sublet_client::failure::Failure;
+use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_client::mirror::{Mirror, Mirrored};
 use sublet_client::published::{Published, WITNESSED, head_keys, in_directory};
@@ -15,12 +15,12 @@ use sublet_ledger::fork::{FORK, Fork};
 use sublet_proto::v1;
 
 use crate::actor::{Actor, caller};
+use crate::cli_error::CliError;
 use crate::command::against::{Against, INCOMPLETE, found};
 use crate::command::{evidence, replay, retention};
 use crate::context::Context;
 use crate::print;
 use crate::sure::Sure;
-use crate::trouble::Trouble;
 
 /// Audit.
 #[derive(clap::Subcommand)]
@@ -105,7 +105,7 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, CliError> {
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Replay(args) => replay::run(*args, context).await.map(done),
@@ -147,7 +147,7 @@ async fn checkpoint(
     as_: Option<PathBuf>,
     witnessed: bool,
     context: &Context,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let (broker, who) = caller(context, as_.as_ref(), None).await?;
     let trust = match &as_ {
         Some(directory) => Actor::load(directory, context)?.identity()?.trust().clone(),
@@ -156,10 +156,10 @@ async fn checkpoint(
     let heads = broker.checkpoint(&who, v1::GetCheckpointRequest {}).await?;
     let note = if witnessed { heads.witnessed } else { heads.checkpoint };
     if note.is_empty() {
-        return Err(Trouble::local("no head was cosigned by enough witnesses yet"));
+        return Err(CliError::local("no head was cosigned by enough witnesses yet"));
     }
     let head = Checkpoint::open(&note, &head_keys(&trust.current()))
-        .map_err(|bad| Trouble::local(format!("the ledger's head: {bad}")))?;
+        .map_err(|bad| CliError::local(format!("the ledger's head: {bad}")))?;
     let text = String::from_utf8_lossy(&note);
     if context.json() {
         print::json(&json!({
@@ -174,7 +174,7 @@ async fn checkpoint(
     Ok(())
 }
 
-async fn erase(index: u64, reason: String, context: &Context) -> Result<(), Trouble> {
+async fn erase(index: u64, reason: String, context: &Context) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let request = v1::EraseRequest { index, reason, idempotency_key: Vec::new() };
     broker.erase(&admin, request).await?;
@@ -183,7 +183,7 @@ async fn erase(index: u64, reason: String, context: &Context) -> Result<(), Trou
     Ok(())
 }
 
-async fn mirror(directory: &Path, context: &Context) -> Result<ExitCode, Trouble> {
+async fn mirror(directory: &Path, context: &Context) -> Result<ExitCode, CliError> {
     let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
     let mut mirror = match Mirror::open(directory, &trust) {
         Ok(mirror) => mirror,
@@ -199,7 +199,7 @@ async fn mirror(directory: &Path, context: &Context) -> Result<ExitCode, Trouble
 }
 
 /// The keys of the ledger, each with its name.
-fn key(context: &Context) -> Result<(), Trouble> {
+fn key(context: &Context) -> Result<(), CliError> {
     let keys = head_keys(&context.trust()?.current());
     let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
     if context.json() {
@@ -210,7 +210,7 @@ fn key(context: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn verify(directory: &Path, against: &Against, context: &Context) -> Result<ExitCode, Trouble> {
+fn verify(directory: &Path, against: &Against, context: &Context) -> Result<ExitCode, CliError> {
     let source = in_directory(directory);
     let copy = match Published::verify(&source, &head_keys(&context.trust()?.current())) {
         Ok(copy) => copy,
@@ -234,18 +234,18 @@ fn is_fork(path: &Path) -> bool {
 }
 
 /// The proof that a ledger signed two histories.
-fn fork(path: &Path, context: &Context) -> Result<ExitCode, Trouble> {
+fn fork(path: &Path, context: &Context) -> Result<ExitCode, CliError> {
     let keys = head_keys(&context.trust()?.current());
     match Fork::decode(&files::read(path)?).and_then(|fork| fork.verify(&keys)) {
         Ok((smaller, larger)) => {
-            let says = format!(
+            let detail = format!(
                 "{} signed two histories: its head over {} records and its head over {} contradict \
                  each other",
                 smaller.origin, smaller.size, larger.size
             );
-            found(Failure::local("ledger_forked", says))
+            found(Error::local("ledger_forked", detail))
         }
-        Err(no) => found(Failure::local("ledger_invalid", no.to_string())),
+        Err(refusal) => found(Error::local("ledger_invalid", refusal.to_string())),
     }
 }
 

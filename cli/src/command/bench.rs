@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
-use sublet_client::holder::Terms;
+use sublet_client::delegation::Attenuation;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::bytes::sha256;
 use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Delegate;
+use sublet_core::mint::Recipient;
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
 use sublet_proto::credentials::{self, Credentials};
@@ -21,10 +21,10 @@ use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::demo::fleet::BrokerProcess;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Connections that the load is spread over.
 const CONNECTIONS: usize = 4;
@@ -54,11 +54,11 @@ struct Prepared {
     credentials: Credentials,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     if !(1..=SECONDS_MAX).contains(&args.seconds) || !(1..=1024).contains(&args.in_flight) {
-        return Err(Trouble::usage("1 to 15 seconds, 1 to 1024 in flight"));
+        return Err(CliError::usage("1 to 15 seconds, 1 to 1024 in flight"));
     }
-    let home = tempfile::tempdir().map_err(|error| Trouble::local(error.to_string()))?;
+    let home = tempfile::tempdir().map_err(|error| CliError::local(error.to_string()))?;
     let (own, endpoint, admin, trust);
     if context.broker.is_some() {
         own = None;
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         endpoint = process.endpoint.clone();
         own = Some(process);
     }
-    let identity = enrol(&endpoint, &admin, &trust, home.path()).await?;
+    let identity = enroll(&endpoint, &admin, &trust, home.path()).await?;
     let checks = ed25519_checks_a_second()?;
     let prepared =
         Arc::new(prepare(&identity, args.seconds.saturating_mul(PREPARED_PER_SECOND)).await?);
@@ -90,12 +90,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     report(context, &args, measured, checks)
 }
 
-async fn enrol(
+async fn enroll(
     endpoint: &str,
     admin: &Credential,
     trust: &Trust,
     home: &std::path::Path,
-) -> Result<Identity, Trouble> {
+) -> Result<Identity, CliError> {
     let broker = Broker::connect(endpoint).await?;
     let name = sublet_core::text::base64url(Ports::system().entropy.nonce()?.0);
     let request = v1::CreateAgentRequest {
@@ -108,21 +108,25 @@ async fn enrol(
     Ok(Identity::enroll_trusting(&broker, &join_token, home.join("agent"), trust).await?)
 }
 
-async fn prepare(identity: &Identity, count: u64) -> Result<Vec<Prepared>, Trouble> {
+async fn prepare(identity: &Identity, count: u64) -> Result<Vec<Prepared>, CliError> {
     let principal = format!("user:bench@{}", identity.trust().domain());
     let ttl = Duration::from_secs(600);
     let scope = ["fs.read@tool://files path=under:/data limit=range:1..1000 mode=one_of:raw,text"];
     let held = identity.ask(&Grant::of(&principal, &scope, ttl)?.hops(4)).await?;
-    let terms = Terms::of(
+    let terms = Attenuation::of(
         &["fs.read@tool://files path=under:/data/q3 limit=range:1..10 mode=exactly:raw"],
         Duration::from_secs(300),
     )?;
-    let key = Ports::system().new_key().map_err(sublet_core::no::No::from)?.public_key().clone();
+    let key = Ports::system()
+        .new_key()
+        .map_err(sublet_core::refusal::Refusal::from)?
+        .public_key()
+        .clone();
     let credential = Credential::identity(identity.key(), identity.token());
     (0..count)
         .map(|worker| {
             // Alike in all, within one second, they would be one hop.
-            let to = Delegate::Helper { label: format!("worker-{worker}"), key: key.clone() };
+            let to = Recipient::Helper { label: format!("worker-{worker}"), key: key.clone() };
             let Presentation { token, .. } = held.delegate_offline(to, &terms)?;
             let message = v1::DelegateRequest { token };
             let digest = sha256(&prost::Message::encode_to_vec(&message));
@@ -144,9 +148,9 @@ async fn load(
     endpoint: &str,
     prepared: Arc<Vec<Prepared>>,
     args: &Args,
-) -> Result<Measured, Trouble> {
+) -> Result<Measured, CliError> {
     let unreachable =
-        |error: tonic::transport::Error| Trouble::local(format!("{endpoint}: {error}"));
+        |error: tonic::transport::Error| CliError::local(format!("{endpoint}: {error}"));
     let mut channels: Vec<Channel> = Vec::new();
     for _ in 0..CONNECTIONS {
         let endpoint = Endpoint::from_shared(endpoint.to_owned()).map_err(unreachable)?;
@@ -174,9 +178,9 @@ async fn load(
     });
     let (mut latencies, mut refused) = (Vec::new(), 0);
     for worker in workers.collect::<Vec<_>>() {
-        let (own, no) = worker.await.map_err(|error| Trouble::local(error.to_string()))?;
+        let (own, refusal) = worker.await.map_err(|error| CliError::local(error.to_string()))?;
         latencies.extend(own);
-        refused += no;
+        refused += refusal;
     }
     let elapsed = started.elapsed();
     latencies.sort_unstable();
@@ -185,20 +189,20 @@ async fn load(
 
 /// Strict checks a second on one core: what the figures are to be read against.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the monotonic clock")]
-fn ed25519_checks_a_second() -> Result<f64, Trouble> {
+fn ed25519_checks_a_second() -> Result<f64, CliError> {
     let key = SecretKey::ed25519_from_seed([7; 32]);
-    let signature = key.sign(b"bench").map_err(sublet_core::no::Fault::from)?;
+    let signature = key.sign(b"bench").map_err(sublet_core::refusal::Fault::from)?;
     let (started, mut checks) = (Instant::now(), 0u32);
     while started.elapsed() < Duration::from_millis(500) {
         if !key.public_key().verify(b"bench", &signature) {
-            return Err(Trouble::local("Ed25519 does not verify on this machine"));
+            return Err(CliError::local("Ed25519 does not verify on this machine"));
         }
         checks += 1;
     }
     Ok(f64::from(checks) / started.elapsed().as_secs_f64())
 }
 
-fn report(context: &Context, args: &Args, measured: Measured, checks: f64) -> Result<(), Trouble> {
+fn report(context: &Context, args: &Args, measured: Measured, checks: f64) -> Result<(), CliError> {
     let rate = measured.latencies.len() as f64 / measured.elapsed.as_secs_f64();
     let percentile = |percent: usize| {
         let at = (measured.latencies.len() * percent / 100)
@@ -228,7 +232,7 @@ fn report(context: &Context, args: &Args, measured: Measured, checks: f64) -> Re
         .collect();
     print::rows(context, &["FIGURE", "VALUE", "UNIT"], &rows, &Value::Array(value));
     if measured.refused > 0 {
-        Err(Trouble::local(format!("{} delegations were refused", measured.refused)))
+        Err(CliError::local(format!("{} delegations were refused", measured.refused)))
     } else {
         Ok(())
     }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sublet_core::json::Json;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_proto::convert::field;
 
 use crate::actor::{Actor, write_line};
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Prove one call by the holder of a token.
 #[derive(clap::Args)]
@@ -45,9 +45,9 @@ pub(crate) struct CallArgs {
 impl CallArgs {
     /// Refuses to sign for a broker: a proof of such a call is one of the SDK and of the other commands, and
     /// whoever asks for it by hand was told to.
-    pub(crate) fn check_audience(&self) -> Result<(), Trouble> {
+    pub(crate) fn check_audience(&self) -> Result<(), CliError> {
         if self.audience.starts_with("sublet:") {
-            return Err(Trouble::usage(format!(
+            return Err(CliError::usage(format!(
                 "{} is the name of a broker, and a proof for it is never handed out: whoever has it acts \
                  there as you; name a tool, or another agent",
                 self.audience
@@ -57,10 +57,10 @@ impl CallArgs {
     }
 
     /// The arguments as canonical JSON.
-    pub(crate) fn json(&self) -> Result<String, Trouble> {
-        let member = |text: &String| -> Result<(String, Json), Trouble> {
+    pub(crate) fn json(&self) -> Result<String, CliError> {
+        let member = |text: &String| -> Result<(String, Json), CliError> {
             let (name, value) = text.split_once('=').ok_or_else(|| {
-                Trouble::usage(format!(
+                CliError::usage(format!(
                     "{text:?} is no argument: --arg name=text or --arg name:=JSON"
                 ))
             })?;
@@ -81,7 +81,7 @@ impl CallArgs {
     }
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     args.call.check_audience()?;
     let held = Actor::load(&args.as_, context)?.open(&args.token, context, false).await?;
     let json = args.call.json()?;

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
+use sublet_client::delegation::coverage;
 use sublet_client::files;
-use sublet_client::holder::coverage;
 use sublet_client::ports::Ports;
 use sublet_core::authorize::foresee_call;
 use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Capability;
-use sublet_core::no::{Deny, Malformed, No};
+use sublet_core::refusal::{Deny, Malformed, Refusal};
 use sublet_core::verify::VerifiedToken;
 
+use crate::cli_error::CliError;
 use crate::command::call::CallArgs;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Say whether a token is good for a call, and whom to ask for more. Exit 0: it is; 2: it is not.
 /// Asks no broker: what was revoked is asked when the call is made.
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     call: CallArgs,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let trust = context.trust()?;
     let (token, receipt) = trust.verify_text(&files::read_text(&args.token)?)?;
     let covered = receipt.map(|receipt| coverage(&receipt, &token, &trust)).transpose()?;
@@ -38,8 +38,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
     let now = Ports::system().clock.now();
     let verdict = match foresee_call(&token, &call, covered.as_ref(), now) {
         Ok(()) => Ok(()),
-        Err(No::Deny(deny)) => Err(deny),
-        Err(no) => return Err(no.into()),
+        Err(Refusal::Deny(deny)) => Err(deny),
+        Err(refusal) => return Err(refusal.into()),
     };
     say(context, &token, &call, verdict)
 }
@@ -49,9 +49,9 @@ fn say(
     token: &VerifiedToken,
     call: &Call,
     verdict: Result<(), Deny>,
-) -> Result<ExitCode, Trouble> {
+) -> Result<ExitCode, CliError> {
     let holder = token.holder().to_string();
-    let Err(no) = verdict else {
+    let Err(refusal) = verdict else {
         let pairs = [
             ("can", "yes, unless something of the chain is revoked".to_owned()),
             ("holder", holder.clone()),
@@ -59,14 +59,14 @@ fn say(
         print::pairs(context, &pairs, &json!({"can": true, "holder": holder}));
         return Ok(ExitCode::SUCCESS);
     };
-    let advice = advice(token, call, &no)?;
+    let advice = advice(token, call, &refusal)?;
     let value = json!({
-        "can": false, "holder": holder, "code": no.code(), "says": no.to_string(), "advice": advice,
+        "can": false, "holder": holder, "code": refusal.code(), "says": refusal.to_string(), "advice": advice,
     });
     let pairs = [
-        ("can", format!("no [{}]", no.code())),
+        ("can", format!("no [{}]", refusal.code())),
         ("holder", holder.clone()),
-        ("why", no.to_string()),
+        ("why", refusal.to_string()),
         ("for more", advice),
     ];
     print::pairs(context, &pairs, &value);
@@ -74,12 +74,12 @@ fn say(
 }
 
 /// Whom to ask for what.
-fn advice(token: &VerifiedToken, call: &Call, no: &Deny) -> Result<String, Trouble> {
+fn advice(token: &VerifiedToken, call: &Call, refusal: &Deny) -> Result<String, CliError> {
     let from = |hop: usize| match hop.checked_sub(1).and_then(|before| token.prefix(before)) {
         Some(parent) => format!("ask {}, who made hop {hop}", parent.holder()),
         None => "ask whoever issues: sublet issue".to_owned(),
     };
-    Ok(match no {
+    Ok(match refusal {
         Deny::NotAllowed { hop, .. } => {
             let needed = Capability::of_call(call).map_err(Malformed::from)?;
             format!("{}, for --allow '{needed}'", from(*hop))

@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_core::capability::Scope;
 use sublet_core::key::{BadKey, PublicKey};
-use sublet_core::mint::Delegate;
-use sublet_core::no::Malformed;
+use sublet_core::mint::Recipient;
 use sublet_core::receipt::Receipt;
+use sublet_core::refusal::Malformed;
 use sublet_core::text::base64url;
 use sublet_core::verify::VerifiedToken;
 use sublet_proto::convert::field;
 
 use crate::actor::{Actor, write_line};
+use crate::cli_error::CliError;
 use crate::command::agent::{agent_id, seconds};
 use crate::context::{Context, duration};
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Hand a part of a token on, to an enrolled agent or to a helper of one's own.
 #[derive(clap::Args)]
@@ -73,7 +73,7 @@ const STOCK_TTL: Duration = Duration::from_secs(60);
 /// Unless another is said.
 const USUAL_TTL: Duration = Duration::from_secs(300);
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let actor = Actor::load(&args.as_, context)?;
     let held = actor.open(&args.token, context, !args.offline && !args.stock).await?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
@@ -81,9 +81,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         return stock(&args, &held, &scope, context);
     }
     let mut terms = match args.ttl {
-        Some(ttl) => Terms::new(scope, ttl),
+        Some(ttl) => Attenuation::new(scope, ttl),
         // So that who has five minutes can hand on at once.
-        None => Terms::new(scope, USUAL_TTL).no_later_than(held.token().expires()),
+        None => Attenuation::new(scope, USUAL_TTL).no_later_than(held.token().expires()),
     };
     if let Some(hops) = args.hops {
         terms = terms.hops_max(hops);
@@ -112,9 +112,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
 }
 
 /// Writes the stock form, and says once what it is without.
-fn stock(args: &Args, held: &Held, scope: &Scope, context: &Context) -> Result<(), Trouble> {
+fn stock(args: &Args, held: &Delegation, scope: &Scope, context: &Context) -> Result<(), CliError> {
     let out =
-        args.out.as_deref().ok_or_else(|| Trouble::usage("--stock is written: --out FILE"))?;
+        args.out.as_deref().ok_or_else(|| CliError::usage("--stock is written: --out FILE"))?;
     let now = Ports::system().clock.now().seconds();
     // One that ends sooner is sealed for what it has left.
     let left = u64::try_from(held.token().expires().saturating_sub(now)).unwrap_or(0).max(1);
@@ -141,27 +141,36 @@ fn stock(args: &Args, held: &Held, scope: &Scope, context: &Context) -> Result<(
     Ok(())
 }
 
-async fn recipient(args: &Args, held: &Held, context: &Context) -> Result<Delegate, Trouble> {
+async fn recipient(
+    args: &Args,
+    held: &Delegation,
+    context: &Context,
+) -> Result<Recipient, CliError> {
     let key = args.to_key.as_deref().map(read_public).transpose()?;
     match (&args.to, &args.helper, key) {
-        (None, Some(label), Some(key)) => Ok(Delegate::Helper { label: label.clone(), key }),
+        (None, Some(label), Some(key)) => Ok(Recipient::Helper { label: label.clone(), key }),
         (Some(id), None, None) if !args.offline => {
             let id = agent_id(context, id)?;
             let key = held.key_of(&id).await?;
-            Ok(Delegate::Agent { id, key })
+            Ok(Recipient::Agent { id, key })
         }
         (Some(id), None, Some(key)) if args.offline => {
-            Ok(Delegate::Agent { id: agent_id(context, id)?, key })
+            Ok(Recipient::Agent { id: agent_id(context, id)?, key })
         }
         (Some(_), None, None) => {
-            Err(Trouble::usage("offline, an agent's key has to be given: --to-key FILE"))
+            Err(CliError::usage("offline, an agent's key has to be given: --to-key FILE"))
         }
-        _ => Err(Trouble::usage("--to ID, or --helper LABEL with --to-key FILE")),
+        _ => Err(CliError::usage("--to ID, or --helper LABEL with --to-key FILE")),
     }
 }
 
 /// What the hop would be, beside what is held.
-fn preview(context: &Context, held: &Held, to: Delegate, terms: &Terms) -> Result<(), Trouble> {
+fn preview(
+    context: &Context,
+    held: &Delegation,
+    to: Recipient,
+    terms: &Attenuation,
+) -> Result<(), CliError> {
     let takes_away = held.preview(to, terms)?;
     let texts = |scope: &Scope| -> Vec<String> {
         scope.capabilities().iter().map(ToString::to_string).collect()
@@ -183,7 +192,7 @@ fn preview(context: &Context, held: &Held, to: Delegate, terms: &Terms) -> Resul
 }
 
 /// A public key in its text form, `ed25519:…`, or of an `agent show`.
-fn read_public(path: &Path) -> Result<PublicKey, Trouble> {
+fn read_public(path: &Path) -> Result<PublicKey, CliError> {
     let text = files::read_text(path)?;
     let key = text.trim_end().parse::<PublicKey>();
     Ok(key.map_err(|bad: BadKey| field("to-key", format!("{}: {bad}", path.display())))?)
@@ -195,7 +204,7 @@ pub(crate) fn wrote(
     token: &VerifiedToken,
     receipt: Option<&[u8]>,
     out: &Path,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let scope: Vec<String> = token
         .last()
         .block()

@@ -12,14 +12,14 @@ use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::text::base64url;
 
+use crate::cli_error::CliError;
 use crate::command::against::{Against, INCOMPLETE, INVALID, found};
 use crate::context::Context;
 use crate::print;
 use crate::report;
-use crate::trouble::Trouble;
 
 /// Writes the whole ledger into one file, with what lies beside its records.
-pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), CliError> {
     let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
     let path = context.trust.as_deref().unwrap_or(Path::new("trust.json"));
     let trust_text = files::read(path)?;
@@ -48,7 +48,7 @@ pub(crate) fn verify(
     path: &Path,
     against: &Against,
     context: &Context,
-) -> Result<ExitCode, Trouble> {
+) -> Result<ExitCode, CliError> {
     let trust = context.trust()?;
     let checked = Bundle::open(path, &head_keys(&trust.current())).and_then(|bundle| {
         let there = bundle.check_records()?;
@@ -71,26 +71,26 @@ pub(crate) fn verify(
 
 /// A bundle that holds, and is too large for everything in it to be put together.
 fn large(manifest: &Manifest, there: u64, context: &Context) -> ExitCode {
-    let says = "not made again: the bundle is too large; replay a copy of the ledger in parts";
+    let detail = "not made again: the bundle is too large; replay a copy of the ledger in parts";
     let value = json!({
         "origin": manifest.origin,
         "records": manifest.records,
         "root": manifest.root,
         "without_their_records": manifest.records - there,
-        "decisions": says,
+        "decisions": detail,
     });
     let pairs = [
         ("ledger", manifest.origin.clone()),
         ("records", manifest.records.to_string()),
         ("root", manifest.root.clone()),
-        ("decisions", says.to_owned()),
+        ("decisions", detail.to_owned()),
     ];
     print::pairs(context, &pairs, &value);
     ExitCode::from(INCOMPLETE)
 }
 
 /// A bundle that holds, with every decision in it made again.
-fn replayed(bundle: &Bundle, trust: &Trust, context: &Context) -> Result<ExitCode, Trouble> {
+fn replayed(bundle: &Bundle, trust: &Trust, context: &Context) -> Result<ExitCode, CliError> {
     let records = match bundle.records(trust) {
         Ok(records) => records,
         Err(failure) => return found(failure),

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use sublet_client::files;
 use sublet_core::capability::Scope;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_core::text::base64url;
 use sublet_proto::convert::scope_message;
 
 use crate::actor::Actor;
+use crate::cli_error::CliError;
 use crate::context::{Context, duration, read_secret};
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Make the token exchange of OAuth for the broker's /token: a form, and headers that prove it, for curl.
 #[derive(clap::Args)]
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     headers: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
     let form = form_urlencoded::Serializer::new(String::new())
@@ -67,12 +67,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Trouble> {
 }
 
 /// Capabilities as rich authorization requests (RFC 9396).
-fn details(scope: &Scope) -> Result<String, Trouble> {
+fn details(scope: &Scope) -> Result<String, CliError> {
     let typed = scope_message(scope).into_iter().map(|text| {
         let read: Result<Map<String, Value>, _> = serde_json::from_str(&text);
-        let mut detail = read.map_err(|error| Trouble::local(format!("a capability: {error}")))?;
+        let mut detail = read.map_err(|error| CliError::local(format!("a capability: {error}")))?;
         detail.insert("type".to_owned(), json!("sublet_capability"));
         Ok(Value::Object(detail))
     });
-    Ok(Value::Array(typed.collect::<Result<_, Trouble>>()?).to_string())
+    Ok(Value::Array(typed.collect::<Result<_, CliError>>()?).to_string())
 }

@@ -5,18 +5,18 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::connect::Broker;
-use sublet_client::failure::Failure;
+use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_core::capability::Capability;
 use sublet_core::id::AgentId;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_proto::v1;
 
+use crate::cli_error::CliError;
 use crate::command::agent::write_join_token;
 use crate::context::Context;
 use crate::declared::{Change, Declared, Difference};
 use crate::print;
-use crate::trouble::Trouble;
 
 /// A file that declares agents and profiles.
 #[derive(clap::Args)]
@@ -45,7 +45,7 @@ pub(crate) struct WhoArgs {
 }
 
 /// Makes the broker have what the file declares. Each step is recorded.
-pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> Result<ExitCode, CliError> {
     let declared = Declared::read(context, &args.file)?;
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let found = Difference::of(&declared, &broker, &admin).await?;
@@ -70,7 +70,7 @@ struct JoinTokens(PathBuf);
 
 impl JoinTokens {
     /// The file of an agent's; the path of its id below the directory, so that no two are one.
-    fn file(&self, id: &str) -> Result<PathBuf, Trouble> {
+    fn file(&self, id: &str) -> Result<PathBuf, CliError> {
         let id: AgentId = id.parse().map_err(Malformed::from)?;
         let file = self.0.join(format!("{}.join", id.path()));
         if let Some(directory) = file.parent() {
@@ -81,30 +81,30 @@ impl JoinTokens {
 }
 
 /// Before anything is made: where the join tokens of new agents go, and that nothing is there yet.
-fn join_tokens(found: &Difference, out: Option<&Path>) -> Result<JoinTokens, Trouble> {
+fn join_tokens(found: &Difference, out: Option<&Path>) -> Result<JoinTokens, CliError> {
     let new = found.changes.iter().filter_map(|change| match change {
         Change::NewAgent(id, _) => Some(id),
         Change::NewProfile(_) | Change::Profile(..) => None,
     });
     let new: Vec<&String> = new.collect();
     let Some(out) = out else {
-        let says = "the join tokens of new agents are written and not printed: --out DIR";
+        let detail = "the join tokens of new agents are written and not printed: --out DIR";
         let none = || Ok(JoinTokens(PathBuf::new()));
-        return if new.is_empty() { none() } else { Err(Trouble::usage(says)) };
+        return if new.is_empty() { none() } else { Err(CliError::usage(detail)) };
     };
     let out = JoinTokens(out.to_owned());
     for id in new {
         let file = out.file(id)?;
         if file.exists() {
-            let says = "is there already; a join token is not written over another file";
-            return Err(Failure::file(&file, says).into());
+            let detail = "is there already; a join token is not written over another file";
+            return Err(Error::file(&file, detail).into());
         }
     }
     Ok(out)
 }
 
 /// Says what `apply` would do.
-pub(crate) async fn diff(args: FileArgs, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn diff(args: FileArgs, context: &Context) -> Result<ExitCode, CliError> {
     let declared = Declared::read(context, &args.file)?;
     let (broker, admin) = (context.broker().await?, context.admin()?);
     say(context, &Difference::of(&declared, &broker, &admin).await?, &[])
@@ -115,7 +115,7 @@ async fn make(
     broker: &Broker,
     admin: &sublet_client::Credential,
     change: &Change,
-) -> Result<Option<(String, String)>, Trouble> {
+) -> Result<Option<(String, String)>, CliError> {
     match change {
         Change::NewProfile(profile) | Change::Profile(profile, _) => {
             let profile = Some(profile.clone());
@@ -143,7 +143,7 @@ fn say(
     context: &Context,
     found: &Difference,
     invited: &[(String, String)],
-) -> Result<ExitCode, Trouble> {
+) -> Result<ExitCode, CliError> {
     let changes: Vec<String> = found.changes.iter().flat_map(change_lines).collect();
     let value = json!({
         "changes": changes,
@@ -155,7 +155,7 @@ fn say(
         print::json(&value);
     } else {
         changes.iter().for_each(|line| print::text(line));
-        found.conflicts.iter().for_each(|says| print::text(&format!("CONFLICT: {says}")));
+        found.conflicts.iter().for_each(|detail| print::text(&format!("CONFLICT: {detail}")));
         invited.iter().for_each(|(id, file)| print::text(&format!("{id} joins by {file}")));
         found.others.iter().for_each(|name| eprintln!("left as it is: {name}"));
         if changes.is_empty() && found.conflicts.is_empty() {
@@ -177,12 +177,13 @@ fn change_lines(change: &Change) -> Vec<String> {
 }
 
 /// Says what of a file is wider than it has to be. Asks nobody. Exit 0: nothing; 2: something.
-pub(crate) fn lint(args: &FileArgs, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) fn lint(args: &FileArgs, context: &Context) -> Result<ExitCode, CliError> {
     let declared = Declared::read(context, &args.file)?;
     let mut found = Vec::new();
     for profile in &declared.profiles {
-        let says = warnings(profile)?;
-        found.extend(says.into_iter().map(|says| format!("profile {}: {says}", profile.name)));
+        let detail = warnings(profile)?;
+        found
+            .extend(detail.into_iter().map(|detail| format!("profile {}: {detail}", profile.name)));
         if !declared.agents.iter().any(|(_, name)| *name == profile.name)
             && profile.enroll.is_empty()
         {
@@ -197,17 +198,17 @@ pub(crate) fn lint(args: &FileArgs, context: &Context) -> Result<ExitCode, Troub
     if context.json() {
         print::json(&json!(found));
     } else {
-        found.iter().for_each(|says| print::text(says));
+        found.iter().for_each(|detail| print::text(detail));
     }
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-fn capabilities(profile: &v1::Profile) -> Result<Vec<Capability>, Trouble> {
+fn capabilities(profile: &v1::Profile) -> Result<Vec<Capability>, CliError> {
     let read = profile.allow_json.iter().map(|json| Capability::from_json(json.as_bytes()));
     Ok(read.collect::<Result<_, _>>().map_err(Malformed::from)?)
 }
 
-fn warnings(profile: &v1::Profile) -> Result<Vec<String>, Trouble> {
+fn warnings(profile: &v1::Profile) -> Result<Vec<String>, CliError> {
     let mut found = Vec::new();
     let held = capabilities(profile)?;
     for (at, one) in held.iter().enumerate() {
@@ -246,7 +247,7 @@ fn covers(wider: &Capability, one: &Capability) -> bool {
 }
 
 /// Says which agents may ask for an action at a tool, by which capability of which profile.
-pub(crate) async fn who_can(args: WhoArgs, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn who_can(args: WhoArgs, context: &Context) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let profiles = broker.all_profiles(&admin).await?;
     let agents = broker.all_agents(&admin).await?;

@@ -9,14 +9,14 @@ use sublet_core::block::{Block, Role};
 use sublet_core::capability::Capability;
 use sublet_core::effective::effective;
 use sublet_core::narrow;
-use sublet_core::no::Malformed;
 use sublet_core::receipt::Receipt;
+use sublet_core::refusal::Malformed;
 use sublet_core::token::{Presentation, UnverifiedToken};
 use sublet_core::verify::{Coverage, VerifiedToken};
 
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Show who holds a token, for whom, until when, and what each hop took away.
 #[derive(clap::Args)]
@@ -32,7 +32,7 @@ enum Authenticity {
     NotAsked,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let presentation =
         Presentation::from_text(&files::read_text(&args.file)?).map_err(Malformed::from)?;
     let token = presentation.open().map_err(Malformed::from)?;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         None => Authenticity::NotAsked,
         Some(_) => match VerifiedToken::verify(token.clone(), &context.trust()?.current()) {
             Ok(verified) => Authenticity::Verified(Box::new(verified)),
-            Err(no) => Authenticity::Refused(no.to_string()),
+            Err(refusal) => Authenticity::Refused(refusal.to_string()),
         },
     };
     let receipt = receipt(&presentation, &authenticity, context)?;
@@ -57,19 +57,19 @@ fn receipt(
     presentation: &Presentation,
     authenticity: &Authenticity,
     context: &Context,
-) -> Result<(String, Option<u32>), Trouble> {
+) -> Result<(String, Option<u32>), CliError> {
     let Some(receipt) = &presentation.receipt else {
         return Ok(("none".to_owned(), None));
     };
     let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
     let (position, until) = (receipt.claims.position, print::utc_ms(receipt.claims.fresh_until.0));
-    let says = format!("covers hops 0 to {position}, staples \"not revoked\" until {until}");
+    let detail = format!("covers hops 0 to {position}, staples \"not revoked\" until {until}");
     let Authenticity::Verified(token) = authenticity else {
-        return Ok((format!("{says} (not verified)"), Some(position)));
+        return Ok((format!("{detail} (not verified)"), Some(position)));
     };
     match Coverage::verify(receipt, token, &context.trust()?.current()) {
-        Ok(_) => Ok((says, Some(position))),
-        Err(no) => Ok((format!("not valid: {no}"), None)),
+        Ok(_) => Ok((detail, Some(position))),
+        Err(refusal) => Ok((format!("not valid: {refusal}"), None)),
     }
 }
 
@@ -89,7 +89,7 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
         Authenticity::Verified(token) => {
             crate::print::line!("signatures: hold; id {}", token.delegation())
         }
-        Authenticity::Refused(says) => crate::print::line!("signatures: REFUSED: {says}"),
+        Authenticity::Refused(detail) => crate::print::line!("signatures: REFUSED: {detail}"),
         Authenticity::NotAsked => {
             crate::print::line!("signatures: not verified (set SUBLET_TRUST or --trust)")
         }
@@ -112,7 +112,7 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
             "{indent}   until {}  hops ≤ {}  unrecorded ≤ {}",
             print::utc(block.not_after),
             block.hops_max,
-            block.unrecorded_max
+            block.offline_hops_max
         );
         for line in scope(block) {
             crate::print::line!("{indent}   may {line}");
@@ -167,7 +167,7 @@ fn value(
     token: &UnverifiedToken,
     authenticity: &Authenticity,
     receipt: &(String, Option<u32>),
-) -> Result<Value, Trouble> {
+) -> Result<Value, CliError> {
     let ids = |position: usize| match authenticity {
         Authenticity::Verified(token) => token.id_at(position).map(|id| id.to_string()),
         _ => None,
@@ -185,7 +185,7 @@ fn value(
             "key": signed.next_key().thumbprint().to_string(),
             "not_after": print::utc(block.not_after),
             "hops_max": block.hops_max,
-            "unrecorded_max": block.unrecorded_max,
+            "unrecorded_max": block.offline_hops_max,
             "scope": scope.unwrap_or_default(),
         }));
     }
@@ -193,15 +193,15 @@ fn value(
         Role::Grant { on_behalf_of, .. } => Some(on_behalf_of.to_string()),
         _ => None,
     });
-    let (verified, says) = match authenticity {
+    let (verified, detail) = match authenticity {
         Authenticity::Verified(_) => (Some(true), None),
-        Authenticity::Refused(says) => (Some(false), Some(says)),
+        Authenticity::Refused(detail) => (Some(false), Some(detail)),
         Authenticity::NotAsked => (None, None),
     };
     Ok(json!({
         "on_behalf_of": principal,
         "verified": verified,
-        "says": says,
+        "says": detail,
         "receipt": {"says": receipt.0, "covers": receipt.1},
         "hops": hops,
         "effective": {

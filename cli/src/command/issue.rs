@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sublet_client::{Grant, Word};
+use sublet_client::{Consent, Grant};
 use sublet_core::capability::Scope;
 use sublet_core::id::Principal;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 
 use crate::actor::{Actor, write_line};
+use crate::cli_error::CliError;
 use crate::command::delegate::wrote;
 use crate::command::session::session_id;
 use crate::context::{Context, duration, read_secret};
-use crate::trouble::Trouble;
 
 /// Ask the broker for authority on someone's behalf, within the agent's profile.
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     out: PathBuf,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
     let domain = identity.trust().domain();
@@ -54,8 +54,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     let grant =
         Grant::new(principal, scope, args.ttl).hops(args.hops).offline_hops(args.offline_hops);
     let grant = match (&args.user_token, &args.session) {
-        (Some(path), _) => grant.by(Word::User(read_secret(path)?)),
-        (_, Some(id)) => grant.by(Word::Session(session_id(id)?)),
+        (Some(path), _) => grant.by(Consent::UserToken(read_secret(path)?)),
+        (_, Some(id)) => grant.by(Consent::Session(session_id(id)?)),
         _ => grant,
     };
     let held = identity.ask(&grant).await?;

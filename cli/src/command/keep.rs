@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sublet_client::renewal::{Standing, Upkeep};
+use sublet_client::renewal::{ChainPosition, RenewalPolicy};
 
 use super::serve::stopped;
 use crate::actor::Actor;
+use crate::cli_error::CliError;
 use crate::context::{Context, duration};
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Whose identity, and what else is kept up.
 #[derive(clap::Args)]
@@ -23,9 +23,9 @@ pub(crate) struct Args {
 }
 
 /// Renews until it is told to stop (SIGINT, SIGTERM), and says how it goes.
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let identity = Actor::load(&args.as_, context)?.identity()?;
-    let renewal = identity.keep(Upkeep { rotate_key_every: args.rotate_key_every });
+    let renewal = identity.keep(RenewalPolicy { rotate_key_every: args.rotate_key_every });
     eprintln!("{} until {}", identity.id(), print::utc(identity.expires()));
     let mut standing = renewal.watch();
     let told = async {
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn say(standing: &Standing) {
+fn say(standing: &ChainPosition) {
     let until = print::utc(standing.expires);
     match &standing.failure {
         None => eprintln!("renewed until {until}"),

@@ -7,10 +7,10 @@ use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_core::sign::Signer as _;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::pkcs11;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Keys.
 #[derive(clap::Subcommand)]
@@ -26,10 +26,10 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+pub(crate) fn run(command: Command, context: &Context) -> Result<(), CliError> {
     let Command::Create { out, pkcs11 } = command;
     std::fs::create_dir_all(&out)
-        .map_err(|error| Trouble::local(format!("cannot make {}: {error}", out.display())))?;
+        .map_err(|error| CliError::local(format!("cannot make {}: {error}", out.display())))?;
     let made = match pkcs11 {
         Some(place) => pkcs11::make(&place)?.public_key().clone(),
         None => {

@@ -30,9 +30,9 @@ mod witness;
 
 use std::process::ExitCode;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::demo;
-use crate::trouble::Trouble;
 
 pub(crate) use replay::lines as audit_lines;
 
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// Run the broker
     Serve(serve::Args),
-    /// Agents: create, enrol, renew, suspend …
+    /// Agents: create, enroll, renew, suspend …
     #[command(subcommand)]
     Agent(agent::Command),
     /// Profiles: the ceiling of what may be issued
@@ -106,7 +106,7 @@ pub(crate) enum Command {
 }
 
 /// Runs one.
-pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, CliError> {
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Demo(args) => demo::run(args, context).await,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use sublet_proto::v1;
 
+use crate::cli_error::CliError;
 use crate::command::agent::principal_name;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Principals.
 #[derive(clap::Subcommand)]
@@ -26,7 +26,7 @@ pub(crate) enum Command {
 /// The most that is waited for a second that is not the broker's to end: more is a clock that was set back.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliError> {
     let Command::Restore { name, reason } = command;
     let principal = principal_name(context, &name)?.to_string();
     let request = v1::RestorePrincipalRequest {

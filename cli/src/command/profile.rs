@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sublet_client::files;
 use sublet_core::capability::{Capability, Scope};
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_proto::convert::{field, scope_message};
 use sublet_proto::v1;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Profiles (admin).
 #[derive(clap::Subcommand)]
@@ -78,7 +78,7 @@ fn fan_out_default() -> u32 {
     1_000
 }
 
-pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliError> {
     let (broker, admin) = match &command {
         Command::Apply { file } => {
             let profile = read(file)?;
@@ -91,7 +91,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
     };
     match command {
         Command::Show { name } => {
-            show(context, &broker.show_profile(&admin, v1::ShowProfileRequest { name }).await?)
+            show(context, &broker.get_profile(&admin, v1::GetProfileRequest { name }).await?)
         }
         _ => {
             let profiles = broker.all_profiles(&admin).await?;
@@ -118,7 +118,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
     }
 }
 
-fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
+fn read(path: &std::path::Path) -> Result<v1::Profile, CliError> {
     let text = files::read_text(path)?;
     let file: File = toml::from_str(&text)
         .map_err(|bad| field("profile", format!("{}: {bad}", path.display())))?;
@@ -127,7 +127,7 @@ fn read(path: &std::path::Path) -> Result<v1::Profile, Trouble> {
 
 impl File {
     /// The profile that it says.
-    pub(crate) fn message(self) -> Result<v1::Profile, Trouble> {
+    pub(crate) fn message(self) -> Result<v1::Profile, CliError> {
         let allow = Scope::from_texts(&self.allow).map_err(Malformed::from)?;
         Ok(v1::Profile {
             name: self.name,
@@ -167,7 +167,7 @@ fn enrols(rule: &v1::EnrollRule) -> String {
     format!("{} of {} as {}{again}", claims, rule.issuer, rule.agent)
 }
 
-fn show(context: &Context, profile: &v1::Profile) -> Result<(), Trouble> {
+fn show(context: &Context, profile: &v1::Profile) -> Result<(), CliError> {
     let texts = texts(profile)?;
     let mut pairs = vec![
         ("profile", profile.name.clone()),
@@ -190,7 +190,7 @@ fn limits(profile: &v1::Profile) -> String {
     )
 }
 
-fn texts(profile: &v1::Profile) -> Result<Vec<String>, Trouble> {
+fn texts(profile: &v1::Profile) -> Result<Vec<String>, CliError> {
     let text = |json: &String| {
         Capability::from_json(json.as_bytes()).map(|capability| capability.to_string())
     };
@@ -208,7 +208,7 @@ fn rule_value(rule: &v1::EnrollRule) -> Value {
     })
 }
 
-fn value(profile: &v1::Profile) -> Result<Value, Trouble> {
+fn value(profile: &v1::Profile) -> Result<Value, CliError> {
     Ok(json!({
         "name": profile.name,
         "principals": profile.principals,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use sublet_client::files;
 
 use crate::actor::{Actor, write_line};
+use crate::cli_error::CliError;
 use crate::command::delegate::wrote;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// Have what is not recorded of a chain recorded, and keep the receipt with the token.
 #[derive(clap::Args)]
@@ -23,11 +23,11 @@ pub(crate) struct Args {
     inclusion: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let mut held = Actor::load(&args.as_, context)?.open(&args.token, context, true).await?;
     held.record().await?;
     if let Some(path) = &args.inclusion {
-        held.prove_recorded().await?;
+        held.get_inclusion_proof().await?;
         files::replace(path, held.inclusion().unwrap_or_default())?;
     }
     write_line(&args.token, &held.presentation().to_text())?;

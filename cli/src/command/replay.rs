@@ -15,14 +15,14 @@ use sublet_client::question::{
 };
 use sublet_client::records;
 use sublet_core::id::{AgentId, BadId, DelegationId, HopId, Principal, TrustDomain, UnixMillis};
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_core::text::base64url;
 use sublet_ledger::tree::Checked;
 
 use crate::actor::{Actor, caller};
+use crate::cli_error::CliError;
 use crate::command::against::kept_heads;
 use crate::context::Context;
-use crate::trouble::Trouble;
 use crate::{print, report};
 
 /// What to replay. With a delegation alone: its hops, verified again, for whoever may see it. With
@@ -85,14 +85,14 @@ pub(crate) struct Args {
     help: Option<bool>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     match &args.delegation {
         Some(delegation) => one(delegation, args.as_.as_ref(), context).await,
         None => whole(args, context).await,
     }
 }
 
-async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Result<(), Trouble> {
+async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Result<(), CliError> {
     let delegation: DelegationId = delegation.parse().map_err(Malformed::from)?;
     let (broker, who) = caller(context, as_, None).await?;
     let trust = match as_ {
@@ -108,13 +108,13 @@ async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Resu
     if report.holds() {
         Ok(())
     } else {
-        Err(Trouble::local("the replay found problems; see above"))
+        Err(CliError::local("the replay found problems; see above"))
     }
 }
 
-async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
+async fn whole(args: Args, context: &Context) -> Result<(), CliError> {
     if args.table && context.json() {
-        return Err(Trouble::usage("--table is for people: it does not go with --output json"));
+        return Err(CliError::usage("--table is for people: it does not go with --output json"));
     }
     let trust = context.trust()?;
     let questions = Questions::read(&args, &trust.domain())?;
@@ -153,7 +153,7 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
     let head = &history.head;
     if context.json() {
         let mut answer =
-            serde_json::to_value(&asked).map_err(|error| Trouble::local(error.to_string()))?;
+            serde_json::to_value(&asked).map_err(|error| CliError::local(error.to_string()))?;
         let ledger = json!({
             "origin": head.origin,
             "records": head.size,
@@ -175,7 +175,7 @@ async fn whole(args: Args, context: &Context) -> Result<(), Trouble> {
         crate::print::line!("{}: {} records, root {root}", head.origin, head.size);
     }
     if asked.heads.iter().any(|head| head.consistent == word(Checked::Contradicted)) {
-        return Err(Trouble::local(
+        return Err(CliError::local(
             "the ledger was rewritten, or two were shown: a signed head contradicts it",
         ));
     }
@@ -191,7 +191,7 @@ struct Questions {
 impl Questions {
     /// Completes the names that were typed with the trust domain of the ledger. An error is of what is no
     /// name.
-    fn read(args: &Args, domain: &TrustDomain) -> Result<Self, Trouble> {
+    fn read(args: &Args, domain: &TrustDomain) -> Result<Self, CliError> {
         let radius = args.blast_radius.as_deref().map(|text| source(domain, text)).transpose();
         Ok(Questions { query: query(args, domain).map_err(Malformed::from)?, radius: radius? })
     }
@@ -289,7 +289,7 @@ impl Asked {
             let at = print::utc_ms(refusal.at_ms);
             lines.push(format!(
                 "refused at {at}, record {}: {} [{}]: {}",
-                refusal.record, refusal.actor, refusal.code, refusal.says
+                refusal.record, refusal.actor, refusal.code, refusal.detail
             ));
         }
         for counted in &self.without_authority.refusals_counted {
@@ -305,7 +305,7 @@ impl Asked {
             ));
         }
         let complete = &self.completeness;
-        lines.extend(complete.delegations.iter().map(|says| format!("PROBLEM: {says}")));
+        lines.extend(complete.delegations.iter().map(|detail| format!("PROBLEM: {detail}")));
         for (tool, gaps) in &complete.verifiers {
             lines.push(format!("GAP: {tool} counted uses that are not here: {gaps:?}"));
         }
@@ -403,7 +403,7 @@ fn word(checked: Checked) -> &'static str {
 }
 
 /// A hop's id, an agent, or, where a colon or an at sign says so, a principal.
-fn source(domain: &TrustDomain, text: &str) -> Result<Source, Trouble> {
+fn source(domain: &TrustDomain, text: &str) -> Result<Source, CliError> {
     if let Ok(hop) = text.parse() {
         return Ok(Source::Hop(hop));
     }
@@ -453,7 +453,7 @@ fn use_lines(used: &UseAnswer) -> Vec<String> {
         lines.extend(hop.narrowing.iter().map(|taken| format!("{indent}   − {taken}")));
     }
     lines.extend(report::word_of_the_tool(used));
-    lines.push(format!("   decided again: {} {}", used.decided_again, used.says));
+    lines.push(format!("   decided again: {} {}", used.decided_again, used.detail));
     let stale = used.stale.iter().map(|stale| {
         let (record, ms) = (stale.revocation, stale.for_ms);
         format!("   STALE: revoked by record {record} for {ms} ms, which the tool did not know")
@@ -490,7 +490,7 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
         let indent = "   ".repeat(usize::try_from(hop.position).unwrap_or(0));
         let signature = match &hop.verified {
             Ok(()) => "signature holds".to_owned(),
-            Err(says) => format!("NOT VERIFIED: {says}"),
+            Err(detail) => format!("NOT VERIFIED: {detail}"),
         };
         let at = print::utc_ms(hop.recorded_at.0);
         lines.push(format!(
@@ -521,7 +521,7 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
         let at = print::utc_ms(refusal.time.0);
         lines.push(format!(
             "refused at {at}, record {}: {} [{}]: {}",
-            refusal.index, refusal.actor, refusal.code, refusal.says
+            refusal.index, refusal.actor, refusal.code, refusal.detail
         ));
     }
     lines.extend(report.problems.iter().map(|problem| format!("PROBLEM: {problem}")));
@@ -566,7 +566,7 @@ fn value(report: &Report) -> Value {
     let refusals: Vec<Value> = report
         .refusals
         .iter()
-        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor.to_string(), "code": r.code, "says": r.says, "asked": r.asked, "trace": r.trace}))
+        .map(|r| json!({"record": r.index, "at": print::utc_ms(r.time.0), "actor": r.actor.to_string(), "code": r.code, "says": r.detail, "asked": r.asked, "trace": r.trace}))
         .collect();
     json!({
         "delegation": report.delegation.to_string(),

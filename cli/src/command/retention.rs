@@ -3,12 +3,12 @@
 use serde_json::json;
 use sublet_proto::v1;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Gives up the records below an index.
-pub(crate) async fn prune(below: u64, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn prune(below: u64, context: &Context) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let request = v1::PruneRequest { below, idempotency_key: Vec::new() };
     let below = broker.prune(&admin, request).await?.below;
@@ -24,12 +24,17 @@ pub(crate) async fn hold(
     to: Option<u64>,
     reason: String,
     context: &Context,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let held = held(from, to);
-    let request =
-        v1::PlaceHoldRequest { name: name.clone(), from, to, reason, idempotency_key: Vec::new() };
-    broker.place_hold(&admin, request).await?;
+    let request = v1::CreateLegalHoldRequest {
+        name: name.clone(),
+        from,
+        to,
+        reason,
+        idempotency_key: Vec::new(),
+    };
+    broker.create_legal_hold(&admin, request).await?;
     let value = json!({"hold": name, "from": from, "to": to});
     print::pairs(context, &[("hold", name), ("keeps", held)], &value);
     Ok(())
@@ -40,18 +45,18 @@ pub(crate) async fn release(
     name: String,
     reason: String,
     context: &Context,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let request =
-        v1::ReleaseHoldRequest { name: name.clone(), reason, idempotency_key: Vec::new() };
-    broker.release_hold(&admin, request).await?;
+        v1::RemoveLegalHoldRequest { name: name.clone(), reason, idempotency_key: Vec::new() };
+    broker.remove_legal_hold(&admin, request).await?;
     let value = json!({"released": name});
     print::pairs(context, &[("released", name)], &value);
     Ok(())
 }
 
 /// What is kept and what is held.
-pub(crate) async fn show(context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn show(context: &Context) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let kept = broker.retention(&admin, v1::GetRetentionRequest {}).await?;
     let hold = |hold: &v1::Hold| json!({"name": hold.name, "from": hold.from, "to": hold.to, "placed_at_ms": hold.placed_at_ms});

@@ -8,15 +8,15 @@ use sublet_client::files;
 use sublet_core::decide::Target;
 use sublet_core::id::HopId;
 use sublet_core::key::Thumbprint;
-use sublet_core::no::Malformed;
+use sublet_core::refusal::Malformed;
 use sublet_core::token::Presentation;
 
 use crate::actor::caller;
+use crate::cli_error::{CliError, NOT_RECORDED};
 use crate::command::agent::{agent_id, principal_name};
 use crate::context::Context;
 use crate::print;
 use crate::sure::Sure;
-use crate::trouble::{NOT_RECORDED, Trouble};
 
 /// What kind of thing is revoked.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     help: Option<bool>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let text = args.target.as_str();
     let id = || text.parse::<HopId>().map_err(Malformed::from);
     let target = match args.kind {

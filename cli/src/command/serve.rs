@@ -13,8 +13,8 @@ use sublet_core::key_file::KeyLock;
 use sublet_proto::convert::scope_message;
 use sublet_proto::v1;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// Run the broker until it is told to stop (SIGINT, SIGTERM).
 #[derive(clap::Args)]
@@ -36,8 +36,8 @@ pub(crate) struct Args {
     witness_policy: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
-    let bad = |error: sublet_broker::config::BadConfig| Trouble::usage(error);
+pub(crate) async fn run(args: Args, _: &Context) -> Result<(), CliError> {
+    let bad = |error: sublet_broker::config::BadConfig| CliError::usage(error);
     let mut config = match &args.config {
         Some(path) => {
             let mut config = Config::read(path).map_err(bad)?;
@@ -47,14 +47,14 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
         }
         None => {
             let listen = args.listen.or_else(|| DEFAULT_LISTEN.parse().ok());
-            let listen = listen.ok_or_else(|| Trouble::usage("no address to listen on"))?;
+            let listen = listen.ok_or_else(|| CliError::usage("no address to listen on"))?;
             let data = args.data.unwrap_or_else(|| PathBuf::from("sublet-dev"));
             Config::dev(data, listen).map_err(bad)?
         }
     };
     config.ledger.witness_policy = args.witness_policy.or(config.ledger.witness_policy);
     let (data, dev, tls) = (config.data.clone(), config.dev, config.tls.certificate.is_some());
-    let bound = bind(config).await.map_err(|error| Trouble::local(error.to_string()))?;
+    let bound = bind(config).await.map_err(|error| CliError::local(error.to_string()))?;
     let scheme = if tls { "https" } else { "http" };
     let endpoint = format!("{scheme}://{}", bound.address);
     let domain = bound.broker.domain().clone();
@@ -71,8 +71,8 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), Trouble> {
     }
     eprintln!("sublet broker of {domain} on {endpoint}");
     let served =
-        serving.await.map_err(|error| Trouble::local(format!("the server died: {error}")))?;
-    served.map_err(|error| Trouble::local(error.to_string()))
+        serving.await.map_err(|error| CliError::local(format!("the server died: {error}")))?;
+    served.map_err(|error| CliError::local(error.to_string()))
 }
 
 fn quoted(path: &std::path::Path) -> String {
@@ -100,7 +100,7 @@ pub(crate) async fn stopped() {
 
 /// Gives a broker in `--dev` a profile to begin with, unless it has one: common actions on tools
 /// of the usual schemes, for every user of the trust domain.
-async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(), Trouble> {
+async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(), CliError> {
     let profiles = broker.all_profiles(admin).await?;
     if profiles.iter().any(|profile| profile.name == "default") {
         return Ok(());
@@ -110,8 +110,8 @@ async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(
     let allow = actions
         .iter()
         .flat_map(|action| schemes.iter().map(move |scheme| format!("{action}@{scheme} *=any")));
-    let allow =
-        Scope::from_texts(&allow.collect::<Vec<_>>()).map_err(sublet_core::no::Malformed::from)?;
+    let allow = Scope::from_texts(&allow.collect::<Vec<_>>())
+        .map_err(sublet_core::refusal::Malformed::from)?;
     let profile = v1::Profile {
         name: "default".to_owned(),
         principals: vec![format!("user:*@{}", admin.trust_domain())],

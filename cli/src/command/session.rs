@@ -10,10 +10,10 @@ use sublet_proto::convert::field;
 use sublet_proto::v1;
 use sublet_proto::v1::end_sessions_request::Which;
 
+use crate::cli_error::CliError;
 use crate::command::agent::{agent_id, principal_name, seconds};
 use crate::context::{Context, duration, read_secret};
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Sessions of authority.
 #[derive(clap::Subcommand)]
@@ -52,7 +52,7 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliError> {
     let broker = context.broker().await?;
     match command {
         Command::Grant { agent, principal, ttl, reason } => {
@@ -89,7 +89,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
                         (_, Some(principal)) => {
                             Which::Principal(principal_name(context, &principal)?.to_string())
                         }
-                        _ => return Err(Trouble::usage("which session?")),
+                        _ => return Err(CliError::usage("which session?")),
                     };
                     let request =
                         v1::EndSessionsRequest { which: Some(which), reason, ..Default::default() };
@@ -103,7 +103,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
 }
 
 /// A session's id as it was typed.
-pub(crate) fn session_id(text: &str) -> Result<SessionId, Trouble> {
+pub(crate) fn session_id(text: &str) -> Result<SessionId, CliError> {
     let id = SessionId::from_text(text);
     Ok(id.ok_or_else(|| field("session", format!("{text:?} is no session's id")))?)
 }

@@ -5,11 +5,11 @@ use sublet_core::text::base64url;
 use sublet_proto::v1;
 
 use super::trust::{KEY_HEADS, key_rows};
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
-pub(crate) async fn run(context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
     let status = context.broker().await?.status(&context.admin()?, v1::GetStatusRequest {}).await?;
     let head = base64url(&status.ledger_head);
     let feed = format!("{}/{}", status.revocation_epoch, status.revocation_sequence);

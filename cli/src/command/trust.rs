@@ -9,13 +9,13 @@ use sublet_client::{files, follow};
 use sublet_core::feed::FeedPosition;
 use sublet_core::text::base64url;
 use sublet_proto::v1;
-use sublet_proto::v1::change_key_request::Step;
+use sublet_proto::v1::rotate_broker_key_request::Step;
 
 use crate::actor::watcher;
+use crate::cli_error::CliError;
 use crate::context::{Context, duration};
 use crate::print;
 use crate::sure::Sure;
-use crate::trouble::Trouble;
 
 /// Trust.
 #[derive(clap::Subcommand)]
@@ -76,7 +76,7 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliError> {
     match command {
         Command::Show => show(context),
         Command::Update => update(context).await,
@@ -112,15 +112,15 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Troub
     }
 }
 
-async fn change(context: &Context, step: Step, reason: String) -> Result<(), Trouble> {
-    let request = v1::ChangeKeyRequest { step: Some(step), reason, ..Default::default() };
-    let answer = context.broker().await?.change_key(&context.admin()?, request).await?;
+async fn change(context: &Context, step: Step, reason: String) -> Result<(), CliError> {
+    let request = v1::RotateBrokerKeyRequest { step: Some(step), reason, ..Default::default() };
+    let answer = context.broker().await?.rotate_broker_key(&context.admin()?, request).await?;
     let (rows, value) = key_rows(&answer.keys);
     print::rows(context, &KEY_HEADS, &rows, &value);
     Ok(())
 }
 
-async fn update(context: &Context) -> Result<(), Trouble> {
+async fn update(context: &Context) -> Result<(), CliError> {
     let (trust, path) = (context.trust()?, context.trust_path()?);
     if let Some(text) = trust.refresh(&context.broker().await?).await? {
         files::replace(path, &text)?;
@@ -150,7 +150,7 @@ pub(super) fn key_rows(keys: &[v1::BrokerKeyRow]) -> (Vec<Vec<String>>, Value) {
     (keys.iter().map(row).collect(), json!(keys.iter().map(value).collect::<Vec<_>>()))
 }
 
-fn show(context: &Context) -> Result<(), Trouble> {
+fn show(context: &Context) -> Result<(), CliError> {
     let bundle = context.trust()?.current();
     let known = bundle.keys().iter().map(|key| {
         let (until, public) = (print::utc_ms(key.not_after.0), key.public.to_string());

@@ -16,17 +16,17 @@ use sublet_client::ports::Ports;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
 use sublet_core::call::Arguments;
-use sublet_core::no::{Malformed, No};
 use sublet_core::proof::CallProof;
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::token::Presentation;
 use sublet_core::verify::Holder;
 use sublet_proto::credentials::Credentials;
 
 use crate::actor::{Actor, watcher};
+use crate::cli_error::CliError;
 use crate::command::call::CallArgs;
 use crate::context::{Context, duration};
 use crate::print;
-use crate::trouble::Trouble;
 
 /// How long the command waits for the broker to have the evidence.
 const REPORT_WITHIN: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub(crate) struct Args {
     inclusion: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let trust = context.trust()?;
     let presentation =
         Presentation::from_text(&files::read_text(&args.token)?).map_err(Malformed::from)?;
@@ -124,18 +124,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Troub
             print::pairs(context, &pairs, &value);
             Ok(ExitCode::SUCCESS)
         }
-        Err(no) => denied(no, context),
+        Err(refusal) => denied(refusal, context),
     }
 }
 
 /// A refusal: as JSON where that was asked for, else as every other error.
-fn denied(no: No, context: &Context) -> Result<ExitCode, Trouble> {
-    match no {
-        No::Deny(_) | No::Unauthenticated(_) if context.json() => {
-            print::json(&json!({"verdict": "denied", "code": no.code(), "says": no.to_string()}));
+fn denied(refusal: Refusal, context: &Context) -> Result<ExitCode, CliError> {
+    match refusal {
+        Refusal::Deny(_) | Refusal::Unauthenticated(_) if context.json() => {
+            print::json(
+                &json!({"verdict": "denied", "code": refusal.code(), "says": refusal.to_string()}),
+            );
             Ok(ExitCode::from(2))
         }
-        no => Err(no.into()),
+        refusal => Err(refusal.into()),
     }
 }
 
@@ -146,7 +148,7 @@ fn peer(
     (trust, view): (Trust, SharedView),
     token: Vec<u8>,
     (proof, arguments): (&CallProof, Arguments),
-) -> Result<ExitCode, Trouble> {
+) -> Result<ExitCode, CliError> {
     let options = Options {
         staleness_ms_max: i64::try_from(args.max_staleness.as_millis()).unwrap_or(i64::MAX),
         start_margin_ms: -120_000,
@@ -162,12 +164,15 @@ fn peer(
             print::pairs(context, &pairs, &value);
             Ok(ExitCode::SUCCESS)
         }
-        Err(no) => denied(no, context),
+        Err(refusal) => denied(refusal, context),
     }
 }
 
 /// Whoever reports the decision, as the tool that it is; `None` when nobody does.
-fn reporting(args: &Args, context: &Context) -> Result<Option<(Arc<Reporter>, Identity)>, Trouble> {
+fn reporting(
+    args: &Args,
+    context: &Context,
+) -> Result<Option<(Arc<Reporter>, Identity)>, CliError> {
     let (Some(directory), Some(_), false) = (&args.as_, &context.broker, args.no_report) else {
         return Ok(None);
     };
@@ -176,7 +181,7 @@ fn reporting(args: &Args, context: &Context) -> Result<Option<(Arc<Reporter>, Id
     Ok(Some((reporter, identity)))
 }
 
-async fn view(args: &Args, context: &Context, trust: &Trust) -> Result<SharedView, Trouble> {
+async fn view(args: &Args, context: &Context, trust: &Trust) -> Result<SharedView, CliError> {
     if let Some(path) = &args.revocations {
         return Ok(SharedView::from_snapshot(&files::read_text(path)?, trust, &Ports::system())?);
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::actor::{Actor, write_line};
+use crate::cli_error::CliError;
 use crate::command::call::CallArgs;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Show whose identity a directory holds; nobody is asked.
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     as_: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let (token, about) = (identity.token(), identity.directory().about()?);
     let agent = identity.id().to_string();
@@ -55,7 +55,7 @@ pub(crate) struct ProveArgs {
     out: PathBuf,
 }
 
-pub(crate) fn prove(args: &ProveArgs, context: &Context) -> Result<(), Trouble> {
+pub(crate) fn prove(args: &ProveArgs, context: &Context) -> Result<(), CliError> {
     args.call.check_audience()?;
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let proof = identity.prove(&args.call.audience, &args.call.action, &args.call.json()?)?;

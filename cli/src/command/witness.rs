@@ -24,8 +24,8 @@ use sublet_ledger::witness::{
 };
 use tokio::net::TcpListener;
 
+use crate::cli_error::CliError;
 use crate::context::Context;
-use crate::trouble::Trouble;
 
 /// Run a witness: it cosigns each head of a ledger that goes on from the one that it cosigned last.
 #[derive(clap::Args)]
@@ -55,13 +55,13 @@ struct Witness {
     alone: Mutex<()>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     std::fs::create_dir_all(&args.data)
-        .map_err(|error| Trouble::local(format!("{}: {error}", args.data.display())))?;
+        .map_err(|error| CliError::local(format!("{}: {error}", args.data.display())))?;
     let (path, ports) = (args.data.join("witness.pem"), Ports::system());
     // Two that share what was cosigned last could cosign two histories.
-    let says = || Trouble::local(format!("{}: another witness is at work", args.data.display()));
-    let _alone = files::claim(&args.data.join("witness.lock"))?.ok_or_else(says)?;
+    let detail = || CliError::local(format!("{}: another witness is at work", args.data.display()));
+    let _alone = files::claim(&args.data.join("witness.lock"))?.ok_or_else(detail)?;
     let lock = context.key_lock()?;
     let key = match path.exists() {
         true => files::read_key(&path, &lock)?,
@@ -69,12 +69,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
     };
     let ed25519 = key.public_key().algorithm() == Algorithm::Ed25519;
     let public = WitnessKey::new(&args.name, key.public_key().bytes()).filter(|_| ed25519);
-    let none = || Trouble::local("the name or the key is none that cosignatures know");
+    let none = || CliError::local("the name or the key is none that cosignatures know");
     let public = public.ok_or_else(none)?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener
-        .map_err(|error| Trouble::local(format!("cannot listen on {}: {error}", args.listen)))?;
-    let address = listener.local_addr().map_err(|error| Trouble::local(error.to_string()))?;
+        .map_err(|error| CliError::local(format!("cannot listen on {}: {error}", args.listen)))?;
+    let address = listener.local_addr().map_err(|error| CliError::local(error.to_string()))?;
     crate::print::line!("witness {} {public} http://{address}/", public.name());
     let witness =
         Witness { data: args.data, key, public, logs: args.logs, ports, alone: Mutex::new(()) };
@@ -84,14 +84,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Trouble> {
         .with_state(Arc::new(witness));
     let served =
         axum::serve(listener, routes).with_graceful_shutdown(crate::command::serve::stopped());
-    served.await.map_err(|error| Trouble::local(error.to_string()))
+    served.await.map_err(|error| CliError::local(error.to_string()))
 }
 
 async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Response {
     let answered = tokio::task::spawn_blocking(move || witness.answer(&body)).await;
     match answered {
         Ok(Ok(line)) => line.into_response(),
-        Ok(Err(Answer::No(no))) => refused(&no),
+        Ok(Err(Answer::Refusal(refusal))) => refused(&refusal),
         Ok(Err(Answer::Failed(failed))) => {
             eprintln!("{failed}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -100,9 +100,9 @@ async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Res
     }
 }
 
-fn refused(no: &Refusal) -> Response {
-    let status = StatusCode::from_u16(no.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    match no {
+fn refused(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    match refusal {
         Refusal::Size(size) => {
             (status, [(header::CONTENT_TYPE, SIZE_TYPE)], format!("{size}\n")).into_response()
         }
@@ -112,11 +112,11 @@ fn refused(no: &Refusal) -> Response {
 
 /// Why there is no cosignature.
 enum Answer {
-    No(Refusal),
-    Failed(Trouble),
+    Refusal(Refusal),
+    Failed(CliError),
 }
 
-impl<E: Into<Trouble>> From<E> for Answer {
+impl<E: Into<CliError>> From<E> for Answer {
     fn from(error: E) -> Self {
         Answer::Failed(error.into())
     }
@@ -124,35 +124,35 @@ impl<E: Into<Trouble>> From<E> for Answer {
 
 impl Witness {
     fn answer(&self, body: &[u8]) -> Result<String, Answer> {
-        let request = AddCheckpoint::decode(body).ok_or(Answer::No(Refusal::Malformed))?;
+        let request = AddCheckpoint::decode(body).ok_or(Answer::Refusal(Refusal::Malformed))?;
         let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         let last = self.last(request.origin())?;
         let head = match judge(&request, &self.logs, last.as_ref().map(|last| &last.head)) {
             Ok(head) => head,
-            Err(no) => {
-                if let (Refusal::Forked, Some(last)) = (&no, last) {
+            Err(refusal) => {
+                if let (Refusal::Forked, Some(last)) = (&refusal, last) {
                     self.keep_fork(last.note, request.note)?;
                 }
-                return Err(Answer::No(no));
+                return Err(Answer::Refusal(refusal));
             }
         };
         // A witness that forgot what it cosigned would cosign another history.
         files::replace(&self.path(&head.origin), &request.note)?;
         let seconds = u64::try_from(self.ports.clock.now().0 / 1000).unwrap_or(0);
         let signature = self.key.sign(message(&head, seconds).as_bytes());
-        let signature = signature.map_err(|fault| Trouble::local(fault.to_string()))?;
+        let signature = signature.map_err(|fault| CliError::local(fault.to_string()))?;
         let line = self.public.line(seconds, &signature);
-        line.map_err(|bad| Trouble::local(bad.to_string()).into())
+        line.map_err(|bad| CliError::local(bad.to_string()).into())
     }
 
     /// The head that was cosigned last. What is there and cannot be read is no reason to begin anew.
-    fn last(&self, origin: &str) -> Result<Option<SignedHead>, Trouble> {
+    fn last(&self, origin: &str) -> Result<Option<SignedHead>, CliError> {
         let path = self.path(origin);
         if !path.exists() {
             return Ok(None);
         }
         let head = SignedHead::open(files::read(&path)?, &self.logs);
-        let bad = |bad| Trouble::local(format!("{}: {bad}", path.display()));
+        let bad = |bad| CliError::local(format!("{}: {bad}", path.display()));
         head.map(Some).map_err(bad)
     }
 
@@ -161,9 +161,9 @@ impl Witness {
     }
 
     /// Two heads of one size are a proof by themselves.
-    fn keep_fork(&self, last: Vec<u8>, other: Vec<u8>) -> Result<(), Trouble> {
+    fn keep_fork(&self, last: Vec<u8>, other: Vec<u8>) -> Result<(), CliError> {
         let root = Checkpoint::open(&other, &self.logs).map(|head| head.root);
-        let root = root.map_err(|bad| Trouble::local(bad.to_string()))?;
+        let root = root.map_err(|bad| CliError::local(bad.to_string()))?;
         let fork = Fork { smaller: last, larger: other, root, proof: Vec::new() };
         let bytes = fork.encode();
         let path = self.data.join(format!("{}.fork", base64url(sha256(&bytes))));

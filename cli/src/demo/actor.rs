@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sublet_client::connect::Broker;
-use sublet_client::failure::{Failure, Kind};
+use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::error::{Error, Kind};
 use sublet_client::files;
-use sublet_client::holder::{Held, Terms};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::bytes::sha256;
 use sublet_core::capability::Scope;
 use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Delegate;
+use sublet_core::mint::Recipient;
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
@@ -28,7 +28,7 @@ use sublet_proto::demo::{ReadRequest, WriteRequest};
 use tokio::io::AsyncBufReadExt as _;
 
 use super::tool;
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 
 /// Which process.
 #[derive(clap::Subcommand)]
@@ -46,7 +46,7 @@ pub(crate) enum Command {
         /// Where its own identity and its evidence are kept
         #[arg(long)]
         directory: PathBuf,
-        /// The file of the join token with which it enrols
+        /// The file of the join token with which it enrolls
         #[arg(long)]
         join_token: PathBuf,
     },
@@ -65,7 +65,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Ask {
-    /// Enrol with a join token.
+    /// Enroll with a join token.
     Enroll { join_token: String },
     /// Make a key, as a helper does; answers with its public half.
     MakeKey,
@@ -99,41 +99,46 @@ pub(crate) struct Answer {
     /// The stable code of a refusal.
     pub(crate) code: String,
     /// Why, or what.
-    pub(crate) says: String,
+    pub(crate) detail: String,
     /// A token, or whatever was asked for.
     pub(crate) data: String,
 }
 
 impl Answer {
     /// Something was done.
-    pub(crate) fn done(says: impl Into<String>, data: impl Into<String>) -> Self {
-        Answer { actual: "done".into(), code: String::new(), says: says.into(), data: data.into() }
+    pub(crate) fn done(detail: impl Into<String>, data: impl Into<String>) -> Self {
+        Answer {
+            actual: "done".into(),
+            code: String::new(),
+            detail: detail.into(),
+            data: data.into(),
+        }
     }
 
-    fn allowed(says: impl Into<String>) -> Self {
+    fn allowed(detail: impl Into<String>) -> Self {
         Answer {
             actual: "allowed".into(),
             code: String::new(),
-            says: says.into(),
+            detail: detail.into(),
             data: String::new(),
         }
     }
 
     /// Something was refused, or failed.
-    pub(crate) fn failed(failure: &Failure) -> Self {
+    pub(crate) fn failed(failure: &Error) -> Self {
         let denied = matches!(failure.kind(), Kind::Deny | Kind::Unauthenticated | Kind::Malformed);
         let actual = if denied { "denied" } else { "trouble" };
         Answer {
             actual: actual.into(),
             code: failure.code(),
-            says: failure.message().to_owned(),
+            detail: failure.message().to_owned(),
             data: String::new(),
         }
     }
 }
 
 /// Runs a process of the demo until its story ends.
-pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
+pub(crate) async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Tool { broker_url, trust_file, files, staleness_ms, directory, join_token } => {
             let home = tool::Home { directory, join_token, files };
@@ -147,7 +152,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
             let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let ask = serde_json::from_str(&line)
-                    .map_err(|error| Trouble::local(error.to_string()))?;
+                    .map_err(|error| CliError::local(error.to_string()))?;
                 let answer =
                     agent.obey(ask).await.unwrap_or_else(|failure| Answer::failed(&failure));
                 crate::print::line!("{}", serde_json::to_string(&answer).unwrap_or_default());
@@ -168,7 +173,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn obey(&mut self, ask: Ask) -> Result<Answer, Failure> {
+    async fn obey(&mut self, ask: Ask) -> Result<Answer, Error> {
         match ask {
             Ask::Enroll { join_token } => {
                 let identity = Identity::enroll_trusting(
@@ -178,17 +183,17 @@ impl Agent {
                     &self.trust,
                 )
                 .await?;
-                let says = format!(
+                let detail = format!(
                     "{} with key {}",
                     identity.id(),
                     identity.token().holder_key().thumbprint()
                 );
                 self.identity = Some(identity);
-                Ok(Answer::done(says, ""))
+                Ok(Answer::done(detail, ""))
             }
             Ask::MakeKey => {
                 std::fs::create_dir_all(&self.directory)
-                    .map_err(|error| Failure::io("create", &self.directory, &error))?;
+                    .map_err(|error| Error::io("create", &self.directory, &error))?;
                 let key = files::create_key(
                     &self.directory.join("key.pem"),
                     &KeyLock::open(),
@@ -199,7 +204,8 @@ impl Agent {
                 Ok(Answer::done("a key of its own", public))
             }
             Ask::Issue { on_behalf_of, allow, ttl_seconds, hops, offline_hops } => {
-                let principal = on_behalf_of.parse().map_err(sublet_core::no::Malformed::from)?;
+                let principal =
+                    on_behalf_of.parse().map_err(sublet_core::refusal::Malformed::from)?;
                 let grant = Grant::new(principal, scope(&allow)?, Duration::from_secs(ttl_seconds));
                 let held =
                     self.identity()?.ask(&grant.hops(hops).offline_hops(offline_hops)).await?;
@@ -209,15 +215,15 @@ impl Agent {
                 ))
             }
             Ask::Delegate { token, to, allow, ttl_seconds } => {
-                let terms = Terms::new(scope(&allow)?, Duration::from_secs(ttl_seconds));
-                let to = to.parse().map_err(sublet_core::no::Malformed::from)?;
+                let terms = Attenuation::new(scope(&allow)?, Duration::from_secs(ttl_seconds));
+                let to = to.parse().map_err(sublet_core::refusal::Malformed::from)?;
                 let presentation = self.open(&token)?.delegate_to_agent(&to, &terms).await?;
                 Ok(Answer::done(format!("{to} may {allow}"), presentation.to_text()))
             }
             Ask::Spawn { token, label, key, allow, ttl_seconds } => {
-                let terms = Terms::new(scope(&allow)?, Duration::from_secs(ttl_seconds));
-                let key = key.parse().map_err(|_| Failure::local("bad_key", "no key"))?;
-                let to = Delegate::Helper { label, key };
+                let terms = Attenuation::new(scope(&allow)?, Duration::from_secs(ttl_seconds));
+                let key = key.parse().map_err(|_| Error::local("bad_key", "no key"))?;
+                let to = Recipient::Helper { label, key };
                 let presentation = self.open(&token)?.delegate_offline(to, &terms)?;
                 Ok(Answer::done(
                     format!("its helper may {allow}; the broker was not asked"),
@@ -239,11 +245,11 @@ impl Agent {
                 let request = self.open(&token)?.request(tool::AUDIENCE, "fs.write", message)?;
                 let mut client = connect(&tool).await?;
                 let written =
-                    client.write(request).await.map_err(|status| Failure::from_status(&status))?;
+                    client.write(request).await.map_err(|status| Error::from_status(&status))?;
                 Ok(Answer::allowed(format!("{} bytes written", written.get_ref().bytes_written)))
             }
             Ask::Revoke { token, hop } => {
-                let hop = hop.parse().map_err(sublet_core::no::Malformed::from)?;
+                let hop = hop.parse().map_err(sublet_core::refusal::Malformed::from)?;
                 self.open(&token)?.revoke(hop, "the demo says so").await?;
                 Ok(Answer::done(format!("hop {hop} and everything below it"), ""))
             }
@@ -251,7 +257,7 @@ impl Agent {
         }
     }
 
-    async fn attack(&mut self, attack: Ask) -> Result<Answer, Failure> {
+    async fn attack(&mut self, attack: Ask) -> Result<Answer, Error> {
         match attack {
             Ask::ReadStolen { token, tool, path } => {
                 let stolen = Presentation::from_text(&token)?;
@@ -261,14 +267,14 @@ impl Agent {
                 let (credentials, path) = self
                     .last
                     .clone()
-                    .ok_or_else(|| Failure::local("nothing", "nothing to replay"))?;
+                    .ok_or_else(|| Error::local("nothing", "nothing to replay"))?;
                 read(&tool, &path, credentials).await
             }
             Ask::Impersonate { token, name, allow } => {
-                let own = Ports::system().new_key().map_err(Failure::from)?;
-                let id = name.parse().map_err(sublet_core::no::Malformed::from)?;
-                let to = Delegate::Agent { id, key: own.public_key().clone() };
-                let terms = Terms::new(scope(&allow)?, Duration::from_secs(60));
+                let own = Ports::system().new_key().map_err(Error::from)?;
+                let id = name.parse().map_err(sublet_core::refusal::Malformed::from)?;
+                let to = Recipient::Agent { id, key: own.public_key().clone() };
+                let terms = Attenuation::new(scope(&allow)?, Duration::from_secs(60));
                 self.open(&token)?.delegate_online(to, &terms).await?;
                 Ok(Answer::done("the broker recorded a hop in another's name", ""))
             }
@@ -277,7 +283,7 @@ impl Agent {
                     (Presentation::from_text(&token)?, Presentation::from_text(&onto)?);
                 let spliced = splice(&onto.token, &from.token);
                 let spliced = spliced
-                    .ok_or_else(|| Failure::local("nothing", "the tokens have no such blocks"))?;
+                    .ok_or_else(|| Error::local("nothing", "the tokens have no such blocks"))?;
                 read(
                     &tool,
                     &path,
@@ -285,12 +291,12 @@ impl Agent {
                 )
                 .await
             }
-            _ => Err(Failure::local("not_an_attack", "not an attack")),
+            _ => Err(Error::local("not_an_attack", "not an attack")),
         }
     }
 
     /// Credentials with a proof by this process's own key, whoever the token's holder is.
-    fn forged(&self, token: Presentation, path: &str) -> Result<Credentials, Failure> {
+    fn forged(&self, token: Presentation, path: &str) -> Result<Credentials, Error> {
         let ports = Ports::system();
         // The id of a token that does not verify is nobody's; any will do.
         let hop = self
@@ -303,7 +309,7 @@ impl Agent {
         let key = match (&self.key, &self.identity) {
             (Some(key), _) => key.clone(),
             (None, Some(identity)) => identity.key(),
-            (None, None) => Arc::new(ports.new_key().map_err(Failure::from)?),
+            (None, None) => Arc::new(ports.new_key().map_err(Error::from)?),
         };
         let proof = CallProof::sign(claims, key.as_ref())?;
         Ok(Credentials {
@@ -314,36 +320,36 @@ impl Agent {
         })
     }
 
-    fn identity(&self) -> Result<&Identity, Failure> {
+    fn identity(&self) -> Result<&Identity, Error> {
         self.identity
             .as_ref()
-            .ok_or_else(|| Failure::local("not_enrolled", "this process did not enrol"))
+            .ok_or_else(|| Error::local("not_enrolled", "this process did not enrol"))
     }
 
-    fn open(&self, token: &str) -> Result<Held, Failure> {
+    fn open(&self, token: &str) -> Result<Delegation, Error> {
         match (&self.identity, &self.key) {
             (Some(identity), _) => identity.open(token),
-            (None, Some(key)) => Held::open(token, key.clone(), &self.trust),
-            (None, None) => Err(Failure::local("no_key", "this process has no key")),
+            (None, Some(key)) => Delegation::open(token, key.clone(), &self.trust),
+            (None, None) => Err(Error::local("no_key", "this process has no key")),
         }
     }
 }
 
-fn scope(text: &str) -> Result<Scope, Failure> {
+fn scope(text: &str) -> Result<Scope, Error> {
     let texts: Vec<&str> = text.split(" | ").collect();
-    Ok(Scope::from_texts(&texts).map_err(sublet_core::no::Malformed::from)?)
+    Ok(Scope::from_texts(&texts).map_err(sublet_core::refusal::Malformed::from)?)
 }
 
-async fn connect(tool: &str) -> Result<FilesClient<tonic::transport::Channel>, Failure> {
+async fn connect(tool: &str) -> Result<FilesClient<tonic::transport::Channel>, Error> {
     let client = FilesClient::connect(tool.to_owned()).await;
-    client.map_err(|error| Failure::local("tool_unreachable", error.to_string()))
+    client.map_err(|error| Error::local("tool_unreachable", error.to_string()))
 }
 
-async fn read(tool: &str, path: &str, credentials: Credentials) -> Result<Answer, Failure> {
+async fn read(tool: &str, path: &str, credentials: Credentials) -> Result<Answer, Error> {
     let mut request = tonic::Request::new(ReadRequest { path: path.to_owned() });
     credentials::into_metadata(&credentials, request.metadata_mut());
     let answer =
-        connect(tool).await?.read(request).await.map_err(|status| Failure::from_status(&status))?;
+        connect(tool).await?.read(request).await.map_err(|status| Error::from_status(&status))?;
     let text = String::from_utf8_lossy(&answer.get_ref().content).trim_end().to_owned();
     Ok(Answer::allowed(format!("{path} says {text:?}")))
 }

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use self::teller::Teller;
+use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
-use crate::trouble::Trouble;
 
 /// Watch a fleet: authority that narrows at each hop, attacks that fail, a revocation that bites.
 #[derive(clap::Args)]
@@ -29,17 +29,17 @@ pub(crate) struct Args {
     patience: u32,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Trouble> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let temporary = tempfile::tempdir()
-        .map_err(|error| Trouble::local(format!("no temporary directory: {error}")))?;
+        .map_err(|error| CliError::local(format!("no temporary directory: {error}")))?;
     let home = match &args.keep {
         Some(directory) => {
             let fresh =
                 std::fs::create_dir_all(directory).and_then(|()| std::fs::read_dir(directory));
             let mut entries = fresh
-                .map_err(|error| Trouble::local(format!("{}: {error}", directory.display())))?;
+                .map_err(|error| CliError::local(format!("{}: {error}", directory.display())))?;
             if entries.next().is_some() {
-                return Err(Trouble::usage(format!("{} is not empty", directory.display())));
+                return Err(CliError::usage(format!("{} is not empty", directory.display())));
             }
             directory.clone()
         }

@@ -1,4 +1,4 @@
-//! The story of the demo, from enrolment to replay. Each step says what was expected.
+//! The story of the demo, from enrollment to replay. Each step says what was expected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use sublet_client::ask::Credential;
 use sublet_client::audit;
 use sublet_client::bundle::{self, Bundle};
 use sublet_client::connect::Broker;
-use sublet_client::failure::Failure;
+use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_client::history::{Again, History};
 use sublet_client::ports::Ports;
@@ -25,9 +25,9 @@ use sublet_proto::v1;
 use super::actor::{Answer, Ask};
 use super::fleet::{BrokerProcess, Process};
 use super::teller::Teller;
+use crate::cli_error::CliError;
 use crate::command::audit_lines;
 use crate::report;
-use crate::trouble::Trouble;
 
 /// How old the tool's revocation view may be.
 const STALENESS_MS: i64 = 2_000;
@@ -74,7 +74,7 @@ struct Tokens {
 }
 
 /// Tells the whole story; outcomes go to the teller, an error is trouble with the stage itself.
-pub(super) async fn tell(teller: &mut Teller, home: &Path, patience: u32) -> Result<(), Trouble> {
+pub(super) async fn tell(teller: &mut Teller, home: &Path, patience: u32) -> Result<(), CliError> {
     teller.chapter(
         "The stage: a broker on sled, a file tool and six agents, each a process of its own.",
     );
@@ -86,7 +86,7 @@ pub(super) async fn tell(teller: &mut Teller, home: &Path, patience: u32) -> Res
         super::tool::AUDIENCE
     ));
     let mut tokens = Tokens::default();
-    enrolment(teller, &mut stage).await?;
+    enrollment(teller, &mut stage).await?;
     delegation(teller, &mut stage, &mut tokens).await?;
     use_and_abuse(teller, &mut stage, &tokens).await?;
     attacks(teller, &mut stage, &tokens).await?;
@@ -96,14 +96,14 @@ pub(super) async fn tell(teller: &mut Teller, home: &Path, patience: u32) -> Res
     evidence(teller, &stage, home).await
 }
 
-async fn set(home: &Path, patience: u32) -> Result<Stage, Trouble> {
+async fn set(home: &Path, patience: u32) -> Result<Stage, CliError> {
     let root = home.join("files");
     let write = |path: &str, text: &str| {
         let path = root.join(path);
         let parent = path.parent().map(std::fs::create_dir_all).transpose();
         parent
             .and_then(|_| std::fs::write(&path, text))
-            .map_err(|error| Trouble::local(format!("{}: {error}", path.display())))
+            .map_err(|error| CliError::local(format!("{}: {error}", path.display())))
     };
     write("reports/2026/q3/summary.txt", "revenue up 4 percent\n")?;
     write("reports/2026/q2/summary.txt", "revenue flat\n")?;
@@ -181,7 +181,7 @@ fn id(name: &str) -> String {
 }
 
 /// Creates an agent; the join token for it.
-async fn invite(broker: &Broker, admin: &Credential, name: &str) -> Result<String, Trouble> {
+async fn invite(broker: &Broker, admin: &Credential, name: &str) -> Result<String, CliError> {
     let request = v1::CreateAgentRequest {
         agent_id: id(name),
         profile: "default".into(),
@@ -191,7 +191,7 @@ async fn invite(broker: &Broker, admin: &Credential, name: &str) -> Result<Strin
     Ok(broker.create_agent(admin, request).await?.join_token)
 }
 
-async fn enrolment(teller: &mut Teller, stage: &mut Stage) -> Result<(), Trouble> {
+async fn enrollment(teller: &mut Teller, stage: &mut Stage) -> Result<(), CliError> {
     teller.chapter("Enrolment: the operator invites four agents; each makes its own key and shows it with a one-time join token.");
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let mut first = None;
@@ -225,7 +225,7 @@ async fn delegation(
     teller: &mut Teller,
     stage: &mut Stage,
     tokens: &mut Tokens,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     teller.chapter("Delegation: alice's authority to the planner, then narrower at every hop.");
     let issue = Ask::Issue {
         on_behalf_of: format!("user:alice@{DOMAIN}"),
@@ -278,7 +278,7 @@ async fn use_and_abuse(
     teller: &mut Teller,
     stage: &mut Stage,
     tokens: &Tokens,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     teller.chapter(
         "Use: the tool decides offline, from the token, the proof and its revocation view.",
     );
@@ -316,7 +316,7 @@ async fn use_and_abuse(
     Ok(())
 }
 
-async fn attacks(teller: &mut Teller, stage: &mut Stage, tokens: &Tokens) -> Result<(), Trouble> {
+async fn attacks(teller: &mut Teller, stage: &mut Stage, tokens: &Tokens) -> Result<(), CliError> {
     teller.chapter("Theft and forgery: mallory has copies of every token, and no key but its own.");
     let ask = Ask::ReadStolen {
         token: tokens.analyst.clone(),
@@ -344,7 +344,7 @@ async fn revocation(
     teller: &mut Teller,
     stage: &mut Stage,
     tokens: &Tokens,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     teller.chapter(
         "Revocation: the planner takes back the researcher's hop; everything below dies with it.",
     );
@@ -357,8 +357,9 @@ async fn revocation(
     let ask = read(&tokens.editor, stage, "/reports/2026/q2/summary.txt");
     teller.step("editor, a sibling, goes on", "allowed", &stage.editor.ask(&ask).await?);
     let broker = Broker::connect(&stage.broker.endpoint).await?;
-    let target =
-        Target::Agent(id("editor").parse::<AgentId>().map_err(sublet_core::no::Malformed::from)?);
+    let target = Target::Agent(
+        id("editor").parse::<AgentId>().map_err(sublet_core::refusal::Malformed::from)?,
+    );
     let suspended = broker.revoke_target(&stage.admin, &target, "laptop lost", Vec::new()).await;
     teller.step(
         "the operator suspends editor",
@@ -376,7 +377,7 @@ async fn outage(
     stage: &mut Stage,
     tokens: &mut Tokens,
     home: &Path,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     teller.chapter(&format!(
         "Outage: the broker is killed with SIGKILL. The tool decides on, until its view is {} seconds old.",
         staleness_ms(stage.patience) / 1000
@@ -388,9 +389,9 @@ async fn outage(
     let answer = until_denied(&mut stage.planner, &ask, STALE_WITHIN * stage.patience).await?;
     teller.step("planner reads on a stale view", "denied", &answer);
     stage.broker = BrokerProcess::start(&home.join("broker"), &address).await?;
-    let (recorded, says) = every_hop_is_there(stage, tokens).await?;
+    let (recorded, detail) = every_hop_is_there(stage, tokens).await?;
     let answer =
-        if recorded { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
+        if recorded { Answer::done(detail, "") } else { Answer { detail, ..Answer::default() } };
     teller.step("the broker restarted with every hop", "done", &answer);
     tokens.last_call = Ports::system().clock.now();
     let answer = until(&mut stage.planner, &ask, "allowed", Duration::from_secs(15)).await?;
@@ -399,11 +400,12 @@ async fn outage(
 }
 
 /// Whether the broker has each hop that it acknowledged; the offline hop it never saw.
-async fn every_hop_is_there(stage: &Stage, tokens: &Tokens) -> Result<(bool, String), Trouble> {
+async fn every_hop_is_there(stage: &Stage, tokens: &Tokens) -> Result<(bool, String), CliError> {
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let mut seen = 0;
     for token in [&tokens.root, &tokens.researcher, &tokens.analyst, &tokens.editor] {
-        let bytes = Presentation::from_text(token).map_err(sublet_core::no::Malformed::from)?.token;
+        let bytes =
+            Presentation::from_text(token).map_err(sublet_core::refusal::Malformed::from)?.token;
         let answer = broker.inspect(&stage.admin, v1::InspectRequest { token: bytes }).await?;
         if answer.hops.iter().any(|hop| !hop.recorded) {
             return Ok((false, "an acknowledged hop is missing".to_owned()));
@@ -413,7 +415,7 @@ async fn every_hop_is_there(stage: &Stage, tokens: &Tokens) -> Result<(bool, Str
     Ok((true, format!("4 chains, {seen} blocks, each in the ledger as before")))
 }
 
-async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(), Trouble> {
+async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(), CliError> {
     teller.chapter("Replay: what happened, put together again from the ledger and verified again.");
     let report = everything_reported(stage, tokens).await?;
     for line in audit_lines(&report) {
@@ -423,20 +425,21 @@ async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(
         && report.hops.len() == 4
         && !report.revocations.is_empty()
         && !report.refusals.is_empty();
-    let says = format!(
+    let detail = format!(
         "{} hops, {} refusals, {} revocations",
         report.hops.len(),
         report.refusals.len(),
         report.revocations.len()
     );
-    let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
+    let answer =
+        if whole { Answer::done(detail, "") } else { Answer { detail, ..Answer::default() } };
     teller.step("the chain replayed", "done", &answer);
     Ok(())
 }
 
 /// The delegation, once the tool has reported the call that was made last: it does so in order, and as
 /// soon as the broker is back.
-async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<audit::Report, Trouble> {
+async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<audit::Report, CliError> {
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let delegation = verified(&tokens.root, &stage.trust)?.delegation();
     for _ in 0..REPORTED_ROUNDS {
@@ -447,11 +450,11 @@ async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<audit::Re
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(Trouble::local("the tool has not reported its last call"))
+    Err(CliError::local("the tool has not reported its last call"))
 }
 
 /// Exports everything, and checks it as somebody would who has the file and the keys alone.
-async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(), Trouble> {
+async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(), CliError> {
     teller.chapter(
         "Evidence: the whole ledger in one file, checked without the broker; and a copy tampered with.",
     );
@@ -465,7 +468,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let keys = head_keys(&trust.current());
     bundle::write(&path, &ledger, &trust_text, report::views(&past)?, &keys)?;
     let reproduced = past.uses.iter().filter(|used| used.again == Again::Reproduced).count();
-    let says = format!(
+    let detail = format!(
         "{} records, {} uses, {reproduced} decided again with the same result",
         past.head.size,
         past.uses.len()
@@ -473,9 +476,10 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let check = |path: &Path| Bundle::open(path, &keys)?.check_records();
     let verified = check(&path);
     let whole = verified.is_ok() && reproduced == past.uses.len() && !past.uses.is_empty();
-    let answer = if whole { Answer::done(says, "") } else { Answer { says, ..Answer::default() } };
+    let answer =
+        if whole { Answer::done(detail, "") } else { Answer { detail, ..Answer::default() } };
     teller.step("the evidence verified offline", "done", &answer);
-    let unread = |error| Trouble::local(format!("{}: {error}", path.display()));
+    let unread = |error| CliError::local(format!("{}: {error}", path.display()));
     let mut bytes = std::fs::read(&path).map_err(unread)?;
     let middle = bytes.len() / 2;
     bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
@@ -486,7 +490,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
         Err(failure) => Answer {
             actual: "denied".to_owned(),
             code: failure.code(),
-            says: failure.message().to_owned(),
+            detail: failure.message().to_owned(),
             ..Answer::default()
         },
     };
@@ -499,7 +503,7 @@ async fn until_denied(
     process: &mut Process,
     ask: &Ask,
     within: Duration,
-) -> Result<Answer, Trouble> {
+) -> Result<Answer, CliError> {
     until(process, ask, "denied", within).await
 }
 
@@ -508,18 +512,18 @@ async fn until(
     ask: &Ask,
     actual: &str,
     within: Duration,
-) -> Result<Answer, Trouble> {
+) -> Result<Answer, CliError> {
     let clock = Ports::system().clock;
     let started = clock.monotonic_ms();
     loop {
         let mut answer = process.ask(ask).await?;
         let elapsed = clock.monotonic_ms().saturating_sub(started);
         if answer.actual == actual {
-            answer.says = format!("{} (after {elapsed} ms)", answer.says);
+            answer.detail = format!("{} (after {elapsed} ms)", answer.detail);
             return Ok(answer);
         }
         if u128::from(elapsed) > within.as_millis() {
-            answer.says = format!("still {} after {elapsed} ms", answer.actual);
+            answer.detail = format!("still {} after {elapsed} ms", answer.actual);
             return Ok(answer);
         }
         // The feed brings the change; between two looks the machine is left to it.
@@ -527,13 +531,13 @@ async fn until(
     }
 }
 
-fn verified(text: &str, trust: &Trust) -> Result<VerifiedToken, Trouble> {
+fn verified(text: &str, trust: &Trust) -> Result<VerifiedToken, CliError> {
     Ok(trust.verify_text(text)?.0)
 }
 
-fn answer_of(result: Result<&str, Failure>) -> Answer {
+fn answer_of(result: Result<&str, Error>) -> Answer {
     match result {
-        Ok(says) => Answer::done(says, ""),
+        Ok(detail) => Answer::done(detail, ""),
         Err(failure) => Answer::failed(&failure),
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Outcome {
     pub(super) expected: &'static str,
     pub(super) actual: String,
     code: String,
-    says: String,
+    detail: String,
 }
 
 /// Tells the story as it happens, and keeps the outcomes.
@@ -42,7 +42,7 @@ impl Teller {
             expected,
             actual: answer.actual.clone(),
             code: answer.code.clone(),
-            says: answer.says.clone(),
+            detail: answer.detail.clone(),
         };
         if self.aloud {
             let mark = if outcome.actual == expected { "✓" } else { "✗ UNEXPECTED" };
@@ -52,8 +52,8 @@ impl Teller {
                 format!(" [{}]", outcome.code)
             };
             crate::print::line!("  {mark} {name}: {}{code}", outcome.actual);
-            if !outcome.says.is_empty() {
-                crate::print::line!("     {}", outcome.says);
+            if !outcome.detail.is_empty() {
+                crate::print::line!("     {}", outcome.detail);
             }
         }
         self.outcomes.push(outcome);
@@ -65,7 +65,7 @@ impl Teller {
     }
 
     pub(super) fn value(&self) -> Value {
-        let outcome = |o: &Outcome| json!({"name": o.name, "expected": o.expected, "actual": o.actual, "code": o.code, "says": o.says});
+        let outcome = |o: &Outcome| json!({"name": o.name, "expected": o.expected, "actual": o.actual, "code": o.code, "says": o.detail});
         json!({"ok": self.ok(), "outcomes": self.outcomes.iter().map(outcome).collect::<Vec<_>>()})
     }
 }

@@ -10,11 +10,11 @@ use sublet_client::identity::Identity;
 use sublet_client::ports::Ports;
 use sublet_client::tool::Tool;
 use sublet_client::trust::Trust;
-use sublet_client::{failure, files};
+use sublet_client::{error, files};
 use sublet_core::call::safe_path;
 use sublet_core::json::Json;
 use sublet_core::limits;
-use sublet_core::no::{Fault, Malformed, No};
+use sublet_core::refusal::{Fault, Malformed, Refusal};
 use sublet_proto::demo::files_server::{Files, FilesServer};
 use sublet_proto::demo::{
     ListRequest, ListResponse, ReadRequest, ReadResponse, WriteRequest, WriteResponse,
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 
 /// The tool's name: what tokens name as their audience.
 pub(super) const AUDIENCE: &str = "tool://files";
@@ -38,7 +38,7 @@ struct FileTool {
 pub(super) struct Home {
     /// Its identity and its evidence.
     pub(super) directory: PathBuf,
-    /// The join token with which it enrols.
+    /// The join token with which it enrolls.
     pub(super) join_token: PathBuf,
     /// What it serves.
     pub(super) files: PathBuf,
@@ -50,7 +50,7 @@ pub(super) async fn serve(
     trust: &Path,
     home: Home,
     staleness_ms_max: i64,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let trust = Trust::open(trust, Ports::system().clock.now())?;
     let broker = Broker::lazy(broker)?;
     let join = files::read_text(&home.join_token)?;
@@ -59,7 +59,8 @@ pub(super) async fn serve(
     let tool = Tool::start(AUDIENCE, identity, options)?;
     tool.ready(Duration::from_secs(10)).await?;
     let (checker, root) = (tool.checker(), home.files);
-    let socket = |error: std::io::Error| Trouble::local(format!("the tool cannot listen: {error}"));
+    let socket =
+        |error: std::io::Error| CliError::local(format!("the tool cannot listen: {error}"));
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(socket)?;
     crate::print::line!("http://{}", listener.local_addr().map_err(socket)?);
     tonic::transport::Server::builder()
@@ -69,7 +70,7 @@ pub(super) async fn serve(
         .add_service(FilesServer::new(FileTool { checker, root }))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
-        .map_err(|error| Trouble::local(format!("the tool ended: {error}")))
+        .map_err(|error| CliError::local(format!("the tool ended: {error}")))
 }
 
 #[tonic::async_trait]
@@ -125,19 +126,19 @@ impl FileTool {
         let fields = Json::object(fields)
             .map_err(sublet_core::call::BadArguments::from)
             .map_err(Malformed::from);
-        let fields = fields.map_err(|bad| failure::status(&No::from(bad)))?;
+        let fields = fields.map_err(|bad| error::status(&Refusal::from(bad)))?;
         let permit = self.checker.check_request(request, action, &fields);
-        permit.map(drop).map_err(|no| failure::status(&no))
+        permit.map(drop).map_err(|refusal| error::status(&refusal))
     }
 
     /// The file behind a path, inside the root whatever links lie there. The authority says which
     /// paths are allowed; that none leaves the root is the tool's own duty.
     fn resolve(&self, path: &str) -> Result<PathBuf, Status> {
         let bad = || {
-            failure::status(
+            error::status(
                 &Malformed::Field {
                     field: "path",
-                    says: format!("{path:?} is no path of this tool"),
+                    detail: format!("{path:?} is no path of this tool"),
                 }
                 .into(),
             )
@@ -155,5 +156,5 @@ impl FileTool {
 }
 
 fn gone(path: &str, error: &std::io::Error) -> Status {
-    failure::status(&Fault::Internal(format!("{path}: {error}")).into())
+    error::status(&Fault::Internal(format!("{path}: {error}")).into())
 }

@@ -121,6 +121,6 @@ fn der(pem: &str) -> Result<Vec<u8>, Status> {
 }
 
 fn read(path: &Path) -> Result<String, Status> {
-    let says = |error| format!("{}: {error}", path.display());
-    std::fs::read_to_string(path).map_err(|error| Status::permission_denied(says(error)))
+    let detail = |error| format!("{}: {error}", path.display());
+    std::fs::read_to_string(path).map_err(|error| Status::permission_denied(detail(error)))
 }

@@ -13,7 +13,7 @@ use sublet_core::bundle::SignedBundle;
 
 use super::{Current, Identity};
 use crate::directory::Stamp;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files;
 
 /// How long a directory is waited for to keep a trust bundle that holds already.
@@ -21,7 +21,7 @@ const TRUST_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Identity {
     /// Takes what another process has kept, by a root that nobody here has heard of where it must be.
-    pub(super) async fn take_over(&self) -> Result<(), Failure> {
+    pub(super) async fn take_over(&self) -> Result<(), Error> {
         match self.reload() {
             Err(failure) if failure.code() == "unknown_key" => {
                 let text = self.broker()?.trust_bundle().await?;
@@ -33,7 +33,7 @@ impl Identity {
     }
 
     /// Takes what another process with this directory has renewed or rotated meanwhile.
-    fn reload(&self) -> Result<(), Failure> {
+    fn reload(&self) -> Result<(), Error> {
         let current = self.kept();
         let bytes = self.0.directory.token()?;
         if bytes == current.token.encode() {
@@ -56,7 +56,7 @@ impl Identity {
 
     /// Takes the broker's trust bundle, if it is newer and the one held vouches for it, and keeps
     /// it. A bundle outside this directory is an operator's, and left alone.
-    pub async fn refresh_trust(&self) -> Result<(), Failure> {
+    pub async fn refresh_trust(&self) -> Result<(), Error> {
         let text = self.broker()?.trust_bundle().await?;
         self.take_trust(&text)?;
         // It holds whether or not it can be kept; an identity that needs it keeps it before itself. So
@@ -72,12 +72,12 @@ impl Identity {
     }
 
     /// Takes a bundle and keeps it. For whoever has the directory's lock.
-    pub(super) fn keep_trust(&self, text: &[u8]) -> Result<(), Failure> {
+    pub(super) fn keep_trust(&self, text: &[u8]) -> Result<(), Error> {
         self.take_trust(text)?;
         self.write_trust(text)
     }
 
-    fn take_trust(&self, text: &[u8]) -> Result<(), Failure> {
+    fn take_trust(&self, text: &[u8]) -> Result<(), Error> {
         match self.trust().update(text, self.0.ports.clock.now()) {
             // An answer from before the one that is held.
             Err(failure) if failure.code() == "bundle_rolled_back" => Ok(()),
@@ -86,7 +86,7 @@ impl Identity {
     }
 
     /// Whoever shares this trust may have taken the bundle before: what counts is what is on disk.
-    fn write_trust(&self, text: &[u8]) -> Result<(), Failure> {
+    fn write_trust(&self, text: &[u8]) -> Result<(), Error> {
         let about = self.0.directory.about()?;
         if !about.trust.is_relative() {
             return Ok(());

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use crate::bundle::TrustBundle;
 use crate::bytes::sha256;
 use crate::id::UnixMillis;
-use crate::no::{Malformed, No};
 use crate::receipt::Receipt;
+use crate::refusal::{Malformed, Refusal};
 use crate::token::{UnverifiedToken, prefix_digests};
 use crate::verify::{Coverage, VerifiedToken};
 
@@ -75,7 +75,7 @@ impl ChainMemory for Anew {
 }
 
 /// Reads and verifies a token by itself: every signature, strictly, one by one.
-pub fn verify_token(token: &[u8], bundle: &TrustBundle) -> Result<VerifiedToken, No> {
+pub fn verify_token(token: &[u8], bundle: &TrustBundle) -> Result<VerifiedToken, Refusal> {
     let token = UnverifiedToken::decode(token).map_err(Malformed::from)?;
     Ok(VerifiedToken::verify(token, bundle)?)
 }
@@ -87,7 +87,7 @@ pub fn chain<M: ChainMemory>(
     receipt: Option<&[u8]>,
     bundle: &TrustBundle,
     now: UnixMillis,
-) -> Result<Chain, No> {
+) -> Result<Chain, Refusal> {
     let keeper = Keeper { memory, token, bundle, now };
     let digests = if M::KEEPS { prefix_digests(token) } else { None };
     let receipt = receipt.map(read_receipt).transpose()?;
@@ -108,7 +108,7 @@ pub fn chain<M: ChainMemory>(
 
 type NamedReceipt = (Digest, Receipt, usize);
 
-fn read_receipt(bytes: &[u8]) -> Result<NamedReceipt, No> {
+fn read_receipt(bytes: &[u8]) -> Result<NamedReceipt, Refusal> {
     let receipt = Receipt::decode(bytes).map_err(Malformed::Receipt)?;
     Ok((sha256(bytes), receipt, bytes.len()))
 }
@@ -124,7 +124,7 @@ struct Keeper<'a, M> {
 impl<M: ChainMemory> Keeper<'_, M> {
     /// The chain by the longest beginning that is known, with what is new verified behind it; `None` when
     /// no beginning is known.
-    fn longest(&self, digests: &[Digest]) -> Result<Option<Arc<VerifiedToken>>, No> {
+    fn longest(&self, digests: &[Digest]) -> Result<Option<Arc<VerifiedToken>>, Refusal> {
         for (behind, digest) in digests.iter().rev().enumerate() {
             let known = self.memory.chain(digest, self.bundle.version());
             let Some(known) = known else { continue };
@@ -138,7 +138,11 @@ impl<M: ChainMemory> Keeper<'_, M> {
         Ok(None)
     }
 
-    fn verify_anew(&self, digests: &[Digest], receipt: Option<NamedReceipt>) -> Result<Chain, No> {
+    fn verify_anew(
+        &self,
+        digests: &[Digest],
+        receipt: Option<NamedReceipt>,
+    ) -> Result<Chain, Refusal> {
         let read = UnverifiedToken::decode(self.token).map_err(Malformed::from)?;
         let (token, coverage) = match receipt {
             None => (Arc::new(VerifiedToken::verify(read, self.bundle)?), None),
@@ -157,7 +161,7 @@ impl<M: ChainMemory> Keeper<'_, M> {
         &self,
         (name, receipt, bytes): NamedReceipt,
         token: &VerifiedToken,
-    ) -> Result<Arc<Coverage>, No> {
+    ) -> Result<Arc<Coverage>, Refusal> {
         if let Some(known) = self.memory.coverage(&name, self.bundle.version()) {
             known.check_chain(token, self.bundle)?;
             return Ok(known);

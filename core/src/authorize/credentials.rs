@@ -3,8 +3,8 @@
 //! Owns: the parts of a presentation. Does not own: how they travel (`sublet_proto::credentials`),
 //! what they are worth.
 
-use crate::no::{Malformed, Unauthenticated};
 use crate::proof::CallProof;
+use crate::refusal::{Malformed, Unauthenticated};
 
 /// The largest further part of a presentation, in bytes. Such a part is reserved, and refused today.
 pub const FURTHER_BYTES_MAX: usize = 8 * 1024;
@@ -24,7 +24,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// The token's bytes and the proof, read. Refuses credentials without either.
-    pub fn parts(&self) -> Result<(&[u8], CallProof), crate::no::No> {
+    pub fn parts(&self) -> Result<(&[u8], CallProof), crate::refusal::Refusal> {
         let token = self.token.as_deref().ok_or(Unauthenticated::Missing("the token"))?;
         if self.proof.is_empty() {
             return Err(Unauthenticated::Missing("the call proof").into());

@@ -10,11 +10,11 @@
 use super::possession::Bound;
 use crate::alive::{check_revocations, check_time};
 use crate::call::Call;
-use crate::capability::{Scope, Standing};
+use crate::capability::{ChainPosition, Scope};
 use crate::feed::{FeedPosition, RevocationView};
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::Thumbprint;
-use crate::no::{Deny, Malformed, No, Unauthenticated};
+use crate::refusal::{Deny, Malformed, Refusal, Unauthenticated};
 use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
 
 /// What a tool has in hand when it decides.
@@ -65,7 +65,7 @@ pub fn decide_peer(
     call: &Call,
     view: CallView<'_>,
     now: UnixMillis,
-) -> Result<Peer, No> {
+) -> Result<Peer, Refusal> {
     is_of_call(token, possession, call)?;
     if !token.is_identity() {
         return Err(
@@ -85,7 +85,7 @@ pub fn decide_peer(
 
 /// The call names one tool and one action, and whatever was compared when the proof was verified, it
 /// must be of this very call.
-fn is_of_call(token: &VerifiedToken, possession: &Possession, call: &Call) -> Result<(), No> {
+fn is_of_call(token: &VerifiedToken, possession: &Possession, call: &Call) -> Result<(), Refusal> {
     call.check_exact().map_err(Malformed::from)?;
     let expected = Bound::of(call).under(token.id());
     Ok(possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)?)
@@ -98,7 +98,7 @@ pub fn foresee_call(
     call: &Call,
     coverage: Option<&Coverage>,
     now: UnixMillis,
-) -> Result<(), No> {
+) -> Result<(), Refusal> {
     call.check_exact().map_err(Malformed::from)?;
     check_time(token, now)?;
     check_depth(token, coverage)?;
@@ -112,7 +112,7 @@ pub fn decide_call(
     call: &Call,
     view: CallView<'_>,
     now: UnixMillis,
-) -> Result<Permit, No> {
+) -> Result<Permit, Refusal> {
     is_of_call(token, possession, call)?;
     let Some(principal) = token.principal() else {
         return Err(Unauthenticated::Kind("an identity token opens no tool").into());
@@ -157,8 +157,8 @@ fn check_depth(token: &VerifiedToken, coverage: Option<&Coverage>) -> Result<(),
         if hops > block.hops_max {
             return Err(Deny::TooDeep { hops, hop, allowed: block.hops_max });
         }
-        if unrecorded > block.unrecorded_max {
-            return Err(Deny::Unrecorded { unrecorded, hop, allowed: block.unrecorded_max });
+        if unrecorded > block.offline_hops_max {
+            return Err(Deny::Unrecorded { unrecorded, hop, allowed: block.offline_hops_max });
         }
     }
     match unproven_name(token, coverage) {
@@ -186,18 +186,18 @@ pub fn unproven_name<'a>(
 }
 
 fn check_scopes(token: &VerifiedToken, call: &Call) -> Result<(), Deny> {
-    let mut admitted: Option<(&Scope, Standing)> = None;
+    let mut admitted: Option<(&Scope, ChainPosition)> = None;
     for (hop, signed) in token.signed_blocks().iter().enumerate() {
         let Some(scope) = &signed.block().scope else {
-            return Err(Deny::NotAllowed { hop, says: "the block states no scope".to_owned() });
+            return Err(Deny::NotAllowed { hop, detail: "the block states no scope".to_owned() });
         };
         let standing = token.standing(signed.block());
         // The very same statement, asked by the same caller, has the same answer.
         if admitted.is_some_and(|(same, by)| same.is(scope) && by == standing) {
             continue;
         }
-        if let Some(says) = scope.refusal(call, standing) {
-            return Err(Deny::NotAllowed { hop, says });
+        if let Some(detail) = scope.refusal(call, standing) {
+            return Err(Deny::NotAllowed { hop, detail });
         }
         admitted = Some((scope, standing));
     }

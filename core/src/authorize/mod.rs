@@ -36,8 +36,8 @@ use crate::bundle::TrustBundle;
 use crate::call::Call;
 use crate::feed::{FeedPosition, RevocationView};
 use crate::id::UnixMillis;
-use crate::no::{Malformed, No};
-use crate::seen::SeenProofs;
+use crate::refusal::{Malformed, Refusal};
+use crate::replay_cache::ReplayCache;
 use crate::verify::{Possession, VerifiedToken};
 
 /// Where the revocation view lies. It may be behind a lock that its writer needs, so it is looked at
@@ -77,7 +77,7 @@ pub struct Authorizer<'a, M, R> {
     /// The greatest age of that view, or of the receipt that stands in for it, in milliseconds.
     pub staleness_ms_max: i64,
     /// The proofs that were used.
-    pub seen: &'a SeenProofs,
+    pub seen: &'a ReplayCache,
 }
 
 /// What came of a call.
@@ -85,7 +85,7 @@ pub struct Authorizer<'a, M, R> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The permit, or why not.
-    pub verdict: Result<Permit, No>,
+    pub verdict: Result<Permit, Refusal>,
     /// What the decision was made on; `None` unless the holder proved itself, in a name that is shown to
     /// be its own. Of anybody else no evidence may be kept.
     pub proven: Option<Proven>,
@@ -119,7 +119,7 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
         shown: &Credentials,
         call: &Call,
         now: UnixMillis,
-        more: impl FnOnce(&VerifiedToken) -> Result<(), No>,
+        more: impl FnOnce(&VerifiedToken) -> Result<(), Refusal>,
     ) -> Outcome {
         let mut proven = None;
         let verdict = self.decide(shown, call, now, &mut proven, more);
@@ -132,8 +132,8 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
         call: &Call,
         now: UnixMillis,
         proven: &mut Option<Proven>,
-        more: impl FnOnce(&VerifiedToken) -> Result<(), No>,
-    ) -> Result<Permit, No> {
+        more: impl FnOnce(&VerifiedToken) -> Result<(), Refusal>,
+    ) -> Result<Permit, Refusal> {
         let Shown { chain, possession } = self.shown(shown, call, now)?;
         let token = chain.token.as_ref();
         let permit = self.revocations.read(|revocations, age_ms| {
@@ -153,7 +153,12 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
 
     /// Decides who makes this call, by an identity token alone. No authority is asked for and none is
     /// given.
-    pub fn recognise(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Result<Peer, No> {
+    pub fn recognise(
+        &self,
+        shown: &Credentials,
+        call: &Call,
+        now: UnixMillis,
+    ) -> Result<Peer, Refusal> {
         let Shown { chain, possession } = self.shown(shown, call, now)?;
         let peer = self.revocations.read(|revocations, age_ms| {
             let staleness_ms_max = self.staleness_ms_max;
@@ -165,10 +170,10 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
     }
 
     /// Everything up to possession.
-    fn shown(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Result<Shown, No> {
+    fn shown(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Result<Shown, Refusal> {
         if call.audience != self.audience {
-            let says = format!("{:?}, this tool is {:?}", call.audience, self.audience);
-            return Err(Malformed::Field { field: "audience", says }.into());
+            let detail = format!("{:?}, this tool is {:?}", call.audience, self.audience);
+            return Err(Malformed::Field { field: "audience", detail }.into());
         }
         self.bundle.check_time(now).map_err(Malformed::from)?;
         let (token, proof) = shown.parts()?;

@@ -9,9 +9,9 @@
 use crate::call::Call;
 use crate::id::{HopId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
-use crate::no::{No, Overload, Unauthenticated};
 use crate::proof::{BadProof, CallProof, Expected};
-use crate::seen::{BadReplay, SeenProofs};
+use crate::refusal::{Overload, Refusal, Unauthenticated};
+use crate::replay_cache::{ReplayCache, ReplayRefusal};
 use crate::verify::{Possession, VerifiedToken};
 
 /// What a proof must be of.
@@ -85,17 +85,17 @@ pub fn confirm(
 /// Spends the proof's nonce under the key that made it. Asked last: what is spent here was otherwise
 /// admitted.
 pub fn spend(
-    seen: &SeenProofs,
+    seen: &ReplayCache,
     key: Thumbprint,
     possession: &Possession,
     now: UnixMillis,
-) -> Result<(), No> {
+) -> Result<(), Refusal> {
     let claims = possession.claims();
     let spent = seen.check_and_insert(key, claims.nonce, claims.issued_at, now);
     spent.map_err(|bad| match bad {
-        BadReplay::Replayed | BadReplay::BeforeStart => Unauthenticated::Replay(bad).into(),
-        BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. } | BadReplay::Damaged => {
-            Overload::Proofs(bad).into()
-        }
+        ReplayRefusal::Replayed | ReplayRefusal::BeforeStart => Unauthenticated::Replay(bad).into(),
+        ReplayRefusal::QuotaExceeded { .. }
+        | ReplayRefusal::Full { .. }
+        | ReplayRefusal::Damaged => Overload::Proofs(bad).into(),
     })
 }

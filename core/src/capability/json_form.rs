@@ -6,8 +6,8 @@
 //! `action`, `audience` and `args` must be there; without `other_args` the capability is closed.
 //! `"use": "delegates"` and `"hops": 2` bound how it travels.
 
-use super::travel::{read_hops, read_use};
-use super::{BadScope, Capability, Constraint, Travel, reserved};
+use super::hop_limits::{read_hops, read_use};
+use super::{BadScope, Capability, Constraint, HopLimits, reserved};
 use crate::json::Json;
 
 impl Capability {
@@ -19,7 +19,7 @@ impl Capability {
             return Err(BadScope("a capability is a JSON object".into()));
         };
         let (mut action, mut audience, mut args, mut open) = (None, None, None, false);
-        let mut travel = Travel::default();
+        let mut travel = HopLimits::default();
         for (name, value) in members {
             match (name.as_str(), value) {
                 ("action", Json::Str(text)) => action = Some(text.parse()?),
@@ -50,7 +50,7 @@ impl Capability {
     pub fn to_json(&self) -> Vec<u8> {
         // Every member, so that one more cannot be left out.
         let Capability { audience, action, args, open, travel } = self;
-        let Travel { delegates_only, hops_max } = *travel;
+        let HopLimits { delegates_only, hops_max } = *travel;
         let args = args.iter().map(|(name, constraint)| (name.clone(), constraint.to_json()));
         let mut members = vec![
             ("action".to_owned(), Json::Str(action.to_string())),

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Absent, Action, AllOf, Audience, Capability, Constraint, Decimal, Exactly, OneOf, Range,
-    Scalar, Scope, Step, Travel,
+    Absent, Action, AllOf, Audience, Capability, Constraint, Decimal, Exactly, HopLimits, OneOf,
+    Range, Scalar, Scope, Step,
 };
 use crate::json::Json;
 use crate::limits;
@@ -143,14 +143,14 @@ impl Capability {
     }
 }
 
-impl Travel {
-    fn meet(&self, asked: &Travel, step: Step) -> Option<Travel> {
-        let Travel { delegates_only, hops_max } = *self;
+impl HopLimits {
+    fn meet(&self, asked: &HopLimits, step: Step) -> Option<HopLimits> {
+        let HopLimits { delegates_only, hops_max } = *self;
         if hops_max.is_some_and(|max| step.hop > max) {
             return None;
         }
         let handed_on = delegates_only && !step.to_another;
-        Some(Travel {
+        Some(HopLimits {
             delegates_only: asked.delegates_only || handed_on,
             hops_max: hops_max.into_iter().chain(asked.hops_max).min(),
         })

@@ -18,6 +18,7 @@ mod decimal;
 mod exactly;
 pub(crate) mod family;
 mod glob;
+mod hop_limits;
 mod json_form;
 mod kind;
 mod max_length;
@@ -37,7 +38,6 @@ mod reserved;
 mod scalar;
 mod subset_of;
 mod text_form;
-mod travel;
 mod tree;
 mod under;
 mod url;
@@ -55,11 +55,13 @@ pub use contains_all::ContainsAll;
 pub use decimal::Decimal;
 pub use exactly::Exactly;
 pub use glob::Glob;
+pub(crate) use hop_limits::delegate_of;
+pub use hop_limits::{ChainPosition, HopLimits, Step};
 pub use kind::{Constraint, KINDS};
 pub use max_length::MaxLength;
 pub use meet::Clamped;
 pub(crate) use meet::Meets;
-pub use narrow::Exceeds;
+pub use narrow::Excess;
 pub use not::Not;
 pub use not_one_of::NotOneOf;
 pub use one_of::OneOf;
@@ -71,8 +73,6 @@ pub(crate) use render::{CALL, NAMES, check_patterns, lift_scope, render_scope};
 pub use reserved::RESERVED_WORDS;
 pub use scalar::Scalar;
 pub use subset_of::SubsetOf;
-pub(crate) use travel::delegate_of;
-pub use travel::{Standing, Step, Travel};
 pub use under::Under;
 pub use url::Url;
 
@@ -91,7 +91,7 @@ pub struct Capability {
     action: Action,
     args: BTreeMap<String, Constraint>,
     open: bool,
-    travel: Travel,
+    travel: HopLimits,
 }
 
 impl Capability {
@@ -145,7 +145,7 @@ impl Capability {
                 limits::CONSTRAINTS_MAX
             )));
         }
-        let travel = Travel::default();
+        let travel = HopLimits::default();
         Ok(Capability { audience, action, args: named, open, travel })
     }
 
@@ -161,7 +161,7 @@ impl Capability {
     }
 
     /// The same capability, with these bounds on who exercises it and how far it goes.
-    pub fn travelling(mut self, travel: Travel) -> Result<Self, BadScope> {
+    pub fn travelling(mut self, travel: HopLimits) -> Result<Self, BadScope> {
         travel.check()?;
         if travel == self.travel {
             return Ok(self);
@@ -200,7 +200,7 @@ impl Capability {
     }
 
     /// Who may exercise it, and how far it goes.
-    pub fn travel(&self) -> Travel {
+    pub fn travel(&self) -> HopLimits {
         self.travel
     }
 
@@ -216,12 +216,12 @@ impl Capability {
     }
 
     /// Whether the call, by one who stands there, lies inside this capability.
-    pub fn admits(&self, call: &Call, standing: Standing) -> bool {
+    pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
         self.refusal(call, standing).is_none()
     }
 
     /// What lies outside, in words; `None` when nothing does.
-    pub fn refusal(&self, call: &Call, standing: Standing) -> Option<String> {
+    pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
         // Every member, so that one more cannot be forgotten here.
         let Capability { audience, action, args, open, travel } = self;
         if !audience.admits(&call.audience) {
@@ -328,12 +328,12 @@ impl Scope {
     }
 
     /// Whether any capability admits the call, by one who stands there.
-    pub fn admits(&self, call: &Call, standing: Standing) -> bool {
+    pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
         self.0.iter().any(|capability| capability.admits(call, standing))
     }
 
     /// Why no capability admits the call, from the one that comes nearest; `None` if one does.
-    pub fn refusal(&self, call: &Call, standing: Standing) -> Option<String> {
+    pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
         if self.admits(call, standing) {
             return None;
         }
@@ -356,14 +356,14 @@ mod tests {
     #[test]
     fn closed_by_default() {
         let scope = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
-        let admits = |call| scope.admits(&call, Standing::default());
+        let admits = |call| scope.admits(&call, ChainPosition::default());
         assert!(admits(call("fs.read", r#"{"path":"/data/a"}"#)));
         assert!(!admits(call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#)));
         assert!(!admits(call("fs.read", r#"{}"#)), "under needs a value");
         assert!(!admits(call("fs.write", r#"{"path":"/data/a"}"#)));
         let outside = call("fs.read", r#"{"path":"/etc/x"}"#);
-        let says = scope.refusal(&outside, Standing::default()).unwrap();
-        assert_eq!(says, r#"the argument "path" is "/etc/x", held is under:/data"#);
+        let detail = scope.refusal(&outside, ChainPosition::default()).unwrap();
+        assert_eq!(detail, r#"the argument "path" is "/etc/x", held is under:/data"#);
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
         let open = Scope::from_texts(&["fs.@tool://files *=any path=under:/data"]).unwrap();
         let closed = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
         let opened = call("fs.read", r#"{"path":"/data/a","mode":"raw"}"#);
-        assert!(open.admits(&opened, Standing::default()));
+        assert!(open.admits(&opened, ChainPosition::default()));
         assert_eq!(open.covers(&closed), Ok(()));
         assert!(closed.covers(&open).is_err());
     }

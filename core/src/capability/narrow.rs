@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use super::travel::HOP_NUMBER;
+use super::hop_limits::HOP_NUMBER;
 use super::{Capability, Scope, Step};
 
 /// How a child exceeds its parent: what was asked, what is held, what would pass.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Exceeds {
+pub struct Excess {
     /// The child's capability, as SCOPE text.
     pub capability: String,
     /// Which part of it: `audience`, `action`, `argument "path"`, `other arguments`, `use`, `hops`,
@@ -22,7 +22,7 @@ pub struct Exceeds {
     pub held: String,
 }
 
-impl Exceeds {
+impl Excess {
     /// What would pass.
     pub fn advice(&self) -> String {
         if self.part == HOP_NUMBER {
@@ -36,16 +36,16 @@ impl Exceeds {
 impl Scope {
     /// Whether all of `child` lies inside this scope, in the same hand; else the first excess,
     /// against the capability of the parent that comes nearest.
-    pub fn covers(&self, child: &Scope) -> Result<(), Exceeds> {
+    pub fn covers(&self, child: &Scope) -> Result<(), Excess> {
         self.covers_after(child, Step::default())
     }
 
     /// The same when `child` is held after this hop.
-    pub fn covers_after(&self, child: &Scope, step: Step) -> Result<(), Exceeds> {
+    pub fn covers_after(&self, child: &Scope, step: Step) -> Result<(), Excess> {
         child.capabilities().iter().try_for_each(|asked| self.covers_one(asked, step))
     }
 
-    fn covers_one(&self, asked: &Capability, step: Step) -> Result<(), Exceeds> {
+    fn covers_one(&self, asked: &Capability, step: Step) -> Result<(), Excess> {
         let excesses = self.capabilities().iter().map(|held| excesses(held, asked, step));
         let nearest = excesses.min_by_key(|found| (found.first().map_or(0, |e| e.0), found.len()));
         match nearest.and_then(|found| found.into_iter().next()) {
@@ -57,7 +57,7 @@ impl Scope {
 
 /// Everything in which `asked` exceeds `held`, the gravest first: (gravity, excess). Empty means
 /// covered.
-fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Exceeds)> {
+fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Excess)> {
     // Every member of both, so that one more cannot be covered by silence.
     let Capability { audience, action, args, open, travel } = held;
     let Capability {
@@ -72,7 +72,7 @@ fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Excee
         let capability = asked.to_string();
         found.push((
             gravity,
-            Exceeds { capability, part: part.into(), asked: wants.into(), held: has.into() },
+            Excess { capability, part: part.into(), asked: wants.into(), held: has.into() },
         ));
     };
     if !audience.covers(asked_audience) {

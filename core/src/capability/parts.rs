@@ -14,8 +14,8 @@ impl Parts {
     /// Refused when fewer than two, when one is of this very kind, `any` or `absent`.
     pub(super) fn new(kind: &str, parts: Vec<Constraint>) -> Result<Self, BadScope> {
         if parts.len() < 2 || parts.iter().any(|part| part.kind() == kind) {
-            let says = format!("{kind} takes two constraints or more, none of them {kind}");
-            return Err(BadScope(says));
+            let detail = format!("{kind} takes two constraints or more, none of them {kind}");
+            return Err(BadScope(detail));
         }
         if !parts.iter().all(Constraint::needs_a_value) {
             return Err(BadScope(format!(

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::family::Family;
 use super::kind::{Shown, is_pattern};
 use super::tree::{self, Tree, test, within};
-use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, Pattern, Scope, Travel};
+use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, HopLimits, Pattern, Scope};
 use crate::datalog::{Binary, Check, Expression, Op, Predicate, Query, Term};
 use crate::limits;
 
@@ -166,7 +166,7 @@ pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
     let [audience, action, count] = call.terms.as_slice() else { return None };
     let audience = lift_pattern(audience, &mut cursor)?.parse().ok()?;
     let action = lift_pattern(action, &mut cursor)?.parse().ok()?;
-    let travel = Travel::lift(&mut cursor.body)?;
+    let travel = HopLimits::lift(&mut cursor.body)?;
     let (closed, mut args) = lift_names(&mut cursor)?;
     let open = !closed && !matches!(count, Term::Integer(_));
     while let Some(shown) = cursor.predicate() {

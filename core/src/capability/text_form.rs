@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hop_limits::{self, read_word};
 use super::scalar::{plain_or_quoted, quoted, string_from_text};
-use super::travel::{self, read_word};
-use super::{Any, BadScope, Capability, Constraint, Travel, reserved};
+use super::{Any, BadScope, Capability, Constraint, HopLimits, reserved};
 
 /// The name that stands for every argument not named.
 const OTHERS: &str = "*";
@@ -23,7 +23,7 @@ impl FromStr for Capability {
                 "{head:?} does not begin a scope: action@audience, as in fs.read@tool://files"
             ))
         })?;
-        let (mut args, mut open, mut travel) = (Vec::new(), false, Travel::default());
+        let (mut args, mut open, mut travel) = (Vec::new(), false, HopLimits::default());
         for word in words {
             if read_word(word, &mut travel)? {
                 continue;
@@ -95,7 +95,7 @@ impl fmt::Display for Capability {
 
 /// An argument's name, quoted where it would read as a word that has, or will have, a meaning.
 fn name_text(name: &str) -> String {
-    match travel::begins(name) || reserved::begins(name) {
+    match hop_limits::begins(name) || reserved::begins(name) {
         true => quoted(name),
         false => plain_or_quoted(name),
     }
@@ -126,25 +126,25 @@ mod tests {
 
     #[test]
     fn bad_texts_say_what_is_wrong() {
-        let says = |text: &str| text.parse::<Capability>().unwrap_err().to_string();
-        assert!(says("fs.read").contains("action@audience"));
-        assert!(says("fs.read@tool://f path").contains("name=kind:value"));
+        let detail = |text: &str| text.parse::<Capability>().unwrap_err().to_string();
+        assert!(detail("fs.read").contains("action@audience"));
+        assert!(detail("fs.read@tool://f path").contains("name=kind:value"));
         assert!(
-            says("fs.read@tool://f path=below:/x").contains("no kind of constraint: any, absent")
+            detail("fs.read@tool://f path=below:/x").contains("no kind of constraint: any, absent")
         );
-        assert!(says("fs.read@tool://f path=under:/x/../y").contains("no base for under"));
-        assert!(says("fs.read@tool://f n=range:5..1").contains("empty"));
-        assert!(says("fs.read@tool://f n=one_of:1,a").contains("mixture"));
-        assert!(says("fs.read@tool://f n=any n=any").contains("twice"));
-        assert!(says("fs.read@tool://f *=absent").contains("only be opened"));
-        assert!(says("fs.read@tool://f n=any:5").contains("no value"));
-        assert!(says("fs.read@tool://f n=exactly").contains("needs a value"));
-        assert!(says("fs.read@tool://f use:holder").contains("only use:delegates"));
-        assert!(says("fs.read@tool://f use:delegates use:delegates").contains("twice"));
-        assert!(says("fs.read@tool://f hops:1 hops:1").contains("twice"));
-        assert!(says("fs.read@tool://f hops:65").contains("at most 64"));
+        assert!(detail("fs.read@tool://f path=under:/x/../y").contains("no base for under"));
+        assert!(detail("fs.read@tool://f n=range:5..1").contains("empty"));
+        assert!(detail("fs.read@tool://f n=one_of:1,a").contains("mixture"));
+        assert!(detail("fs.read@tool://f n=any n=any").contains("twice"));
+        assert!(detail("fs.read@tool://f *=absent").contains("only be opened"));
+        assert!(detail("fs.read@tool://f n=any:5").contains("no value"));
+        assert!(detail("fs.read@tool://f n=exactly").contains("needs a value"));
+        assert!(detail("fs.read@tool://f use:holder").contains("only use:delegates"));
+        assert!(detail("fs.read@tool://f use:delegates use:delegates").contains("twice"));
+        assert!(detail("fs.read@tool://f hops:1 hops:1").contains("twice"));
+        assert!(detail("fs.read@tool://f hops:65").contains("at most 64"));
         for bad in ["", "-1", "+1", "01", "1.0", "4294967296"] {
-            assert!(says(&format!("fs.read@tool://f hops:{bad}")).contains("no number of hops"));
+            assert!(detail(&format!("fs.read@tool://f hops:{bad}")).contains("no number of hops"));
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::feed::Revocation;
 use crate::id::{AgentId, UnixMillis};
 use crate::key::Thumbprint;
 use crate::limits;
-use crate::no::{BadJoinToken, Deny};
 use crate::record::Body;
+use crate::refusal::{BadJoinToken, Deny};
 use crate::state::{
     Agent, AgentState, JoinToken, JoinTokenState, KeyOwner, Mutation, Precondition, Profile, RowKey,
 };

@@ -10,7 +10,7 @@ pub(super) use crate::alive::{check_revocations, check_time};
 use crate::caller::{Caller, Kind};
 use crate::feed::Revocation;
 use crate::id::{Principal, UnixMillis};
-use crate::no::{Deny, Unauthenticated};
+use crate::refusal::{Deny, Unauthenticated};
 use crate::state::{Agent, AgentState, Precondition, State};
 use crate::verify::VerifiedToken;
 

@@ -1,13 +1,13 @@
 //! By whose word may an agent act for somebody, and when does that end? SPEC 3.10.
 
-use super::issue::{By, Issue, check_principal};
+use super::issue::{Consent, Issue, check_principal};
 use super::{Context, Decision, Grant, Keeps, Operation, View};
 use crate::caller::Kind;
 use crate::feed::Revocation;
 use crate::id::{AgentId, Principal, UnixMillis};
 use crate::limits;
-use crate::no::Deny;
 use crate::record::{Actor, Body, Record};
+use crate::refusal::Deny;
 use crate::session::{DELEGATIONS_MAX, LoggedOut, Session, SessionId, Source, UserToken};
 use crate::state::{Agent, Mutation, Precondition, Profile, RowKey};
 
@@ -17,7 +17,7 @@ const ENDED_MS: i64 = 26 * 3600 * 1000;
 
 /// What an issue by somebody's word rests on, and leaves.
 #[derive(Default)]
-pub(super) struct Consent {
+pub(super) struct Consented {
     pub(super) session: Option<SessionId>,
     pub(super) preconditions: Vec<Precondition>,
     pub(super) mutation: Option<Mutation>,
@@ -31,18 +31,23 @@ impl Issue {
         cx: &Context<'_>,
         agent: &Agent,
         profile: &Profile,
-    ) -> Result<Consent, Deny> {
+    ) -> Result<Consented, Deny> {
         match &self.by {
-            By::Agent if profile.consent_required => {
+            Consent::Profile if profile.consent_required => {
                 Err(Deny::ConsentNeeded { profile: profile.name.clone() })
             }
-            By::Agent => Ok(Consent::default()),
-            By::User(user) => self.by_user(cx, agent, user),
-            By::Operator(id) => self.by_operator(cx, agent, id),
+            Consent::Profile => Ok(Consented::default()),
+            Consent::UserToken(user) => self.by_user(cx, agent, user),
+            Consent::Session(id) => self.by_operator(cx, agent, id),
         }
     }
 
-    fn by_user(&self, cx: &Context<'_>, agent: &Agent, user: &UserToken) -> Result<Consent, Deny> {
+    fn by_user(
+        &self,
+        cx: &Context<'_>,
+        agent: &Agent,
+        user: &UserToken,
+    ) -> Result<Consented, Deny> {
         self.check_word(cx, &user.principal, user.expires_at)?;
         let (id, all) = (user.login.id(), user.login.any().id());
         let ended = |row: &&Session| row.is_over_for(user.issued_at);
@@ -55,10 +60,10 @@ impl Issue {
         self.check_room(cx.view, &id, cx.now)?;
         let row = cx.view.state.session(&id);
         let known = row.filter(|row| row.token == user.id && row.live);
-        let mut consent = Consent {
+        let mut consent = Consented {
             session: Some(id),
             preconditions: vec![Precondition::as_read(RowKey::Session(id), row)],
-            ..Consent::default()
+            ..Consented::default()
         };
         if all != id {
             let row = cx.view.state.session(&all);
@@ -89,7 +94,7 @@ impl Issue {
                 principal: user.principal.clone(),
                 person: Some(user.login.person()),
                 token: user.id,
-                says: user.claims.clone(),
+                detail: user.claims.clone(),
             });
         }
         Ok(consent)
@@ -100,7 +105,7 @@ impl Issue {
         cx: &Context<'_>,
         agent: &Agent,
         id: &SessionId,
-    ) -> Result<Consent, Deny> {
+    ) -> Result<Consented, Deny> {
         // One that is another agent's answers like one that is not there.
         let row = cx.view.state.session(id);
         let row = row.filter(|row| row.source == Source::Operator(agent.id.clone()));
@@ -111,7 +116,7 @@ impl Issue {
         self.check_word(cx, principal, row.expires_at)?;
         self.check_room(cx.view, id, cx.now)?;
         let preconditions = vec![Precondition::unchanged(row)];
-        Ok(Consent { session: Some(*id), preconditions, ..Consent::default() })
+        Ok(Consented { session: Some(*id), preconditions, ..Consented::default() })
     }
 
     /// The principal is the one that the word is of, and nothing outlives the word.
@@ -191,7 +196,7 @@ impl Operation for GrantSession {
             principal: self.principal.clone(),
             person: None,
             token: [0; 32],
-            says: self.reason.clone(),
+            detail: self.reason.clone(),
         };
         let guards = [Precondition::absent(RowKey::Session(id)), Precondition::unchanged(agent)];
         let grant =

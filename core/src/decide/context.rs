@@ -10,7 +10,7 @@ use crate::bytes::{Label, domain, sha256};
 use crate::caller::Caller;
 use crate::feed::Revocation;
 use crate::id::{AgentId, Nonce, UnixMillis};
-use crate::no::Deny;
+use crate::refusal::Deny;
 use crate::rotation::Schedule;
 use crate::state::{Agent, State};
 

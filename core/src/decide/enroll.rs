@@ -9,8 +9,8 @@ use crate::caller::{Caller, Kind};
 use crate::id::{AgentId, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
-use crate::no::{BadJoinToken, Deny};
 use crate::record::{Attestation, Body};
+use crate::refusal::{BadJoinToken, Deny};
 use crate::state::{
     Agent, AgentState, FormerKey, JoinTokenState, KeyOwner, LastIdentity, Mutation, Precondition,
     RowKey, SpentToken,
@@ -28,7 +28,7 @@ pub struct Enroll {
     pub agent: Option<AgentId>,
 }
 
-/// What an enrolment rests on.
+/// What an enrollment rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A join token of this broker.
@@ -174,7 +174,7 @@ impl Enroll {
         shown: &Attested,
         key: &PublicKey,
     ) -> Result<Admitted, Deny> {
-        let not = |says: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), says };
+        let not = |detail: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), detail };
         if shown.once && cx.view.state.is_spent(&shown.id) {
             return Err(Deny::CredentialUsed);
         }
@@ -191,11 +191,11 @@ impl Enroll {
             not("no profile has a rule for a workload with its claims".to_owned())
         })?;
         if let Some((other, _)) = meant.next() {
-            let says = format!(
+            let detail = format!(
                 "rules of the profiles {:?} and {:?} both mean it",
                 profile.name, other.name
             );
-            return Err(not(says));
+            return Err(not(detail));
         }
         let id = rule.agent(shown, cx.view.state.domain()).map_err(not)?;
         if id == cx.view.state.domain().issuer() {
@@ -457,7 +457,7 @@ fn identity(
         // Nothing outlives the key that signed it.
         not_after: seconds.saturating_add(ttl).min(root.not_after.seconds()),
         hops_max: 0,
-        unrecorded_max: 0,
+        offline_hops_max: 0,
         scope: None,
     };
     let mut grant =

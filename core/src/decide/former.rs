@@ -9,8 +9,8 @@ use super::admin::horizon;
 use super::{Context, Decision, Grant, Keeps, Operation};
 use crate::feed::Revocation;
 use crate::key::Thumbprint;
-use crate::no::Deny;
 use crate::record::Body;
+use crate::refusal::Deny;
 use crate::state::{KeyOwner, Mutation, Precondition};
 
 /// Keys that one request revokes, each with a record of its own. What is left is asked for again.

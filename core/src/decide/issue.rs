@@ -10,8 +10,8 @@ use crate::datalog::Symbols;
 use crate::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
-use crate::no::Deny;
 use crate::record::{Body, HopRecord};
+use crate::refusal::Deny;
 use crate::session::{SessionId, UserToken};
 use crate::state::{Agent, Delegation, Mutation, Precondition, Profile, RecordedHop, RowKey};
 use crate::token::{hop_id, root_id};
@@ -31,18 +31,18 @@ pub struct Issue {
     /// How many of them without a receipt.
     pub offline_hops: u32,
     /// By whose word.
-    pub by: By,
+    pub by: Consent,
 }
 
-/// By whose word an agent asks for authority.
+/// What lets an agent act for a principal. SPEC 3.10.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum By {
-    /// Its own, bounded by its profile.
-    Agent,
+pub enum Consent {
+    /// The agent's profile, which names the principals that it may act for.
+    Profile,
     /// The user's own signed token.
-    User(Box<UserToken>),
-    /// An operator's, by the session that it made.
-    Operator(SessionId),
+    UserToken(Box<UserToken>),
+    /// A session that an operator made.
+    Session(SessionId),
 }
 
 /// A delegation that was issued.
@@ -200,7 +200,7 @@ impl Issue {
             helper: None,
             not_after: seconds.saturating_add(self.ttl_seconds),
             hops_max: self.hops,
-            unrecorded_max: self.offline_hops,
+            offline_hops_max: self.offline_hops,
             scope: Some(self.scope.clone()),
         }
     }

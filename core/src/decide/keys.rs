@@ -11,7 +11,7 @@ use crate::state::{Mutation, Precondition};
 
 /// An admin has a key of the broker made, activated, retired or tainted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangeKey {
+pub struct RotateBrokerKey {
     /// Which step.
     pub step: KeyStep,
     /// Why.
@@ -20,10 +20,10 @@ pub struct ChangeKey {
     pub made: Option<PublicKey>,
 }
 
-impl Operation for ChangeKey {
+impl Operation for RotateBrokerKey {
     /// The broker's keys from now on.
     type Granted = Vec<TrustedKey>;
-    const METHOD: &'static str = "/sublet.v1.Admin/ChangeKey";
+    const METHOD: &'static str = "/sublet.v1.Admin/RotateBrokerKey";
 
     fn describe(&self) -> String {
         format!("{}: {}", self.step, self.reason)
@@ -31,15 +31,15 @@ impl Operation for ChangeKey {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Vec<TrustedKey>> {
         cx.admin_only()?;
-        turn_keys(cx.view, &cx.caller.actor(), self, cx.now)
+        apply_key_step(cx.view, &cx.caller.actor(), self, cx.now)
     }
 }
 
 /// Takes a step in the name of `actor`: the admin, or the broker itself when a step is due.
-pub fn turn_keys(
+pub fn apply_key_step(
     view: View<'_>,
     actor: &Actor,
-    change: &ChangeKey,
+    change: &RotateBrokerKey,
     now: UnixMillis,
 ) -> Decision<Vec<TrustedKey>> {
     let next = view.trust().step(&change.step, now, change.made.as_ref())?;

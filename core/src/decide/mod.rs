@@ -32,23 +32,24 @@ pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
 pub use context::{Context, Entropy, Settings, View};
 pub use enroll::{Credential, Enroll, Renew, RotateKey, check_repeats};
 pub use former::{FORMER_KEYS_IN_FORCE_MAX, FORMER_KEYS_MAX, FormerKeys, RevokeFormerKeys};
-pub use issue::{By, Issue, Issued};
+pub use issue::{Consent, Issue, Issued};
 pub use kept_identity::keeps_an_identity;
-pub use keys::{ChangeKey, turn_keys};
+pub use keys::{RotateBrokerKey, apply_key_step};
 pub use list::{
     ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, ListedDelegation,
     ListedSession, Page, PageOf,
 };
 pub use operation::{Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock};
 pub use read::{
-    GetAgent, GetProfile, GetStatus, Inspect, Inspected, InspectedHop, LookupAgent, ProveRecorded,
-    ReadHead, ReadLedger, Replay, Replayed, Status, WatchFeed,
+    GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, Inspect, Inspected,
+    InspectedHop, ReadHead, ReadLedger, Replay, Replayed, Status, WatchFeed,
 };
-pub use record::{RecordChain, Recording};
-pub use retain::{Erase, PlaceHold, Prune, ReadRetention, ReleaseHold, Retained};
+pub use record::{Delegate, RecordHop, Recording};
+pub use retain::{CreateLegalHold, Erase, Prune, ReadRetention, RemoveLegalHold, Retained};
 pub use revoke::{RestorePrincipal, Restored, Revoke, Target};
 pub use uses::{
-    ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportedUse, SyncVerifier, USES_MAX, USES_NOT_TAKEN,
+    ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportVerifierState, ReportedUse, USES_MAX,
+    USES_NOT_TAKEN,
 };
 pub use verdict::{Verdict, decide};
 

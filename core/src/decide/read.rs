@@ -11,21 +11,21 @@ use super::{Context, Decision, Grant, Operation};
 use crate::caller::Kind;
 use crate::feed::Revocation;
 use crate::id::{AgentId, DelegationId, HopId};
-use crate::no::Deny;
 use crate::record::Body;
+use crate::refusal::Deny;
 use crate::state::{Agent, Profile};
 use crate::verify::VerifiedToken;
 
 /// An agent's current key and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LookupAgent {
+pub struct GetAgentKey {
     /// Whose.
     pub agent: AgentId,
 }
 
-impl Operation for LookupAgent {
+impl Operation for GetAgentKey {
     type Granted = Agent;
-    const METHOD: &'static str = "/sublet.v1.Identity/LookupAgent";
+    const METHOD: &'static str = "/sublet.v1.Identity/GetAgentKey";
 
     fn describe(&self) -> String {
         format!("agent {}", self.agent)
@@ -90,15 +90,15 @@ impl Operation for Inspect {
 
 /// That every hop of a chain is in the ledger; for whoever may inspect the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProveRecorded {
+pub struct GetInclusionProof {
     /// The chain.
     pub token: Arc<VerifiedToken>,
 }
 
-impl Operation for ProveRecorded {
+impl Operation for GetInclusionProof {
     /// The ledger indices of its hops, root first.
     type Granted = Vec<u64>;
-    const METHOD: &'static str = "/sublet.v1.Delegation/ProveRecorded";
+    const METHOD: &'static str = "/sublet.v1.Delegation/GetInclusionProof";
 
     fn describe(&self) -> String {
         format!("proof that the hops of delegation {} are recorded", self.token.delegation())
@@ -177,7 +177,7 @@ pub struct ReadLedger {
 
 impl Operation for ReadLedger {
     type Granted = ();
-    const METHOD: &'static str = "/sublet.v1.Audit/Tail";
+    const METHOD: &'static str = "/sublet.v1.Audit/StreamRecords";
 
     fn describe(&self) -> String {
         let what = if self.payloads { "records and payloads" } else { "records" };
@@ -247,7 +247,7 @@ pub struct GetAgent {
 
 impl Operation for GetAgent {
     type Granted = Agent;
-    const METHOD: &'static str = "/sublet.v1.Admin/ShowAgent";
+    const METHOD: &'static str = "/sublet.v1.Admin/GetAgent";
 
     fn describe(&self) -> String {
         format!("agent {}", self.agent)
@@ -268,7 +268,7 @@ pub struct GetProfile {
 
 impl Operation for GetProfile {
     type Granted = Profile;
-    const METHOD: &'static str = "/sublet.v1.Admin/ShowProfile";
+    const METHOD: &'static str = "/sublet.v1.Admin/GetProfile";
 
     fn describe(&self) -> String {
         format!("profile {:?}", self.name)

@@ -11,15 +11,22 @@ use super::{Context, Decision, Grant, Operation};
 use crate::caller::{Caller, Kind};
 use crate::id::{HopId, UnixMillis};
 use crate::narrow;
-use crate::no::Deny;
 use crate::record::{BlockPayload, Body, HopRecord};
+use crate::refusal::Deny;
 use crate::state::{AgentState, Mutation, Precondition, RecordedHop, RowKey};
 use crate::token::SignedBlock;
 use crate::verify::{Holder, VerifiedToken, is_same_holder};
 
-/// A chain is sent to be recorded. `DELEGATE` says that its last hop is being made by the caller.
+/// A holder makes the last hop of a chain now, and has it recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordChain<const DELEGATE: bool> {
+pub struct Delegate {
+    /// The chain with the new hop last; every signature holds.
+    pub token: Arc<VerifiedToken>,
+}
+
+/// A chain whose last hops were made offline is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordHop {
     /// The chain; every signature holds.
     pub token: Arc<VerifiedToken>,
 }
@@ -33,46 +40,24 @@ pub struct Recording {
     pub recorded: u32,
 }
 
-impl<const DELEGATE: bool> Operation for RecordChain<DELEGATE> {
+impl Operation for Delegate {
     type Granted = Recording;
-    const METHOD: &'static str =
-        if DELEGATE { "/sublet.v1.Delegation/Delegate" } else { "/sublet.v1.Delegation/RecordHop" };
+    const METHOD: &'static str = "/sublet.v1.Delegation/Delegate";
 
     fn describe(&self) -> String {
-        let block = self.token.last().block();
-        let scope =
-            block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string);
-        let scope: Vec<String> = scope.collect();
-        format!(
-            "hop {} of {} to {}, as the caller names it, with the key {}: {}",
-            self.token.depth(),
-            self.token.delegation(),
-            self.token.holder(),
-            self.token.holder_key().thumbprint(),
-            scope.join(" | ")
-        )
+        describe(&self.token)
     }
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Recording> {
-        let token = &self.token;
-        let delegation = token.delegation();
-        // An outsider learns nothing, not even whether the chain is known.
-        self.check_caller(cx.caller)?;
-        let row = cx.view.state.delegation(&delegation);
-        let row = row.ok_or(Deny::UnknownDelegation { id: delegation })?;
-        if DELEGATE && token.depth() == 0 {
+        // The caller must be the holder that the last block was signed by, by name; the two keys may
+        // differ after a rotation.
+        let holders = holders(&self.token);
+        let maker = holders.len().checked_sub(2).and_then(|before| holders.get(before));
+        check_caller(cx.caller, maker.or(holders.last()).into_iter())?;
+        if self.token.depth() == 0 && cx.view.state.delegation(&self.token.delegation()).is_some() {
             return Err(Deny::NoHop);
         }
-        check_time(token, cx.now)?;
-        check_revocations(token, cx.view.state)?;
-        let session = row.session.and_then(|id| cx.view.state.session(&id));
-        if let Some(ended) = session.filter(|s| s.ended_at.is_some_and(|at| at >= row.issued_at)) {
-            return Err(Deny::SessionEnded { session: ended.id });
-        }
-        let guard = session.map(Precondition::unchanged);
-        let grant = new_hops(cx, token, row.fan_out_max)?;
-        let grant = grant.requiring(guard).requiring(principal_alive(token));
-        Ok(grant.not_revoked(subjects(token)))
+        record(cx, &self.token)
     }
 
     fn receipt(recording: &Recording) -> Option<HopId> {
@@ -80,29 +65,80 @@ impl<const DELEGATE: bool> Operation for RecordChain<DELEGATE> {
     }
 }
 
-impl<const DELEGATE: bool> RecordChain<DELEGATE> {
-    /// Delegating, the caller must be the holder that the last block was signed by, by name; the
-    /// two keys may differ after a rotation. Recording, it must be anyone in the chain.
-    fn check_caller(&self, caller: &Caller) -> Result<(), Deny> {
-        let chain: Vec<(HopId, Holder)> =
-            self.token.hops().map(|(id, signed)| (id, holder(signed))).collect();
-        let (candidates, whose) = match (DELEGATE, chain.split_last()) {
-            (true, Some((_, before))) if !before.is_empty() => {
-                (before.get(before.len() - 1..).unwrap_or_default(), before.last())
-            }
-            _ => (chain.as_slice(), chain.last()),
-        };
-        let is_caller = |(id, holder): &(HopId, Holder)| match caller.kind() {
+impl Operation for RecordHop {
+    type Granted = Recording;
+    const METHOD: &'static str = "/sublet.v1.Delegation/RecordHop";
+
+    fn describe(&self) -> String {
+        describe(&self.token)
+    }
+
+    fn decide(&self, cx: &Context<'_>) -> Decision<Recording> {
+        // The caller must be anyone in the chain.
+        check_caller(cx.caller, holders(&self.token).iter())?;
+        record(cx, &self.token)
+    }
+
+    fn receipt(recording: &Recording) -> Option<HopId> {
+        Some(recording.hop)
+    }
+}
+
+fn describe(token: &VerifiedToken) -> String {
+    let block = token.last().block();
+    let scope = block.scope.iter().flat_map(|scope| scope.capabilities()).map(ToString::to_string);
+    let scope: Vec<String> = scope.collect();
+    format!(
+        "hop {} of {} to {}, as the caller names it, with the key {}: {}",
+        token.depth(),
+        token.delegation(),
+        token.holder(),
+        token.holder_key().thumbprint(),
+        scope.join(" | ")
+    )
+}
+
+fn holders(token: &VerifiedToken) -> Vec<(HopId, Holder)> {
+    token.hops().map(|(id, signed)| (id, holder(signed))).collect()
+}
+
+/// Refuses a caller that is none of these holders. An outsider learns nothing, not even whether the chain is
+/// known.
+fn check_caller<'a>(
+    caller: &Caller,
+    holders: impl Iterator<Item = &'a (HopId, Holder)>,
+) -> Result<(), Deny> {
+    let mut last = None;
+    for (id, holder) in holders {
+        let is_caller = match caller.kind() {
             Kind::Agent(identity) => *holder == identity.holder(),
             Kind::Holder(token) => *id == token.id(),
             Kind::Admin | Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => false,
         };
-        if candidates.iter().any(is_caller) {
+        if is_caller {
             return Ok(());
         }
-        let holder = whose.map(|(_, holder)| holder.to_string()).unwrap_or_default();
-        Err(Deny::NotTheHolder { holder, caller: caller.to_string() })
+        last = Some(holder);
     }
+    let holder = last.map(ToString::to_string).unwrap_or_default();
+    Err(Deny::NotTheHolder { holder, caller: caller.to_string() })
+}
+
+/// Records what of a chain is not recorded yet, if the chain is alive.
+fn record(cx: &Context<'_>, token: &VerifiedToken) -> Decision<Recording> {
+    let delegation = token.delegation();
+    let row = cx.view.state.delegation(&delegation);
+    let row = row.ok_or(Deny::UnknownDelegation { id: delegation })?;
+    check_time(token, cx.now)?;
+    check_revocations(token, cx.view.state)?;
+    let session = row.session.and_then(|id| cx.view.state.session(&id));
+    if let Some(ended) = session.filter(|s| s.ended_at.is_some_and(|at| at >= row.issued_at)) {
+        return Err(Deny::SessionEnded { session: ended.id });
+    }
+    let unchanged = session.map(Precondition::unchanged);
+    let grant = new_hops(cx, token, row.fan_out_max)?;
+    let grant = grant.requiring(unchanged).requiring(principal_alive(token));
+    Ok(grant.not_revoked(subjects(token)))
 }
 
 /// Checks and records every hop of a chain that is not recorded yet. Whether the chain is alive was asked

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Decision, Grant, Operation, is_name};
-use crate::no::Deny;
 use crate::record::Body;
+use crate::refusal::Deny;
 use crate::retention::{HOLDS_MAX, Hold};
 use crate::state::{Mutation, Precondition, RowKey};
 
@@ -69,7 +69,7 @@ impl Operation for Prune {
 
 /// The admin keeps records from being forgotten and erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlaceHold {
+pub struct CreateLegalHold {
     /// Its name.
     pub name: String,
     /// The first record.
@@ -80,9 +80,9 @@ pub struct PlaceHold {
     pub reason: String,
 }
 
-impl Operation for PlaceHold {
+impl Operation for CreateLegalHold {
     type Granted = ();
-    const METHOD: &'static str = "/sublet.v1.Audit/PlaceHold";
+    const METHOD: &'static str = "/sublet.v1.Audit/CreateLegalHold";
 
     fn describe(&self) -> String {
         format!("hold {:?} on the records from {}", self.name, self.from)
@@ -115,16 +115,16 @@ impl Operation for PlaceHold {
 
 /// The admin lets a hold go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseHold {
+pub struct RemoveLegalHold {
     /// Its name.
     pub name: String,
     /// Why.
     pub reason: String,
 }
 
-impl Operation for ReleaseHold {
+impl Operation for RemoveLegalHold {
     type Granted = ();
-    const METHOD: &'static str = "/sublet.v1.Audit/ReleaseHold";
+    const METHOD: &'static str = "/sublet.v1.Audit/RemoveLegalHold";
 
     fn describe(&self) -> String {
         format!("release the hold {:?}", self.name)
@@ -138,7 +138,7 @@ impl Operation for ReleaseHold {
         let name = self.name.clone();
         let body = Body::HoldReleased { name: name.clone(), reason: self.reason.clone() };
         let grant = Grant::read(()).requiring([Precondition::present(RowKey::Hold(name.clone()))]);
-        Ok(grant.changing([Mutation::ReleaseHold(name)]).recording(cx.caller, body))
+        Ok(grant.changing([Mutation::RemoveLegalHold(name)]).recording(cx.caller, body))
     }
 }
 

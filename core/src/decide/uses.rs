@@ -175,7 +175,7 @@ impl Operation for ReportUses {
                     }
                     None => not_taken.push((counter, "no hop of this broker's")),
                 },
-                Err((_, says)) => not_taken.push((counter, says)),
+                Err((_, detail)) => not_taken.push((counter, detail)),
             }
         }
         if !not_taken.is_empty() {
@@ -193,7 +193,7 @@ impl Operation for ReportUses {
 
 /// A tool says which revocations it has applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncVerifier {
+pub struct ReportVerifierState {
     /// Up to here.
     pub revocations: FeedPosition,
     /// The largest head of the ledger that it was shown, which a key of the ledger signed: how many
@@ -201,10 +201,10 @@ pub struct SyncVerifier {
     pub head: Option<(u64, Vec<u8>)>,
 }
 
-impl Operation for SyncVerifier {
+impl Operation for ReportVerifierState {
     /// The counter that is expected of its next use.
     type Granted = u64;
-    const METHOD: &'static str = "/sublet.v1.Audit/SyncVerifier";
+    const METHOD: &'static str = "/sublet.v1.Audit/ReportVerifierState";
 
     fn describe(&self) -> String {
         let FeedPosition { epoch, sequence } = self.revocations;
@@ -249,11 +249,11 @@ fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verif
 /// first of them.
 fn refused(not_taken: &[(u64, &str)]) -> Body {
     let counters: Vec<String> = not_taken.iter().map(|(counter, _)| counter.to_string()).collect();
-    let says = not_taken.first().map(|(_, says)| (*says).to_owned()).unwrap_or_default();
+    let detail = not_taken.first().map(|(_, detail)| (*detail).to_owned()).unwrap_or_default();
     Body::Refused {
         method: ReportUses::METHOD,
         code: "use_not_proven",
-        says: cut(says, SAYS_BYTES_MAX),
+        detail: cut(detail, SAYS_BYTES_MAX),
         asked: cut(format!("{USES_NOT_TAKEN}{}", counters.join(" ")), ASKED_BYTES_MAX),
     }
 }

@@ -8,10 +8,10 @@ use super::{Context, admin, chain, enroll};
 use crate::bundle::SignedBundle;
 use crate::caller::Kind;
 use crate::id::AgentId;
-use crate::no::Deny;
 use crate::record::{
     ASKED_BYTES_MAX, BlockPayload, Body, Record, RecordedHolder, SAYS_BYTES_MAX, cut,
 };
+use crate::refusal::Deny;
 use crate::state::{Effects, Precondition};
 use crate::verify::{Holder, VerifiedToken};
 
@@ -65,7 +65,7 @@ fn refused<O: Operation>(cx: &Context<'_>, operation: &O, deny: Deny) -> Verdict
     let body = Body::Refused {
         method: O::METHOD,
         code: deny.code(),
-        says: cut(deny.to_string(), SAYS_BYTES_MAX),
+        detail: cut(deny.to_string(), SAYS_BYTES_MAX),
         asked: cut(operation.describe(), ASKED_BYTES_MAX),
     };
     let delegation = match cx.caller.kind() {

@@ -32,14 +32,14 @@ pub struct RevocationView {
     held: Option<Seen>,
     /// Of a view that was put together from records; it has no head, and so no age.
     recorded: Option<FeedPosition>,
-    revoked: HashMap<Revocation, Standing>,
+    revoked: HashMap<Revocation, ChainPosition>,
     /// Numbered without a gap.
     pending: VecDeque<(Received, Vec<u8>)>,
 }
 
 /// Since when something is revoked, and until when that is to be kept.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct ChainPosition {
     at: UnixMillis,
     expires: UnixMillis,
 }
@@ -248,7 +248,7 @@ impl RevocationView {
                 (held.at, held.expires) = (held.at.max(at), held.expires.max(expires));
             }
             Entry::Vacant(free) => {
-                free.insert(Standing { at, expires });
+                free.insert(ChainPosition { at, expires });
             }
         }
     }

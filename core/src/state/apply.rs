@@ -147,7 +147,7 @@ impl State {
             }
             // What is stored never falls: a restart reads it.
             Mutation::RaiseFloor(floor) => Row::Floor(floor.max(self.retention.floor())),
-            Mutation::ReleaseHold(name) => {
+            Mutation::RemoveLegalHold(name) => {
                 let key = RowKey::Hold(name);
                 self.forget(&key);
                 made.changes.push(Change::Forget(key));

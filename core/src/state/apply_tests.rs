@@ -191,7 +191,7 @@ fn whoever_follows_the_changes_has_the_same_state() {
     let steps = [
         vec![Mutation::from(delegation(1)), Mutation::RecordHop { hop: hop(1, None), record: 0 }],
         vec![hold(4).into(), Mutation::RaiseFloor(3), owner.into()],
-        vec![Mutation::ReleaseHold("case".into()), hold(9).into(), Mutation::ErasePayload(0)],
+        vec![Mutation::RemoveLegalHold("case".into()), hold(9).into(), Mutation::ErasePayload(0)],
         vec![dead],
     ];
     for mutations in steps {

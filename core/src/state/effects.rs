@@ -31,7 +31,7 @@ pub enum Mutation {
     /// Records below this index may be pruned. Where the floor lies higher it stays there.
     RaiseFloor(u64),
     /// The hold of this name is gone.
-    ReleaseHold(String),
+    RemoveLegalHold(String),
     /// The payload beside the record of this index is erased.
     ErasePayload(u64),
 }

@@ -7,14 +7,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
-use sublet_client::holder::{Held, Terms};
+use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::bytes::sha256;
 use sublet_core::key::PublicKey;
 use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Delegate;
+use sublet_core::mint::Recipient;
 use sublet_core::sign::Signer as _;
 use sublet_proto::credentials;
 use sublet_proto::v1;
@@ -43,7 +43,7 @@ pub(crate) struct Fleet {
 
 struct Agent {
     identity: Identity,
-    held: Held,
+    held: Delegation,
     credential: Credential,
     key: PublicKey,
     made: usize,
@@ -100,7 +100,7 @@ impl Agent {
     }
 
     fn prepare(&mut self, number: usize) -> Vec<Prepared> {
-        let terms = Terms::of(
+        let terms = Attenuation::of(
             &["fs.read@tool://files path=under:/data/q3 limit=range:1..10"],
             Duration::from_secs(600),
         )
@@ -110,7 +110,7 @@ impl Agent {
                 self.made += 1;
                 // Alike in all, within one second, they would be one hop.
                 let label = format!("worker-{}", self.made);
-                let to = Delegate::Helper { label, key: self.key.clone() };
+                let to = Recipient::Helper { label, key: self.key.clone() };
                 v1::DelegateRequest { token: self.held.delegate_offline(to, &terms).unwrap().token }
             })
             .collect();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use sublet_core::call::{Arguments, Call};
-use sublet_core::capability::{Capability, Scope, Standing, Step};
+use sublet_core::capability::{Capability, Scope, ChainPosition, Step};
 use sublet_core::json::Json;
 use sublet_tests::universe::{Dice, call_near, narrowed, scope as any_scope};
 
@@ -33,8 +33,8 @@ fn every_kind(dice: &mut Dice) {
         // In one hand both blocks are one agent's; after a hop to another, whoever holds the child
         // is another to the parent, unless it is handed back, which the parent's block refuses.
         let hops = hop + u32::try_from(dice.below(3)).unwrap();
-        let child = Standing { hops, is_delegate: dice.one_in(2) };
-        let parent = Standing { is_delegate: child.is_delegate || step.to_another, ..child };
+        let child = ChainPosition { hops, is_delegate: dice.one_in(2) };
+        let parent = ChainPosition { is_delegate: child.is_delegate || step.to_another, ..child };
         let sound = held.admits(&call, parent) || !asked.admits(&call, child);
         assert!(sound, "{held:?} over {asked:?}: {call:?} {parent:?} {child:?}");
     }
@@ -47,7 +47,7 @@ fn check(u: &mut Unstructured) -> Result<()> {
     if held.covers(&asked).is_err() {
         return Ok(());
     }
-    let here = Standing::default();
+    let here = ChainPosition::default();
     for _ in 0..u.int_in_range(1..=4)? {
         let call = u.choose(&child)?.call(u)?;
         let sound = held.admits(&call, here) || !asked.admits(&call, here);

@@ -131,7 +131,7 @@ fn ours(token: &VerifiedToken, call: &Call, unrecorded: u32) -> bool {
         let block = signed.block();
         block.is_good_at(NOW.seconds())
             && token.depth() <= block.hops_max
-            && unrecorded <= block.unrecorded_max
+            && unrecorded <= block.offline_hops_max
             && block.scope.as_ref().unwrap().admits(call, token.standing(block))
     })
 }

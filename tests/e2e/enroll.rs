@@ -1,4 +1,4 @@
-//! Enrolment by what a workload has anyway: a signed token of a CI system whose keys are fetched and
+//! Enrollment by what a workload has anyway: a signed token of a CI system whose keys are fetched and
 //! change, a SPIFFE JWT-SVID by a bundle in a file.
 
 use std::fs;
@@ -101,7 +101,7 @@ fn broker(provider: &Provider, claim: &str) -> Stage {
 }
 
 /// Enrols with a token as a file.
-fn enrol(stage: &Stage, how: &str, token: &str, out: &str) -> crate::stage::Run {
+fn enroll(stage: &Stage, how: &str, token: &str, out: &str) -> crate::stage::Run {
     fs::write(stage.path("token"), token).unwrap();
     stage.sublet(&["agent", "enroll", how, "token", "--out", out])
 }
@@ -115,7 +115,7 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
         token(kid, seed, &claims)
     };
     let first = run("one", 1, "42");
-    let said = enrol(&stage, "--jwt", &first, "ci").ok();
+    let said = enroll(&stage, "--jwt", &first, "ci").ok();
     assert!(said.contains("spiffe://acme.example/agent/ci/42"), "{said}");
     stage
         .sublet(&[
@@ -132,7 +132,7 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
             "t",
         ])
         .ok();
-    enrol(&stage, "--jwt", &first, "again").fails(2, "[credential_used]");
+    enroll(&stage, "--jwt", &first, "again").fails(2, "[credential_used]");
     // One that was killed before it kept the answer has its key, and another token by now.
     let lose = || {
         for lost in ["identity.token", "agent.toml", "trust.json"] {
@@ -141,7 +141,7 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
     };
     let key = fs::read(stage.path("ci/key.pem")).unwrap();
     lose();
-    enrol(&stage, "--jwt", &first, "ci").ok();
+    enroll(&stage, "--jwt", &first, "ci").ok();
     lose();
     let next = token(
         "one",
@@ -150,12 +150,12 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
             "iss": provider.url, "sub": "run", "ref": "main", "repository_id": "42", "jti": "next",
         }),
     );
-    enrol(&stage, "--jwt", &next, "ci").ok();
+    enroll(&stage, "--jwt", &next, "ci").ok();
     assert_eq!(fs::read(stage.path("ci/key.pem")).unwrap(), key);
     stage.sublet(&["agent", "renew", "--as", "ci"]).ok();
     // Once it was renewed the answer of then is a copy's, and is given to nobody.
     lose();
-    enrol(&stage, "--jwt", &next, "ci").fails(2, "[credential_used]");
+    enroll(&stage, "--jwt", &next, "ci").fails(2, "[credential_used]");
     let third = token(
         "one",
         1,
@@ -163,12 +163,12 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
             "iss": provider.url, "sub": "run", "ref": "main", "repository_id": "42", "jti": "third",
         }),
     );
-    enrol(&stage, "--jwt", &third, "ci").ok();
+    enroll(&stage, "--jwt", &third, "ci").ok();
     stage.sublet(&["agent", "renew", "--as", "ci"]).ok();
-    enrol(&stage, "--jwt", &run("one", 2, "43"), "forged").fails(2, "[jwt_signature]");
-    enrol(&stage, "--jwt", &run("one", 1, "4/3"), "path").fails(2, "[not_enrollable]");
-    enrol(&stage, "--jwt", "nonsense", "none").fails(2, "[jwt_malformed]");
-    enrol(&stage, "--jwt-svid", &first, "svid").fails(2, "[jwt_issuer]");
+    enroll(&stage, "--jwt", &run("one", 2, "43"), "forged").fails(2, "[jwt_signature]");
+    enroll(&stage, "--jwt", &run("one", 1, "4/3"), "path").fails(2, "[not_enrollable]");
+    enroll(&stage, "--jwt", "nonsense", "none").fails(2, "[jwt_malformed]");
+    enroll(&stage, "--jwt-svid", &first, "svid").fails(2, "[jwt_issuer]");
     let asked = ["agent", "enroll", "--jwt", "token", "--id", "agent/ci/7", "--out", "other"];
     fs::write(stage.path("token"), run("one", 1, "8")).unwrap();
     stage.sublet(&asked).fails(2, "[not_enrollable]");
@@ -180,14 +180,14 @@ fn a_run_of_a_ci_system_enrols_with_its_own_token_and_once() {
     let began = seconds();
     provider.keys.lock().unwrap().0 = json!({"keys": [jwk("two", 2)]});
     for _ in 0..5 {
-        enrol(&stage, "--jwt", &run("noise", 3, "9"), "noise").fails(2, "[jwt_key]");
+        enroll(&stage, "--jwt", &run("noise", 3, "9"), "noise").fails(2, "[jwt_key]");
     }
     let asked_now = provider.keys.lock().unwrap().1;
     let most = asked_before + 1 + (seconds() - began) as usize / 10;
     assert!(asked_now <= most, "{asked_before} then {asked_now}");
     // Within the back-off, a token by the new key waits for its turn, and is taken then.
     let came = (0..600).any(|_| {
-        let came = enrol(&stage, "--jwt", &run("two", 2, "9"), "turned").code == 0;
+        let came = enroll(&stage, "--jwt", &run("two", 2, "9"), "turned").code == 0;
         if !came {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
@@ -214,15 +214,15 @@ fn a_workload_identity_enrols_and_comes_in_again_where_its_rule_says_so() {
         let sub = "spiffe://prod.example/ns/web/sa/app";
         token("spire", seed, &json!({"sub": sub, "nonce": nonce}))
     };
-    let said = enrol(&stage, "--jwt-svid", &svid(9, 1), "pod").ok();
+    let said = enroll(&stage, "--jwt-svid", &svid(9, 1), "pod").ok();
     assert!(said.contains("spiffe://acme.example/agent/web/app"), "{said}");
     // The pod starts anew and has no key any more.
-    enrol(&stage, "--jwt-svid", &svid(9, 2), "pod-2").ok();
-    enrol(&stage, "--jwt-svid", &svid(8, 3), "forged").fails(2, "[jwt_signature]");
+    enroll(&stage, "--jwt-svid", &svid(9, 2), "pod-2").ok();
+    enroll(&stage, "--jwt-svid", &svid(8, 3), "forged").fails(2, "[jwt_signature]");
     stage
         .sublet(&["agent", "suspend", "spiffe://acme.example/agent/web/app", "--reason", "x"])
         .ok();
-    enrol(&stage, "--jwt-svid", &svid(9, 4), "pod-3").fails(2, "[agent_not_active]");
+    enroll(&stage, "--jwt-svid", &svid(9, 4), "pod-3").fails(2, "[agent_not_active]");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Enrolment by a SPIFFE X.509-SVID, shown in TLS (X.509-SVID section 5; RFC 8705 in spirit).
+//! Enrollment by a SPIFFE X.509-SVID, shown in TLS (X.509-SVID section 5; RFC 8705 in spirit).
 //!
 //! Owns: that the certificate of the connection is the one that the request names, and holds now. Does
 //! not own: the handshake (`tls`), which agent it is (profiles).
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{BadCertificate, No, Unauthenticated};
+use sublet_core::refusal::{BadCertificate, Refusal, Unauthenticated};
 use sublet_core::workload::Attested;
 
 use super::method::{Method, Presented, spiffe_claims};
@@ -35,7 +35,7 @@ impl Method for X509Svid {
         X509_SVID
     }
 
-    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No> {
+    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, Refusal> {
         let certificate = shown
             .certificate
             .ok_or(Unauthenticated::Missing("a client certificate of the connection"))?;

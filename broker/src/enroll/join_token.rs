@@ -1,8 +1,8 @@
-//! Enrolment by a join token: a secret that an admin was shown once, good for one enrolment.
+//! Enrollment by a join token: a secret that an admin was shown once, good for one enrollment.
 
 use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::state::State;
 
 use super::method::{Method, Presented};
@@ -16,11 +16,11 @@ impl Method for JoinToken {
         "join_token"
     }
 
-    async fn show(&self, shown: &Presented<'_>, _: UnixMillis) -> Result<Credential, No> {
+    async fn show(&self, shown: &Presented<'_>, _: UnixMillis) -> Result<Credential, Refusal> {
         let read = std::str::from_utf8(shown.credential).ok().and_then(Credential::from_join_token);
         read.ok_or_else(|| {
-            let says = "no join token: sublet-join1.<id>.<secret>".to_owned();
-            Malformed::Field { field: "credential", says }.into()
+            let detail = "no join token: sublet-join1.<id>.<secret>".to_owned();
+            Malformed::Field { field: "credential", detail }.into()
         })
     }
 

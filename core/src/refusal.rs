@@ -20,13 +20,13 @@ use crate::id::{AgentId, BadId, TrustDomain};
 use crate::key::Thumbprint;
 use crate::proof::BadProof;
 use crate::receipt::BadReceipt;
-use crate::seen::BadReplay;
+use crate::replay_cache::ReplayRefusal;
 use crate::token::BadToken;
 use crate::utc::utc;
 
 /// A refusal of any kind.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum No {
+pub enum Refusal {
     /// It was not understood.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -44,26 +44,31 @@ pub enum No {
     Fault(#[from] Fault),
 }
 
-impl No {
+impl Refusal {
     /// After how many milliseconds the same call may be made again, with a new proof: nobody decided it.
     /// `None` where somebody did, or where that won't help.
     pub fn retry_ms(&self) -> Option<u64> {
         match self {
-            No::Overload(no) => no.retry_ms(),
+            Refusal::Overload(refusal) => refusal.retry_ms(),
             // A proof that is younger than this verifier's memory is as good as any.
-            No::Unauthenticated(Unauthenticated::Replay(BadReplay::BeforeStart)) => Some(100),
-            No::Malformed(_) | No::Unauthenticated(_) | No::Deny(_) | No::Fault(_) => None,
+            Refusal::Unauthenticated(Unauthenticated::Replay(ReplayRefusal::BeforeStart)) => {
+                Some(100)
+            }
+            Refusal::Malformed(_)
+            | Refusal::Unauthenticated(_)
+            | Refusal::Deny(_)
+            | Refusal::Fault(_) => None,
         }
     }
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            No::Malformed(no) => no.code(),
-            No::Unauthenticated(no) => no.code(),
-            No::Deny(no) => no.code(),
-            No::Overload(no) => no.code(),
-            No::Fault(no) => no.code(),
+            Refusal::Malformed(refusal) => refusal.code(),
+            Refusal::Unauthenticated(refusal) => refusal.code(),
+            Refusal::Deny(refusal) => refusal.code(),
+            Refusal::Overload(refusal) => refusal.code(),
+            Refusal::Fault(refusal) => refusal.code(),
         }
     }
 }
@@ -99,12 +104,12 @@ pub enum Malformed {
     #[error("the revocation feed is not acceptable: {0}")]
     Feed(#[from] BadFeed),
     /// A part of a presentation, by the name of its header or metadata.
-    #[error("{name}: {says}")]
+    #[error("{name}: {detail}")]
     Part {
         /// Its name.
         name: String,
         /// Why it is not taken.
-        says: String,
+        detail: String,
     },
     /// A part of a presentation that is larger than any reader takes.
     #[error("{name}: {bytes} bytes, at most {} are taken", crate::authorize::FURTHER_BYTES_MAX)]
@@ -115,12 +120,12 @@ pub enum Malformed {
         bytes: usize,
     },
     /// A field of a request.
-    #[error("{field}: {says}")]
+    #[error("{field}: {detail}")]
     Field {
         /// Its name.
         field: &'static str,
         /// What is wrong.
-        says: String,
+        detail: String,
     },
 }
 
@@ -250,7 +255,7 @@ pub enum Unauthenticated {
     },
     /// The proof was used before.
     #[error("{0}")]
-    Replay(BadReplay),
+    Replay(ReplayRefusal),
     /// The identity is over, or not yet good.
     #[error("the identity token is good from {} to {}, not now", utc(window.not_before), utc(window.not_after))]
     IdentityExpired {
@@ -272,23 +277,23 @@ pub enum Unauthenticated {
         agent: AgentId,
     },
     /// A user's token holds, and names nobody here.
-    #[error("the login at {issuer}: {says}")]
+    #[error("the login at {issuer}: {detail}")]
     User {
         /// Whose token.
         issuer: String,
         /// Why not.
-        says: String,
+        detail: String,
     },
     /// Another broker's identity does not hold.
-    #[error("the identity of another trust domain: {says}")]
-    Neighbour {
+    #[error("the identity of another trust domain: {detail}")]
+    FederatedDomain {
         /// Why.
-        says: String,
+        detail: String,
     },
     /// The admin is taken through the Unix socket alone.
     #[error("the admin calls through the broker's Unix socket, and nowhere else")]
     AdminSocket,
-    /// The enrolment signature does not hold.
+    /// The enrollment signature does not hold.
     #[error("the request is not signed by the key that it brings")]
     NewKey,
     /// Admin calls are made with the admin key.
@@ -322,7 +327,7 @@ impl Unauthenticated {
             Unauthenticated::Certificate(bad) => bad.code(),
             Unauthenticated::CertificateOfAnother { .. } => "certificate_of_another",
             Unauthenticated::User { .. } => "user_unmapped",
-            Unauthenticated::Neighbour { .. } => "neighbour_identity",
+            Unauthenticated::FederatedDomain { .. } => "federated_identity",
             Unauthenticated::AdminSocket => "admin_socket",
             Unauthenticated::NewKey => "new_key_not_proven",
             Unauthenticated::NotAdmin => "not_admin",
@@ -433,7 +438,7 @@ pub enum Overload {
     Queue(&'static str),
     /// The set of seen proofs has no room.
     #[error("{0}")]
-    Proofs(BadReplay),
+    Proofs(ReplayRefusal),
     /// What the decision rested on kept changing under it.
     #[error("the state kept changing under the decision; try again")]
     Contention,
@@ -486,7 +491,7 @@ impl Overload {
             Overload::Bytes(_) | Overload::Calls(_) => Some(200),
             Overload::Busy { retry_ms } => Some(*retry_ms),
             // A remembered proof is forgotten after 36 s.
-            Overload::Proofs(BadReplay::QuotaExceeded { .. } | BadReplay::Full { .. }) => {
+            Overload::Proofs(ReplayRefusal::QuotaExceeded { .. } | ReplayRefusal::Full { .. }) => {
                 Some(2_000)
             }
             Overload::Proofs(_) | Overload::Table(_) | Overload::TooLarge { .. } => None,

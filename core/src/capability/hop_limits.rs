@@ -19,7 +19,7 @@ pub(super) const HOP_NUMBER: &str = "hop number";
 
 /// How far a capability travels, and who may exercise it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Travel {
+pub struct HopLimits {
     /// Whether the agent of the block that states it, and its helpers, may not exercise it.
     pub delegates_only: bool,
     /// The last hop that may hold it, counted from the root; `None` bounds nothing beyond what
@@ -29,7 +29,7 @@ pub struct Travel {
 
 /// Where the one who exercises a capability stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct ChainPosition {
     /// Blocks after block 0.
     pub hops: u32,
     /// Whether it is another enrolled agent than that of the block that states the capability, or
@@ -46,9 +46,9 @@ pub struct Step {
     pub to_another: bool,
 }
 
-impl Travel {
+impl HopLimits {
     pub(super) fn check(&self) -> Result<(), BadScope> {
-        let Travel { delegates_only: _, hops_max } = *self;
+        let HopLimits { delegates_only: _, hops_max } = *self;
         match hops_max {
             Some(hops) if hops > limits::HOPS_MAX => {
                 Err(BadScope(format!("hops:{hops}, at most {} are allowed", limits::HOPS_MAX)))
@@ -58,8 +58,8 @@ impl Travel {
     }
 
     /// Why it may not be exercised from there; `None` when it may.
-    pub(super) fn refusal(&self, standing: Standing) -> Option<String> {
-        let Travel { delegates_only, hops_max } = *self;
+    pub(super) fn refusal(&self, standing: ChainPosition) -> Option<String> {
+        let HopLimits { delegates_only, hops_max } = *self;
         if let Some(max) = hops_max.filter(|max| standing.hops > *max) {
             let hops = standing.hops;
             return Some(format!(
@@ -73,10 +73,10 @@ impl Travel {
     /// What of `asked` is more than this: (part, asked, held).
     pub(super) fn excess(
         &self,
-        asked: &Travel,
+        asked: &HopLimits,
         step: Step,
     ) -> Option<(&'static str, String, String)> {
-        let Travel { delegates_only, hops_max } = *self;
+        let HopLimits { delegates_only, hops_max } = *self;
         let shown = |hops: Option<u32>| hops.map_or("any".to_owned(), |hops| hops.to_string());
         if let Some(held) = hops_max {
             if step.hop > held {
@@ -95,7 +95,7 @@ impl Travel {
         &self,
         agent: (&'a str, &'a str),
     ) -> impl Iterator<Item = Predicate<'a>> {
-        let Travel { delegates_only, hops_max } = *self;
+        let HopLimits { delegates_only, hops_max } = *self;
         let hops = hops_max.map(|max| Predicate::new(HOPS, [Term::Integer(max.into())]));
         let used = delegates_only.then(|| delegate_of(agent));
         hops.into_iter().chain(used)
@@ -103,7 +103,7 @@ impl Travel {
 
     /// Takes what it says off the front of a body.
     pub(super) fn lift(body: &mut &[Predicate<'_>]) -> Option<Self> {
-        let mut travel = Travel::default();
+        let mut travel = HopLimits::default();
         while let Some((first, rest)) = body.split_first() {
             match (first.name.as_ref(), first.terms.as_slice()) {
                 (HOPS, [Term::Integer(max)]) => travel.hops_max = Some(u32::try_from(*max).ok()?),
@@ -128,7 +128,7 @@ pub(super) fn begins(name: &str) -> bool {
 }
 
 /// Reads one word of SCOPE text; whether it was one of these.
-pub(super) fn read_word(word: &str, travel: &mut Travel) -> Result<bool, BadScope> {
+pub(super) fn read_word(word: &str, travel: &mut HopLimits) -> Result<bool, BadScope> {
     let once = |again: bool| {
         if again { Err(BadScope(format!("{word:?} is said twice"))) } else { Ok(true) }
     };
@@ -157,9 +157,9 @@ pub(super) fn read_hops(value: &str) -> Result<u32, BadScope> {
     hops.ok_or_else(|| BadScope(format!("hops:{value} is no number of hops, as in hops:2")))
 }
 
-impl std::fmt::Display for Travel {
+impl std::fmt::Display for HopLimits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Travel { delegates_only, hops_max } = *self;
+        let HopLimits { delegates_only, hops_max } = *self;
         if delegates_only {
             write!(f, " use:delegates")?;
         }
@@ -171,15 +171,15 @@ impl std::fmt::Display for Travel {
 mod tests {
     use super::*;
 
-    fn travel(delegates_only: bool, hops_max: Option<u32>) -> Travel {
-        Travel { delegates_only, hops_max }
+    fn travel(delegates_only: bool, hops_max: Option<u32>) -> HopLimits {
+        HopLimits { delegates_only, hops_max }
     }
 
     #[test]
     fn only_another_agent_uses_what_is_for_delegates() {
         let held = travel(true, None);
-        assert!(held.refusal(Standing { hops: 3, is_delegate: false }).is_some());
-        assert_eq!(held.refusal(Standing { hops: 3, is_delegate: true }), None);
+        assert!(held.refusal(ChainPosition { hops: 3, is_delegate: false }).is_some());
+        assert_eq!(held.refusal(ChainPosition { hops: 3, is_delegate: true }), None);
         let step = |to_another| Step { hop: 1, to_another };
         assert_eq!(held.excess(&travel(false, None), step(true)), None);
         let (part, ..) = held.excess(&travel(false, None), step(false)).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn hops_are_counted_from_the_root_and_end_at_the_last() {
         let held = travel(false, Some(1));
-        let at = |hops| Standing { hops, is_delegate: false };
+        let at = |hops| ChainPosition { hops, is_delegate: false };
         assert_eq!((held.refusal(at(1)), held.refusal(at(2)).is_some()), (None, true));
         let step = |hop| Step { hop, to_another: true };
         assert_eq!(held.excess(&held, step(1)), None);

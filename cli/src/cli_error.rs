@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use sublet_client::failure::{Failure, Kind};
-use sublet_core::no::{Fault, Malformed, No};
+use sublet_client::error::{Error, Kind};
+use sublet_core::refusal::{Fault, Malformed, Refusal};
 
 /// The exit code of a command line that is not understood.
 pub(crate) const USAGE: u8 = 64;
@@ -13,29 +13,29 @@ pub(crate) const NOT_RECORDED: u8 = 4;
 
 /// A command that did not do what it was asked.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum CliError {
     /// The command line is not understood.
     Usage(String),
     /// A refusal, a fault, a file.
-    Failure(Failure),
+    Error(Error),
 }
 
-impl Trouble {
+impl CliError {
     /// Something of this machine that is in the way.
-    pub(crate) fn local(says: impl Into<String>) -> Self {
-        Trouble::Failure(Failure::local("local", says))
+    pub(crate) fn local(detail: impl Into<String>) -> Self {
+        CliError::Error(Error::local("local", detail))
     }
 
     /// A command line that is not understood.
-    pub(crate) fn usage(says: impl fmt::Display) -> Self {
-        Trouble::Usage(says.to_string())
+    pub(crate) fn usage(detail: impl fmt::Display) -> Self {
+        CliError::Usage(detail.to_string())
     }
 
     /// 1: trouble, nothing decided; 2: refused; 3: not understood; 64: usage.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Trouble::Usage(_) => USAGE,
-            Trouble::Failure(failure) => match failure.kind() {
+            CliError::Usage(_) => USAGE,
+            CliError::Error(failure) => match failure.kind() {
                 Kind::Malformed => 3,
                 Kind::Unauthenticated | Kind::Deny => 2,
                 Kind::Overload | Kind::Fault | Kind::Io => 1,
@@ -44,11 +44,11 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Usage(says) => write!(f, "usage: {says}"),
-            Trouble::Failure(failure) => {
+            CliError::Usage(detail) => write!(f, "usage: {detail}"),
+            CliError::Error(failure) => {
                 let word = match failure.kind() {
                     Kind::Malformed => "not understood",
                     Kind::Unauthenticated => "not authenticated",
@@ -63,20 +63,20 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        Trouble::Failure(failure)
+impl From<Error> for CliError {
+    fn from(failure: Error) -> Self {
+        CliError::Error(failure)
     }
 }
 
 macro_rules! from_no {
-    ($($no:ty),*) => {$(
-        impl From<$no> for Trouble {
-            fn from(no: $no) -> Self {
-                Trouble::Failure(Failure::from(No::from(no)))
+    ($($refusal:ty),*) => {$(
+        impl From<$refusal> for CliError {
+            fn from(refusal: $refusal) -> Self {
+                CliError::Error(Error::from(Refusal::from(refusal)))
             }
         }
     )*};
 }
 
-from_no!(No, Malformed, Fault);
+from_no!(Refusal, Malformed, Fault);

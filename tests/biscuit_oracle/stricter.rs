@@ -181,7 +181,7 @@ fn places(fleet: &Fleet) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "hops or unrecorded over 64",
-            with_block(fleet, |block| Block { unrecorded_max: 65, ..block }),
+            with_block(fleet, |block| Block { offline_hops_max: 65, ..block }),
             "block_limit",
         ),
         (
@@ -277,7 +277,7 @@ proptest! {
             let ours = ours.map(|token| has_seal(&token, &sealed));
             match (oracle::read(&tampered, &root), ours) {
                 (Ok(_), Ok(true)) | (Err(_), Ok(false) | Err(_)) => {}
-                (Ok(_), Err(no)) => prop_assert!(STRICTER.contains(&no.code()), "{}", no),
+                (Ok(_), Err(refusal)) => prop_assert!(STRICTER.contains(&refusal.code()), "{}", refusal),
                 (theirs, ours) => prop_assert!(false, "{:?}, ours {:?}", theirs.err(), ours),
             }
         }

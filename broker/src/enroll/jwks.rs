@@ -135,10 +135,10 @@ impl Inner {
                 kept.fetched_at = Some(now);
                 kept.failures = 0;
             }
-            Err(says) => {
+            Err(detail) => {
                 kept.failures = kept.failures.saturating_add(1);
-                tracing::warn!(source = ?self.source, says, "the keys of an issuer");
-                kept.trouble = says;
+                tracing::warn!(source = ?self.source, detail, "the keys of an issuer");
+                kept.trouble = detail;
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Does not own: the other kinds of no.
 
 use crate::bundle::KeyId;
-use crate::capability::Exceeds;
+use crate::capability::Excess;
 use crate::id::{AgentId, HopId, Principal};
 use crate::session::SessionId;
 use crate::utc::utc;
@@ -60,12 +60,12 @@ pub enum Deny {
         agent: AgentId,
     },
     /// No capability of a block admits the call.
-    #[error("hop {hop} does not allow this call: {says}")]
+    #[error("hop {hop} does not allow this call: {detail}")]
     NotAllowed {
         /// Which hop.
         hop: usize,
         /// What is asked and what is held.
-        says: String,
+        detail: String,
     },
     /// A hop, and with it everything below, was revoked.
     #[error("hop {hop} ({id}) was revoked")]
@@ -114,7 +114,7 @@ pub enum Deny {
     #[error("{} asks for {} {}; hop {hop} holds {}: {}", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.advice())]
     ScopeExceeds {
         /// What exceeds what.
-        exceeds: Exceeds,
+        exceeds: Excess,
         /// The hop that holds it.
         hop: usize,
     },
@@ -152,12 +152,12 @@ pub enum Deny {
         next: u32,
     },
     /// The verifier demands that every hop is shown to be in the ledger, and one is not.
-    #[error("hop {hop} is not shown to be in the ledger: {says}")]
+    #[error("hop {hop} is not shown to be in the ledger: {detail}")]
     NotInLog {
         /// Which.
         hop: usize,
         /// What is missing.
-        says: String,
+        detail: String,
     },
     /// As many hops follow the parent as may.
     #[error("{followers} hops follow hop {hop} already, the delegation allows {allowed}")]
@@ -280,7 +280,7 @@ pub enum Deny {
     #[error("{} asks for {} {}; the profile {profile:?} holds {}: {}", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.advice())]
     ProfileScope {
         /// What exceeds what.
-        exceeds: Exceeds,
+        exceeds: Excess,
         /// The profile.
         profile: String,
     },
@@ -293,12 +293,12 @@ pub enum Deny {
     #[error("this token was enrolled with before: ask its issuer for another")]
     CredentialUsed,
     /// No profile, or more than one, says which agent the workload is.
-    #[error("the token of {issuer} enrols nobody: {says}")]
+    #[error("the token of {issuer} enrols nobody: {detail}")]
     NotEnrollable {
         /// Whose token it is.
         issuer: String,
         /// Why not.
-        says: String,
+        detail: String,
     },
     /// The key belongs to somebody already, or did.
     #[error("the key belongs, or belonged, to another agent; make a new one")]
@@ -385,10 +385,10 @@ pub enum Deny {
         most: usize,
     },
     /// A step that a broker key cannot take.
-    #[error("{says}")]
+    #[error("{detail}")]
     KeyStep {
         /// Why not.
-        says: String,
+        detail: String,
     },
     /// A broker key that was announced for later.
     #[error(

@@ -1,6 +1,6 @@
 //! A delegation token that this process holds: use it, hand it on, record it.
 //!
-//! Owns: [`Held`], the terms of a hop, proofs towards tools. Does not own: what a block says and
+//! Owns: [`Delegation`], the terms of a hop, proofs towards tools. Does not own: what a block says and
 //! who may append it (`sublet_core::mint`), identities (`identity`).
 //!
 //! Invariants: a token is held only with its holder's key; what is handed on was checked to be
@@ -19,10 +19,10 @@ use sublet_core::capability::Scope;
 use sublet_core::decide::Target;
 use sublet_core::id::{AgentId, DelegationId, HelperPath, HopId, UnixMillis};
 use sublet_core::key::PublicKey;
-use sublet_core::mint::{self, Delegate, Hop};
-use sublet_core::no::{Deny, Malformed};
+use sublet_core::mint::{self, Hop, Recipient};
 use sublet_core::proof::{CallClaims, CallProof};
 use sublet_core::receipt::Receipt;
+use sublet_core::refusal::{Deny, Malformed};
 use sublet_core::sign::Signer;
 use sublet_core::token::Presentation;
 use sublet_core::verify::{Coverage, Holder, VerifiedToken};
@@ -33,7 +33,7 @@ use sublet_proto::v1;
 use crate::ask::{Caller, Credential};
 use crate::chain::narrowing;
 use crate::connect::Broker;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::identity::Identity;
 use crate::included::Included;
 use crate::ports::Ports;
@@ -42,7 +42,7 @@ use crate::trust::Trust;
 
 /// What a hop shall be good for, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Attenuation {
     /// All of what it is good for.
     pub scope: Scope,
     /// How long from now, in whole seconds.
@@ -55,34 +55,34 @@ pub struct Terms {
     pub offline_hops_max: Option<u32>,
 }
 
-impl Terms {
+impl Attenuation {
     /// These capabilities for so long, and as deep as the parent allows.
     pub fn new(scope: Scope, ttl: Duration) -> Self {
-        Terms { scope, ttl, no_later_than: None, hops_max: None, offline_hops_max: None }
+        Attenuation { scope, ttl, no_later_than: None, hops_max: None, offline_hops_max: None }
     }
 
     /// The same from SCOPE texts: `fs.read@tool://files path=under:/data`.
-    pub fn of<T: AsRef<str>>(scope: &[T], ttl: Duration) -> Result<Self, Failure> {
-        Ok(Terms::new(Scope::from_texts(scope)?, ttl))
+    pub fn of<T: AsRef<str>>(scope: &[T], ttl: Duration) -> Result<Self, Error> {
+        Ok(Attenuation::new(Scope::from_texts(scope)?, ttl))
     }
 
     /// Over by then, in seconds, at the latest. With `held.token().expires()` a hop is never refused for
     /// outliving what is held, whenever it is made.
     #[must_use]
     pub fn no_later_than(self, seconds: i64) -> Self {
-        Terms { no_later_than: Some(seconds), ..self }
+        Attenuation { no_later_than: Some(seconds), ..self }
     }
 
     /// The chain may have so many hops, counted from its root.
     #[must_use]
     pub fn hops_max(self, hops: u32) -> Self {
-        Terms { hops_max: Some(hops), ..self }
+        Attenuation { hops_max: Some(hops), ..self }
     }
 
     /// So many of them may be without a receipt.
     #[must_use]
     pub fn offline_hops_max(self, hops: u32) -> Self {
-        Terms { offline_hops_max: Some(hops), ..self }
+        Attenuation { offline_hops_max: Some(hops), ..self }
     }
 
     /// How long that is by now, in seconds. Where nothing is left a second is asked for, which is
@@ -92,13 +92,13 @@ impl Terms {
         seconds(self.ttl).min(left.unwrap_or(i64::MAX))
     }
 
-    fn hop(&self, to: Delegate, now: UnixMillis) -> Hop {
+    fn hop(&self, to: Recipient, now: UnixMillis) -> Hop {
         Hop {
             to,
             scope: self.scope.clone(),
             ttl_seconds: self.ttl_seconds(now),
             hops_max: self.hops_max,
-            unrecorded_max: self.offline_hops_max,
+            offline_hops_max: self.offline_hops_max,
         }
     }
 }
@@ -110,7 +110,7 @@ pub(crate) fn seconds(ttl: Duration) -> i64 {
 
 /// A delegation token with its holder's key.
 #[derive(Clone)]
-pub struct Held {
+pub struct Delegation {
     key: Arc<dyn Signer>,
     token: Arc<VerifiedToken>,
     receipt: Option<Vec<u8>>,
@@ -123,12 +123,12 @@ pub struct Held {
     ports: Ports,
 }
 
-impl Held {
+impl Delegation {
     /// Opens what was handed over: `sublet1.…` in one line. The key must be the holder's, the
     /// receipt, if there is one, of this chain.
-    pub fn open(text: &str, key: Arc<dyn Signer>, trust: &Trust) -> Result<Self, Failure> {
+    pub fn open(text: &str, key: Arc<dyn Signer>, trust: &Trust) -> Result<Self, Error> {
         let (token, receipt) = trust.verify_text(text)?;
-        Held::of(token, receipt, key, trust, None, Ports::system())
+        Delegation::of(token, receipt, key, trust, None, Ports::system())
     }
 
     pub(crate) fn of(
@@ -138,10 +138,10 @@ impl Held {
         trust: &Trust,
         broker: Option<Broker>,
         ports: Ports,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         if token.is_identity() {
-            let says = "an identity token is no delegation: ask for one with it";
-            return Err(Failure::local("wrong_token_kind", says));
+            let detail = "an identity token is no delegation: ask for one with it";
+            return Err(Error::local("wrong_token_kind", detail));
         }
         if key.public_key() != token.holder_key() {
             let caller = format!("the holder of key {}", key.public_key().thumbprint());
@@ -151,24 +151,33 @@ impl Held {
             coverage(receipt, &token, trust)?;
         }
         let (token, inclusion, identity) = (Arc::new(token), None, None);
-        Ok(Held { key, token, receipt, inclusion, trust: trust.clone(), broker, identity, ports })
+        Ok(Delegation {
+            key,
+            token,
+            receipt,
+            inclusion,
+            trust: trust.clone(),
+            broker,
+            identity,
+            ports,
+        })
     }
 
     /// The same token, with the identity of the agent that holds it.
     pub(crate) fn of_identity(self, identity: Identity) -> Self {
-        Held { identity: Some(identity), ..self }
+        Delegation { identity: Some(identity), ..self }
     }
 
     /// The same token with a broker to ask.
     #[must_use]
     pub fn with_broker(self, broker: Broker) -> Self {
-        Held { ports: broker.ports().clone(), broker: Some(broker), ..self }
+        Delegation { ports: broker.ports().clone(), broker: Some(broker), ..self }
     }
 
     /// The same token with other clocks and randomness.
     #[must_use]
     pub fn with_ports(self, ports: Ports) -> Self {
-        Held { ports, ..self }
+        Delegation { ports, ..self }
     }
 
     /// The token.
@@ -208,9 +217,9 @@ impl Held {
         Presentation { token: self.token.encode(), receipt: self.receipt.clone() }
     }
 
-    fn broker(&self) -> Result<&Broker, Failure> {
+    fn broker(&self) -> Result<&Broker, Error> {
         self.broker.as_ref().ok_or_else(|| {
-            Failure::local("no_broker", "this token was opened without a broker to ask")
+            Error::local("no_broker", "this token was opened without a broker to ask")
         })
     }
 
@@ -229,24 +238,24 @@ impl Held {
 }
 
 /// Handing on.
-impl Held {
+impl Delegation {
     /// Hands a part to an enrolled agent: asks for its key, makes the hop, has it recorded. What
     /// comes back is for that agent, and useless to anyone else.
     pub async fn delegate_to_agent(
         &self,
         to: &AgentId,
-        terms: &Terms,
-    ) -> Result<Presentation, Failure> {
+        terms: &Attenuation,
+    ) -> Result<Presentation, Error> {
         let key = self.key_of(to).await?;
-        self.delegate_online(Delegate::Agent { id: to.clone(), key }, terms).await
+        self.delegate_online(Recipient::Agent { id: to.clone(), key }, terms).await
     }
 
     /// Makes the hop and has it recorded before it is handed over.
     pub async fn delegate_online(
         &self,
-        to: Delegate,
-        terms: &Terms,
-    ) -> Result<Presentation, Failure> {
+        to: Recipient,
+        terms: &Attenuation,
+    ) -> Result<Presentation, Error> {
         let child = self.append(to, terms)?;
         let request = v1::DelegateRequest { token: child.encode() };
         let answer = self.broker()?.delegate(&self.as_caller(), request).await?;
@@ -259,52 +268,60 @@ impl Held {
 
     /// Makes the hop without asking anyone. It carries the receipt of the hops before it; a hop
     /// to an enrolled agent opens no tool until it is recorded.
-    pub fn delegate_offline(&self, to: Delegate, terms: &Terms) -> Result<Presentation, Failure> {
+    pub fn delegate_offline(
+        &self,
+        to: Recipient,
+        terms: &Attenuation,
+    ) -> Result<Presentation, Error> {
         let child = self.append(to, terms)?;
         Ok(Presentation { token: child.encode(), receipt: self.receipt.clone() })
     }
 
     /// What a hop would take away from what is held, in words; the hop is not made. Refused as the
     /// hop would be.
-    pub fn preview(&self, to: Delegate, terms: &Terms) -> Result<Vec<String>, Failure> {
+    pub fn preview(&self, to: Recipient, terms: &Attenuation) -> Result<Vec<String>, Error> {
         let now = self.ports.clock.now();
         let (child, _) = mint::draft(&self.token, &terms.hop(to, now), now)?;
         Ok(narrowing(self.token.last().block(), &child))
     }
 
     /// These terms, cut to what this holder may hand on, and what was cut, in words.
-    pub fn clamp(&self, to: Delegate, terms: &Terms) -> Result<(Terms, Vec<String>), Failure> {
+    pub fn clamp(
+        &self,
+        to: Recipient,
+        terms: &Attenuation,
+    ) -> Result<(Attenuation, Vec<String>), Error> {
         let now = self.ports.clock.now();
         let (hop, cut) = mint::clamp(&self.token, &terms.hop(to, now), now)?;
-        let (hops_max, offline_hops_max) = (hop.hops_max, hop.unrecorded_max);
+        let (hops_max, offline_hops_max) = (hop.hops_max, hop.offline_hops_max);
         let end = self.token.expires().min(terms.no_later_than.unwrap_or(i64::MAX));
         let (ttl, no_later_than) = (terms.ttl, Some(end));
-        Ok((Terms { scope: hop.scope, ttl, no_later_than, hops_max, offline_hops_max }, cut))
+        Ok((Attenuation { scope: hop.scope, ttl, no_later_than, hops_max, offline_hops_max }, cut))
     }
 
     /// The current key of an enrolled agent, to hand something to it.
-    pub async fn key_of(&self, agent: &AgentId) -> Result<PublicKey, Failure> {
+    pub async fn key_of(&self, agent: &AgentId) -> Result<PublicKey, Error> {
         self.broker()?.key_of(&self.as_caller(), agent).await
     }
 
     /// Spawns a helper of this holder with a key made now, offline. Record it, unless the root
     /// allows hops without a receipt.
-    pub fn spawn_helper(&self, label: &str, terms: &Terms) -> Result<Held, Failure> {
+    pub fn spawn_helper(&self, label: &str, terms: &Attenuation) -> Result<Delegation, Error> {
         let key = Arc::new(self.ports.new_key()?);
-        let to = Delegate::Helper { label: label.to_owned(), key: key.public_key().clone() };
+        let to = Recipient::Helper { label: label.to_owned(), key: key.public_key().clone() };
         let token = Arc::new(self.append(to, terms)?);
-        Ok(Held { key, token, inclusion: None, ..self.clone() })
+        Ok(Delegation { key, token, inclusion: None, ..self.clone() })
     }
 
     /// Narrows what this holder is about to use, offline: a hop to itself, under the same key.
-    pub fn narrow(&self, terms: &Terms) -> Result<Held, Failure> {
-        let token = Arc::new(self.append(Delegate::Oneself, terms)?);
-        Ok(Held { token, inclusion: None, ..self.clone() })
+    pub fn narrow(&self, terms: &Attenuation) -> Result<Delegation, Error> {
+        let token = Arc::new(self.append(Recipient::Oneself, terms)?);
+        Ok(Delegation { token, inclusion: None, ..self.clone() })
     }
 
     /// Has what is not recorded yet recorded, and takes the receipt. Again, it refreshes the
     /// receipt and what it staples.
-    pub async fn record(&mut self) -> Result<(), Failure> {
+    pub async fn record(&mut self) -> Result<(), Error> {
         let request = v1::RecordHopRequest { token: self.token.encode() };
         let answer = self.broker()?.record_hop(&self.as_caller(), request).await?;
         let broker = self.broker()?;
@@ -317,13 +334,13 @@ impl Held {
 
     /// Asks for the proof that every hop is in the ledger, for tools that demand it; it is shown
     /// with every call from then on. The hops must be recorded.
-    pub async fn prove_recorded(&mut self) -> Result<(), Failure> {
-        let request = v1::ProveRecordedRequest { token: self.token.encode() };
-        let inclusion = self.broker()?.prove_recorded(&self.as_caller(), request).await?;
+    pub async fn get_inclusion_proof(&mut self) -> Result<(), Error> {
+        let request = v1::GetInclusionProofRequest { token: self.token.encode() };
+        let inclusion = self.broker()?.get_inclusion_proof(&self.as_caller(), request).await?;
         let inclusion = inclusion.encode_to_vec();
         let shown = |trust: &Trust| {
             let shown = Included::new().check(&self.token, Some(&inclusion), &trust.current());
-            shown.map_err(Failure::answer)
+            shown.map_err(Error::answer)
         };
         self.trust.check(self.trust.refresh(self.broker()?), shown).await?;
         self.inclusion = Some(inclusion);
@@ -336,7 +353,7 @@ impl Held {
     }
 
     /// Revokes a hop that this holder made or holds, with all below it.
-    pub async fn revoke(&self, hop: HopId, reason: &str) -> Result<(), Failure> {
+    pub async fn revoke(&self, hop: HopId, reason: &str) -> Result<(), Error> {
         let (who, chain) = (self.as_caller(), self.token.encode());
         let target = Target::Hop(hop);
         self.broker()?.revoke_target(&who, &target, reason, chain).await.map(|_| ())
@@ -344,21 +361,21 @@ impl Held {
 
     /// The stock form, for a verifier that knows no Sublet: a sealed Biscuit for one exact
     /// audience and action, for at most a minute. Whoever has it can use it.
-    pub fn stock(&self, scope: &Scope, ttl: Duration) -> Result<Vec<u8>, Failure> {
+    pub fn stock(&self, scope: &Scope, ttl: Duration) -> Result<Vec<u8>, Error> {
         let now = self.ports.clock.now();
         Ok(mint::stock(&self.token, scope, seconds(ttl), now, self.key.as_ref())?)
     }
 
-    fn append(&self, to: Delegate, terms: &Terms) -> Result<VerifiedToken, Failure> {
+    fn append(&self, to: Recipient, terms: &Attenuation) -> Result<VerifiedToken, Error> {
         let now = self.ports.clock.now();
         Ok(mint::append(&self.token, &terms.hop(to, now), now, self.key.as_ref())?)
     }
 }
 
 /// Using it.
-impl Held {
+impl Delegation {
     /// Proves one call with JSON arguments, now.
-    pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Failure> {
+    pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Error> {
         let arguments = Arguments::from_json(args.as_bytes())?;
         self.prove_digest(audience, action, arguments.digest())
     }
@@ -369,7 +386,7 @@ impl Held {
         audience: &str,
         action: &str,
         arguments: [u8; 32],
-    ) -> Result<CallProof, Failure> {
+    ) -> Result<CallProof, Error> {
         let (nonce, now) = (self.ports.entropy.nonce()?, self.ports.clock.now());
         let claims =
             CallClaims::of_digest(self.token.id(), audience, action, arguments, now, nonce);
@@ -382,7 +399,7 @@ impl Held {
         audience: &str,
         action: &str,
         args: &str,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<Credentials, Error> {
         Ok(self.credentials_with(&self.prove(audience, action, args)?))
     }
 
@@ -393,7 +410,7 @@ impl Held {
         audience: &str,
         action: &str,
         message: M,
-    ) -> Result<tonic::Request<M>, Failure> {
+    ) -> Result<tonic::Request<M>, Error> {
         let proof = self.prove_digest(audience, action, sha256(&message.encode_to_vec()))?;
         let mut request = tonic::Request::new(message);
         credentials::into_metadata(&self.credentials_with(&proof), request.metadata_mut());
@@ -408,30 +425,30 @@ impl Held {
     }
 }
 
-impl Caller for Held {
-    fn credential(&self) -> Result<Credential, Failure> {
+impl Caller for Delegation {
+    fn credential(&self) -> Result<Credential, Error> {
         Ok(self.as_caller())
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Delegation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Held({} by {})", self.id(), self.holder())
     }
 }
 
 /// The path that a helper spawned under this label will have below `parent`.
-pub fn helper_path(parent: &Holder, label: &str) -> Result<HelperPath, Failure> {
+pub fn helper_path(parent: &Holder, label: &str) -> Result<HelperPath, Error> {
     Ok(HelperPath::child(parent.helper.as_ref(), label)?)
 }
 
 /// To an enrolled agent whose key is known, offline.
-pub fn to_agent(id: AgentId, key: PublicKey) -> Delegate {
-    Delegate::Agent { id, key }
+pub fn to_agent(id: AgentId, key: PublicKey) -> Recipient {
+    Recipient::Agent { id, key }
 }
 
 /// What a receipt covers of a token.
-pub fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<Coverage, Failure> {
+pub fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<Coverage, Error> {
     let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
     Ok(Coverage::verify(receipt, token, &trust.current())?)
 }
@@ -443,24 +460,24 @@ pub(crate) fn holds(
     token: &VerifiedToken,
     checkpoint: &[u8],
     trust: &Trust,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     covers_all(receipt, token, trust)?;
     is_head(checkpoint, trust)
 }
 
-fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<(), Failure> {
-    let coverage = coverage(receipt, token, trust).map_err(Failure::answer)?;
+fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<(), Error> {
+    let coverage = coverage(receipt, token, trust).map_err(Error::answer)?;
     if coverage.position() == token.depth() {
         Ok(())
     } else {
-        Err(Failure::answer("its receipt does not cover the whole chain"))
+        Err(Error::answer("its receipt does not cover the whole chain"))
     }
 }
 
 /// A head that the ledger's key has signed, as every answer about a recorded hop brings one.
-fn is_head(note: &[u8], trust: &Trust) -> Result<(), Failure> {
+fn is_head(note: &[u8], trust: &Trust) -> Result<(), Error> {
     let head = Checkpoint::open(note, &head_keys(&trust.current()));
-    head.map(drop).map_err(|bad| Failure::answer(format!("the ledger's head: {bad}")))
+    head.map(drop).map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))
 }
 
 #[cfg(test)]
@@ -475,8 +492,8 @@ mod tests {
         let world = World::new();
         let held = world.issued(1);
         let (end, long) = (held.token().expires(), Duration::from_secs(3600));
-        let asked = Terms::of(&SCOPE, long).unwrap();
-        let to = || Delegate::Helper {
+        let asked = Attenuation::of(&SCOPE, long).unwrap();
+        let to = || Recipient::Helper {
             label: "x".into(),
             key: world.ports.new_key().unwrap().public_key().clone(),
         };
@@ -492,7 +509,7 @@ mod tests {
         }
         assert_eq!(held.spawn_helper("scout", &asked).unwrap_err().code(), "outlives_parent");
         // What ends before is not made longer, and what is over says so.
-        let short = Terms::of(&SCOPE, Duration::from_secs(5)).unwrap().no_later_than(end);
+        let short = Attenuation::of(&SCOPE, Duration::from_secs(5)).unwrap().no_later_than(end);
         assert_eq!(short.ttl_seconds(world.ports.clock.now()), 5);
         world.clock.pass(3_600_000);
         assert_eq!(held.spawn_helper("scout", &short).unwrap_err().code(), "outlives_parent");

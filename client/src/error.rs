@@ -1,7 +1,7 @@
 //! The client's one error: a no from the broker, a no of our own, or trouble with a file.
 //!
 //! Owns: how a no travels in a gRPC status (google.rpc.ErrorInfo, domain `sublet`), in both
-//! directions, and what may be tried again. Does not own: the codes (`sublet_core::no`).
+//! directions, and what may be tried again. Does not own: the codes (`sublet_core::refusal`).
 //!
 //! Invariants: `Display` is the message for people and holds no token and no key; what has no
 //! stable code of ours gets one of the few below.
@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use sublet_core::no::{Fault, No};
+use sublet_core::refusal::{Fault, Refusal};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -54,7 +54,7 @@ impl Kind {
 
 /// Why something that the client was asked to do is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Error {
     kind: Kind,
     code: Cow<'static, str>,
     message: String,
@@ -64,24 +64,24 @@ pub struct Failure {
     sent: bool,
 }
 
-impl Failure {
+impl Error {
     fn new(kind: Kind, code: Cow<'static, str>, message: String, retriable: bool) -> Self {
-        Failure { kind, code, message, retriable, retry_after: None, attempts: 1, sent: true }
+        Error { kind, code, message, retriable, retry_after: None, attempts: 1, sent: true }
     }
 
     /// The same of a call that nobody decided, and that may be made again after a while.
     fn later(self, after: Option<Duration>) -> Self {
-        Failure { retry_after: after, retriable: self.retriable || after.is_some(), ..self }
+        Error { retry_after: after, retriable: self.retriable || after.is_some(), ..self }
     }
 
     /// The same of the last of so many attempts.
     pub(crate) fn after(self, attempts: u32) -> Self {
-        Failure { attempts, ..self }
+        Error { attempts, ..self }
     }
 
     /// The same of a request that did not leave this process.
     pub(crate) fn unsent(self) -> Self {
-        Failure { sent: false, ..self }
+        Error { sent: false, ..self }
     }
 
     /// Whether the request may have arrived.
@@ -96,7 +96,7 @@ impl Failure {
              asked might be granted twice)",
             self.message
         );
-        Failure { message, ..self }
+        Error { message, ..self }
     }
 
     /// Of how many attempts it is the last. What came of the others is not known: one may have been granted.
@@ -140,51 +140,51 @@ impl Failure {
     /// Trouble with a file.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}: {error}", path.display());
-        Failure::new(Kind::Io, "io".into(), message, false)
+        Error::new(Kind::Io, "io".into(), message, false)
     }
 
     /// A file that is not what it should be.
-    pub fn file(path: &Path, says: impl fmt::Display) -> Self {
-        let message = format!("{}: {says}", path.display());
-        Failure::new(Kind::Io, "bad_file".into(), message, false)
+    pub fn file(path: &Path, detail: impl fmt::Display) -> Self {
+        let message = format!("{}: {detail}", path.display());
+        Error::new(Kind::Io, "bad_file".into(), message, false)
     }
 
     /// Something that this process was asked for and cannot do as it stands.
     pub fn local(code: &'static str, message: impl Into<String>) -> Self {
-        Failure::new(Kind::Io, code.into(), message.into(), false)
+        Error::new(Kind::Io, code.into(), message.into(), false)
     }
 
     /// The same, with the file that it is of; trouble with a file says so itself.
     pub(crate) fn of(self, path: &Path) -> Self {
         match self.code.as_ref() {
             "io" | "bad_file" => self,
-            _ => Failure { message: format!("{}: {}", path.display(), self.message), ..self },
+            _ => Error { message: format!("{}: {}", path.display(), self.message), ..self },
         }
     }
 
     /// The same, with where it happened.
     pub(crate) fn at(self, endpoint: &str, tls: &Tls) -> Self {
         let message = explained(endpoint, tls, &self.message);
-        Failure { message: format!("no broker at {endpoint}: {message}"), ..self }
+        Error { message: format!("no broker at {endpoint}: {message}"), ..self }
     }
 
     /// The broker cannot be reached.
     pub(crate) fn unreachable(endpoint: &str, tls: &Tls, error: &dyn std::error::Error) -> Self {
         let cause = explained(endpoint, tls, &root_cause(error));
         let message = format!("no broker at {endpoint}: {cause}");
-        Failure::new(Kind::Fault, "unreachable".into(), message, true)
+        Error::new(Kind::Fault, "unreachable".into(), message, true)
     }
 
     /// No answer in time.
     pub(crate) fn deadline(method: &str, after: Duration) -> Self {
         let message = format!("{method}: no answer in {} ms", after.as_millis());
-        Failure::new(Kind::Fault, "deadline".into(), message, true)
+        Error::new(Kind::Fault, "deadline".into(), message, true)
     }
 
     /// The broker answered something that it must not.
-    pub(crate) fn answer(says: impl fmt::Display) -> Self {
-        let message = format!("the broker's answer is not acceptable: {says}");
-        Failure::new(Kind::Fault, "bad_answer".into(), message, false)
+    pub(crate) fn answer(detail: impl fmt::Display) -> Self {
+        let message = format!("the broker's answer is not acceptable: {detail}");
+        Error::new(Kind::Fault, "bad_answer".into(), message, false)
     }
 
     /// A status as a broker or a guarded tool sent it. A status without a code of ours is of
@@ -210,7 +210,7 @@ impl Failure {
             }
             None => (bare_code(status.code()), bare_message(status)),
         };
-        Failure::new(kind, code, message, retriable).later(later)
+        Error::new(kind, code, message, retriable).later(later)
     }
 }
 
@@ -262,11 +262,11 @@ const HUNG_UP: [&str; 5] =
 fn explained(endpoint: &str, tls: &Tls, cause: &str) -> String {
     let known = EXPLAINED
         .iter()
-        .find(|(scheme, says, _)| endpoint.starts_with(scheme) && cause.contains(says));
+        .find(|(scheme, detail, _)| endpoint.starts_with(scheme) && cause.contains(detail));
     if let Some((_, _, why)) = known {
         return format!("{cause}: {why}");
     }
-    let closed = HUNG_UP.iter().any(|says| cause.contains(says));
+    let closed = HUNG_UP.iter().any(|detail| cause.contains(detail));
     let why = match (closed, endpoint.split_once("://"), &tls.certificate) {
         (true, Some(("https", _)), None) => {
             "demands a client certificate, and none is shown (--client-certificate, --client-key)"
@@ -307,48 +307,48 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for Error {}
 
-impl From<No> for Failure {
-    fn from(no: No) -> Self {
-        let (kind, retriable) = match &no {
-            No::Malformed(_) => (Kind::Malformed, false),
-            No::Unauthenticated(_) => (Kind::Unauthenticated, false),
-            No::Deny(_) => (Kind::Deny, false),
-            No::Overload(_) => (Kind::Overload, false),
-            No::Fault(fault) => (Kind::Fault, fault.is_retriable()),
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let (kind, retriable) = match &refusal {
+            Refusal::Malformed(_) => (Kind::Malformed, false),
+            Refusal::Unauthenticated(_) => (Kind::Unauthenticated, false),
+            Refusal::Deny(_) => (Kind::Deny, false),
+            Refusal::Overload(_) => (Kind::Overload, false),
+            Refusal::Fault(fault) => (Kind::Fault, fault.is_retriable()),
         };
-        let later = no.retry_ms().map(Duration::from_millis);
-        Failure::new(kind, no.code().into(), no.to_string(), retriable).later(later)
+        let later = refusal.retry_ms().map(Duration::from_millis);
+        Error::new(kind, refusal.code().into(), refusal.to_string(), retriable).later(later)
     }
 }
 
 /// Lets `?` take each kind of no, and the causes of `Malformed`, on its own.
 macro_rules! from_parts {
     ($($part:ty),*) => {$(
-        impl From<$part> for Failure {
-            fn from(part: $part) -> Self { No::from(part).into() }
+        impl From<$part> for Error {
+            fn from(part: $part) -> Self { Refusal::from(part).into() }
         }
     )*};
 }
 from_parts!(
-    sublet_core::no::Malformed,
-    sublet_core::no::Unauthenticated,
-    sublet_core::no::Deny,
-    sublet_core::no::Overload,
+    sublet_core::refusal::Malformed,
+    sublet_core::refusal::Unauthenticated,
+    sublet_core::refusal::Deny,
+    sublet_core::refusal::Overload,
     Fault
 );
 
 macro_rules! from_malformed {
     ($($part:ty),*) => {$(
-        impl From<$part> for Failure {
-            fn from(part: $part) -> Self { sublet_core::no::Malformed::from(part).into() }
+        impl From<$part> for Error {
+            fn from(part: $part) -> Self { sublet_core::refusal::Malformed::from(part).into() }
         }
     )*};
 }
@@ -361,73 +361,80 @@ from_malformed!(
     sublet_core::feed::BadFeed
 );
 
-impl From<sublet_core::sign::SignerFault> for Failure {
+impl From<sublet_core::sign::SignerFault> for Error {
     fn from(fault: sublet_core::sign::SignerFault) -> Self {
         Fault::from(fault).into()
     }
 }
 
 /// What a guarded tool answers when its checker says no: the same table as the broker's.
-pub fn status(no: &No) -> Status {
-    let code = match no {
-        No::Malformed(_) => Code::InvalidArgument,
-        No::Unauthenticated(_) => Code::Unauthenticated,
-        No::Deny(_) => Code::PermissionDenied,
-        No::Overload(_) => Code::ResourceExhausted,
-        No::Fault(fault) if fault.is_retriable() => Code::Unavailable,
-        No::Fault(_) => Code::Internal,
+pub fn status(refusal: &Refusal) -> Status {
+    let code = match refusal {
+        Refusal::Malformed(_) => Code::InvalidArgument,
+        Refusal::Unauthenticated(_) => Code::Unauthenticated,
+        Refusal::Deny(_) => Code::PermissionDenied,
+        Refusal::Overload(_) => Code::ResourceExhausted,
+        Refusal::Fault(fault) if fault.is_retriable() => Code::Unavailable,
+        Refusal::Fault(_) => Code::Internal,
     };
-    let says = match no {
-        No::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
-        no => no.to_string(),
+    let detail = match refusal {
+        Refusal::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
+        refusal => refusal.to_string(),
     };
-    let mut details =
-        ErrorDetails::with_error_info(no.code(), ERROR_DOMAIN, HashMap::<String, String>::new());
-    if let Some(retry_ms) = no.retry_ms() {
+    let mut details = ErrorDetails::with_error_info(
+        refusal.code(),
+        ERROR_DOMAIN,
+        HashMap::<String, String>::new(),
+    );
+    if let Some(retry_ms) = refusal.retry_ms() {
         details.set_retry_info(Some(Duration::from_millis(retry_ms)));
     }
-    Status::with_error_details(code, says, details)
+    Status::with_error_details(code, detail, details)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sublet_core::no::{Deny, Malformed, Overload, Unauthenticated};
-    use sublet_core::seen::BadReplay;
+    use sublet_core::refusal::{Deny, Malformed, Overload, Unauthenticated};
+    use sublet_core::replay_cache::ReplayRefusal;
 
     #[test]
     fn a_no_survives_the_wire() {
-        let cases: [(No, Kind, bool); 9] = [
-            (Malformed::Field { field: "x", says: "y".into() }.into(), Kind::Malformed, false),
+        let cases: [(Refusal, Kind, bool); 9] = [
+            (Malformed::Field { field: "x", detail: "y".into() }.into(), Kind::Malformed, false),
             (Unauthenticated::NotAdmin.into(), Kind::Unauthenticated, false),
             (Deny::EmptyWindow.into(), Kind::Deny, false),
             (Overload::Contention.into(), Kind::Overload, true),
             (Overload::Busy { retry_ms: 70 }.into(), Kind::Overload, true),
             (Overload::Table("x").into(), Kind::Overload, false),
-            (Unauthenticated::Replay(BadReplay::BeforeStart).into(), Kind::Unauthenticated, true),
+            (
+                Unauthenticated::Replay(ReplayRefusal::BeforeStart).into(),
+                Kind::Unauthenticated,
+                true,
+            ),
             (Fault::Store("gone".into()).into(), Kind::Fault, true),
             (Fault::Internal("x".into()).into(), Kind::Fault, false),
         ];
-        for (no, kind, retriable) in cases {
-            let failure = Failure::from_status(&status(&no));
-            assert_eq!(failure.code(), no.code());
+        for (refusal, kind, retriable) in cases {
+            let failure = Error::from_status(&status(&refusal));
+            assert_eq!(failure.code(), refusal.code());
             assert_eq!((failure.kind(), failure.is_retriable()), (kind, retriable));
-            let asked = no.retry_ms().map(Duration::from_millis);
+            let asked = refusal.retry_ms().map(Duration::from_millis);
             assert_eq!(failure.retry_after(), asked, "{failure}");
             assert_eq!(
                 failure.is_final(),
                 !retriable && failure.kind() != Kind::Fault && failure.kind() != Kind::Overload
             );
-            let own = Failure::from(no);
+            let own = Error::from(refusal);
             assert_eq!((own.kind(), own.is_retriable()), (kind, retriable));
         }
     }
 
     #[test]
     fn what_has_no_code_of_ours_gets_one() {
-        let failure = Failure::from_status(&Status::unavailable("tcp connect error"));
+        let failure = Error::from_status(&Status::unavailable("tcp connect error"));
         assert_eq!((failure.code().as_str(), failure.is_retriable()), ("unreachable", true));
-        let failure = Failure::from_status(&Status::unimplemented(""));
+        let failure = Error::from_status(&Status::unimplemented(""));
         assert_eq!(failure.code(), "unimplemented");
         assert!(!failure.message().is_empty());
     }
@@ -440,6 +447,6 @@ mod tests {
             HashMap::<String, String>::new(),
         );
         let status = Status::with_error_details(Code::PermissionDenied, "no", details);
-        assert_eq!(Failure::from_status(&status).code(), "internal");
+        assert_eq!(Error::from_status(&status).code(), "internal");
     }
 }

@@ -47,7 +47,7 @@ impl Default for Bounds {
 
 /// Why a proof does not count as new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadReplay {
+pub enum ReplayRefusal {
     /// This holder's nonce was seen.
     #[error("this proof was used before")]
     Replayed,
@@ -71,22 +71,22 @@ pub enum BadReplay {
     Damaged,
 }
 
-impl BadReplay {
+impl ReplayRefusal {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            BadReplay::Replayed => "proof_replayed",
-            BadReplay::QuotaExceeded { .. } => "proof_quota_exceeded",
-            BadReplay::Full { .. } => "proof_set_full",
-            BadReplay::BeforeStart => "proof_before_start",
-            BadReplay::Damaged => "proof_set_damaged",
+            ReplayRefusal::Replayed => "proof_replayed",
+            ReplayRefusal::QuotaExceeded { .. } => "proof_quota_exceeded",
+            ReplayRefusal::Full { .. } => "proof_set_full",
+            ReplayRefusal::BeforeStart => "proof_before_start",
+            ReplayRefusal::Damaged => "proof_set_damaged",
         }
     }
 }
 
 /// The used proofs of one process.
 #[derive(Debug)]
-pub struct SeenProofs {
+pub struct ReplayCache {
     bounds: Bounds,
     started_at: UnixMillis,
     held: AtomicUsize,
@@ -103,13 +103,13 @@ struct Shard {
     forgotten: Option<i64>,
 }
 
-impl SeenProofs {
+impl ReplayCache {
     /// An empty set, which knows nothing of what was used before `started_at` and so refuses every
     /// proof issued before. A holder whose clock runs ahead can have used a proof just before the
     /// start that is issued just after it: where that matters, give the start plus
     /// [`limits::CLOCK_SKEW_MS`], at the price of refusing for as long.
     pub fn new(bounds: Bounds, started_at: UnixMillis) -> Self {
-        SeenProofs {
+        ReplayCache {
             bounds,
             started_at,
             held: AtomicUsize::new(0),
@@ -125,12 +125,12 @@ impl SeenProofs {
         nonce: Nonce,
         issued_at: UnixMillis,
         now: UnixMillis,
-    ) -> Result<(), BadReplay> {
+    ) -> Result<(), ReplayRefusal> {
         if issued_at < self.started_at {
-            return Err(BadReplay::BeforeStart);
+            return Err(ReplayRefusal::BeforeStart);
         }
         match self.insert(holder, nonce, issued_at, now) {
-            Err(BadReplay::Full { .. }) => {
+            Err(ReplayRefusal::Full { .. }) => {
                 self.forget_expired(now)?; // Other shards may hold what is over.
                 self.insert(holder, nonce, issued_at, now)
             }
@@ -145,9 +145,9 @@ impl SeenProofs {
 
     /// Drops what can no longer be valid at `now`. Calls do this on their own; a verifier without
     /// calls may, to give memory back.
-    pub fn forget_expired(&self, now: UnixMillis) -> Result<(), BadReplay> {
+    pub fn forget_expired(&self, now: UnixMillis) -> Result<(), ReplayRefusal> {
         for shard in &self.shards {
-            let mut shard = shard.lock().map_err(|_| BadReplay::Damaged)?;
+            let mut shard = shard.lock().map_err(|_| ReplayRefusal::Damaged)?;
             self.release(shard.forget_expired(now));
         }
         Ok(())
@@ -159,10 +159,10 @@ impl SeenProofs {
         nonce: Nonce,
         issued_at: UnixMillis,
         now: UnixMillis,
-    ) -> Result<(), BadReplay> {
+    ) -> Result<(), ReplayRefusal> {
         let at = usize::from(holder.0.first().copied().unwrap_or_default()) % SHARDS;
-        let shard = self.shards.get(at).ok_or(BadReplay::Damaged)?;
-        let mut shard = shard.lock().map_err(|_| BadReplay::Damaged)?;
+        let shard = self.shards.get(at).ok_or(ReplayRefusal::Damaged)?;
+        let mut shard = shard.lock().map_err(|_| ReplayRefusal::Damaged)?;
         self.release(shard.forget_expired(now));
         shard.check(&holder, &nonce, issued_at, self.bounds.per_holder)?;
         self.reserve()?;
@@ -170,12 +170,12 @@ impl SeenProofs {
         Ok(())
     }
 
-    fn reserve(&self) -> Result<(), BadReplay> {
+    fn reserve(&self) -> Result<(), ReplayRefusal> {
         let room = |held: usize| (held < self.bounds.total).then_some(held + 1);
         self.held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .map(|_| ())
-            .map_err(|held| BadReplay::Full { held })
+            .map_err(|held| ReplayRefusal::Full { held })
     }
 
     fn release(&self, count: usize) {
@@ -190,18 +190,18 @@ impl Shard {
         nonce: &Nonce,
         issued_at: UnixMillis,
         quota: usize,
-    ) -> Result<(), BadReplay> {
+    ) -> Result<(), ReplayRefusal> {
         if self.forgotten.is_some_and(|last| bucket_of(issued_at) <= last) {
-            return Err(BadReplay::BeforeStart);
+            return Err(ReplayRefusal::BeforeStart);
         }
         let Some(nonces) = self.nonces.get(holder) else {
-            return if quota == 0 { Err(BadReplay::QuotaExceeded { held: 0 }) } else { Ok(()) };
+            return if quota == 0 { Err(ReplayRefusal::QuotaExceeded { held: 0 }) } else { Ok(()) };
         };
         if nonces.contains(nonce) {
-            return Err(BadReplay::Replayed);
+            return Err(ReplayRefusal::Replayed);
         }
         if nonces.len() >= quota {
-            return Err(BadReplay::QuotaExceeded { held: nonces.len() });
+            return Err(ReplayRefusal::QuotaExceeded { held: nonces.len() });
         }
         Ok(())
     }
@@ -254,8 +254,8 @@ mod tests {
         Nonce(bytes)
     }
 
-    fn set(total: usize, per_holder: usize) -> SeenProofs {
-        SeenProofs::new(Bounds { total, per_holder }, START)
+    fn set(total: usize, per_holder: usize) -> ReplayCache {
+        ReplayCache::new(Bounds { total, per_holder }, START)
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(seen.check_and_insert(BOB, nonce(1), START, START), Ok(()));
         for ms in [0, 1, 29_999, 30_000, RETENTION_MS] {
             let again = seen.check_and_insert(ALICE, nonce(1), START, START.plus_ms(ms));
-            assert_eq!(again, Err(BadReplay::Replayed), "{ms}");
+            assert_eq!(again, Err(ReplayRefusal::Replayed), "{ms}");
         }
     }
 
@@ -274,7 +274,10 @@ mod tests {
         let seen = set(10, 10);
         seen.check_and_insert(ALICE, nonce(1), START, START).unwrap();
         let later = START.plus_ms(5_000);
-        assert_eq!(seen.check_and_insert(ALICE, nonce(1), later, later), Err(BadReplay::Replayed));
+        assert_eq!(
+            seen.check_and_insert(ALICE, nonce(1), later, later),
+            Err(ReplayRefusal::Replayed)
+        );
     }
 
     #[test]
@@ -295,7 +298,7 @@ mod tests {
         let back = START.plus_ms(1_000);
         assert_eq!(
             seen.check_and_insert(ALICE, nonce(1), START, back),
-            Err(BadReplay::BeforeStart)
+            Err(ReplayRefusal::BeforeStart)
         );
         let fresh = START.plus_ms(2_000);
         assert_eq!(seen.check_and_insert(ALICE, nonce(3), fresh, fresh), Ok(()));
@@ -308,7 +311,7 @@ mod tests {
             seen.check_and_insert(ALICE, nonce(number), START, START).unwrap();
         }
         let refusal = seen.check_and_insert(ALICE, nonce(3), START, START);
-        assert_eq!(refusal, Err(BadReplay::QuotaExceeded { held: 3 }));
+        assert_eq!(refusal, Err(ReplayRefusal::QuotaExceeded { held: 3 }));
         assert_eq!(seen.check_and_insert(BOB, nonce(3), START, START), Ok(()));
         assert_eq!(
             set(10, 0).check_and_insert(BOB, nonce(0), START, START).unwrap_err().code(),
@@ -323,9 +326,9 @@ mod tests {
             seen.check_and_insert(ALICE, nonce(number), START, START).unwrap();
         }
         let refusal = seen.check_and_insert(BOB, nonce(9), START, START);
-        assert_eq!(refusal, Err(BadReplay::Full { held: 4 }));
+        assert_eq!(refusal, Err(ReplayRefusal::Full { held: 4 }));
         let replay = seen.check_and_insert(ALICE, nonce(0), START, START);
-        assert_eq!(replay, Err(BadReplay::Replayed), "a replay is named even when full");
+        assert_eq!(replay, Err(ReplayRefusal::Replayed), "a replay is named even when full");
         let later = START.plus_ms(RETENTION_MS + BUCKET_MS);
         assert_eq!(seen.check_and_insert(BOB, nonce(9), later, later), Ok(()));
         assert_eq!(seen.held(), 1);
@@ -392,6 +395,6 @@ mod tests {
         });
         assert!(poison.is_err());
         let refusal = seen.check_and_insert(ALICE, nonce(1), START, START);
-        assert_eq!(refusal, Err(BadReplay::Damaged));
+        assert_eq!(refusal, Err(ReplayRefusal::Damaged));
     }
 }

@@ -1,12 +1,12 @@
-//! What a method of enrolment is. docs/FORMATS, "Enrolment".
+//! What a method of enrollment is. docs/FORMATS, "Enrollment".
 //!
-//! Owns: the trait of all methods, and what an enrolment brings. Does not own: a method.
+//! Owns: the trait of all methods, and what an enrollment brings. Does not own: a method.
 
 use sublet_core::decide::Credential;
 use sublet_core::id::{SpiffeId, UnixMillis};
 use sublet_core::json::Json;
 use sublet_core::key::PublicKey;
-use sublet_core::no::No;
+use sublet_core::refusal::Refusal;
 use sublet_core::state::State;
 
 use crate::certificate::Certificate;
@@ -18,7 +18,7 @@ pub trait Method: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What a credential shows.
-    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No>;
+    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, Refusal>;
 
     /// Whether this broker could have to do with it at all; else the caller has shown nothing.
     fn is_known(&self, credential: &Credential, state: &State) -> bool {
@@ -27,7 +27,7 @@ pub trait Method: Send + Sync {
     }
 }
 
-/// What an enrolment brings.
+/// What an enrollment brings.
 pub struct Presented<'a> {
     /// The credential.
     pub credential: &'a [u8],

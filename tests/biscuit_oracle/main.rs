@@ -16,11 +16,11 @@ use sublet_core::authorize::{Bound, CallView, decide_call, prove};
 use sublet_core::block::Block;
 use sublet_core::bundle::KeyUse;
 use sublet_core::call::Call;
-use sublet_core::capability::Standing;
+use sublet_core::capability::ChainPosition;
 use sublet_core::id::UnixMillis;
 use sublet_core::mint;
-use sublet_core::no::No;
 use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::refusal::Refusal;
 use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::verify::{Coverage, VerifiedToken};
 use sublet_tests::universe::{Chain, Dice, call_near, chain, pinned, scope};
@@ -43,7 +43,7 @@ fn by_blocks(token: &VerifiedToken, call: &Call, now: UnixMillis, unrecorded: u3
         let block = signed.block();
         block.is_good_at(now.seconds())
             && token.depth() <= block.hops_max
-            && unrecorded <= block.unrecorded_max
+            && unrecorded <= block.offline_hops_max
             && block.scope.as_ref().unwrap().admits(call, token.standing(block))
     })
 }
@@ -56,7 +56,7 @@ fn by_decision(
     call: &Call,
     now: UnixMillis,
     unrecorded: u32,
-) -> Result<(), No> {
+) -> Result<(), Refusal> {
     let (audience, action) = (call.audience.as_str(), call.action.as_str());
     let digest = call.arguments.digest();
     let claims =
@@ -122,7 +122,7 @@ proptest! {
         for _ in 0..8 {
             let call = call_near(&drawn, &mut dice);
             let theirs = oracle::allows(&biscuit, &call, NOW, &token.facts(0));
-            let ours = drawn.admits(&call, Standing::default());
+            let ours = drawn.admits(&call, ChainPosition::default());
             prop_assert_eq!(theirs, ours, "{:?} under {:?}", call, scopes(&token));
         }
     }
@@ -220,14 +220,14 @@ fn more_hops_than_a_token_may_have_are_allowed_by_neither() {
     let (scout, planner) = (key("scout"), key("planner"));
     let arguments = sublet_core::call::Arguments::from_json(b"{}").unwrap();
     let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
-    for (hops_max, unrecorded_max, allowed) in [
+    for (hops_max, offline_hops_max, allowed) in [
         (64, 64, true),
         (65, 64, false),
         (64, 65, false),
         (u32::MAX, 1, false),
         (4, u32::MAX, false),
     ] {
-        let block = Block { hops_max, unrecorded_max, ..hop.last().block().clone() };
+        let block = Block { hops_max, offline_hops_max, ..hop.last().block().clone() };
         let forged = raw::forge(&root, &block, scout.public_key(), &planner);
         let sealed = raw::seal(raw::open(&forged), &scout);
         let biscuit = oracle::read(&sealed, &Fleet::signer(KeyUse::Delegation)).unwrap();
@@ -236,7 +236,7 @@ fn more_hops_than_a_token_may_have_are_allowed_by_neither() {
         assert_eq!(
             (theirs, ours.unwrap_or(false)),
             (allowed, allowed),
-            "{hops_max} {unrecorded_max}"
+            "{hops_max} {offline_hops_max}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Enrolment by somebody else's signed token: an OpenID provider, a CI system, Kubernetes (RFC 7519,
+//! Enrollment by somebody else's signed token: an OpenID provider, a CI system, Kubernetes (RFC 7519,
 //! RFC 8725); a SPIFFE JWT-SVID.
 //!
 //! Owns: reading such a token, and whether it holds: issuer, algorithm, key, signature, audience, time.
@@ -19,7 +19,7 @@ use sublet_core::decide::Credential;
 use sublet_core::id::UnixMillis;
 use sublet_core::json::Json;
 use sublet_core::limits;
-use sublet_core::no::{BadJwt, Fault, No};
+use sublet_core::refusal::{BadJwt, Fault, Refusal};
 use sublet_core::workload::Attested;
 
 use super::jwks::{Keys, NoKey, Source, check_url};
@@ -62,7 +62,7 @@ pub struct Issuer {
 impl Issuer {
     /// From its part of the configuration.
     pub fn new(issuer: &IssuerConfig, config: &Config) -> Result<Self, BadConfig> {
-        let bad = |says: String| BadConfig::Value(format!("issuer {:?}: {says}", issuer.name));
+        let bad = |detail: String| BadConfig::Value(format!("issuer {:?}: {detail}", issuer.name));
         let source = match (&issuer.jwks_file, &issuer.jwks_url) {
             (Some(path), None) => Source::File(path.clone()),
             (None, Some(url)) => Source::Url(url.clone()),
@@ -103,13 +103,13 @@ impl Issuer {
     }
 
     /// What a token of this issuer shows, if it holds now.
-    async fn attest(&self, token: &Token<'_>, now: UnixMillis) -> Result<(), No> {
+    async fn attest(&self, token: &Token<'_>, now: UnixMillis) -> Result<(), Refusal> {
         let wrong = || BadJwt::Algorithm(token.header.alg.clone());
         let named = self.algorithms.contains(&token.header.alg);
         let algorithm =
             algorithm(&token.header.alg).filter(|_| named).ok_or_else(|| bad(wrong()))?;
         let kid = token.header.kid.as_deref();
-        let key = self.keys.find(kid, now).await.map_err(|no| match no {
+        let key = self.keys.find(kid, now).await.map_err(|refusal| match refusal {
             NoKey::Unknown => bad(BadJwt::Key(kid.unwrap_or_default().to_owned())),
             NoKey::Unavailable(_) => Fault::IssuerKeys(self.name.clone()).into(),
         })?;
@@ -179,8 +179,8 @@ impl Issuer {
     }
 }
 
-fn bad(bad: BadJwt) -> No {
-    sublet_core::no::Unauthenticated::Jwt(bad).into()
+fn bad(bad: BadJwt) -> Refusal {
+    sublet_core::refusal::Unauthenticated::Jwt(bad).into()
 }
 
 /// Whether a key may be used so: of this family, for signatures, and for this algorithm where it says
@@ -200,9 +200,9 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
         Some(PublicKeyUse::Other(other)) => other == "jwt-svid",
         Some(PublicKeyUse::Encryption) => false,
     };
-    let says = key.common.key_algorithm.map(|says| says.to_string());
+    let detail = key.common.key_algorithm.map(|detail| detail.to_string());
     let named = ALGORITHMS.iter().find(|(_, known)| *known == algorithm).map(|(name, _)| *name);
-    family && signs && says.is_none_or(|says| Some(says.as_str()) == named)
+    family && signs && detail.is_none_or(|detail| Some(detail.as_str()) == named)
 }
 
 /// One method: the tokens of these issuers.
@@ -224,14 +224,18 @@ impl Method for SignedToken {
         self.method
     }
 
-    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, No> {
+    async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, Refusal> {
         Ok(Credential::Attested(Box::new(self.attest(shown.credential, now).await?)))
     }
 }
 
 impl SignedToken {
     /// What a token shows, if it holds now.
-    pub(crate) async fn attest(&self, credential: &[u8], now: UnixMillis) -> Result<Attested, No> {
+    pub(crate) async fn attest(
+        &self,
+        credential: &[u8],
+        now: UnixMillis,
+    ) -> Result<Attested, Refusal> {
         let token = Token::parse(credential).map_err(bad)?;
         let named = match self.method {
             JWT_SVID => trust_domain(&token.subject).map(|domain| format!("spiffe://{domain}")),

@@ -1,12 +1,12 @@
-//! Enrolment by another broker's identity: each forged, expired, replayed, misdirected or confused
-//! variant has its own code. The broker here is of home.example, its neighbour of acme.example.
+//! Enrollment by another broker's identity: each forged, expired, replayed, misdirected or confused
+//! variant has its own code. The broker here is of home.example, federated with acme.example.
 
 use std::path::Path;
 
 use prost::Message as _;
 use sublet_broker::config::{Config, IssuerConfig};
-use sublet_broker::enrol::Methods;
-use sublet_broker::enrol::method::Presented;
+use sublet_broker::enroll::Methods;
+use sublet_broker::enroll::method::Presented;
 use sublet_core::bundle::KeyUse;
 use sublet_core::bytes::sha256;
 use sublet_core::decide::Credential;
@@ -18,15 +18,15 @@ use sublet_core::verify::VerifiedToken;
 use sublet_proto::v1;
 use sublet_tests::{Fleet, NOW, key, nonce};
 
-const METHOD: &str = "neighbour";
+const METHOD: &str = "federated";
 const ACTION: &str = "/sublet.v1.Identity/Enroll";
 const HOME: &str = "sublet://home.example";
 
 fn methods(directory: &Path, bundle: &Fleet) -> Methods {
-    neighbours(directory, &[bundle])
+    federated_domains(directory, &[bundle])
 }
 
-fn neighbours(directory: &Path, bundles: &[&Fleet]) -> Methods {
+fn federated_domains(directory: &Path, bundles: &[&Fleet]) -> Methods {
     let mut config = Config::dev("data".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
     config.trust_domain = "home.example".parse().unwrap();
     let issuers = bundles.iter().map(|fleet| {
@@ -50,21 +50,21 @@ fn neighbours(directory: &Path, bundles: &[&Fleet]) -> Methods {
 /// Bundles of trust domains are never merged: each speaks for its own, and what is wrong with one is no
 /// concern of the others.
 #[tokio::test]
-async fn one_neighbour_says_nothing_of_another_and_shuts_nobody_out() {
+async fn one_federated_domain_says_nothing_of_another_and_shuts_nobody_out() {
     let directory = tempfile::tempdir().unwrap();
     let (acme, other) = (Fleet::new(), Fleet::of("other.example"));
     let theirs = Try { token: other.identity("planner"), ..Try::honest(&acme) };
-    let methods = neighbours(directory.path(), &[&other, &acme]);
-    assert_eq!(says(&methods, &Try::honest(&acme).credential(), NOW).await, "shown");
+    let methods = federated_domains(directory.path(), &[&other, &acme]);
+    assert_eq!(detail(&methods, &Try::honest(&acme).credential(), NOW).await, "shown");
     // The same keys are in both bundles here, and the names decide.
     let ended = Fleet::ended("other.example");
-    let methods = neighbours(directory.path(), &[&ended, &acme]);
-    assert_eq!(says(&methods, &Try::honest(&acme).credential(), NOW).await, "shown");
-    assert_eq!(says(&methods, &theirs.credential(), NOW).await, "neighbour_identity");
-    // Nobody's neighbour.
+    let methods = federated_domains(directory.path(), &[&ended, &acme]);
+    assert_eq!(detail(&methods, &Try::honest(&acme).credential(), NOW).await, "shown");
+    assert_eq!(detail(&methods, &theirs.credential(), NOW).await, "federated_identity");
+    // Of a domain that is not federated.
     let stranger =
         Try { token: Fleet::of("evil.example").identity("planner"), ..Try::honest(&acme) };
-    assert_eq!(says(&methods, &stranger.credential(), NOW).await, "neighbour_identity");
+    assert_eq!(detail(&methods, &stranger.credential(), NOW).await, "federated_identity");
 }
 
 /// What an agent shows, and what of it is wrong.
@@ -93,22 +93,22 @@ impl Try<'_> {
     }
 
     fn credential(&self) -> Vec<u8> {
-        let enrolment = sha256(&enroll_message(METHOD, &[], self.agent, &self.new));
+        let enrollment = sha256(&enroll_message(METHOD, &[], self.agent, &self.new));
         let claims = CallClaims::of_digest(
             self.token.id(),
             self.audience,
             self.action,
-            enrolment,
+            enrollment,
             self.at,
             nonce(&[b"n"]),
         );
         let proof = CallProof::sign(claims, &self.holder).unwrap().encode();
-        v1::NeighbourCredential { identity_token: self.token.encode(), proof }.encode_to_vec()
+        v1::FederatedCredential { identity_token: self.token.encode(), proof }.encode_to_vec()
     }
 }
 
 /// What becomes of it: "shown", or the code.
-async fn says(methods: &Methods, credential: &[u8], now: UnixMillis) -> &'static str {
+async fn detail(methods: &Methods, credential: &[u8], now: UnixMillis) -> &'static str {
     let key = key("new");
     let shown = Presented { credential, agent: "", key: key.public_key(), certificate: None };
     match methods.get(METHOD).unwrap().show(&shown, now).await {
@@ -118,12 +118,12 @@ async fn says(methods: &Methods, credential: &[u8], now: UnixMillis) -> &'static
             "shown"
         }
         Ok(_) => panic!("no join token"),
-        Err(no) => no.code(),
+        Err(refusal) => refusal.code(),
     }
 }
 
 #[tokio::test]
-async fn each_way_to_misuse_a_neighbours_identity_has_its_answer() {
+async fn each_way_to_misuse_a_federated_domains_identity_has_its_answer() {
     let (directory, fleet) = (tempfile::tempdir().unwrap(), Fleet::new());
     let methods = methods(directory.path(), &fleet);
     let honest = || Try::honest(&fleet);
@@ -142,30 +142,30 @@ async fn each_way_to_misuse_a_neighbours_identity_has_its_answer() {
         ("proof_from_future", NOW.plus_ms(-6_000), honest()),
         ("identity_expired", ended, Try { at: ended, ..honest() }),
         ("identity_expired", begun, Try { at: begun, ..honest() }),
-        ("neighbour_identity", NOW, Try { token: delegation, ..honest() }),
+        ("federated_identity", NOW, Try { token: delegation, ..honest() }),
     ] {
-        assert_eq!(says(&methods, &tried.credential(), now).await, says_code);
+        assert_eq!(detail(&methods, &tried.credential(), now).await, says_code);
     }
     for (says_code, bytes) in [
         ("bad_field", vec![0xff; 9]),
         ("proof_malformed", {
             let token = honest().token.encode();
-            v1::NeighbourCredential { identity_token: token, proof: vec![1] }.encode_to_vec()
+            v1::FederatedCredential { identity_token: token, proof: vec![1] }.encode_to_vec()
         }),
     ] {
-        assert_eq!(says(&methods, &bytes, NOW).await, says_code);
+        assert_eq!(detail(&methods, &bytes, NOW).await, says_code);
     }
     // A bundle of another domain is not taken for it, whatever it vouches for.
     let path = directory.path().join("acme.example.json");
     assert!(path.exists());
     std::fs::write(path, other.signed_bundle().text()).unwrap();
-    assert_eq!(says(&methods, &honest().credential(), NOW).await, "shown", "the one held");
+    assert_eq!(detail(&methods, &honest().credential(), NOW).await, "shown", "the one held");
     let theirs = Try::honest(&other).credential();
-    assert_ne!(says(&methods, &theirs, NOW).await, "shown", "and nobody by the other");
+    assert_ne!(detail(&methods, &theirs, NOW).await, "shown", "and nobody by the other");
 }
 
 #[tokio::test]
-async fn a_neighbours_root_that_is_tainted_opens_nothing() {
+async fn a_federated_domains_root_that_is_tainted_opens_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let tainted = Fleet::changed(|keys| {
         for key in keys.iter_mut().filter(|key| key.use_ == KeyUse::Identity) {
@@ -174,5 +174,5 @@ async fn a_neighbours_root_that_is_tainted_opens_nothing() {
     });
     let methods = methods(directory.path(), &tainted);
     let honest = Try::honest(&Fleet::new()).credential();
-    assert_eq!(says(&methods, &honest, NOW).await, "key_tainted");
+    assert_eq!(detail(&methods, &honest, NOW).await, "key_tainted");
 }

@@ -1,4 +1,4 @@
-//! The names of the methods of enrolment, as requests and records have them. docs/FORMATS, "Enrolment".
+//! The names of the methods of enrollment, as requests and records have them. docs/FORMATS, "Enrollment".
 
 /// The method of OpenID tokens and all that look like them.
 pub const JWT: &str = "jwt";
@@ -7,7 +7,7 @@ pub const JWT: &str = "jwt";
 pub const JWT_SVID: &str = "jwt_svid";
 
 /// The method of other brokers' identities.
-pub const NEIGHBOUR: &str = "neighbour";
+pub const FEDERATED: &str = "federated";
 
 /// The method of SPIFFE X.509-SVIDs.
 pub const X509_SVID: &str = "x509_svid";

@@ -1,5 +1,5 @@
-//! How an agent comes in: the methods of enrolment, each a module behind one trait. docs/FORMATS,
-//! "Enrolment".
+//! How an agent comes in: the methods of enrollment, each a module behind one trait. docs/FORMATS,
+//! "Enrollment".
 //!
 //! Owns: which methods there are, and what each needs of the configuration. Does not own: which agent a
 //! credential is (`sublet_core::decide::Enroll`, the profiles), the key that it is bound to
@@ -8,17 +8,17 @@
 //! Invariants: a method says what was shown only when it holds now, for this broker; it decides
 //! nothing.
 
+pub mod federated_domain;
 pub mod join_token;
 pub mod jwks;
 pub mod jwt;
 pub mod method;
 pub mod names;
-pub mod neighbour;
 pub mod x509;
 
 use std::sync::Arc;
 
-use sublet_core::no::{Malformed, No};
+use sublet_core::refusal::{Malformed, Refusal};
 
 use self::method::Method;
 use crate::config::{BadConfig, Config};
@@ -43,19 +43,19 @@ impl Methods {
         if let Some(tls) = tls.filter(|tls| tls.takes_certificates()) {
             methods.push(Box::new(x509::X509Svid::new(tls.clone())));
         }
-        if let Some(neighbours) = neighbour::Neighbours::of(config)? {
-            methods.push(Box::new(neighbours));
+        if let Some(federated_domains) = federated_domain::FederatedDomains::of(config)? {
+            methods.push(Box::new(federated_domains));
         }
         Ok(Methods(methods))
     }
 
     /// The method of this name.
-    pub fn get(&self, name: &str) -> Result<&dyn Method, No> {
+    pub fn get(&self, name: &str) -> Result<&dyn Method, Refusal> {
         let found = self.0.iter().find(|method| method.name() == name);
         found.map(Box::as_ref).ok_or_else(|| {
             let known: Vec<&str> = self.0.iter().map(|method| method.name()).collect();
-            let says = format!("{name:?} is no enrolment method of this broker: {known:?}");
-            Malformed::Field { field: "method", says }.into()
+            let detail = format!("{name:?} is no enrolment method of this broker: {known:?}");
+            Malformed::Field { field: "method", detail }.into()
         })
     }
 }
