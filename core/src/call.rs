@@ -8,11 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icu_normalizer::ComposingNormalizerBorrowed;
-
 use crate::bytes::sha256;
+use crate::capability::facts::{CALL, HOPS, NAMES, NULL, UNDER, delegate_of};
 use crate::capability::family::FAMILIES;
-use crate::capability::{Action, Audience, CALL, NAMES, delegate_of};
+use crate::capability::path::ancestors;
+pub use crate::capability::path::safe_path;
+use crate::capability::{Action, Audience};
 use crate::datalog::{Predicate, Term};
 use crate::id::{AgentId, UnixMillis};
 use crate::json::{BadJson, Json};
@@ -203,38 +204,6 @@ fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// The path of a string, when it is safe and absolute in exactly one reading (SPEC 4.6.2): a plain
-/// path in Unicode NFKC, so that no other spelling of a name is taken for another name, and without a
-/// dot at the end of a segment, which some file systems leave out.
-pub fn safe_path(text: &str) -> Option<&str> {
-    let path = plain_path(text)?;
-    let is_whole = |segment: &str| !segment.ends_with('.');
-    let is_normal = path.is_ascii() || ComposingNormalizerBorrowed::new_nfkc().is_normalized(path);
-    (is_normal && path.split('/').all(is_whole)).then_some(path)
-}
-
-/// The path of a string, when it names one thing whoever resolves it: no empty, `.` or `..` segment,
-/// also none that is so up to a `;`, which some servers take off with what follows; no trailing slash,
-/// no NUL or control character, no `%`, no `\`, ASCII or alphanumeric Unicode only (so that no
-/// look-alike of a slash or dot is taken for a name).
-pub(crate) fn plain_path(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix('/')?;
-    let fine = |c: char| {
-        (c.is_ascii_graphic() && !matches!(c, '%' | '\\')) || c == ' ' || c.is_alphanumeric()
-    };
-    if text.len() > limits::PATH_BYTES_MAX || rest.split('/').count() > limits::PATH_SEGMENTS_MAX {
-        return None;
-    }
-    let segment = |s: &str| {
-        let name = s.split(';').next().unwrap_or_default().trim_end();
-        !matches!(name, "" | "." | "..") && s.chars().all(fine) && s.trim() == s
-    };
-    (rest.is_empty() || rest.split('/').all(segment)).then_some(text)
-}
-
-/// The predicate of a path and of each directory above it.
-pub(crate) const UNDER: &str = "arg_under";
-
 /// What a stock authorizer is told of a chain.
 #[derive(Clone, Debug)]
 pub struct ChainFacts<'a> {
@@ -265,7 +234,7 @@ pub fn facts<'a>(call: &'a Call, now: UnixMillis, chain: &ChainFacts<'a>) -> Vec
     let at_most = |name, from| {
         (from..=limits::HOPS_MAX).map(move |n| Predicate::new(name, [Term::Integer(i64::from(n))]))
     };
-    facts.extend(at_most("hops", chain.hops));
+    facts.extend(at_most(HOPS, chain.hops));
     facts.extend(at_most("unrecorded", chain.unrecorded));
     facts.extend(chain.delegate_of.iter().map(|agent| delegate_of(agent.split())));
     for (name, value) in &call.arguments.leaves {
@@ -276,7 +245,7 @@ pub fn facts<'a>(call: &'a Call, now: UnixMillis, chain: &ChainFacts<'a>) -> Vec
 
 fn argument_facts<'a>(name: &'a str, value: &'a Json, facts: &mut Vec<Predicate<'a>>) {
     if *value == Json::Null {
-        facts.push(Predicate::new("arg_null", [Term::text(name)]));
+        facts.push(Predicate::new(NULL, [Term::text(name)]));
     }
     for family in FAMILIES {
         let view = family.view(value).map(|view| [Term::text(name), view]);
@@ -286,15 +255,6 @@ fn argument_facts<'a>(name: &'a str, value: &'a Json, facts: &mut Vec<Predicate<
     for above in safe_path(text).into_iter().flat_map(ancestors) {
         facts.push(Predicate::new(UNDER, [Term::text(name), Term::text(above)]));
     }
-}
-
-/// A safe path and each directory above it, up to the root.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    let parents = path
-        .char_indices()
-        .filter(|(_, c)| *c == '/')
-        .filter_map(|(at, _)| if at == 0 { path.get(..1) } else { path.get(..at) });
-    parents.chain((path != "/").then_some(path))
 }
 
 #[cfg(test)]
@@ -317,49 +277,5 @@ mod tests {
     #[test]
     fn arguments_must_be_an_object() {
         assert_eq!(Arguments::from_json(b"[1]"), Err(BadArguments::NotAnObject));
-    }
-
-    #[test]
-    fn only_safe_paths_have_a_path() {
-        for good in
-            ["/", "/data", "/data/q3 report.txt", "/données/ü", "/a;b", "/.git/x", "/..a", "/한"]
-        {
-            assert_eq!(safe_path(good), Some(good));
-        }
-        let bad = [
-            "",
-            "data",
-            "/data/",
-            "//data",
-            "/data/../etc",
-            "/data/./x",
-            "/data/%2e%2e",
-            "/data\\x",
-            "/a\0b",
-            "/a\nb",
-            "/data/\u{2024}\u{2024}/x",
-            "/data\u{2215}x",
-            "/data/ x",
-            "/data/.\u{200b}./x",
-            "/data/..;/etc",
-            "/data/..;x=1/etc",
-            "/data/.;/x",
-            "/data/;x/etc",
-            "/data/.. ;/etc",
-            "/data/secret.",
-            "/data/secret./x",
-            "/data/...",
-            // 한, decomposed, and signs that stand for others: ſ, K, a wide s, a ligature.
-            "/\u{1112}\u{1161}\u{11ab}",
-            "/\u{17f}ecret",
-            "/\u{212a}",
-            "/\u{ff53}ecret",
-            "/\u{fb01}le",
-        ];
-        for bad in bad {
-            assert_eq!(safe_path(bad), None, "{bad:?}");
-        }
-        // In a URL a dot at the end is a part of the name, everywhere.
-        assert_eq!(plain_path("/wiki/Acme_Inc."), Some("/wiki/Acme_Inc."));
     }
 }

@@ -19,9 +19,7 @@ const ROOTS: [&str; 8] = [
 ];
 
 /// Files that are still in a circle. The list gets shorter and never longer.
-const STILL: [&str; 18] = [
-    "core/src/call.rs",
-    "core/src/capability/",
+const STILL: [&str; 16] = [
     "core/src/no.rs",
     "core/src/record.rs",
     "core/src/token.rs",
@@ -119,7 +117,7 @@ fn circles_of(files: &[(&str, &str)]) -> usize {
 
 #[test]
 fn a_circle_is_found_however_it_is_made() {
-    let lib = ("lib.rs", "mod a;\nmod b;\nmod c;\npub use a::A;");
+    let lib = ("lib.rs", "mod a;\nmod b;\nmod c;\npub use a::A;\npub use b::B;");
     let none = ("c.rs", "");
     let b_of_a = ("b.rs", "pub struct B(pub crate::a::A);");
     for (what, a) in [
@@ -131,6 +129,14 @@ fn a_circle_is_found_however_it_is_made() {
         ("a renamed import", "use crate::b::B as C;\npub struct A;\nfn f(_: C) {}"),
         ("a glob", "use crate::b::*;\npub struct A;\nfn f(_: B) {}"),
         ("a macro's arguments", "pub struct A;\nfn f() { println!(\"{:?}\", crate::b::B(A)); }"),
+        (
+            "a macro that puts its arguments behind a path",
+            "macro_rules! all { ($($n:ident),*) => { fn f($(_: super::b::$n),*) {} } }\npub struct A;\nall!(B);",
+        ),
+        (
+            "a macro that puts its arguments behind the module above",
+            "macro_rules! all { ($($n:ident),*) => { fn f($(_: super::$n),*) {} } }\npub struct A;\nall!(B);",
+        ),
         ("an import within a function", "pub struct A;\nfn f() { use crate::b::B; }"),
     ] {
         assert_eq!(circles_of(&[lib, ("a.rs", a), b_of_a, none]), 1, "{what}");

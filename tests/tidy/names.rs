@@ -5,6 +5,8 @@
 //! uses a name through a re-export has an arrow to the file that defines it.
 //!
 //! It does not see methods that are called on a value: a type's methods lie with the type, or are a trait's.
+//! Where a `macro_rules!` puts its arguments behind a path (`super::$variant`), each argument that a call in
+//! the same file gives is a name behind that path.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -111,6 +113,9 @@ impl Crate {
                     if let Some(name) = defines(item) {
                         scope.names.insert(name, Meaning::Defined);
                     }
+                    if let Item::Macro(rules) = item {
+                        paths.learn(rules);
+                    }
                     paths.visit_item(item);
                 }
             }
@@ -177,6 +182,8 @@ impl Crate {
 #[derive(Default)]
 struct Paths {
     found: BTreeSet<Vec<String>>,
+    /// Of each macro of the file, the paths behind which it puts an argument.
+    prefixes: HashMap<String, BTreeSet<Vec<String>>>,
 }
 
 impl<'ast> Visit<'ast> for Paths {
@@ -207,11 +214,25 @@ impl<'ast> Visit<'ast> for Paths {
     /// What a macro is given is no syntax yet: names and what joins them.
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
         self.visit_path(&called.path);
-        self.in_tokens(called.tokens.clone());
+        let name = called.path.get_ident().map(ToString::to_string).unwrap_or_default();
+        let mut given = Paths::default();
+        given.in_tokens(called.tokens.clone());
+        for prefix in self.prefixes.get(&name).into_iter().flatten() {
+            let behind = given.found.iter().map(|path| [prefix.as_slice(), path].concat());
+            self.found.extend(behind);
+        }
+        self.found.extend(given.found);
     }
 }
 
 impl Paths {
+    /// What a `macro_rules!` makes of its arguments.
+    fn learn(&mut self, rules: &syn::ItemMacro) {
+        let Some(name) = &rules.ident else { return };
+        let prefixes = self.prefixes.entry(name.to_string()).or_default();
+        before_arguments(rules.mac.tokens.clone(), prefixes);
+    }
+
     fn in_tokens(&mut self, tokens: proc_macro2::TokenStream) {
         use proc_macro2::TokenTree;
         let (mut path, mut colons) = (Vec::<String>::new(), 0);
@@ -244,6 +265,35 @@ impl Paths {
             self.found.insert(std::mem::take(path));
         }
     }
+}
+
+/// The paths that stand before an argument of a macro: `super` of `super::$variant`.
+fn before_arguments(tokens: proc_macro2::TokenStream, prefixes: &mut BTreeSet<Vec<String>>) {
+    use proc_macro2::TokenTree;
+    let (mut path, mut colons) = (Vec::<String>::new(), 0);
+    for token in tokens {
+        match token {
+            TokenTree::Ident(name) if colons == 2 => {
+                path.push(name.to_string());
+                colons = 0;
+            }
+            TokenTree::Ident(name) => {
+                path = vec![name.to_string()];
+                colons = 0;
+            }
+            TokenTree::Punct(mark) if mark.as_char() == ':' => colons += 1,
+            TokenTree::Punct(mark) if mark.as_char() == '$' && colons == 2 => {
+                prefixes.insert(std::mem::take(&mut path));
+                colons = 0;
+            }
+            TokenTree::Group(group) => {
+                before_arguments(group.stream(), prefixes);
+                (path, colons) = (Vec::new(), 0);
+            }
+            _ => (path, colons) = (Vec::new(), 0),
+        }
+    }
+    prefixes.remove(&Vec::new());
 }
 
 fn flatten(tree: &UseTree, before: Vec<String>, imports: &mut Vec<(Option<String>, Vec<String>)>) {

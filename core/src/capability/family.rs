@@ -4,10 +4,8 @@
 //! An argument without that view meets no constraint over it, negated ones included: what has no
 //! normal form fails closed.
 
-use std::borrow::Cow;
-
-use super::{cidr, url};
-use crate::call::safe_path;
+use super::path::{safe_path, slashed};
+use super::{address, url_parts};
 use crate::datalog::Term;
 use crate::json::{INTEGER_MAX, Json};
 use crate::limits;
@@ -96,8 +94,8 @@ impl Family {
             (Family::Num, value) => millionths(value).map(Term::Integer),
             (Family::Bool, Json::Bool(value)) => Some(Term::Bool(*value)),
             (Family::Path, Json::Str(text)) => safe_path(text).map(|p| Term::text(slashed(p))),
-            (Family::Url, Json::Str(text)) => url::normal(text).map(Term::text),
-            (Family::Ip, Json::Str(text)) => cidr::bits(text).map(Term::text),
+            (Family::Url, Json::Str(text)) => url_parts::normal(text).map(Term::text),
+            (Family::Ip, Json::Str(text)) => address::bits(text).map(Term::text),
             (Family::Len, value) => length(value).map(Term::Integer),
             (Family::ListStr | Family::ListInt, Json::List(items)) => self.set(items),
             _ => None,
@@ -150,9 +148,4 @@ pub(crate) fn length(value: &Json) -> Option<i64> {
         Json::List(items) => i64::try_from(items.len()).ok(),
         _ => None,
     }
-}
-
-/// The path and a slash, which `/` alone already is.
-pub(crate) fn slashed(path: &str) -> Cow<'_, str> {
-    if path == "/" { Cow::Borrowed(path) } else { Cow::Owned(format!("{path}/")) }
 }

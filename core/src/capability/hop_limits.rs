@@ -3,16 +3,10 @@
 //! In SCOPE text `hops:2` (counted from the root, as a block counts; the number of the hop that
 //! states it makes it terminal) and `use:delegates` ("may hand out, may not use").
 
-use super::BadScope;
+use super::bad_scope::BadScope;
+use super::facts::{HOPS, delegate_of, is_delegate_of};
 use crate::datalog::{Predicate, Term};
 use crate::limits;
-
-/// The fact that a chain has for every n that it does not exceed: blocks after block 0.
-pub(crate) const HOPS: &str = "hops";
-
-/// The fact that a chain has for every agent in it, as directory and name, that is not the last
-/// holder or the one that the last holder is a helper of.
-pub(crate) const DELEGATE_OF: &str = "delegate_of";
 
 /// The part that is exceeded when a capability may not travel on at all.
 pub(super) const HOP_NUMBER: &str = "hop number";
@@ -107,7 +101,7 @@ impl HopLimits {
         while let Some((first, rest)) = body.split_first() {
             match (first.name.as_ref(), first.terms.as_slice()) {
                 (HOPS, [Term::Integer(max)]) => travel.hops_max = Some(u32::try_from(*max).ok()?),
-                (DELEGATE_OF, _) => travel.delegates_only = true,
+                _ if is_delegate_of(first) => travel.delegates_only = true,
                 _ => break,
             }
             *body = rest;
@@ -115,11 +109,6 @@ impl HopLimits {
         travel.check().ok()?;
         Some(travel)
     }
-}
-
-/// The fact, and the test, that the caller is a delegate of this agent (directory, name).
-pub(crate) fn delegate_of<'a>(agent: (&'a str, &'a str)) -> Predicate<'a> {
-    Predicate::new(DELEGATE_OF, [Term::text(agent.0), Term::text(agent.1)])
 }
 
 /// Whether a name, as it stands in SCOPE text, begins as one of these words does.

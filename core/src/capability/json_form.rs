@@ -6,8 +6,12 @@
 //! `action`, `audience` and `args` must be there; without `other_args` the capability is closed.
 //! `"use": "delegates"` and `"hops": 2` bound how it travels.
 
-use super::hop_limits::{read_hops, read_use};
-use super::{BadScope, Capability, Constraint, HopLimits, reserved};
+use super::bad_scope::BadScope;
+use super::constraint::Constraint;
+use super::hop_limits::{HopLimits, read_hops, read_use};
+use super::kind::Member as _;
+use super::one::Capability;
+use super::reserved;
 use crate::json::Json;
 
 impl Capability {

@@ -8,10 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Absent, Action, AllOf, Audience, Capability, Constraint, Decimal, Exactly, HopLimits, OneOf,
-    Range, Scalar, Scope, Step,
-};
+use super::constraint::{AllOf, Constraint};
+use super::hop_limits::{HopLimits, Step};
+use super::kind::Member as _;
+use super::kinds::{Absent, Exactly, OneOf};
+use super::one::Capability;
+use super::pattern::{Action, Audience};
+use super::scalar::Scalar;
+use super::scope::Scope;
 use crate::json::Json;
 use crate::limits;
 
@@ -59,14 +63,8 @@ impl Constraint {
             return Meet::Nothing;
         }
         Meet::said(match (self, other) {
-            (Constraint::Range(a), Constraint::Range(b)) => {
-                let (min, max) = a.bounds().meet(b.bounds());
-                Range::new(min, max).ok().map(Constraint::Range)
-            }
-            (Constraint::Decimal(a), Constraint::Decimal(b)) => {
-                let (min, max) = a.bounds().meet(b.bounds());
-                Decimal::new(min, max).ok().map(Constraint::Decimal)
-            }
+            (Constraint::Range(a), Constraint::Range(b)) => a.meet(b).map(Constraint::Range),
+            (Constraint::Decimal(a), Constraint::Decimal(b)) => a.meet(b).map(Constraint::Decimal),
             _ => {
                 let parts = [conjuncts(self), conjuncts(other)].concat();
                 AllOf::new(parts).ok().map(Constraint::AllOf)
@@ -167,7 +165,8 @@ impl Scope {
                 kept.push(capability.clone());
                 continue;
             }
-            let mut met = Meets::of(&self.0, std::slice::from_ref(capability), step).capabilities;
+            let mut met =
+                Meets::of(self.capabilities(), std::slice::from_ref(capability), step).capabilities;
             met.truncate(room); // What finds no room is cut, and said so.
             cut.push((capability.to_string(), met.iter().map(ToString::to_string).collect()));
             kept.extend(met);

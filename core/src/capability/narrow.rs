@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::hop_limits::HOP_NUMBER;
-use super::{Capability, Scope, Step};
+use super::hop_limits::{HOP_NUMBER, Step};
+use super::one::Capability;
+use super::scope::Scope;
 
 /// How a child exceeds its parent: what was asked, what is held, what would pass.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::BadScope;
+use super::bad_scope::BadScope;
 use crate::limits;
 
 /// One text, or every text with a prefix that ends in the separator.

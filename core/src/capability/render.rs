@@ -1,52 +1,22 @@
-//! A scope as a Datalog check, and back. SPEC 4.5.
+//! A capability as a query of a Datalog check, and back. SPEC 4.5.
 //!
 //! One capability is one query of the check: `call(audience, action, count)`, then how far it
-//! travels, then each argument in order of its name. A closed capability whose arguments must all be there bounds their count;
-//! one with arguments that may be missing bounds their names. `lift` reads leniently; the block is
-//! rendered again and compared byte by byte, so what it misreads is refused.
+//! travels, then each argument in order of its name. A closed capability whose arguments must all be
+//! there bounds their count; one with arguments that may be missing bounds their names. `lift` reads
+//! leniently; the block is rendered again and compared byte by byte, so what it misreads is refused.
 
 use std::collections::BTreeSet;
 
+use super::constraint::{AllOf, Constraint};
+use super::facts::{CALL, NAMES};
 use super::family::Family;
-use super::kind::{Shown, is_pattern};
+use super::hop_limits::HopLimits;
+use super::kind::{Member as _, Shown};
+use super::kinds::{Absent, Any};
+use super::one::Capability;
+use super::pattern::Pattern;
 use super::tree::{self, Tree, test, within};
-use super::{Absent, AllOf, Any, BadScope, Capability, Constraint, HopLimits, Pattern, Scope};
-use crate::datalog::{Binary, Check, Expression, Op, Predicate, Query, Term};
-use crate::limits;
-
-/// The fact that a call has once: audience, action, number of arguments.
-pub(crate) const CALL: &str = "call";
-
-/// The fact that a call has once: the set of its arguments' names.
-pub(crate) const NAMES: &str = "arg_names";
-
-/// The scope as one check, of a block that this agent (directory, name) holds.
-pub(crate) fn render_scope<'a>(scope: &'a Scope, agent: (&'a str, &'a str)) -> Check<'a> {
-    let queries = scope.capabilities().iter().map(|capability| render(capability, agent));
-    Check { queries: queries.collect() }
-}
-
-/// The scope of a check that `render_scope` could have written.
-pub(crate) fn lift_scope(check: &Check<'_>) -> Result<Scope, BadScope> {
-    // Counted before any is compiled.
-    let expressions = check.queries.iter().flat_map(|query| query.expressions.iter().flatten());
-    check_patterns(expressions.filter(|op| is_pattern(op)).count(), limits::PATTERNS_MAX, "scope")?;
-    let capabilities = check.queries.iter().map(|query| {
-        lift(query)
-            .ok_or_else(|| BadScope("the scope check is no rendering of a capability".into()))
-    });
-    Scope::new(capabilities.collect::<Result<_, _>>()?)
-}
-
-/// Refuses more patterns than a scope or a token may hold.
-pub(crate) fn check_patterns(count: usize, max: usize, of: &str) -> Result<(), BadScope> {
-    if count > max {
-        return Err(BadScope(format!(
-            "{count} patterns (regex, glob, url with *.) in one {of}, at most {max} are allowed"
-        )));
-    }
-    Ok(())
-}
+use crate::datalog::{Binary, Expression, Op, Predicate, Query, Term};
 
 pub(super) fn render<'a>(capability: &'a Capability, agent: (&'a str, &'a str)) -> Query<'a> {
     // Every member, so that one more cannot be left out of what a block says; `args` and `open` are
@@ -180,9 +150,7 @@ pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
         return None;
     }
     // `travel` is checked by its `lift`.
-    let mut capability = Capability::of_parts(audience, action, args, open).ok()?;
-    capability.travel = travel;
-    Some(capability)
+    Capability::of_parts(audience, action, args, open, travel).ok()
 }
 
 fn lift_pattern(term: &Term<'_>, cursor: &mut Cursor<'_, '_>) -> Option<String> {

@@ -6,7 +6,7 @@
 //! Invariants: a capability with such a word is refused, in every form: who does not understand a word
 //! does not know what it takes away, so it is never read past.
 
-use super::BadScope;
+use super::bad_scope::BadScope;
 
 /// Words that are kept for later versions: `approve:` for what somebody must agree to first, `budget:` for
 /// what may be spent in all. Also the names of their JSON members and kinds.

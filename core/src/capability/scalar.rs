@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::BadScope;
+use super::bad_scope::BadScope;
 use super::family::Family;
 use crate::datalog::Term;
 use crate::json::{BadJson, INTEGER_MAX, Json};

@@ -1,14 +1,17 @@
 //! SCOPE text: `fs.read@tool://files path=under:/data limit=range:1..10 *=any hops:2`. docs/FORMATS.
+//!
+//! Owns: reading it. How it is written stands with what is written (`one`, `travel`, `constraint`).
 
-use std::fmt;
 use std::str::FromStr;
 
-use super::hop_limits::{self, read_word};
-use super::scalar::{plain_or_quoted, quoted, string_from_text};
-use super::{Any, BadScope, Capability, Constraint, HopLimits, reserved};
-
-/// The name that stands for every argument not named.
-const OTHERS: &str = "*";
+use super::bad_scope::BadScope;
+use super::constraint::Constraint;
+use super::hop_limits::{HopLimits, read_word};
+use super::kinds::Any;
+use super::one::Capability;
+use super::reserved;
+use super::scalar::string_from_text;
+use super::words::{OTHERS, split};
 
 impl FromStr for Capability {
     type Err = BadScope;
@@ -54,51 +57,6 @@ fn argument(word: &str) -> Result<(&str, Constraint), BadScope> {
         None => (constraint, None),
     };
     Ok((name, Constraint::from_text(kind, value)?))
-}
-
-/// Splits at a separator outside JSON strings and brackets.
-pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
-    let (mut words, mut start) = (Vec::new(), 0);
-    let (mut quoted, mut escaped, mut depth) = (false, false, 0u32);
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '[' | '{' if !quoted => depth += 1,
-            ']' | '}' if !quoted => depth = depth.saturating_sub(1),
-            _ if c == separator && !quoted && depth == 0 => {
-                words.extend(text.get(start..at));
-                start = at + c.len_utf8();
-            }
-            _ => {}
-        }
-    }
-    words.extend(text.get(start..));
-    words
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every member, so that one more cannot be left out of what a person reads.
-        let Capability { audience, action, args, open, travel } = self;
-        write!(f, "{action}@{audience}")?;
-        for (name, constraint) in args {
-            write!(f, " {}={constraint}", name_text(name))?;
-        }
-        if *open {
-            write!(f, " {OTHERS}=any")?;
-        }
-        write!(f, "{travel}")
-    }
-}
-
-/// An argument's name, quoted where it would read as a word that has, or will have, a meaning.
-fn name_text(name: &str) -> String {
-    match hop_limits::begins(name) || reserved::begins(name) {
-        true => quoted(name),
-        false => plain_or_quoted(name),
-    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,11 @@ pub(crate) fn join<'a>(
     joined
 }
 
+/// Whether a step of an expression matches a pattern.
+pub(crate) fn is_pattern(op: &Op<'_>) -> bool {
+    matches!(op, Op::Binary(Binary::Regex))
+}
+
 /// What is on the stack while an expression is read; a tree with how deep it nests.
 enum Item<'a> {
     View,

@@ -5,9 +5,12 @@
 //! that does not fit an i64 of millionths has no view as a decimal and is refused.
 
 use super::bounds::Bounds;
-use super::family::{Family, MILLION, millionths};
-use super::kind::{Constraint, Kind, Shown, value};
-use super::{BadScope, Scalar};
+use super::range::Range;
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::{Family, MILLION, millionths};
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::words::{json, value};
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
@@ -16,10 +19,6 @@ use crate::json::Json;
 pub struct Decimal(Bounds);
 
 impl Decimal {
-    pub(super) fn bounds(&self) -> &Bounds {
-        &self.0
-    }
-
     /// From `min` to `max` millionths; refused when both are missing or `min > max`.
     pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
         match (min, max) {
@@ -31,6 +30,12 @@ impl Decimal {
             }
             _ => Ok(Decimal(Bounds { min, max })),
         }
+    }
+
+    /// What both allow; `None` when nothing is.
+    pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
+        let (min, max) = self.0.meet(&other.0);
+        Self::new(min, max).ok()
     }
 }
 
@@ -57,18 +62,6 @@ impl Kind for Decimal {
 
     fn admits(&self, value: Option<&Json>) -> bool {
         value.and_then(millionths).is_some_and(|value| self.0.contains(value))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        match child {
-            Constraint::Decimal(child) => self.0.covers(&child.0),
-            Constraint::Range(child) => child.in_millionths().is_some_and(|c| self.0.covers(&c)),
-            _ => false,
-        }
-    }
-
-    fn excludes(&self, other: &Constraint) -> bool {
-        matches!(other, Constraint::Decimal(other) if self.0.excludes(&other.0))
     }
 
     fn family(&self) -> Option<Family> {
@@ -102,9 +95,7 @@ impl Kind for Decimal {
         let (min, max) = text.split_once("..").ok_or_else(bad)?;
         let bound = |word: &str| match word {
             "" => Ok(None),
-            word => {
-                super::kind::json(word).ok().as_ref().and_then(millionths).map(Some).ok_or_else(bad)
-            }
+            word => json(word).ok().as_ref().and_then(millionths).map(Some).ok_or_else(bad),
         };
         Decimal::new(bound(min)?, bound(max)?)
     }
@@ -132,5 +123,19 @@ impl Kind for Decimal {
             }
         }
         Decimal::new(min, max)
+    }
+}
+
+impl<M: Member + Holds<Decimal> + Holds<Range>> Compare<M> for Decimal {
+    fn covers(&self, child: &M) -> bool {
+        if let Some(child) = child.as_kind::<Decimal>() {
+            return self.0.covers(&child.0);
+        }
+        let integers = child.as_kind::<Range>().and_then(Range::in_millionths);
+        integers.is_some_and(|child| self.0.covers(&child))
+    }
+
+    fn excludes(&self, other: &M) -> bool {
+        other.as_kind::<Decimal>().is_some_and(|other| self.0.excludes(&other.0))
     }
 }

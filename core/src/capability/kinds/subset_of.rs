@@ -2,11 +2,13 @@
 //!
 //! The empty list is a subset. A mixed or nested list has no view and is refused.
 
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, list, list_from_json};
-use super::tree::{Tree, within};
 use super::values::{Values, list_family, of_list};
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::tree::{Tree, within};
+use crate::capability::words::{list, list_from_json};
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
@@ -36,10 +38,6 @@ impl Kind for SubsetOf {
         let Some(Json::List(items)) = value else { return false };
         list_family(&self.0).is_some_and(|family| family.has(value))
             && items.iter().all(|item| self.0.contains(item))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::SubsetOf(child) if child.0.is_within(&self.0))
     }
 
     fn family(&self) -> Option<Family> {
@@ -73,5 +71,11 @@ impl Kind for SubsetOf {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         SubsetOf::new(list_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<SubsetOf>> Compare<M> for SubsetOf {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<SubsetOf>().is_some_and(|child| child.0.is_within(&self.0))
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A negation first requires its positive fact: a value of another type is refused, and absence.
 
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, list, list_from_json};
-use super::tree::{Tree, within};
 use super::values::Values;
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::tree::{Tree, within};
+use crate::capability::words::{list, list_from_json};
 use crate::datalog::{Expression, Op, Term};
 use crate::json::Json;
 
@@ -21,7 +23,7 @@ impl NotOneOf {
     }
 
     /// Whether the other constraint admits none of these.
-    fn excluded_by(&self, other: &Constraint) -> bool {
+    fn excluded_by(&self, other: &impl Member) -> bool {
         !self.0.iter().any(|scalar| other.admits(Some(&scalar.to_json())))
     }
 }
@@ -36,18 +38,6 @@ impl Kind for NotOneOf {
     fn admits(&self, value: Option<&Json>) -> bool {
         let of_the_type = self.0.family().is_some_and(|family| family.has(value));
         of_the_type && value.is_some_and(|value| !self.0.contains(value))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        match child {
-            Constraint::NotOneOf(child) => {
-                child.0.family() == self.0.family() && self.0.is_within(&child.0)
-            }
-            _ => {
-                let typed = child.family().zip(self.0.family());
-                typed.is_some_and(|(child, own)| child.implies(own)) && self.excluded_by(child)
-            }
-        }
     }
 
     fn family(&self) -> Option<Family> {
@@ -84,5 +74,15 @@ impl Kind for NotOneOf {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         NotOneOf::new(list_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<NotOneOf>> Compare<M> for NotOneOf {
+    fn covers(&self, child: &M) -> bool {
+        if let Some(child) = child.as_kind::<NotOneOf>() {
+            return child.0.family() == self.0.family() && self.0.is_within(&child.0);
+        }
+        let typed = child.family().zip(self.0.family());
+        typed.is_some_and(|(child, own)| child.implies(own)) && self.excluded_by(child)
     }
 }

@@ -1,16 +1,18 @@
 //! `under`: a path that is the base or lies below it. `path=under:/data`.
 //!
-//! Only a path that is absolute and safe in exactly one reading is admitted (`call::safe_path`):
+//! Only a path that is absolute and safe in exactly one reading is admitted (`safe_path`):
 //! no `..`, no `..;`, no `%`, no `\`, no empty segment, no segment that ends in a dot, Unicode NFKC.
 //! What has no such reading is refused, whatever it would resolve to. Renders as `arg_under("path", "/data")`, a fact that a call has for its path
 //! and for each directory above it; inside `any_of` and `not` as `$v.starts_with("/data/")`.
 
-use super::BadScope;
-use super::family::{Family, slashed};
-use super::kind::{Constraint, Kind, Shown, value};
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
-use super::tree::{Tree, test};
-use crate::call::{UNDER, safe_path};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::facts::UNDER;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::path::{safe_path, slashed};
+use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -52,15 +54,6 @@ impl Kind for Under {
         safe_path(text).is_some_and(|path| self.contains(path))
     }
 
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::Under(child) if self.contains(&child.0))
-    }
-
-    fn excludes(&self, other: &Constraint) -> bool {
-        matches!(other, Constraint::Under(other)
-            if !self.contains(&other.0) && !other.contains(&self.0))
-    }
-
     fn family(&self) -> Option<Family> {
         Some(Family::Path)
     }
@@ -98,5 +91,17 @@ impl Kind for Under {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Under::new(&string_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<Under>> Compare<M> for Under {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<Under>().is_some_and(|child| self.contains(&child.0))
+    }
+
+    fn excludes(&self, other: &M) -> bool {
+        other
+            .as_kind::<Under>()
+            .is_some_and(|other| !self.contains(&other.0) && !other.contains(&self.0))
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::family::Family;
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::scalar::Scalar;
 use crate::datalog::Term;
 use crate::json::Json;
 use crate::limits;

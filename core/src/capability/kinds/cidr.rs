@@ -3,13 +3,15 @@
 //! An address is compared by its bits. What could be two addresses has no bits and is refused:
 //! octal or short forms, zones, and IPv6 that carries an IPv4 address.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, value};
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
-use super::tree::{Tree, test};
+use crate::capability::address::{bits, bits_of};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -55,48 +57,12 @@ impl Cidr {
     }
 }
 
-fn bits_of(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(ip) => format!("4{:032b}", u32::from(ip)),
-        IpAddr::V6(ip) => format!("6{:0128b}", u128::from(ip)),
-    }
-}
-
-/// The bits of an address that is one address to everybody.
-pub(super) fn bits(text: &str) -> Option<String> {
-    let address: IpAddr = text.parse().ok()?;
-    match address {
-        IpAddr::V6(ip) if carries_ipv4(ip) => None,
-        address => Some(bits_of(address)),
-    }
-}
-
-/// IPv4-mapped and -compatible (RFC 4291 2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC
-/// 4380). The unspecified and loopback addresses are no IPv4.
-fn carries_ipv4(ip: Ipv6Addr) -> bool {
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => false,
-        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => true,
-        [0x64, 0xff9b, ..] | [0x2002, ..] | [0x2001, 0, ..] => true,
-        _ => false,
-    }
-}
-
 impl Kind for Cidr {
     const NAME: &'static str = "cidr";
 
     fn admits(&self, value: Option<&Json>) -> bool {
         let Some(Json::Str(text)) = value else { return false };
         bits(text).is_some_and(|bits| bits.starts_with(&self.bits))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::Cidr(child) if child.bits.starts_with(&self.bits))
-    }
-
-    fn excludes(&self, other: &Constraint) -> bool {
-        matches!(other, Constraint::Cidr(other)
-            if !other.bits.starts_with(&self.bits) && !self.bits.starts_with(&other.bits))
     }
 
     fn family(&self) -> Option<Family> {
@@ -130,6 +96,18 @@ impl Kind for Cidr {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Cidr::new(&string_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<Cidr>> Compare<M> for Cidr {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<Cidr>().is_some_and(|child| child.bits.starts_with(&self.bits))
+    }
+
+    fn excludes(&self, other: &M) -> bool {
+        other.as_kind::<Cidr>().is_some_and(|other| {
+            !other.bits.starts_with(&self.bits) && !self.bits.starts_with(&other.bits)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two bounds on a number, both inside: what `range` and `decimal` hold.
 
-use super::tree::{Tree, test};
+use crate::capability::tree::{Tree, test};
 use crate::datalog::{Binary, Expression, Term};
 
 /// From `min` to `max`, both inside; at least one is given.

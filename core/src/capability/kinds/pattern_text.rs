@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::BadScope;
+use crate::capability::bad_scope::BadScope;
 use crate::limits;
 
 /// An anchored pattern and the automaton made of it. Equal patterns are equal.

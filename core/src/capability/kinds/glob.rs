@@ -3,12 +3,13 @@
 //! `*` stands for any run of characters but `/`, `?` for one of them, `**` for any run at all;
 //! everything else for itself. For paths use `under`, which knows `..`.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, value};
 use super::pattern_text::Compiled;
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
-use super::tree::{Tree, test};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 use crate::limits;
@@ -146,13 +147,6 @@ impl Kind for Glob {
         text.len() <= limits::MATCHED_BYTES_MAX && self.compiled.is_match(text)
     }
 
-    fn covers(&self, child: &Constraint) -> bool {
-        match child {
-            Constraint::Glob(child) => absorbs(&pieces(&self.pattern), &pieces(&child.pattern)),
-            _ => false,
-        }
-    }
-
     fn family(&self) -> Option<Family> {
         Some(Family::Short)
     }
@@ -184,5 +178,13 @@ impl Kind for Glob {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Glob::new(&string_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<Glob>> Compare<M> for Glob {
+    fn covers(&self, child: &M) -> bool {
+        child
+            .as_kind::<Glob>()
+            .is_some_and(|child| absorbs(&pieces(&self.pattern), &pieces(&child.pattern)))
     }
 }

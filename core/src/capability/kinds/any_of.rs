@@ -3,27 +3,28 @@
 //!
 //! Constraints on several views (a string or an integer) are two capabilities.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown};
 use super::parts::{self, Parts};
-use super::tree::Tree;
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Kind, Member, Shown};
+use crate::capability::tree::Tree;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// Values that some part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnyOf(Parts);
+pub struct AnyOf<M>(Parts<M>);
 
-impl AnyOf {
+#[expect(private_bounds, reason = "`Constraint` is the one member that there is")]
+impl<M: Member> AnyOf<M> {
     /// Of two constraints or more, none of them of this very kind.
-    pub fn new(parts: Vec<Constraint>) -> Result<Self, BadScope> {
+    pub fn new(parts: Vec<M>) -> Result<Self, BadScope> {
         let parts = Parts::new(Self::NAME, parts)?;
         AnyOf::on_one_view(parts)
     }
 
-    fn on_one_view(parts: Parts) -> Result<Self, BadScope> {
-        let first = parts.as_slice().first().and_then(Constraint::family);
+    fn on_one_view(parts: Parts<M>) -> Result<Self, BadScope> {
+        let first = parts.as_slice().first().and_then(M::family);
         if first.is_none() || parts.as_slice().iter().any(|part| part.family() != first) {
             return Err(BadScope(
                 "any_of takes constraints on one view: strings, or integers, or paths…; others are capabilities of their own".into(),
@@ -32,12 +33,13 @@ impl AnyOf {
         Ok(AnyOf(parts))
     }
 
-    pub(super) fn parts(&self) -> &[Constraint] {
+    /// Those of which one holds at least.
+    pub(crate) fn parts(&self) -> &[M] {
         self.0.as_slice()
     }
 }
 
-impl Kind for AnyOf {
+impl<M: Member> Kind for AnyOf<M> {
     const NAME: &'static str = "any_of";
 
     fn check(&self) -> Result<(), BadScope> {
@@ -48,12 +50,8 @@ impl Kind for AnyOf {
         self.parts().iter().any(|part| part.admits(value))
     }
 
-    fn covers(&self, _: &Constraint) -> bool {
-        false // `Constraint::covers` asks the parts.
-    }
-
     fn family(&self) -> Option<Family> {
-        self.parts().first().and_then(Constraint::family)
+        self.parts().first().and_then(M::family)
     }
 
     fn tests<'a>(&'a self, view: &Term<'a>) -> Vec<Expression<'a>> {
@@ -64,9 +62,8 @@ impl Kind for AnyOf {
         match shown {
             Shown::Tests(family, [tree @ Tree::Or(..)]) => {
                 let parts = tree.clone().disjuncts();
-                let parts = parts
-                    .into_iter()
-                    .map(|part| Constraint::lift_nested(*family, &part.conjuncts()));
+                let parts =
+                    parts.into_iter().map(|part| M::lift_nested(*family, &part.conjuncts()));
                 AnyOf::new(parts.collect::<Option<_>>()?).ok()
             }
             _ => None,
@@ -87,5 +84,11 @@ impl Kind for AnyOf {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Parts::from_json(Self::NAME, value).and_then(AnyOf::on_one_view)
+    }
+}
+
+impl<M: Member> Compare<M> for AnyOf<M> {
+    fn covers(&self, _: &M) -> bool {
+        false // `Member::covers` asks the parts.
     }
 }

@@ -1,10 +1,11 @@
 //! `max_length`: a string of at most so many bytes, or a list of at most so many items.
 //! `comment=max_length:200`.
 
-use super::BadScope;
-use super::family::{Family, length};
-use super::kind::{Constraint, Kind, Shown, value};
-use super::tree::{Tree, test};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::{Family, length};
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -17,10 +18,6 @@ impl Kind for MaxLength {
 
     fn admits(&self, value: Option<&Json>) -> bool {
         value.and_then(length).is_some_and(|length| length <= i64::from(self.0))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::MaxLength(child) if child.0 <= self.0)
     }
 
     fn family(&self) -> Option<Family> {
@@ -60,5 +57,11 @@ impl Kind for MaxLength {
             _ => None,
         };
         limit.map(MaxLength).ok_or_else(|| BadScope("max_length takes a number of bytes".into()))
+    }
+}
+
+impl<M: Member + Holds<MaxLength>> Compare<M> for MaxLength {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<MaxLength>().is_some_and(|child| child.0 <= self.0)
     }
 }

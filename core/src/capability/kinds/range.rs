@@ -1,9 +1,11 @@
 //! `range`: an integer between two bounds, both inside. `limit=range:1..1000`, `1..`, `..1000`.
 
 use super::bounds::Bounds;
-use super::family::{Family, MILLION};
-use super::kind::{Constraint, Kind, Shown, value};
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::{Family, MILLION};
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::words::value;
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
@@ -12,10 +14,6 @@ use crate::json::Json;
 pub struct Range(Bounds);
 
 impl Range {
-    pub(super) fn bounds(&self) -> &Bounds {
-        &self.0
-    }
-
     /// From `min` to `max`; refused when both are missing or `min > max`.
     pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
         match (min, max) {
@@ -27,6 +25,12 @@ impl Range {
             }
             _ => Ok(Range(Bounds { min, max })),
         }
+    }
+
+    /// What both allow; `None` when nothing is.
+    pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
+        let (min, max) = self.0.meet(&other.0);
+        Self::new(min, max).ok()
     }
 
     /// The bounds in millionths; `None` when one does not fit, or is missing: an integer beyond it
@@ -50,14 +54,6 @@ impl Kind for Range {
 
     fn admits(&self, value: Option<&Json>) -> bool {
         matches!(value, Some(Json::Int(value)) if self.0.contains(*value))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::Range(child) if self.0.covers(&child.0))
-    }
-
-    fn excludes(&self, other: &Constraint) -> bool {
-        matches!(other, Constraint::Range(other) if self.0.excludes(&other.0))
     }
 
     fn family(&self) -> Option<Family> {
@@ -116,6 +112,16 @@ impl Kind for Range {
             }
         }
         Range::new(min, max)
+    }
+}
+
+impl<M: Member + Holds<Range>> Compare<M> for Range {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<Range>().is_some_and(|child| self.0.covers(&child.0))
+    }
+
+    fn excludes(&self, other: &M) -> bool {
+        other.as_kind::<Range>().is_some_and(|other| self.0.excludes(&other.0))
     }
 }
 

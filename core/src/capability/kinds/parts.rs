@@ -1,23 +1,24 @@
 //! Constraints inside a constraint: what `all_of` and `any_of` hold, and how nesting is written.
 
-use super::BadScope;
-use super::kind::{Constraint, json, value};
-use super::tree::join;
+use crate::capability::bad_scope::BadScope;
+use crate::capability::kind::Member;
+use crate::capability::tree::join;
+use crate::capability::words::{json, value};
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// Two constraints or more, each on a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Parts(Vec<Constraint>);
+pub(super) struct Parts<M>(Vec<M>);
 
-impl Parts {
+impl<M: Member> Parts<M> {
     /// Refused when fewer than two, when one is of this very kind, `any` or `absent`.
-    pub(super) fn new(kind: &str, parts: Vec<Constraint>) -> Result<Self, BadScope> {
+    pub(super) fn new(kind: &str, parts: Vec<M>) -> Result<Self, BadScope> {
         if parts.len() < 2 || parts.iter().any(|part| part.kind() == kind) {
             let detail = format!("{kind} takes two constraints or more, none of them {kind}");
             return Err(BadScope(detail));
         }
-        if !parts.iter().all(Constraint::needs_a_value) {
+        if parts.iter().any(|part| part.admits(None)) {
             return Err(BadScope(format!(
                 "{kind} takes constraints on a value, not any or absent"
             )));
@@ -25,12 +26,12 @@ impl Parts {
         Ok(Parts(parts))
     }
 
-    pub(super) fn as_slice(&self) -> &[Constraint] {
+    pub(super) fn as_slice(&self) -> &[M] {
         &self.0
     }
 
     pub(super) fn check(&self) -> Result<(), BadScope> {
-        self.0.iter().try_for_each(Constraint::check)
+        self.0.iter().try_for_each(M::check)
     }
 
     /// One expression: each part's tests together, and the parts joined by the operator.
@@ -40,14 +41,14 @@ impl Parts {
     }
 
     pub(super) fn to_json(&self) -> Json {
-        Json::List(self.0.iter().map(Constraint::to_json).collect())
+        Json::List(self.0.iter().map(M::to_json).collect())
     }
 
     pub(super) fn from_json(kind: &str, value: &Json) -> Result<Self, BadScope> {
         let Json::List(parts) = value else {
             return Err(BadScope(format!("{kind} takes a list of constraints")));
         };
-        let parts = parts.iter().map(Constraint::from_json).collect::<Result<_, _>>();
+        let parts = parts.iter().map(M::from_json).collect::<Result<_, _>>();
         Parts::new(kind, parts?)
     }
 }

@@ -5,12 +5,13 @@
 //! digit, no flags, no sets inside sets. Matching takes time linear in the text. A regex is
 //! narrowed only by the same regex, or by values that match.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, value};
 use super::pattern_text::Compiled;
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text};
-use super::tree::{Tree, test};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text};
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 use crate::limits;
@@ -77,10 +78,6 @@ impl Kind for Regex {
         text.len() <= limits::MATCHED_BYTES_MAX && self.compiled.is_match(text)
     }
 
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::Regex(child) if child == self)
-    }
-
     fn family(&self) -> Option<Family> {
         Some(Family::Short)
     }
@@ -111,5 +108,11 @@ impl Kind for Regex {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Regex::new(&string_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<Regex>> Compare<M> for Regex {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<Regex>().is_some_and(|child| child == self)
     }
 }

@@ -3,9 +3,10 @@
 //! `limit=any` lets the argument be whatever it is, or not be there. It renders as nothing but the
 //! name in the list of known names.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, no_value};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Kind, Shown};
+use crate::capability::words::no_value;
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
@@ -17,10 +18,6 @@ impl Kind for Any {
     const NAME: &'static str = "any";
 
     fn admits(&self, _: Option<&Json>) -> bool {
-        true
-    }
-
-    fn covers(&self, _: &Constraint) -> bool {
         true
     }
 
@@ -53,5 +50,11 @@ impl Kind for Any {
             Json::Bool(true) => Ok(Any),
             _ => Err(BadScope(r#"any is written {"any": true}"#.into())),
         }
+    }
+}
+
+impl<M> Compare<M> for Any {
+    fn covers(&self, _: &M) -> bool {
+        true
     }
 }

@@ -4,30 +4,32 @@
 //! The parts may look at different views of the argument; inside `any_of` and `not` they look at
 //! one. Renders as the parts one after the other.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown};
 use super::parts::{self, Parts};
-use super::tree::Tree;
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Kind, Member, Shown};
+use crate::capability::tree::Tree;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
 /// Values that every part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllOf(Parts);
+pub struct AllOf<M>(Parts<M>);
 
-impl AllOf {
+#[expect(private_bounds, reason = "`Constraint` is the one member that there is")]
+impl<M: Member> AllOf<M> {
     /// Of two constraints or more, none of them of this very kind.
-    pub fn new(parts: Vec<Constraint>) -> Result<Self, BadScope> {
+    pub fn new(parts: Vec<M>) -> Result<Self, BadScope> {
         Parts::new(Self::NAME, parts).map(AllOf)
     }
 
-    pub(super) fn parts(&self) -> &[Constraint] {
+    /// Those that all hold.
+    pub(crate) fn parts(&self) -> &[M] {
         self.0.as_slice()
     }
 }
 
-impl Kind for AllOf {
+impl<M: Member> Kind for AllOf<M> {
     const NAME: &'static str = "all_of";
 
     fn check(&self) -> Result<(), BadScope> {
@@ -36,10 +38,6 @@ impl Kind for AllOf {
 
     fn admits(&self, value: Option<&Json>) -> bool {
         self.parts().iter().all(|part| part.admits(value))
-    }
-
-    fn covers(&self, _: &Constraint) -> bool {
-        false // `Constraint::covers` asks the parts.
     }
 
     fn family(&self) -> Option<Family> {
@@ -67,7 +65,7 @@ impl Kind for AllOf {
             if parts.is_empty() && behind.is_empty() {
                 return None; // One constraint alone: each part is smaller than the whole.
             }
-            parts.push(Constraint::lift_nested(*family, tests)?);
+            parts.push(M::lift_nested(*family, tests)?);
             rest = behind;
         }
         AllOf::new(parts).ok()
@@ -87,5 +85,11 @@ impl Kind for AllOf {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Parts::from_json(Self::NAME, value).map(AllOf)
+    }
+}
+
+impl<M: Member> Compare<M> for AllOf<M> {
+    fn covers(&self, _: &M) -> bool {
+        false // `Member::covers` asks the parts.
     }
 }

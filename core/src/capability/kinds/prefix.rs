@@ -1,10 +1,12 @@
 //! `prefix`: a string that begins so. `name=prefix:q3-`. For paths use `under`, which knows `..`.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, value};
-use super::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
-use super::tree::{Tree, test};
+use super::under::Under;
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -21,20 +23,6 @@ impl Kind for Prefix {
 
     fn admits(&self, value: Option<&Json>) -> bool {
         matches!(value, Some(Json::Str(text)) if text.starts_with(&self.0))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        match child {
-            Constraint::Prefix(child) => child.0.starts_with(&self.0),
-            // All that `under` admits begins with its base, since only normal paths are admitted.
-            Constraint::Under(child) => child.base().starts_with(&self.0),
-            _ => false,
-        }
-    }
-
-    fn excludes(&self, other: &Constraint) -> bool {
-        matches!(other, Constraint::Prefix(other)
-            if !other.0.starts_with(&self.0) && !self.0.starts_with(&other.0))
     }
 
     fn family(&self) -> Option<Family> {
@@ -68,5 +56,21 @@ impl Kind for Prefix {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         string_from_json(Self::NAME, value).map(Prefix)
+    }
+}
+
+impl<M: Member + Holds<Prefix> + Holds<Under>> Compare<M> for Prefix {
+    fn covers(&self, child: &M) -> bool {
+        if let Some(child) = child.as_kind::<Prefix>() {
+            return child.0.starts_with(&self.0);
+        }
+        // All that `under` admits begins with its base, since only normal paths are admitted.
+        child.as_kind::<Under>().is_some_and(|child| child.base().starts_with(&self.0))
+    }
+
+    fn excludes(&self, other: &M) -> bool {
+        other
+            .as_kind::<Prefix>()
+            .is_some_and(|other| !other.0.starts_with(&self.0) && !self.0.starts_with(&other.0))
     }
 }

@@ -4,9 +4,10 @@
 //! `path=under:/data force=absent *=any`. Renders as `arg_names($names), !$names.contains("force")`:
 //! a negation that first requires its positive fact, which every call has exactly once.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, no_value};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Kind, Shown};
+use crate::capability::words::no_value;
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
@@ -23,10 +24,6 @@ impl Kind for Absent {
 
     fn values(&self) -> Option<Vec<Option<Json>>> {
         Some(vec![None])
-    }
-
-    fn covers(&self, _: &Constraint) -> bool {
-        false
     }
 
     fn family(&self) -> Option<Family> {
@@ -58,5 +55,11 @@ impl Kind for Absent {
             Json::Bool(true) => Ok(Absent),
             _ => Err(BadScope(r#"absent is written {"absent": true}"#.into())),
         }
+    }
+}
+
+impl<M> Compare<M> for Absent {
+    fn covers(&self, _: &M) -> bool {
+        false
     }
 }

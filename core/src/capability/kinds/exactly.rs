@@ -2,10 +2,13 @@
 //!
 //! Renders as the fact itself, `arg_str("region", "r")`; inside `any_of` and `not` as `$v === "r"`.
 
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, value};
-use super::tree::{Tree, test};
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::facts;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Kind, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::value;
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -28,16 +31,12 @@ impl Kind for Exactly {
         Some(vec![Some(self.0.to_json())])
     }
 
-    fn covers(&self, _: &Constraint) -> bool {
-        false
-    }
-
     fn family(&self) -> Option<Family> {
         self.0.family()
     }
 
     fn fact(&self) -> Option<(&'static str, Option<Term<'_>>)> {
-        let predicate = self.0.family().map_or("arg_null", Family::predicate);
+        let predicate = self.0.family().map_or(facts::NULL, Family::predicate);
         Some((predicate, self.0.term()))
     }
 
@@ -47,7 +46,7 @@ impl Kind for Exactly {
 
     fn lift(shown: &Shown<'_>) -> Option<Self> {
         match shown {
-            Shown::Fact("arg_null", [_]) => Some(Exactly(Scalar::Null)),
+            Shown::Fact(facts::NULL, [_]) => Some(Exactly(Scalar::Null)),
             Shown::Fact(name, terms) => {
                 let family = Family::of_predicate(name)?;
                 Scalar::from_term(family, terms.get(1)?).map(Exactly)
@@ -73,5 +72,11 @@ impl Kind for Exactly {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         Scalar::from_json(value).map(Exactly)
+    }
+}
+
+impl<M> Compare<M> for Exactly {
+    fn covers(&self, _: &M) -> bool {
+        false
     }
 }

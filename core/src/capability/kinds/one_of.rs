@@ -1,10 +1,12 @@
 //! `one_of`: one of some values, all of one type. `dept=one_of:sales,hr`, `n=one_of:[1,2]`.
 
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, list, list_from_json};
-use super::tree::{Tree, within};
 use super::values::Values;
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Kind, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::tree::{Tree, within};
+use crate::capability::words::{list, list_from_json};
 use crate::datalog::{Expression, Term};
 use crate::json::Json;
 
@@ -32,10 +34,6 @@ impl Kind for OneOf {
 
     fn values(&self) -> Option<Vec<Option<Json>>> {
         Some(self.0.iter().map(|scalar| Some(scalar.to_json())).collect())
-    }
-
-    fn covers(&self, _: &Constraint) -> bool {
-        false
     }
 
     fn family(&self) -> Option<Family> {
@@ -69,5 +67,11 @@ impl Kind for OneOf {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         OneOf::new(list_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M> Compare<M> for OneOf {
+    fn covers(&self, _: &M) -> bool {
+        false
     }
 }

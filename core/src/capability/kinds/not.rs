@@ -5,29 +5,31 @@
 //! neither absence nor a value of another type. It compares names byte by byte: what it presumes of
 //! a file system, SPEC 4.6.3 says.
 
-use super::BadScope;
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown};
+use super::not_one_of::NotOneOf;
+use super::one_of::OneOf;
 use super::parts;
-use super::tree::{Tree, join};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::tree::{Tree, join};
 use crate::datalog::{Binary, Expression, Op, Term};
 use crate::json::Json;
 
 /// Values with the same view that the part does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Not(Box<Constraint>);
+pub struct Not<M>(Box<M>);
 
-impl Not {
+#[expect(private_bounds, reason = "`Constraint` is the one member that there is")]
+impl<M: Member> Not<M> {
     /// Of a constraint on one view. `not_one_of` says what `not` of a list would.
-    pub fn new(part: Constraint) -> Result<Self, BadScope> {
-        let simpler = match &part {
-            Constraint::Not(_) => Some("what stands inside the inner not"),
-            Constraint::OneOf(_) => Some("not_one_of"),
-            Constraint::NotOneOf(_) => Some("one_of"),
-            _ => None,
-        };
-        match simpler {
-            Some(simpler) => Err(BadScope(format!("not of {} is {simpler}", part.kind()))),
+    pub fn new(part: M) -> Result<Self, BadScope> {
+        let simpler = [
+            (Self::NAME, "what stands inside the inner not"),
+            (OneOf::NAME, NotOneOf::NAME),
+            (NotOneOf::NAME, OneOf::NAME),
+        ];
+        match simpler.into_iter().find(|(kind, _)| *kind == part.kind()) {
+            Some((kind, simpler)) => Err(BadScope(format!("not of {kind} is {simpler}"))),
             None if part.family().is_none() => {
                 Err(BadScope("not takes a constraint on one view of the argument".into()))
             }
@@ -35,12 +37,13 @@ impl Not {
         }
     }
 
-    pub(super) fn part(&self) -> &Constraint {
+    /// What may not hold.
+    pub(crate) fn part(&self) -> &M {
         &self.0
     }
 }
 
-impl Kind for Not {
+impl<M: Member> Kind for Not<M> {
     const NAME: &'static str = "not";
 
     fn check(&self) -> Result<(), BadScope> {
@@ -49,21 +52,6 @@ impl Kind for Not {
 
     fn admits(&self, value: Option<&Json>) -> bool {
         self.family().is_some_and(|family| family.has(value)) && !self.0.admits(value)
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        let typed = child.family().zip(self.family());
-        if !typed.is_some_and(|(child, own)| child.implies(own)) {
-            return false;
-        }
-        match child {
-            Constraint::Not(other) if other.family() == self.family() => other.0.covers(&self.0),
-            _ => self.0.excludes(child),
-        }
-    }
-
-    fn excludes(&self, other: &Constraint) -> bool {
-        self.0.covers(other)
     }
 
     fn family(&self) -> Option<Family> {
@@ -79,7 +67,7 @@ impl Kind for Not {
     fn lift(shown: &Shown<'_>) -> Option<Self> {
         match shown {
             Shown::Tests(family, [Tree::Not(tree)]) => {
-                let part = Constraint::lift_nested(*family, &tree.as_ref().clone().conjuncts())?;
+                let part = M::lift_nested(*family, &tree.as_ref().clone().conjuncts())?;
                 Not::new(part).ok()
             }
             _ => None,
@@ -99,6 +87,23 @@ impl Kind for Not {
     }
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
-        Not::new(Constraint::from_json(value)?)
+        Not::new(M::from_json(value)?)
+    }
+}
+
+impl<M: Member + Holds<Not<M>>> Compare<M> for Not<M> {
+    fn covers(&self, child: &M) -> bool {
+        let typed = child.family().zip(self.family());
+        if !typed.is_some_and(|(child, own)| child.implies(own)) {
+            return false;
+        }
+        match child.as_kind::<Self>() {
+            Some(other) if other.family() == self.family() => other.0.covers(&self.0),
+            _ => self.0.excludes(child),
+        }
+    }
+
+    fn excludes(&self, other: &M) -> bool {
+        self.0.covers(other)
     }
 }

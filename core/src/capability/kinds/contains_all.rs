@@ -2,11 +2,13 @@
 //!
 //! A list of strings, or of integers; a mixed or nested list has no view and is refused.
 
-use super::family::Family;
-use super::kind::{Constraint, Kind, Shown, list, list_from_json};
-use super::tree::{Tree, test};
 use super::values::{Values, list_family, of_list};
-use super::{BadScope, Scalar};
+use crate::capability::bad_scope::BadScope;
+use crate::capability::family::Family;
+use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::scalar::Scalar;
+use crate::capability::tree::{Tree, test};
+use crate::capability::words::{list, list_from_json};
 use crate::datalog::{Binary, Expression, Term};
 use crate::json::Json;
 
@@ -36,10 +38,6 @@ impl Kind for ContainsAll {
         let Some(Json::List(items)) = value else { return false };
         list_family(&self.0).is_some_and(|family| family.has(value))
             && self.0.iter().all(|wanted| items.iter().any(|item| wanted.is(item)))
-    }
-
-    fn covers(&self, child: &Constraint) -> bool {
-        matches!(child, Constraint::ContainsAll(child) if self.0.is_within(&child.0))
     }
 
     fn family(&self) -> Option<Family> {
@@ -73,5 +71,11 @@ impl Kind for ContainsAll {
 
     fn from_json(value: &Json) -> Result<Self, BadScope> {
         ContainsAll::new(list_from_json(Self::NAME, value)?)
+    }
+}
+
+impl<M: Member + Holds<ContainsAll>> Compare<M> for ContainsAll {
+    fn covers(&self, child: &M) -> bool {
+        child.as_kind::<ContainsAll>().is_some_and(|child| self.0.is_within(&child.0))
     }
 }

@@ -1,0 +1,93 @@
+//! How a capability comes to be: in the one way in which it can be written. SPEC 4.5.
+//!
+//! Owns: `Capability::new`, `of_call`, `travelling`. Does not own: its parts and their bounds (`one`), the
+//! rendering (`render`).
+//!
+//! Invariants: a capability that is made here reads back from its rendering as itself, so what a block
+//! would not say, or says of a simpler one, is refused.
+
+use super::bad_scope::BadScope;
+use super::constraint::Constraint;
+use super::hop_limits::HopLimits;
+use super::kinds::{Any, Exactly};
+use super::one::Capability;
+use super::pattern::{Action, Audience};
+use super::render::{lift, render};
+use super::scalar::Scalar;
+use crate::call::Call;
+use crate::json::Json;
+
+impl Capability {
+    /// A capability over these arguments. `open` lets every argument that is not named through;
+    /// closed, which is the rule, it must be absent.
+    pub fn new(
+        audience: Audience,
+        action: Action,
+        args: impl IntoIterator<Item = (String, Constraint)>,
+        open: bool,
+    ) -> Result<Self, BadScope> {
+        let capability = Self::of_parts(audience, action, args, open, HopLimits::default())?;
+        let lifted = lift(&render(&capability, ("", "")));
+        match lifted {
+            Some(same) if same == capability => Ok(capability),
+            Some(simpler) => Err(BadScope(format!("{capability} is written as {simpler}"))),
+            None => Err(BadScope(format!("{capability} cannot be written in a block"))),
+        }
+    }
+
+    /// The narrowest capability that admits this call: what to ask for. Arguments that are lists or
+    /// empty objects are left as `any`.
+    pub fn of_call(call: &Call) -> Result<Self, BadScope> {
+        let exactly = |value: &Json| match Scalar::from_json(value) {
+            Ok(scalar) => Constraint::Exactly(Exactly(scalar)),
+            Err(_) => Constraint::Any(Any),
+        };
+        let args = call.arguments.leaves().map(|(name, value)| (name.to_owned(), exactly(value)));
+        Capability::new(call.audience.parse()?, call.action.parse()?, args, false)
+    }
+
+    /// The same capability, with these bounds on who exercises it and how far it goes.
+    pub fn travelling(mut self, travel: HopLimits) -> Result<Self, BadScope> {
+        travel.check()?;
+        if travel == self.travel {
+            return Ok(self);
+        }
+        self.travel = travel;
+        // What a block would not say is not promised.
+        let lifted = lift(&render(&self, ("", "")));
+        match lifted {
+            Some(same) if same == self => Ok(self),
+            _ => Err(BadScope(format!("{self} cannot be written in a block"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::tree::is_pattern;
+
+    #[test]
+    fn patterns_are_counted_as_they_are_rendered() {
+        let texts = [
+            r#"regex:"a|b""#,
+            "glob:a*",
+            "url:https://*.acme.example",
+            "url:https://acme.example",
+            "prefix:a",
+            r#"not:{"glob":"a*"}"#,
+            r#"any_of:[{"glob":"a*"},{"glob":"b*"}]"#,
+            r#"all_of:[{"url":"https://*.acme.example"},{"not":{"regex":"a|b"}}]"#,
+        ];
+        for text in texts {
+            let (kind, value) = text.split_once(':').unwrap();
+            let constraint = Constraint::from_text(kind, Some(value)).unwrap();
+            let args = [("a".to_owned(), constraint.clone())];
+            let (audience, action) = ("t:x".parse().unwrap(), "a.b".parse().unwrap());
+            let capability = Capability::new(audience, action, args, false).unwrap();
+            let query = render(&capability, ("", ""));
+            let rendered = query.expressions.iter().flatten().filter(|op| is_pattern(op)).count();
+            assert_eq!(constraint.patterns(), rendered, "{text}");
+        }
+    }
+}

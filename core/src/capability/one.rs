@@ -1,0 +1,165 @@
+//! One capability: what it holds, what it admits, and how a person reads it. SPEC 4.1 to 4.3.
+//!
+//! Owns: [`Capability`], its parts within their bounds, `admits`, its SCOPE text. Does not own: how one
+//! comes to be (`normal`), what a block says of it (`render`).
+//!
+//! Invariants: it is closed unless it says otherwise: a name that is not constrained must be absent. It
+//! names nothing that its default says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::bad_scope::BadScope;
+use super::constraint::Constraint;
+use super::hop_limits::{self, ChainPosition, HopLimits};
+use super::kind::Member as _;
+use super::kinds::{Absent, Any};
+use super::pattern::{Action, Audience};
+use super::reserved;
+use super::scalar::{plain_or_quoted, quoted};
+use super::words::OTHERS;
+use crate::call::Call;
+use crate::limits;
+
+/// One capability: which tools, which actions, with which arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    pub(super) audience: Audience,
+    pub(super) action: Action,
+    pub(super) args: BTreeMap<String, Constraint>,
+    pub(super) open: bool,
+    pub(super) travel: HopLimits,
+}
+
+impl Capability {
+    /// A capability of these parts, without what its default says. Refused beyond the bounds. There may be
+    /// a simpler way to write it: `normal` refuses that, and a block that was read is rendered again and
+    /// compared.
+    pub(super) fn of_parts(
+        audience: Audience,
+        action: Action,
+        args: impl IntoIterator<Item = (String, Constraint)>,
+        open: bool,
+        travel: HopLimits,
+    ) -> Result<Self, BadScope> {
+        let default = Self::default_constraint(open);
+        let mut named = BTreeMap::new();
+        for (name, constraint) in args {
+            if name.len() > limits::TEXT_BYTES_MAX {
+                return Err(BadScope(format!(
+                    "an argument name is over {} bytes",
+                    limits::TEXT_BYTES_MAX
+                )));
+            }
+            constraint.check()?;
+            if constraint.size().1 > limits::CONSTRAINT_DEPTH_MAX {
+                let max = limits::CONSTRAINT_DEPTH_MAX;
+                return Err(BadScope(format!("constraints nest at most {max} deep")));
+            }
+            if named.contains_key(&name) {
+                return Err(BadScope(format!("the argument {name:?} is constrained twice")));
+            }
+            named.insert(name, constraint);
+        }
+        named.retain(|_, constraint| *constraint != default);
+        if named.values().map(|c| c.size().0).sum::<usize>() > limits::CONSTRAINTS_MAX {
+            return Err(BadScope(format!(
+                "over {} constraints in one capability",
+                limits::CONSTRAINTS_MAX
+            )));
+        }
+        Ok(Capability { audience, action, args: named, open, travel })
+    }
+
+    fn default_constraint(open: bool) -> Constraint {
+        if open { Constraint::Any(Any) } else { Constraint::Absent(Absent) }
+    }
+
+    /// Which tools.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Which actions.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// Named constraints, by name.
+    pub fn args(&self) -> impl Iterator<Item = (&str, &Constraint)> {
+        self.args.iter().map(|(name, constraint)| (name.as_str(), constraint))
+    }
+
+    /// Whether arguments that are not named are let through.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Who may exercise it, and how far it goes.
+    pub fn travel(&self) -> HopLimits {
+        self.travel
+    }
+
+    /// How many arguments a call must have: a closed capability of which none may be missing.
+    pub(super) fn exact_count(&self) -> Option<i64> {
+        let exact = !self.open && self.args.values().all(Constraint::needs_a_value);
+        exact.then(|| i64::try_from(self.args.len()).unwrap_or(i64::MAX))
+    }
+
+    /// What holds for an argument of this name.
+    pub(super) fn constraint(&self, name: &str) -> Constraint {
+        self.args.get(name).cloned().unwrap_or_else(|| Self::default_constraint(self.open))
+    }
+
+    /// Whether the call, by one who stands there, lies inside this capability.
+    pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
+        self.refusal(call, standing).is_none()
+    }
+
+    /// What lies outside, in words; `None` when nothing does.
+    pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
+        // Every member, so that one more cannot be forgotten here.
+        let Capability { audience, action, args, open, travel } = self;
+        if !audience.admits(&call.audience) {
+            return Some(format!("the audience {:?} is not {audience}", call.audience));
+        }
+        if !action.admits(&call.action) {
+            return Some(format!("the action {:?} is not {action}", call.action));
+        }
+        let refused =
+            args.iter().find(|(name, constraint)| !constraint.admits(call.arguments.leaf(name)));
+        if let Some((name, constraint)) = refused {
+            let asked =
+                call.arguments.leaf(name).map_or("absent".to_owned(), |value| value.brief());
+            return Some(format!("the argument {name:?} is {asked}, held is {constraint}"));
+        }
+        let unnamed = call.arguments.leaves().find(|(name, _)| !open && !args.contains_key(*name));
+        let unnamed = unnamed.map(|(name, _)| {
+            format!("the argument {name:?} is not named by the capability, which is closed")
+        });
+        unnamed.or_else(|| travel.refusal(standing))
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every member, so that one more cannot be left out of what a person reads.
+        let Capability { audience, action, args, open, travel } = self;
+        write!(f, "{action}@{audience}")?;
+        for (name, constraint) in args {
+            write!(f, " {}={constraint}", name_text(name))?;
+        }
+        if *open {
+            write!(f, " {OTHERS}=any")?;
+        }
+        write!(f, "{travel}")
+    }
+}
+
+/// An argument's name, quoted where it would read as a word that has, or will have, a meaning.
+fn name_text(name: &str) -> String {
+    match hop_limits::begins(name) || reserved::begins(name) {
+        true => quoted(name),
+        false => plain_or_quoted(name),
+    }
+}

@@ -1,0 +1,64 @@
+//! The words of SCOPE text: where one ends, and what stands behind `kind:`. docs/FORMATS.
+
+use super::bad_scope::BadScope;
+use super::scalar::Scalar;
+use crate::json::Json;
+
+/// The name that stands for every argument not named.
+pub(super) const OTHERS: &str = "*";
+
+/// Splits at a separator outside JSON strings and brackets.
+pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut words, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0u32);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            _ if c == separator && !quoted && depth == 0 => {
+                words.extend(text.get(start..at));
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    words.extend(text.get(start..));
+    words
+}
+
+/// Refuses a value where a kind has none.
+pub(super) fn no_value(kind: &str, value: Option<&str>) -> Result<(), BadScope> {
+    match value {
+        None => Ok(()),
+        Some(value) => Err(BadScope(format!("{kind} has no value, {value:?} was given"))),
+    }
+}
+
+/// Demands a value where a kind has one.
+pub(super) fn value<'a>(kind: &str, value: Option<&'a str>) -> Result<&'a str, BadScope> {
+    value.ok_or_else(|| BadScope(format!("{kind} needs a value: {kind}:VALUE")))
+}
+
+/// The values of a list in SCOPE text: by comma, or a JSON array.
+pub(super) fn list(kind: &str, text: Option<&str>) -> Result<Vec<Scalar>, BadScope> {
+    let text = value(kind, text)?;
+    if text.starts_with('[') {
+        return list_from_json(kind, &json(text)?);
+    }
+    split(text, ',').iter().map(|word| Scalar::from_text(word)).collect()
+}
+
+/// The values of a JSON array.
+pub(super) fn list_from_json(kind: &str, value: &Json) -> Result<Vec<Scalar>, BadScope> {
+    let Json::List(items) = value else { return Err(BadScope(format!("{kind} takes a list"))) };
+    items.iter().map(Scalar::from_json).collect()
+}
+
+/// JSON inside SCOPE text.
+pub(super) fn json(text: &str) -> Result<Json, BadScope> {
+    let parsed = Json::parse_canonicalised(text.as_bytes());
+    parsed.map(|(json, _)| json).map_err(|bad| BadScope(format!("{text:?} is no JSON: {bad}")))
+}
