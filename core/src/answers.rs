@@ -229,4 +229,19 @@ mod tests {
         answers.put(of(Account::Admin, 1));
         assert_eq!((answers.len(), answers.of(&Account::Admin)), (1, 1));
     }
+
+    #[test]
+    fn an_answer_is_over_after_its_time_and_one_that_gave_an_identity_never() {
+        let mut answers = Answers::default();
+        answers.put(of(Account::Admin, 1));
+        answers.put(GivenAnswer { identity_of: Some(agent(1)), ..of(Account::Admin, 2) });
+        assert!(!answers.is_empty());
+        assert_eq!(
+            answers.expired(UnixMillis(1_000)).count(),
+            0,
+            "it is over at 1,000, not before"
+        );
+        let over: Vec<&AnswerKey> = answers.expired(UnixMillis(1_001)).collect();
+        assert_eq!(over, [&name(1)]);
+    }
 }

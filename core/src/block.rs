@@ -643,4 +643,77 @@ pub(crate) mod tests {
             Block::lift(&renamed.encode(&mut Symbols::default()), true, &mut Symbols::default());
         assert_eq!(lifted, Err(BadBlock::NotCanonical));
     }
+
+    #[test]
+    fn a_window_holds_its_first_second_and_not_its_end() {
+        let window = Window { not_before: 10, not_after: 12 };
+        let held: Vec<i64> = (8..14).filter(|second| window.contains(*second)).collect();
+        assert_eq!(held, [10, 11]);
+    }
+
+    /// A grant of which the payload has exactly so many bytes.
+    pub(crate) fn of_bytes(bytes: usize) -> Block {
+        let sized = |letters: usize| {
+            let text = |letter: &str, n: usize| letter.repeat(n);
+            let args = format!(
+                "a=exactly:{} b=exactly:{} c=exactly:{}",
+                text("x", 1000),
+                text("y", 1000),
+                text("z", letters)
+            );
+            grant(&[&format!("fs.read@tool://files {args}")])
+        };
+        let length = |block: &Block| block.lower(&mut Symbols::default()).len();
+        let block = sized(500 + bytes - length(&sized(500)));
+        assert_eq!(length(&block), bytes);
+        block
+    }
+
+    #[test]
+    fn a_block_may_be_as_large_as_its_bound_and_no_larger() {
+        let max = limits::BLOCK_BYTES_MAX;
+        let lift = |block: &Block| {
+            let payload = block.lower(&mut Symbols::default());
+            Block::lift(&payload, true, &mut Symbols::default())
+        };
+        assert_eq!(lift(&of_bytes(max)), Ok(of_bytes(max)));
+        assert_eq!(lift(&of_bytes(max + 1)), Err(BadBlock::TooLarge(max + 1)));
+    }
+
+    #[test]
+    fn a_block_whose_scope_is_known_has_the_same_bound() {
+        let max = limits::BLOCK_BYTES_MAX;
+        let numbers: Vec<String> = (0..128).map(|at| (1_000_000_000 + at).to_string()).collect();
+        let (all, some) = (numbers.join(","), numbers[..40].join(","));
+        let root = grant(&[&format!(
+            "fs.read@tool://files a=one_of:{all} b=one_of:{all} c=one_of:{some}"
+        )]);
+        // The strings of the scope stand in the block before; a long helper takes their place.
+        let sized = |letters: usize| {
+            let path = (1..=letters).map(|at| if at % 60 == 0 { '/' } else { 'h' });
+            let helper = Some(path.collect::<String>().parse().unwrap());
+            let hop = Block { role: Role::Hop, helper, ..root.clone() };
+            let mut writer = Symbols::default();
+            (root.lower(&mut writer), hop.lower(&mut writer))
+        };
+        let letters = 270 + max - sized(270).1.len();
+        let (first, second) = sized(letters);
+        assert_eq!(second.len(), max);
+        assert!(read_behind(&root, &first, &second).is_ok());
+        let (first, second) = sized(letters + 1);
+        assert_eq!(read_behind(&root, &first, &second), Err(BadBlock::TooLarge(max + 1)));
+    }
+
+    #[test]
+    fn the_limits_are_named_as_limits() {
+        let block = grant(&["fs.read@tool://files"]);
+        let full = block.render();
+        for at in 0..3 {
+            let mut renamed = full.clone();
+            renamed.checks[0].queries[0].body[at].name = "depth".into();
+            let payload = renamed.encode(&mut Symbols::default());
+            let lifted = Block::lift(&payload, true, &mut Symbols::default());
+            assert!(matches!(lifted, Err(BadBlock::Missing(_))), "{at}: {lifted:?}");
+        }
+    }
 }

@@ -212,3 +212,52 @@ fn a_signer_does_not_sign_in_the_name_of_another_key() {
     assert!(bundle.sign(KeyId(9), &secret(2)).is_err(), "not listed");
     assert!(bundle.sign(KeyId(2), &secret(2)).is_ok());
 }
+
+#[test]
+fn a_use_of_a_key_is_called_what_the_bundle_calls_it() {
+    let uses = [
+        (KeyUse::Delegation, "delegation"),
+        (KeyUse::Identity, "identity"),
+        (KeyUse::Receipt, "receipt"),
+        (KeyUse::Ledger, "ledger"),
+        (KeyUse::Feed, "feed"),
+        (KeyUse::Bundle, "bundle"),
+    ];
+    for (use_, name) in uses {
+        assert_eq!(use_.name(), name);
+        assert_eq!(serde_json::to_value(use_).unwrap(), name);
+    }
+}
+
+#[test]
+fn a_bundle_that_was_not_signed_says_what_that_may_come_from() {
+    let stranger = BadBundle::Signature(HELD).to_string();
+    assert!(stranger.contains("another broker's") && stranger.contains("rotation"), "{stranger}");
+    let altered = BadBundle::Signature("its own").to_string();
+    assert!(altered.ends_with("it was altered"), "{altered}");
+}
+
+#[test]
+fn a_bundle_may_be_issued_by_a_clock_that_runs_ahead_as_far_as_clocks_may() {
+    let bundle = bundle(1, keys());
+    let skew = crate::limits::CLOCK_SKEW_MS;
+    assert_eq!(bundle.check_time(NOW.plus_ms(-skew)), Ok(()));
+    assert_eq!(bundle.check_time(NOW.plus_ms(-skew - 1)), Err(BadBundle::FromFuture));
+}
+
+#[test]
+fn a_prepared_key_whose_time_is_over_is_not_one_that_is_yet_to_come() {
+    let prepared = in_state(KeyState::Prepared, key(4, KeyUse::Feed, 4));
+    let bundle = bundle(1, vec![prepared]);
+    let late = bundle.signing_key(KeyUse::Feed, KeyId(4), UnixMillis(2_000_000));
+    assert_eq!(late, Err(KeyRefusal::OutsideItsTime(KeyId(4))));
+}
+
+#[test]
+fn a_bundle_may_be_as_large_as_its_bound_and_keeps_its_text() {
+    let mut text = sign(&bundle(1, keys()), 2).into_bytes();
+    text.resize(BUNDLE_BYTES_MAX, b' ');
+    assert_eq!(SignedBundle::read(text.clone()).unwrap().text(), text);
+    text.push(b' ');
+    assert_eq!(SignedBundle::read(text), Err(BadBundle::TooLarge));
+}

@@ -215,6 +215,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_read_to_its_end_has_no_byte_left() {
+        let message =
+            Writer::labelled(Label::Entropy).u8(1).u16(2).u32(3).u64(4).text("five").finish();
+        let read = |bytes: &[u8]| {
+            let mut reader = Reader::labelled(bytes, Label::Entropy)?;
+            let numbers = (reader.u8()?, reader.u16()?, reader.u32()?, reader.u64()?);
+            let text = reader.text()?.to_owned();
+            reader.finish().map(|()| (numbers, text))
+        };
+        assert_eq!(read(&message), Ok(((1, 2, 3, 4), "five".to_owned())));
+        assert_eq!(read(&[message.as_slice(), b"x"].concat()), Err(BadLayout));
+        assert_eq!(read(&message[..message.len() - 1]), Err(BadLayout));
+    }
+
+    #[test]
     fn no_message_reads_as_one_of_another_label() {
         let used = Label::ALL.iter().map(|label| label.text());
         let all: Vec<&str> = used.chain(RESERVED_LABELS).collect();

@@ -278,4 +278,36 @@ mod tests {
     fn arguments_must_be_an_object() {
         assert_eq!(Arguments::from_json(b"[1]"), Err(BadArguments::NotAnObject));
     }
+
+    #[test]
+    fn what_is_kept_of_arguments_is_read_as_the_same_arguments() {
+        let json = Arguments::from_json(br#"{"b": [1], "a": {"c": "x"}}"#).unwrap();
+        assert_eq!(json.evidence(), br#"{"a":{"c":"x"},"b":[1]}"#);
+        assert_eq!(Arguments::from_evidence(&json.evidence(), json.digest()), Ok(json));
+        let fields = Json::parse(br#"{"a": {"c": "x"}}"#).unwrap();
+        let message = Arguments::from_message(b"\x0a\x01x", &fields).unwrap();
+        assert_eq!(message.evidence(), br#"{"a/c":"x"}"#);
+        assert_eq!(Arguments::from_evidence(&message.evidence(), message.digest()), Ok(message));
+    }
+
+    #[test]
+    fn evidence_has_the_bounds_of_arguments() {
+        let evidence = |count: usize| {
+            let members: Vec<String> = (0..count).map(|at| format!("\"{at}\":1")).collect();
+            Arguments::from_evidence(format!("{{{}}}", members.join(",")).as_bytes(), [0; 32])
+        };
+        let max = limits::ARGUMENTS_MAX;
+        assert_eq!(evidence(1).unwrap().leaves().count(), 1);
+        assert_eq!(evidence(max).unwrap().leaves().count(), max);
+        assert_eq!(evidence(max + 1), Err(BadArguments::TooMany));
+        assert_eq!(Arguments::from_evidence(b"[]", [0; 32]), Err(BadArguments::NotAnObject));
+    }
+
+    #[test]
+    fn a_message_may_be_as_large_as_its_bound() {
+        let fields = Json::parse(b"{}").unwrap();
+        let message = vec![0; limits::CALL_BYTES_MAX + 1];
+        assert!(Arguments::from_message(&message[1..], &fields).is_ok());
+        assert_eq!(Arguments::from_message(&message, &fields), Err(BadArguments::TooLarge));
+    }
 }

@@ -639,4 +639,51 @@ mod tests {
         refused(|b| b.checks[0].queries[0].scope.push(schema::Scope { content: None }));
         refused(|b| b.scope.push(schema::Scope { content: None }));
     }
+
+    #[test]
+    fn a_public_key_table_another_head_and_another_operator_are_named_as_foreign() {
+        use schema::op::Content;
+        let good =
+            schema::Block::decode(sample().encode(&mut Symbols::default()).as_slice()).unwrap();
+        let foreign = |change: fn(&mut schema::Block)| {
+            let mut block = good.clone();
+            change(&mut block);
+            Datalog::decode(&block.encode_to_vec(), &mut Symbols::default()).unwrap_err()
+        };
+        let key = schema::PublicKey { algorithm: 0, key: vec![1; 32] };
+        assert!(Datalog::decode(&good.encode_to_vec(), &mut Symbols::default()).is_ok());
+        let mut table = good.clone();
+        table.public_keys.push(key);
+        assert_eq!(
+            Datalog::decode(&table.encode_to_vec(), &mut Symbols::default()),
+            Err(BadDatalog::Foreign("a public key table"))
+        );
+        assert_eq!(
+            foreign(|b| b.checks[0].queries[0].head.name = 0),
+            BadDatalog::Foreign("a check head other than query()")
+        );
+        assert_eq!(
+            foreign(|b| {
+                let length = Content::Unary(schema::OpUnary { kind: 2, ffi_name: None });
+                b.checks[0].queries[0].expressions[0].ops[1].content = Some(length);
+            }),
+            BadDatalog::Foreign("an operator")
+        );
+    }
+
+    #[test]
+    fn symbols_stand_in_the_order_of_their_first_use() {
+        let texts = ["one", "two"];
+        let used = |order: &[usize]| {
+            let mut symbols = Symbols::default();
+            texts.iter().for_each(|text| symbols.define(text).unwrap());
+            let terms = order.iter().map(|at| Term::text(texts[*at])).collect::<Vec<_>>();
+            let datalog = Datalog { facts: vec![Predicate::new("time", terms)], checks: vec![] };
+            let mut payload = symbols.head(0);
+            payload.extend(datalog.body(&mut |name| symbols.find(name).unwrap()));
+            datalog.is_encoded_as(&payload, 0, &symbols)
+        };
+        assert!(used(&[0, 1]) && used(&[0, 0, 1, 0]));
+        assert!(!used(&[1, 0]) && !used(&[1, 0, 1]) && !used(&[0]));
+    }
 }

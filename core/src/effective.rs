@@ -109,4 +109,20 @@ mod tests {
         let found = effective([&first, &second]);
         assert_eq!(found.may.len() + usize::from(found.incomplete), 1);
     }
+
+    #[test]
+    fn what_was_left_out_once_stays_owned_up_to() {
+        // Nine by nine are more than are listed.
+        let nine = |text: &str| -> Vec<String> { (0..9).map(|n| format!("{text}{n}")).collect() };
+        let texts = |list: &[String]| {
+            block("planner", &list.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let first = texts(&nine("a@t:x q=any p=prefix:"));
+        let second = texts(&nine("a@t:x p=any q=prefix:"));
+        let last = block("planner", &["a@t:x *=any"]);
+        let two = effective([&first, &second]);
+        let three = effective([&first, &second, &last]);
+        assert_eq!(two.may.len(), crate::limits::CAPABILITIES_MAX);
+        assert_eq!((two.incomplete, three.incomplete), (true, true), "{two:?} {three:?}");
+    }
 }

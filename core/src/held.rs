@@ -45,3 +45,21 @@ impl HeldKeys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_holds_the_hops_that_are_not_forgotten() {
+        let (mut held, key) = (HeldKeys::default(), Thumbprint([1; 32]));
+        held.add_hop(key);
+        held.add_hop(key);
+        held.forget_hop(&key);
+        assert_eq!(held.hops_of(&key), 1);
+        held.forget_hop(&key);
+        held.forget_hop(&key);
+        assert_eq!(held.hops_of(&key), 0);
+        assert!(held.hops.is_empty());
+    }
+}

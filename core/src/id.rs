@@ -355,4 +355,19 @@ mod tests {
         assert!(HelperPath::child(None, "a/b").is_err());
         assert!(HelperPath::child(None, "UP").is_err());
     }
+
+    #[test]
+    fn a_spiffe_id_may_be_as_long_as_its_bound() {
+        let of = |bytes: usize| format!("spiffe://a/{}", "x".repeat(bytes - "spiffe://a/".len()));
+        assert!(of(limits::SPIFFE_ID_BYTES_MAX).parse::<SpiffeId>().is_ok());
+        assert!(of(limits::SPIFFE_ID_BYTES_MAX + 1).parse::<SpiffeId>().is_err());
+    }
+
+    #[test]
+    fn a_trust_domain_names_its_broker() {
+        let domain: TrustDomain = "acme.example".parse().unwrap();
+        assert_eq!(domain.broker_audience(), "sublet://acme.example");
+        assert_eq!(domain.issuer().as_str(), "spiffe://acme.example/sublet");
+        assert_eq!(domain.ledger_origin(), "acme.example/sublet");
+    }
 }

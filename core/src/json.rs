@@ -534,4 +534,26 @@ mod tests {
             let _ = Json::parse_canonicalised(&bytes);
         }
     }
+
+    #[test]
+    fn json_may_be_as_large_as_a_call() {
+        let mut text = vec![b' '; limits::CALL_BYTES_MAX - 1];
+        text.push(b'1');
+        assert_eq!(Json::parse(&text), Ok(Json::Int(1)));
+        text.push(b' ');
+        let bytes = text.len();
+        assert_eq!(Json::parse(&text), Err(BadJson::TooLarge { bytes }));
+    }
+
+    #[test]
+    fn a_decimal_of_nothing_has_no_sign() {
+        assert_eq!(Json::Dec(0).canonical(), b"0");
+        assert_eq!(Json::Dec(-1).canonical(), b"-0.000001");
+    }
+
+    #[test]
+    fn a_whole_decimal_is_refused_for_its_digits_until_no_reader_could_hold_it() {
+        assert_eq!(code("9007199254740991.0"), "json_decimal_out_of_range");
+        assert_eq!(code("9007199254740992.0"), "json_integer_out_of_range");
+    }
 }

@@ -357,4 +357,63 @@ mod tests {
         let text = key.public_key().to_string();
         assert_eq!(&text.parse::<PublicKey>().unwrap(), key.public_key());
     }
+
+    #[test]
+    fn a_second_spelling_of_nought_is_refused() {
+        // y = p, which is y = 0.
+        let mut bytes = [0xffu8; 32];
+        bytes[0] = 0xed;
+        bytes[31] = 0x7f;
+        assert_eq!(PublicKey::from_bytes(Algorithm::Ed25519, &bytes), Err(BadKey::NotCanonical));
+    }
+
+    #[test]
+    fn a_key_that_begins_and_ends_like_the_prime_is_canonical() {
+        let keys = (0u32..).map(|number| {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&number.to_be_bytes());
+            SecretKey::ed25519_from_seed(seed).public_key().bytes().to_vec()
+        });
+        let like = |key: &Vec<u8>| key[0] >= 0xed && key[31] & 0x7f == 0x7f;
+        let key = keys.take(100_000).find(like).unwrap();
+        assert!(PublicKey::from_bytes(Algorithm::Ed25519, &key).is_ok());
+    }
+
+    #[test]
+    fn signatures_are_verified_together_for_both_algorithms() {
+        let keys = [
+            SecretKey::ed25519_from_seed([1; 32]),
+            SecretKey::secp256r1_from_seed(&[2; 32]).unwrap(),
+            SecretKey::ed25519_from_seed([3; 32]),
+        ];
+        let message = |at: usize| format!("message {at}").into_bytes();
+        let signatures: Vec<Vec<u8>> =
+            keys.iter().enumerate().map(|(at, key)| key.sign(&message(at)).unwrap()).collect();
+        let together = |changed: Option<usize>| {
+            let signed: Vec<Signed<'_>> = keys
+                .iter()
+                .zip(&signatures)
+                .enumerate()
+                .map(|(at, (key, signature))| Signed {
+                    key: key.public_key(),
+                    message: message(if changed == Some(at) { 9 } else { at }),
+                    signature,
+                })
+                .collect();
+            PublicKey::verify_batch(&signed)
+        };
+        assert!(together(None));
+        assert!((0..3).all(|at| !together(Some(at))));
+    }
+
+    #[test]
+    fn a_key_is_shown_as_its_text_and_hashed_by_its_bytes() {
+        use std::hash::BuildHasher as _;
+        let [one, two] = [1, 2].map(|seed| SecretKey::ed25519_from_seed([seed; 32]));
+        let (one, two) = (one.public_key(), two.public_key());
+        assert_eq!(format!("{one:?}"), format!("PublicKey({one})"));
+        let hasher = std::hash::RandomState::new();
+        assert_eq!(hasher.hash_one(one), hasher.hash_one(one.clone()));
+        assert_ne!(hasher.hash_one(one), hasher.hash_one(two));
+    }
 }

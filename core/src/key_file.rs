@@ -181,6 +181,14 @@ mod tests {
 
     #[test]
     fn debug_shows_no_password() {
-        assert!(!format!("{:?}", KeyLock::under(b"correct horse").unwrap()).contains("horse"));
+        let shown = format!("{:?}", KeyLock::under(b"correct horse").unwrap());
+        assert_eq!(shown, "KeyLock(a password)");
+        assert_eq!(format!("{:?}", KeyLock::open()), "KeyLock(open)");
+    }
+
+    #[test]
+    fn a_password_may_be_as_short_as_its_bound() {
+        assert!(KeyLock::under(&[b'p'; PASSWORD_BYTES_MIN]).is_ok());
+        assert!(KeyLock::under(&[b'p'; PASSWORD_BYTES_MIN - 1]).is_err());
     }
 }

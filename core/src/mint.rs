@@ -263,9 +263,9 @@ fn seal(token: &VerifiedToken, signer: &dyn Signer) -> Result<Vec<u8>, crate::re
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::block::tests::grant;
+    use crate::block::tests::{grant, of_bytes};
     use crate::bundle::{KeyState, KeyUse, TrustBundle, TrustedKey};
     use crate::refusal::Unauthenticated;
     use crate::sign::SecretKey;
@@ -400,5 +400,86 @@ mod tests {
             seal(&issued(), &key(66))
                 .is_ok_and(|s| biscuit_auth::Biscuit::from(&s, stock_key(1)).is_err())
         );
+    }
+
+    /// A hop to oneself that may hand on what it holds, with these constraints more.
+    fn onward(parent: &VerifiedToken, args: &str) -> Result<VerifiedToken, Refusal> {
+        let hop = Hop {
+            to: Recipient::Oneself,
+            scope: Scope::from_texts(&[format!("fs.@tool://files *=any {args}")]).unwrap(),
+            ttl_seconds: 60,
+            hops_max: None,
+            offline_hops_max: None,
+        };
+        append(parent, &hop, NOW, &key(10))
+    }
+
+    /// A chain of so many hops, all of one holder.
+    pub(crate) fn chain(hops: u32) -> VerifiedToken {
+        let max = limits::HOPS_MAX;
+        let block =
+            Block { hops_max: max, offline_hops_max: max, ..grant(&["fs.@tool://files *=any"]) };
+        let first = root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap();
+        (0..hops).fold(first, |token, _| onward(&token, "").unwrap())
+    }
+
+    /// Whether a chain may grow to exactly so many bytes.
+    pub(crate) fn grown_to(bytes: usize) -> Result<VerifiedToken, Refusal> {
+        let (mut token, mut letters) = (chain(0), 950);
+        let prefix = |letters: usize| format!("p=prefix:{}", "x".repeat(letters));
+        while bytes - token.encode().len() > 1_300 {
+            token = onward(&token, &prefix(letters)).unwrap();
+            letters += 1;
+        }
+        let last = |more: usize| {
+            let args = format!("{} q=prefix:{}", prefix(letters - 1), "y".repeat(more));
+            onward(&token, &args)
+        };
+        let more = 200 + bytes - last(200).unwrap().encode().len();
+        let grown = last(more)?;
+        assert_eq!(grown.encode().len(), bytes);
+        Ok(grown)
+    }
+
+    #[test]
+    fn a_token_may_grow_to_its_bound_and_no_further() {
+        let max = limits::TOKEN_BYTES_MAX;
+        assert!(grown_to(max).is_ok());
+        let further = grown_to(max + 1).unwrap_err();
+        assert_eq!(further, Malformed::from(BadToken::TooLarge(max + 1)).into());
+    }
+
+    #[test]
+    fn a_block_is_signed_up_to_its_bound() {
+        let sign = |bytes| root(of_bytes(bytes), key(10).public_key(), KeyId(1), &key(1));
+        assert!(sign(limits::BLOCK_BYTES_MAX).is_ok());
+        assert_eq!(sign(limits::BLOCK_BYTES_MAX + 1).unwrap_err().code(), "block_too_large");
+    }
+
+    #[test]
+    fn what_is_for_delegates_is_cut_to_that_for_a_helper_and_not_for_another_agent() {
+        let block = grant(&["fs.read@tool://files use:delegates"]);
+        let held = root(block, key(10).public_key(), KeyId(1), &key(1)).unwrap();
+        let asked = hop("scout", 11, "fs.read@tool://files");
+        let id = "spiffe://acme.example/agent/writer".parse().unwrap();
+        let to = Recipient::Agent { id, key: key(12).public_key().clone() };
+        let (kept, cut) = clamp(&held, &Hop { to, ..asked.clone() }, NOW).unwrap();
+        assert_eq!((kept.scope, cut.len()), (asked.scope.clone(), 0));
+        let (kept, cut) = clamp(&held, &asked, NOW).unwrap();
+        assert_eq!(kept.scope.capabilities()[0].to_string(), "fs.read@tool://files use:delegates");
+        assert_eq!(cut.len(), 1);
+    }
+
+    #[test]
+    fn a_stock_token_is_good_for_one_action_of_one_audience() {
+        let seal = |scope: &[&str]| {
+            let scope = Scope::from_texts(scope).unwrap();
+            stock(&issued(), &scope, 60, NOW, &key(10)).map_err(|refusal| refusal.code())
+        };
+        let read = "fs.read@tool://files path=under:/data/a";
+        assert!(seal(&[read, "fs.read@tool://files path=under:/data/b"]).is_ok());
+        for other in ["fs.write@tool://files path=under:/data", "fs.read@tool://mail"] {
+            assert_eq!(seal(&[read, other]), Err("value_out_of_range"), "{other}");
+        }
     }
 }

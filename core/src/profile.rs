@@ -72,3 +72,20 @@ pub struct Profile {
     /// Counts changes of this row.
     pub version: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_of_principals_is_kept_as_it_is_written() {
+        for text in ["user:alice@acme.example", "job:*@acme.example"] {
+            let pattern = PrincipalPattern::try_from(text.to_owned()).unwrap();
+            assert_eq!(pattern.as_str(), text);
+            assert_eq!(String::from(pattern.clone()), text);
+            let stored = serde_json::to_string(&pattern).unwrap();
+            assert_eq!(serde_json::from_str::<PrincipalPattern>(&stored).unwrap(), pattern);
+        }
+        assert!(PrincipalPattern::try_from("*:alice@acme.example".to_owned()).is_err());
+    }
+}

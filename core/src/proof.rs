@@ -451,4 +451,13 @@ mod tests {
         assert!(rotate.starts_with(b"\0SUBLET\0rotate-v1\0"));
         assert!(rotate.ends_with(key.public_key().bytes()));
     }
+
+    #[test]
+    fn a_proof_for_another_broker_says_what_that_may_come_from() {
+        let detail = |asked: &str| BadProof::WrongAudience { asked: asked.into() }.to_string();
+        assert!(
+            detail("sublet://acme.example").ends_with("the trust bundle of another trust domain")
+        );
+        assert!(detail("mcp://crm").ends_with(r#"than "mcp://crm""#), "{}", detail("mcp://crm"));
+    }
 }

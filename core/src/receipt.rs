@@ -207,4 +207,17 @@ mod tests {
             Receipt::decode(&longer).is_ok_and(|r| r.verify_signature(key.public_key()).is_err())
         );
     }
+
+    #[test]
+    fn a_receipt_is_of_a_hop_as_deep_as_a_chain_may_be() {
+        let at = |position: u32| {
+            let indices = (0..=u64::from(position)).collect();
+            let claims = ReceiptClaims { position, indices, ..receipt().claims };
+            Receipt::sign(claims, KeyId(3), &SecretKey::ed25519_from_seed([5; 32])).unwrap()
+        };
+        let deepest = at(limits::HOPS_MAX);
+        assert_eq!(Receipt::decode(&deepest.encode()), Ok(deepest));
+        let deeper = at(limits::HOPS_MAX + 1);
+        assert_eq!(Receipt::decode(&deeper.encode()), Err(BadReceipt::Indices));
+    }
 }

@@ -405,3 +405,18 @@ pub fn cut(text: String, most: usize) -> String {
     let digest = crate::text::base64url(crate::bytes::sha256(text.as_bytes()));
     format!("{}… sha256:{digest}", text.get(..end).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_and_named_by_its_digest() {
+        let exact = "x".repeat(128);
+        assert_eq!(cut(exact.clone(), 128), exact);
+        let one = cut("x".repeat(129), 128);
+        assert!(one.len() <= 128 && one.starts_with("xxx") && one.contains("… sha256:"), "{one}");
+        assert_ne!(cut("x".repeat(130), 128), one);
+        assert!(cut("é".repeat(100), 128).starts_with("éé"));
+    }
+}

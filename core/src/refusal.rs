@@ -536,3 +536,75 @@ impl Fault {
         !matches!(self, Fault::Internal(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_and_workload_tokens_are_refused_with_stable_codes() {
+        let certificates = [
+            (BadCertificate::Names, "certificate_without_spiffe_id"),
+            (BadCertificate::Domain("x".into()), "certificate_domain"),
+            (BadCertificate::Authority("x".into()), "certificate_authority"),
+            (BadCertificate::Time, "certificate_expired"),
+            (BadCertificate::Another, "client_certificate"),
+            (BadCertificate::NotTaken, "client_certificate"),
+            (BadCertificate::Form("x".into()), "client_certificate"),
+        ];
+        certificates.iter().for_each(|(bad, code)| assert_eq!(bad.code(), *code));
+        let tokens = [
+            (BadJwt::Form("x"), "jwt_malformed"),
+            (BadJwt::Issuer("x".into()), "jwt_issuer"),
+            (BadJwt::Algorithm("x".into()), "jwt_algorithm"),
+            (BadJwt::Key("x".into()), "jwt_key"),
+            (BadJwt::Signature, "jwt_signature"),
+            (BadJwt::Audience("x".into()), "jwt_audience"),
+            (BadJwt::Party("x".into()), "jwt_audience"),
+            (BadJwt::Expired(0), "jwt_expired"),
+            (BadJwt::NotYetValid(0), "jwt_not_yet_valid"),
+            (BadJwt::Lifetime(0), "jwt_lifetime"),
+        ];
+        tokens.iter().for_each(|(bad, code)| assert_eq!(bad.code(), *code));
+    }
+
+    #[test]
+    fn what_was_not_decided_may_be_asked_again_where_that_helps() {
+        let after = |refusal: Overload| Refusal::from(refusal).retry_ms();
+        assert_eq!(after(Overload::Contention), Some(20));
+        assert_eq!(after(Overload::Queue("commits")), Some(100));
+        assert_eq!(after(Overload::Bytes("this address")), Some(200));
+        assert_eq!(after(Overload::Calls("this address")), Some(200));
+        assert_eq!(after(Overload::Busy { retry_ms: 7 }), Some(7));
+        assert_eq!(after(Overload::Proofs(ReplayRefusal::Full { held: 1 })), Some(2_000));
+        assert_eq!(after(Overload::Proofs(ReplayRefusal::QuotaExceeded { held: 1 })), Some(2_000));
+        assert_eq!(after(Overload::Proofs(ReplayRefusal::Damaged)), None);
+        assert_eq!(after(Overload::Table("agents")), None);
+        assert_eq!(after(Overload::TooLarge { bytes_max: 1 }), None);
+        let too_early = Unauthenticated::Replay(ReplayRefusal::BeforeStart);
+        assert_eq!(Refusal::from(too_early).retry_ms(), Some(100));
+        assert_eq!(Refusal::from(Unauthenticated::Missing("a token")).retry_ms(), None);
+        assert_eq!(Refusal::from(Fault::Deadline).retry_ms(), None);
+    }
+
+    #[test]
+    fn faults_have_stable_codes_and_all_but_our_own_pass() {
+        let faults = [
+            (Fault::Store("x".into()), "store_unavailable", true),
+            (Fault::Signer(crate::sign::SignerFault("x".into())), "signer_unavailable", true),
+            (Fault::IssuerKeys("x".into()), "issuer_keys_unavailable", true),
+            (Fault::Deadline, "deadline", true),
+            (Fault::Internal("x".into()), "internal", false),
+        ];
+        for (fault, code, again) in faults {
+            assert_eq!((fault.code(), fault.is_retriable()), (code, again));
+        }
+    }
+
+    #[test]
+    fn a_signature_that_does_not_hold_says_whose_it_should_have_been() {
+        let detail = |block| Unauthenticated::Signature { block }.to_string();
+        assert!(detail(0).starts_with("the root key that the trust bundle lists"), "{}", detail(0));
+        assert!(detail(2).starts_with("the signature of block 2"), "{}", detail(2));
+    }
+}

@@ -178,3 +178,58 @@ fn a_year_goes_by_and_somebody_who_looks_once_a_day_takes_every_bundle() {
     let rotations = bundle.of(KeyUse::Delegation, KeyState::Retired).count();
     assert!((11..=13).contains(&rotations), "{rotations}");
 }
+
+#[test]
+fn a_step_is_said_in_words() {
+    let detail = [
+        (prepare(KeyUse::Feed), "prepare a feed key"),
+        (activate(3), "activate key 3"),
+        (KeyStep::Retire { key: KeyId(3) }, "retire key 3"),
+        (KeyStep::Taint { key: KeyId(3) }, "taint key 3"),
+        (KeyStep::Reissue, "issue the trust bundle anew"),
+    ];
+    detail.iter().for_each(|(step, words)| assert_eq!(step.to_string(), *words));
+}
+
+#[test]
+fn keys_of_the_ledger_are_of_ed25519_and_the_others_of_either() {
+    let curve = SecretKey::secp256r1_from_seed(&[7; 32]).unwrap();
+    for use_ in USES {
+        let next = first().step(&prepare(use_), NOW, Some(curve.public_key()));
+        assert_eq!(next.is_ok(), use_ != KeyUse::Ledger, "{use_:?}");
+        assert!(can_be(use_, Algorithm::Ed25519));
+        assert_eq!(can_be(use_, Algorithm::Secp256r1), use_ != KeyUse::Ledger);
+    }
+}
+
+#[test]
+fn a_bundle_is_issued_anew_when_half_of_its_time_is_over() {
+    let schedule = Schedule { rotate_ms: 2 * KEY_MS, lead_ms: HOUR };
+    let half = NOW.plus_ms(KEY_MS / 2);
+    assert_eq!(due(&first(), &schedule, half.plus_ms(-1)), None);
+    assert_eq!(due(&first(), &schedule, half), Some(KeyStep::Reissue));
+}
+
+#[test]
+fn a_bundle_key_signs_no_bundle_before_the_time_that_was_announced() {
+    let lead = KeyStep::Prepare { use_: KeyUse::Bundle, lead_ms: HOUR };
+    let prepared = step(&first(), lead, NOW).unwrap();
+    let at_once = KeyStep::Activate { key: KeyId(8), at_once: true };
+    let early = detail(step(&prepared, at_once, NOW.plus_ms(HOUR - 1)));
+    assert!(early.starts_with("key_step: no bundle key was announced"), "{early}");
+    assert!(step(&prepared, at_once, NOW.plus_ms(HOUR)).is_ok());
+}
+
+#[test]
+fn of_two_keys_that_sign_one_is_retired() {
+    let second = new_key(KeyUse::Feed, KeyId(9), secret(99).public_key(), NOW, KeyState::Active);
+    let keys = [first().keys().to_vec(), vec![second]].concat();
+    let domain = first().trust_domain().clone();
+    let both = TrustBundle::new(domain, 1, NOW, NOW.plus_ms(KEY_MS), keys).unwrap();
+    let retired = step(&both, KeyStep::Retire { key: KeyId(9) }, NOW).unwrap();
+    assert_eq!(state(&retired, 9), KeyState::Retired);
+    // One that is only prepared is no other that signs.
+    let prepared = step(&retired, prepare(KeyUse::Feed), NOW).unwrap();
+    let left = prepared.active(KeyUse::Feed).unwrap().id;
+    assert!(detail(step(&prepared, KeyStep::Retire { key: left }, NOW)).starts_with("key_step"));
+}

@@ -317,4 +317,74 @@ mod tests {
         assert_eq!(SessionId::from_text(&id.to_string()), Some(id));
         assert_eq!(SessionId::from_text("short"), None);
     }
+
+    fn login(sid: &str) -> Login {
+        Login { issuer: "https://login.example".into(), subject: "0042".into(), sid: sid.into() }
+    }
+
+    #[test]
+    fn a_session_and_a_login_are_shown_by_name() {
+        let id = login("1").id();
+        assert_eq!(format!("{id:?}"), format!("SessionId({id})"));
+        assert_eq!(login("1").to_string(), "login:https://login.example#0042");
+    }
+
+    fn session(sid: &str) -> Session {
+        Session {
+            id: login(sid).id(),
+            principal: None,
+            source: Source::Login(login(sid)),
+            token: [0; 32],
+            expires_at: UnixMillis(9_000),
+            began_at: UnixMillis(1_000),
+            ended_at: None,
+            over_until: None,
+            live: true,
+            version: 0,
+        }
+    }
+
+    fn word(sid: &str, issued_at: i64, own: bool) -> LoggedOut {
+        LoggedOut { login: login(sid), issued_at: UnixMillis(issued_at), own }
+    }
+
+    #[test]
+    fn a_word_ends_the_login_that_it_names_or_all_of_its_subject() {
+        let later = 2_000;
+        assert!(word("1", later, false).ends(&session("1")));
+        assert!(!word("2", later, false).ends(&session("1")), "another login of the subject");
+        assert!(word("", later, false).ends(&session("1")), "every login of the subject");
+        let other = Login { subject: "7".into(), ..login("") };
+        assert!(!LoggedOut { login: other, ..word("", later, false) }.ends(&session("1")));
+        let by_operator = Source::Operator("spiffe://acme.example/agent/a".parse().unwrap());
+        assert!(!word("1", later, false).ends(&Session { source: by_operator, ..session("1") }));
+    }
+
+    #[test]
+    fn a_word_ends_nothing_that_began_after_it_but_its_own_login() {
+        assert!(word("1", 1_000, false).ends(&session("1")));
+        assert!(!word("1", 999, false).ends(&session("1")));
+        assert!(word("1", 999, true).ends(&session("1")), "the user's own token of it");
+        let over = Session { over_until: Some(UnixMillis(999)), ..session("1") };
+        assert!(!word("1", 999, true).ends(&over), "it ended after the token was issued");
+        assert!(word("1", 999, false).ends(&Session { live: false, ..session("1") }));
+    }
+
+    #[test]
+    fn a_login_that_its_own_token_ends_is_over_from_now() {
+        let (one, now) = (login("1").id(), UnixMillis(5_000));
+        assert_eq!(word("1", 2_000, true).over_until(&one, now), now);
+        assert_eq!(word("1", 2_000, false).over_until(&one, now), UnixMillis(2_000));
+        assert_eq!(word("2", 2_000, true).over_until(&one, now), UnixMillis(2_000));
+        assert_eq!(word("1", 7_000, true).over_until(&one, now), UnixMillis(7_000));
+    }
+
+    #[test]
+    fn a_template_is_a_kind_and_a_claim() {
+        assert_eq!(template("user:{email}"), Some(("user", "email")));
+        let long = format!("{}:{{sub}}", "k".repeat(17));
+        for bad in ["user:{}", "User:{sub}", ":{sub}", "user:sub", "user:{sub", &long] {
+            assert_eq!(template(bad), None, "{bad}");
+        }
+    }
 }

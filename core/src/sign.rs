@@ -125,4 +125,20 @@ mod tests {
         assert!(!format!("{key:?}").contains("0909"));
         assert!(format!("{key:?}").starts_with("SecretKey(of ed25519:"));
     }
+
+    #[test]
+    fn the_signature_of_a_device_is_brought_into_its_one_form() {
+        let key = SecretKey::secp256r1_from_seed(&[9; 32]).unwrap();
+        let der = key.sign(b"message").unwrap();
+        let parsed = p256::ecdsa::Signature::from_der(&der).unwrap();
+        let (r, s) = parsed.split_scalars();
+        let high = p256::ecdsa::Signature::from_scalars(r, -*s).unwrap();
+        for raw in [parsed, high] {
+            let brought = secp256r1_signature(&raw.to_bytes()).unwrap();
+            assert_eq!(brought, der);
+            assert!(key.public_key().verify(b"message", &brought));
+        }
+        assert_eq!(secp256r1_signature(&[0; 64]), None);
+        assert_eq!(secp256r1_signature(&parsed.to_bytes()[..63]), None);
+    }
 }

@@ -500,3 +500,7 @@ impl Presentation {
         UnverifiedToken::decode(&self.token)
     }
 }
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;

@@ -62,4 +62,29 @@ mod tests {
             assert_eq!(from_utc(text), None, "{text}");
         }
     }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let length = |year: i64, month: i64| match month {
+            2 => 28 + i64::from(leap(year)),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..160_000 {
+            let seconds = days * 86_400 + 45_296;
+            let text = format!("{year:04}-{month:02}-{day:02}T12:34:56Z");
+            assert_eq!(utc(seconds), text);
+            assert_eq!(from_utc(&text), Some(seconds * 1_000));
+            day += 1;
+            if day > length(year, month) {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert_eq!(year, 2408, "a century that is a leap year, and three that are not");
+    }
 }

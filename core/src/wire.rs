@@ -234,4 +234,19 @@ mod tests {
             assert!(Fields::of(bytes).any(|field| field.is_err()), "{bytes:02x?}");
         }
     }
+
+    #[test]
+    fn the_last_field_is_split_from_what_stands_before_it() {
+        let mut encoder = Encoder::default();
+        encoder.number(1, 300);
+        encoder.bytes(2, b"two");
+        let before = encoder.0.clone();
+        encoder.bytes(3, b"");
+        let message = encoder.finish();
+        let last = &message[before.len()..];
+        assert_eq!(split_last(&message), Some((before.as_slice(), last)));
+        assert_eq!(split_last(last), Some((&[][..], last)));
+        assert_eq!(split_last(&[]), None);
+        assert_eq!(split_last(&message[..message.len() - 1]), None, "cut short");
+    }
 }

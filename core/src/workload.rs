@@ -281,4 +281,26 @@ mod tests {
         assert!(rule("a", &[]).check().unwrap_err().to_string().contains("everybody"));
         assert!(EnrollRule { issuer: String::new(), ..good }.check().is_err());
     }
+
+    #[test]
+    fn a_rule_has_its_bounds_and_each_alone() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let max = TEXT_BYTES_MAX;
+        let good = || rule("agent/a", &[("sub", "s")]);
+        assert_eq!(good().check(), Ok(()));
+        let issuer = |bytes| EnrollRule { issuer: text(bytes), ..good() }.check().is_ok();
+        assert!(!issuer(0) && issuer(1) && issuer(max) && !issuer(max + 1));
+        let claims = |count: usize| {
+            let claims = (0..count).map(|at| (format!("c{at}"), "v".to_owned())).collect();
+            EnrollRule { claims, ..good() }.check().is_ok()
+        };
+        assert!(!claims(0) && claims(1) && claims(CLAIMS_MAX) && !claims(CLAIMS_MAX + 1));
+        let claim = |name: usize, value: usize| {
+            rule("agent/a", &[(text(name).as_str(), text(value).as_str())]).check().is_ok()
+        };
+        assert!(claim(max, max) && claim(1, 1));
+        assert!(!claim(0, 1) && !claim(1, 0) && !claim(max + 1, 1) && !claim(1, max + 1));
+        let agent = |bytes: usize| rule(&text(bytes), &[("sub", "s")]).check().is_ok();
+        assert!(!agent(0) && agent(1) && agent(max) && !agent(max + 1));
+    }
 }

@@ -134,3 +134,8 @@ fn what_is_no_key_is_refused() {
     weak[0] = 1;
     assert_eq!(HeadKey::new("name", &weak), None);
 }
+
+#[test]
+fn a_key_gives_its_bytes() {
+    assert_eq!(key(ORIGIN, 1).public(), signing(1).verifying_key().as_bytes());
+}

@@ -148,3 +148,45 @@ fn the_key_of_a_witness_has_one_text() {
         assert!(wrong.parse::<WitnessKey>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_witness_has_the_name_that_it_was_given() {
+    let key = signing(1).verifying_key();
+    let witness = WitnessKey::new("witness.example/w", key.as_bytes()).unwrap();
+    assert_eq!(
+        (witness.name(), witness.public()),
+        ("witness.example/w", key.as_bytes().as_slice())
+    );
+}
+
+#[test]
+fn a_policy_has_its_bounds() {
+    let padded = |bytes: usize| format!("#{}\nquorum none\n", "x".repeat(bytes - 14));
+    assert_eq!(padded(100).len(), 100);
+    assert!(Policy::parse(&padded(POLICY_BYTES_MAX)).is_ok());
+    assert!(Policy::parse(&padded(POLICY_BYTES_MAX + 1)).is_err());
+    let witnesses = |count: usize| {
+        let mut text = String::new();
+        for at in 0..count {
+            let mut seed = [7; 32];
+            seed[..8].copy_from_slice(&at.to_be_bytes());
+            let key = SigningKey::from_bytes(&seed).verifying_key();
+            let key = WitnessKey::new(&format!("w{at}"), key.as_bytes()).unwrap();
+            text += &format!("witness W{at} {key}\n");
+        }
+        Policy::parse(&(text + "quorum none\n")).map(|_| ())
+    };
+    assert_eq!(witnesses(NAMES_MAX), Ok(()));
+    assert!(witnesses(NAMES_MAX + 1).unwrap_err().to_string().contains("over 256"));
+}
+
+#[test]
+fn a_cosignature_names_its_key_as_c2sp_says() {
+    use sha2::{Digest as _, Sha256};
+    let (name, key) = ("witness.example/w", signing(1).verifying_key());
+    let hash =
+        Sha256::new_with_prefix(name).chain_update([b'\n', 0x04]).chain_update(key.as_bytes());
+    let first: [u8; 4] = hash.finalize()[..4].try_into().unwrap();
+    let witness = WitnessKey::new(name, key.as_bytes()).unwrap();
+    assert_eq!(signed_note::Verifier::key_id(&witness), u32::from_be_bytes(first));
+}

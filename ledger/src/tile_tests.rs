@@ -222,3 +222,40 @@ fn a_bundle_is_read_exactly_or_not_at_all() {
     assert_eq!(leaves(&[0; 2 * 256]).unwrap().len(), 256);
     assert_eq!(leaves(&[0; 2 * 257]), None, "more than a bundle holds");
 }
+
+#[test]
+fn a_log_gives_the_hashes_of_a_tile_that_it_has_and_no_more() {
+    let mut grown = Grown::new();
+    grown.grow_to(600);
+    let hashes = |level, index, width| grown.view().hashes(level, index, width);
+    let leaves = |from: u64, to: u64| -> Vec<u8> {
+        (from..to).flat_map(|n| leaf_hash(&leaf(n)).unwrap()).collect()
+    };
+    assert_eq!(hashes(0, 0, 256), Some(leaves(0, 256)));
+    assert_eq!(hashes(0, 1, 3), Some(leaves(256, 259)));
+    assert_eq!(hashes(0, 2, 88), Some(leaves(512, 600)));
+    assert_eq!(hashes(0, 2, 89), None);
+    assert_eq!(hashes(0, 3, 1), None);
+    assert_eq!(hashes(1, 0, 2).map(|bytes| bytes.len()), Some(64));
+    assert_eq!(hashes(1, 0, 3), None);
+    assert_eq!(hashes(255, 0, 1), None);
+}
+
+#[test]
+fn a_log_publishes_full_tiles_and_its_right_edge() {
+    for size in [0, 1, 255, 256, 257, 600, 65_536, 65_793] {
+        let published: Vec<Resource> = Resource::of_size(size).collect();
+        assert!(published.iter().all(|resource| resource.is_of(size)), "{size}");
+        for level in 0..3 {
+            for index in 0..4 {
+                for width in [1, 2, 88, 255, 256] {
+                    let tile = Resource::Tile { level, index, width };
+                    assert_eq!(tile.is_of(size), published.contains(&tile), "{tile:?} of {size}");
+                    let entries = Resource::Entries { index, width };
+                    assert_eq!(entries.is_of(size), published.contains(&entries), "{entries:?}");
+                }
+            }
+        }
+        assert!(Resource::Checkpoint.is_of(size));
+    }
+}

@@ -386,3 +386,40 @@ fn a_principal_comes_back_without_the_sessions_from_before() {
     assert_eq!(code(house.ask(&planner, &briefly(Consent::Profile))), "granted");
     assert_eq!(code(house.ask(&House::admin(), &grant)), "granted");
 }
+
+#[test]
+fn what_a_token_says_is_recorded_once_and_each_token_once() {
+    let (_, mut house, planner) = staffed();
+    let consented = |house: &House| {
+        let of = |record: &&sublet_core::record::Record| {
+            matches!(record.body, sublet_core::record::Body::Consented { .. })
+        };
+        house.records.iter().filter(of).count()
+    };
+    let mut issue = |user: UserToken| {
+        house.ask(&planner, &by_user(user)).unwrap();
+        consented(&house)
+    };
+    assert_eq!(issue(alice("1")), 1);
+    assert_eq!(issue(alice("1")), 1, "the same token");
+    let refreshed = UserToken { id: [9; 32], ..alice("1") };
+    assert_eq!(issue(refreshed.clone()), 2, "another token of the same login");
+    assert_eq!(issue(refreshed), 2);
+}
+
+#[test]
+fn an_operators_session_is_over_at_its_end() {
+    let (_, mut house, planner) = staffed();
+    let grant = GrantSession {
+        agent: agent("planner"),
+        principal: "user:alice@acme.example".parse().unwrap(),
+        ttl_seconds: 60,
+        reason: "month end".into(),
+    };
+    let id = house.ask(&House::admin(), &grant).unwrap();
+    let briefly = Issue { ttl_seconds: 1, ..issue(Consent::Session(id.id)) };
+    house.now = NOW.plus_ms(59_000);
+    assert_eq!(code(house.ask(&planner, &briefly)), "granted");
+    house.now = NOW.plus_ms(60_000);
+    assert_eq!(code(house.ask(&planner, &briefly)), "session_ended");
+}

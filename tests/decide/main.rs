@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod asked;
 mod clones;
 mod codes;
 mod consent;
@@ -18,10 +19,14 @@ mod issue;
 mod keys;
 mod reads;
 mod recorded;
+mod repeats;
 mod retention;
 mod revocations;
 mod rooms;
+mod rows;
+mod standing;
 mod tainted;
+mod tools;
 mod workload;
 
 use sublet_core::caller::Caller;

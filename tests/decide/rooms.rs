@@ -123,3 +123,55 @@ fn an_agent_makes_so_many_hops_that_live() {
     assert_eq!(house.state.hops_of(&agent("planner")), 3);
     assert_eq!(code(house.delegate(&planner, &one_more)), "granted");
 }
+
+/// What ends the session between the decision and its commit undoes the decision.
+#[test]
+fn an_issue_rests_on_the_sessions_that_it_is_by() {
+    use sublet_core::decide::{Consent, GrantSession, Issue};
+    use sublet_core::session::{Login, UserToken};
+    let (_, mut house, planner) = staffed();
+    let login =
+        |sid: &str| Login { issuer: "https://i".into(), subject: "7".into(), sid: sid.into() };
+    let by_user = |sid: &str| {
+        let user = UserToken {
+            login: login(sid),
+            principal: "user:alice@acme.example".parse().unwrap(),
+            issued_at: NOW,
+            expires_at: NOW.plus_ms(900_000),
+            id: [1; 32],
+            claims: "{}".into(),
+        };
+        Issue { by: Consent::UserToken(Box::new(user)), ..issue() }
+    };
+    let sessions = |guards: Vec<Precondition>| -> Vec<_> {
+        let session = |guard: &Precondition| match guard {
+            Precondition::Version(RowKey::Session(id), _) => Some(*id),
+            _ => None,
+        };
+        guards.iter().filter_map(session).collect()
+    };
+    let one = sessions(preconditions(&house, &planner, &by_user("1")));
+    assert_eq!(one, [login("1").id(), login("").id()], "the login, and all of its subject");
+    assert_eq!(sessions(preconditions(&house, &planner, &by_user(""))), [login("").id()]);
+    let grant = GrantSession {
+        agent: agent("planner"),
+        principal: "user:alice@acme.example".parse().unwrap(),
+        ttl_seconds: 600,
+        reason: "month end".into(),
+    };
+    let id = house.ask(&House::admin(), &grant).unwrap();
+    let operators = Issue { by: Consent::Session(id.id), ..issue() };
+    assert_eq!(sessions(preconditions(&house, &planner, &operators)), [id.id]);
+}
+
+/// The authority behind the caller's own token counts, whatever it asks for.
+#[test]
+fn what_a_holder_asks_for_rests_on_the_principal_behind_its_token() {
+    let (fleet, mut house, planner) = staffed();
+    let root = fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap();
+    let holder = House::caller(&root, &key("planner"));
+    let revoke = Revoke { target: Target::Hop(root.id()), reason: "x".into(), chain: None };
+    let alive = |guard: &Precondition| matches!(guard, Precondition::PrincipalAlive(..));
+    assert!(preconditions(&house, &holder, &revoke).iter().any(alive));
+    assert!(!preconditions(&house, &planner, &revoke).iter().any(alive), "an identity has none");
+}

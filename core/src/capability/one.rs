@@ -163,3 +163,41 @@ fn name_text(name: &str) -> String {
         false => plain_or_quoted(name),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AllOf, AnyOf, Prefix};
+    use super::*;
+
+    #[test]
+    fn names_and_nesting_have_their_bounds() {
+        let of = |name: &str, constraint: &str| {
+            format!("fs.read@tool://files {name}={constraint}").parse::<Capability>()
+        };
+        let name = |bytes: usize| of(&"n".repeat(bytes), "exactly:a");
+        assert!(name(limits::TEXT_BYTES_MAX).is_ok());
+        assert!(name(limits::TEXT_BYTES_MAX + 1).is_err());
+        // Each of these is one in the other, so none is written more simply.
+        let nested = |depth: usize| {
+            let mut constraint = Constraint::Prefix(Prefix("a".into()));
+            for at in 1..depth {
+                let other = Constraint::Prefix(Prefix(format!("b{at}")));
+                let parts = vec![constraint, other];
+                constraint = match at % 2 {
+                    1 => Constraint::AnyOf(AnyOf::new(parts).unwrap()),
+                    _ => Constraint::AllOf(AllOf::new(parts).unwrap()),
+                };
+            }
+            let named = [("p".to_owned(), constraint)];
+            Capability::new(
+                "tool://files".parse().unwrap(),
+                "fs.read".parse().unwrap(),
+                named,
+                false,
+            )
+        };
+        assert!(nested(limits::CONSTRAINT_DEPTH_MAX).is_ok());
+        let deeper = nested(limits::CONSTRAINT_DEPTH_MAX + 1).unwrap_err();
+        assert_eq!(deeper, BadScope("constraints nest at most 4 deep".into()));
+    }
+}

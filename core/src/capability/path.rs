@@ -99,4 +99,14 @@ mod tests {
         // In a URL a dot at the end is a part of the name, everywhere.
         assert_eq!(plain_path("/wiki/Acme_Inc."), Some("/wiki/Acme_Inc."));
     }
+
+    #[test]
+    fn a_path_has_its_bounds_and_each_alone() {
+        let segments = |count: usize| "/a".repeat(count);
+        assert!(plain_path(&segments(limits::PATH_SEGMENTS_MAX)).is_some());
+        assert!(plain_path(&segments(limits::PATH_SEGMENTS_MAX + 1)).is_none());
+        let bytes = |count: usize| format!("/{}", "a".repeat(count - 1));
+        assert!(plain_path(&bytes(limits::PATH_BYTES_MAX)).is_some());
+        assert!(plain_path(&bytes(limits::PATH_BYTES_MAX + 1)).is_none());
+    }
 }

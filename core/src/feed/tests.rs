@@ -451,3 +451,74 @@ fn a_revocation_of_a_principal_that_the_floor_has_passed_was_lifted() {
     assert!(!view.ends(&alice, NOW.plus_ms(30_000)));
     assert!(view.is_revoked(&hop(1)));
 }
+
+#[test]
+fn a_writer_says_where_it_stands() {
+    let mut writer = FeedWriter::new(domain(), 7);
+    assert!(writer.is_empty());
+    assert_eq!((writer.epoch(), writer.sequence(), writer.len()), (7, 0, 0));
+    for byte in 1..4 {
+        writer.append(hop(byte), NOW, LATER);
+    }
+    assert!(!writer.is_empty());
+    assert_eq!((writer.epoch(), writer.sequence(), writer.len()), (7, 3, 3));
+    writer.raise_floor(&FeedFloor { sequence: 1, hash: [0; 32] });
+    assert_eq!((writer.sequence(), writer.len()), (3, 2));
+}
+
+#[test]
+fn a_view_says_which_head_it_holds() {
+    let (mut writer, mut view) = (writer(), view());
+    assert!(view.head().is_none());
+    writer.append(hop(1), NOW, LATER);
+    feed(&mut view, &writer, NOW).unwrap();
+    assert_eq!(view.head(), Some(&writer.head(NOW)));
+}
+
+#[test]
+fn a_view_of_what_is_recorded_stands_where_that_was() {
+    let recorded =
+        RevocationView::recorded(domain(), FeedPosition::new(3, 9), [(hop(1), NOW), (hop(2), NOW)]);
+    assert_eq!((recorded.epoch(), recorded.sequence(), recorded.len()), (3, 9, 2));
+    assert!(recorded.is_revoked(&hop(2)) && recorded.head().is_none());
+}
+
+#[test]
+fn a_suspension_stays_while_the_reader_misses_nothing() {
+    let (mut writer, mut view) = (writer(), view());
+    let suspended = Revocation::AgentSuspended(agent());
+    writer.append(suspended.clone(), NOW, LATER);
+    feed(&mut view, &writer, NOW).unwrap();
+    writer.append(hop(1), NOW, LATER);
+    feed(&mut view, &writer, NOW.plus_ms(1)).unwrap();
+    assert!(view.is_revoked(&suspended) && !view.is_empty());
+    assert_eq!(view.len(), 2);
+    // A floor that is where the reader stands has passed nothing that it lacks.
+    let floor = FeedFloor { sequence: view.sequence(), hash: writer.head(NOW).hash };
+    writer.raise_floor(&floor);
+    writer.append(hop(2), NOW, LATER);
+    feed(&mut view, &writer, NOW.plus_ms(2)).unwrap();
+    assert!(view.is_revoked(&suspended));
+}
+
+#[test]
+fn a_return_at_the_very_time_of_a_revocation_lifts_nothing() {
+    let (mut writer, mut view) = (writer(), view());
+    let alice: Principal = "user:alice@acme.example".parse().unwrap();
+    writer.append(Revocation::Principal(alice.clone()), NOW, LATER);
+    writer.append(Revocation::PrincipalRestored(alice.clone()), NOW, LATER);
+    feed(&mut view, &writer, NOW).unwrap();
+    assert!(view.is_revoked(&Revocation::Principal(alice)));
+}
+
+#[test]
+fn what_holds_is_stated_again_once_the_others_outnumber_it() {
+    let trim = |idle: u64| {
+        let mut writer = writer();
+        writer.append(hop(1), NOW, LATER);
+        (0..idle).for_each(|_| drop(writer.append(hop(2), NOW, NOW)));
+        writer.trim(|delta| delta.revocation == hop(1), usize::MAX).map(|trim| trim.again.len())
+    };
+    // One that holds, and 1,024 more than it, are not outnumbered.
+    assert_eq!((trim(1_025), trim(1_026), trim(1_027)), (None, Some(1), Some(1)));
+}

@@ -526,3 +526,19 @@ impl Deny {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_is_too_old_says_how_old_it_is() {
+        let detail = |age_ms| Deny::StaleView { age_ms, bound_ms: 10_000 }.to_string();
+        let old = "the revocation view is 12000 ms old, at most 10000 ms are allowed";
+        assert_eq!(detail(Some(12_000)), old);
+        assert_eq!(
+            detail(None),
+            "there is no revocation view, and one of at most 10000 ms is needed"
+        );
+    }
+}
