@@ -40,7 +40,7 @@ fn token(place: &Path) -> Result<(sublet_pkcs11::Token, String), CliError> {
 }
 
 #[cfg(feature = "pkcs11")]
-fn trouble(trouble: sublet_pkcs11::CliError) -> CliError {
+fn trouble(trouble: sublet_pkcs11::DeviceError) -> CliError {
     CliError::local(trouble.to_string())
 }
 

@@ -63,7 +63,7 @@ mod pkcs11 {
         domain: &TrustDomain,
     ) -> Result<Option<Box<dyn Device>>, String> {
         let Some(uri) = &config.pkcs11 else { return Ok(None) };
-        let uri: Uri = uri.parse().map_err(|bad: sublet_pkcs11::Trouble| bad.to_string())?;
+        let uri: Uri = uri.parse().map_err(|bad: sublet_pkcs11::DeviceError| bad.to_string())?;
         let token = Token::open(&uri).map_err(|bad| bad.to_string())?;
         let algorithm = token.algorithm().map_err(|bad| bad.to_string())?;
         let (uses, others): (Vec<KeyUse>, Vec<KeyUse>) =
