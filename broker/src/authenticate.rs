@@ -12,20 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sublet_core::authorize::{self, Bound, Credentials, confirm, prove, prove_key, spend};
-use sublet_core::bundle::KeyRefusal;
-use sublet_core::bytes::sha256;
-use sublet_core::caller::{Authenticated, Caller, Kind};
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{AgentId, HopId, UnixMillis};
+use sublet_core::base::key::{PublicKey, Thumbprint};
+use sublet_core::decide::caller::{Authenticated, Caller, Kind};
 use sublet_core::decide::{
     Enroll, ProvenUse, ReportedUse, check_holder_key, check_names, keeps_an_identity,
 };
-use sublet_core::feed::FeedPosition;
-use sublet_core::id::{AgentId, HopId, UnixMillis};
-use sublet_core::key::{PublicKey, Thumbprint};
-use sublet_core::proof::{CallProof, enroll_message};
+use sublet_core::evidence::proof::{CallProof, enroll_message};
 use sublet_core::refusal::{Malformed, Overload, Refusal, Unauthenticated};
-use sublet_core::session::{LoggedOut, UserToken};
+use sublet_core::revocation::feed::FeedPosition;
+use sublet_core::state::rows::session::{LoggedOut, UserToken};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
+use sublet_core::token::verify::{Possession, TaintedIdentity, VerifiedToken};
+use sublet_core::trust::bundle::KeyRefusal;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1;

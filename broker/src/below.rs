@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use sublet_core::id::HopId;
+use sublet_core::base::id::HopId;
 use sublet_core::token::hop_id;
 use sublet_proto::convert::{hop_id as read_hop, public_key};
 use sublet_proto::record::payload::Content;

@@ -3,13 +3,13 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sublet_core::bundle::{KeyUse, SignedBundle};
+use sublet_core::base::id::{TrustDomain, UnixMillis};
+use sublet_core::base::key::Thumbprint;
 use sublet_core::decide::{Settings, View};
-use sublet_core::id::{TrustDomain, UnixMillis};
-use sublet_core::key::Thumbprint;
+use sublet_core::evidence::replay_cache::{Bounds, ReplayCache};
 use sublet_core::refusal::Fault;
-use sublet_core::replay_cache::{Bounds, ReplayCache};
 use sublet_core::state::State;
+use sublet_core::trust::bundle::{KeyUse, SignedBundle};
 use tokio::sync::{Notify, watch};
 
 use crate::config::Config;

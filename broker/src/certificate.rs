@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sublet_core::id::SpiffeId;
+use sublet_core::base::id::SpiffeId;
 use sublet_core::refusal::BadCertificate;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::crypto::CryptoProvider;

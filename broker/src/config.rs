@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sublet_core::bundle::KeyUse;
-use sublet_core::id::TrustDomain;
-use sublet_core::limits;
-use sublet_core::rotation::{Schedule, USES};
+use sublet_core::base::id::TrustDomain;
+use sublet_core::base::limits;
+use sublet_core::trust::bundle::KeyUse;
+use sublet_core::trust::rotation::{Schedule, USES};
 
 use crate::enroll::names;
 

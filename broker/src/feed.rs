@@ -9,10 +9,10 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sublet_core::bundle::KeyUse;
-use sublet_core::feed::{FeedPosition, SignedHead};
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::Fault;
+use sublet_core::revocation::feed::{FeedPosition, SignedHead};
+use sublet_core::trust::bundle::KeyUse;
 use tokio::sync::watch;
 
 use crate::keys::Signers;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sublet_core::caller::Caller;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::decide::caller::Caller;
 use sublet_core::refusal::Unauthenticated;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};

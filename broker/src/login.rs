@@ -2,16 +2,16 @@
 //! out (OpenID Connect Core; Back-Channel Logout 1.0). SPEC 3.10.
 //!
 //! Owns: whose logins are believed, and which principal each is. Does not own: whether a token holds
-//! (`enroll::jwt`), sessions (`sublet_core::session`, `decide`).
+//! (`enroll::jwt`), sessions (`sublet_core::state::rows::session`, `decide`).
 //!
 //! Invariants: a token that says that somebody logged out is no login, and the reverse; a word that a
 //! login is over says when it was given.
 
-use sublet_core::id::{TrustDomain, UnixMillis};
-use sublet_core::json::Json;
+use sublet_core::base::id::{TrustDomain, UnixMillis};
+use sublet_core::base::json::Json;
+use sublet_core::evidence::workload::Attested;
 use sublet_core::refusal::{BadJwt, Refusal, Unauthenticated};
-use sublet_core::session::{LoggedOut, Login, UserToken, template};
-use sublet_core::workload::Attested;
+use sublet_core::state::rows::session::{LoggedOut, Login, UserToken, template};
 
 use crate::config::{BadConfig, Config};
 use crate::enroll::jwt::{Issuer, SignedToken};

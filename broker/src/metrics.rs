@@ -22,9 +22,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::Fault;
-use sublet_core::rotation::USES;
+use sublet_core::trust::rotation::USES;
 use tokio::net::TcpListener;
 use tonic::codegen::http;
 

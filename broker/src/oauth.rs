@@ -17,12 +17,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
-use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::base::json::Json;
+use sublet_core::base::text::from_base64url;
 use sublet_core::capability::Capability;
+use sublet_core::decide::caller::{Authenticated, Caller};
 use sublet_core::decide::{Consent, EndSessions, Ending, Issue};
-use sublet_core::json::Json;
 use sublet_core::refusal::{Malformed, Overload, Refusal};
-use sublet_core::text::from_base64url;
 use sublet_core::token::Presentation;
 use sublet_proto::convert::field;
 

@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sublet_core::bundle::SignedBundle;
-use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::base::id::UnixMillis;
+use sublet_core::decide::caller::{Authenticated, Caller};
 use sublet_core::decide::{
     self, Context, Entropy, Operation, RotateBrokerKey, Unsigned, Verdict, decide,
 };
-use sublet_core::id::UnixMillis;
-use sublet_core::mint;
-use sublet_core::record::{Actor, Body, Record};
+use sublet_core::evidence::record::{Actor, Body, Record};
 use sublet_core::refusal::{Deny, Fault, Overload, Refusal};
-use sublet_core::rotation::NextBundle;
 use sublet_core::state::{Basis, Effects, Mutation, Precondition, RowKey};
+use sublet_core::token::mint;
+use sublet_core::trust::bundle::SignedBundle;
+use sublet_core::trust::rotation::NextBundle;
 
 use crate::admission::{Account, Network};
 use crate::broker::Broker;

@@ -78,7 +78,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use sublet_core::caller;
+    use sublet_core::decide::caller;
 
     use crate::admission::Account;
 

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
 use sublet_ledger::tile::{Resource, WIDTH};
 
 use crate::authenticate;

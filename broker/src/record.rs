@@ -1,17 +1,17 @@
 //! A record as ledger bytes: a version byte, then record.proto, written once in tag order.
 //!
 //! Owns: the encoding, and what of a record lies beside the tree: whatever a person may ask to have
-//! erased, and a hop's own block. Does not own: what a record says (`sublet_core::record`), its index.
+//! erased, and a hop's own block. Does not own: what a record says (`sublet_core::evidence::record`), its index.
 
 use prost::Message as _;
-use sublet_core::bytes::sha256;
-use sublet_core::id::{AgentId, DelegationId, HopId, UnixMillis};
-use sublet_core::record::{
-    ASKED_BYTES_MAX, BlockPayload, Body, CountedRefusals, HopRecord, Record, UseEvidence,
-    UseRecord, cut,
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{AgentId, DelegationId, HopId, UnixMillis};
+use sublet_core::evidence::record::{
+    ASKED_BYTES_MAX, Body, CountedRefusals, HopRecord, Record, UseEvidence, UseRecord, cut,
 };
-use sublet_core::session::Person;
+use sublet_core::state::rows::session::Person;
 use sublet_core::state::{Place, Placed};
+use sublet_core::token::BlockPayload;
 use sublet_ledger::{Hash, LEAF_BYTES_MAX};
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};

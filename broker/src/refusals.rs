@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sublet_core::bytes::sha256;
-use sublet_core::id::UnixMillis;
-use sublet_core::record::{COUNTED_KINDS_MAX, CountedRefusals, RefusalCount};
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::evidence::record::{COUNTED_KINDS_MAX, CountedRefusals, RefusalCount};
 
 use crate::admission::Account;
 
@@ -175,7 +175,7 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
-    use sublet_core::caller;
+    use sublet_core::decide::caller;
 
     use super::*;
 

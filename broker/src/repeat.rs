@@ -10,13 +10,13 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use sublet_core::caller::{Account, Caller};
+use sublet_core::base::id::{AgentId, Nonce, UnixMillis};
+use sublet_core::decide::caller::{Account, Caller};
 use sublet_core::decide::{self, Keeps, Operation, Verdict, View, keeps_an_identity};
-use sublet_core::id::{AgentId, Nonce, UnixMillis};
 use sublet_core::refusal::{Deny, Fault, Refusal};
 use sublet_core::state::{AnswerKey, GivenAnswer, State};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 
 use crate::store::{cbor, from_cbor};
 

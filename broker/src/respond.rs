@@ -12,11 +12,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_core::bundle::KeyUse;
-use sublet_core::id::UnixMillis;
-use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::base::id::UnixMillis;
+use sublet_core::evidence::receipt::{Receipt, ReceiptClaims};
 use sublet_core::refusal::{Fault, Malformed, Refusal};
 use sublet_core::state::Basis;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
 use tonic::codegen::http::HeaderMap;
@@ -194,8 +194,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
 
-    use sublet_core::id::{DelegationId, TrustDomain};
-    use sublet_core::record::{Body, Record};
+    use sublet_core::base::id::{DelegationId, TrustDomain};
+    use sublet_core::evidence::record::{Body, Record};
     use sublet_core::refusal::{Deny, Overload, Unauthenticated};
     use sublet_core::state::Effects;
     use sublet_ledger::tile::Tiles;

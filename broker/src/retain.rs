@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::Fault;
 use sublet_ledger::tile::WIDTH;
 
@@ -95,7 +95,7 @@ fn first_kept(store: &Store, before: UnixMillis) -> Result<Option<u64>, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use sublet_core::record::{Body, Record};
+    use sublet_core::evidence::record::{Body, Record};
     use sublet_core::state::{Effects, Mutation};
 
     use super::*;

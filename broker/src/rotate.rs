@@ -1,7 +1,7 @@
 //! The broker's keys change, by an admin's word or by themselves when it is time. SPEC 2.16.
 //!
 //! Owns: looking whether a step is due, and the key that a step makes, until it is listed. Does not own:
-//! which step is due and what it means (`sublet_core::rotation`), taking it (`pipeline`).
+//! which step is due and what it means (`sublet_core::trust::rotation`), taking it (`pipeline`).
 //!
 //! Invariants: a key lies safe before the bundle that lists it is decided on; one that nobody can have
 //! heard of is given up.
@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_core::bundle::{KeyUse, TrustBundle, TrustedKey};
-use sublet_core::caller::Authenticated;
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::SignerFault;
 use sublet_core::decide::RotateBrokerKey;
-use sublet_core::key::PublicKey;
+use sublet_core::decide::caller::Authenticated;
 use sublet_core::refusal::{Fault, Refusal};
-use sublet_core::rotation::{KeyStep, due};
-use sublet_core::sign::SignerFault;
+use sublet_core::trust::bundle::{KeyUse, TrustBundle, TrustedKey};
+use sublet_core::trust::rotation::{KeyStep, due};
 
 use crate::broker::Broker;
 use crate::pipeline::{self, Asked, Recorded};

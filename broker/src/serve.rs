@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_core::bundle::{BadBundle, TrustBundle};
-use sublet_core::id::UnixMillis;
-use sublet_core::limits;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::limits;
 use sublet_core::refusal::Fault;
+use sublet_core::trust::bundle::{BadBundle, TrustBundle};
 use sublet_ledger::policy::Policy;
 use sublet_proto::v1::admin_server::AdminServer;
 use sublet_proto::v1::audit_server::AuditServer;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::BadCertificate;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 

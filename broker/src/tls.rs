@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use sublet_core::bytes::sha256;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::BadCertificate;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;

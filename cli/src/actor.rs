@@ -8,7 +8,7 @@ use sublet_client::connect::Broker;
 use sublet_client::delegation::Delegation;
 use sublet_client::files;
 use sublet_client::identity::Identity;
-use sublet_core::sign::SecretKey;
+use sublet_core::base::sign::SecretKey;
 
 use crate::cli_error::CliError;
 use crate::context::Context;

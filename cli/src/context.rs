@@ -9,8 +9,8 @@ use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::tls::Tls;
 use sublet_client::trust::Trust;
-use sublet_core::key_file::KeyLock;
-use sublet_core::sign::Signer;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::Signer;
 
 use crate::cli_error::CliError;
 use crate::pkcs11;

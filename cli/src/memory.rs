@@ -1,7 +1,7 @@
 //! What lies in this process's memory stays there: private keys do, for as long as it runs.
 //!
 //! Owns: no core dump, and no reading of its memory by other processes of the same user (a debugger, a
-//! compromised neighbour). Does not own: wiping keys that are not needed any more (`sublet_core::sign`), what
+//! compromised neighbour). Does not own: wiping keys that are not needed any more (`sublet_core::base::sign`), what
 //! the system writes to swap, and whoever is root.
 
 use rustix::process::{Resource, Rlimit, setrlimit};

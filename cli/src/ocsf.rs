@@ -8,9 +8,9 @@
 use serde_json::{Value, json};
 use sublet_client::history::History;
 use sublet_client::question::UseAnswer;
-use sublet_core::bytes::sha256;
-use sublet_core::json::Json;
-use sublet_core::text::base64url;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::json::Json;
+use sublet_core::base::text::base64url;
 
 use crate::cli_error::CliError;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sublet_core::sign::Signer;
+use sublet_core::base::sign::Signer;
 
 use crate::cli_error::CliError;
 

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use serde_json::Value;
-use sublet_core::id::UnixMillis;
-pub(crate) use sublet_core::utc::{from_utc, utc};
+use sublet_core::base::id::UnixMillis;
+pub(crate) use sublet_core::base::utc::{from_utc, utc};
 
 use crate::context::Context;
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sublet_client::audit::Report;
 use sublet_client::history::History;
 use sublet_client::question::{Query, UseAnswer};
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
 
 use crate::cli_error::CliError;
 use crate::{ocsf, print};
@@ -124,7 +124,7 @@ fn html(history: &History, uses: &[UseAnswer]) -> String {
 
 /// The hops behind one, each with those behind it. A hop hangs on one recorded before it, and a
 /// chain has 64 at most, so this ends.
-fn tree(report: &Report, parent: Option<sublet_core::id::HopId>, page: &mut String) {
+fn tree(report: &Report, parent: Option<sublet_core::base::id::HopId>, page: &mut String) {
     for hop in report.hops.iter().filter(|hop| hop.parent == parent) {
         let class = if hop.revoked.is_some() { " class=\"no\"" } else { "" };
         let _ =

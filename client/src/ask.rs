@@ -10,14 +10,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{AgentId, DelegationId, HopId, TrustDomain};
+use sublet_core::base::key::{PublicKey, Thumbprint};
+use sublet_core::base::sign::Signer;
 use sublet_core::decide::Target;
-use sublet_core::feed::FeedPosition;
-use sublet_core::id::{AgentId, DelegationId, HopId, TrustDomain};
-use sublet_core::key::{PublicKey, Thumbprint};
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::sign::Signer;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::revocation::feed::FeedPosition;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::convert::{public_key_message, target_message};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
@@ -390,7 +390,8 @@ pub(crate) fn rotate_request(
     old: &PublicKey,
     new: &dyn Signer,
 ) -> Result<v1::RotateKeyRequest, Error> {
-    let message = sublet_core::proof::rotate_message(agent, &old.thumbprint(), new.public_key());
+    let message =
+        sublet_core::evidence::proof::rotate_message(agent, &old.thumbprint(), new.public_key());
     Ok(v1::RotateKeyRequest {
         public_key: Some(public_key_message(new.public_key())),
         signature: new.sign(&message)?,
@@ -410,7 +411,7 @@ pub(crate) fn derived_key(label: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 mod tests {
     use super::*;
     use sublet_core::authorize::{Bound, prove_key};
-    use sublet_core::sign::SecretKey;
+    use sublet_core::base::sign::SecretKey;
 
     #[test]
     fn the_admin_shows_a_proof_alone_and_a_new_one_each_time() {

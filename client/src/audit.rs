@@ -11,10 +11,10 @@
 use std::collections::HashMap;
 
 use prost::Message as _;
-use sublet_core::bytes::sha256;
-use sublet_core::id::{DelegationId, HopId, UnixMillis};
-use sublet_core::key::Thumbprint;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::base::key::Thumbprint;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;

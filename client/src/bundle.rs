@@ -16,8 +16,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sublet_core::bytes::sha256;
-use sublet_core::text::base64url;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::text::base64url;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::leaf_hash;

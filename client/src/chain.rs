@@ -1,7 +1,7 @@
 //! Tokens put together again from recorded blocks, and what each hop took away.
 //!
 //! Owns: the tree of a delegation's hops, and the words for a narrowing. Does not own: whether a
-//! chain is authentic: that is `sublet_core::verify`, asked of the token as it was.
+//! chain is authentic: that is `sublet_core::token::verify`, asked of the token as it was.
 //!
 //! Invariants: a hop is called verified when the token that ends in it, rebuilt from blocks alone,
 //! verifies, its id is the recorded one, and every field that the record states is the block's.
@@ -9,13 +9,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sublet_core::block::Block;
-use sublet_core::bundle::{KeyUse, TrustBundle};
-use sublet_core::id::{DelegationId, HopId, UnixMillis};
-use sublet_core::key::{Algorithm, PublicKey};
-use sublet_core::record::BlockPayload;
+use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::base::key::{Algorithm, PublicKey};
+use sublet_core::biscuit::block::Block;
+use sublet_core::token::BlockPayload;
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyUse, TrustBundle};
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::{Hop, HopPayload};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use sublet_core::bytes::sha256;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::bytes::sha256;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
 use sublet_proto::record::{Hop, HopPayload, Payload, Record, Revoked, Words};

@@ -9,13 +9,13 @@
 use std::sync::Arc;
 
 use sublet_core::authorize::{Authorizer, Outcome, Permit};
-use sublet_core::call::{Arguments, Call};
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::json::Json;
+use sublet_core::base::limits;
 use sublet_core::decide::ARGUMENTS_BYTES_MAX;
-use sublet_core::id::UnixMillis;
-use sublet_core::json::Json;
-use sublet_core::limits;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::replay_cache::{Bounds, ReplayCache};
 use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
-use sublet_core::replay_cache::{Bounds, ReplayCache};
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::digest::MessageDigest;
 use sublet_proto::v1::UseReport;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublet_core::authorize::Credentials;
-use sublet_core::id::HopId;
-use sublet_core::mint::Recipient;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::sign::Signer as _;
+use sublet_core::base::id::HopId;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::token::mint::Recipient;
 
 use super::*;
 use crate::delegation::{Attenuation, Delegation};
@@ -91,8 +91,8 @@ fn a_refused_call_spends_no_nonce() {
     let checker = checker_on(&world, stale.clone());
     assert_eq!(ask(&checker, &once), "stale_view");
     world.revoke_hop(HopId([9; 32]));
-    for line in sublet_core::feed::read_snapshot(&world.snapshot()).unwrap() {
-        use sublet_core::feed::SnapshotLine::{Delta, Head};
+    for line in sublet_core::revocation::feed::read_snapshot(&world.snapshot()).unwrap() {
+        use sublet_core::revocation::feed::SnapshotLine::{Delta, Head};
         use sublet_proto::v1::watch_event::Event;
         let event = match line {
             Delta(bytes) => Event::Delta(bytes),
@@ -302,7 +302,7 @@ fn a_grpc_call_is_bound_by_its_message_bytes() {
         request
     };
     let bytes = prost::Message::encode_to_vec(&message);
-    let good = request(sublet_core::bytes::sha256(&bytes));
+    let good = request(sublet_core::base::bytes::sha256(&bytes));
     assert_eq!(code(checker.check_request(&good, "fs.read", &fields)), "allowed");
     let other = request([0; 32]);
     assert_eq!(code(checker.check_request(&other, "fs.read", &fields)), "wrong_arguments");

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prost::Message;
-use sublet_core::bytes::sha256;
-use sublet_core::key::Thumbprint;
-use sublet_core::limits;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::key::Thumbprint;
+use sublet_core::base::limits;
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
 use tonic::codegen::http::uri::PathAndQuery;

@@ -5,8 +5,8 @@
 //! Invariants: a person is named only by what lies beside the record; where that was erased nobody is.
 
 use serde::Serialize;
-use sublet_core::session::SessionId;
-use sublet_core::utc::utc;
+use sublet_core::base::utc::utc;
+use sublet_core::state::rows::session::SessionId;
 use sublet_proto::record::record::Body;
 
 use crate::audit::Entry;

@@ -7,12 +7,12 @@
 //! else; a credential is never printed.
 
 use prost::Message as _;
-use sublet_core::bundle::SignedBundle;
-use sublet_core::bytes::sha256;
-use sublet_core::id::AgentId;
-use sublet_core::key::PublicKey;
-use sublet_core::proof::{CallClaims, CallProof, enroll_message};
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::AgentId;
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::evidence::proof::{CallClaims, CallProof, enroll_message};
+use sublet_core::trust::bundle::SignedBundle;
 use sublet_proto::convert::public_key_message;
 use sublet_proto::v1;
 

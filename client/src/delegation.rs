@@ -1,7 +1,7 @@
 //! A delegation token that this process holds: use it, hand it on, record it.
 //!
 //! Owns: [`Delegation`], the terms of a hop, proofs towards tools. Does not own: what a block says and
-//! who may append it (`sublet_core::mint`), identities (`identity`).
+//! who may append it (`sublet_core::token::mint`), identities (`identity`).
 //!
 //! Invariants: a token is held only with its holder's key; what is handed on was checked to be
 //! narrower before anyone is asked, by the code that the broker runs (SPEC 4.4); an offline hop is
@@ -13,19 +13,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use sublet_core::bytes::sha256;
-use sublet_core::call::Arguments;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{AgentId, DelegationId, HelperPath, HopId, UnixMillis};
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::Signer;
 use sublet_core::capability::Scope;
 use sublet_core::decide::Target;
-use sublet_core::id::{AgentId, DelegationId, HelperPath, HopId, UnixMillis};
-use sublet_core::key::PublicKey;
-use sublet_core::mint::{self, Hop, Recipient};
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::receipt::Receipt;
+use sublet_core::evidence::call::Arguments;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::receipt::Receipt;
 use sublet_core::refusal::{Deny, Malformed};
-use sublet_core::sign::Signer;
 use sublet_core::token::Presentation;
-use sublet_core::verify::{Coverage, Holder, VerifiedToken};
+use sublet_core::token::mint::{self, Hop, Recipient};
+use sublet_core::token::verify::{Coverage, Holder, VerifiedToken};
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::v1;

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use sublet_core::id::{AgentId, UnixMillis};
-use sublet_core::key::PublicKey;
-use sublet_core::key_file::KeyLock;
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::base::id::{AgentId, UnixMillis};
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 
 use crate::connect::Broker;
 use crate::error::Error;

@@ -355,14 +355,14 @@ macro_rules! from_malformed {
 from_malformed!(
     sublet_core::token::BadToken,
     sublet_core::capability::BadScope,
-    sublet_core::call::BadArguments,
-    sublet_core::id::BadId,
-    sublet_core::bundle::BadBundle,
-    sublet_core::feed::BadFeed
+    sublet_core::evidence::call::BadArguments,
+    sublet_core::base::id::BadId,
+    sublet_core::trust::bundle::BadBundle,
+    sublet_core::revocation::feed::BadFeed
 );
 
-impl From<sublet_core::sign::SignerFault> for Error {
-    fn from(fault: sublet_core::sign::SignerFault) -> Self {
+impl From<sublet_core::base::sign::SignerFault> for Error {
+    fn from(fault: sublet_core::base::sign::SignerFault) -> Self {
         Fault::from(fault).into()
     }
 }
@@ -395,8 +395,8 @@ pub fn status(refusal: &Refusal) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sublet_core::evidence::replay_cache::ReplayRefusal;
     use sublet_core::refusal::{Deny, Malformed, Overload, Unauthenticated};
-    use sublet_core::replay_cache::ReplayRefusal;
 
     #[test]
     fn a_no_survives_the_wire() {

@@ -12,9 +12,9 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use sublet_core::id::UnixMillis;
-use sublet_core::key_file::KeyLock;
-use sublet_core::sign::SecretKey;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::SecretKey;
 use sublet_host::files;
 use zeroize::Zeroizing;
 
@@ -176,7 +176,7 @@ fn refuse_shared(_: &File, _: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sublet_core::sign::Signer as _;
+    use sublet_core::base::sign::Signer as _;
 
     #[test]
     fn a_key_is_never_written_over_and_is_for_its_owner_alone() {

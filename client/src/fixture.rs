@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use sublet_core::block::{Block, Origin, Role};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::base::id::{HopId, Nonce, UnixMillis};
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::block::{Block, Origin, Role};
 use sublet_core::capability::Scope;
-use sublet_core::feed::{FeedPosition, FeedWriter, Revocation, SignedHead, snapshot_text};
-use sublet_core::id::{HopId, Nonce, UnixMillis};
-use sublet_core::mint;
-use sublet_core::receipt::{Receipt, ReceiptClaims};
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::receipt::{Receipt, ReceiptClaims};
+use sublet_core::revocation::feed::{
+    FeedPosition, FeedWriter, Revocation, SignedHead, snapshot_text,
+};
+use sublet_core::token::mint;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 
 use crate::delegation::Delegation;
 use crate::follow::SharedView;

@@ -1,7 +1,7 @@
 //! Following the revocation feed.
 //!
 //! Owns: a shared view of what is revoked, how it is kept up over the network, from where a
-//! snapshot comes. Does not own: what a view accepts (`sublet_core::feed`), how old is too old
+//! snapshot comes. Does not own: what a view accepts (`sublet_core::revocation::feed`), how old is too old
 //! (`check`).
 //!
 //! Invariants: nothing counts but what the view accepted under the trust bundle; whatever goes
@@ -12,8 +12,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sublet_core::authorize::RevocationSource;
-use sublet_core::feed::{FeedPosition, RevocationView, SnapshotLine, read_snapshot, snapshot_text};
-use sublet_core::id::{TrustDomain, UnixMillis};
+use sublet_core::base::id::{TrustDomain, UnixMillis};
+use sublet_core::revocation::feed::{
+    FeedPosition, RevocationView, SnapshotLine, read_snapshot, snapshot_text,
+};
 use sublet_proto::v1::watch_event::Event;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -325,8 +327,8 @@ impl Feed {
 mod tests {
     use super::*;
     use crate::fixture::World;
-    use sublet_core::feed::Revocation;
-    use sublet_core::id::HopId;
+    use sublet_core::base::id::HopId;
+    use sublet_core::revocation::feed::Revocation;
 
     fn events(world: &World) -> Vec<Event> {
         let event = |line| match line {

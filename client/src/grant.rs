@@ -5,9 +5,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use sublet_core::base::id::Principal;
 use sublet_core::capability::Scope;
-use sublet_core::id::Principal;
-use sublet_core::session::SessionId;
+use sublet_core::state::rows::session::SessionId;
 
 use crate::error::Error;
 

@@ -21,10 +21,10 @@ use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::json;
 use sublet_core::authorize::Permit;
-use sublet_core::bytes::sha256;
-use sublet_core::call::Arguments;
-use sublet_core::json::Json;
-use sublet_core::limits;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::json::Json;
+use sublet_core::base::limits;
+use sublet_core::evidence::call::Arguments;
 use sublet_core::refusal::{Malformed, Refusal};
 use sublet_proto::credentials;
 use tonic::body::Body;
@@ -73,7 +73,8 @@ impl Meaning {
         fields: Vec<(&str, Json)>,
     ) -> Result<Self, Malformed> {
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let fields = Json::object(fields).map_err(sublet_core::call::BadArguments::from)?;
+        let fields =
+            Json::object(fields).map_err(sublet_core::evidence::call::BadArguments::from)?;
         let arguments = Arguments::from_digest(sha256(message), &fields)?;
         Ok(Meaning { action: action.into(), arguments, body: None })
     }

@@ -11,16 +11,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sublet_core::authorize::{Bound, CallView, decide_call, prove};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
-use sublet_core::call::{Arguments, Call};
-use sublet_core::feed::{FeedPosition, Revocation, RevocationView};
-use sublet_core::id::{DelegationId, HopId, UnixMillis};
-use sublet_core::key::Thumbprint;
-use sublet_core::proof::CallProof;
-use sublet_core::receipt::Receipt;
-use sublet_core::record::BlockPayload;
+use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::base::key::Thumbprint;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::CallProof;
+use sublet_core::evidence::receipt::Receipt;
+use sublet_core::revocation::feed::{FeedPosition, Revocation, RevocationView};
+use sublet_core::token::BlockPayload;
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::{Coverage, VerifiedToken};
+use sublet_core::token::verify::{Coverage, VerifiedToken};
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
@@ -433,7 +433,7 @@ impl Blocks {
                 .get(&id)
                 .ok_or_else(|| format!("the block of hop {id} is not there"))?;
             // As many as a token may have; more is a circle.
-            if chain.len() > sublet_core::limits::HOPS_MAX as usize {
+            if chain.len() > sublet_core::base::limits::HOPS_MAX as usize {
                 return Err("the recorded hops go round in a circle".to_owned());
             }
             chain.push(block.clone());

@@ -14,14 +14,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use sublet_core::bundle::TrustBundle;
-use sublet_core::bytes::sha256;
-use sublet_core::call::Arguments;
-use sublet_core::id::AgentId;
-use sublet_core::key::Thumbprint;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::sign::{SecretKey, Signer};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::AgentId;
+use sublet_core::base::key::Thumbprint;
+use sublet_core::base::sign::{SecretKey, Signer};
+use sublet_core::evidence::call::Arguments;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::TrustBundle;
 use sublet_proto::convert::scope_message;
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::v1;
@@ -504,7 +504,7 @@ impl fmt::Debug for Identity {
 fn accepted(
     text: &[u8],
     trust: Option<&Trust>,
-    now: sublet_core::id::UnixMillis,
+    now: sublet_core::base::id::UnixMillis,
 ) -> Result<TrustBundle, Error> {
     let bundle = match trust {
         Some(trust) => trust.current().accept_update(text, now),

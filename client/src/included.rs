@@ -10,10 +10,10 @@
 
 use prost::Message as _;
 use quick_cache::sync::Cache;
-use sublet_core::bundle::TrustBundle;
-use sublet_core::id::HopId;
+use sublet_core::base::id::HopId;
 use sublet_core::refusal::{Deny, Malformed, Refusal};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::TrustBundle;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::tree::{Checked, verify_inclusion};
 use sublet_ledger::{Hash, leaf_hash};

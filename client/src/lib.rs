@@ -27,7 +27,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use sublet_client::{Error, Identity, Options, Tool};
-//! use sublet_core::call::Arguments;
+//! use sublet_core::evidence::call::Arguments;
 //!
 //! # async fn serve(shown: sublet_proto::credentials::Credentials) -> Result<(), Error> {
 //! let tool = Tool::start("tool://files", Identity::load("agents/files-tool")?, Options::default())?;

@@ -2,7 +2,7 @@
 //! is called so.
 //!
 //! Owns: the names of agents and principals that records hold. Does not own: what was done under them
-//! (`history`), what a name is (`sublet_core::id`).
+//! (`history`), what a name is (`sublet_core::base::id`).
 //!
 //! Invariants: a name counts as recorded when any record holds it, whether or not it did anything; what
 //! was erased names nobody.

@@ -8,9 +8,9 @@
 //! is missing, stale, suspended or revoked is a refusal; a delegation token introduces nobody.
 
 use sublet_core::authorize::{Anew, Authorizer, Credentials, Peer};
-use sublet_core::call::{Arguments, Call};
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::replay_cache::ReplayCache;
 use sublet_core::refusal::Refusal;
-use sublet_core::replay_cache::ReplayCache;
 
 use crate::check::Options;
 use crate::follow::SharedView;

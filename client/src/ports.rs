@@ -6,8 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sublet_core::base::sign::SecretKey;
 use sublet_core::refusal::Fault;
-use sublet_core::sign::SecretKey;
 pub use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 
 /// Both ports together, to be handed around.
@@ -56,7 +56,7 @@ impl fmt::Debug for Ports {
 pub(crate) mod tests {
     use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-    use sublet_core::id::UnixMillis;
+    use sublet_core::base::id::UnixMillis;
 
     use super::*;
 
@@ -102,7 +102,7 @@ pub(crate) mod tests {
     fn keys_and_nonces_are_fresh() {
         let ports = Ports::system();
         let (one, other) = (ports.new_key().unwrap(), ports.new_key().unwrap());
-        use sublet_core::sign::Signer as _;
+        use sublet_core::base::sign::Signer as _;
         assert_ne!(one.public_key(), other.public_key());
         assert_ne!(ports.entropy.nonce().unwrap(), ports.entropy.nonce().unwrap());
         assert!(ports.jitter(10) < 10);

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
+use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::checkpoint::{BadCheckpoint, Checkpoint, HeadKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;

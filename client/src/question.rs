@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use sublet_core::call::Call;
-use sublet_core::effective::effective;
-use sublet_core::feed::Revocation;
-use sublet_core::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
-use sublet_core::json::Json;
-use sublet_core::text::base64url;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
+use sublet_core::base::json::Json;
+use sublet_core::base::text::base64url;
+use sublet_core::capability::effective::effective;
+use sublet_core::evidence::call::Call;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::token::verify::VerifiedToken;
 
 use crate::chain::{HopReport, narrowing};
 use crate::history::{History, RecordedRevocation, RecordedUse};

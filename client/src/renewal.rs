@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

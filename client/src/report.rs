@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 use sublet_core::decide::USES_MAX;
-use sublet_core::feed::FeedPosition;
 use sublet_core::refusal::{Fault, Overload, Refusal};
+use sublet_core::revocation::feed::FeedPosition;
 use sublet_proto::v1::{ReportUsesRequest, ReportVerifierStateRequest, UseReport};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;

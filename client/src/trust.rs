@@ -1,7 +1,7 @@
 //! The trust bundle that this process goes by, and its updates.
 //!
 //! Owns: one shared bundle, replaced whole. Does not own: what makes a bundle good
-//! (`sublet_core::bundle`), where the first one comes from (an operator's file, or enrollment).
+//! (`sublet_core::trust::bundle`), where the first one comes from (an operator's file, or enrollment).
 //!
 //! Invariants: a bundle is replaced only by one that it vouches for itself, and never by an older
 //! one (SPEC 2.11); who verifies takes the bundle of the moment and keeps no copy.
@@ -10,12 +10,12 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sublet_core::bundle::{KeyRefusal, KeyState, TrustBundle, TrustedKey};
-use sublet_core::id::{TrustDomain, UnixMillis};
-use sublet_core::key::PublicKey;
+use sublet_core::base::id::{TrustDomain, UnixMillis};
+use sublet_core::base::key::PublicKey;
 use sublet_core::refusal::Unauthenticated;
+use sublet_core::token::verify::{TaintedIdentity, VerifiedToken};
 use sublet_core::token::{Presentation, UnverifiedToken};
-use sublet_core::verify::{TaintedIdentity, VerifiedToken};
+use sublet_core::trust::bundle::{KeyRefusal, KeyState, TrustBundle, TrustedKey};
 
 use crate::connect::Broker;
 use crate::error::Error;

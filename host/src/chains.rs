@@ -10,7 +10,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sublet_core::authorize::{ChainMemory, Digest};
-use sublet_core::verify::{Coverage, VerifiedToken};
+use sublet_core::token::verify::{Coverage, VerifiedToken};
 
 /// Something verified under one version of the bundle.
 struct Verified<T> {

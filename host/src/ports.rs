@@ -1,4 +1,4 @@
-//! Time and randomness, as a process takes them in. Signing is `sublet_core::sign::Signer`.
+//! Time and randomness, as a process takes them in. Signing is `sublet_core::base::sign::Signer`.
 //!
 //! Owns: the two traits and their system implementations, the only places outside of tests where a clock or
 //! the random source is read. Does not own: what either is used for.
@@ -9,8 +9,8 @@
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use sublet_core::base::id::{Nonce, UnixMillis};
 use sublet_core::decide::Entropy;
-use sublet_core::id::{Nonce, UnixMillis};
 use sublet_core::refusal::Fault;
 use zeroize::Zeroizing;
 

@@ -1,15 +1,15 @@
 //! Signing with a key of a token.
 //!
 //! Invariant: what leaves here verifies under the key's public half, in the one form that
-//! [`sublet_core::key::PublicKey::verify`] takes.
+//! [`sublet_core::base::key::PublicKey::verify`] takes.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use sha2::{Digest as _, Sha256};
-use sublet_core::key::{Algorithm, PublicKey};
-use sublet_core::sign::{Signer, SignerFault, secp256r1_signature};
+use sublet_core::base::key::{Algorithm, PublicKey};
+use sublet_core::base::sign::{Signer, SignerFault, secp256r1_signature};
 
 use crate::DeviceError;
 use crate::token::Token;

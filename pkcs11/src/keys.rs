@@ -8,7 +8,7 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use sublet_core::key::{Algorithm, PublicKey};
+use sublet_core::base::key::{Algorithm, PublicKey};
 
 use crate::DeviceError;
 use crate::key::{TokenKey, private};

@@ -1,7 +1,7 @@
 //! Keys in a PKCS#11 token: an HSM, a smart card, SoftHSM.
 //!
 //! A [`Token`] is named by a [`Uri`] (RFC 7512). It makes keys that never leave it, finds them again by
-//! their public halves, and signs with them as a [`sublet_core::sign::Signer`]. It makes Ed25519 keys where
+//! their public halves, and signs with them as a [`sublet_core::base::sign::Signer`]. It makes Ed25519 keys where
 //! it offers them (PKCS#11 3.0, section 6.3), else secp256r1. Every signature is verified before it leaves
 //! here, so that a device that errs is a fault and no bad token.
 

@@ -16,7 +16,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
-use sublet_core::key::Algorithm;
+use sublet_core::base::key::Algorithm;
 use zeroize::Zeroizing;
 
 use crate::{DeviceError, Uri};

@@ -12,8 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sublet_core::key::Algorithm;
-use sublet_core::sign::Signer as _;
+use sublet_core::base::key::Algorithm;
+use sublet_core::base::sign::Signer as _;
 use sublet_pkcs11::{Token, Uri};
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";

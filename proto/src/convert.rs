@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use sublet_core::base::id::{HopId, UnixMillis};
+use sublet_core::base::key::{Algorithm, PublicKey, Thumbprint};
 use sublet_core::capability::Scope;
 use sublet_core::decide::Target;
-use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::key::{Algorithm, PublicKey, Thumbprint};
+use sublet_core::evidence::workload::EnrollRule;
 use sublet_core::refusal::Malformed;
 use sublet_core::state::{Agent, JoinToken, PrincipalPattern, Profile};
-use sublet_core::workload::EnrollRule;
 
 use crate::v1;
 

@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 
 pub use sublet_core::authorize::Credentials;
-use sublet_core::authorize::FURTHER_BYTES_MAX;
-use sublet_core::proof::{proof_bytes, proof_text};
+use sublet_core::base::limits::FURTHER_BYTES_MAX;
+use sublet_core::base::text::{base64url, from_base64url};
+use sublet_core::evidence::proof::{proof_bytes, proof_text};
 use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
-use sublet_core::text::{base64url, from_base64url};
 use sublet_core::token::Presentation;
 
 use crate::{

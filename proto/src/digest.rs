@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use sublet_core::bytes::sha256;
-use sublet_core::limits;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::limits;
 use tonic::body::Body;
 use tonic::codegen::Service;
 

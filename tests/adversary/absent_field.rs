@@ -1,6 +1,6 @@
 //! A block that leaves out a field: never "unchanged", always a refusal.
 
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
 use sublet_tests::{Fleet, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -11,7 +11,7 @@ fn a_hop_without_any_one_fact_or_check_is_refused() {
     let root = fleet.root("planner", READ);
     let hop = append(&root, &to_helper("scout", READ), "planner").unwrap();
     let good = hop.last().block().render();
-    let sent = |datalog: &sublet_core::datalog::Datalog<'_>| {
+    let sent = |datalog: &sublet_core::biscuit::datalog::Datalog<'_>| {
         let payload = datalog.encode(&mut raw::symbols(&root));
         let next = key("scout");
         code(fleet.verify(&raw::with_payload(&root, payload, next.public_key(), &key("planner"))))
@@ -60,10 +60,10 @@ fn a_root_without_any_one_fact_or_check_is_refused() {
     let fleet = Fleet::new();
     let root = fleet.root("planner", READ);
     let good = root.root().render();
-    let sent = |datalog: &sublet_core::datalog::Datalog<'_>| {
+    let sent = |datalog: &sublet_core::biscuit::datalog::Datalog<'_>| {
         let mut envelope = raw::open(&root.encode());
         let payload = datalog.encode(&mut Default::default());
-        let signer = Fleet::signer(sublet_core::bundle::KeyUse::Delegation);
+        let signer = Fleet::signer(sublet_core::trust::bundle::KeyUse::Delegation);
         let holder = key("planner");
         envelope.authority = raw::signed_v1(payload, holder.public_key(), None, &signer);
         code(fleet.verify(&raw::bytes(&envelope)))

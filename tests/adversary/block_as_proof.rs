@@ -1,8 +1,8 @@
 //! A block that is a call proof when its victim seals it, and the reverse: one signature with two
 //! meanings.
 
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, code, key, nonce, raw, to_self};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

@@ -1,7 +1,7 @@
 //! A block moved to another token of the same holder, where it means more.
 
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, append, code, key, raw, to_helper};
 
 /// Two delegations to one agent whose symbol tables have the same shape: the symbol that is
@@ -39,7 +39,7 @@ fn version_0_does_not_and_is_refused_where_stock_takes_it() {
 
     // Why the rule stands: a stock library takes the block on either token.
     let sealed = raw::seal(raw::open(&spliced), &key("scout"));
-    let root = Fleet::signer(sublet_core::bundle::KeyUse::Delegation);
+    let root = Fleet::signer(sublet_core::trust::bundle::KeyUse::Delegation);
     let root = root.public_key().bytes();
     let root = biscuit_auth::PublicKey::from_bytes(root, biscuit_auth::Algorithm::Ed25519);
     assert!(biscuit_auth::Biscuit::from(&sealed, root.unwrap()).is_ok());
@@ -51,7 +51,7 @@ fn version_0_is_refused_for_block_0_too() {
     let root = fleet.root("planner", &["fs.read@tool://files path=under:/data"]);
     let mut envelope = raw::open(&root.encode());
     let payload = envelope.authority.block.clone();
-    let signer = Fleet::signer(sublet_core::bundle::KeyUse::Delegation);
+    let signer = Fleet::signer(sublet_core::trust::bundle::KeyUse::Delegation);
     envelope.authority = raw::signed_v0(payload, key("planner").public_key(), &signer);
     assert_eq!(code(fleet.verify(&raw::bytes(&envelope))), "signature_version");
 }

@@ -1,13 +1,13 @@
 //! Input made to cost much: nesting, size, count. Refused before work is spent on it.
 
-use sublet_core::block::Block;
-use sublet_core::call::{Arguments, Call};
+use sublet_core::base::limits;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
+use sublet_core::biscuit::datalog::{Check, Datalog, Op, Predicate, Query, Term};
 use sublet_core::capability::{Capability, ChainPosition, Scope};
-use sublet_core::datalog::{Check, Datalog, Op, Predicate, Query, Term};
-use sublet_core::limits;
-use sublet_core::mint::{Hop, Recipient};
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::token::mint::{Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_self};
 
 const ANY: &[&str] = &["fs.read@tool://files *=any"];

@@ -9,7 +9,7 @@ use rcgen::{
 };
 use sublet_broker::config::{Config, IssuerConfig};
 use sublet_broker::tls::Tls;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 
 /// 2026-11-26.
 const NOW: UnixMillis = UnixMillis(1_795_651_200_000);

@@ -1,9 +1,9 @@
 //! A child that outlives its parent, starts before it, or travels further.
 
-use sublet_core::block::Block;
-use sublet_core::bundle::KeyUse;
-use sublet_core::mint::{self, Hop};
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
+use sublet_core::token::mint::{self, Hop};
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::{Fleet, NOW, Request, Tool, append, code, key, key_id, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

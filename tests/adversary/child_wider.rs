@@ -1,9 +1,9 @@
 //! A child that asks for more than its parent holds, in each kind of constraint and in
 //! combination. Two locks: it is not made, and if it is made by force, it opens nothing more.
 
-use sublet_core::block::Block;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
 use sublet_core::capability::ChainPosition;
-use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_helper};
 
 /// (held, asked, a call that only the child's own block would allow).
@@ -153,10 +153,10 @@ fn check(held: &[&str], asked: &[&str], action: &str, arguments: &str) {
 
     let child = fleet.verify(&forced(&fleet, held, asked)).unwrap();
     let own_scope = child.last().block().scope.clone().unwrap();
-    let call = sublet_core::call::Call {
+    let call = sublet_core::evidence::call::Call {
         audience: sublet_tests::AUDIENCE.into(),
         action: action.into(),
-        arguments: sublet_core::call::Arguments::from_json(arguments.as_bytes()).unwrap(),
+        arguments: sublet_core::evidence::call::Arguments::from_json(arguments.as_bytes()).unwrap(),
     };
     assert!(
         own_scope.admits(&call, ChainPosition::default()),

@@ -1,7 +1,7 @@
 //! The same content in other bytes: unknown fields, another order, longer varints.
 
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

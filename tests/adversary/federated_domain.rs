@@ -7,14 +7,14 @@ use prost::Message as _;
 use sublet_broker::config::{Config, IssuerConfig};
 use sublet_broker::enroll::Methods;
 use sublet_broker::enroll::method::Presented;
-use sublet_core::bundle::KeyUse;
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::decide::Credential;
-use sublet_core::id::UnixMillis;
-use sublet_core::key::PublicKey;
-use sublet_core::proof::{CallClaims, CallProof, enroll_message};
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::proof::{CallClaims, CallProof, enroll_message};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_proto::v1;
 use sublet_tests::{Fleet, NOW, key, nonce};
 
@@ -169,7 +169,7 @@ async fn a_federated_domains_root_that_is_tainted_opens_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let tainted = Fleet::changed(|keys| {
         for key in keys.iter_mut().filter(|key| key.use_ == KeyUse::Identity) {
-            key.state = sublet_core::bundle::KeyState::Tainted;
+            key.state = sublet_core::trust::bundle::KeyState::Tainted;
         }
     });
     let methods = methods(directory.path(), &tainted);

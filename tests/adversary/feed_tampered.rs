@@ -1,10 +1,10 @@
 //! The revocation feed frozen, forked, rolled back, its deltas swapped: the tool notices, and what
 //! it holds stays in force.
 
-use sublet_core::bundle::KeyUse;
-use sublet_core::feed::{BadFeed, Delta, FeedWriter, Revocation, SignedHead};
-use sublet_core::id::UnixMillis;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::revocation::feed::{BadFeed, Delta, FeedWriter, Revocation, SignedHead};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::{Fleet, NOW, Request, Tool, code, key, key_id};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -69,7 +69,8 @@ fn a_tool_that_never_heard_of_it_decides_nothing() {
     let fleet = Fleet::new();
     let token = fleet.root("planner", READ);
     let mut tool = Tool::new(&fleet);
-    tool.view = sublet_core::feed::RevocationView::new(fleet.bundle.trust_domain().clone());
+    tool.view =
+        sublet_core::revocation::feed::RevocationView::new(fleet.bundle.trust_domain().clone());
     assert_eq!(call_at(NOW, &tool, &token), "stale_view");
 }
 
@@ -127,7 +128,7 @@ fn deltas_withheld_swapped_or_altered_are_refused_and_what_is_held_stays() {
 fn only_the_feed_key_of_this_domain_signs_heads() {
     let fleet = Fleet::new();
     let (mut tool, token) = informed(&fleet);
-    let head = |use_, signer: &sublet_core::sign::SecretKey| {
+    let head = |use_, signer: &sublet_core::base::sign::SecretKey| {
         let head = tool.feed.head(NOW.plus_ms(1));
         SignedHead::sign(head, key_id(use_), signer).unwrap().encode()
     };

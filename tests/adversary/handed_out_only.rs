@@ -1,9 +1,9 @@
 //! What a holder may hand out and not use, and what may not be handed on: used all the same, by its
 //! own hand, by a helper that it spawned, through a delegate and back, or one hop too far.
 
-use sublet_core::block::Block;
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_agent, to_helper};
 
 const HANDED: &[&str] = &["fs.read@tool://files path=under:/data use:delegates"];

@@ -1,9 +1,9 @@
 //! A hop that names an agent who did not get it, or a helper that the namer did not spawn.
 
-use sublet_core::block::Block;
-use sublet_core::mint::{Hop, Recipient};
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
+use sublet_core::token::mint::{Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{
     Fleet, House, Request, Tool, agent, append, code, key, raw, to_agent, to_helper,
 };

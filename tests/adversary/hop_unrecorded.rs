@@ -1,7 +1,7 @@
 //! A hop that no receipt covers, where recording is required.
 
-use sublet_core::block::Block;
-use sublet_core::mint::Hop;
+use sublet_core::biscuit::block::Block;
+use sublet_core::token::mint::Hop;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, to_agent, to_helper, to_self};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

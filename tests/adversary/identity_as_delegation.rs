@@ -1,10 +1,10 @@
 //! An identity token used as a delegation, and the reverse.
 
-use sublet_core::block::{Block, Role};
-use sublet_core::bundle::KeyUse;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::{Block, Role};
 use sublet_core::decide::Renew;
-use sublet_core::mint;
-use sublet_core::sign::Signer as _;
+use sublet_core::token::mint;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::{Fleet, House, Request, Tool, append, code, key, key_id, raw, to_self};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

@@ -1,13 +1,13 @@
 //! Enrollment by a join token: each way in which one opens nothing, and its code. Whoever does not have
 //! the secret hears one thing, whatever became of the token.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::id::AgentId;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     CreateAgent, CreateJoinToken, Credential, Enroll, Invitation, RevokeJoinToken,
 };
-use sublet_core::id::AgentId;
 use sublet_core::refusal::Unauthenticated;
-use sublet_core::sign::Signer as _;
 use sublet_core::state::Row;
 use sublet_tests::{Fleet, House, NOW, agent, code, key};
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sublet_broker::config::{Config, IssuerConfig, OneOrSome};
 use sublet_broker::enroll::Methods;
 use sublet_broker::enroll::method::Presented;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::decide::Credential;
-use sublet_core::id::UnixMillis;
 use sublet_core::refusal::Refusal;
 
 const ISSUER: &str = "https://ci.example";
@@ -91,7 +91,7 @@ async fn show(methods: &Methods, method: &str, token: &str) -> Result<Credential
     let shown = Presented {
         credential: token.as_bytes(),
         agent: "",
-        key: sublet_core::sign::Signer::public_key(&key),
+        key: sublet_core::base::sign::Signer::public_key(&key),
         certificate: None,
     };
     methods.get(method).unwrap().show(&shown, UnixMillis(NOW * 1000)).await
@@ -321,7 +321,7 @@ async fn a_workload_identity_is_of_the_trust_domain_that_signs_it() {
     let shown = Presented {
         credential: shown.as_bytes(),
         agent: "",
-        key: sublet_core::sign::Signer::public_key(&key),
+        key: sublet_core::base::sign::Signer::public_key(&key),
         certificate: None,
     };
     let shown = methods.get("jwt_svid").unwrap().show(&shown, UnixMillis(NOW * 1000));

@@ -1,8 +1,8 @@
 //! A key revoked for ever: also after its agent was resumed, and in whatever chain.
 
+use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::{ResumeAgent, RevokeAgentKey, SuspendAgent};
-use sublet_core::feed::Revocation;
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::Revocation;
 use sublet_tests::{Fleet, House, Request, Tool, agent, append, code, key, to_agent, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

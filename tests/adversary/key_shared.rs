@@ -1,10 +1,10 @@
 //! Two agents with one key, or a helper with an agent's.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{CreateAgent, Credential, Enroll, RotateKey};
-use sublet_core::mint::{Hop, Recipient};
-use sublet_core::sign::Signer as _;
 use sublet_core::state::{Profile, Row};
+use sublet_core::token::mint::{Hop, Recipient};
 use sublet_tests::{Fleet, House, agent, append, code, key, scope, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

@@ -3,8 +3,8 @@
 use curve25519_dalek::constants::{ED25519_BASEPOINT_TABLE, EIGHT_TORSION};
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use sha2::{Digest as _, Sha512};
-use sublet_core::key::{Algorithm, PublicKey};
-use sublet_core::sign::{Signer, SignerFault};
+use sublet_core::base::key::{Algorithm, PublicKey};
+use sublet_core::base::sign::{Signer, SignerFault};
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -42,7 +42,7 @@ struct Shifted {
 
 impl Shifted {
     fn of(name: &str, torsion: usize) -> Self {
-        let seed = sublet_core::bytes::sha256(name.as_bytes());
+        let seed = sublet_core::base::bytes::sha256(name.as_bytes());
         Shifted { seed, public: key(name).public_key().clone(), torsion }
     }
 }
@@ -110,7 +110,7 @@ fn an_s_that_is_not_reduced_is_refused() {
 #[test]
 fn the_scalars_zero_and_beyond_the_order_are_no_secp256r1_keys() {
     for scalar in [[0; 32], [0xff; 32]] {
-        assert!(sublet_core::sign::SecretKey::secp256r1_from_seed(&scalar).is_none());
+        assert!(sublet_core::base::sign::SecretKey::secp256r1_from_seed(&scalar).is_none());
     }
     assert!(PublicKey::from_bytes(Algorithm::Secp256r1, &[0; 33]).is_err(), "infinity");
 }

@@ -1,7 +1,7 @@
 //! A negation over a fact that is not there must not open. The one negation of ours is `absent`.
 
-use sublet_core::datalog::{Check, Predicate};
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::datalog::{Check, Predicate};
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, to_self};
 
 #[test]

@@ -1,6 +1,6 @@
 //! The thief's key put where the holder's stands.
 
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
 use sublet_tests::{Fleet, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

@@ -1,8 +1,8 @@
 //! A call proof moved to another tool, action, argument or token.
 
 use sublet_core::authorize::{Bound, CallView, decide_call, prove};
-use sublet_core::call::{Arguments, Call};
-use sublet_core::proof::CallProof;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::CallProof;
 use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, code, key, to_self};
 
 const ALL: &[&str] = &["fs.@tool:// path=under:/data", "fs.@tool://files path=under:/data"];

@@ -1,9 +1,9 @@
 //! A receipt of another chain, of another key, or stale.
 
-use sublet_core::bundle::{KeyState, KeyUse};
-use sublet_core::feed::Revocation;
-use sublet_core::receipt::{Receipt, ReceiptClaims};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::receipt::{Receipt, ReceiptClaims};
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyState, KeyUse};
 use sublet_tests::{Fleet, NOW, Request, Tool, append, code, key, key_id, to_agent, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

@@ -1,17 +1,17 @@
 //! Whom a record names. [`House`] holds every record of every test against the keys that it knows; here
 //! are the attacks that aim at the record itself.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     Delegate, Inspect, ListDelegations, PageOf, ProvenUse, RecordHop, Replay, ReportUses,
     ReportedUse, Revoke, SuspendAgent, Target,
 };
-use sublet_core::feed::FeedPosition;
-use sublet_core::mint::{Hop, Recipient};
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::record::Body;
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::record::Body;
+use sublet_core::revocation::feed::FeedPosition;
+use sublet_core::token::mint::{Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, NOW, agent, append, code, key, nonce, to_agent, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

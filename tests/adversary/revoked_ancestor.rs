@@ -1,10 +1,10 @@
 //! A revoked hop, agent, principal or root above the caller, at each depth.
 
-use sublet_core::block::Block;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
 use sublet_core::decide::{Revoke, SuspendAgent, Target};
-use sublet_core::feed::Revocation;
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, Request, Tool, agent, append, code, key, to_agent, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -83,7 +83,7 @@ fn a_suspended_agents_helpers_end_with_it() {
 fn a_principal_or_root_key_that_is_revoked_ends_every_chain_under_it() {
     let fleet = Fleet::new();
     let chain = chain(&fleet, 2);
-    let root_key = Fleet::signer(sublet_core::bundle::KeyUse::Delegation);
+    let root_key = Fleet::signer(sublet_core::trust::bundle::KeyUse::Delegation);
     let cases = [
         (Revocation::Principal("user:alice@acme.example".parse().unwrap()), "principal_revoked"),
         (Revocation::RootKey(root_key.public_key().thumbprint()), "root_revoked"),

@@ -1,10 +1,10 @@
 //! Roots that are unknown, retired, tainted, not yet in use, or of another domain.
 
-use sublet_core::block::{Block, Origin, Role};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustedKey};
-use sublet_core::id::UnixMillis;
-use sublet_core::mint;
-use sublet_core::sign::Signer as _;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::{Block, Origin, Role};
+use sublet_core::token::mint;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustedKey};
 use sublet_tests::{Fleet, NOW, code, key, key_id, raw};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

@@ -15,10 +15,10 @@
 //! library may: high s, zero and unreduced scalars, DER in other bytes, points written otherwise.
 
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
-use sublet_core::key::{Algorithm, BadKey, PublicKey};
-use sublet_core::mint::{self, Recipient};
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::key::{Algorithm, BadKey, PublicKey};
+use sublet_core::base::sign::Signer as _;
+use sublet_core::token::mint::{self, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, NOW, append, code, curve_key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];

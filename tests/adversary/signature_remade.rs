@@ -1,10 +1,10 @@
 //! A signature made again or flipped, a key written otherwise: to dodge a revocation by name.
 
-use sublet_core::feed::Revocation;
-use sublet_core::key::Algorithm;
-use sublet_core::mint::{self, Recipient};
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::key::Algorithm;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::token::mint::{self, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, NOW, Request, Tool, append, code, curve_key, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -115,7 +115,7 @@ fn an_ed25519_key_has_one_encoding() {
     for y in 2..19 {
         let mut small = [0; 32];
         small[0] = y;
-        if sublet_core::key::PublicKey::from_bytes(Algorithm::Ed25519, &small).is_err() {
+        if sublet_core::base::key::PublicKey::from_bytes(Algorithm::Ed25519, &small).is_err() {
             continue;
         }
         found += 1;

@@ -4,14 +4,14 @@
 use std::cell::Cell;
 
 use sublet_core::authorize::{AgedView, Anew, Authorizer, Credentials, Outcome};
-use sublet_core::bundle::{KeyUse, TrustBundle};
-use sublet_core::call::{Arguments, Call};
-use sublet_core::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
-use sublet_core::id::UnixMillis;
-use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::base::id::UnixMillis;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::replay_cache::{Bounds, ReplayCache};
 use sublet_core::refusal::{Deny, Refusal};
-use sublet_core::replay_cache::{Bounds, ReplayCache};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::revocation::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyUse, TrustBundle};
 use sublet_tests::{
     AUDIENCE, Fleet, NOW, agent, append, code, key, key_id, nonce, to_agent, to_helper,
 };
@@ -169,7 +169,8 @@ fn breaks() -> Vec<(&'static str, Break)> {
         ("expired", |w| {
             let fleet = Fleet::new();
             let grant = fleet.grant("reader", READ);
-            let over = fleet.issue(sublet_core::block::Block { not_after: NOW.seconds(), ..grant });
+            let over = fleet
+                .issue(sublet_core::biscuit::block::Block { not_after: NOW.seconds(), ..grant });
             w.under(&over, "reader", None)
         }),
         ("unrecorded_hops", |w| {
@@ -258,7 +259,7 @@ fn a_peer_is_recognised_once_by_its_identity_and_by_nothing_else() {
 /// What is remembered of a chain under one bundle counts for nothing under another.
 #[test]
 fn a_tainted_root_is_refused_however_often_its_chain_was_let_in() {
-    use sublet_core::bundle::KeyState;
+    use sublet_core::trust::bundle::KeyState;
     use sublet_tests::{Request, Tool};
     let fleet = Fleet::new();
     let token = fleet.root("reader", READ);

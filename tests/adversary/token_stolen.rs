@@ -1,6 +1,6 @@
 //! A copy of a token, read from a log or the wire, without the holder's key.
 
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -38,7 +38,7 @@ fn a_thief_cannot_narrow_it_for_himself() {
 fn a_thief_cannot_seal_it_into_a_bearer_token() {
     let fleet = Fleet::new();
     let token = fleet.root("planner", READ);
-    let stock = sublet_core::mint::stock(
+    let stock = sublet_core::token::mint::stock(
         &token,
         &sublet_tests::scope(READ),
         30,

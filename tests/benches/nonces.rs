@@ -14,9 +14,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use sublet_core::id::{Nonce, UnixMillis};
-use sublet_core::key::Thumbprint;
-use sublet_core::replay_cache::{Bounds, RETENTION_MS, ReplayCache, ReplayRefusal};
+use sublet_core::base::id::{Nonce, UnixMillis};
+use sublet_core::base::key::Thumbprint;
+use sublet_core::evidence::replay_cache::{Bounds, RETENTION_MS, ReplayCache, ReplayRefusal};
 
 const LIVE: usize = 1_000_000;
 const HOLDERS: usize = 1_000;
@@ -55,8 +55,8 @@ fn at(n: usize) -> UnixMillis {
 }
 
 fn insert(set: &ReplayCache, n: usize, now: UnixMillis) -> Result<(), ReplayRefusal> {
-    let holder = sublet_core::bytes::sha256(&(n % HOLDERS).to_le_bytes());
-    let nonce = sublet_core::bytes::sha256(&n.to_be_bytes());
+    let holder = sublet_core::base::bytes::sha256(&(n % HOLDERS).to_le_bytes());
+    let nonce = sublet_core::base::bytes::sha256(&n.to_be_bytes());
     set.check_and_insert(Thumbprint(holder), Nonce(nonce[..16].try_into().unwrap()), now, now)
 }
 

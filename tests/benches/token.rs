@@ -12,14 +12,14 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sublet_core::block::{Block, Origin, Role};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::base::id::{Nonce, UnixMillis};
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::block::{Block, Origin, Role};
 use sublet_core::capability::Scope;
-use sublet_core::id::{Nonce, UnixMillis};
-use sublet_core::mint::{self, Hop, Recipient};
-use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::mint::{self, Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 const SCOPE: &str =

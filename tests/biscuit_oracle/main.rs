@@ -13,16 +13,16 @@ mod stricter;
 
 use proptest::prelude::*;
 use sublet_core::authorize::{Bound, CallView, decide_call, prove};
-use sublet_core::block::Block;
-use sublet_core::bundle::KeyUse;
-use sublet_core::call::Call;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::block::Block;
 use sublet_core::capability::ChainPosition;
-use sublet_core::id::UnixMillis;
-use sublet_core::mint;
-use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::evidence::call::Call;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::refusal::Refusal;
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::{Coverage, VerifiedToken};
+use sublet_core::token::mint;
+use sublet_core::token::verify::{Coverage, VerifiedToken};
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::universe::{Chain, Dice, call_near, chain, pinned, scope};
 use sublet_tests::{Fleet, NOW, Tool, key, law_cases, nonce, raw};
 
@@ -140,7 +140,7 @@ fn both_verdicts_occur_often() {
     let (mut allowed, mut refused) = (0, 0);
     for seed in 0..800u32 {
         let bytes =
-            |at: u32| sublet_core::bytes::sha256(&[seed, at].map(u32::to_be_bytes).concat());
+            |at: u32| sublet_core::base::bytes::sha256(&[seed, at].map(u32::to_be_bytes).concat());
         let numbers = (0..20).flat_map(|at| bytes(at).map(u16::from)).collect();
         let mut dice = Dice::new(numbers);
         let chain = chain(&fleet, &mut dice);
@@ -160,7 +160,8 @@ fn decided(scopes: &[&str], arguments: &str) -> (bool, bool) {
     assert_eq!(fleet.verify(&token.encode()).as_ref(), Ok(&token), "read as it was made");
     let sealed = raw::seal(raw::open(&token.encode()), &key("planner"));
     let biscuit = oracle::read(&sealed, &Fleet::signer(KeyUse::Delegation)).unwrap();
-    let arguments = sublet_core::call::Arguments::from_json(arguments.as_bytes()).unwrap();
+    let arguments =
+        sublet_core::evidence::call::Arguments::from_json(arguments.as_bytes()).unwrap();
     let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
     (oracle::allows(&biscuit, &call, NOW, &token.facts(0)), by_blocks(&token, &call, NOW, 0))
 }
@@ -218,7 +219,7 @@ fn more_hops_than_a_token_may_have_are_allowed_by_neither() {
     let hop =
         sublet_tests::append(&root, &sublet_tests::to_helper("scout", read), "planner").unwrap();
     let (scout, planner) = (key("scout"), key("planner"));
-    let arguments = sublet_core::call::Arguments::from_json(b"{}").unwrap();
+    let arguments = sublet_core::evidence::call::Arguments::from_json(b"{}").unwrap();
     let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
     for (hops_max, offline_hops_max, allowed) in [
         (64, 64, true),

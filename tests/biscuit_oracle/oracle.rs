@@ -5,10 +5,10 @@ use std::time::Duration;
 use biscuit_auth::builder::{AuthorizerBuilder, Fact, Term as StockTerm};
 use biscuit_auth::error::Token;
 use biscuit_auth::{AuthorizerLimits, Biscuit, PublicKey};
-use sublet_core::call::{Call, ChainFacts, facts};
-use sublet_core::datalog::Term;
-use sublet_core::id::UnixMillis;
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::datalog::Term;
+use sublet_core::evidence::call::{Call, ChainFacts, facts};
 
 /// Reads a sealed token under this root key.
 pub(crate) fn read(sealed: &[u8], root: &SecretKey) -> Result<Biscuit, Token> {

@@ -3,11 +3,11 @@
 //! with; and we never take what the oracle refuses.
 
 use proptest::prelude::*;
-use sublet_core::block::Block;
-use sublet_core::bundle::KeyUse;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
 use sublet_core::capability::Scope;
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::raw::{self, schema};
 use sublet_tests::universe::{Dice, chain};
 use sublet_tests::{Fleet, append, code, key, law_cases, to_helper};

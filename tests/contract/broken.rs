@@ -5,9 +5,9 @@ use std::sync::{Condvar, Mutex};
 
 use sublet_broker::feed::Feed;
 use sublet_broker::store::{Backend, Batch, LedgerReader, Loaded};
-use sublet_core::feed::{FeedPosition, RevocationView, SignedHead};
-use sublet_core::id::TrustDomain;
-use sublet_core::sign::{SecretKey, Signer, SignerFault};
+use sublet_core::base::id::TrustDomain;
+use sublet_core::base::sign::{SecretKey, Signer, SignerFault};
+use sublet_core::revocation::feed::{FeedPosition, RevocationView, SignedHead};
 
 use super::*;
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use sublet_broker::store::{NotCommitted, Store};
-use sublet_core::bundle::KeyUse;
-use sublet_core::caller::Account;
-use sublet_core::feed::{Revocation, RevocationView, SignedHead};
-use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::key::Thumbprint;
+use sublet_core::base::id::{HopId, UnixMillis};
+use sublet_core::base::key::Thumbprint;
+use sublet_core::decide::caller::Account;
+use sublet_core::revocation::feed::{Revocation, RevocationView, SignedHead};
 use sublet_core::state::{AnswerKey, GivenAnswer, Mutation, Precondition};
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::{Fleet, NOW};
 
 use super::{Disk, agent, agent_id, commit};

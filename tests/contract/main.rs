@@ -20,17 +20,17 @@ use std::sync::Arc;
 use sublet_broker::config::Durability;
 use sublet_broker::keys::Signers;
 use sublet_broker::store::{CheckpointSigner, Commit, Memory, NotCommitted, Sled, Store};
-use sublet_core::bundle::{KeyUse, SignedBundle};
-use sublet_core::feed::Revocation;
-use sublet_core::id::{AgentId, HopId, UnixMillis};
-use sublet_core::key::PublicKey;
-use sublet_core::record::{Body, Record};
+use sublet_core::base::id::{AgentId, HopId, UnixMillis};
+use sublet_core::base::key::PublicKey;
+use sublet_core::evidence::record::{Body, Record};
 use sublet_core::refusal::{Fault, Refusal};
-use sublet_core::retention::Hold;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::state::rows::retention::Hold;
 use sublet_core::state::{
     Agent, AgentState, Delegation, Effects, JoinToken, JoinTokenState, Mutation, Precondition,
     RecordedHop, RowKey,
 };
+use sublet_core::trust::bundle::{KeyUse, SignedBundle};
 use sublet_ledger::tree::{Checked, verify_inclusion};
 use sublet_tests::Fleet;
 
@@ -77,7 +77,7 @@ fn hop(id: HopId, delegation: u8) -> RecordedHop {
         position: 0,
         agent: agent_id("a"),
         helper: None,
-        key: sublet_core::key::Thumbprint([0; 32]),
+        key: sublet_core::base::key::Thumbprint([0; 32]),
         expires_at: NOW.plus_ms(60_000),
         maker: None,
         index: 0,

@@ -1,11 +1,11 @@
 //! Agents, join tokens, profiles, keys: what an admin may, and nobody else.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, Credential, Enroll, Renew, ResumeAgent,
     RevokeAgentKey, RevokeJoinToken, RotateKey, SuspendAgent, join_token_hash,
 };
-use sublet_core::sign::Signer as _;
 use sublet_core::state::{AgentState, Row};
 use sublet_tests::{House, agent, code, key};
 

@@ -1,5 +1,7 @@
 //! What was asked, in the words that the record of a refusal has.
 
+use sublet_core::base::id::{HopId, Principal};
+use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, CreateLegalHold, Credential, Delegate, EndSessions,
     Ending, Enroll, Erase, GetAgentKey, GrantSession, Inspect, Invitation, ListAgents,
@@ -8,10 +10,8 @@ use sublet_core::decide::{
     Revoke, RevokeAgentKey, RevokeFormerKeys, RevokeJoinToken, RotateBrokerKey, RotateKey,
     SuspendAgent, Target, WatchFeed,
 };
-use sublet_core::id::{HopId, Principal};
-use sublet_core::rotation::KeyStep;
-use sublet_core::session::{LoggedOut, Login};
-use sublet_core::sign::Signer as _;
+use sublet_core::state::rows::session::{LoggedOut, Login};
+use sublet_core::trust::rotation::KeyStep;
 use sublet_tests::{Fleet, NOW, agent, append, key, to_helper};
 
 use crate::{READ, issue, profile};

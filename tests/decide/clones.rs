@@ -1,9 +1,9 @@
 //! Two hold one key: it shows when the second of them renews, and stops that agent alone.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{Enroll, GetAgentKey, Renew, ResumeAgent, RotateKey};
-use sublet_core::feed::Revocation;
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::Revocation;
 use sublet_core::state::{AgentState, LastIdentity};
 use sublet_tests::{Fleet, House, agent, code, key};
 
@@ -78,7 +78,7 @@ fn a_broker_that_was_restored_from_a_backup_takes_nobody_for_a_copy() {
     let mut row = house.state.agent(&agent("planner")).unwrap().clone();
     let last = row.identity.unwrap();
     row.identity = Some(LastIdentity {
-        nonce: sublet_core::id::Nonce([1; 16]),
+        nonce: sublet_core::base::id::Nonce([1; 16]),
         issued_at: last.issued_at - 60,
     });
     house.state.put(sublet_core::state::Row::Agent(row));

@@ -1,8 +1,8 @@
 //! Stable codes: what a program may rely on is written down.
 
-use sublet_core::bundle::{BadBundle, KeyId};
-use sublet_core::receipt::BadReceipt;
+use sublet_core::evidence::receipt::BadReceipt;
 use sublet_core::state::{AgentState, JoinTokenState};
+use sublet_core::trust::bundle::{BadBundle, KeyId};
 
 #[test]
 fn the_codes_of_bundles_and_receipts_are_documented() {
@@ -11,7 +11,7 @@ fn the_codes_of_bundles_and_receipts_are_documented() {
     let domain = || "acme.example".parse().unwrap();
     let bundles = [
         BadBundle::TooLarge.code(),
-        BadBundle::Expired(sublet_core::id::UnixMillis(0)).code(),
+        BadBundle::Expired(sublet_core::base::id::UnixMillis(0)).code(),
         BadBundle::FromFuture.code(),
         BadBundle::Domain { found: domain(), held: domain() }.code(),
         BadBundle::KeyChanged(KeyId(1)).code(),

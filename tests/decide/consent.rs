@@ -1,18 +1,18 @@
 //! On whose behalf: by the user's own token, an operator's session, or the agent's word where a profile
 //! takes that; and what ends when the user's authority does.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     ApplyProfile, Consent, Delegate, EndSessions, Ending, GrantSession, Issue, RestorePrincipal,
     Revoke, Target, sweep_sessions,
 };
-use sublet_core::feed::Revocation;
-use sublet_core::id::UnixMillis;
-use sublet_core::record::Body;
+use sublet_core::evidence::record::Body;
 use sublet_core::refusal::Refusal;
-use sublet_core::session::{DELEGATIONS_MAX, LoggedOut, Login, SessionId, UserToken};
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::state::rows::session::{DELEGATIONS_MAX, LoggedOut, Login, SessionId, UserToken};
 use sublet_core::state::{Delegation, Row};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, NOW, agent, append, code, key, scope, to_helper};
 
 use crate::{READ, profile, staffed};
@@ -38,7 +38,7 @@ fn alice(sid: &str) -> UserToken {
         principal: "user:alice@acme.example".parse().unwrap(),
         issued_at: NOW,
         expires_at: NOW.plus_ms(300_000),
-        id: sublet_core::bytes::sha256(sid.as_bytes()),
+        id: sublet_core::base::bytes::sha256(sid.as_bytes()),
         claims: r#"{"sub":"0042"}"#.into(),
     }
 }
@@ -184,7 +184,7 @@ fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
     let user = Caller::user(login(""));
     assert_eq!(end(&mut house, &user, own("", NOW)).unwrap(), (2, 2));
     assert!(is_revoked(&house, &phone) && is_revoked(&house, &desk));
-    let nobody = |row: &&sublet_core::session::Session| row.principal.is_none();
+    let nobody = |row: &&sublet_core::state::rows::session::Session| row.principal.is_none();
     assert_eq!(house.state.sessions().filter(nobody).count(), 1, "whose it was is not known");
     // One of which nothing was issued yet, from before it: nobody had seen it.
     assert_eq!(code(house.ask(&planner, &by_user(alice("tablet")))), "session_ended");
@@ -282,7 +282,7 @@ fn nobody_logs_another_out() {
 #[test]
 fn an_operators_session_is_for_one_agent_and_one_principal_until_it_ends() {
     let (fleet, mut house, planner) = staffed();
-    house.enroll("other", sublet_core::sign::Signer::public_key(&key("other")).clone());
+    house.enroll("other", sublet_core::base::sign::Signer::public_key(&key("other")).clone());
     let other = House::agent(&fleet, "other");
     let grant = |ttl_seconds| GrantSession {
         agent: agent("planner"),
@@ -340,7 +340,8 @@ fn a_session_has_room_for_so_many_live_delegations() {
     let root = issued(&fleet, &mut house, &planner, &by_user(alice("")));
     let row = house.state.delegation(&root.delegation()).unwrap().clone();
     let mut put = |number: usize, expires_at: UnixMillis| {
-        let id = sublet_core::id::HopId(sublet_core::bytes::sha256(&number.to_be_bytes()));
+        let id =
+            sublet_core::base::id::HopId(sublet_core::base::bytes::sha256(&number.to_be_bytes()));
         house.state.put(Row::Delegation(Delegation { id, expires_at, ..row.clone() }));
     };
     (0..10).for_each(|number| put(number, NOW));
@@ -356,7 +357,7 @@ fn a_session_has_room_for_so_many_live_delegations() {
 #[test]
 fn a_principal_comes_back_without_the_sessions_from_before() {
     let (_, mut house, planner) = staffed();
-    let principal: sublet_core::id::Principal = "user:alice@acme.example".parse().unwrap();
+    let principal: sublet_core::base::id::Principal = "user:alice@acme.example".parse().unwrap();
     let grant = GrantSession {
         agent: agent("planner"),
         principal: principal.clone(),
@@ -391,8 +392,8 @@ fn a_principal_comes_back_without_the_sessions_from_before() {
 fn what_a_token_says_is_recorded_once_and_each_token_once() {
     let (_, mut house, planner) = staffed();
     let consented = |house: &House| {
-        let of = |record: &&sublet_core::record::Record| {
-            matches!(record.body, sublet_core::record::Body::Consented { .. })
+        let of = |record: &&sublet_core::evidence::record::Record| {
+            matches!(record.body, sublet_core::evidence::record::Body::Consented { .. })
         };
         house.records.iter().filter(of).count()
     };

@@ -1,10 +1,10 @@
 //! How many hops may follow one hop: the profile's number, held where a hop is recorded.
 
-use sublet_core::caller::Caller;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::decide::caller::Caller;
 use sublet_core::refusal::Refusal;
 use sublet_core::state::Precondition;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, append, code, to_helper};
 
 use crate::{READ, issue, staffed};

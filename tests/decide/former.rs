@@ -1,16 +1,16 @@
 //! The key of before a rotation: how long it proves a call to the broker, and how what it holds is ended.
 
-use sublet_core::bundle::KeyUse;
-use sublet_core::caller::Caller;
+use sublet_core::base::key::Thumbprint;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     FORMER_KEYS_IN_FORCE_MAX, FORMER_KEYS_MAX, FormerKeys, RevokeFormerKeys, RotateKey,
 };
-use sublet_core::feed::Revocation;
-use sublet_core::key::Thumbprint;
-use sublet_core::mint;
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::Revocation;
 use sublet_core::state::{Agent, FormerKey, KeyOwner, Row};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::mint;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::{
     Fleet, House, NOW, agent, append, code, key, key_id, to_agent, to_helper, to_self,
 };

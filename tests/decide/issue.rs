@@ -2,7 +2,7 @@
 
 use sublet_core::decide::{ApplyProfile, Issue, Revoke, Target};
 use sublet_core::state::AgentState;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, code, scope};
 
 use crate::{READ, issue, profile, staffed};
@@ -114,7 +114,7 @@ fn a_profile_that_is_gone_issues_nothing() {
     let mut house = House::new(&fleet);
     house.enroll(
         "planner",
-        sublet_core::sign::Signer::public_key(&sublet_tests::key("planner")).clone(),
+        sublet_core::base::sign::Signer::public_key(&sublet_tests::key("planner")).clone(),
     );
     assert_eq!(code(house.ask(&House::agent(&fleet, "planner"), &issue())), "unknown_profile");
 }

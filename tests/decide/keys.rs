@@ -1,11 +1,11 @@
 //! The life of the broker's own keys: by the admin alone, and what each step means for what is issued.
 
-use sublet_core::bundle::{KeyId, KeyState, KeyUse};
-use sublet_core::caller::Caller;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{Issue, Renew, RotateBrokerKey};
-use sublet_core::feed::Revocation;
 use sublet_core::refusal::Refusal;
-use sublet_core::rotation::KeyStep;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse};
+use sublet_core::trust::rotation::KeyStep;
 use sublet_tests::{Fleet, House, code, key_id};
 
 use crate::staffed;

@@ -29,7 +29,7 @@ mod tainted;
 mod tools;
 mod workload;
 
-use sublet_core::caller::Caller;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{ApplyProfile, CreateAgent, Invitation, Issue};
 use sublet_core::state::Profile;
 use sublet_tests::{Fleet, House, agent, code, scope};
@@ -78,7 +78,7 @@ fn staffed_in(fleet: Fleet) -> (Fleet, House, Caller) {
     assert_eq!(code(applied), "granted");
     house.enroll(
         "planner",
-        sublet_core::sign::Signer::public_key(&sublet_tests::key("planner")).clone(),
+        sublet_core::base::sign::Signer::public_key(&sublet_tests::key("planner")).clone(),
     );
     let planner = House::agent(&fleet, "planner");
     (fleet, house, planner)

@@ -1,13 +1,13 @@
 //! Reads: what a caller may not see answers like what does not exist.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, Inspect, Inspected,
     ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, PageOf, Replay,
     Revoke, Target, WatchFeed,
 };
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, agent, append, code, key, to_helper};
 
 use crate::{READ, staffed};
@@ -45,7 +45,7 @@ fn a_delegation_is_seen_by_the_admin_its_agent_and_its_holders() {
     }
     assert_eq!(code(house.ask(&planner, &inspect)), "granted");
     assert_eq!(code(house.ask(&reader, &inspect)), "not_found");
-    let other = Replay { delegation: sublet_core::id::HopId([9; 32]) };
+    let other = Replay { delegation: sublet_core::base::id::HopId([9; 32]) };
     assert_eq!(code(house.ask(&planner, &other)), "not_found");
 }
 

@@ -1,14 +1,14 @@
 //! A chain with its receipt: what is recorded is verified together, what is not singly; and a
 //! chain that was verified before and became longer.
 
+use sublet_core::base::id::HopId;
+use sublet_core::base::sign::Signer as _;
 use sublet_core::capability::Scope;
-use sublet_core::feed::Revocation;
-use sublet_core::id::HopId;
-use sublet_core::mint::{self, Hop};
 use sublet_core::refusal::{Malformed, Refusal};
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::token::mint::{self, Hop};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_core::token::{UnverifiedToken, prefix_digests};
-use sublet_core::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, NOW, append, code, curve_key, key, raw, to_agent, to_helper};
 
 use crate::READ;
@@ -88,7 +88,7 @@ fn of_a_longer_chain_what_is_new_is_verified_and_all_else_must_be_the_same() {
     let stretched = [token.encode().as_slice(), &[0x78, 1]].concat();
     assert_eq!(longer(&stretched).map(code), Some("token_not_canonical"));
     let gone = Fleet::changed(|keys| {
-        keys.retain(|key| key.use_ != sublet_core::bundle::KeyUse::Delegation)
+        keys.retain(|key| key.use_ != sublet_core::trust::bundle::KeyUse::Delegation)
     });
     let under = known.verify_longer(&token.encode(), &gone.bundle);
     assert_eq!(under.map(code), Some("unknown_key"), "the bundle is asked again");

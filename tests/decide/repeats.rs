@@ -1,11 +1,11 @@
 //! An answer that is asked for again: which is still one, and who may be given it.
 
-use sublet_core::caller::Caller;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     ListDelegations, Operation, PageOf, Renew, ResumeAgent, RotateKey, SuspendAgent, check_repeats,
     keeps_an_identity,
 };
-use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, House, NOW, agent, code, key};
 
 use crate::staffed;

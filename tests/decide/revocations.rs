@@ -1,9 +1,9 @@
 //! Revoke: by an admin anything, by a holder what it made or holds.
 
+use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::{RestorePrincipal, Restored, Revoke, Target};
-use sublet_core::feed::{Delta, Revocation};
-use sublet_core::record::Body;
-use sublet_core::sign::Signer as _;
+use sublet_core::evidence::record::Body;
+use sublet_core::revocation::feed::{Delta, Revocation};
 use sublet_core::state::Row;
 use sublet_tests::{Fleet, House, NOW, agent, append, code, key, to_agent, to_helper};
 
@@ -83,7 +83,7 @@ fn agents_keys_and_principals_are_the_admins_to_revoke() {
     }
     let foreign = Target::Principal("user:alice@other.example".parse().unwrap());
     assert_eq!(code(house.ask(&admin, &revoke(foreign))), "not_found");
-    let unknown = Target::Delegation(sublet_core::id::HopId([9; 32]));
+    let unknown = Target::Delegation(sublet_core::base::id::HopId([9; 32]));
     assert_eq!(code(house.ask(&admin, &revoke(unknown))), "not_found");
     // A key that is nobody's can be revoked before anyone comes with it.
     assert_eq!(
@@ -106,7 +106,7 @@ fn what_no_record_is_of_is_revoked_and_said() {
         |name: &str| Target::Principal(format!("user:{name}@acme.example").parse().unwrap());
     for (target, recorded) in [
         (Target::Hop(helper.id()), true),
-        (Target::Hop(sublet_core::id::HopId([9; 32])), false),
+        (Target::Hop(sublet_core::base::id::HopId([9; 32])), false),
         (Target::Delegation(root.delegation()), true),
         (Target::Agent(agent("planner")), true),
         (Target::Key(key("planner").public_key().thumbprint()), true),
@@ -131,10 +131,10 @@ fn what_no_record_is_of_is_revoked_and_said() {
 fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() {
     let (fleet, mut house, planner) = staffed();
     let admin = House::admin();
-    let alice: sublet_core::id::Principal = "user:alice@acme.example".parse().unwrap();
+    let alice: sublet_core::base::id::Principal = "user:alice@acme.example".parse().unwrap();
     let ends = || revoke(Target::Principal(alice.clone()));
     let restore = RestorePrincipal { principal: alice.clone(), reason: "a mistake".into() };
-    let hop = |house: &mut House, root: &sublet_core::verify::VerifiedToken, label: &str| {
+    let hop = |house: &mut House, root: &sublet_core::token::verify::VerifiedToken, label: &str| {
         let hop = append(root, &to_helper(label, READ), "planner").unwrap();
         code(house.delegate(&planner, &hop))
     };

@@ -1,9 +1,9 @@
 //! What a decision rests on, and how many hops one agent may have made.
 
+use sublet_core::base::id::{HopId, UnixMillis};
+use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::{Delegate, Operation, Renew, ReportVerifierState, Revoke, Target};
-use sublet_core::feed::{FeedPosition, Revocation};
-use sublet_core::id::{HopId, UnixMillis};
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::{FeedPosition, Revocation};
 use sublet_core::state::{Change, Precondition, Row, RowKey};
 use sublet_tests::{House, NOW, agent, append, code, key, to_agent, to_helper};
 
@@ -12,7 +12,7 @@ use crate::{READ, issue, staffed};
 /// What a grant rests on.
 fn preconditions<O: Operation>(
     house: &House,
-    caller: &sublet_core::caller::Caller,
+    caller: &sublet_core::decide::caller::Caller,
     operation: &O,
 ) -> Vec<Precondition> {
     let verdict = house.decided(caller, operation);
@@ -24,7 +24,7 @@ fn preconditions<O: Operation>(
 fn undone_by(house: &House, rests_on: &[Precondition], revocations: &[Revocation]) -> Vec<bool> {
     let revoked = |revocation: &Revocation| {
         let mut state = house.state.clone();
-        let delta = sublet_core::feed::Delta {
+        let delta = sublet_core::revocation::feed::Delta {
             sequence: state.revocation_sequence() + 1,
             at: NOW,
             expires: UnixMillis(i64::MAX),
@@ -128,7 +128,7 @@ fn an_agent_makes_so_many_hops_that_live() {
 #[test]
 fn an_issue_rests_on_the_sessions_that_it_is_by() {
     use sublet_core::decide::{Consent, GrantSession, Issue};
-    use sublet_core::session::{Login, UserToken};
+    use sublet_core::state::rows::session::{Login, UserToken};
     let (_, mut house, planner) = staffed();
     let login =
         |sid: &str| Login { issuer: "https://i".into(), subject: "7".into(), sid: sid.into() };

@@ -1,18 +1,18 @@
 //! What a decision writes: every change of a row counts, and what is remembered for how long.
 
-use sublet_core::bundle::KeyUse;
-use sublet_core::caller::Caller;
+use sublet_core::base::id::Principal;
+use sublet_core::base::limits;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     ApplyProfile, CreateAgent, Renew, Replay, RestorePrincipal, ResumeAgent, Revoke,
     RevokeAgentKey, RevokeJoinToken, RotateKey, SuspendAgent, Target,
 };
-use sublet_core::feed::Revocation;
-use sublet_core::id::Principal;
-use sublet_core::limits;
-use sublet_core::rotation::KeyStep;
-use sublet_core::sign::Signer as _;
+use sublet_core::evidence::workload::EnrollRule;
+use sublet_core::revocation::feed::Revocation;
 use sublet_core::state::Profile;
-use sublet_core::workload::EnrollRule;
+use sublet_core::trust::bundle::KeyUse;
+use sublet_core::trust::rotation::KeyStep;
 use sublet_tests::{House, NOW, agent, append, code, key, key_id, to_helper};
 
 use crate::{READ, issue, profile, staffed};

@@ -1,11 +1,11 @@
 //! What the state knows to be revoked: what still says something, and what is forgotten.
 
-use sublet_core::caller::Account;
+use sublet_core::base::id::{HopId, Principal, UnixMillis};
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Account;
 use sublet_core::decide::{EndSessions, Ending};
-use sublet_core::feed::{Delta, Revocation};
-use sublet_core::id::{HopId, Principal, UnixMillis};
-use sublet_core::session::{Login, Session, Source};
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::{Delta, Revocation};
+use sublet_core::state::rows::session::{Login, Session, Source};
 use sublet_core::state::{
     AnswerKey, Change, GivenAnswer, JoinToken, JoinTokenState, Row, RowKey, SpentToken,
 };

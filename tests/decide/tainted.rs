@@ -1,23 +1,23 @@
 //! An identity whose root was tainted: the agent of whom the broker knows the key has another one for it,
 //! and whoever stole the root has nothing.
 
-use sublet_core::block::{Block, Origin, Role};
-use sublet_core::bundle::KeyUse;
-use sublet_core::caller::Caller;
+use sublet_core::base::id::Nonce;
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::{Block, Origin, Role};
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
     GetAgentKey, ListDelegations, PageOf, Renew, ReportVerifierState, ResumeAgent, RevokeAgentKey,
     RotateKey, SuspendAgent,
 };
-use sublet_core::feed::FeedPosition;
-use sublet_core::id::Nonce;
-use sublet_core::key::PublicKey;
-use sublet_core::mint;
 use sublet_core::refusal::Unauthenticated;
-use sublet_core::rotation::KeyStep;
-use sublet_core::sign::Signer as _;
+use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::state::{AgentState, LastIdentity};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::TaintedIdentity;
+use sublet_core::token::mint;
+use sublet_core::token::verify::TaintedIdentity;
+use sublet_core::trust::bundle::KeyUse;
+use sublet_core::trust::rotation::KeyStep;
 use sublet_tests::{Fleet, House, agent, code, key, key_id};
 
 use crate::staffed;

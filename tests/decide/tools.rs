@@ -3,11 +3,11 @@
 use sublet_core::decide::{
     ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportVerifierState, ReportedUse,
 };
-use sublet_core::feed::FeedPosition;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::record::Body;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::record::Body;
+use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::state::Verifier;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{AUDIENCE, Fleet, House, NOW, agent, append, key, nonce, to_helper};
 
 use crate::{READ, issue, staffed};

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sublet_core::caller::Caller;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::json::Json;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{ApplyProfile, Credential, Enroll, Renew, RevokeAgentKey, SuspendAgent};
-use sublet_core::id::UnixMillis;
-use sublet_core::json::Json;
-use sublet_core::sign::Signer as _;
+use sublet_core::evidence::workload::{Attested, EnrollRule};
 use sublet_core::state::{AgentState, LastIdentity, Profile, Row};
-use sublet_core::workload::{Attested, EnrollRule};
 use sublet_tests::{House, agent, code, key};
 
 use crate::{profile, staffed};

@@ -13,7 +13,7 @@ use sublet_client::connect::Broker;
 use sublet_client::delegation::Delegation;
 use sublet_client::ports::Ports;
 use sublet_client::{Grant, Identity};
-use sublet_core::key_file::KeyLock;
+use sublet_core::base::key_file::KeyLock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tonic::codegen::Bytes;
@@ -267,7 +267,7 @@ impl Peer {
 
     /// The same of a call that is made by an agent, with an empty message, as often as it is asked for.
     async fn call(&mut self, who: &Credential, path: &str) {
-        let empty = sublet_core::bytes::sha256(b"");
+        let empty = sublet_core::base::bytes::sha256(b"");
         assert!(self.send(path, &proven(who, path, empty), unfinished(0, 0), true).await);
     }
 

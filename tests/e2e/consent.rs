@@ -18,10 +18,10 @@ use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Consent, Grant, Identity};
-use sublet_core::call::Arguments;
-use sublet_core::feed::FeedPosition;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
+use sublet_core::evidence::call::Arguments;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::token::Presentation;
 
 use crate::enroll::{Provider, jwk, seconds, token};
@@ -270,7 +270,7 @@ fn exchange_headers(identity: &Identity, body: &str) -> Vec<(&'static str, Strin
         identity.token().id(),
         "sublet://acme.example",
         "/token",
-        sublet_core::bytes::sha256(body.as_bytes()),
+        sublet_core::base::bytes::sha256(body.as_bytes()),
         ports.clock.now(),
         ports.entropy.nonce().unwrap(),
     );

@@ -12,7 +12,7 @@ use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::call::Arguments;
+use sublet_core::evidence::call::Arguments;
 
 use crate::stage::{MACHINE, Stage};
 

@@ -13,8 +13,8 @@ use sublet_client::directory::Directory;
 use sublet_client::identity::Identity;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::text::base64url;
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::base::text::base64url;
 
 use crate::stage::Stage;
 

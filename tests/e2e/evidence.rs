@@ -83,8 +83,8 @@ fn attested(line: &str) {
     assert_eq!(event["type_uid"], 600_399);
     let attestation = event["attestation"].as_object_mut().unwrap();
     let found = attestation.remove("fingerprint").unwrap()["value"].as_str().unwrap().to_owned();
-    let canonical = sublet_core::json::Json::parse(event.to_string().as_bytes()).unwrap();
-    let digest = sublet_core::bytes::sha256(&canonical.canonical());
+    let canonical = sublet_core::base::json::Json::parse(event.to_string().as_bytes()).unwrap();
+    let digest = sublet_core::base::bytes::sha256(&canonical.canonical());
     assert_eq!(digest.map(|byte| format!("{byte:02x}")).concat(), found);
 }
 

@@ -13,9 +13,9 @@ use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::ports::{Clock, Ports, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, files};
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::key_file::KeyLock;
 use sublet_core::capability::Scope;
-use sublet_core::id::UnixMillis;
-use sublet_core::key_file::KeyLock;
 use sublet_proto::convert::scope_message;
 use sublet_proto::v1;
 
@@ -97,7 +97,7 @@ async fn the_key_of_before_opens_nothing_at_the_broker_and_its_agent_goes_on_by_
     let trust = Trust::open(&home.path().join("broker/trust.json"), clock.now()).unwrap();
     // A copy of the directory: the key, the token, and no identity that is renewed or rotated.
     let ports = Ports { clock: clock.clone(), entropy: Arc::new(SystemRandom) };
-    let copied: Arc<dyn sublet_core::sign::Signer> = planner.key();
+    let copied: Arc<dyn sublet_core::base::sign::Signer> = planner.key();
     let copy = Delegation::open(&text, copied, &trust).unwrap();
     let mut copy = copy.with_broker(broker.clone()).with_ports(ports);
     planner.rotate_key().await.unwrap();

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sublet_core::bundle::{KeyId, KeyRefusal};
+use sublet_core::base::id::HopId;
 use sublet_core::capability::Scope;
-use sublet_core::id::HopId;
 use sublet_core::refusal::{Deny, Fault, Malformed, Overload, Refusal, Unauthenticated};
+use sublet_core::trust::bundle::{KeyId, KeyRefusal};
 use tonic_types::StatusExt as _;
 
 use crate::stage::sublet_in;

@@ -15,7 +15,7 @@ use sublet_client::delegation::Delegation;
 use sublet_client::guard::Meaning;
 use sublet_client::{Allowed, Guard, Options, Tool};
 use sublet_client::{Grant, Identity};
-use sublet_core::call::Arguments;
+use sublet_core::evidence::call::Arguments;
 use sublet_core::refusal::Malformed;
 use sublet_proto::credentials;
 use sublet_proto::demo::files_client::FilesClient;
@@ -260,7 +260,7 @@ fn reads(method: &str, message: &[u8]) -> Result<Meaning, Malformed> {
     match method {
         "/sublet.demo.v1.Files/Read" => {
             let read = ReadRequest::decode(message).map_err(|bad| unknown(bad.to_string()))?;
-            let path = sublet_core::json::Json::Str(read.path);
+            let path = sublet_core::base::json::Json::Str(read.path);
             Meaning::message("fs.read", message, vec![("path", path)])
         }
         other => Err(unknown(format!("{other} is no method of this tool"))),

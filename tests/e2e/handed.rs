@@ -7,10 +7,10 @@ use biscuit_auth::builder::{AuthorizerBuilder, Fact, Term as StockTerm};
 use biscuit_auth::{Biscuit, PublicKey};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_core::bundle::KeyUse;
-use sublet_core::call::{Arguments, Call, ChainFacts, facts};
-use sublet_core::datalog::Term;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::biscuit::datalog::Term;
+use sublet_core::evidence::call::{Arguments, Call, ChainFacts, facts};
+use sublet_core::trust::bundle::KeyUse;
 
 use crate::fleet::is_private;
 use crate::stage::Stage;

@@ -9,7 +9,7 @@ use sublet_client::ports::Ports;
 use sublet_client::tool::Tool;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::call::Arguments;
+use sublet_core::evidence::call::Arguments;
 
 use crate::ledger::copy_all;
 use crate::stage::{Run, Stage};

@@ -14,8 +14,8 @@ use sublet_client::follow;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::call::Arguments;
-use sublet_core::key_file::KeyLock;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::evidence::call::Arguments;
 use sublet_core::refusal::Refusal;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_proto::credentials::Credentials;
@@ -105,13 +105,14 @@ async fn a_hop_that_is_not_shown_in_the_ledger_opens_nothing() {
     }
     // A ledger of one's own, with the record in it, under a key of one's own.
     let forged = |inclusion: &mut v1::Inclusion| {
-        let key = sublet_core::sign::SecretKey::ed25519_from_seed([66; 32]);
-        let public = sublet_core::sign::Signer::public_key(&key).bytes().to_vec();
+        let key = sublet_core::base::sign::SecretKey::ed25519_from_seed([66; 32]);
+        let public = sublet_core::base::sign::Signer::public_key(&key).bytes().to_vec();
         let origin = "dev.sublet.example/sublet".to_owned();
         inclusion.hops.truncate(2);
         let root = sublet_ledger::leaf_hash(&inclusion.hops[1].leaf).unwrap();
         let head = Checkpoint { origin: origin.clone(), size: 1, root };
-        let signature = sublet_core::sign::Signer::sign(&key, head.text().as_bytes()).unwrap();
+        let signature =
+            sublet_core::base::sign::Signer::sign(&key, head.text().as_bytes()).unwrap();
         let own = HeadKey::new(&origin, &public).unwrap();
         inclusion.checkpoint = head.signed(&own, &signature).unwrap();
         (inclusion.hops[1].index, inclusion.hops[1].proof) = (0, Vec::new());

@@ -12,9 +12,9 @@ use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Recipient;
-use sublet_core::sign::Signer as _;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::token::mint::Recipient;
 use sublet_proto::v1;
 use tokio::sync::Notify;
 

@@ -12,7 +12,7 @@ use sublet_client::files;
 use sublet_client::mirror::Mirror;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_core::key_file::KeyLock;
+use sublet_core::base::key_file::KeyLock;
 use sublet_ledger::tile::leaves;
 use sublet_proto::v1;
 

@@ -11,11 +11,11 @@ use sublet_client::check::{Checker, Options};
 use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::follow::Follower;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
-use sublet_core::call::Arguments;
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::decide::Target;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::call::Arguments;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 

@@ -9,7 +9,7 @@ use sublet_client::delegation::Attenuation;
 use sublet_client::follow::Follower;
 use sublet_client::peer::PeerChecker;
 use sublet_client::{Grant, Identity};
-use sublet_core::call::Arguments;
+use sublet_core::evidence::call::Arguments;
 use sublet_proto::credentials::Credentials;
 
 use crate::stage::{Run, Stage};

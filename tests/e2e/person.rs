@@ -10,7 +10,7 @@ use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::records::{RawRecord, read_raw};
 use sublet_client::trust::Trust;
-use sublet_core::key_file::KeyLock;
+use sublet_core::base::key_file::KeyLock;
 
 use crate::consent::{claims, exchange, issue, stage};
 use crate::enroll::{Provider, jwk, token};

@@ -11,12 +11,12 @@ use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, files, records};
-use sublet_core::id::AgentId;
-use sublet_core::key_file::KeyLock;
-use sublet_core::mint::{self, Hop, Recipient};
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::base::id::AgentId;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::mint::{self, Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::record::record::Body;
 
 use crate::stage::Stage;

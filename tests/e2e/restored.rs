@@ -14,8 +14,8 @@ use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
 use sublet_client::ports::{Clock, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
-use sublet_core::feed::FeedPosition;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::revocation::feed::FeedPosition;
 
 use crate::ledger::grow;
 use crate::stage::{Stage, sublet_in};
@@ -150,7 +150,7 @@ fn a_follower_of_a_feed_that_was_rolled_back_says_what_to_do() {
         let told = progress.wait_for(|now| now.position.epoch > 1 && now.failure.is_none());
         tokio::time::timeout(Duration::from_secs(60), told).await.expect("a minute").unwrap();
     });
-    let mallory = sublet_core::feed::Revocation::Principal(user.parse().unwrap());
+    let mallory = sublet_core::revocation::feed::Revocation::Principal(user.parse().unwrap());
     let held = follower.view().read(&Ports::system(), |view, _| view.is_revoked(&mallory));
     assert!(held, "what was revoked stays so");
 }

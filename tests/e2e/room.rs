@@ -11,13 +11,14 @@ use sublet_client::connect::Broker;
 use sublet_client::delegation::Delegation;
 use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::limits;
+use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::Target;
-use sublet_core::feed::FeedPosition;
-use sublet_core::mint::{Hop, Recipient};
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
-use sublet_core::{limits, mint};
+use sublet_core::revocation::feed::FeedPosition;
+use sublet_core::token::mint;
+use sublet_core::token::mint::{Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::credentials;
 use sublet_proto::record::record::Body;
 use sublet_proto::v1;
@@ -179,7 +180,8 @@ async fn a_rotation_is_answered_again_by_the_key_of_before() {
     let planner = fleet.agent("planner").await;
     let (who, next) = (credential(&planner), fresh_key());
     let old = planner.key().public_key().thumbprint();
-    let message = sublet_core::proof::rotate_message(&planner.id(), &old, next.public_key());
+    let message =
+        sublet_core::evidence::proof::rotate_message(&planner.id(), &old, next.public_key());
     let rotate = || v1::RotateKeyRequest {
         public_key: Some(sublet_proto::convert::public_key_message(next.public_key())),
         signature: next.sign(&message).unwrap(),
@@ -473,12 +475,16 @@ async fn two_agents_and_a_helper_fill_what_they_can_and_everybody_else_goes_on()
     assert!(worst < Duration::from_secs(5), "{worst:?}");
 }
 
-fn one_key(identity: &sublet_client::Identity) -> Arc<sublet_core::sign::SecretKey> {
+fn one_key(identity: &sublet_client::Identity) -> Arc<sublet_core::base::sign::SecretKey> {
     identity.key()
 }
 
 /// A helper's hop of which nobody was told.
-fn never_recorded(held: &Delegation, key: &sublet_core::sign::SecretKey, n: u32) -> VerifiedToken {
+fn never_recorded(
+    held: &Delegation,
+    key: &sublet_core::base::sign::SecretKey,
+    n: u32,
+) -> VerifiedToken {
     let hop = Hop {
         to: Recipient::Helper { label: format!("h{n}"), key: fresh_key().public_key().clone() },
         scope: terms().scope,

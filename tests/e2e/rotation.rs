@@ -17,11 +17,11 @@ use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse};
-use sublet_core::call::Arguments;
-use sublet_core::key_file::KeyLock;
-use sublet_core::mint;
-use sublet_core::sign::Signer as _;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::evidence::call::Arguments;
+use sublet_core::token::mint;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse};
 use sublet_proto::v1;
 
 use crate::stage::Stage;
@@ -357,7 +357,7 @@ async fn what_a_process_heard_by_the_feed_is_on_its_disk_before_an_identity_need
     follower.ready(Duration::from_secs(10)).await.unwrap();
     turn_all(&stage, 1).await;
     let now = Trust::new(
-        sublet_core::bundle::TrustBundle::open(
+        sublet_core::trust::bundle::TrustBundle::open(
             &broker.trust_bundle().await.unwrap(),
             Ports::system().clock.now(),
         )
@@ -400,7 +400,7 @@ async fn a_step_whose_caller_hung_up_is_taken_to_its_end_or_not_at_all() {
     let settled = async {
         loop {
             let listed = broker.trust_bundle().await.unwrap();
-            let bundle = sublet_core::bundle::SignedBundle::read(listed.clone()).unwrap();
+            let bundle = sublet_core::trust::bundle::SignedBundle::read(listed.clone()).unwrap();
             let keys = std::fs::read_dir(stage.path("own/keys")).unwrap().count();
             let published = std::fs::read(&stage.trust).unwrap();
             if keys == bundle.bundle().keys().len() && published == listed {

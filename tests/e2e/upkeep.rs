@@ -9,7 +9,7 @@ use sublet_client::check::Options;
 use sublet_client::renewal::ChainPosition;
 use sublet_client::tool::Tool;
 use sublet_client::{Grant, Identity};
-use sublet_core::call::Arguments;
+use sublet_core::evidence::call::Arguments;
 use tokio::sync::watch;
 
 use crate::stage::{SUBLET, Stage};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sublet_client::ask::Credential;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_core::key_file::KeyLock;
+use sublet_core::base::key_file::KeyLock;
 use sublet_proto::credentials;
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
@@ -83,7 +83,7 @@ async fn too_large_a_message_is_refused_unread_and_the_bundle_is_open_to_all() {
     let counted = stage.sublet(&["status", "--output", "json"]).json();
     assert_eq!(counted["unauthenticated_calls"], 1);
     // That of somebody who is known is not either, beyond its first bytes.
-    let digest = sublet_core::bytes::sha256(&prost::Message::encode_to_vec(&huge));
+    let digest = sublet_core::base::bytes::sha256(&prost::Message::encode_to_vec(&huge));
     let method = "/sublet.v1.Delegation/Delegate";
     let shown = admin(&stage).credentials(method, digest, &Ports::system()).unwrap();
     let mut request = tonic::Request::new(huge);
@@ -126,7 +126,7 @@ async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
     let admin = admin(&stage);
     let method = "/sublet.v1.Admin/GetProfile";
     let message = v1::GetProfileRequest { name: "default".into() };
-    let digest = sublet_core::bytes::sha256(&prost::Message::encode_to_vec(&message));
+    let digest = sublet_core::base::bytes::sha256(&prost::Message::encode_to_vec(&message));
     let shown = admin.credentials(method, digest, &Ports::system()).unwrap();
     let mut client = v1::admin_client::AdminClient::connect(stage.endpoint.clone()).await.unwrap();
     let mut send = async |message: v1::GetProfileRequest| {

@@ -1,11 +1,11 @@
 //! Encoding: every form has an inverse, and no token has a second spelling.
 
 use proptest::prelude::*;
-use sublet_core::block::{Block, Origin, Role};
+use sublet_core::base::id::Nonce;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::{Block, Origin, Role};
+use sublet_core::biscuit::datalog::Symbols;
 use sublet_core::capability::{Any, Capability, Constraint, Scope};
-use sublet_core::datalog::Symbols;
-use sublet_core::id::Nonce;
-use sublet_core::sign::Signer as _;
 use sublet_tests::universe::{Dice, capability, chain, scope};
 use sublet_tests::{Fleet, agent, code, curve_key, key, raw};
 
@@ -55,7 +55,7 @@ proptest! {
         let payloads: Vec<Vec<u8>> = blocks.iter().map(|b| b.lower(&mut writer)).collect();
         let mut reader = Symbols::default();
         for (position, (block, payload)) in blocks.iter().zip(&payloads).enumerate() {
-            if payload.len() > sublet_core::limits::BLOCK_BYTES_MAX {
+            if payload.len() > sublet_core::base::limits::BLOCK_BYTES_MAX {
                 break;
             }
             let lifted = Block::lift(payload, position == 0, &mut reader);
@@ -115,7 +115,7 @@ proptest! {
         let held = raw::forge(&root, &to_curve, next.public_key(), &key("planner"));
         let held = fleet.verify(&held).unwrap();
         let last = Block { scope: Some(scope(&mut dice)), ..to_curve };
-        let made = |signer: &dyn sublet_core::sign::Signer| {
+        let made = |signer: &dyn sublet_core::base::sign::Signer| {
             let bytes = raw::forge(&held, &last, key("x").public_key(), signer);
             fleet.verify(&bytes).unwrap()
         };

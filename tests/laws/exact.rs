@@ -3,13 +3,13 @@
 
 use proptest::prelude::*;
 use sublet_core::authorize::{Bound, CallView, decide_call, decide_peer, foresee_call, prove};
-use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::{Action, Audience, Pattern};
 use sublet_core::decide::{ProvenUse, ReportedUse};
-use sublet_core::feed::FeedPosition;
-use sublet_core::proof::{CallClaims, CallProof};
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::refusal::Refusal;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::revocation::feed::FeedPosition;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::universe::Dice;
 use sublet_tests::{Fleet, NOW, Tool, code, key, nonce};
 

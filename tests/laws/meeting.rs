@@ -2,8 +2,8 @@
 //! less where it is said to be complete.
 
 use proptest::prelude::*;
+use sublet_core::capability::effective::effective;
 use sublet_core::capability::{ChainPosition, Scope, Step};
-use sublet_core::effective::effective;
 use sublet_tests::Fleet;
 use sublet_tests::universe::{Dice, call_near, chain, narrowed, scope};
 
@@ -51,7 +51,7 @@ proptest! {
         let block = |dice: &mut Dice| {
             let name = *dice.pick(&["planner", "reader"]);
             let scope = Some(scope(dice));
-            sublet_core::block::Block { scope, ..fleet.grant(name, &["a@t:x"]) }
+            sublet_core::biscuit::block::Block { scope, ..fleet.grant(name, &["a@t:x"]) }
         };
         let blocks: Vec<_> = (0..1 + dice.below(3)).map(|_| block(&mut dice)).collect();
         let found = effective(&blocks);

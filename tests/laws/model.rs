@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use sublet_core::base::json::Json;
 use sublet_core::capability::{Capability, Constraint};
-use sublet_core::json::Json;
 
 use crate::naive;
 

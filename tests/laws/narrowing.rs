@@ -1,11 +1,11 @@
 //! Narrowing: an order, sound against calls, and kept by every chain.
 
 use proptest::prelude::*;
-use sublet_core::block::Block;
-use sublet_core::call::Call;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::Block;
 use sublet_core::capability::{ChainPosition, Scope};
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::call::Call;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::universe::{Dice, call_near, chain, constraint, narrowed, scope, simple, value};
 use sublet_tests::{Fleet, key, raw};
 
@@ -137,7 +137,7 @@ fn forced(fleet: &Fleet, token: &VerifiedToken, dice: &mut Dice) -> VerifiedToke
     let held = token.last().block();
     let later = i64::try_from(dice.below(40)).unwrap() - 20;
     let block = Block {
-        role: sublet_core::block::Role::Hop,
+        role: sublet_core::biscuit::block::Role::Hop,
         scope: Some(scope(dice)),
         not_after: held.not_after + later,
         hops_max: u32::try_from(dice.below(5)).unwrap(),

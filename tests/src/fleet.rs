@@ -1,16 +1,16 @@
 //! Keys, trust, roots and hops that are honest.
 
-use sublet_core::block::{Block, Origin, Role};
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, TrustedKey};
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{AgentId, Nonce, TrustDomain, UnixMillis};
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::block::{Block, Origin, Role};
 use sublet_core::capability::Scope;
-use sublet_core::id::{AgentId, Nonce, TrustDomain, UnixMillis};
-use sublet_core::mint::{self, Hop, Recipient};
-use sublet_core::receipt::{Receipt, ReceiptClaims};
+use sublet_core::evidence::receipt::{Receipt, ReceiptClaims};
 use sublet_core::refusal::{Malformed, Refusal};
-use sublet_core::sign::{SecretKey, Signer as _};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::mint::{self, Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, TrustedKey};
 
 /// The time of the tests, on a whole second.
 pub const NOW: UnixMillis = UnixMillis(1_800_000_000_000);

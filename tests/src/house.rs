@@ -3,27 +3,27 @@
 use std::sync::Arc;
 
 use sublet_core::authorize::{Bound, prove, prove_key};
-use sublet_core::bundle::{SignedBundle, TrustedKey};
-use sublet_core::bytes::sha256;
-use sublet_core::caller::{Caller, Kind};
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{DelegationId, UnixMillis};
+use sublet_core::base::key::{PublicKey, Thumbprint};
+use sublet_core::base::sign::{SecretKey, Signer};
+use sublet_core::decide::caller::{Caller, Kind};
 use sublet_core::decide::{
     Context, Delegate, Entropy, Operation, RecordHop, Recording, RotateBrokerKey, Settings,
     Unsigned, Verdict, View, check_holder_key, check_names, decide,
 };
-use sublet_core::feed::Revocation;
-use sublet_core::id::{DelegationId, UnixMillis};
-use sublet_core::key::{PublicKey, Thumbprint};
-use sublet_core::mint;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::record::{Body, Record};
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::record::{Body, Record};
 use sublet_core::refusal::{Refusal, Unauthenticated};
-use sublet_core::rotation::{KeyStep, Schedule};
-use sublet_core::sign::{SecretKey, Signer};
+use sublet_core::revocation::feed::Revocation;
 use sublet_core::state::{
     Agent, AgentState, Delegation, Effects, KeyOwner, LedgerEnd, Mutation, Place, Placed,
     RecordedHop, Row, State,
 };
-use sublet_core::verify::{Possession, TaintedIdentity, VerifiedToken};
+use sublet_core::token::mint;
+use sublet_core::token::verify::{Possession, TaintedIdentity, VerifiedToken};
+use sublet_core::trust::bundle::{SignedBundle, TrustedKey};
+use sublet_core::trust::rotation::{KeyStep, Schedule};
 
 use crate::fleet::{Fleet, NOW, agent, key, nonce};
 
@@ -86,7 +86,7 @@ impl House {
 
     /// Knows a delegation as issued here.
     pub fn issued(&mut self, token: &VerifiedToken) {
-        let expires_at = sublet_core::id::UnixMillis::from_seconds(token.expires());
+        let expires_at = sublet_core::base::id::UnixMillis::from_seconds(token.expires());
         self.state.put(Row::Delegation(Delegation {
             id: token.delegation(),
             principal: token.principal().unwrap().clone(),
@@ -94,7 +94,7 @@ impl House {
             issued_at: NOW,
             expires_at,
             session: None,
-            fan_out_max: sublet_core::limits::FAN_OUT_MAX,
+            fan_out_max: sublet_core::base::limits::FAN_OUT_MAX,
             hops: 0,
             records: 0,
             last_leaf: [0; 32],
@@ -151,7 +151,7 @@ impl House {
     /// The admin.
     pub fn admin() -> Caller {
         let admin: SecretKey = key("admin");
-        let hop = sublet_core::id::HopId([0; 32]);
+        let hop = sublet_core::base::id::HopId([0; 32]);
         let claims = CallClaims::new(hop, "broker", "call", b"", NOW, nonce(&[b"admin"]));
         let proof = CallProof::sign(claims.clone(), &admin).unwrap();
         let possession =

@@ -2,13 +2,13 @@
 //! Put together by docs/SPEC and docs/FORMATS alone.
 
 use serde_json::{Value, json};
-use sublet_core::bundle::KeyUse;
-use sublet_core::bytes::sha256;
-use sublet_core::feed::{Head, SignedHead};
-use sublet_core::id::UnixMillis;
-use sublet_core::json::Json;
-use sublet_core::sign::Signer as _;
-use sublet_core::text::base64url;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::json::Json;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::base::text::base64url;
+use sublet_core::revocation::feed::{Head, SignedHead};
+use sublet_core::trust::bundle::KeyUse;
 
 use crate::{Fleet, NOW, key, key_id};
 

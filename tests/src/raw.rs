@@ -2,12 +2,12 @@
 
 pub use biscuit_auth::format::schema;
 use prost_biscuit::Message as _;
-use sublet_core::block::Block;
-use sublet_core::datalog::Symbols;
-use sublet_core::key::PublicKey;
-use sublet_core::sign::{Signer, SignerFault};
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::{Signer, SignerFault};
+use sublet_core::biscuit::block::Block;
+use sublet_core::biscuit::datalog::Symbols;
 use sublet_core::token::signed_bytes;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 
 /// The envelope of a token.
 pub fn open(bytes: &[u8]) -> schema::Biscuit {
@@ -175,7 +175,7 @@ pub struct OtherNonce {
 impl OtherNonce {
     /// The signer with this nonce, which is not 0.
     pub fn of(name: &str, nonce: u64) -> Self {
-        let secret = sublet_core::bytes::sha256(name.as_bytes());
+        let secret = sublet_core::base::bytes::sha256(name.as_bytes());
         OtherNonce { secret, public: crate::curve_key(name).public_key().clone(), nonce }
     }
 }
@@ -192,7 +192,7 @@ impl Signer for OtherNonce {
         let nonce = p256::Scalar::from(self.nonce);
         let point = (p256::ProjectivePoint::GENERATOR * nonce).to_affine();
         let r = p256::Scalar::reduce_bytes(&point.x());
-        let digest = scalar(sublet_core::bytes::sha256(message));
+        let digest = scalar(sublet_core::base::bytes::sha256(message));
         let s = nonce.invert().unwrap() * (digest + r * scalar(self.secret));
         let signature = p256::ecdsa::Signature::from_scalars(r, s).unwrap();
         let signature = signature.normalize_s().unwrap_or(signature);

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use sublet_core::authorize::{
     AgedView, Anew, Authorizer, ChainMemory, Credentials, Digest, Permit,
 };
-use sublet_core::bundle::{KeyUse, TrustBundle};
-use sublet_core::call::{Arguments, Call};
-use sublet_core::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
-use sublet_core::id::UnixMillis;
-use sublet_core::limits::STALENESS_MS_DEFAULT;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::receipt::Receipt;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::limits::STALENESS_MS_DEFAULT;
+use sublet_core::base::sign::Signer;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::receipt::Receipt;
+use sublet_core::evidence::replay_cache::{Bounds, ReplayCache};
 use sublet_core::refusal::{Malformed, Refusal};
-use sublet_core::replay_cache::{Bounds, ReplayCache};
-use sublet_core::sign::Signer;
-use sublet_core::verify::{Coverage, VerifiedToken};
+use sublet_core::revocation::feed::{FeedWriter, Revocation, RevocationView, SignedHead};
+use sublet_core::token::verify::{Coverage, VerifiedToken};
+use sublet_core::trust::bundle::{KeyUse, TrustBundle};
 
 use crate::fleet::{AUDIENCE, Fleet, NOW, key_id, nonce};
 

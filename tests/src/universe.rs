@@ -4,17 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use sublet_core::block::Block;
-use sublet_core::call::{Arguments, Call};
+use sublet_core::base::json::{INTEGER_MAX, Json};
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::block::Block;
 use sublet_core::capability::{
     Absent, AllOf, Any, AnyOf, Capability, Cidr, Constraint, ContainsAll, Decimal, Exactly, Glob,
     HopLimits, MaxLength, Not, NotOneOf, OneOf, Pattern, Prefix, Range, Regex, Scalar, Scope,
     SubsetOf, Under, Url,
 };
-use sublet_core::json::{INTEGER_MAX, Json};
-use sublet_core::mint::{self, Hop, Recipient};
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::token::mint::{self, Hop, Recipient};
+use sublet_core::token::verify::VerifiedToken;
 
 use crate::fleet::{Fleet, NOW, agent, curve_key, key};
 

@@ -1,8 +1,8 @@
 //! Forms that stay open: one table of labels, and patterns that leave nothing out.
 
-use sublet_core::bundle::{KeyUse, RESERVED_USES};
-use sublet_core::bytes::{Label, RESERVED_LABELS};
+use sublet_core::base::bytes::{Label, RESERVED_LABELS};
 use sublet_core::capability::RESERVED_WORDS;
+use sublet_core::trust::bundle::{KeyUse, RESERVED_USES};
 
 use crate::source::{self, File};
 use crate::{lines_with, none};
@@ -33,13 +33,13 @@ fn every_label_is_in_the_table_and_in_spec() {
     // `Label` is what a message begins with; nobody puts one together beside it, and nothing says a label
     // as text, in use or reserved.
     let others: Vec<File> =
-        source::ours().into_iter().filter(|file| file.path != "core/src/bytes.rs").collect();
+        source::ours().into_iter().filter(|file| file.path != "core/src/base/bytes.rs").collect();
     let texts: Vec<String> =
         table.chain(RESERVED_LABELS).map(|label| format!("\"{label}\"")).collect();
     let beside = |line: &str| {
         line.contains("\\0SUBLET") || texts.iter().any(|text| line.contains(text.as_str()))
     };
-    none("a label beside the table in core/src/bytes.rs", lines_with(&others, beside));
+    none("a label beside the table in core/src/base/bytes.rs", lines_with(&others, beside));
 }
 
 #[test]

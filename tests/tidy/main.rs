@@ -202,7 +202,7 @@ fn only_mint_signs_blocks() {
         detail(file, "signed_bytes(") && (detail(file, ".sign(") || detail(file, "sign_message("))
     });
     let signers: Vec<String> = signers.map(|file| file.path).collect();
-    assert_eq!(signers, ["core/src/mint.rs"]);
+    assert_eq!(signers, ["core/src/token/mint.rs"]);
 }
 
 #[test]
@@ -252,6 +252,43 @@ fn no_test_is_ignored_and_nothing_is_left_to_do() {
         }
     }
     none("a test ignored, or work left", found);
+}
+
+/// A file that no `mod` names is never compiled: its tests never run.
+#[test]
+fn every_file_is_a_module_of_its_crate() {
+    let all: Vec<File> = source::everything()
+        .into_iter()
+        .filter(|file| file.path.contains("/src/") && !file.path.starts_with("tests/mutants/"))
+        .collect();
+    let declared = |file: &File| {
+        let (folder, name) = file.path.rsplit_once('/').unwrap();
+        if name == "lib.rs" || name == "main.rs" || name == "build.rs" {
+            return true;
+        }
+        let (folder, module) = match name {
+            "mod.rs" => folder.rsplit_once('/').unwrap(),
+            name => (folder, name.strip_suffix(".rs").unwrap()),
+        };
+        let (by_name, by_path) = (format!("mod {module};"), format!("path = \"{name}\""));
+        let says = |text: &str, what: &str| {
+            text.lines().any(|line| line.trim().trim_end_matches(|c| c == ']').ends_with(what))
+        };
+        all.iter().any(|other| {
+            let above = other.path.rsplit_once('/').unwrap().0;
+            let is_parent = other.path == format!("{folder}.rs")
+                || [
+                    format!("{folder}/mod.rs"),
+                    format!("{folder}/lib.rs"),
+                    format!("{folder}/main.rs"),
+                ]
+                .contains(&other.path);
+            (is_parent && says(&other.text, &by_name))
+                || (above == folder && says(&other.text, &by_path))
+        })
+    };
+    let stray = all.iter().filter(|file| !declared(file)).map(|file| file.path.clone());
+    none("a file that no module names", stray);
 }
 
 #[test]

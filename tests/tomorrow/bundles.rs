@@ -1,9 +1,11 @@
 //! A bundle with keys of later uses and algorithms. SPEC 2.11.12 to 2.11.14.
 
 use serde_json::{Value, json};
-use sublet_core::bundle::{BadBundle, KeyId, KeyUse, RESERVED_USES, SignedBundle, TrustBundle};
 use sublet_core::refusal::Refusal;
-use sublet_core::rotation::KeyStep;
+use sublet_core::trust::bundle::{
+    BadBundle, KeyId, KeyUse, RESERVED_USES, SignedBundle, TrustBundle,
+};
+use sublet_core::trust::rotation::KeyStep;
 use sublet_tests::later::{bundle, bundle_with, listed};
 use sublet_tests::{Fleet, NOW, Request, Tool, code, key, key_id};
 
@@ -177,7 +179,7 @@ fn no_bundle_is_made_after_one_with_a_key_that_is_not_understood() {
         KeyStep::Taint { key: feed },
     ];
     for step in steps {
-        let next = held.step(&step, NOW, Some(sublet_core::sign::Signer::public_key(&made)));
+        let next = held.step(&step, NOW, Some(sublet_core::base::sign::Signer::public_key(&made)));
         let refusal = Refusal::from(next.unwrap_err());
         assert_eq!(refusal.code(), "key_step");
         assert!(refusal.to_string().contains("does not understand"), "{refusal}");

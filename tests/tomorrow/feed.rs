@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sublet_client::follow::SharedView;
 use sublet_client::ports::{Clock, Ports};
 use sublet_client::trust::Trust;
-use sublet_core::feed::{
+use sublet_core::base::id::UnixMillis;
+use sublet_core::revocation::feed::{
     BadFeed, Delta, FeedFloor, FeedWriter, Revocation, RevocationView, snapshot_text,
 };
-use sublet_core::id::UnixMillis;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::later::{delta, head};
 use sublet_tests::{Fleet, NOW, Request, Tool, code, key};
 
@@ -142,7 +142,7 @@ fn a_snapshot_keeps_what_is_skipped() {
     };
     let hop = delta(2, HOP, &token().id().0);
     let later = [delta(1, 128, b"a"), hop.clone(), delta(3, 129, b"b")];
-    assert_eq!(read(&later).unwrap(), (sublet_core::feed::FeedPosition::new(1, 3), 1));
+    assert_eq!(read(&later).unwrap(), (sublet_core::revocation::feed::FeedPosition::new(1, 3), 1));
     let stops = [delta(1, 127, b"a"), hop];
     assert_eq!(read(&stops).unwrap_err().code(), "feed_layout");
 }

@@ -1,9 +1,9 @@
 //! Words of a capability that a later version gives a meaning: refused in every form, by their name.
 //! SPEC 4.11.
 
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::datalog::{Check, Predicate, Query, Term};
 use sublet_core::capability::{Capability, RESERVED_WORDS, Scope};
-use sublet_core::datalog::{Check, Predicate, Query, Term};
-use sublet_core::sign::Signer as _;
 use sublet_tests::{Fleet, append, code, key, raw, to_self};
 
 fn text(text: &str) -> String {
@@ -55,7 +55,7 @@ fn a_block_that_states_a_later_word_is_refused() {
     let scope = &["pay.send@mcp://bank amount=any"];
     let root = fleet.root("planner", scope);
     let hop = append(&root, &to_self(scope), "planner").unwrap();
-    let verdict = |datalog: &sublet_core::datalog::Datalog<'_>| {
+    let verdict = |datalog: &sublet_core::biscuit::datalog::Datalog<'_>| {
         let payload = datalog.encode(&mut raw::symbols(&root));
         let planner = key("planner");
         code(fleet.verify(&raw::with_payload(&root, payload, planner.public_key(), &planner)))

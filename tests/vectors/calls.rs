@@ -1,13 +1,13 @@
 //! Call proofs, receipts, and what a tool answers.
 
 use serde_json::{Value, json};
-use sublet_core::feed::Revocation;
-use sublet_core::id::UnixMillis;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::receipt::Receipt;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::receipt::Receipt;
 use sublet_core::refusal::Malformed;
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::Coverage;
+use sublet_core::revocation::feed::Revocation;
+use sublet_core::token::verify::Coverage;
 use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, key, nonce, to_agent, to_helper};
 
 use crate::tokens::READ;
@@ -20,8 +20,9 @@ fn proofs() {
     let fleet = Fleet::new();
     let token = fleet.root("planner", READ);
     let one = |arguments: &str| {
-        let digest =
-            sublet_core::call::Arguments::from_json(arguments.as_bytes()).unwrap().digest();
+        let digest = sublet_core::evidence::call::Arguments::from_json(arguments.as_bytes())
+            .unwrap()
+            .digest();
         let claims =
             CallClaims::of_digest(token.id(), AUDIENCE, "fs.read", digest, NOW, nonce(&[b"proof"]));
         let proof = CallProof::sign(claims.clone(), &key("planner")).unwrap();

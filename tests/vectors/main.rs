@@ -19,7 +19,7 @@ mod values;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
 
 /// Holds a list of vectors against its file.
 fn agreed(name: &str, vectors: &Value) {

@@ -1,10 +1,11 @@
 //! What a caller shows, as it travels: in HTTP headers and in gRPC metadata. SPEC 5.12.
 
 use serde_json::{Value, json};
-use sublet_core::authorize::{Credentials, FURTHER_BYTES_MAX};
-use sublet_core::proof::proof_text;
+use sublet_core::authorize::Credentials;
+use sublet_core::base::limits::FURTHER_BYTES_MAX;
+use sublet_core::base::text::base64url;
+use sublet_core::evidence::proof::proof_text;
 use sublet_core::refusal::Refusal;
-use sublet_core::text::base64url;
 use sublet_core::token::Presentation;
 use sublet_proto::credentials::{from_headers, from_metadata, into_metadata, to_headers};
 use sublet_tests::{Fleet, Request, append, key, to_agent};

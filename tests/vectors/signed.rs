@@ -2,9 +2,9 @@
 //! what stops it.
 
 use serde_json::{Value, json};
-use sublet_core::bundle::{KeyUse, TrustBundle};
-use sublet_core::feed::{Revocation, RevocationView};
-use sublet_core::id::HopId;
+use sublet_core::base::id::HopId;
+use sublet_core::revocation::feed::{Revocation, RevocationView};
+use sublet_core::trust::bundle::{KeyUse, TrustBundle};
 use sublet_tests::later::{bundle, bundle_with, delta, head, listed};
 use sublet_tests::{Fleet, NOW};
 
@@ -59,7 +59,8 @@ fn bundles() {
     let mut add = |name: &str, first: Vec<u8>, then: Vec<u8>| {
         let held = TrustBundle::open(&first, NOW);
         let next = held.as_ref().ok().map(|held| held.accept_update(&then, NOW));
-        let verdict = |read: &Result<TrustBundle, sublet_core::bundle::BadBundle>| match read {
+        let verdict = |read: &Result<TrustBundle, sublet_core::trust::bundle::BadBundle>| match read
+        {
             Ok(_) => "granted",
             Err(bad) => bad.code(),
         };

@@ -1,11 +1,11 @@
 //! Keys, tokens that are good, and tokens that are not, each with its code.
 
 use serde_json::{Value, json};
-use sublet_core::block::{Block, Role};
-use sublet_core::bundle::KeyUse;
-use sublet_core::mint::Hop;
-use sublet_core::sign::Signer as _;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::biscuit::block::{Block, Role};
+use sublet_core::token::mint::Hop;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::KeyUse;
 use sublet_tests::{Fleet, append, key, key_id, raw, to_agent, to_helper, to_self};
 
 use crate::{agreed, bytes, verdict};
@@ -27,7 +27,7 @@ pub(crate) fn good(fleet: &Fleet) -> Vec<(&'static str, VerifiedToken)> {
         ..to_agent("reader", NARROW)
     };
     let curve = Hop {
-        to: sublet_core::mint::Recipient::Helper {
+        to: sublet_core::token::mint::Recipient::Helper {
             label: "curve".into(),
             key: sublet_tests::curve_key("curve").public_key().clone(),
         },
@@ -178,7 +178,7 @@ fn keys() {
     let bundle: Value = serde_json::from_str(&bundle).unwrap();
     let holder = |name: &str| {
         let public = key(name).public_key().to_string();
-        json!({"name": name, "seed": bytes(sublet_core::bytes::sha256(name.as_bytes())), "public": public})
+        json!({"name": name, "seed": bytes(sublet_core::base::bytes::sha256(name.as_bytes())), "public": public})
     };
     let holders = ["planner", "reader", "writer", "scout", "deep", "thief"].map(holder);
     agreed(

@@ -1,8 +1,8 @@
 //! What a value is seen as, and the canonical bytes of arguments.
 
 use serde_json::{Value, json};
-use sublet_core::call::{Arguments, Call, ChainFacts, facts};
-use sublet_core::datalog::{Predicate, Term};
+use sublet_core::biscuit::datalog::{Predicate, Term};
+use sublet_core::evidence::call::{Arguments, Call, ChainFacts, facts};
 use sublet_tests::NOW;
 
 use crate::{agreed, bytes};
@@ -174,7 +174,7 @@ fn arguments() {
     let one = |text: &&str| match Arguments::from_json(text.as_bytes()) {
         Ok(arguments) => {
             let (_, canonical) =
-                sublet_core::json::Json::parse_canonicalised(text.as_bytes()).unwrap();
+                sublet_core::base::json::Json::parse_canonicalised(text.as_bytes()).unwrap();
             let names: Vec<&str> = arguments.leaves().map(|(name, _)| name).collect();
             json!({
                 "json": text,

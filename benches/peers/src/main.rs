@@ -12,8 +12,8 @@ use std::hint::black_box;
 use ed25519_dalek::{Signer as _, SigningKey};
 use measure::{Lane, RUNS, SAMPLES, beside, many};
 use report::Report;
-use sublet_core::mint::Recipient;
-use sublet_core::sign::Signer as _;
+use sublet_core::token::mint::Recipient;
+use sublet_core::base::sign::Signer as _;
 
 const PATH: &str = "/data/q3/report.txt";
 const OUTSIDE: &str = "/etc/passwd";
@@ -185,7 +185,7 @@ fn biscuit(peer: &biscuit::Peer, token: Vec<u8>) -> Lane<'_> {
 /// One hop made offline behind a chain of one, subset check included.
 fn hops(peers: &Peers, report: &mut Report) {
     let chain = peers.sublet.chain(1);
-    let next = sublet_core::sign::SecretKey::ed25519_from_seed([9; 32]);
+    let next = sublet_core::base::sign::SecretKey::ed25519_from_seed([9; 32]);
     let to = Recipient::Helper { label: "scout".into(), key: next.public_key().clone() };
     let (warrants, holder) = peers.tenuo.chain(1);
     let parent = warrants.last().expect("a warrant");

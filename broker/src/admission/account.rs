@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use sublet_core::caller::{self, Caller};
+use sublet_core::decide::caller::{self, Caller};
 
 /// Whom connections, requests and bytes count against.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

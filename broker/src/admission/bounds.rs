@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sublet_core::limits;
+use sublet_core::base::limits;
 
 use super::pool::Shares;
 

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use sublet_core::caller;
+use sublet_core::decide::caller;
 use sublet_core::refusal::Overload;
 
 use super::account::Account;

@@ -28,7 +28,7 @@ fn from(last: u8) -> Option<IpAddr> {
 
 fn agent(name: &str) -> Account {
     let id = format!("spiffe://acme.example/agent/{name}").parse().unwrap();
-    Account::Caller(sublet_core::caller::Account::Agent(id))
+    Account::Caller(sublet_core::decide::caller::Account::Agent(id))
 }
 
 async fn some(connections: &Arc<Connections>, addresses: &[u8]) -> Vec<Place> {

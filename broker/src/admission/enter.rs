@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http_body_util::Full;
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
 use sublet_core::refusal::{Overload, Refusal};
 use sublet_proto::PROOF_METADATA;
 use sublet_proto::credentials::{self, Form};

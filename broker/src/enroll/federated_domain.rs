@@ -12,15 +12,15 @@ use std::sync::{Mutex, PoisonError};
 
 use prost::Message as _;
 use sublet_core::authorize::{Bound, prove};
-use sublet_core::bundle::{SignedBundle, TrustBundle};
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{TrustDomain, UnixMillis};
 use sublet_core::decide::{Credential, Enroll, Operation as _};
-use sublet_core::id::{TrustDomain, UnixMillis};
-use sublet_core::proof::{CallProof, enroll_message};
+use sublet_core::evidence::proof::{CallProof, enroll_message};
+use sublet_core::evidence::workload::Attested;
 use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
 use sublet_core::token::UnverifiedToken;
-use sublet_core::verify::VerifiedToken;
-use sublet_core::workload::Attested;
+use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{SignedBundle, TrustBundle};
 use sublet_proto::v1;
 
 use super::method::{Method, Presented, spiffe_claims};

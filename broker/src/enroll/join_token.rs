@@ -1,7 +1,7 @@
 //! Enrollment by a join token: a secret that an admin was shown once, good for one enrollment.
 
+use sublet_core::base::id::UnixMillis;
 use sublet_core::decide::Credential;
-use sublet_core::id::UnixMillis;
 use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::state::State;
 

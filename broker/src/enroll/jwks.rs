@@ -13,7 +13,7 @@ use std::time::Duration;
 use jsonwebtoken::jwk::Jwk;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use tokio::sync::watch;
 
 /// Bytes of a key set, and of an issuer's description of itself.

@@ -14,13 +14,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Deserialize;
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::json::Json;
+use sublet_core::base::limits;
 use sublet_core::decide::Credential;
-use sublet_core::id::UnixMillis;
-use sublet_core::json::Json;
-use sublet_core::limits;
+use sublet_core::evidence::workload::Attested;
 use sublet_core::refusal::{BadJwt, Fault, Refusal};
-use sublet_core::workload::Attested;
 
 use super::jwks::{Keys, NoKey, Source, check_url};
 use super::method::{Method, Presented};

@@ -2,10 +2,10 @@
 //!
 //! Owns: the trait of all methods, and what an enrollment brings. Does not own: a method.
 
+use sublet_core::base::id::{SpiffeId, UnixMillis};
+use sublet_core::base::json::Json;
+use sublet_core::base::key::PublicKey;
 use sublet_core::decide::Credential;
-use sublet_core::id::{SpiffeId, UnixMillis};
-use sublet_core::json::Json;
-use sublet_core::key::PublicKey;
 use sublet_core::refusal::Refusal;
 use sublet_core::state::State;
 

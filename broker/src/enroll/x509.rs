@@ -8,11 +8,11 @@
 
 use std::sync::Arc;
 
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::decide::Credential;
-use sublet_core::id::UnixMillis;
+use sublet_core::evidence::workload::Attested;
 use sublet_core::refusal::{BadCertificate, Refusal, Unauthenticated};
-use sublet_core::workload::Attested;
 
 use super::method::{Method, Presented, spiffe_claims};
 use super::names::X509_SVID;

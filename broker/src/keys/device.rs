@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use sublet_core::bundle::KeyUse;
-use sublet_core::id::TrustDomain;
-use sublet_core::key::PublicKey;
-use sublet_core::sign::Signer;
+use sublet_core::base::id::TrustDomain;
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::sign::Signer;
+use sublet_core::trust::bundle::KeyUse;
 
 use crate::config::KeysConfig;
 
@@ -43,8 +43,8 @@ pub(super) use pkcs11::open;
 
 #[cfg(feature = "pkcs11")]
 mod pkcs11 {
-    use sublet_core::rotation::can_be;
-    use sublet_core::sign::SignerFault;
+    use sublet_core::base::sign::SignerFault;
+    use sublet_core::trust::rotation::can_be;
     use sublet_pkcs11::{Token, TokenKey, Uri};
     use tokio::runtime::{Handle, RuntimeFlavor};
 

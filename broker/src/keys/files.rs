@@ -1,6 +1,6 @@
 //! Private keys as files of the data directory, and the other files of it that are secret.
 //!
-//! Owns: reading and writing them. Does not own: the form of a key (`sublet_core::key_file`).
+//! Owns: reading and writing them. Does not own: the form of a key (`sublet_core::base::key_file`).
 //!
 //! Invariants: a key is a file of mode 0600, under a password where one is configured, never written over
 //! another and whole when it has its name; a secret that others may read is refused.
@@ -10,11 +10,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sublet_core::bundle::KeyUse;
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::key_file::{BadKeyFile, KeyLock};
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::decide::Entropy;
-use sublet_core::key::PublicKey;
-use sublet_core::key_file::{BadKeyFile, KeyLock};
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::trust::bundle::KeyUse;
 use zeroize::Zeroizing;
 
 use sublet_host::ports::RandomSource;

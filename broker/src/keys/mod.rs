@@ -2,7 +2,7 @@
 //!
 //! Owns: `trust.json`, `ledger.bearer`, `admin.pem` (dev only); making all of it on the first start and
 //! refusing to start with half of it. Does not own: where private halves lie (`signers`, `files`,
-//! `device`), their life (`sublet_core::rotation`).
+//! `device`), their life (`sublet_core::trust::rotation`).
 //!
 //! Invariants: private halves lie safe before the bundle that publishes their public ones is written; a
 //! bundle is only replaced by the next one.
@@ -15,14 +15,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle};
-use sublet_core::bytes::sha256;
-use sublet_core::id::{TrustDomain, UnixMillis};
-use sublet_core::key::PublicKey;
-use sublet_core::key_file::KeyLock;
-use sublet_core::rotation::{KEY_MS, USES, new_key};
-use sublet_core::sign::Signer as _;
-use sublet_core::text::base64url;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{TrustDomain, UnixMillis};
+use sublet_core::base::key::PublicKey;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::Signer as _;
+use sublet_core::base::text::base64url;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle};
+use sublet_core::trust::rotation::{KEY_MS, USES, new_key};
 
 pub use self::device::Device;
 pub use self::files::{BadKeys, KeyFiles, read_lock};
@@ -152,7 +152,7 @@ fn read_public(path: &Path) -> Result<PublicKey, BadKeys> {
     let text =
         fs::read_to_string(path).map_err(|error| BadKeys::Io { path: path.to_owned(), error })?;
     let key = text.trim_end().parse();
-    key.map_err(|bad: sublet_core::key::BadKey| BadKeys::Form {
+    key.map_err(|bad: sublet_core::base::key::BadKey| BadKeys::Form {
         path: path.to_owned(),
         detail: bad.to_string(),
     })

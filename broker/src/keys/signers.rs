@@ -3,16 +3,16 @@
 //!
 //! Owns: finding the signer of a key that the trust bundle lists, and where a new key is made. Does not
 //! own: which of them signs (the trust bundle in the store says so), their life
-//! (`sublet_core::rotation`).
+//! (`sublet_core::trust::rotation`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use sublet_core::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
-use sublet_core::key::{PublicKey, Thumbprint};
+use sublet_core::base::key::{PublicKey, Thumbprint};
+use sublet_core::base::sign::{Signer, SignerFault};
 use sublet_core::refusal::Fault;
-use sublet_core::rotation::USES;
-use sublet_core::sign::{Signer, SignerFault};
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+use sublet_core::trust::rotation::USES;
 
 use super::device::Device;
 use super::files::{BadKeys, KeyFiles};

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sublet_core::bundle::{KeyId, KeyUse, TrustedKey};
-use sublet_core::caller::Authenticated;
+use sublet_core::base::id::AgentId;
+use sublet_core::decide::caller::Authenticated;
 use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, GetAgent, GetProfile, GetStatus, GrantSession,
     Invitation, ListAgents, ListJoinTokens, ListProfiles, ListSessions, ListedSession,
     Operation as _, PageOf, ResumeAgent, RevokeAgentKey, RevokeJoinToken, RotateBrokerKey, Status,
     SuspendAgent,
 };
-use sublet_core::id::AgentId;
 use sublet_core::refusal::{Malformed, Refusal};
-use sublet_core::rotation::{KeyStep, USES};
-use sublet_core::session::{Person, SessionId, Source};
+use sublet_core::state::rows::session::{Person, SessionId, Source};
+use sublet_core::trust::bundle::{KeyId, KeyUse, TrustedKey};
+use sublet_core::trust::rotation::{KeyStep, USES};
 use sublet_proto::convert::{
     agent_message, field, fixed, join_token_message, profile, profile_message,
 };

@@ -7,8 +7,8 @@ use sublet_core::decide::{
     CreateLegalHold, Erase, Prune, ReadHead, ReadLedger, ReadRetention, RemoveLegalHold, Replay,
     Replayed, ReportUses, ReportVerifierState, USES_MAX,
 };
-use sublet_core::feed::FeedPosition;
 use sublet_core::refusal::{Fault, Refusal};
+use sublet_core::revocation::feed::FeedPosition;
 use sublet_proto::convert::{field, hop_id};
 use sublet_proto::v1;
 use sublet_proto::v1::audit_server::Audit;
@@ -147,7 +147,7 @@ impl Audit for AuditService {
     ) -> Answer<v1::GetRetentionResponse> {
         let recorded = super::read(&self.0, request, |_| Ok(ReadRetention));
         respond::answer(recorded.await, |retained, _| {
-            let hold = |hold: sublet_core::retention::Hold| v1::Hold {
+            let hold = |hold: sublet_core::state::rows::retention::Hold| v1::Hold {
                 name: hold.name,
                 from: hold.from,
                 to: Some(hold.to).filter(|to| *to < u64::MAX),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use sublet_core::caller::Authenticated;
+use sublet_core::decide::caller::Authenticated;
 use sublet_core::decide::{
     Consent, Delegate, GetInclusionProof, Inspect, Issue, ListDelegations, Operation, PageOf,
     RecordHop,
 };
 use sublet_core::refusal::{Malformed, Refusal};
-use sublet_core::session::SessionId;
+use sublet_core::state::rows::session::SessionId;
 use sublet_proto::convert::{field, fixed, hop_id, scope};
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_server::Delegation;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sublet_core::caller::Authenticated;
+use sublet_core::decide::caller::Authenticated;
 use sublet_core::decide::{GetAgentKey, Operation, Renew, RevokeFormerKeys, RotateKey};
-use sublet_core::proof::rotate_message;
+use sublet_core::evidence::proof::rotate_message;
 use sublet_core::refusal::{Malformed, Refusal, Unauthenticated};
 use sublet_proto::convert::{public_key, public_key_message};
 use sublet_proto::v1;

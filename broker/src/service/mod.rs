@@ -11,8 +11,8 @@ pub(crate) mod revocation;
 use std::sync::Arc;
 
 use prost::Message;
-use sublet_core::bytes::sha256;
-use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::base::bytes::sha256;
+use sublet_core::decide::caller::{Authenticated, Caller};
 use sublet_core::decide::{EndSessions, Operation};
 use sublet_core::refusal::{Deny, Refusal};
 use sublet_proto::convert::{field, fixed};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use sublet_core::caller::{Authenticated, Caller};
+use sublet_core::decide::caller::{Authenticated, Caller};
 use sublet_core::decide::{EndSessions, Ending, Operation, RestorePrincipal, Revoke, WatchFeed};
-use sublet_core::feed::FeedPosition;
 use sublet_core::refusal::{Malformed, Refusal};
-use sublet_core::session::{LoggedOut, SessionId};
+use sublet_core::revocation::feed::FeedPosition;
+use sublet_core::state::rows::session::{LoggedOut, SessionId};
 use sublet_proto::PROOF_METADATA;
 use sublet_proto::convert::{field, fixed, target};
 use sublet_proto::v1;

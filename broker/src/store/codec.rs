@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sublet_core::bundle::SignedBundle;
-use sublet_core::bytes::sha256;
-use sublet_core::feed::Delta;
+use sublet_core::base::bytes::sha256;
 use sublet_core::refusal::Fault;
+use sublet_core::revocation::feed::Delta;
 use sublet_core::state::{AnswerKey, Row, RowKey};
+use sublet_core::trust::bundle::SignedBundle;
 
 /// Every kind of key in the store begins with its own byte. The one table of them.
 pub(super) mod prefix {

@@ -6,9 +6,9 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
-use sublet_core::feed::FeedWriter;
-use sublet_core::id::{HopId, UnixMillis};
+use sublet_core::base::id::{HopId, UnixMillis};
 use sublet_core::refusal::{Fault, Refusal};
+use sublet_core::revocation::feed::FeedWriter;
 use sublet_core::state::{Basis, Effects, Outdated, State};
 use tokio::sync::{oneshot, watch};
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sublet_core::feed::{Delta, FeedFloor};
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::{Fault, Refusal};
+use sublet_core::revocation::feed::{Delta, FeedFloor};
 use sublet_core::state::{Applied, Basis, Change, LedgerEnd, Row, RowKey, State};
 use sublet_ledger::tile::{self, Tree};
 use tokio::sync::{mpsc, oneshot};

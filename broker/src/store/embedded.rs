@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use sublet_core::bundle::SignedBundle;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::Fault;
+use sublet_core::trust::bundle::SignedBundle;
 
 use super::ledger::CheckpointSigner;
 use super::open::Store;

@@ -11,9 +11,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sublet_core::bundle::{KeyState, KeyUse, TrustBundle};
-use sublet_core::key::{Algorithm, PublicKey};
+use sublet_core::base::key::{Algorithm, PublicKey};
 use sublet_core::refusal::Fault;
+use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::Hash;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tile::{self, Resource, Tiles, Tree, TreeView};

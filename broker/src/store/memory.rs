@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-use sublet_core::id::{DelegationId, TrustDomain};
+use sublet_core::base::id::{DelegationId, TrustDomain};
 use sublet_core::refusal::Fault;
 use sublet_core::state::{Change, Row};
 use sublet_ledger::Hash;

@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
-use sublet_core::bundle::SignedBundle;
-use sublet_core::feed::FeedWriter;
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::{Fault, Overload};
+use sublet_core::revocation::feed::FeedWriter;
 use sublet_core::state::{Row, State};
+use sublet_core::trust::bundle::SignedBundle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::backend::{Backend, Loaded};

@@ -11,9 +11,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sublet_core::id::UnixMillis;
+use sublet_core::base::id::UnixMillis;
+use sublet_core::base::text::{base64url, from_base64url};
 use sublet_core::refusal::Fault;
-use sublet_core::text::{base64url, from_base64url};
 use sublet_ledger::Hash;
 use tokio::sync::Mutex;
 

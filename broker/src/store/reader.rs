@@ -1,6 +1,6 @@
 //! Reading the ledger, from whatever it lies in.
 
-use sublet_core::id::DelegationId;
+use sublet_core::base::id::DelegationId;
 use sublet_core::refusal::Fault;
 use sublet_ledger::tile::Tiles;
 

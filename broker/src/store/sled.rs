@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use sublet_core::id::{DelegationId, TrustDomain};
+use sublet_core::base::id::{DelegationId, TrustDomain};
 use sublet_core::refusal::Fault;
 use sublet_core::state::Change;
 use sublet_ledger::Hash;

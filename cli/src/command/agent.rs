@@ -10,7 +10,7 @@ use sublet_client::directory::Directory;
 use sublet_client::files;
 use sublet_client::identity::{EndedKeys, Identity};
 use sublet_client::workload;
-use sublet_core::id::{AgentId, Principal};
+use sublet_core::base::id::{AgentId, Principal};
 use sublet_core::refusal::Malformed;
 use sublet_proto::convert::public_key;
 use sublet_proto::v1;

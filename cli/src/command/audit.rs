@@ -9,7 +9,7 @@ use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_client::mirror::{Mirror, Mirrored};
 use sublet_client::published::{Published, WITNESSED, head_keys, in_directory};
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::fork::{FORK, Fork};
 use sublet_proto::v1;

@@ -11,11 +11,11 @@ use sublet_client::delegation::Attenuation;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::bytes::sha256;
-use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Recipient;
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::token::Presentation;
+use sublet_core::token::mint::Recipient;
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::v1;
 use sublet_proto::v1::delegation_client::DelegationClient;
@@ -97,7 +97,7 @@ async fn enroll(
     home: &std::path::Path,
 ) -> Result<Identity, CliError> {
     let broker = Broker::connect(endpoint).await?;
-    let name = sublet_core::text::base64url(Ports::system().entropy.nonce()?.0);
+    let name = sublet_core::base::text::base64url(Ports::system().entropy.nonce()?.0);
     let request = v1::CreateAgentRequest {
         agent_id: format!("spiffe://{}/bench/{name}", trust.domain()),
         profile: "default".into(),

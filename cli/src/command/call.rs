@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use sublet_core::json::Json;
+use sublet_core::base::json::Json;
 use sublet_core::refusal::Malformed;
 use sublet_proto::convert::field;
 
@@ -75,7 +75,7 @@ impl CallArgs {
         };
         let members = self.args.iter().map(member).collect::<Result<Vec<_>, _>>()?;
         let object = Json::object(members)
-            .map_err(sublet_core::call::BadArguments::from)
+            .map_err(sublet_core::evidence::call::BadArguments::from)
             .map_err(Malformed::from)?;
         Ok(String::from_utf8_lossy(&object.canonical()).into_owned())
     }

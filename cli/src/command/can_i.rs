@@ -8,10 +8,10 @@ use sublet_client::delegation::coverage;
 use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_core::authorize::foresee_call;
-use sublet_core::call::{Arguments, Call};
 use sublet_core::capability::Capability;
+use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::refusal::{Deny, Malformed, Refusal};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 
 use crate::cli_error::CliError;
 use crate::command::call::CallArgs;

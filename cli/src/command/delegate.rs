@@ -7,13 +7,13 @@ use serde_json::json;
 use sublet_client::delegation::{Attenuation, Delegation};
 use sublet_client::files;
 use sublet_client::ports::Ports;
+use sublet_core::base::key::{BadKey, PublicKey};
+use sublet_core::base::text::base64url;
 use sublet_core::capability::Scope;
-use sublet_core::key::{BadKey, PublicKey};
-use sublet_core::mint::Recipient;
-use sublet_core::receipt::Receipt;
+use sublet_core::evidence::receipt::Receipt;
 use sublet_core::refusal::Malformed;
-use sublet_core::text::base64url;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::mint::Recipient;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::convert::field;
 
 use crate::actor::{Actor, write_line};

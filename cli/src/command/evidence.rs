@@ -10,7 +10,7 @@ use sublet_client::history::History;
 use sublet_client::published::head_keys;
 use sublet_client::records;
 use sublet_client::trust::Trust;
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
 
 use crate::cli_error::CliError;
 use crate::command::against::{Against, INCOMPLETE, INVALID, found};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sublet_client::files;
+use sublet_core::base::text::base64url;
 use sublet_core::capability::Scope;
 use sublet_core::refusal::Malformed;
-use sublet_core::text::base64url;
 use sublet_proto::convert::scope_message;
 
 use crate::actor::Actor;

@@ -7,8 +7,8 @@ use serde_json::json;
 use sublet_client::connect::Broker;
 use sublet_client::error::Error;
 use sublet_client::files;
+use sublet_core::base::id::AgentId;
 use sublet_core::capability::Capability;
-use sublet_core::id::AgentId;
 use sublet_core::refusal::Malformed;
 use sublet_proto::v1;
 

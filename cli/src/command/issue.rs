@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sublet_client::{Consent, Grant};
+use sublet_core::base::id::Principal;
 use sublet_core::capability::Scope;
-use sublet_core::id::Principal;
 use sublet_core::refusal::Malformed;
 
 use crate::actor::{Actor, write_line};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sublet_client::files;
 use sublet_client::ports::Ports;
-use sublet_core::sign::Signer as _;
+use sublet_core::base::sign::Signer as _;
 
 use crate::cli_error::CliError;
 use crate::context::Context;

@@ -14,9 +14,11 @@ use sublet_client::question::{
     BlastRadius, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
 };
 use sublet_client::records;
-use sublet_core::id::{AgentId, BadId, DelegationId, HopId, Principal, TrustDomain, UnixMillis};
+use sublet_core::base::id::{
+    AgentId, BadId, DelegationId, HopId, Principal, TrustDomain, UnixMillis,
+};
+use sublet_core::base::text::base64url;
 use sublet_core::refusal::Malformed;
-use sublet_core::text::base64url;
 use sublet_ledger::tree::Checked;
 
 use crate::actor::{Actor, caller};
@@ -465,7 +467,7 @@ fn use_lines(used: &UseAnswer) -> Vec<String> {
 /// `HOP@TIME`.
 fn hop_at(text: &str) -> Result<(HopId, i64), String> {
     let (hop, at) = text.split_once('@').ok_or("HOP@TIME is expected")?;
-    let hop = hop.parse().map_err(|bad: sublet_core::id::BadId| bad.to_string())?;
+    let hop = hop.parse().map_err(|bad: sublet_core::base::id::BadId| bad.to_string())?;
     Ok((hop, time(at)?))
 }
 

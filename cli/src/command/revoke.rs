@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::files;
+use sublet_core::base::id::HopId;
+use sublet_core::base::key::Thumbprint;
 use sublet_core::decide::Target;
-use sublet_core::id::HopId;
-use sublet_core::key::Thumbprint;
 use sublet_core::refusal::Malformed;
 use sublet_core::token::Presentation;
 

@@ -8,8 +8,8 @@ use sublet_broker::serve::bind;
 use sublet_client::ask::Credential;
 use sublet_client::connect::Broker;
 use sublet_client::files;
+use sublet_core::base::key_file::KeyLock;
 use sublet_core::capability::Scope;
-use sublet_core::key_file::KeyLock;
 use sublet_proto::convert::scope_message;
 use sublet_proto::v1;
 
@@ -118,7 +118,7 @@ async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(
         ttl_seconds_max: 24 * 3600,
         hops_max: 8,
         offline_hops_max: 4,
-        fan_out_max: sublet_core::limits::FAN_OUT_MAX,
+        fan_out_max: sublet_core::base::limits::FAN_OUT_MAX,
         allow_json: scope_message(&allow),
         enroll: Vec::new(),
         consent_required: false,

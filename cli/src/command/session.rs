@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sublet_core::session::SessionId;
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
+use sublet_core::state::rows::session::SessionId;
 use sublet_proto::convert::field;
 use sublet_proto::v1;
 use sublet_proto::v1::end_sessions_request::Which;

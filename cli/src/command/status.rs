@@ -1,7 +1,7 @@
 //! `sublet status`: how the broker is.
 
 use serde_json::json;
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
 use sublet_proto::v1;
 
 use super::trust::{KEY_HEADS, key_rows};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sublet_client::ask::Caller;
 use sublet_client::{files, follow};
-use sublet_core::feed::FeedPosition;
-use sublet_core::text::base64url;
+use sublet_core::base::text::base64url;
+use sublet_core::revocation::feed::FeedPosition;
 use sublet_proto::v1;
 use sublet_proto::v1::rotate_broker_key_request::Step;
 

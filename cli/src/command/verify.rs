@@ -15,11 +15,11 @@ use sublet_client::peer::PeerChecker;
 use sublet_client::ports::Ports;
 use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
-use sublet_core::call::Arguments;
-use sublet_core::proof::CallProof;
+use sublet_core::evidence::call::Arguments;
+use sublet_core::evidence::proof::CallProof;
 use sublet_core::refusal::{Malformed, Refusal};
 use sublet_core::token::Presentation;
-use sublet_core::verify::Holder;
+use sublet_core::token::verify::Holder;
 use sublet_proto::credentials::Credentials;
 
 use crate::actor::{Actor, watcher};

@@ -15,13 +15,13 @@ use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::key_file::KeyLock;
+use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::capability::Scope;
-use sublet_core::key_file::KeyLock;
-use sublet_core::mint::Recipient;
-use sublet_core::proof::{CallClaims, CallProof};
-use sublet_core::sign::{SecretKey, Signer as _};
+use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::token::Presentation;
+use sublet_core::token::mint::Recipient;
 use sublet_proto::credentials::{self, Credentials};
 use sublet_proto::demo::files_client::FilesClient;
 use sublet_proto::demo::{ReadRequest, WriteRequest};
@@ -302,7 +302,7 @@ impl Agent {
         let hop = self
             .trust
             .verify(&token.token)
-            .map_or(sublet_core::id::HopId([7; 32]), |token| token.id());
+            .map_or(sublet_core::base::id::HopId([7; 32]), |token| token.id());
         let digest = sha256(&prost::Message::encode_to_vec(&ReadRequest { path: path.to_owned() }));
         let (now, nonce) = (ports.clock.now(), ports.entropy.nonce()?);
         let claims = CallClaims::of_digest(hop, tool::AUDIENCE, "fs.read", digest, now, nonce);

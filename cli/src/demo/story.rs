@@ -15,11 +15,11 @@ use sublet_client::ports::Ports;
 use sublet_client::published::head_keys;
 use sublet_client::records;
 use sublet_client::trust::Trust;
+use sublet_core::base::id::{AgentId, UnixMillis};
+use sublet_core::base::key_file::KeyLock;
 use sublet_core::decide::Target;
-use sublet_core::id::{AgentId, UnixMillis};
-use sublet_core::key_file::KeyLock;
 use sublet_core::token::Presentation;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::v1;
 
 use super::actor::{Answer, Ask};

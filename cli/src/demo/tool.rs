@@ -11,9 +11,9 @@ use sublet_client::ports::Ports;
 use sublet_client::tool::Tool;
 use sublet_client::trust::Trust;
 use sublet_client::{error, files};
-use sublet_core::call::safe_path;
-use sublet_core::json::Json;
-use sublet_core::limits;
+use sublet_core::base::json::Json;
+use sublet_core::base::limits;
+use sublet_core::evidence::call::safe_path;
 use sublet_core::refusal::{Fault, Malformed, Refusal};
 use sublet_proto::demo::files_server::{Files, FilesServer};
 use sublet_proto::demo::{
@@ -124,7 +124,7 @@ impl FileTool {
         fields: Vec<(String, Json)>,
     ) -> Result<(), Status> {
         let fields = Json::object(fields)
-            .map_err(sublet_core::call::BadArguments::from)
+            .map_err(sublet_core::evidence::call::BadArguments::from)
             .map_err(Malformed::from);
         let fields = fields.map_err(|bad| error::status(&Refusal::from(bad)))?;
         let permit = self.checker.check_request(request, action, &fields);

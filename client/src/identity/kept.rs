@@ -9,7 +9,7 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sublet_core::bundle::SignedBundle;
+use sublet_core::trust::bundle::SignedBundle;
 
 use super::{Current, Identity};
 use crate::directory::Stamp;

@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
-use crate::bundle::TrustBundle;
-use crate::bytes::sha256;
-use crate::id::UnixMillis;
-use crate::receipt::Receipt;
+use crate::base::bytes::sha256;
+use crate::base::id::UnixMillis;
+use crate::evidence::receipt::Receipt;
 use crate::refusal::{Malformed, Refusal};
+use crate::token::verify::{Coverage, VerifiedToken};
 use crate::token::{UnverifiedToken, prefix_digests};
-use crate::verify::{Coverage, VerifiedToken};
+use crate::trust::bundle::TrustBundle;
 
 /// SHA-256 of the bytes that something was verified from.
 pub type Digest = [u8; 32];

@@ -3,11 +3,8 @@
 //! Owns: the parts of a presentation. Does not own: how they travel (`sublet_proto::credentials`),
 //! what they are worth.
 
-use crate::proof::CallProof;
+use crate::evidence::proof::CallProof;
 use crate::refusal::{Malformed, Unauthenticated};
-
-/// The largest further part of a presentation, in bytes. Such a part is reserved, and refused today.
-pub const FURTHER_BYTES_MAX: usize = 8 * 1024;
 
 /// Token, receipt, call proof and inclusion as bytes; nothing of it is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,14 +8,14 @@
 //! whatever was compared before, the possession must be of this very call.
 
 use super::possession::Bound;
-use crate::alive::{check_revocations, check_time};
-use crate::call::Call;
+use crate::base::id::{AgentId, HopId, Principal, UnixMillis};
+use crate::base::key::Thumbprint;
 use crate::capability::{ChainPosition, Scope};
-use crate::feed::{FeedPosition, RevocationView};
-use crate::id::{AgentId, HopId, Principal, UnixMillis};
-use crate::key::Thumbprint;
+use crate::evidence::call::Call;
 use crate::refusal::{Deny, Malformed, Refusal, Unauthenticated};
-use crate::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
+use crate::revocation::alive::{check_revocations, check_time};
+use crate::revocation::feed::{FeedPosition, RevocationView};
+use crate::token::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
 
 /// What a tool has in hand when it decides.
 #[derive(Clone, Copy)]
@@ -140,7 +140,7 @@ fn check_fresh(token: &VerifiedToken, view: CallView<'_>, now: UnixMillis) -> Re
         let claims = &coverage.receipt().claims;
         let position = FeedPosition::new(claims.revocation_epoch, claims.revocation_sequence);
         claims.hop == token.id()
-            && now.since(claims.as_of) >= -crate::limits::CLOCK_SKEW_MS
+            && now.since(claims.as_of) >= -crate::base::limits::CLOCK_SKEW_MS
             && young(now.since(claims.as_of))
             && now <= claims.fresh_until
             && position >= view.revocations.position()

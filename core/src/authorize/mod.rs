@@ -28,17 +28,17 @@ mod decision;
 mod possession;
 
 pub use chain::{Anew, Chain, ChainMemory, Digest, chain, verify_token};
-pub use credentials::{Credentials, FURTHER_BYTES_MAX};
+pub use credentials::Credentials;
 pub use decision::{CallView, Peer, Permit, decide_call, decide_peer, foresee_call, unproven_name};
 pub use possession::{Bound, confirm, prove, prove_key, prove_undated, spend};
 
-use crate::bundle::TrustBundle;
-use crate::call::Call;
-use crate::feed::{FeedPosition, RevocationView};
-use crate::id::UnixMillis;
+use crate::base::id::UnixMillis;
+use crate::evidence::call::Call;
+use crate::evidence::replay_cache::ReplayCache;
 use crate::refusal::{Malformed, Refusal};
-use crate::replay_cache::ReplayCache;
-use crate::verify::{Possession, VerifiedToken};
+use crate::revocation::feed::{FeedPosition, RevocationView};
+use crate::token::verify::{Possession, VerifiedToken};
+use crate::trust::bundle::TrustBundle;
 
 /// Where the revocation view lies. It may be behind a lock that its writer needs, so it is looked at
 /// for as long as a decision takes and no longer.
@@ -185,7 +185,7 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
 
 /// The thumbprint of the key that holds a token: that of [`VerifiedToken::holder_key`], which was
 /// computed when the token was read.
-fn holder(token: &VerifiedToken) -> crate::key::Thumbprint {
+fn holder(token: &VerifiedToken) -> crate::base::key::Thumbprint {
     let known = token.thumbprints().last().copied();
     known.unwrap_or_else(|| token.holder_key().thumbprint())
 }

@@ -6,13 +6,13 @@
 //! Invariants: what is expected of a proof is named by whoever verifies, and is never read out of the
 //! proof; a [`Possession`] comes from here alone.
 
-use crate::call::Call;
-use crate::id::{HopId, UnixMillis};
-use crate::key::{PublicKey, Thumbprint};
-use crate::proof::{BadProof, CallProof, Expected};
+use crate::base::id::{HopId, UnixMillis};
+use crate::base::key::{PublicKey, Thumbprint};
+use crate::evidence::call::Call;
+use crate::evidence::proof::{BadProof, CallProof, Expected};
+use crate::evidence::replay_cache::{ReplayCache, ReplayRefusal};
 use crate::refusal::{Overload, Refusal, Unauthenticated};
-use crate::replay_cache::{ReplayCache, ReplayRefusal};
-use crate::verify::{Possession, VerifiedToken};
+use crate::token::verify::{Possession, VerifiedToken};
 
 /// What a proof must be of.
 #[derive(Clone, Copy, Debug)]

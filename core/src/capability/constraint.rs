@@ -17,8 +17,8 @@ use super::kinds::{
 };
 use super::reserved;
 use super::tree::Tree;
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 
 /// Values that every part allows.
 pub type AllOf = kinds::AllOf<Constraint>;

@@ -3,7 +3,7 @@
 //! Owns: the predicates that both who renders a capability and who presents a call write. Does not own: the
 //! views of an argument, each of which has a predicate (`family`).
 
-use crate::datalog::{Predicate, Term};
+use crate::biscuit::datalog::{Predicate, Term};
 
 /// The fact that a call has once: audience, action, number of arguments.
 pub(crate) const CALL: &str = "call";

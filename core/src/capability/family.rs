@@ -6,9 +6,9 @@
 
 use super::path::{safe_path, slashed};
 use super::{address, url_parts};
-use crate::datalog::Term;
-use crate::json::{INTEGER_MAX, Json};
-use crate::limits;
+use crate::base::json::{INTEGER_MAX, Json};
+use crate::base::limits;
+use crate::biscuit::datalog::Term;
 
 /// Millionths in one, the unit of decimals.
 pub(crate) const MILLION: i64 = 1_000_000;

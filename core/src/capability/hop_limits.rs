@@ -5,8 +5,8 @@
 
 use super::bad_scope::BadScope;
 use super::facts::{HOPS, delegate_of, is_delegate_of};
-use crate::datalog::{Predicate, Term};
-use crate::limits;
+use crate::base::limits;
+use crate::biscuit::datalog::{Predicate, Term};
 
 /// The part that is exceeded when a capability may not travel on at all.
 pub(super) const HOP_NUMBER: &str = "hop number";

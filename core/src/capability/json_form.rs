@@ -12,7 +12,7 @@ use super::hop_limits::{HopLimits, read_hops, read_use};
 use super::kind::Member as _;
 use super::one::Capability;
 use super::reserved;
-use crate::json::Json;
+use crate::base::json::Json;
 
 impl Capability {
     /// Reads the JSON long form; unknown members are refused.

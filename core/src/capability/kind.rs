@@ -9,8 +9,8 @@
 use super::bad_scope::BadScope;
 use super::family::Family;
 use super::tree::Tree;
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 
 /// A set of values, absence being one of them, written in one way.
 pub(crate) trait Kind: Sized {

@@ -1,6 +1,8 @@
 //! Rules that all kinds of constraints keep, or that one does and the laws meet too rarely.
 
+use super::kind::Member as _;
 use super::*;
+use crate::base::limits;
 
 fn capability(text: &str) -> Result<Capability, BadScope> {
     format!("a@t:x {text}").parse()
@@ -33,7 +35,7 @@ fn what_is_made_in_code_is_bounded_like_what_is_read() {
     let long = || "v".repeat(limits::TEXT_BYTES_MAX + 1);
     let (prefix, fine) =
         (|| Constraint::Prefix(Prefix(long())), || Constraint::Prefix(Prefix("a".into())));
-    let beyond = crate::json::INTEGER_MAX + 1;
+    let beyond = crate::base::json::INTEGER_MAX + 1;
     let values = || [Scalar::Str("a".into()), Scalar::Str(long())];
     let made = [
         Constraint::Exactly(Exactly(Scalar::Str(long()))),

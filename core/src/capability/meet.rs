@@ -16,8 +16,8 @@ use super::one::Capability;
 use super::pattern::{Action, Audience};
 use super::scalar::Scalar;
 use super::scope::Scope;
-use crate::json::Json;
-use crate::limits;
+use crate::base::json::Json;
+use crate::base::limits;
 
 /// A child's scope, cut to what its parent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

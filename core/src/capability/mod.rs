@@ -16,6 +16,7 @@
 mod address;
 mod bad_scope;
 mod constraint;
+pub mod effective;
 pub(crate) mod facts;
 pub(crate) mod family;
 mod hop_limits;
@@ -56,3 +57,6 @@ pub use scalar::Scalar;
 pub use scope::Scope;
 pub(crate) use scope::check_patterns;
 pub(crate) use scope_check::{lift_scope, render_scope};
+
+#[cfg(test)]
+mod kinds_tests;

@@ -14,8 +14,8 @@ use super::one::Capability;
 use super::pattern::{Action, Audience};
 use super::render::{lift, render};
 use super::scalar::Scalar;
-use crate::call::Call;
-use crate::json::Json;
+use crate::base::json::Json;
+use crate::evidence::call::Call;
 
 impl Capability {
     /// A capability over these arguments. `open` lets every argument that is not named through;

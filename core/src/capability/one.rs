@@ -18,8 +18,8 @@ use super::pattern::{Action, Audience};
 use super::reserved;
 use super::scalar::{plain_or_quoted, quoted};
 use super::words::OTHERS;
-use crate::call::Call;
-use crate::limits;
+use crate::base::limits;
+use crate::evidence::call::Call;
 
 /// One capability: which tools, which actions, with which arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-use crate::limits;
+use crate::base::limits;
 
 /// The path of a string, when it is safe and absolute in exactly one reading (SPEC 4.6.2): a plain
 /// path in Unicode NFKC, so that no other spelling of a name is taken for another name, and without a

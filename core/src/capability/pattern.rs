@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::bad_scope::BadScope;
-use crate::limits;
+use crate::base::limits;
 
 /// One text, or every text with a prefix that ends in the separator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,7 +16,7 @@ use super::kinds::{Absent, Any};
 use super::one::Capability;
 use super::pattern::Pattern;
 use super::tree::{self, Tree, test, within};
-use crate::datalog::{Binary, Expression, Op, Predicate, Query, Term};
+use crate::biscuit::datalog::{Binary, Expression, Op, Predicate, Query, Term};
 
 pub(super) fn render<'a>(capability: &'a Capability, agent: (&'a str, &'a str)) -> Query<'a> {
     // Every member, so that one more cannot be left out of what a block says; `args` and `open` are

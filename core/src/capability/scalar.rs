@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::bad_scope::BadScope;
 use super::family::Family;
-use crate::datalog::Term;
-use crate::json::{BadJson, INTEGER_MAX, Json};
-use crate::limits;
+use crate::base::json::{BadJson, INTEGER_MAX, Json};
+use crate::base::limits;
+use crate::biscuit::datalog::Term;
 
 /// A value that a constraint can name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,8 +9,8 @@ use super::bad_scope::BadScope;
 use super::constraint::Constraint;
 use super::hop_limits::ChainPosition;
 use super::one::Capability;
-use crate::call::Call;
-use crate::limits;
+use crate::base::limits;
+use crate::evidence::call::Call;
 
 /// The authority that one block states: a call is inside when any capability admits it. Clones
 /// share what they hold.
@@ -123,7 +123,7 @@ pub(crate) fn check_patterns(count: usize, max: usize, of: &str) -> Result<(), B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Arguments;
+    use crate::evidence::call::Arguments;
 
     fn call(action: &str, args: &str) -> Call {
         let arguments = Arguments::from_json(args.as_bytes()).unwrap();

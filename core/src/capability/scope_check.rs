@@ -6,8 +6,8 @@ use super::bad_scope::BadScope;
 use super::render::{lift, render};
 use super::scope::{Scope, check_patterns};
 use super::tree::is_pattern;
-use crate::datalog::Check;
-use crate::limits;
+use crate::base::limits;
+use crate::biscuit::datalog::Check;
 
 /// The scope as one check, of a block that this agent (directory, name) holds.
 pub(crate) fn render_scope<'a>(scope: &'a Scope, agent: (&'a str, &'a str)) -> Check<'a> {

@@ -4,8 +4,8 @@
 
 use smallvec::SmallVec;
 
-use crate::datalog::{Binary, Expression, Op, Term};
-use crate::limits;
+use crate::base::limits;
+use crate::biscuit::datalog::{Binary, Expression, Op, Term};
 
 /// What one test compares a view with.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use super::bad_scope::BadScope;
 use super::scalar::Scalar;
-use crate::json::Json;
+use crate::base::json::Json;
 
 /// The name that stands for every argument not named.
 pub(super) const OTHERS: &str = "*";

@@ -5,14 +5,14 @@
 //!
 //! Invariants: no clock, no store and no random source is asked while deciding.
 
-use crate::bundle::{KeyUse, TrustBundle, TrustedKey};
-use crate::bytes::{Label, domain, sha256};
-use crate::caller::Caller;
-use crate::feed::Revocation;
-use crate::id::{AgentId, Nonce, UnixMillis};
+use crate::base::bytes::{Label, domain, sha256};
+use crate::base::id::{AgentId, Nonce, UnixMillis};
+use crate::decide::caller::Caller;
 use crate::refusal::Deny;
-use crate::rotation::Schedule;
+use crate::revocation::feed::Revocation;
 use crate::state::{Agent, State};
+use crate::trust::bundle::{KeyUse, TrustBundle, TrustedKey};
+use crate::trust::rotation::Schedule;
 
 /// What a decision may rest on, whoever asks.
 #[derive(Clone, Copy)]

@@ -6,50 +6,42 @@
 //! Owns: the decisions. Does not own: who the caller is (`verify`, `caller`), the commit (`state`).
 
 mod admin;
-mod chain;
-mod consent;
+mod agent;
+mod authority;
+pub mod caller;
 mod context;
-mod enroll;
-mod former;
-mod issue;
-mod kept_identity;
-mod keys;
-mod list;
+mod ledger;
 mod operation;
-mod read;
-mod record;
-mod retain;
-mod revoke;
-mod uses;
+mod query;
 mod verdict;
 
-pub use admin::{
+pub use admin::fleet::{
     ApplyProfile, CreateAgent, CreateJoinToken, Created, Invitation, ResumeAgent, RevokeAgentKey,
     RevokeJoinToken, SuspendAgent, join_token_hash, split_join_token,
 };
-pub use chain::{check_holder_key, check_names};
-pub use consent::{EndSessions, Ending, GrantSession, sweep_sessions};
+pub use admin::keys::{RotateBrokerKey, apply_key_step};
+pub use agent::enroll::{Credential, Enroll, Renew, RotateKey, check_repeats};
+pub use agent::former::{FORMER_KEYS_IN_FORCE_MAX, FORMER_KEYS_MAX, FormerKeys, RevokeFormerKeys};
+pub use agent::kept_identity::keeps_an_identity;
+pub use authority::chain::{check_holder_key, check_names};
+pub use authority::consent::{EndSessions, Ending, GrantSession, sweep_sessions};
+pub use authority::issue::{Consent, Issue, Issued};
+pub use authority::record::{Delegate, RecordHop, Recording};
+pub use authority::revoke::{RestorePrincipal, Restored, Revoke, Target};
 pub use context::{Context, Entropy, Settings, View};
-pub use enroll::{Credential, Enroll, Renew, RotateKey, check_repeats};
-pub use former::{FORMER_KEYS_IN_FORCE_MAX, FORMER_KEYS_MAX, FormerKeys, RevokeFormerKeys};
-pub use issue::{Consent, Issue, Issued};
-pub use kept_identity::keeps_an_identity;
-pub use keys::{RotateBrokerKey, apply_key_step};
-pub use list::{
+pub use ledger::retain::{CreateLegalHold, Erase, Prune, ReadRetention, RemoveLegalHold, Retained};
+pub use ledger::uses::{
+    ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportVerifierState, ReportedUse, USES_MAX,
+    USES_NOT_TAKEN,
+};
+pub use operation::{Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock};
+pub use query::list::{
     ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, ListedDelegation,
     ListedSession, Page, PageOf,
 };
-pub use operation::{Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock};
-pub use read::{
+pub use query::read::{
     GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, Inspect, Inspected,
     InspectedHop, ReadHead, ReadLedger, Replay, Replayed, Status, WatchFeed,
-};
-pub use record::{Delegate, RecordHop, Recording};
-pub use retain::{CreateLegalHold, Erase, Prune, ReadRetention, RemoveLegalHold, Retained};
-pub use revoke::{RestorePrincipal, Restored, Revoke, Target};
-pub use uses::{
-    ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportVerifierState, ReportedUse, USES_MAX,
-    USES_NOT_TAKEN,
 };
 pub use verdict::{Verdict, decide};
 

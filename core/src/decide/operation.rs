@@ -10,17 +10,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Context, View};
-use crate::block::Block;
-use crate::bundle::TrustedKey;
-use crate::caller::Caller;
-use crate::feed::Revocation;
-use crate::id::HopId;
-use crate::key::PublicKey;
-use crate::record::{Body, Record};
+use crate::base::id::HopId;
+use crate::base::key::PublicKey;
+use crate::biscuit::block::Block;
+use crate::decide::caller::Caller;
+use crate::evidence::record::{Body, Record};
 use crate::refusal::Deny;
-use crate::rotation::NextBundle;
+use crate::revocation::feed::Revocation;
 use crate::state::{Effects, Mutation, Precondition};
-use crate::verify::VerifiedToken;
+use crate::token::verify::VerifiedToken;
+use crate::trust::bundle::TrustedKey;
+use crate::trust::rotation::NextBundle;
 
 /// A request that can be decided.
 pub trait Operation: Clone + Send + Sync + 'static {

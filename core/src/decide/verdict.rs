@@ -3,17 +3,19 @@
 //! Owns: what holds for every operation alike: a caller must be alive, a refusal is recorded, a grant rests
 //! on its caller's chain not being revoked. Does not own: the decision of an operation.
 
+use super::Context;
+use super::admin::fleet;
+use super::agent::enroll;
+use super::authority::chain;
 use super::operation::{Grant, Operation, Unsigned};
-use super::{Context, admin, chain, enroll};
-use crate::bundle::SignedBundle;
-use crate::caller::Kind;
-use crate::id::AgentId;
-use crate::record::{
-    ASKED_BYTES_MAX, BlockPayload, Body, Record, RecordedHolder, SAYS_BYTES_MAX, cut,
-};
+use crate::base::id::AgentId;
+use crate::decide::caller::Kind;
+use crate::evidence::record::{ASKED_BYTES_MAX, Body, Record, RecordedHolder, SAYS_BYTES_MAX, cut};
 use crate::refusal::Deny;
 use crate::state::{Effects, Precondition};
-use crate::verify::{Holder, VerifiedToken};
+use crate::token::BlockPayload;
+use crate::token::verify::{Holder, VerifiedToken};
+use crate::trust::bundle::SignedBundle;
 
 /// A decision that was made: what the pipeline commits. Granted or refused, it is recorded.
 #[must_use]
@@ -100,7 +102,7 @@ fn name_recorded(cx: &Context<'_>, records: &mut [Record]) {
 /// Stops an agent of which somebody has a copy, in the commit that records it: that agent alone.
 fn lock(cx: &Context<'_>, agent: &AgentId) -> Effects {
     let why = "two hold its key: one renewed with an identity that the other had renewed before";
-    admin::suspend(cx, agent, why).map(|stopped| stopped.effects).unwrap_or_default()
+    fleet::suspend(cx, agent, why).map(|stopped| stopped.effects).unwrap_or_default()
 }
 
 impl<G> Verdict<G> {

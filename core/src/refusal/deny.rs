@@ -3,11 +3,11 @@
 //! Owns: each refusal with what was asked, what is held and at which hop, its words and its code.
 //! Does not own: the other kinds of no.
 
-use crate::bundle::KeyId;
+use crate::base::id::{AgentId, HopId, Principal};
+use crate::base::utc::utc;
 use crate::capability::Excess;
-use crate::id::{AgentId, HopId, Principal};
-use crate::session::SessionId;
-use crate::utc::utc;
+use crate::state::rows::session::SessionId;
+use crate::trust::bundle::KeyId;
 
 /// Understood, decided, and refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use super::ledger_end::LedgerEnd;
 use super::{Change, Delegation, Effects, Mutation, Row, RowKey, State};
-use crate::feed::{Delta, FeedFloor};
-use crate::id::{DelegationId, UnixMillis};
+use crate::base::id::{DelegationId, UnixMillis};
+use crate::revocation::feed::{Delta, FeedFloor};
 
 /// Where a record comes to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 use super::*;
-use crate::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, TrustedKey};
-use crate::feed::Revocation;
-use crate::id::{HopId, TrustDomain};
-use crate::key::Thumbprint;
-use crate::retention::Hold;
-use crate::sign::{SecretKey, Signer as _};
+use crate::base::id::{HopId, TrustDomain};
+use crate::base::key::Thumbprint;
+use crate::base::sign::{SecretKey, Signer as _};
+use crate::revocation::feed::Revocation;
+use crate::state::rows::retention::Hold;
 use crate::state::{KeyOwner, Precondition, RecordedHop};
+use crate::trust::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, TrustedKey};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 

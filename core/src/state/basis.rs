@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use super::State;
-use crate::bundle::SignedBundle;
-use crate::id::HopId;
+use crate::base::id::HopId;
+use crate::trust::bundle::SignedBundle;
 
 /// What an answer says of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! they change the state (`apply`).
 
 use super::{Precondition, RecordedHop, Row};
-use crate::feed::Revocation;
-use crate::id::UnixMillis;
-use crate::record::Record;
+use crate::base::id::UnixMillis;
+use crate::evidence::record::Record;
+use crate::revocation::feed::Revocation;
 
 /// One change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]

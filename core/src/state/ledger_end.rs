@@ -2,7 +2,7 @@
 //!
 //! Owns: the two numbers. Does not own: how they move (`apply`), the tree (`sublet-ledger`).
 
-use crate::id::UnixMillis;
+use crate::base::id::UnixMillis;
 
 /// Where the ledger ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 //! precondition fails, nothing of the commit is applied and the decision is made again.
 
 use super::{Agent, JoinToken, Profile, RowKey, Session, State, Verifier};
-use crate::feed::Revocation;
-use crate::id::{HopId, Principal, UnixMillis};
+use crate::base::id::{HopId, Principal, UnixMillis};
+use crate::revocation::feed::Revocation;
 
 /// Something that a decision read and that must be the same when it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]

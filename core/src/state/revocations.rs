@@ -7,9 +7,9 @@
 //! authority is gone is asked of one function, the one that verifiers ask (`feed`).
 
 use super::{Delegation, State};
-use crate::feed::{Delta, Revocation};
-use crate::id::{HopId, Principal, UnixMillis};
-use crate::key::Thumbprint;
+use crate::base::id::{HopId, Principal, UnixMillis};
+use crate::base::key::Thumbprint;
+use crate::revocation::feed::{Delta, Revocation};
 
 impl Delegation {
     /// When it was issued, as its block 0 says it: in whole seconds.

@@ -3,17 +3,17 @@
 //! Owns: the list of all kinds of row. Does not own: what is in a row (a file of its own each), where rows
 //! lie on disk (the stores).
 
-use crate::agents::{Agent, JoinToken, KeyOwner, SpentToken};
-use crate::answers::{AnswerKey, GivenAnswer};
-use crate::bundle::SignedBundle;
-use crate::delegations::{Delegation, RecordedHop};
-use crate::feed::{Delta, FeedFloor, Revocation};
-use crate::id::{AgentId, DelegationId, HopId};
-use crate::key::Thumbprint;
-use crate::profile::Profile;
-use crate::retention::Hold;
-use crate::session::{Session, SessionId};
-use crate::verifier::Verifier;
+use crate::base::id::{AgentId, DelegationId, HopId};
+use crate::base::key::Thumbprint;
+use crate::revocation::feed::{Delta, FeedFloor, Revocation};
+use crate::state::rows::agents::{Agent, JoinToken, KeyOwner, SpentToken};
+use crate::state::rows::answers::{AnswerKey, GivenAnswer};
+use crate::state::rows::delegations::{Delegation, RecordedHop};
+use crate::state::rows::profile::Profile;
+use crate::state::rows::retention::Hold;
+use crate::state::rows::session::{Session, SessionId};
+use crate::state::rows::verifier::Verifier;
+use crate::trust::bundle::SignedBundle;
 
 /// A row of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]

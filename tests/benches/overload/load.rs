@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use h2::client::SendRequest;
+use sublet_core::base::id::HopId;
 use sublet_core::decide::Target;
-use sublet_core::id::HopId;
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, spawn_local};
 use tonic::codegen::Bytes;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use sublet_core::bytes::sha256;
+use sublet_core::base::bytes::sha256;
 use sublet_core::token::Presentation;
-use sublet_core::verify::VerifiedToken;
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::universe::{Dice, chain};
 use sublet_tests::{Fleet, Request, append, curve_key, key, scope, to_helper, to_self};
 
@@ -69,7 +69,7 @@ fn proofs() {
     let token = helper();
     let request = Request::new(&token, &key("scout"), "fs.read", r#"{"path":"/data/a"}"#);
     let by_curve = Request::new(&token, &curve_key("scout"), "fs.read", "{}");
-    let proof = sublet_core::proof::CallProof::decode(&request.proof).unwrap();
+    let proof = sublet_core::evidence::proof::CallProof::decode(&request.proof).unwrap();
     write("proof_decode", "ed25519", &request.proof);
     write("proof_decode", "secp256r1", &by_curve.proof);
     write("proof_decode", "text", proof.to_text().as_bytes());

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use sublet_core::call::{Arguments, Call};
+use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::capability::{Capability, Scope, ChainPosition, Step};
-use sublet_core::json::Json;
+use sublet_core::base::json::Json;
 use sublet_tests::universe::{Dice, call_near, narrowed, scope as any_scope};
 
 fuzz_target!(|data: &[u8]| {

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use sublet_core::json::Json;
+use sublet_core::base::json::Json;
 
 fuzz_target!(|data: &[u8]| {
     let Ok((value, canonical)) = Json::parse_canonicalised(data) else { return };

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sublet_core::proof::CallProof;
-use sublet_core::receipt::Receipt;
+use sublet_core::evidence::proof::CallProof;
+use sublet_core::evidence::receipt::Receipt;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(proof) = CallProof::decode(data) {

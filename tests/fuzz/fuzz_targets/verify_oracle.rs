@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use sublet_core::bundle::KeyUse;
-use sublet_core::call::Call;
-use sublet_core::sign::{SecretKey, Signer as _};
-use sublet_core::verify::VerifiedToken;
+use sublet_core::trust::bundle::KeyUse;
+use sublet_core::evidence::call::Call;
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::universe::{Chain, Dice, call_near, chain};
 use sublet_tests::{Fleet, NOW, curve_key, key, raw};
 

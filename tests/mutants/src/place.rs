@@ -9,7 +9,7 @@ use crate::list::lasting;
 use crate::{Words, run};
 
 /// The suites of `sublet-tests` that need no broker.
-pub const SUITES: [&str; 5] = ["laws", "adversary", "stock", "decide", "vectors"];
+pub const SUITES: [&str; 5] = ["laws", "adversary", "biscuit_oracle", "decide", "vectors"];
 
 /// What these suites do without, so that the broker and the client are not built.
 const UNUSED: [&str; 11] = [

@@ -4,12 +4,12 @@
 //! `path=under:/data force=absent *=any`. Renders as `arg_names($names), !$names.contains("force")`:
 //! a negation that first requires its positive fact, which every call has exactly once.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Shown};
 use crate::capability::words::no_value;
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
 
 /// Absence alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,12 +5,12 @@
 //! one. Renders as the parts one after the other.
 
 use super::parts::{self, Parts};
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Member, Shown};
 use crate::capability::tree::Tree;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// Values that every part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]

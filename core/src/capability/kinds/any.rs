@@ -3,12 +3,12 @@
 //! `limit=any` lets the argument be whatever it is, or not be there. It renders as nothing but the
 //! name in the list of known names.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Shown};
 use crate::capability::words::no_value;
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
 
 /// Every value, and absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

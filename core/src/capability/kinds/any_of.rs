@@ -4,12 +4,12 @@
 //! Constraints on several views (a string or an integer) are two capabilities.
 
 use super::parts::{self, Parts};
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Member, Shown};
 use crate::capability::tree::Tree;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// Values that some part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]

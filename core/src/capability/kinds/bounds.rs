@@ -1,7 +1,7 @@
 //! Two bounds on a number, both inside: what `range` and `decimal` hold.
 
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::tree::{Tree, test};
-use crate::datalog::{Binary, Expression, Term};
 
 /// From `min` to `max`, both inside; at least one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 
 use core::net::IpAddr;
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::address::{bits, bits_of};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
@@ -12,8 +14,6 @@ use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text};
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// Addresses of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]

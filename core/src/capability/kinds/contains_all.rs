@@ -3,14 +3,14 @@
 //! A list of strings, or of integers; a mixed or nested list has no view and is refused.
 
 use super::values::{Values, list_family, of_list};
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::{list, list_from_json};
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// A list of strings, or of integers, with all of these in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

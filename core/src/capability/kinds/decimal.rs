@@ -6,13 +6,13 @@
 
 use super::bounds::Bounds;
 use super::range::Range;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::{Family, MILLION, millionths};
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::words::{json, value};
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
 
 /// A number from `min` to `max` millionths, both inside; at least one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 //!
 //! Renders as the fact itself, `arg_str("region", "r")`; inside `any_of` and `not` as `$v === "r"`.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::facts;
 use crate::capability::family::Family;
@@ -9,8 +11,6 @@ use crate::capability::kind::{Compare, Kind, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]

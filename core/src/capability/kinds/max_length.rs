@@ -1,13 +1,13 @@
 //! `max_length`: a string of at most so many bytes, or a list of at most so many items.
 //! `comment=max_length:200`.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::{Family, length};
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// A string of at most so many bytes in UTF-8, or a list of at most so many items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

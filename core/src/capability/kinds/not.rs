@@ -8,12 +8,12 @@
 use super::not_one_of::NotOneOf;
 use super::one_of::OneOf;
 use super::parts;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Op, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::tree::{Tree, join};
-use crate::datalog::{Binary, Expression, Op, Term};
-use crate::json::Json;
 
 /// Values with the same view that the part does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 //! A negation first requires its positive fact: a value of another type is refused, and absence.
 
 use super::values::Values;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Op, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, within};
 use crate::capability::words::{list, list_from_json};
-use crate::datalog::{Expression, Op, Term};
-use crate::json::Json;
 
 /// A string, or integer, or decimal as these are, and none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

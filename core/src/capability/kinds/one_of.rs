@@ -1,14 +1,14 @@
 //! `one_of`: one of some values, all of one type. `dept=one_of:sales,hr`, `n=one_of:[1,2]`.
 
 use super::values::Values;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, within};
 use crate::capability::words::{list, list_from_json};
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
 
 /// One of 1 to `limits::ONE_OF_MAX` strings, or integers, or decimals.
 #[derive(Clone, Debug, PartialEq, Eq)]

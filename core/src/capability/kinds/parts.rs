@@ -1,11 +1,11 @@
 //! Constraints inside a constraint: what `all_of` and `any_of` hold, and how nesting is written.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::kind::Member;
 use crate::capability::tree::join;
 use crate::capability::words::{json, value};
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// Two constraints or more, each on a value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::base::limits;
 use crate::capability::bad_scope::BadScope;
-use crate::limits;
 
 /// An anchored pattern and the automaton made of it. Equal patterns are equal.
 #[derive(Clone)]

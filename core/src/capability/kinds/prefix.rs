@@ -1,14 +1,14 @@
 //! `prefix`: a string that begins so. `name=prefix:q3-`. For paths use `under`, which knows `..`.
 
 use super::under::Under;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// A string that begins so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! `range`: an integer between two bounds, both inside. `limit=range:1..1000`, `1..`, `..1000`.
 
 use super::bounds::Bounds;
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::{Family, MILLION};
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::words::value;
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
 
 /// An integer from `min` to `max`, both inside; at least one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,15 +6,15 @@
 //! narrowed only by the same regex, or by values that match.
 
 use super::pattern_text::Compiled;
+use crate::base::json::Json;
+use crate::base::limits;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text};
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
-use crate::limits;
 
 /// A string that matches as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

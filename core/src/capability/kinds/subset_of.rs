@@ -3,14 +3,14 @@
 //! The empty list is a subset. A mixed or nested list has no view and is refused.
 
 use super::values::{Values, list_family, of_list};
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, within};
 use crate::capability::words::{list, list_from_json};
-use crate::datalog::{Expression, Term};
-use crate::json::Json;
 
 /// A list of strings, or of integers, each of which is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 //! What has no such reading is refused, whatever it would resolve to. Renders as `arg_under("path", "/data")`, a fact that a call has for its path
 //! and for each directory above it; inside `any_of` and `not` as `$v.starts_with("/data/")`.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::facts::UNDER;
 use crate::capability::family::Family;
@@ -13,8 +15,6 @@ use crate::capability::path::{safe_path, slashed};
 use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_text, text};
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// A safe absolute path that is the base or lies below it.
 #[derive(Clone, Debug, PartialEq, Eq)]

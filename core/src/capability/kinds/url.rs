@@ -6,6 +6,8 @@
 //! before the query, no fragment, no dot segments, also none behind a `;` (`/..;/`), no host that is a
 //! disguised address. The query is not constrained.
 
+use crate::base::json::Json;
+use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
@@ -13,8 +15,6 @@ use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_te
 use crate::capability::tree::{Tree, test};
 use crate::capability::url_parts::{default_port, normal, split};
 use crate::capability::words::value;
-use crate::datalog::{Binary, Expression, Term};
-use crate::json::Json;
 
 /// What a wildcard matches in the regular expression of a stock library.
 const LABELS: &str = "[a-z0-9.-]+";

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::json::Json;
+use crate::base::limits;
+use crate::biscuit::datalog::Term;
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::scalar::Scalar;
-use crate::datalog::Term;
-use crate::json::Json;
-use crate::limits;
 
 /// 1 to [`limits::ONE_OF_MAX`] strings, or integers, or decimals.
 #[derive(Clone, Debug, PartialEq, Eq)]

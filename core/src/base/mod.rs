@@ -1,0 +1,11 @@
+//! What everything stands on: names, keys, signatures, bytes, JSON, times and limits.
+
+pub mod bytes;
+pub mod id;
+pub mod json;
+pub mod key;
+pub mod key_file;
+pub mod limits;
+pub mod sign;
+pub mod text;
+pub mod utc;

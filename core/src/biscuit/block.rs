@@ -1,0 +1,719 @@
+//! What a block says, as a type, and its one rendering. SPEC section 3.
+//!
+//! Owns: [`Block`], `lower` (to payload bytes) and `lift` (back). Does not own: signatures and
+//! links (`token`), who may say it (`verify`, `narrow`).
+//!
+//! Invariants: a payload that is not the exact rendering of a block is refused, so what is
+//! enforced here and what a stock Biscuit library enforces are one statement. Every block states
+//! its whole scope and when it ends; nothing is inherited by being left out. Only block 0 says
+//! when a token begins: a hop begins with it.
+
+use crate::base::id::{AgentId, BadId, HelperPath, Nonce, Principal, SpiffeId};
+use crate::base::limits;
+use crate::biscuit::datalog::{
+    BadDatalog, Binary, Check, Datalog, Expression, Op, Predicate, Query, Symbols, Term,
+};
+use crate::biscuit::wire::split_last;
+use crate::capability::{BadScope, CALL, Scope, lift_scope, render_scope};
+
+/// The version of this profile, the value of `sublet(…)`.
+const PROFILE: i64 = 1;
+
+/// The action that an identity token is good for, and nothing else.
+pub const IDENTIFY: &str = "sublet.identify";
+
+/// What only block 0 says: who issued the token, when, from when it is good, and what makes it
+/// single. The blocks after it hang on its id, so two hops alike in all they say, to one key and
+/// with one end, are one hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The broker.
+    pub issuer: SpiffeId,
+    /// Makes the token's id unique.
+    pub nonce: Nonce,
+    /// When it was issued, in seconds.
+    pub issued_at: i64,
+    /// The first second at which the token is good.
+    pub not_before: i64,
+}
+
+/// What kind of block it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Block 0 of a delegation: the broker grants, on someone's behalf.
+    Grant {
+        /// By whom and when.
+        origin: Origin,
+        /// Whose authority this is.
+        on_behalf_of: Principal,
+    },
+    /// Block 0 of an identity token, which has no other block.
+    Identity {
+        /// By whom and when.
+        origin: Origin,
+    },
+    /// A later block: the holder before it delegates.
+    Hop,
+}
+
+impl Role {
+    /// What block 0 says of where the token comes from; `None` for a hop.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Role::Grant { origin, .. } | Role::Identity { origin } => Some(origin),
+            Role::Hop => None,
+        }
+    }
+
+    fn origin_mut(&mut self) -> Option<&mut Origin> {
+        match self {
+            Role::Grant { origin, .. } | Role::Identity { origin } => Some(origin),
+            Role::Hop => None,
+        }
+    }
+}
+
+/// A half-open span of whole seconds: `not_before <= t < not_after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first second inside.
+    pub not_before: i64,
+    /// The first second after.
+    pub not_after: i64,
+}
+
+impl Window {
+    /// Whether a second lies inside.
+    pub fn contains(&self, second: i64) -> bool {
+        (self.not_before..self.not_after).contains(&second)
+    }
+}
+
+/// What one block says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its role.
+    pub role: Role,
+    /// The enrolled agent that holds the token from here on, or that answers for the helper.
+    pub agent: AgentId,
+    /// The helper of that agent that holds it, if it is not the agent itself.
+    pub helper: Option<HelperPath>,
+    /// The first second at which it is good no more.
+    pub not_after: i64,
+    /// How many blocks may follow block 0, counted from the root.
+    pub hops_max: u32,
+    /// How many hops of the token may be without a receipt.
+    pub offline_hops_max: u32,
+    /// What it is good for; `None` in an identity token.
+    pub scope: Option<Scope>,
+}
+
+/// Why a payload is no block of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBlock {
+    /// Larger than [`limits::BLOCK_BYTES_MAX`].
+    #[error("a block of {0} bytes, at most {max} are allowed", max = limits::BLOCK_BYTES_MAX)]
+    TooLarge(usize),
+    /// Not the Datalog of any Sublet block.
+    #[error(transparent)]
+    Datalog(#[from] BadDatalog),
+    /// A fact or check that a block needs is not there, or one is there that it does not have.
+    #[error("the block does not state its {0}")]
+    Missing(&'static str),
+    /// A name in it is not in normal form.
+    #[error(transparent)]
+    Id(#[from] BadId),
+    /// Its scope check is none of ours.
+    #[error(transparent)]
+    Scope(#[from] BadScope),
+    /// It allows more hops than a token may have. A stock library would refuse every call under it, as
+    /// it is told of no such number.
+    #[error("the block states {what}({limit}), at most {max} may be stated", max = limits::HOPS_MAX)]
+    Limit {
+        /// `hops` or `unrecorded`.
+        what: &'static str,
+        /// What it states.
+        limit: u32,
+    },
+    /// It says a thing of ours in other bytes than ours.
+    #[error("the block is not the canonical rendering of what it says")]
+    NotCanonical,
+}
+
+impl BadBlock {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BadBlock::TooLarge(_) => "block_too_large",
+            BadBlock::Datalog(_) => "block_datalog",
+            BadBlock::Missing(_) => "block_incomplete",
+            BadBlock::Id(_) => "block_name",
+            BadBlock::Scope(_) => "block_scope",
+            BadBlock::Limit { .. } => "block_limit",
+            BadBlock::NotCanonical => "block_not_canonical",
+        }
+    }
+}
+
+impl Block {
+    /// The payload; adds the block's symbols to `symbols`.
+    pub fn lower<'a>(&'a self, symbols: &mut Symbols<'a>) -> Vec<u8> {
+        self.render().encode(symbols)
+    }
+
+    /// Reads a payload, block 0 when `first`. Refuses whatever `lower` would not write.
+    pub fn lift<'a>(
+        payload: &'a [u8],
+        first: bool,
+        symbols: &mut Symbols<'a>,
+    ) -> Result<Block, BadBlock> {
+        if payload.len() > limits::BLOCK_BYTES_MAX {
+            return Err(BadBlock::TooLarge(payload.len()));
+        }
+        let known = symbols.count();
+        let datalog = Datalog::decode(payload, symbols)?;
+        let mut reader = Reader { facts: &datalog.facts, checks: &datalog.checks };
+        let block = reader.block(first)?;
+        reader.end()?;
+        // Counts the symbols too: one that is not used, or comes in another order, is refused.
+        if block.render().is_encoded_as(payload, known, symbols) {
+            Ok(block)
+        } else {
+            Err(BadBlock::NotCanonical)
+        }
+    }
+
+    /// Reads the payload of a block behind another. A scope in the very bytes in which the block
+    /// before states its own is that scope, since symbols once defined never change: it is not read
+    /// again.
+    pub(crate) fn lift_behind<'a>(
+        payload: &'a [u8],
+        before: (&[u8], &Block),
+        symbols: &mut Symbols<'a>,
+    ) -> Result<Block, BadBlock> {
+        let Some((head, scope)) = same_scope(payload, before) else {
+            return Block::lift(payload, false, symbols);
+        };
+        if payload.len() > limits::BLOCK_BYTES_MAX {
+            return Err(BadBlock::TooLarge(payload.len()));
+        }
+        let known = symbols.count();
+        let datalog = Datalog::decode(head, symbols)?;
+        let mut reader = Reader { facts: &datalog.facts, checks: &datalog.checks };
+        let mut block = reader.block_but_scope(false)?;
+        reader.end()?;
+        let but_scope = |block: &Block| {
+            let rendered = Datalog { facts: block.facts(), checks: vec![block.limits()] };
+            rendered.is_encoded_as(head, known, symbols)
+        };
+        let canonical = but_scope(&block);
+        // What is for delegates names the agent of its block.
+        if !canonical || (scope.names_its_holder() && block.agent != before.1.agent) {
+            return Err(BadBlock::NotCanonical);
+        }
+        block.scope = Some(scope);
+        Ok(block)
+    }
+
+    /// Refuses hops or unrecorded hops beyond [`limits::HOPS_MAX`], in every block alike (SPEC 3.2.4).
+    pub fn check_limits(&self) -> Result<(), BadBlock> {
+        for (what, limit) in [("hops", self.hops_max), ("unrecorded", self.offline_hops_max)] {
+            if limit > limits::HOPS_MAX {
+                return Err(BadBlock::Limit { what, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the block says of time holds at this second.
+    pub fn is_good_at(&self, second: i64) -> bool {
+        let begun = self.role.origin().is_none_or(|origin| origin.not_before <= second);
+        begun && second < self.not_after
+    }
+
+    /// The block as Datalog text would say it; also what a stock library reads.
+    pub fn render(&self) -> Datalog<'_> {
+        Datalog { facts: self.facts(), checks: self.checks() }
+    }
+
+    fn facts(&self) -> Vec<Predicate<'_>> {
+        let mut facts = Vec::with_capacity(7);
+        let (directory, name) = self.agent.split();
+        let agent = Predicate::new("agent", [Term::text(directory), Term::text(name)]);
+        let helper = self.helper.as_ref().map(|h| Predicate::new("helper", [text(h.as_str())]));
+        let Some(origin) = self.role.origin() else {
+            facts.push(agent);
+            facts.extend(helper);
+            return facts;
+        };
+        facts.push(Predicate::new("sublet", [Term::Integer(PROFILE)]));
+        if let Role::Identity { .. } = self.role {
+            facts.push(Predicate::new("identity", [Term::Integer(1)]));
+        }
+        facts.push(Predicate::new("issuer", [text(origin.issuer.as_str())]));
+        facts.push(agent);
+        facts.extend(helper);
+        if let Role::Grant { on_behalf_of, .. } = &self.role {
+            facts.push(Predicate::new("on_behalf_of", [text(on_behalf_of.as_str())]));
+        }
+        facts.push(Predicate::new("nonce", [Term::Bytes(&origin.nonce.0)]));
+        facts.push(Predicate::new("issued_at", [date(origin.issued_at)]));
+        facts
+    }
+
+    fn checks(&self) -> Vec<Check<'_>> {
+        let scope = match &self.scope {
+            Some(scope) => render_scope(scope, self.agent.split()),
+            None => {
+                let identify = Predicate::new(
+                    CALL,
+                    [Term::variable("audience"), text(IDENTIFY), Term::Integer(0)],
+                );
+                Check { queries: vec![Query { body: vec![identify], expressions: Vec::new() }] }
+            }
+        };
+        vec![self.limits(), scope]
+    }
+
+    /// `check if time($time), hops(4), unrecorded(0), $time >= …, $time < …`, the `>=` in block 0.
+    fn limits(&self) -> Check<'_> {
+        let time = || Term::variable("time");
+        let bound = |operator, seconds| -> Expression<'_> {
+            [Op::Value(time()), Op::Value(date(seconds)), Op::Binary(operator)].into()
+        };
+        let begins = self.role.origin().map(|o| bound(Binary::GreaterOrEqual, o.not_before));
+        let ends = bound(Binary::LessThan, self.not_after);
+        let at_most = |name, limit: u32| Predicate::new(name, [Term::Integer(i64::from(limit))]);
+        let query = Query {
+            body: vec![
+                Predicate::new("time", [time()]),
+                at_most("hops", self.hops_max),
+                at_most("unrecorded", self.offline_hops_max),
+            ],
+            expressions: begins.into_iter().chain([ends]).collect(),
+        };
+        Check { queries: vec![query] }
+    }
+}
+
+fn text(value: &str) -> Term<'_> {
+    Term::text(value)
+}
+
+fn date(seconds: i64) -> Term<'static> {
+    // Times before 1970 cannot be said; they read back as 1970 and so are not canonical.
+    Term::Date(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// The payload but for its scope, and that scope, if it is in the bytes of the one before.
+fn same_scope<'a>(payload: &'a [u8], before: (&[u8], &Block)) -> Option<(&'a [u8], Scope)> {
+    let (head, check) = split_last(payload)?;
+    let (_, check_before) = split_last(before.0)?;
+    let scope = before.1.scope.as_ref().filter(|_| check == check_before)?;
+    Some((head, scope.clone()))
+}
+
+/// Takes facts and checks in the order in which `lower` writes them.
+struct Reader<'r, 'a> {
+    facts: &'r [Predicate<'a>],
+    checks: &'r [Check<'a>],
+}
+
+impl<'r, 'a> Reader<'r, 'a> {
+    fn block(&mut self, first: bool) -> Result<Block, BadBlock> {
+        let mut block = self.block_but_scope(first)?;
+        let scope = self.check().ok_or(BadBlock::Missing("scope"))?;
+        if !matches!(block.role, Role::Identity { .. }) {
+            block.scope = Some(lift_scope(scope)?);
+        }
+        Ok(block)
+    }
+
+    fn block_but_scope(&mut self, first: bool) -> Result<Block, BadBlock> {
+        let head = if first { Some(self.head()?) } else { None };
+        let agent = self.agent()?;
+        let helper = self.text("helper").map(|text| text.parse()).transpose()?;
+        let mut role = match head {
+            None => Role::Hop,
+            Some((true, issuer)) => Role::Identity { origin: self.origin(issuer)? },
+            Some((false, issuer)) => {
+                let principal = self.text("on_behalf_of").map(|text| text.parse());
+                let on_behalf_of = principal.ok_or(BadBlock::Missing("on_behalf_of"))??;
+                Role::Grant { origin: self.origin(issuer)?, on_behalf_of }
+            }
+        };
+        let (not_after, hops_max, offline_hops_max) = self.limits(&mut role)?;
+        let block =
+            Block { role, agent, helper, not_after, hops_max, offline_hops_max, scope: None };
+        block.check_limits()?;
+        Ok(block)
+    }
+
+    /// Refuses what is left.
+    fn end(&self) -> Result<(), BadBlock> {
+        if self.facts.is_empty() && self.checks.is_empty() {
+            Ok(())
+        } else {
+            Err(BadBlock::Missing("facts and checks, and no others, in their order"))
+        }
+    }
+
+    /// Whether it is an identity, and the issuer.
+    fn head(&mut self) -> Result<(bool, SpiffeId), BadBlock> {
+        match self.fact("sublet") {
+            Some([Term::Integer(PROFILE)]) => {}
+            _ => return Err(BadBlock::Missing("profile version, sublet(1)")),
+        }
+        let identity = self.fact("identity").is_some();
+        let issuer = self.text("issuer").ok_or(BadBlock::Missing("issuer"))?;
+        Ok((identity, issuer.parse()?))
+    }
+
+    fn agent(&mut self) -> Result<AgentId, BadBlock> {
+        match self.fact("agent") {
+            Some([Term::String(directory), Term::String(name)]) => {
+                Ok(format!("{directory}{name}").parse()?)
+            }
+            _ => Err(BadBlock::Missing("agent")),
+        }
+    }
+
+    fn origin(&mut self, issuer: SpiffeId) -> Result<Origin, BadBlock> {
+        let nonce = match self.fact("nonce") {
+            Some([Term::Bytes(bytes)]) => (*bytes).try_into().ok().map(Nonce),
+            _ => None,
+        };
+        let issued_at = match self.fact("issued_at") {
+            Some([seconds]) => self::seconds(seconds),
+            _ => None,
+        };
+        let nonce = nonce.ok_or(BadBlock::Missing("nonce"))?;
+        let issued_at = issued_at.ok_or(BadBlock::Missing("issued_at"))?;
+        // Says the limits check, which comes later.
+        let not_before = 0;
+        Ok(Origin { issuer, nonce, issued_at, not_before })
+    }
+
+    /// The terms of the next fact, if it has this name.
+    fn fact(&mut self, name: &str) -> Option<&'r [Term<'a>]> {
+        let (first, rest) = self.facts.split_first()?;
+        if first.name != name {
+            return None;
+        }
+        self.facts = rest;
+        Some(&first.terms)
+    }
+
+    fn text(&mut self, name: &str) -> Option<&'r str> {
+        match self.fact(name) {
+            Some([term]) => term.as_text(),
+            _ => None,
+        }
+    }
+
+    fn check(&mut self) -> Option<&'r Check<'a>> {
+        let (first, rest) = self.checks.split_first()?;
+        self.checks = rest;
+        Some(first)
+    }
+
+    /// End, hops and unrecorded hops of the first check, and the beginning of what has an origin.
+    fn limits(&mut self, role: &mut Role) -> Result<(i64, u32, u32), BadBlock> {
+        let missing = BadBlock::Missing("limits: time, hops and unrecorded");
+        let Some([query]) = self.check().map(|check| check.queries.as_slice()) else {
+            return Err(missing);
+        };
+        let ([time, hops, unrecorded], [begins @ .., ends]) =
+            (query.body.as_slice(), query.expressions.as_slice())
+        else {
+            return Err(missing);
+        };
+        if time.name != "time" || hops.name != "hops" || unrecorded.name != "unrecorded" {
+            return Err(missing);
+        }
+        let count = |predicate: &Predicate<'_>| match predicate.terms.as_slice() {
+            [Term::Integer(limit)] => u32::try_from(*limit).ok(),
+            _ => None,
+        };
+        let bound = |expression: &Expression<'_>| match expression.as_slice() {
+            [_, Op::Value(limit), _] => seconds(limit),
+            _ => None,
+        };
+        match (role.origin_mut(), begins) {
+            (Some(origin), [begins]) => {
+                origin.not_before = bound(begins).ok_or(missing.clone())?;
+            }
+            (None, []) => {}
+            _ => return Err(missing),
+        }
+        match (bound(ends), count(hops), count(unrecorded)) {
+            (Some(not_after), Some(hops), Some(unrecorded)) => Ok((not_after, hops, unrecorded)),
+            _ => Err(missing),
+        }
+    }
+}
+
+fn seconds(term: &Term<'_>) -> Option<i64> {
+    match term {
+        Term::Date(seconds) => i64::try_from(*seconds).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn origin(nonce: u8) -> Origin {
+        let issuer = "spiffe://acme.example/sublet".parse().unwrap();
+        Origin { issuer, nonce: Nonce([nonce; 16]), issued_at: 1_000_000, not_before: 999_990 }
+    }
+
+    pub(crate) fn grant(scope: &[&str]) -> Block {
+        Block {
+            role: Role::Grant {
+                origin: origin(1),
+                on_behalf_of: "user:alice@acme.example".parse().unwrap(),
+            },
+            agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
+            helper: None,
+            not_after: 1_000_900,
+            hops_max: 3,
+            offline_hops_max: 1,
+            scope: Some(Scope::from_texts(scope).unwrap()),
+        }
+    }
+
+    fn hop() -> Block {
+        let helper = Some("scout-1".parse().unwrap());
+        Block { role: Role::Hop, helper, ..grant(&["fs.read@tool://files path=under:/data/q3"]) }
+    }
+
+    #[test]
+    fn lift_is_the_inverse_of_lower() {
+        let scopes = [
+            "fs.@tool://files/ path=under:/data n=range:1..10",
+            "db.q@mcp://db *=any x=absent y=one_of:a,read",
+            "db.q@mcp://db *=any a=one_of:p,q x=absent",
+        ];
+        let identity =
+            Block { role: Role::Identity { origin: origin(1) }, scope: None, ..grant(&scopes) };
+        for block in [grant(&scopes), identity] {
+            let payload = block.lower(&mut Symbols::default());
+            assert_eq!(Block::lift(&payload, true, &mut Symbols::default()), Ok(block));
+        }
+    }
+
+    #[test]
+    fn a_hop_reads_with_the_symbols_before_it_and_no_others() {
+        let mut writer = Symbols::default();
+        let (root, child) = (grant(&["fs.@tool://files path=under:/data"]), hop());
+        let first = root.lower(&mut writer);
+        let second = child.lower(&mut writer);
+        let mut reader = Symbols::default();
+        Block::lift(&first, true, &mut reader).unwrap();
+        assert_eq!(Block::lift(&second, false, &mut reader), Ok(hop()));
+        assert!(Block::lift(&second, false, &mut Symbols::default()).is_err());
+    }
+
+    /// What is read behind a block is what is read alone.
+    fn behind(root: &Block, child: &Block) -> Result<Block, BadBlock> {
+        let mut writer = Symbols::default();
+        let (first, second) = (root.lower(&mut writer), child.lower(&mut writer));
+        read_behind(root, &first, &second)
+    }
+
+    fn read_behind(root: &Block, first: &[u8], second: &[u8]) -> Result<Block, BadBlock> {
+        let mut reader = Symbols::default();
+        Block::lift(first, true, &mut reader).unwrap();
+        let alone = Block::lift(second, false, &mut reader.clone());
+        let read = Block::lift_behind(second, (first, root), &mut reader);
+        assert_eq!(read.is_ok(), alone.is_ok());
+        assert!(read.is_err() || read == alone);
+        read
+    }
+
+    #[test]
+    fn the_scope_of_the_block_before_is_not_read_again() {
+        let root = grant(&["fs.@tool://files path=under:/data", "db.q@mcp://db *=any hops:3"]);
+        let same = Block { role: Role::Hop, hops_max: 2, ..root.clone() };
+        assert_eq!(behind(&root, &same), Ok(same));
+        assert_eq!(behind(&root, &hop()), Ok(hop()));
+        let agent = "spiffe://acme.example/agent/writer".parse().unwrap();
+        let other = Block { role: Role::Hop, agent, ..root.clone() };
+        assert_eq!(behind(&root, &other), Ok(other));
+    }
+
+    #[test]
+    fn a_scope_that_names_its_holder_is_not_taken_for_anothers() {
+        let root = grant(&["fs.@tool://files path=under:/data use:delegates"]);
+        let same = Block { role: Role::Hop, ..root.clone() };
+        assert_eq!(behind(&root, &same), Ok(same.clone()));
+        let agent = "spiffe://acme.example/agent/writer".parse().unwrap();
+        let other = Block { agent, ..same };
+        assert_eq!(behind(&root, &other), Ok(other.clone()));
+        // The other's block, with the planner in its check: for delegates of the planner.
+        let mut writer = Symbols::default();
+        let first = root.lower(&mut writer);
+        let mut datalog = other.render();
+        let planners = root.render();
+        datalog.checks.truncate(1);
+        datalog.checks.extend(planners.checks.into_iter().skip(1));
+        let second = datalog.encode(&mut writer);
+        assert_eq!(read_behind(&root, &first, &second), Err(BadBlock::NotCanonical));
+    }
+
+    #[test]
+    fn what_stands_before_a_known_scope_is_read_as_strictly() {
+        let root = grant(&["fs.@tool://files path=under:/data"]);
+        let same = Block { role: Role::Hop, ..root.clone() };
+        let mut writer = Symbols::default();
+        let first = root.lower(&mut writer);
+        let rendered = same.render();
+        let changed = |change: &dyn Fn(&mut Datalog)| {
+            let mut datalog = rendered.clone();
+            change(&mut datalog);
+            let second = datalog.encode(&mut writer.clone());
+            read_behind(&root, &first, &second).is_ok()
+        };
+        assert!(changed(&|_| {}));
+        assert!(!changed(&|datalog| datalog.facts.clear()));
+        assert!(!changed(&|datalog| drop(datalog.checks.remove(0))));
+        assert!(!changed(&|datalog| datalog.checks.swap(0, 1)));
+        assert!(!changed(&|datalog| datalog.checks.insert(1, datalog.checks[1].clone())));
+        assert!(!changed(&|datalog| datalog.facts.push(datalog.facts[0].clone())));
+        let payload = same.lower(&mut writer.clone());
+        let unused = [&[0x0a, 1, b'u'], payload.as_slice()].concat();
+        assert!(read_behind(&root, &first, &unused).is_err());
+    }
+
+    #[test]
+    fn anything_left_out_or_added_is_refused() {
+        let block = grant(&["fs.read@tool://files"]);
+        let full = block.render();
+        let lift = |datalog: Datalog| {
+            let payload = datalog.encode(&mut Symbols::default());
+            Block::lift(&payload, true, &mut Symbols::default())
+        };
+        assert!(lift(full.clone()).is_ok());
+        for at in 0..full.facts.len() {
+            let mut less = full.clone();
+            less.facts.remove(at);
+            assert!(lift(less).is_err(), "without fact {at}");
+        }
+        for at in 0..full.checks.len() {
+            let mut less = full.clone();
+            less.checks.remove(at);
+            assert!(lift(less).is_err(), "without check {at}");
+        }
+        let mut more = full.clone();
+        more.facts.push(Predicate::new("action", [Term::String("fs.read".into())]));
+        assert!(lift(more).is_err());
+        let mut swapped = full.clone();
+        swapped.checks.swap(0, 1);
+        assert!(lift(swapped).is_err());
+        let mut wider = full;
+        wider.checks[1].queries[0].body.remove(0);
+        assert!(lift(wider).is_err());
+    }
+
+    #[test]
+    fn other_bytes_for_the_same_statement_are_refused() {
+        use biscuit_auth::format::schema;
+        use prost_biscuit::Message as _;
+        let payload = grant(&["fs.read@tool://files"]).lower(&mut Symbols::default());
+        let mut unused = schema::Block::decode(payload.as_slice()).unwrap();
+        unused.symbols.push("unused".into());
+        let lifted = Block::lift(&unused.encode_to_vec(), true, &mut Symbols::default());
+        assert_eq!(lifted, Err(BadBlock::NotCanonical));
+        let mut unknown_field = payload.clone();
+        unknown_field.extend([0x78, 0x01]); // field 15
+        assert_eq!(
+            Block::lift(&unknown_field, true, &mut Symbols::default()),
+            Err(BadBlock::NotCanonical)
+        );
+        let block = grant(&["fs.read@tool://files"]);
+        let variables = block.render();
+        let mut renamed = variables.clone();
+        for expression in &mut renamed.checks[0].queries[0].expressions {
+            expression[0] = Op::Value(Term::variable("t"));
+        }
+        renamed.checks[0].queries[0].body[0] = Predicate::new("time", [Term::variable("t")]);
+        let lifted =
+            Block::lift(&renamed.encode(&mut Symbols::default()), true, &mut Symbols::default());
+        assert_eq!(lifted, Err(BadBlock::NotCanonical));
+    }
+
+    #[test]
+    fn a_window_holds_its_first_second_and_not_its_end() {
+        let window = Window { not_before: 10, not_after: 12 };
+        let held: Vec<i64> = (8..14).filter(|second| window.contains(*second)).collect();
+        assert_eq!(held, [10, 11]);
+    }
+
+    /// A grant of which the payload has exactly so many bytes.
+    pub(crate) fn of_bytes(bytes: usize) -> Block {
+        let sized = |letters: usize| {
+            let text = |letter: &str, n: usize| letter.repeat(n);
+            let args = format!(
+                "a=exactly:{} b=exactly:{} c=exactly:{}",
+                text("x", 1000),
+                text("y", 1000),
+                text("z", letters)
+            );
+            grant(&[&format!("fs.read@tool://files {args}")])
+        };
+        let length = |block: &Block| block.lower(&mut Symbols::default()).len();
+        let block = sized(500 + bytes - length(&sized(500)));
+        assert_eq!(length(&block), bytes);
+        block
+    }
+
+    #[test]
+    fn a_block_may_be_as_large_as_its_bound_and_no_larger() {
+        let max = limits::BLOCK_BYTES_MAX;
+        let lift = |block: &Block| {
+            let payload = block.lower(&mut Symbols::default());
+            Block::lift(&payload, true, &mut Symbols::default())
+        };
+        assert_eq!(lift(&of_bytes(max)), Ok(of_bytes(max)));
+        assert_eq!(lift(&of_bytes(max + 1)), Err(BadBlock::TooLarge(max + 1)));
+    }
+
+    #[test]
+    fn a_block_whose_scope_is_known_has_the_same_bound() {
+        let max = limits::BLOCK_BYTES_MAX;
+        let numbers: Vec<String> = (0..128).map(|at| (1_000_000_000 + at).to_string()).collect();
+        let (all, some) = (numbers.join(","), numbers[..40].join(","));
+        let root = grant(&[&format!(
+            "fs.read@tool://files a=one_of:{all} b=one_of:{all} c=one_of:{some}"
+        )]);
+        // The strings of the scope stand in the block before; a long helper takes their place.
+        let sized = |letters: usize| {
+            let path = (1..=letters).map(|at| if at % 60 == 0 { '/' } else { 'h' });
+            let helper = Some(path.collect::<String>().parse().unwrap());
+            let hop = Block { role: Role::Hop, helper, ..root.clone() };
+            let mut writer = Symbols::default();
+            (root.lower(&mut writer), hop.lower(&mut writer))
+        };
+        let letters = 270 + max - sized(270).1.len();
+        let (first, second) = sized(letters);
+        assert_eq!(second.len(), max);
+        assert!(read_behind(&root, &first, &second).is_ok());
+        let (first, second) = sized(letters + 1);
+        assert_eq!(read_behind(&root, &first, &second), Err(BadBlock::TooLarge(max + 1)));
+    }
+
+    #[test]
+    fn the_limits_are_named_as_limits() {
+        let block = grant(&["fs.read@tool://files"]);
+        let full = block.render();
+        for at in 0..3 {
+            let mut renamed = full.clone();
+            renamed.checks[0].queries[0].body[at].name = "depth".into();
+            let payload = renamed.encode(&mut Symbols::default());
+            let lifted = Block::lift(&payload, true, &mut Symbols::default());
+            assert!(matches!(lifted, Err(BadBlock::Missing(_))), "{at}: {lifted:?}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the admin changes: agents, profiles, join tokens, the keys of the broker.
+
+pub(in crate::decide) mod fleet;
+pub(in crate::decide) mod keys;

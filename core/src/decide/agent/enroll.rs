@@ -1,0 +1,468 @@
+//! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
+
+use crate::base::id::{AgentId, UnixMillis};
+use crate::base::key::{PublicKey, Thumbprint};
+use crate::base::limits;
+use crate::biscuit::block::{Block, Origin, Role};
+use crate::decide::agent::kept_identity::{RENEW, ROTATE_KEY, keeps_an_identity};
+use crate::decide::caller::{Caller, Kind};
+use crate::decide::join_token_hash;
+use crate::decide::{Context, Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock, View};
+use crate::evidence::record::{Attestation, Body};
+use crate::evidence::workload::Attested;
+use crate::refusal::{BadJoinToken, Deny};
+use crate::state::{
+    Agent, AgentState, FormerKey, JoinTokenState, KeyOwner, LastIdentity, Mutation, Precondition,
+    RowKey, SpentToken,
+};
+use crate::token::UnverifiedToken;
+use crate::token::verify::VerifiedToken;
+use crate::trust::bundle::KeyUse;
+
+/// Someone with a new key and a credential asks for an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enroll {
+    /// What was shown.
+    pub credential: Credential,
+    /// The agent that the caller says it is; `None` lets the credential say.
+    pub agent: Option<AgentId>,
+}
+
+/// What an enrollment rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A join token of this broker.
+    JoinToken {
+        /// Its id.
+        id: String,
+        /// SHA-256 over the token that was shown (`admin::join_token_hash`).
+        hash: [u8; 32],
+    },
+    /// Somebody else's word, verified.
+    Attested(Box<Attested>),
+}
+
+impl Credential {
+    /// Reads a join token in text form; `None` when it is none.
+    pub fn from_join_token(text: &str) -> Option<Self> {
+        let (id, _) = crate::decide::split_join_token(text)?;
+        Some(Credential::JoinToken { id, hash: join_token_hash(text) })
+    }
+}
+
+/// Who comes in, and what is left of the credential.
+struct Admitted {
+    agent: Agent,
+    /// Whether the agent is new.
+    created: bool,
+    preconditions: Vec<Precondition>,
+    mutation: Option<Mutation>,
+    join_token: String,
+    attested: Option<Attestation>,
+}
+
+impl Operation for Enroll {
+    /// The identity token's bytes.
+    type Granted = serde_bytes::ByteBuf;
+    const METHOD: &'static str = "/sublet.v1.Identity/Enroll";
+    const KEEPS: Keeps = Keeps::TheIdentity;
+
+    fn describe(&self) -> String {
+        let agent =
+            self.agent.as_ref().map_or("the agent it was made for".to_owned(), ToString::to_string);
+        match &self.credential {
+            Credential::JoinToken { id, .. } => format!("join token {id} for {agent}"),
+            Credential::Attested(shown) => {
+                let subject = shown.claim("sub").unwrap_or_default();
+                format!("a token of {} about {subject:?} for {agent}", shown.issuer)
+            }
+        }
+    }
+
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let Kind::NewKey(key) = cx.caller.kind() else {
+            return Err(Deny::Forbidden("enrolment is signed by the new key"));
+        };
+        let admitted = match &self.credential {
+            Credential::JoinToken { id, hash } => self.invited(cx, id, hash)?,
+            Credential::Attested(shown) => self.attested(cx, shown, key)?,
+        };
+        let agent = &admitted.agent;
+        if agent.state == AgentState::Suspended {
+            return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
+        }
+        // One that was enrolled and never heard of it asks again, by whatever it can show by now.
+        let own = agent.key.as_ref() == Some(key);
+        let thumbprint = if own { key.thumbprint() } else { free_key(cx.view, key)? };
+        // Whoever sends an old request again must not make a copy of the one that has the key: the
+        // identity of before stays the last one, and the one that is given now is younger.
+        let last = agent.identity.filter(|_| own);
+        let at_least = last.map_or(i64::MIN, |last| last.issued_at.saturating_add(1));
+        let (mut grant, given) = identity(cx, agent, key, at_least)?;
+        let given = last.unwrap_or(given);
+        if admitted.created {
+            grant.effects.preconditions =
+                vec![Precondition::absent(RowKey::Agent(agent.id.clone()))];
+            let body =
+                Body::AgentCreated { agent: agent.id.clone(), profile: agent.profile.clone() };
+            grant = grant.recording(cx.caller, body);
+        }
+        let body = Body::AgentEnrolled {
+            agent: agent.id.clone(),
+            key: thumbprint,
+            join_token: admitted.join_token,
+            attested: admitted.attested,
+        };
+        let grant = grant
+            .requiring(admitted.preconditions)
+            .changing(admitted.mutation)
+            .recording(cx.caller, body);
+        let grant = if own { grant } else { taking(grant, agent, key) };
+        let former = if own { agent.former } else { None };
+        Ok(active(grant, agent, key, given, former))
+    }
+
+    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
+        token.encode().into()
+    }
+
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        is_current(granted, view)
+    }
+
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        Some(granted)
+    }
+}
+
+impl Enroll {
+    fn invited(&self, cx: &Context<'_>, id: &str, hash: &[u8; 32]) -> Result<Admitted, Deny> {
+        let row = cx.view.state.join_token(id).filter(|row| row.hash == *hash);
+        let row = row.ok_or(Deny::JoinToken(BadJoinToken::Unknown))?;
+        let bad = match row.state {
+            JoinTokenState::Spent => Some(BadJoinToken::Used),
+            JoinTokenState::Revoked => Some(BadJoinToken::Revoked),
+            JoinTokenState::Open if cx.now >= row.expires_at => Some(BadJoinToken::Expired),
+            JoinTokenState::Open if self.agent.as_ref().is_some_and(|a| *a != row.agent) => {
+                Some(BadJoinToken::OfAnother)
+            }
+            JoinTokenState::Open => None,
+        };
+        if let Some(bad) = bad {
+            return Err(Deny::JoinToken(bad));
+        }
+        let agent = cx.view.state.agent(&row.agent);
+        let agent = agent.ok_or_else(|| Deny::UnknownAgent { agent: row.agent.clone() })?.clone();
+        let preconditions = vec![Precondition::unchanged(row)];
+        let mut spent = row.clone();
+        spent.state = JoinTokenState::Spent;
+        spent.version += 1;
+        Ok(Admitted {
+            agent,
+            created: false,
+            preconditions,
+            mutation: Some(Mutation::from(spent)),
+            join_token: row.id.clone(),
+            attested: None,
+        })
+    }
+
+    /// The one agent that the rules of all profiles make of what was shown.
+    fn attested(
+        &self,
+        cx: &Context<'_>,
+        shown: &Attested,
+        key: &PublicKey,
+    ) -> Result<Admitted, Deny> {
+        let not = |detail: String| Deny::NotEnrollable { issuer: shown.issuer.clone(), detail };
+        if shown.once && cx.view.state.is_spent(&shown.id) {
+            return Err(Deny::CredentialUsed);
+        }
+        if cx.now >= shown.expires_at {
+            return Err(not("it is over".to_owned()));
+        }
+        let rules = cx
+            .view
+            .state
+            .profiles()
+            .flat_map(|profile| profile.enroll.iter().map(move |rule| (profile, rule)));
+        let mut meant = rules.filter(|(_, rule)| rule.means(shown));
+        let (profile, rule) = meant.next().ok_or_else(|| {
+            not("no profile has a rule for a workload with its claims".to_owned())
+        })?;
+        if let Some((other, _)) = meant.next() {
+            let detail = format!(
+                "rules of the profiles {:?} and {:?} both mean it",
+                profile.name, other.name
+            );
+            return Err(not(detail));
+        }
+        let id = rule.agent(shown, cx.view.state.domain()).map_err(not)?;
+        if id == cx.view.state.domain().issuer() {
+            return Err(not("an agent is not the broker".to_owned()));
+        }
+        if let Some(asked) = self.agent.as_ref().filter(|asked| **asked != id) {
+            return Err(not(format!("it is {id}, and {asked} was asked for")));
+        }
+        let known = cx.view.state.agent(&id);
+        if let Some(agent) = known.filter(|agent| agent.profile != profile.name) {
+            return Err(not(format!("{id} has the profile {:?}", agent.profile)));
+        }
+        let active = known.filter(|agent| agent.state == AgentState::Active);
+        if active.is_some_and(|agent| agent.key.as_ref() != Some(key)) && !rule.rekey {
+            return Err(Deny::AgentState { agent: id, state: AgentState::Active.name() });
+        }
+        let created = known.is_none();
+        let agent = known.cloned().unwrap_or_else(|| Agent::invited(id, &profile.name, cx.now));
+        let spent = SpentToken { id: shown.id, expires_at: shown.expires_at };
+        let profile = Precondition::unchanged(profile);
+        Ok(Admitted {
+            agent,
+            created,
+            preconditions: shown
+                .once
+                .then_some(Precondition::absent(RowKey::Spent(shown.id)))
+                .into_iter()
+                .chain([profile])
+                .collect(),
+            mutation: shown.once.then_some(Mutation::from(spent)),
+            join_token: String::new(),
+            attested: Some(Attestation {
+                method: shown.method,
+                issuer: shown.issuer.clone(),
+                token: shown.id,
+                claims: String::from_utf8(shown.claims.canonical()).unwrap_or_default(),
+            }),
+        })
+    }
+}
+
+/// An agent asks for a new identity for the key that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renew;
+
+impl Operation for Renew {
+    type Granted = serde_bytes::ByteBuf;
+    const METHOD: &'static str = RENEW;
+    const KEEPS: Keeps = Keeps::TheIdentity;
+
+    fn describe(&self) -> String {
+        "a new identity".to_owned()
+    }
+
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let agent = keeper(cx)?;
+        let key = agent.key.clone().ok_or(Deny::Forbidden("the agent has no key"))?;
+        let body = Body::AgentRenewed { agent: agent.id.clone(), key: key.thumbprint() };
+        let (grant, given) = identity(cx, agent, &key, shown_at(cx.caller))?;
+        let mut row = agent.clone();
+        row.identity = Some(given);
+        row.version += 1;
+        Ok(grant.changing([Mutation::from(row)]).recording(cx.caller, body))
+    }
+
+    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
+        token.encode().into()
+    }
+
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        is_current(granted, view)
+    }
+
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        Some(granted)
+    }
+}
+
+/// An agent asks to change its key; that it holds the new one was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotateKey {
+    /// The new key.
+    pub new_key: PublicKey,
+}
+
+impl Operation for RotateKey {
+    type Granted = serde_bytes::ByteBuf;
+    const METHOD: &'static str = ROTATE_KEY;
+    const KEEPS: Keeps = Keeps::TheIdentity;
+
+    fn describe(&self) -> String {
+        format!("the key {}", self.new_key.thumbprint())
+    }
+
+    fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
+        let agent = keeper(cx)?;
+        let old = agent.key.as_ref().ok_or(Deny::Forbidden("the agent has no key"))?.thumbprint();
+        let new = free_key(cx.view, &self.new_key)?;
+        let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
+        let (grant, given) = identity(cx, agent, &self.new_key, shown_at(cx.caller))?;
+        let former = FormerKey { key: old, until: cx.now };
+        let grant = taking(grant.recording(cx.caller, body), agent, &self.new_key);
+        Ok(active(grant, agent, &self.new_key, given, Some(former)))
+    }
+
+    fn with_token(_: Self::Granted, token: &VerifiedToken) -> Self::Granted {
+        token.encode().into()
+    }
+
+    fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
+        is_current(granted, view)
+    }
+
+    fn identity(granted: &Self::Granted) -> Option<&[u8]> {
+        Some(granted)
+    }
+}
+
+/// A key that is nobody's, ever, before now.
+fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
+    let thumbprint = key.thumbprint();
+    if view.state.key_owner(&thumbprint).is_some() { Err(Deny::KeyTaken) } else { Ok(thumbprint) }
+}
+
+/// The agent that asks for another identity in place of the one that it shows. Refused is one that
+/// another has renewed since, or under a key that another has rotated away from: of two that hold one
+/// key, one has a copy. An identity that is younger than the last one known here is from before this
+/// broker was restored from a backup, and no copy; where the root is tainted, nothing vouches for that.
+fn keeper<'a>(cx: &Context<'a>) -> Result<&'a Agent, Deny> {
+    let shown = cx.caller.own_identity();
+    let shown = shown.ok_or(Deny::Forbidden("only an agent may do this, with its identity"))?;
+    let id = &shown.root().agent;
+    let agent = cx.view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
+    let (Some(origin), Some(last)) = (shown.root().role.origin(), agent.identity) else {
+        return if cx.caller.agent().is_some() { Ok(agent) } else { Err(Deny::RootRevoked) };
+    };
+    if agent.key.as_ref() == Some(shown.holder_key()) && is_no_older(origin, last) {
+        let vouched = cx.caller.agent().is_some() || origin.nonce == last.nonce;
+        return if vouched { Ok(agent) } else { Err(Deny::RootRevoked) };
+    }
+    Err(Deny::IdentityCloned { agent: id.clone() })
+}
+
+/// When the identity was issued that is shown: what comes in its place is no older, so that the one that
+/// is shown passes for no younger one, within one second either.
+fn shown_at(caller: &Caller) -> i64 {
+    let origin = caller.own_identity().and_then(|shown| shown.root().role.origin());
+    origin.map_or(i64::MIN, |origin| origin.issued_at)
+}
+
+/// Whether an identity that was given is an answer now: one that was renewed since is a copy's, and a
+/// suspended agent is given none.
+fn is_current(given: &[u8], view: View<'_>) -> bool {
+    let token = UnverifiedToken::decode(given).ok();
+    let first = token.as_ref().and_then(|token| token.blocks().first());
+    first.is_some_and(|first| {
+        let (block, key) = (first.block(), first.next_key());
+        let agent = view.state.agent(&block.agent);
+        let agent = agent.filter(|agent| agent.state == AgentState::Active);
+        let last = agent.filter(|agent| agent.key.as_ref() == Some(key));
+        let last = last.and_then(|agent| agent.identity);
+        last.zip(block.role.origin()).is_some_and(|(last, given)| is_no_older(given, last))
+    })
+}
+
+/// Whether a caller may be given its answer again: whether it is alive, or the agent that it was before
+/// the very rotation which it asks for again. A rotation whose answer was lost is asked for under the key
+/// of before, however long that takes.
+pub fn check_repeats(
+    view: View<'_>,
+    caller: &Caller,
+    method: &str,
+    now: UnixMillis,
+) -> Result<(), Deny> {
+    match crate::decide::authority::chain::check_caller(view, caller, method, now) {
+        Err(Deny::NotTheAgentsKey { hop: 0, .. })
+            if method == RotateKey::METHOD && is_former(view, caller) =>
+        {
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+fn is_former(view: View<'_>, caller: &Caller) -> bool {
+    let Kind::Agent(token) = caller.kind() else { return false };
+    let former = view.state.agent(&token.root().agent).and_then(|row| row.former);
+    former.is_some_and(|former| former.key == token.holder_key().thumbprint())
+}
+
+/// Whether an identity is the last one that is known, or younger.
+fn is_no_older(origin: &Origin, last: LastIdentity) -> bool {
+    origin.nonce == last.nonce || origin.issued_at > last.issued_at
+}
+
+/// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
+/// whoever has a copy of it. Not so under a tainted root, which anybody may have.
+pub(in crate::decide) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) -> Deny {
+    match &deny {
+        Deny::NotTheAgentsKey { hop: 0, agent }
+            if keeps_an_identity(method) && is_former(view, caller) =>
+        {
+            Deny::IdentityCloned { agent: agent.clone() }
+        }
+        _ => deny,
+    }
+}
+
+/// Makes a key the agent's own, for ever.
+fn taking(
+    grant: Grant<serde_bytes::ByteBuf>,
+    agent: &Agent,
+    key: &PublicKey,
+) -> Grant<serde_bytes::ByteBuf> {
+    let owner = KeyOwner { key: key.thumbprint(), agent: agent.id.clone(), revoked: false };
+    grant
+        .requiring([Precondition::absent(RowKey::KeyOwner(owner.key))])
+        .changing([Mutation::from(owner)])
+}
+
+/// The agent is active with this key and this identity.
+fn active(
+    grant: Grant<serde_bytes::ByteBuf>,
+    agent: &Agent,
+    key: &PublicKey,
+    given: LastIdentity,
+    former: Option<FormerKey>,
+) -> Grant<serde_bytes::ByteBuf> {
+    let mut row = agent.clone();
+    row.state = AgentState::Active;
+    row.key = Some(key.clone());
+    row.identity = Some(given);
+    row.former = former;
+    row.version += 1;
+    grant.changing([Mutation::from(row)])
+}
+
+/// An identity token to be signed for the agent and key, as of now and not before a second.
+fn identity(
+    cx: &Context<'_>,
+    agent: &Agent,
+    key: &PublicKey,
+    at_least: i64,
+) -> Result<(Grant<serde_bytes::ByteBuf>, LastIdentity), Deny> {
+    let seconds = cx.now.seconds().max(at_least);
+    let root = cx.view.signing(KeyUse::Identity)?;
+    let ttl = cx.view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
+    let origin = Origin {
+        issuer: cx.view.state.domain().issuer(),
+        nonce: cx.entropy.nonce("identity"),
+        issued_at: seconds,
+        not_before: seconds.saturating_sub(limits::BACKDATE_SECONDS),
+    };
+    let given = LastIdentity { nonce: origin.nonce, issued_at: origin.issued_at };
+    let block = Block {
+        role: Role::Identity { origin },
+        agent: agent.id.clone(),
+        helper: None,
+        // Nothing outlives the key that signed it.
+        not_after: seconds.saturating_add(ttl).min(root.not_after.seconds()),
+        hops_max: 0,
+        offline_hops_max: 0,
+        scope: None,
+    };
+    let mut grant =
+        Grant::read(serde_bytes::ByteBuf::new()).requiring([Precondition::unchanged(agent)]);
+    let unsigned = UnsignedBlock { block, holder_key: key.clone(), root: root.clone() };
+    grant.unsigned = Some(Unsigned::Block(Box::new(unsigned)));
+    Ok((grant, given))
+}

@@ -1,0 +1,390 @@
+//! Sessions of authority: by what right an agent acts for a user, and that it ends. SPEC 3.10.
+//!
+//! Owns: a user's login as its own signed token shows it, an operator's word in place of one, and which
+//! principal a login is. Does not own: verifying the token (the broker's `login`), what follows
+//! (`decide`).
+//!
+//! Invariants: a login is one principal by one template, of this trust domain, and a name that cannot be
+//! one is refused and never changed into one that can; a session that ended stays so for every token
+//! from before its end; a word that a login is over ends nothing that began after it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::bytes::{Label, domain, sha256};
+use crate::base::id::{AgentId, Principal, TrustDomain, UnixMillis};
+use crate::base::text::{base64url, from_base64url};
+use crate::evidence::workload::Attested;
+
+/// Live delegations of one session: what ends with it ends in one commit.
+pub const DELEGATIONS_MAX: usize = 4_096;
+
+/// Names a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub [u8; 32]);
+
+impl SessionId {
+    /// Reads the text form.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Some(SessionId(from_base64url(text)?.try_into().ok()?))
+    }
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&base64url(self.0))
+    }
+}
+
+impl std::fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
+/// A person, as the identity provider that knows it names it. Beside the principal it says whose login
+/// a word rests on: a principal is a name of this realm, made of a claim that may change. The subject is
+/// personal data: in the ledger it lies beside a leaf alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Person {
+    /// The provider (`iss`).
+    pub issuer: String,
+    /// The provider's name for the person (`sub`).
+    pub subject: String,
+}
+
+/// A login at somebody else's identity provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Login {
+    /// Whose word it is.
+    pub issuer: String,
+    /// Whose login, as the issuer names it.
+    pub subject: String,
+    /// Which of its logins (OpenID Connect `sid`); empty where the issuer does not tell them apart.
+    pub sid: String,
+}
+
+impl Login {
+    /// The session that it is.
+    pub fn id(&self) -> SessionId {
+        let mut bytes = domain(Label::Login);
+        for part in [&self.issuer, &self.subject, &self.sid] {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        SessionId(sha256(&bytes))
+    }
+
+    /// Whose it is.
+    pub fn person(&self) -> Person {
+        Person { issuer: self.issuer.clone(), subject: self.subject.clone() }
+    }
+
+    /// All logins of this subject.
+    #[must_use]
+    pub fn any(&self) -> Self {
+        Login { sid: String::new(), ..self.clone() }
+    }
+}
+
+impl std::fmt::Display for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "login:{}#{}", self.issuer, self.subject)
+    }
+}
+
+/// Somebody's signed word that a login is over: the user's own token of it, or its provider's logout
+/// token. It ends what began by the time at which it was issued, and nothing newer: whoever keeps an old
+/// one ends no later login with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedOut {
+    /// Which login, or all of its subject's where it does not say which.
+    pub login: Login,
+    /// When the word was issued.
+    pub issued_at: UnixMillis,
+    /// Whether it is a token of that very login, and not its provider's word.
+    pub own: bool,
+}
+
+impl LoggedOut {
+    /// Whether it ends this session. Of one that has ended before, what is left is always ended.
+    pub fn ends(&self, session: &Session) -> bool {
+        let Source::Login(one) = &session.source else { return false };
+        let is_it = *one == self.login || (self.login.sid.is_empty() && one.any() == self.login);
+        is_it && (!session.live || session.began_at <= self.issued_at || self.is_of(session))
+    }
+
+    /// Whether the user's own token is of this very login, and that did not end after it was issued.
+    /// Then the login began before the token, whatever tokens of it were shown here.
+    fn is_of(&self, session: &Session) -> bool {
+        let named = self.own && !self.login.sid.is_empty() && session.id == self.login.id();
+        named && !session.is_over_for(self.issued_at)
+    }
+
+    /// Until when the tokens of a session that it ends are over, issued by then: until it was issued
+    /// itself. A login whose own token it is ends now, with the tokens that it was given since.
+    pub fn over_until(&self, session: &SessionId, now: UnixMillis) -> UnixMillis {
+        match self.own && *session == self.login.id() {
+            true => self.issued_at.max(now),
+            false => self.issued_at,
+        }
+    }
+}
+
+/// By whose word an agent acts for somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The user's own: a login.
+    Login(Login),
+    /// An operator's, for this agent alone.
+    Operator(AgentId),
+}
+
+impl Source {
+    /// The person whose word it is; `None` for an operator's.
+    pub fn person(&self) -> Option<Person> {
+        match self {
+            Source::Login(login) => Some(login.person()),
+            Source::Operator(_) => None,
+        }
+    }
+}
+
+/// A session of authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose authority; `None` of a login that ended before anything was issued by it.
+    pub principal: Option<Principal>,
+    /// By whose word.
+    pub source: Source,
+    /// SHA-256 of the token that showed it last; zeros when none did.
+    pub token: [u8; 32],
+    /// When it, and all that was issued in it, is over.
+    pub expires_at: UnixMillis,
+    /// When the first token was issued that has shown it since it ended last; in a row from before this
+    /// was kept, 1970.
+    #[serde(default)]
+    pub began_at: UnixMillis,
+    /// When it was ended last. What was issued here before that stays ended, also when the user has
+    /// logged in again since.
+    pub ended_at: Option<UnixMillis>,
+    /// The tokens of its login that were issued until then open nothing. In a row from before this was
+    /// kept: see `ended_at`.
+    #[serde(default)]
+    pub over_until: Option<UnixMillis>,
+    /// Whether it goes on: it was not ended, or its user has logged in again.
+    pub live: bool,
+    /// Counts changes of this row.
+    pub version: u64,
+}
+
+impl Session {
+    /// Whether a token of its login that was issued then opens nothing any more.
+    pub fn is_over_for(&self, issued_at: UnixMillis) -> bool {
+        self.over_until.or(self.ended_at).is_some_and(|until| until >= issued_at)
+    }
+}
+
+/// What a user's own signed token showed, once it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserToken {
+    /// The login.
+    pub login: Login,
+    /// Who it is here.
+    pub principal: Principal,
+    /// When the token was issued.
+    pub issued_at: UnixMillis,
+    /// When it is over.
+    pub expires_at: UnixMillis,
+    /// SHA-256 over the token.
+    pub id: [u8; 32],
+    /// What it claimed, in canonical JSON.
+    pub claims: String,
+}
+
+impl UserToken {
+    /// Reads what was shown. `template` is `kind:{claim}`: a claim with an `@` must be of the realm,
+    /// one without names somebody in it.
+    pub fn of(shown: &Attested, template: &str, realm: &TrustDomain) -> Result<Self, String> {
+        let text = |name| shown.claim(name).map(str::to_owned);
+        let login = Login {
+            issuer: shown.issuer.clone(),
+            subject: text("sub").ok_or("it is about nobody (sub)")?,
+            sid: text("sid").unwrap_or_default(),
+        };
+        let issued = shown.number("iat").ok_or("it does not say when it was issued (iat)")?;
+        Ok(UserToken {
+            login,
+            principal: principal(shown, template, realm)?,
+            issued_at: UnixMillis::from_seconds(issued),
+            expires_at: shown.expires_at,
+            id: shown.id,
+            claims: String::from_utf8(shown.claims.canonical()).unwrap_or_default(),
+        })
+    }
+}
+
+/// The kind and the claim of a template; `None` for one that is none.
+pub fn template(text: &str) -> Option<(&str, &str)> {
+    let (kind, claim) = text.split_once(':')?;
+    let claim = claim.strip_prefix('{')?.strip_suffix('}')?;
+    let kind_is_one =
+        (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase());
+    (kind_is_one && !claim.is_empty()).then_some((kind, claim))
+}
+
+fn principal(shown: &Attested, text: &str, realm: &TrustDomain) -> Result<Principal, String> {
+    let (kind, claim) = template(text).ok_or("the template of principals is none")?;
+    let value = shown.claim(claim).ok_or_else(|| format!("it has no claim {claim:?}"))?;
+    // An address that anybody may type in is nobody's (OpenID Connect Core 5.7).
+    if claim == "email" && !shown.is_true("email_verified") {
+        return Err("its issuer has not verified the email address".to_owned());
+    }
+    let full = match value.contains('@') {
+        true => format!("{kind}:{value}"),
+        false => format!("{kind}:{value}@{realm}"),
+    };
+    let principal: Principal = full.parse().map_err(|bad| format!("{full:?}: {bad}"))?;
+    if principal.realm() != realm.as_str() {
+        return Err(format!("{principal} is not of {realm}"));
+    }
+    Ok(principal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json::Json;
+
+    fn shown(claims: &str) -> Attested {
+        Attested {
+            method: "jwt",
+            issuer: "https://login.example".into(),
+            claims: Json::parse(claims.as_bytes()).unwrap(),
+            id: [0; 32],
+            once: false,
+            expires_at: UnixMillis(2_000),
+        }
+    }
+
+    fn read(claims: &str, template: &str) -> Result<String, String> {
+        let realm = "acme.example".parse().unwrap();
+        UserToken::of(&shown(claims), template, &realm).map(|user| user.principal.to_string())
+    }
+
+    #[test]
+    fn a_login_is_one_principal_of_this_realm_or_none() {
+        let alice = r#"{"sub":"0042","iat":1,"email":"alice@acme.example","email_verified":true,"name":"Alice"}"#;
+        assert_eq!(read(alice, "user:{email}").unwrap(), "user:alice@acme.example");
+        assert_eq!(read(alice, "user:{sub}").unwrap(), "user:0042@acme.example");
+        for (claims, template, detail) in [
+            (alice, "user:{name}", "Alice"),
+            (alice, "user:{upn}", "no claim"),
+            (alice, "user:alice", "template"),
+            (r#"{"sub":"1","iat":1,"email":"alice@acme.example"}"#, "user:{email}", "not verified"),
+            (
+                r#"{"sub":"1","iat":1,"email":"alice@acme.example","email_verified":"true"}"#,
+                "user:{email}",
+                "not verified",
+            ),
+            (
+                r#"{"sub":"1","iat":1,"email":"a@evil.example","email_verified":true}"#,
+                "user:{email}",
+                "not of acme.example",
+            ),
+            (r#"{"sub":"a@b@acme.example","iat":1}"#, "user:{sub}", "a@b"),
+            (r#"{"iat":1}"#, "user:{sub}", "nobody"),
+            (r#"{"sub":"1"}"#, "user:{sub}", "iat"),
+        ] {
+            let refused = read(claims, template).unwrap_err();
+            assert!(refused.contains(detail), "{claims}: {refused}");
+        }
+    }
+
+    #[test]
+    fn logins_do_not_run_into_each_other() {
+        let login = |issuer: &str, subject: &str, sid: &str| Login {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            sid: sid.into(),
+        };
+        assert_ne!(login("a", "bc", "").id(), login("ab", "c", "").id());
+        assert_ne!(login("a", "b", "c").id(), login("a", "bc", "").id());
+        assert_eq!(login("a", "b", "c").any().id(), login("a", "b", "").id());
+        let id = login("a", "b", "c").id();
+        assert_eq!(SessionId::from_text(&id.to_string()), Some(id));
+        assert_eq!(SessionId::from_text("short"), None);
+    }
+
+    fn login(sid: &str) -> Login {
+        Login { issuer: "https://login.example".into(), subject: "0042".into(), sid: sid.into() }
+    }
+
+    #[test]
+    fn a_session_and_a_login_are_shown_by_name() {
+        let id = login("1").id();
+        assert_eq!(format!("{id:?}"), format!("SessionId({id})"));
+        assert_eq!(login("1").to_string(), "login:https://login.example#0042");
+    }
+
+    fn session(sid: &str) -> Session {
+        Session {
+            id: login(sid).id(),
+            principal: None,
+            source: Source::Login(login(sid)),
+            token: [0; 32],
+            expires_at: UnixMillis(9_000),
+            began_at: UnixMillis(1_000),
+            ended_at: None,
+            over_until: None,
+            live: true,
+            version: 0,
+        }
+    }
+
+    fn word(sid: &str, issued_at: i64, own: bool) -> LoggedOut {
+        LoggedOut { login: login(sid), issued_at: UnixMillis(issued_at), own }
+    }
+
+    #[test]
+    fn a_word_ends_the_login_that_it_names_or_all_of_its_subject() {
+        let later = 2_000;
+        assert!(word("1", later, false).ends(&session("1")));
+        assert!(!word("2", later, false).ends(&session("1")), "another login of the subject");
+        assert!(word("", later, false).ends(&session("1")), "every login of the subject");
+        let other = Login { subject: "7".into(), ..login("") };
+        assert!(!LoggedOut { login: other, ..word("", later, false) }.ends(&session("1")));
+        let by_operator = Source::Operator("spiffe://acme.example/agent/a".parse().unwrap());
+        assert!(!word("1", later, false).ends(&Session { source: by_operator, ..session("1") }));
+    }
+
+    #[test]
+    fn a_word_ends_nothing_that_began_after_it_but_its_own_login() {
+        assert!(word("1", 1_000, false).ends(&session("1")));
+        assert!(!word("1", 999, false).ends(&session("1")));
+        assert!(word("1", 999, true).ends(&session("1")), "the user's own token of it");
+        let over = Session { over_until: Some(UnixMillis(999)), ..session("1") };
+        assert!(!word("1", 999, true).ends(&over), "it ended after the token was issued");
+        assert!(word("1", 999, false).ends(&Session { live: false, ..session("1") }));
+    }
+
+    #[test]
+    fn a_login_that_its_own_token_ends_is_over_from_now() {
+        let (one, now) = (login("1").id(), UnixMillis(5_000));
+        assert_eq!(word("1", 2_000, true).over_until(&one, now), now);
+        assert_eq!(word("1", 2_000, false).over_until(&one, now), UnixMillis(2_000));
+        assert_eq!(word("2", 2_000, true).over_until(&one, now), UnixMillis(2_000));
+        assert_eq!(word("1", 7_000, true).over_until(&one, now), UnixMillis(7_000));
+    }
+
+    #[test]
+    fn a_template_is_a_kind_and_a_claim() {
+        assert_eq!(template("user:{email}"), Some(("user", "email")));
+        let long = format!("{}:{{sub}}", "k".repeat(17));
+        for bad in ["user:{}", "User:{sub}", ":{sub}", "user:sub", "user:{sub", &long] {
+            assert_eq!(template(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Why a bundle, or a key of one, is not accepted.
+
+use super::key::{BUNDLE_BYTES_MAX, KeyId};
+use crate::base::id::{TrustDomain, UnixMillis};
+use crate::base::json::BadJson;
+use crate::base::utc::utc;
+
+/// What it may come from that no key of this bundle signed another.
+fn unsigned(of: &str) -> &'static str {
+    match of {
+        HELD => "it is another broker's, or a rotation of the bundle key was missed",
+        _ => "it was altered",
+    }
+}
+
+/// The bundle that is held already, in words.
+pub(super) const HELD: &str = "the bundle held";
+
+/// Why a bundle is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBundle {
+    /// Larger than [`BUNDLE_BYTES_MAX`].
+    #[error("larger than {BUNDLE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Not JSON.
+    #[error(transparent)]
+    Json(#[from] BadJson),
+    /// Not the form of a bundle.
+    #[error("not the form of a trust bundle: {0}")]
+    Form(String),
+    /// One number for two keys, one key twice, or an algorithm that is not its key's.
+    #[error("key {0} stands twice, or has two uses, or is not of its algorithm")]
+    Keys(KeyId),
+    /// Not signed by a bundle key that may sign it.
+    #[error("not signed by an active bundle key of {}: {}", .0, unsigned(.0))]
+    Signature(&'static str),
+    /// Its signing key was not valid when it was issued.
+    #[error("its signing key {0} was not valid when it was issued")]
+    SignedOutOfTime(KeyId),
+    /// Over.
+    #[error("it expired at {}", utc(.0.seconds()))]
+    Expired(UnixMillis),
+    /// Issued in the future.
+    #[error("it is issued in the future")]
+    FromFuture,
+    /// Of another trust domain.
+    #[error("it is of the trust domain {found}, not of {held}")]
+    Domain {
+        /// What it is of.
+        found: TrustDomain,
+        /// What is held.
+        held: TrustDomain,
+    },
+    /// Older than the one held, or as old and different.
+    #[error("version {found} does not follow version {held}")]
+    RolledBack {
+        /// Its version.
+        found: u64,
+        /// The version held.
+        held: u64,
+    },
+    /// A number that the bundle held gives to another key, or a key that it knows otherwise.
+    #[error("key {0} is another key, or has another number or use, than in the bundle held")]
+    KeyChanged(KeyId),
+    /// A key that the bundle held calls tainted is missing, or no longer tainted.
+    #[error("key {0} is tainted in the bundle held: it must stay listed as that")]
+    Untainted(KeyId),
+}
+
+impl BadBundle {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BadBundle::TooLarge => "bundle_too_large",
+            BadBundle::Json(_) | BadBundle::Form(_) => "bundle_form",
+            BadBundle::Keys(_) => "bundle_keys",
+            BadBundle::Signature(_) => "bundle_signature",
+            BadBundle::SignedOutOfTime(_) => "bundle_signed_out_of_time",
+            BadBundle::Expired(_) => "bundle_expired",
+            BadBundle::FromFuture => "bundle_from_future",
+            BadBundle::Domain { .. } => "bundle_domain",
+            BadBundle::RolledBack { .. } => "bundle_rolled_back",
+            BadBundle::KeyChanged(_) => "bundle_key_changed",
+            BadBundle::Untainted(_) => "bundle_untainted",
+        }
+    }
+}
+
+/// A broker's own bundle lists a key that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the trust bundle lists key {0} for the use {1:?}, which this version does not understand: a bundle \
+     made after it here would lose that key. Run the version of the broker that made it, or a later one"
+)]
+pub struct LaterBundle(pub KeyId, pub String);
+
+/// Why a key may not have signed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefusal {
+    /// The bundle lists no such key for this use.
+    #[error("key {0} is not in the trust bundle for this use")]
+    Unknown(KeyId),
+    /// It is published ahead, for later than this was signed.
+    #[error("key {0} is published for later than this was signed")]
+    Prepared(KeyId),
+    /// What it signed would be good for longer than the key.
+    #[error("this would be good for longer than key {0}, which signed it")]
+    Outlived(KeyId),
+    /// It was signed outside the key's time.
+    #[error("key {0} was not valid when this was signed")]
+    OutsideItsTime(KeyId),
+    /// The key is tainted.
+    #[error("key {0} is tainted: nothing that it signed holds")]
+    Tainted(KeyId),
+}
+
+impl KeyRefusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            KeyRefusal::Unknown(_) => "unknown_key",
+            KeyRefusal::Prepared(_) => "key_prepared",
+            KeyRefusal::Outlived(_) => "key_outlived",
+            KeyRefusal::OutsideItsTime(_) => "key_outside_its_time",
+            KeyRefusal::Tainted(_) => "key_tainted",
+        }
+    }
+}
