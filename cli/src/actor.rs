@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sublet_client::ask::{Caller as _, Credential};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::Delegation;
+use sublet_client::agent::delegation::Delegation;
+use sublet_client::agent::identity::Identity;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Caller as _;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
-use sublet_client::identity::Identity;
 use sublet_core::base::sign::SecretKey;
 
 use crate::cli_error::CliError;

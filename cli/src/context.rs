@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
+use sublet_client::broker::tls::Tls;
 use sublet_client::files;
 use sublet_client::ports::Ports;
-use sublet_client::tls::Tls;
 use sublet_client::trust::Trust;
 use sublet_core::base::key_file::KeyLock;
 use sublet_core::base::sign::Signer;

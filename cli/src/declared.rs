@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_proto::convert::field;

@@ -61,7 +61,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let work = command::run(cli.command, &cli.context);
     // As OpenTelemetry hands it to processes.
     match std::env::var("TRACEPARENT") {
-        Ok(traceparent) => runtime.block_on(sublet_client::trace::within(&traceparent, work)),
+        Ok(traceparent) => {
+            runtime.block_on(sublet_client::broker::trace::within(&traceparent, work))
+        }
         Err(_) => runtime.block_on(work),
     }
 }

@@ -6,8 +6,8 @@
 //! says is the record that `unmapped.ledger` names.
 
 use serde_json::{Value, json};
-use sublet_client::history::History;
-use sublet_client::question::UseAnswer;
+use sublet_client::audit::history::History;
+use sublet_client::audit::questions::UseAnswer;
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::json::Json;
 use sublet_core::base::text::base64url;

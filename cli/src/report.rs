@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use sublet_client::audit::Report;
-use sublet_client::history::History;
-use sublet_client::question::{Query, UseAnswer};
+use sublet_client::audit::history::History;
+use sublet_client::audit::questions::{Query, UseAnswer};
+use sublet_client::audit::replay::Report;
 use sublet_core::base::text::base64url;
 
 use crate::cli_error::CliError;

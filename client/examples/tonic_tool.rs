@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use sublet_client::guard::Meaning;
+use sublet_client::tool::guard::Meaning;
 use sublet_client::{Allowed, Guard, Identity, Options, Tool};
 use sublet_core::base::json::Json;
 use sublet_core::refusal::Malformed;

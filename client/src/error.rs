@@ -16,8 +16,6 @@ use sublet_core::refusal::{Fault, Refusal};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::tls::Tls;
-
 /// The domain of our codes in ErrorInfo.
 pub const ERROR_DOMAIN: &str = "sublet";
 
@@ -162,16 +160,13 @@ impl Error {
         }
     }
 
-    /// The same, with where it happened.
-    pub(crate) fn at(self, endpoint: &str, tls: &Tls) -> Self {
-        let message = explained(endpoint, tls, &self.message);
-        Error { message: format!("no broker at {endpoint}: {message}"), ..self }
+    /// The same error with other words.
+    pub(crate) fn with_message(self, message: String) -> Self {
+        Error { message, ..self }
     }
 
-    /// The broker cannot be reached.
-    pub(crate) fn unreachable(endpoint: &str, tls: &Tls, error: &dyn std::error::Error) -> Self {
-        let cause = explained(endpoint, tls, &root_cause(error));
-        let message = format!("no broker at {endpoint}: {cause}");
+    /// The broker, or another service, cannot be reached.
+    pub(crate) fn unreachable(message: String) -> Self {
         Error::new(Kind::Fault, "unreachable".into(), message, true)
     }
 
@@ -233,50 +228,7 @@ fn speaks_otherwise(status: &Status) -> bool {
 }
 
 /// How h2 says that the first bytes are no frame: those of a TLS record are read as one of 1.3 MiB.
-const NO_HTTP2: &str = "frame with invalid size";
-
-/// Of a server's certificate that no authority signed which is believed.
-const NOT_VOUCHED: &str = "no authority that is believed here vouches for its certificate (--ca)";
-
-/// What causes that say little come from, most often, and what to do. In the words of rustls and h2.
-const EXPLAINED: [(&str, &str, &str); 8] = [
-    ("http://", NO_HTTP2, "it does not speak plain HTTP/2 there; is it https://?"),
-    ("https://", "InvalidContentType", "it does not speak TLS there; is it http://?"),
-    (
-        "https://",
-        "CertificateRequired",
-        "it demands a client certificate, and none is shown (--client-certificate, --client-key)",
-    ),
-    ("https://", "fatal alert", "it does not take the client certificate that is shown"),
-    ("https://", "UnknownIssuer", NOT_VOUCHED),
-    ("https://", "BadSignature", NOT_VOUCHED),
-    ("https://", "not valid for name", "its certificate is of another name than the address"),
-    ("https://", "NotValidForName", "its certificate is of another name than the address"),
-];
-
-/// That the peer hung up. Whoever closes for a reason says it just before, and that may be lost on the way.
-const HUNG_UP: [&str; 5] =
-    ["connection closed", "roken pipe", "eset by peer", "unexpected end of file", "close_notify"];
-
-/// A cause with what it most often comes from.
-fn explained(endpoint: &str, tls: &Tls, cause: &str) -> String {
-    let known = EXPLAINED
-        .iter()
-        .find(|(scheme, detail, _)| endpoint.starts_with(scheme) && cause.contains(detail));
-    if let Some((_, _, why)) = known {
-        return format!("{cause}: {why}");
-    }
-    let closed = HUNG_UP.iter().any(|detail| cause.contains(detail));
-    let why = match (closed, endpoint.split_once("://"), &tls.certificate) {
-        (true, Some(("https", _)), None) => {
-            "demands a client certificate, and none is shown (--client-certificate, --client-key)"
-        }
-        (true, Some(("https", _)), Some(_)) => "does not take the client certificate that is shown",
-        (true, Some(("http", _)), _) => "speaks TLS there (https://)",
-        _ => return cause.to_owned(),
-    };
-    format!("{cause}: it closed the connection, as a broker does that {why}")
-}
+pub(crate) const NO_HTTP2: &str = "frame with invalid size";
 
 /// The code of a status that brings none of ours.
 fn bare_code(code: Code) -> Cow<'static, str> {
@@ -299,7 +251,7 @@ fn bare_message(status: &Status) -> String {
 }
 
 /// The innermost error says what went wrong: "Connection refused", not "transport error".
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -14,10 +14,10 @@ use sublet_core::token::mint;
 use sublet_core::token::verify::VerifiedToken;
 use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 
-use crate::delegation::Delegation;
-use crate::follow::SharedView;
+use crate::agent::delegation::Delegation;
 use crate::ports::Ports;
 use crate::ports::tests::{FakeClock, ports};
+use crate::tool::follow::SharedView;
 use crate::trust::Trust;
 use sublet_proto::v1::watch_event::Event;
 

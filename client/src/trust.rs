@@ -17,7 +17,7 @@ use sublet_core::token::verify::{TaintedIdentity, VerifiedToken};
 use sublet_core::token::{Presentation, UnverifiedToken};
 use sublet_core::trust::bundle::{KeyRefusal, KeyState, TrustBundle, TrustedKey};
 
-use crate::connect::Broker;
+use crate::broker::connect::Broker;
 use crate::error::Error;
 use crate::files;
 

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use sublet_broker::store::head_keys;
-use sublet_client::audit;
-use sublet_client::published::{Published, SignedHead, in_directory};
+use sublet_client::audit::entry::Entry;
+use sublet_client::audit::published::{Published, SignedHead, in_directory};
 use sublet_ledger::tile::Resource;
 use sublet_proto::v1::ReplayEntry;
 
@@ -114,7 +114,7 @@ fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
     let entries = store.reader().range(0, usize::MAX).unwrap();
     let unread = entries.into_iter().any(|entry| {
         let payload = entry.payload.unwrap_or_default();
-        audit::Entry::read(&ReplayEntry { index: entry.index, leaf: entry.leaf, payload }).is_err()
+        Entry::read(&ReplayEntry { index: entry.index, leaf: entry.leaf, payload }).is_err()
     });
     unread.then_some(Caught::WhenRead)
 }

@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use h2::client::{ResponseFuture, SendRequest};
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
-use sublet_client::delegation::Delegation;
+use sublet_client::agent::delegation::Delegation;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::ports::Ports;
 use sublet_client::{Grant, Identity};
 use sublet_core::base::key_file::KeyLock;

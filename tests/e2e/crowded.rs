@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::check::{Checker, Options};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
-use sublet_client::follow::Follower;
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
 use sublet_client::ports::Ports;
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow::Follower;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::evidence::call::Arguments;

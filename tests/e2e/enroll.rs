@@ -7,10 +7,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use sublet_client::connect::Broker;
-use sublet_client::credential::Proof;
-use sublet_client::directory::Directory;
-use sublet_client::identity::Identity;
+use sublet_client::agent::directory::Directory;
+use sublet_client::agent::enrollment::Proof;
+use sublet_client::agent::identity::Identity;
+use sublet_client::broker::connect::Broker;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::base::sign::{SecretKey, Signer as _};

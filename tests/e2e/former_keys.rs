@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use sublet_broker::config::Config;
 use sublet_broker::serve::bind_with;
-use sublet_client::ask::{Caller as _, Credential};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Caller as _;
+use sublet_client::broker::credential::Credential;
 use sublet_client::ports::{Clock, Ports, SystemClock, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity, files};

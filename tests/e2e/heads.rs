@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use sublet_client::check::Options;
-use sublet_client::connect::Broker;
+use sublet_client::broker::connect::Broker;
 use sublet_client::ports::Ports;
-use sublet_client::tool::Tool;
+use sublet_client::tool::checker::Options;
+use sublet_client::tool::runtime::Tool;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::evidence::call::Arguments;

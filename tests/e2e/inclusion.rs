@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use sublet_client::ask::Credential;
-use sublet_client::check::{Checker, Options};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
-use sublet_client::follow;
 use sublet_client::ports::Ports;
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::base::key_file::KeyLock;

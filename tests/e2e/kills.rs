@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
@@ -98,9 +98,10 @@ async fn every_acknowledged_hop_survives_kill_nine() {
                 "round {round}: an acknowledged hop is missing"
             );
         }
-        let report = sublet_client::audit::replay(&broker, &admin, &trust, &held.delegation())
-            .await
-            .unwrap();
+        let report =
+            sublet_client::audit::replay::replay(&broker, &admin, &trust, &held.delegation())
+                .await
+                .unwrap();
         assert!(report.holds(), "round {round}: {:?}", report.problems);
         assert!(report.hops.len() > acknowledged.len(), "the root and every acknowledged hop");
         assert!(!acknowledged.is_empty());

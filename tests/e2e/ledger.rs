@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
+use sublet_client::audit::mirror::Mirror;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
-use sublet_client::mirror::Mirror;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::base::key_file::KeyLock;
@@ -281,7 +281,7 @@ fn a_public_library_accepts_the_log_as_it_is_served() {
     let bearer = fs::read_to_string(stage.path("broker/ledger.bearer")).unwrap();
     let bearer = bearer.trim_end();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let key = sublet_client::published::head_keys(&trust.current())[0].to_string();
+    let key = sublet_client::audit::published::head_keys(&trust.current())[0].to_string();
     let (_, _, note) = get(&stage, "/checkpoint", Some(bearer));
     let note = signed_note::Note::from_bytes(&note).unwrap();
     let verifier = signed_note::StandardVerifier::new(&key).unwrap();

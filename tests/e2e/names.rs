@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::ask::Credential;
-use sublet_client::audit;
-use sublet_client::check::{Checker, Options};
-use sublet_client::delegation::{Attenuation, Delegation};
-use sublet_client::follow::Follower;
-use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::audit::replay;
+use sublet_client::broker::credential::Credential;
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow::Follower;
+use sublet_client::tool::spool::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::decide::Target;
 use sublet_core::evidence::call::Arguments;
@@ -244,7 +244,7 @@ async fn a_holder_replays_what_lies_at_or_below_its_own_hop() {
     }
     assert!(reporter.flushed(PATIENCE).await);
     let sees = async |who: Credential| {
-        let report = audit::replay(&fleet.broker, &who, &fleet.trust, &root.delegation()).await;
+        let report = replay::replay(&fleet.broker, &who, &fleet.trust, &root.delegation()).await;
         let report = report.unwrap();
         assert_eq!(report.problems, [""; 0]);
         assert!(report.hops.iter().all(|hop| hop.verified.is_ok()), "{:?}", report.hops);
@@ -273,6 +273,6 @@ async fn a_holder_replays_what_lies_at_or_below_its_own_hop() {
     assert_eq!(sees(fleet.admin.clone()).await, (all, 3));
     // An agent in the middle sees nothing by its name alone.
     let (who, delegation) = (credential(&reader), root.delegation());
-    let replayed = audit::replay(&fleet.broker, &who, &fleet.trust, &delegation).await;
+    let replayed = replay::replay(&fleet.broker, &who, &fleet.trust, &delegation).await;
     assert_eq!(replayed.unwrap_err().code(), "not_found");
 }

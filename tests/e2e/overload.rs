@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sublet_client::Grant;
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
-use sublet_client::delegation::Attenuation;
+use sublet_client::agent::delegation::Attenuation;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::ports::Ports;
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::id::HopId;

@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::check::Options;
-use sublet_client::delegation::Attenuation;
-use sublet_client::follow::Follower;
-use sublet_client::peer::PeerChecker;
+use sublet_client::agent::delegation::Attenuation;
+use sublet_client::tool::checker::Options;
+use sublet_client::tool::follow::Follower;
+use sublet_client::tool::peer::PeerChecker;
 use sublet_client::{Grant, Identity};
 use sublet_core::evidence::call::Arguments;
 use sublet_proto::credentials::Credentials;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
+use sublet_client::audit::records::{RawRecord, read_raw};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
 use sublet_client::ports::Ports;
-use sublet_client::records::{RawRecord, read_raw};
 use sublet_client::trust::Trust;
 use sublet_core::base::key_file::KeyLock;
 

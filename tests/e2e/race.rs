@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sublet_client::connect::Broker;
-use sublet_client::identity::Identity;
+use sublet_client::agent::identity::Identity;
+use sublet_client::broker::connect::Broker;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 

@@ -4,13 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::ask::{Caller as _, Credential};
-use sublet_client::audit::Entry;
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::Grant;
+use sublet_client::Identity;
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::audit::entry::Entry;
+use sublet_client::audit::records;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Caller as _;
+use sublet_client::broker::credential::Credential;
+use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
-use sublet_client::{Grant, Identity, files, records};
 use sublet_core::base::id::AgentId;
 use sublet_core::base::key_file::KeyLock;
 use sublet_core::base::sign::{SecretKey, Signer as _};

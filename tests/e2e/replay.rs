@@ -6,17 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::ask::{Caller, Credential};
-use sublet_client::check::{Checker, Options};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::audit::history::History;
+use sublet_client::audit::questions::{Query, Source, UseAnswer};
+use sublet_client::audit::records;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Caller;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
-use sublet_client::follow::{self, Follower, SharedView};
-use sublet_client::history::History;
 use sublet_client::ports::Ports;
-use sublet_client::question::{Query, Source, UseAnswer};
-use sublet_client::records;
-use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow::{self, Follower, SharedView};
+use sublet_client::tool::spool::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::base::id::{HopId, UnixMillis};
@@ -270,8 +271,10 @@ async fn a_replay_tells_what_happened() {
 
     let trust = script.trust.clone();
     let records = records::read(&script.broker, &script.admin, &trust).await.unwrap();
-    let head =
-        Checkpoint::open(&kept.checkpoint, &sublet_client::published::head_keys(&trust.current()));
+    let head = Checkpoint::open(
+        &kept.checkpoint,
+        &sublet_client::audit::published::head_keys(&trust.current()),
+    );
     let head = head.unwrap();
     // 10. The head that was kept before the revocations is of the beginning.
     assert_eq!(records.begin_with(&head), Checked::Holds);

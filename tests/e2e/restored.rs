@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use sublet_broker::config::Config;
 use sublet_broker::serve::bind_with;
-use sublet_client::connect::Broker;
-use sublet_client::follow::Follower;
+use sublet_client::broker::connect::Broker;
 use sublet_client::ports::Ports;
 use sublet_client::ports::{Clock, SystemClock, SystemRandom};
+use sublet_client::tool::follow::Follower;
 use sublet_client::trust::Trust;
 use sublet_core::base::id::UnixMillis;
 use sublet_core::revocation::feed::FeedPosition;

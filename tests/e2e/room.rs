@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
-use sublet_client::delegation::Delegation;
-use sublet_client::follow::Follower;
+use sublet_client::agent::delegation::Delegation;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::ports::Ports;
+use sublet_client::tool::follow::Follower;
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::limits;
 use sublet_core::base::sign::Signer as _;
@@ -268,8 +268,8 @@ async fn a_hop_that_was_never_recorded_is_recorded_before_it_is_revoked() {
     assert_eq!(fifth.record().await.unwrap_err().code(), "hop_revoked");
 }
 
-fn shorter() -> sublet_client::delegation::Attenuation {
-    sublet_client::delegation::Attenuation::of(&SCOPE, Duration::from_secs(60)).unwrap()
+fn shorter() -> sublet_client::agent::delegation::Attenuation {
+    sublet_client::agent::delegation::Attenuation::of(&SCOPE, Duration::from_secs(60)).unwrap()
 }
 
 /// One agent is refused 600 times: some tens of records, and one that counts the others. Whoever has a dead

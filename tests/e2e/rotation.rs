@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sublet_client::ask::{Caller as _, Credential};
-use sublet_client::check::{Checker, Options};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Caller as _;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
-use sublet_client::follow::Follower;
 use sublet_client::ports::Ports;
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow::Follower;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::base::key_file::KeyLock;
@@ -200,7 +201,7 @@ async fn keys_of_agents_and_of_the_broker_change_and_no_valid_call_is_refused() 
     }
     let (valid, ended) =
         (counts.valid.load(Ordering::Relaxed), counts.ended.load(Ordering::Relaxed));
-    let renewed: u64 = renewals.iter().map(|renewal| renewal.standing().renewals).sum();
+    let renewed: u64 = renewals.iter().map(|renewal| renewal.status().renewals).sum();
     println!(
         "{agents} agents: {valid} valid calls, 0 refused; {ended} under an ended credential, 0 \
          allowed; {renewed} renewals"

@@ -4,10 +4,10 @@
 use std::fs;
 use std::time::Duration;
 
-use sublet_client::connect::Broker;
-use sublet_client::identity::Identity;
+use sublet_client::agent::identity::Identity;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::tls::Tls;
 use sublet_client::ports::Ports;
-use sublet_client::tls::Tls;
 
 use crate::pki::{Authority, Leaf};
 use crate::stage::{Run, Stage};

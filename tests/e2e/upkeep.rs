@@ -5,9 +5,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use sublet_client::check::Options;
-use sublet_client::renewal::ChainPosition;
-use sublet_client::tool::Tool;
+use sublet_client::agent::renewal::RenewalStatus;
+use sublet_client::tool::checker::Options;
+use sublet_client::tool::runtime::Tool;
 use sublet_client::{Grant, Identity};
 use sublet_core::evidence::call::Arguments;
 use tokio::sync::watch;
@@ -32,9 +32,9 @@ fn broker(agents: &[&str]) -> Stage {
 }
 
 async fn until(
-    standing: &mut watch::Receiver<ChainPosition>,
-    so: impl FnMut(&ChainPosition) -> bool,
-) -> ChainPosition {
+    standing: &mut watch::Receiver<RenewalStatus>,
+    so: impl FnMut(&RenewalStatus) -> bool,
+) -> RenewalStatus {
     let seen = tokio::time::timeout(Duration::from_secs(60), standing.wait_for(so)).await;
     seen.unwrap().unwrap().clone()
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use sublet_client::ask::{Caller as _, Credential};
-use sublet_client::check::{Checker, Options};
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Caller as _;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
-use sublet_client::follow::{Follower, SharedView};
 use sublet_client::ports::Ports;
-use sublet_client::report::{Reporter, SPOOL_BYTES_DEFAULT};
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow::{Follower, SharedView};
+use sublet_client::tool::spool::{Reporter, SPOOL_BYTES_DEFAULT};
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};
 use sublet_core::base::key_file::KeyLock;
@@ -227,7 +228,9 @@ async fn a_tool_that_cannot_keep_evidence_allows_nothing() {
     let fleet = fleet().await;
     let broker = Broker::connect(&fleet.stage.endpoint).await.unwrap();
     let (view, _) =
-        sublet_client::follow::snapshot(&broker, Some(&fleet.admin), &fleet.trust).await.unwrap();
+        sublet_client::tool::follow::snapshot(&broker, Some(&fleet.admin), &fleet.trust)
+            .await
+            .unwrap();
     let reporter = Reporter::open(&fleet.stage.path("spool"), 6_000).unwrap();
     let checker = fleet.checker(view, &reporter);
     let verdicts: Vec<_> = (0..20).map(|_| call(&checker, &fleet.root, "/data/a")).collect();

@@ -309,8 +309,9 @@ fn a_broker_that_is_told_to_stop_stops_with_a_watcher_on_its_feed() {
             sublet_client::ports::Ports::system().clock.now(),
         )
         .unwrap();
-        let broker = sublet_client::connect::Broker::connect(&stage.endpoint).await.unwrap();
-        let follower = sublet_client::follow::Follower::start(broker, None, trust);
+        let broker =
+            sublet_client::broker::connect::Broker::connect(&stage.endpoint).await.unwrap();
+        let follower = sublet_client::tool::follow::Follower::start(broker, None, trust);
         follower.ready(std::time::Duration::from_secs(10)).await.unwrap();
         let stopped = tokio::task::block_in_place(|| stage.stop());
         assert!(stopped.success());

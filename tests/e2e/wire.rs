@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sublet_client::ask::Credential;
+use sublet_client::broker::credential::Credential;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_core::base::key_file::KeyLock;

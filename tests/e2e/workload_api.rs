@@ -7,7 +7,7 @@ mod host;
 use std::time::Duration;
 
 use serde_json::json;
-use sublet_client::identity::Identity;
+use sublet_client::agent::identity::Identity;
 use tokio::net::UnixListener;
 
 use crate::enroll::{jwk, token};

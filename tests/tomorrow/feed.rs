@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sublet_client::follow::SharedView;
 use sublet_client::ports::{Clock, Ports};
+use sublet_client::tool::follow::SharedView;
 use sublet_client::trust::Trust;
 use sublet_core::base::id::UnixMillis;
 use sublet_core::revocation::feed::{

@@ -1,9 +1,9 @@
 //! Records of uses in which a later version says more. SPEC 9.15.
 
 use prost::Message as _;
-use sublet_client::history::{Again, History};
-use sublet_client::question::Query;
-use sublet_client::records::{RawLedger, RawRecord};
+use sublet_client::audit::history::{Again, History};
+use sublet_client::audit::questions::Query;
+use sublet_client::audit::records::{RawLedger, RawRecord};
 use sublet_client::trust::Trust;
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::sign::Signer as _;
@@ -155,6 +155,6 @@ fn what_it_says_more_is_bound_by_the_leaf() {
         leaf: altered.leaf().unwrap().to_vec(),
         payload: altered.payload().to_vec(),
     };
-    let refused = sublet_client::audit::Entry::read(&entry).unwrap_err();
+    let refused = sublet_client::audit::entry::Entry::read(&entry).unwrap_err();
     assert!(refused.message().contains("not what it names"), "{refused}");
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sublet_client::check::{Checker, Options};
-use sublet_client::follow::SharedView;
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::follow::SharedView;
 use sublet_client::ports::{Clock, Ports, SystemRandom};
 use sublet_client::trust::Trust;
 use sublet_core::biscuit::block::{Block, Origin, Role};

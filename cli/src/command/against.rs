@@ -1,14 +1,14 @@
 //! What a ledger is held against, beside itself: heads that were kept elsewhere, and those of witnesses.
 //!
 //! Owns: reading them, the exit codes of what is found wrong. Does not own: the comparison
-//! (`sublet_client::published`).
+//! (`sublet_client::audit::published`).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use sublet_client::audit::published::{SignedHead, head_keys, witnessed};
 use sublet_client::error::Error;
 use sublet_client::files;
-use sublet_client::published::{SignedHead, head_keys, witnessed};
 use sublet_ledger::checkpoint::HeadKey;
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sublet_client::connect::Broker;
-use sublet_client::credential::Proof;
-use sublet_client::directory::Directory;
+use sublet_client::agent::directory::Directory;
+use sublet_client::agent::enrollment::Proof;
+use sublet_client::agent::identity::{EndedKeys, Identity};
+use sublet_client::agent::workload;
+use sublet_client::broker::connect::Broker;
 use sublet_client::files;
-use sublet_client::identity::{EndedKeys, Identity};
-use sublet_client::workload;
 use sublet_core::base::id::{AgentId, Principal};
 use sublet_core::refusal::Malformed;
 use sublet_proto::convert::public_key;

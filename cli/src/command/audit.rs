@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
+use sublet_client::audit::mirror::{Mirror, Mirrored};
+use sublet_client::audit::published::{Published, WITNESSED, head_keys, in_directory};
 use sublet_client::error::Error;
 use sublet_client::files;
-use sublet_client::mirror::{Mirror, Mirrored};
-use sublet_client::published::{Published, WITNESSED, head_keys, in_directory};
 use sublet_core::base::text::base64url;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::fork::{FORK, Fork};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
-use sublet_client::delegation::coverage;
+use sublet_client::agent::delegation::coverage;
 use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_core::authorize::foresee_call;

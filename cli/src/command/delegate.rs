@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
 use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_core::base::key::{BadKey, PublicKey};

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use sublet_client::bundle::{self, Bundle, Manifest};
+use sublet_client::audit::bundle::{self, Bundle, Manifest};
+use sublet_client::audit::history::History;
+use sublet_client::audit::published::head_keys;
+use sublet_client::audit::records;
 use sublet_client::files;
-use sublet_client::history::History;
-use sublet_client::published::head_keys;
-use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::base::text::base64url;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
-use sublet_client::connect::Broker;
+use sublet_client::broker::connect::Broker;
 use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_core::base::id::AgentId;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use sublet_client::chain::narrowing;
+use sublet_client::audit::chain::narrowing;
 use sublet_client::files;
 use sublet_core::biscuit::block::{Block, Role};
 use sublet_core::capability::Capability;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sublet_client::renewal::{ChainPosition, RenewalPolicy};
+use sublet_client::agent::renewal::{RenewalPolicy, RenewalStatus};
 
 use super::serve::stopped;
 use crate::actor::Actor;
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
-fn say(standing: &ChainPosition) {
+fn say(standing: &RenewalStatus) {
     let until = print::utc(standing.expires);
     match &standing.failure {
         None => eprintln!("renewed until {until}"),

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use serde::Serializer;
 use serde_json::{Value, json};
-use sublet_client::audit::{self, Report};
-use sublet_client::bundle::Bundle;
-use sublet_client::consents::RecordedConsent;
-use sublet_client::doubt::{Completeness, WithoutAuthority};
-use sublet_client::history::History;
-use sublet_client::published::head_keys;
-use sublet_client::question::{
+use sublet_client::audit::bundle::Bundle;
+use sublet_client::audit::consents::RecordedConsent;
+use sublet_client::audit::doubt::{Completeness, WithoutAuthority};
+use sublet_client::audit::history::History;
+use sublet_client::audit::published::head_keys;
+use sublet_client::audit::questions::{
     BlastRadius, Query, RevocationAnswer, Source, Unused, UseAnswer, WhatIf,
 };
-use sublet_client::records;
+use sublet_client::audit::records;
+use sublet_client::audit::replay::{self, Report};
 use sublet_core::base::id::{
     AgentId, BadId, DelegationId, HopId, Principal, TrustDomain, UnixMillis,
 };
@@ -101,7 +101,7 @@ async fn one(delegation: &str, as_: Option<&PathBuf>, context: &Context) -> Resu
         Some(directory) => Actor::load(directory, context)?.identity()?.trust().clone(),
         None => context.trust()?,
     };
-    let report = audit::replay(&broker, &who, &trust, &delegation).await?;
+    let report = replay::replay(&broker, &who, &trust, &delegation).await?;
     if context.json() {
         print::json(&value(&report));
     } else {

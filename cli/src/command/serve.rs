@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use sublet_broker::config::{Config, DEFAULT_LISTEN};
 use sublet_broker::serve::bind;
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::files;
 use sublet_core::base::key_file::KeyLock;
 use sublet_core::capability::Scope;

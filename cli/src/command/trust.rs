@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sublet_client::ask::Caller;
-use sublet_client::{files, follow};
+use sublet_client::broker::credential::Caller;
+use sublet_client::files;
+use sublet_client::tool::follow;
 use sublet_core::base::text::base64url;
 use sublet_core::revocation::feed::FeedPosition;
 use sublet_proto::v1;

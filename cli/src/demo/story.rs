@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::ask::Credential;
-use sublet_client::audit;
-use sublet_client::bundle::{self, Bundle};
-use sublet_client::connect::Broker;
+use sublet_client::audit::bundle::{self, Bundle};
+use sublet_client::audit::history::{Again, History};
+use sublet_client::audit::published::head_keys;
+use sublet_client::audit::records;
+use sublet_client::audit::replay;
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::error::Error;
 use sublet_client::files;
-use sublet_client::history::{Again, History};
 use sublet_client::ports::Ports;
-use sublet_client::published::head_keys;
-use sublet_client::records;
 use sublet_client::trust::Trust;
 use sublet_core::base::id::{AgentId, UnixMillis};
 use sublet_core::base::key_file::KeyLock;
@@ -439,11 +439,11 @@ async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(
 
 /// The delegation, once the tool has reported the call that was made last: it does so in order, and as
 /// soon as the broker is back.
-async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<audit::Report, CliError> {
+async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<replay::Report, CliError> {
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let delegation = verified(&tokens.root, &stage.trust)?.delegation();
     for _ in 0..REPORTED_ROUNDS {
-        let report = audit::replay(&broker, &stage.admin, &stage.trust, &delegation).await?;
+        let report = replay::replay(&broker, &stage.admin, &stage.trust, &delegation).await?;
         let mut uses = report.entries.iter().filter_map(|entry| entry.used());
         if uses.any(|used| used.decided_at_ms >= tokens.last_call.0) {
             return Ok(report);

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sublet_client::check::{Checker, Options};
-use sublet_client::connect::Broker;
-use sublet_client::identity::Identity;
+use sublet_client::agent::identity::Identity;
+use sublet_client::broker::connect::Broker;
 use sublet_client::ports::Ports;
-use sublet_client::tool::Tool;
+use sublet_client::tool::checker::{Checker, Options};
+use sublet_client::tool::runtime::Tool;
 use sublet_client::trust::Trust;
 use sublet_client::{error, files};
 use sublet_core::base::json::Json;

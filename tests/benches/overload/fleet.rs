@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
-use sublet_client::ask::Credential;
-use sublet_client::connect::Broker;
-use sublet_client::delegation::{Attenuation, Delegation};
+use sublet_client::agent::delegation::{Attenuation, Delegation};
+use sublet_client::broker::connect::Broker;
+use sublet_client::broker::credential::Credential;
 use sublet_client::ports::Ports;
 use sublet_client::trust::Trust;
 use sublet_client::{Grant, Identity};

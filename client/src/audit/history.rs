@@ -1,0 +1,579 @@
+//! The whole ledger, read as what happened: who did what, on whose behalf, through which hops, and
+//! every decision made again. docs/DESIGN, "Replay"; SPEC section 9.
+//!
+//! Owns: putting records together, deciding again with the functions that tools decide with. Does
+//! not own: reading them (`records`), what is asked (`question`), one delegation's chain (`audit`).
+//!
+//! Invariants: nothing counts that is not under the head; a decision is called reproduced only when
+//! it was made again, from recorded inputs alone, and came out the same; what could not be made
+//! again is called so, and why.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sublet_core::authorize::{Bound, CallView, decide_call, prove};
+use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
+use sublet_core::base::key::Thumbprint;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::CallProof;
+use sublet_core::evidence::receipt::Receipt;
+use sublet_core::revocation::feed::{FeedPosition, Revocation, RevocationView};
+use sublet_core::token::BlockPayload;
+use sublet_core::token::UnverifiedToken;
+use sublet_core::token::verify::{Coverage, VerifiedToken};
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::tree::Checked;
+use sublet_proto::convert::hop_id;
+use sublet_proto::record::payload::Content;
+use sublet_proto::record::record::Body;
+use sublet_proto::record::{BrokerKey, RefusalCount, Use, UseEvidence};
+
+use crate::audit::chain::{HopReport, block_payload};
+use crate::audit::consents::RecordedConsent;
+use crate::audit::entry::Actor;
+use crate::audit::entry::Entry;
+use crate::audit::names::Names;
+use crate::audit::published::head_keys;
+use crate::audit::records::Records;
+use crate::audit::replay::{self, RecordedRefusal, Report};
+use crate::trust::Trust;
+
+/// A use, and what becomes of it when it is decided again.
+#[derive(Clone, Debug)]
+pub struct RecordedUse {
+    /// The index of its record.
+    pub index: u64,
+    /// When the broker recorded it.
+    pub recorded_at: UnixMillis,
+    /// The tool that reported it.
+    pub verifier: String,
+    /// The delegation.
+    pub delegation: DelegationId,
+    /// What the record says.
+    pub used: Use,
+    /// What lay beside it; `None` when it was erased.
+    pub evidence: Option<UseEvidence>,
+    /// The chain, put together again; else why not.
+    pub token: Result<VerifiedToken, String>,
+    /// The call as it was made; else why it is not known.
+    pub call: Result<Call, String>,
+    /// The decision, made again.
+    pub again: Again,
+}
+
+impl RecordedUse {
+    /// Whether the tool allowed it.
+    pub fn allowed(&self) -> bool {
+        self.used.code.is_empty()
+    }
+
+    /// When the tool decided it, by its clock.
+    pub fn decided_at(&self) -> UnixMillis {
+        UnixMillis(self.used.decided_at_ms)
+    }
+
+    /// The position in the revocation feed that it was decided on.
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition::new(self.used.revocation_epoch, self.used.revocation_sequence)
+    }
+}
+
+/// What a decision made again came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same as was recorded.
+    Reproduced,
+    /// Another: in words.
+    Diverged(String),
+    /// It could not be made again: why.
+    NotShown(String),
+}
+
+impl Again {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Again::Reproduced => "reproduced",
+            Again::Diverged(_) => "diverged",
+            Again::NotShown(_) => "not_shown",
+        }
+    }
+
+    /// The words behind it.
+    pub fn detail(&self) -> &str {
+        match self {
+            Again::Reproduced => "",
+            Again::Diverged(detail) | Again::NotShown(detail) => detail,
+        }
+    }
+}
+
+/// A revocation, a suspension, a resumption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedRevocation {
+    /// The index of its record.
+    pub index: u64,
+    /// Its number in the feed.
+    pub sequence: u64,
+    /// When.
+    pub time: UnixMillis,
+    /// By whom.
+    pub actor: Actor,
+    /// Why; empty when it was erased.
+    pub reason: String,
+    /// Of what; `None` when the name of a principal was erased.
+    pub revocation: Option<Revocation>,
+}
+
+/// Refusals of one caller that were too many to be recorded one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedRefusals {
+    /// The index of the record.
+    pub index: u64,
+    /// When the first of them was decided.
+    pub from: UnixMillis,
+    /// When the last of them was decided.
+    pub to: UnixMillis,
+    /// Whose they are: the agent that answers for the caller.
+    pub actor: String,
+    /// Method, code and how often; method and code are empty where there were over 31 of them.
+    pub counts: Vec<(String, String, u64)>,
+}
+
+/// A tool said how far it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sync {
+    /// The tool.
+    pub verifier: String,
+    /// When the broker heard it.
+    pub time: UnixMillis,
+    /// Up to here.
+    pub position: FeedPosition,
+}
+
+/// A head of the ledger that a tool was shown, and reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownHead {
+    /// The index of the report.
+    pub index: u64,
+    /// The tool.
+    pub verifier: String,
+    /// The head, as it was signed.
+    pub note: Vec<u8>,
+    /// Over how many records it is; `None` when no key that is trusted signed it.
+    pub size: Option<u64>,
+    /// Whether it is of the beginning of these records.
+    pub consistent: Checked,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub struct History {
+    /// The head that all of it is under.
+    pub head: Checkpoint,
+    /// Each delegation, replayed.
+    pub delegations: BTreeMap<DelegationId, Report>,
+    /// Every use, in the order of the ledger.
+    pub uses: Vec<RecordedUse>,
+    /// Every revocation, in order.
+    pub revocations: Vec<RecordedRevocation>,
+    /// Every refusal, in order.
+    pub refusals: Vec<RecordedRefusal>,
+    /// By whose word agents act for somebody, in order.
+    pub consents: Vec<RecordedConsent>,
+    /// What tools said of how far they know.
+    pub syncs: Vec<Sync>,
+    /// Heads that tools were shown, held against these records.
+    pub shown: Vec<ShownHead>,
+    /// Records that were forgotten: from, to.
+    pub pruned: Vec<(u64, u64)>,
+    /// Records of which what lay beside was erased.
+    pub erased: Vec<u64>,
+    /// Refusals that were only counted, in order.
+    pub counted: Vec<CountedRefusals>,
+    /// Whose each key is, by what agents enrolled with and changed to.
+    owners: HashMap<Thumbprint, String>,
+    /// Where each recorded hop stands: its delegation, and its place among the hops of it.
+    places: HashMap<HopId, (DelegationId, usize)>,
+    /// Every hop that a record is of.
+    recorded: HashSet<HopId>,
+    /// Who is named in any of them.
+    pub(crate) names: Names,
+    /// By which the records are read.
+    bundle: TrustBundle,
+}
+
+impl History {
+    /// Puts records together, those up to `as_of` if it is given.
+    pub fn of(records: Records, trust: &Trust, as_of: Option<UnixMillis>) -> Self {
+        let pruned = records.pruned();
+        let heads = head_keys(&trust.current());
+        let shown = shown_heads(&records, &heads);
+        let known = |entry: &Entry| as_of.is_none_or(|as_of| entry.time() <= as_of);
+        let entries: Vec<Entry> = records.entries.into_iter().filter(known).collect();
+        let mut history = History {
+            head: records.head,
+            delegations: BTreeMap::new(),
+            uses: Vec::new(),
+            revocations: entries.iter().filter_map(revocation).collect(),
+            refusals: entries.iter().filter_map(replay::refusal).collect(),
+            consents: entries.iter().filter_map(RecordedConsent::of).collect(),
+            syncs: entries.iter().filter_map(sync).collect(),
+            shown,
+            pruned,
+            erased: entries.iter().filter(|e| e.is_erased()).map(|e| e.index).collect(),
+            counted: entries.iter().filter_map(counted).collect(),
+            owners: entries.iter().filter_map(owner).collect(),
+            recorded: entries.iter().filter_map(|e| hop_id("hop", &e.hop()?.hop).ok()).collect(),
+            places: HashMap::new(),
+            names: Names::of(&entries),
+            bundle: trust.current().for_replay(),
+        };
+        let mut blocks = Blocks::of(&entries);
+        let uses = entries.iter().filter_map(|entry| history.used(entry, &mut blocks)).collect();
+        history.uses = uses;
+        let mut of_delegations: BTreeMap<DelegationId, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            if let Ok(id) = hop_id("delegation", &entry.record.delegation) {
+                of_delegations.entry(id).or_default().push(entry);
+            }
+        }
+        let report = |(id, entries)| (id, replay::report(&id, entries, trust));
+        history.delegations = of_delegations.into_iter().map(report).collect();
+        let places = history.delegations.iter().flat_map(|(id, report)| {
+            report.hops.iter().enumerate().map(move |(at, hop)| (hop.hop, (*id, at)))
+        });
+        history.places = places.collect();
+        let names = std::mem::take(&mut history.names);
+        let used = history.uses.iter().filter_map(|used| used.token.as_ref().ok());
+        history.names = names.with(history.delegations.values(), used);
+        history
+    }
+
+    /// What the ledger shows of a recorded hop.
+    pub fn hop(&self, hop: &HopId) -> Option<&HopReport> {
+        let (delegation, at) = self.places.get(hop)?;
+        self.delegations.get(delegation)?.hops.get(*at)
+    }
+
+    fn used(&self, entry: &Entry, blocks: &mut Blocks) -> Option<RecordedUse> {
+        let Some(Body::Used(used)) = &entry.record.body else { return None };
+        let evidence = match &entry.content {
+            Some(Content::Use(evidence)) => Some(evidence.clone()),
+            _ => None,
+        };
+        let shown = evidence.as_ref().ok_or_else(|| "its evidence was erased".to_owned());
+        let token = shown.clone().and_then(|evidence| blocks.token(used, evidence, &self.bundle));
+        let call = shown.and_then(|evidence| call(used, evidence));
+        let mut recorded = RecordedUse {
+            index: entry.index,
+            recorded_at: entry.time(),
+            verifier: entry.record.actor.clone(),
+            delegation: hop_id("delegation", &entry.record.delegation).ok()?,
+            used: used.clone(),
+            evidence,
+            token,
+            call,
+            again: Again::Reproduced,
+        };
+        recorded.again = self.again(&recorded);
+        Some(recorded)
+    }
+
+    /// Decides a use again from what is recorded, and holds it against what was.
+    fn again(&self, recorded: &RecordedUse) -> Again {
+        // What a tool demands beyond the decision that all tools share leaves no inputs behind.
+        if recorded.used.code == "not_in_log" {
+            return Again::NotShown(
+                "the tool demanded inclusion proofs, which are not kept".to_owned(),
+            );
+        }
+        if let Some(unnamed) = self.unnamed(recorded) {
+            return unnamed;
+        }
+        match self.decide(recorded, None) {
+            Err(why) => Again::NotShown(why),
+            Ok(code) if code == recorded.used.code => Again::Reproduced,
+            Ok(code) => {
+                let word = |code: &str| if code.is_empty() { "allowed" } else { code }.to_owned();
+                let (was, is) = (word(&recorded.used.code), word(&code));
+                Again::Diverged(format!("recorded: {was}, decided again: {is}"))
+            }
+        }
+    }
+
+    /// Whether the chain of a use names an agent that no record shows to hold it: the hop is not recorded,
+    /// and the key is not one that the agent enrolled with or changed to. Whoever has a token can append a
+    /// hop in any name with a key of its own.
+    fn unnamed(&self, recorded: &RecordedUse) -> Option<Again> {
+        let token = recorded.token.as_ref().ok()?;
+        let hops = token.hops().zip(token.thumbprints()).enumerate();
+        let unnamed = hops.filter(|(_, ((id, signed), key))| {
+            let block = signed.block();
+            let owned = self.owners.get(key).is_some_and(|owner| owner == block.agent.as_str());
+            block.helper.is_none() && !owned && !self.recorded.contains(id)
+        });
+        let (hop, ((_, signed), _)) = unnamed.into_iter().next()?;
+        let agent = &signed.block().agent;
+        let detail =
+            format!("hop {hop} names {agent}, and no record shows that this agent holds it");
+        // A refusal of it is right, and is no evidence that this agent tried.
+        Some(match self.pruned.is_empty() {
+            true if recorded.allowed() => Again::Diverged(detail),
+            true => Again::NotShown(detail),
+            false => Again::NotShown(format!("{detail}; records are missing that may show it")),
+        })
+    }
+
+    /// The code that a use gets when it is decided again, empty when it is allowed; with one more
+    /// revocation, if one is given. An error says what is missing to decide it.
+    pub fn decide(&self, used: &RecordedUse, more: Option<&Revocation>) -> Result<String, String> {
+        let evidence = used.evidence.as_ref().ok_or("its evidence was erased")?;
+        let (token, call) = (used.token.as_ref()?, used.call.as_ref()?);
+        let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
+        let now = used.decided_at();
+        let possession = prove(token, &proof, &Bound::of(call), now);
+        let possession =
+            possession.map_err(|refusal| format!("the holder's signature: {refusal}"))?;
+        let coverage = match evidence.receipt.as_slice() {
+            [] => None,
+            receipt => {
+                let receipt = Receipt::decode(receipt).map_err(|bad| bad.to_string())?;
+                let coverage = Coverage::verify(receipt, token, &self.bundle);
+                Some(coverage.map_err(|refusal| format!("its receipt: {refusal}"))?)
+            }
+        };
+        let known =
+            self.revocations.iter().filter(|known| known.sequence <= used.position().sequence);
+        let known: Option<Vec<_>> =
+            known.map(|known| known.revocation.clone().zip(Some(known.time))).collect();
+        let known = known.ok_or("the name of a revoked principal was erased")?;
+        let known = known.into_iter().chain(more.map(|more| (more.clone(), now)));
+        let view =
+            RevocationView::recorded(self.bundle.trust_domain().clone(), used.position(), known);
+        let view = CallView {
+            revocations: &view,
+            age_ms: evidence.age_ms,
+            staleness_ms_max: evidence.staleness_ms_max,
+            coverage: coverage.as_ref(),
+        };
+        match decide_call(token, &possession, call, view, now) {
+            Ok(_) => Ok(String::new()),
+            Err(refusal) => Ok(refusal.code().to_owned()),
+        }
+    }
+}
+
+/// The blocks of recorded hops, by hop.
+struct Blocks {
+    blocks: HashMap<HopId, (Option<HopId>, BlockPayload)>,
+    /// Chains that records alone show, verified once.
+    verified: HashMap<HopId, Result<VerifiedToken, String>>,
+}
+
+impl Blocks {
+    fn of(entries: &[Entry]) -> Self {
+        let block = |entry: &Entry| {
+            let hop = entry.hop()?;
+            let parent = hop_id("parent", &hop.parent).ok();
+            let id = hop_id("hop", &hop.hop).ok()?;
+            Some((id, (parent, block_payload(entry.block()?)?)))
+        };
+        let blocks = entries.iter().filter_map(block).collect();
+        Blocks { blocks, verified: HashMap::new() }
+    }
+
+    /// The chain that was used: from the records, and from the evidence what no record has.
+    fn token(
+        &mut self,
+        used: &Use,
+        evidence: &UseEvidence,
+        bundle: &TrustBundle,
+    ) -> Result<VerifiedToken, String> {
+        let id = hop_id("hop", &used.hop).map_err(|bad| bad.to_string())?;
+        if let Some(known) = self.verified.get(&id).filter(|_| evidence.blocks.is_empty()) {
+            return known.clone();
+        }
+        let token = self.verify(id, evidence, bundle);
+        if evidence.blocks.is_empty() {
+            self.verified.insert(id, token.clone());
+        }
+        token
+    }
+
+    fn verify(
+        &self,
+        id: HopId,
+        evidence: &UseEvidence,
+        bundle: &TrustBundle,
+    ) -> Result<VerifiedToken, String> {
+        let from = match (evidence.blocks.as_slice(), evidence.behind.as_slice()) {
+            ([], _) => Some(id),
+            (_, []) => None,
+            (_, behind) => Some(hop_id("behind", behind).map_err(|bad| bad.to_string())?),
+        };
+        let mut chain = self.chain(from)?;
+        for block in &evidence.blocks {
+            chain.push(block_payload(block).ok_or("a block names no key")?);
+        }
+        let mut detail = "the trust bundle lists no key for delegations".to_owned();
+        for key in bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
+            match verified(key.id, &chain, &evidence.receipt, bundle) {
+                Ok(token) if token.id() == id => return Ok(token),
+                Ok(token) => detail = format!("its blocks make hop {}", token.id()),
+                Err(refusal) => detail = refusal,
+            }
+        }
+        Err(detail)
+    }
+
+    /// The blocks from the root to a recorded hop.
+    fn chain(&self, from: Option<HopId>) -> Result<Vec<BlockPayload>, String> {
+        let (mut chain, mut next) = (Vec::new(), from);
+        while let Some(id) = next {
+            let (parent, block) = self
+                .blocks
+                .get(&id)
+                .ok_or_else(|| format!("the block of hop {id} is not there"))?;
+            // As many as a token may have; more is a circle.
+            if chain.len() > sublet_core::base::limits::HOPS_MAX as usize {
+                return Err("the recorded hops go round in a circle".to_owned());
+            }
+            chain.push(block.clone());
+            next = *parent;
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+}
+
+/// A chain under a root key. The signatures that a receipt covers are verified together; where that
+/// does not come out, each by itself and strictly, which says what is wrong.
+fn verified(
+    root: KeyId,
+    chain: &[BlockPayload],
+    receipt: &[u8],
+    bundle: &TrustBundle,
+) -> Result<VerifiedToken, String> {
+    let assembled = || UnverifiedToken::assemble(root, chain).map_err(|bad| bad.to_string());
+    if let Ok(receipt) = Receipt::decode(receipt)
+        && let Ok((token, _)) = VerifiedToken::verify_recorded(assembled()?, receipt, bundle)
+    {
+        return Ok(token);
+    }
+    VerifiedToken::verify(assembled()?, bundle).map_err(|refusal| refusal.to_string())
+}
+
+fn call(used: &Use, evidence: &UseEvidence) -> Result<Call, String> {
+    if evidence.arguments.is_empty() {
+        return Err("its arguments were too long to keep".to_owned());
+    }
+    let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
+    let digest = proof.claims.arguments_hash;
+    let arguments = Arguments::from_evidence(&evidence.arguments, digest);
+    let arguments = arguments.map_err(|bad| bad.to_string())?;
+    Ok(Call { audience: used.audience.clone(), action: used.action.clone(), arguments })
+}
+
+fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
+    let words = entry.words();
+    let revocation = match &entry.record.body {
+        Some(Body::Revoked(revoked)) => match revoked.kind.as_str() {
+            "hop" | "delegation" => revoked.target.parse().ok().map(Revocation::Hop),
+            "principal" => words.principal.parse().ok().map(Revocation::Principal),
+            "agent" => revoked.target.parse().ok().map(Revocation::AgentSuspended),
+            "key" => revoked.target.parse().ok().map(Revocation::AgentKey),
+            _ => None,
+        },
+        Some(Body::PrincipalRestored(_)) => {
+            words.principal.parse().ok().map(Revocation::PrincipalRestored)
+        }
+        Some(Body::AgentSuspended(change)) => {
+            change.agent_id.parse().ok().map(Revocation::AgentSuspended)
+        }
+        Some(Body::AgentResumed(change)) => {
+            change.agent_id.parse().ok().map(Revocation::AgentResumed)
+        }
+        Some(Body::KeyRevoked(change)) => {
+            let key = change.key.as_slice().try_into().ok();
+            key.map(|key| Revocation::AgentKey(Thumbprint(key)))
+        }
+        Some(Body::BrokerKey(key)) if is_tainted_root(key) => {
+            let key = key.key.as_slice().try_into().ok();
+            key.map(|key| Revocation::RootKey(Thumbprint(key)))
+        }
+        _ => return None,
+    };
+    Some(RecordedRevocation {
+        index: entry.index,
+        sequence: entry.record.revocation_sequence,
+        time: entry.time(),
+        actor: entry.actor(),
+        reason: words.reason,
+        revocation,
+    })
+}
+
+/// Whose a key became.
+fn owner(entry: &Entry) -> Option<(Thumbprint, String)> {
+    match &entry.record.body {
+        Some(
+            Body::AgentEnrolled(change) | Body::KeyRotated(change) | Body::AgentRenewed(change),
+        ) => {
+            let key = change.key.as_slice().try_into().ok()?;
+            Some((Thumbprint(key), change.agent_id.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn counted(entry: &Entry) -> Option<CountedRefusals> {
+    let Some(Body::RefusalsCounted(counted)) = &entry.record.body else { return None };
+    let line = |line: &RefusalCount| (line.method.clone(), line.code.clone(), line.count);
+    Some(CountedRefusals {
+        index: entry.index,
+        from: UnixMillis(counted.from_ms),
+        to: UnixMillis(counted.to_ms),
+        actor: entry.record.actor.clone(),
+        counts: counted.counts.iter().map(line).collect(),
+    })
+}
+
+fn is_tainted_root(key: &BrokerKey) -> bool {
+    let roots = [KeyUse::Delegation, KeyUse::Identity].map(KeyUse::name);
+    key.state == KeyState::Tainted.name() && roots.contains(&key.r#use.as_str())
+}
+
+/// What tools reported of heads, in the order of their reports.
+fn shown_heads(records: &Records, keys: &[HeadKey]) -> Vec<ShownHead> {
+    let reported = records.entries.iter().filter_map(|entry| match &entry.record.body {
+        Some(Body::VerifierSynced(sync)) if !sync.checkpoint.is_empty() => Some((entry, sync)),
+        _ => None,
+    });
+    let (mut shown, mut heads) = (Vec::new(), Vec::new());
+    for (entry, sync) in reported {
+        let head = Checkpoint::open(&sync.checkpoint, keys).ok();
+        shown.push(ShownHead {
+            index: entry.index,
+            verifier: entry.record.actor.clone(),
+            note: sync.checkpoint.clone(),
+            size: head.as_ref().map(|head| head.size),
+            consistent: Checked::NotShown,
+        });
+        heads.extend(head);
+    }
+    let mut checked = records.each_begins_with(&heads).into_iter();
+    for head in shown.iter_mut().filter(|head| head.size.is_some()) {
+        head.consistent = checked.next().unwrap_or(Checked::NotShown);
+    }
+    shown
+}
+
+fn sync(entry: &Entry) -> Option<Sync> {
+    let Some(Body::VerifierSynced(sync)) = &entry.record.body else { return None };
+    Some(Sync {
+        verifier: entry.record.actor.clone(),
+        time: entry.time(),
+        position: FeedPosition::new(sync.epoch, sync.sequence),
+    })
+}

@@ -1,0 +1,408 @@
+//! A copy of the ledger in a directory, as C2SP tlog-tiles lays it out: any static web server can
+//! serve it, and it verifies without the broker. SPEC section 9.
+//!
+//! Owns: pulling what is new, what is checked before it counts, finding that another history is
+//! shown. Does not own: checking a copy by itself (`published`), the tree (`sublet_ledger`).
+//!
+//! Invariants: what was pulled is put in place once the tree over it has the root that the broker
+//! signed, the head last; nothing that is there is replaced by something else; a head that does not
+//! go on from the one that is kept is refused and kept as evidence.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::fork::Fork;
+use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
+use sublet_ledger::tree::{Checked, verify_consistency};
+use sublet_ledger::{Hash, leaf_hash};
+use sublet_proto::v1::records_part::Part;
+use sublet_proto::v1::{GetCheckpointRequest, RecordsEntries, RecordsHead, RecordsPruned};
+
+use crate::audit::published::{SignedHead, WITNESSED, head_keys, in_directory};
+use crate::audit::records::leaf_hashes;
+use crate::broker::connect::{Broker, DEADLINE_DEFAULT};
+use crate::broker::credential::Credential;
+use crate::error::Error;
+use crate::files;
+use crate::trust::Trust;
+
+/// Where pulled files wait until the root over them is the signed one.
+const STAGE: &str = ".pulled";
+
+/// Where another history is pulled to, to prove that it is one.
+const OTHER: &str = ".other";
+
+/// Under what name two heads that contradict each other are kept, with the proof if there is one.
+const FORK: &str = "fork.txt";
+
+/// What became of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// The head that it has.
+    pub head: Checkpoint,
+    /// Records that are new.
+    pub new: u64,
+    /// Records of which the leaf is not there: pruned; their hashes are in the tiles.
+    pub pruned: u64,
+}
+
+/// A copy of the ledger in a directory.
+#[derive(Debug)]
+pub struct Mirror {
+    directory: PathBuf,
+    keys: Vec<HeadKey>,
+    /// The head that is kept, if there is one.
+    head: Option<SignedHead>,
+    tree: Tree,
+    /// The leaves behind the last full bundle.
+    tail: Vec<Vec<u8>>,
+    /// That no other process pulls here.
+    alone: Option<File>,
+}
+
+impl Mirror {
+    /// Opens a copy, or begins one in a directory that is empty or not there. What is there must be
+    /// what its head says, as far as it is needed to go on.
+    pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Error> {
+        let mut mirror = Mirror::empty(directory, head_keys(&trust.current()));
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::io("create", directory, &error))?;
+        let detail = || format!("another process pulls into {}", directory.display());
+        let alone = files::claim(directory)?;
+        mirror.alone = Some(alone.ok_or_else(|| Error::local("copy_in_use", detail()))?);
+        let path = directory.join(Resource::Checkpoint.path());
+        if !path.exists() {
+            return Ok(mirror);
+        }
+        let note = files::read(&path)?;
+        let signed = SignedHead::open(note, &mirror.keys).map_err(|bad| Error::file(&path, bad))?;
+        let head = &signed.head;
+        let width = head.size % u64::from(WIDTH);
+        if width > 0 {
+            let resource =
+                Resource::Entries { index: head.size / u64::from(WIDTH), width: narrow(width) };
+            let bytes = in_directory(directory)(resource).unwrap_or_default();
+            let tail = leaves(&bytes).unwrap_or_default();
+            mirror.tail = tail.into_iter().map(<[u8]>::to_vec).collect();
+        }
+        let tail = mirror.tail.iter().map(|leaf| leaf_hash(leaf)).collect::<Result<_, _>>();
+        let tail = tail.map_err(|bad| Error::file(&path, bad))?;
+        let files = in_directory(directory);
+        let tree = Tree::resume(head.size, tail, &Content(&files))
+            .map_err(|bad| broken(bad.to_string()))?;
+        if tree.root() != head.root {
+            return Err(broken("its tiles have another root than its head".to_owned()));
+        }
+        (mirror.tree, mirror.head) = (tree, Some(signed));
+        Ok(mirror)
+    }
+
+    fn empty(directory: &Path, keys: Vec<HeadKey>) -> Self {
+        let (directory, tree) = (directory.to_owned(), Tree::default());
+        Mirror { directory, keys, head: None, tree, tail: Vec::new(), alone: None }
+    }
+
+    /// How many records it has.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Pulls what is new, by the admin, and puts it in place once it is shown to go on from what is
+    /// here.
+    pub async fn pull(&mut self, broker: &Broker, who: &Credential) -> Result<Mirrored, Error> {
+        // What is witnessed now is of the records that are pulled behind it.
+        let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
+        match self.pull_what_is_new(broker, who).await? {
+            Ok(copy) => {
+                if !witnessed.is_empty() {
+                    write_through(&self.directory.join(WITNESSED), &witnessed)?;
+                }
+                Ok(copy)
+            }
+            Err(other) => {
+                let fork = self.prove(&other, broker, who).await;
+                Err(self.keep(&other, fork))
+            }
+        }
+    }
+
+    /// What became of it, or what shows another history.
+    async fn pull_what_is_new(
+        &mut self,
+        broker: &Broker,
+        who: &Credential,
+    ) -> Result<Result<Mirrored, Other>, Error> {
+        let mut stream = broker.tail_stream(who, self.size(), false).await?;
+        let (mut pulled, mut head) = (Pulled::of(self), None);
+        loop {
+            let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
+            let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
+            match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
+                Some(Part::Head(part)) if head.is_none() => match self.check_head(&part)? {
+                    Ok(signed) => head = Some(signed),
+                    Err(other) => return Ok(Err(other)),
+                },
+                Some(Part::Entries(part)) if head.is_some() => pulled.take(part)?,
+                Some(Part::Pruned(part)) if head.is_some() => pulled.take_pruned(&part)?,
+                Some(_) => return Err(Error::answer("the ledger's head is not first")),
+                None => break,
+            }
+        }
+        let Some(signed) = head else {
+            return Err(Error::answer("the ledger has no head"));
+        };
+        if (pulled.tree.size(), pulled.tree.root()) != (signed.head.size, signed.head.root) {
+            let detail = "the records that it sent have another root".to_owned();
+            return Ok(Err(Other { note: signed.note, detail }));
+        }
+        self.put_in_place(pulled, signed).map(Ok)
+    }
+
+    /// A head that is signed and goes on from the one that is kept; or what shows another history.
+    fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedHead, Other>, Error> {
+        let signed = SignedHead::open(part.checkpoint.clone(), &self.keys)
+            .map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))?;
+        let Some(SignedHead { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
+        let proof = part.consistency.iter().map(|hash| Hash::try_from(hash.as_slice()));
+        let proof = proof.collect::<Result<Vec<_>, _>>();
+        let proof = proof.map_err(|_| Error::answer("a proof is not of 32-byte hashes"))?;
+        let head = &signed.head;
+        let detail = if head.size < held.size {
+            format!("{} records were signed before, now {}", held.size, head.size)
+        } else {
+            let new = (head.size, &head.root);
+            match verify_consistency((held.size, &held.root), new, &proof) {
+                Checked::Holds => return Ok(Ok(signed)),
+                _ if held.size == 0 => return Ok(Ok(signed)),
+                Checked::Contradicted => "two roots of one size".to_owned(),
+                Checked::NotShown => "it is not shown to begin with what is kept here".to_owned(),
+            }
+        };
+        Ok(Err(Other { note: signed.note, detail }))
+    }
+
+    /// Pulls the other history as a whole, and proves from it that two were signed; `None` when that
+    /// is not so, or cannot be had.
+    async fn prove(&self, other: &Other, broker: &Broker, who: &Credential) -> Option<Fork> {
+        let held = self.head.as_ref()?;
+        let directory = self.directory.join(OTHER);
+        let _ = std::fs::remove_dir_all(&directory);
+        let mut pulled = Mirror::empty(&directory, self.keys.clone());
+        let pull = pulled.pull_what_is_new(broker, who).await;
+        let fork = match pull {
+            Ok(Ok(_)) => pulled.head.as_ref().and_then(|head| {
+                let (smaller, larger, whole) = if held.head.size <= head.head.size {
+                    (held, head, &pulled)
+                } else {
+                    (head, held, self)
+                };
+                let files = in_directory(&whole.directory);
+                let view = TreeView { tree: &whole.tree, tiles: &Content(&files) };
+                let heads = [smaller, larger].map(|signed| (&signed.head, signed.note.as_slice()));
+                let [smaller, larger] = heads;
+                Fork::find(smaller, larger, &view)
+            }),
+            _ => {
+                tracing::warn!(
+                    detail = other.detail,
+                    "the other history could not be read as a whole"
+                );
+                None
+            }
+        };
+        let _ = std::fs::remove_dir_all(&directory);
+        fork
+    }
+
+    /// Keeps the proof that two histories were signed, or else the two heads as they were signed.
+    fn keep(&self, other: &Other, fork: Option<Fork>) -> Error {
+        let held = self.head.as_ref().map(|signed| signed.note.as_slice()).unwrap_or_default();
+        let (what, bytes) = match fork {
+            Some(fork) => ("the proof is", fork.encode()),
+            None => ("both heads are", [held, b"\n", &other.note].concat()),
+        };
+        let path = self.directory.join(FORK);
+        let kept = match files::replace(&path, &bytes) {
+            Ok(()) => format!("{what} kept in {}", path.display()),
+            Err(failure) => format!("{what} not kept: {failure}"),
+        };
+        let detail = format!("the ledger shows another history: {}; {kept}", other.detail);
+        Error::local("ledger_forked", detail)
+    }
+
+    /// Full tiles and bundles, then the right edge, then the head; then what the edge has outgrown.
+    fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Error> {
+        let head = signed.head.clone();
+        let (old, new) = (self.size(), head.size - self.size());
+        let mut placed = Vec::new();
+        for resource in pulled.written {
+            let from = pulled.stage.join(resource.path());
+            let to = self.directory.join(resource.path());
+            make_room(&to)?;
+            std::fs::rename(&from, &to).map_err(|error| Error::io("write", &to, &error))?;
+            placed.push(to);
+        }
+        let edge: Vec<_> = Resource::of_size(head.size).filter(is_partial).collect();
+        for resource in &edge {
+            let bytes = match resource {
+                Resource::Tile { level, .. } => pulled.tree.partial(*level),
+                _ => bundle(pulled.tail.iter().map(Vec::as_slice)),
+            };
+            let path = self.directory.join(resource.path());
+            write(&path, &bytes)?;
+            placed.push(path);
+        }
+        // A copy that goes on from a head must not be torn by a power cut, as the head would be lost with
+        // it; the first pull, which is long, can be done again.
+        if old > 0 {
+            placed.iter().try_for_each(|path| files::sync(path))?;
+        }
+        write_through(&self.directory.join(Resource::Checkpoint.path()), &signed.note)?;
+        if new > 0 {
+            let outgrown = Resource::of_size(old).filter(is_partial).filter(|r| !edge.contains(r));
+            // A part of a bundle that was forgotten since is all that is left of it.
+            for outgrown in outgrown.filter(|r| self.has_full(*r)) {
+                files::remove(&self.directory.join(outgrown.path()))?;
+            }
+        }
+        let _ = std::fs::remove_dir_all(&pulled.stage);
+        (self.tree, self.tail, self.head) = (pulled.tree, pulled.tail, Some(signed));
+        Ok(Mirrored { head, new, pruned: pulled.pruned })
+    }
+
+    /// Whether what was partial is there in full by now.
+    fn has_full(&self, partial: Resource) -> bool {
+        let full = match partial {
+            Resource::Entries { index, width } if width < WIDTH => {
+                Resource::Entries { index, width: WIDTH }
+            }
+            other => return !matches!(other, Resource::Checkpoint),
+        };
+        let grown = self.tree.size() / u64::from(WIDTH);
+        matches!(full, Resource::Entries { index, .. } if index >= grown)
+            || self.directory.join(full.path()).exists()
+    }
+}
+
+/// A head that does not go with the one that is kept.
+struct Other {
+    note: Vec<u8>,
+    detail: String,
+}
+
+/// What was pulled and is not believed yet: full tiles and bundles in a directory of their own.
+struct Pulled {
+    stage: PathBuf,
+    tree: Tree,
+    tail: Vec<Vec<u8>>,
+    written: Vec<Resource>,
+    /// Records that were forgotten before they were pulled.
+    pruned: u64,
+}
+
+impl Pulled {
+    fn of(mirror: &Mirror) -> Self {
+        let stage = mirror.directory.join(STAGE);
+        // What an interrupted pull left there is pulled again.
+        let _ = std::fs::remove_dir_all(&stage);
+        let (tree, tail) = (mirror.tree.clone(), mirror.tail.clone());
+        Pulled { stage, tree, tail, written: Vec::new(), pruned: 0 }
+    }
+
+    fn take(&mut self, part: RecordsEntries) -> Result<(), Error> {
+        self.due(part.first)?;
+        for leaf in part.leaves {
+            let hash = leaf_hash(&leaf).map_err(|bad| Error::answer(bad.to_string()))?;
+            self.tail.push(leaf);
+            self.append(hash)?;
+        }
+        Ok(())
+    }
+
+    /// Records that were forgotten: what there is of their bundle is none.
+    fn take_pruned(&mut self, part: &RecordsPruned) -> Result<(), Error> {
+        self.due(part.first)?;
+        for hash in leaf_hashes(part)? {
+            self.pruned += 1;
+            self.append(hash)?;
+        }
+        Ok(())
+    }
+
+    fn due(&self, first: u64) -> Result<(), Error> {
+        if first == self.tree.size() {
+            return Ok(());
+        }
+        Err(Error::answer(format!("record {first} where {} was due", self.tree.size())))
+    }
+
+    fn append(&mut self, leaf_hash: Hash) -> Result<(), Error> {
+        let mut full = Vec::new();
+        self.tree.append(leaf_hash, &mut full);
+        for FullTile { level, index, bytes } in full {
+            if level == 0 {
+                let leaves = std::mem::take(&mut self.tail);
+                if leaves.len() == usize::from(WIDTH) {
+                    let bytes = bundle(leaves.iter().map(Vec::as_slice));
+                    self.write(Resource::Entries { index, width: WIDTH }, &bytes)?;
+                }
+            }
+            self.write(Resource::Tile { level, index, width: WIDTH }, &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, resource: Resource, bytes: &[u8]) -> Result<(), Error> {
+        self.written.push(resource);
+        write(&self.stage.join(resource.path()), bytes)
+    }
+}
+
+fn is_partial(resource: &Resource) -> bool {
+    match resource {
+        Resource::Checkpoint => false,
+        Resource::Tile { width, .. } | Resource::Entries { width, .. } => *width < WIDTH,
+    }
+}
+
+fn narrow(width: u64) -> u16 {
+    u16::try_from(width).unwrap_or(WIDTH)
+}
+
+fn make_room(path: &Path) -> Result<(), Error> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    std::fs::create_dir_all(parent).map_err(|error| Error::io("create", parent, &error))
+}
+
+/// Writes one file of a copy, whole and for everyone to read. Nothing waits for the disk.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    put(path, bytes, |_| Ok(()))
+}
+
+/// The same, and it is on the disk before what it replaces is gone.
+fn write_through(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    put(path, bytes, File::sync_all)?;
+    files::sync_directory_of(path)
+}
+
+fn put(
+    path: &Path,
+    bytes: &[u8],
+    settle: impl FnOnce(&File) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    make_room(path)?;
+    let beside = path.with_extension("new");
+    let written = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        settle(&file)?;
+        std::fs::rename(&beside, path)
+    };
+    written().map_err(|error| Error::io("write", path, &error))
+}
+
+fn broken(detail: String) -> Error {
+    Error::local("ledger_invalid", format!("the copy cannot go on: {detail}"))
+}

@@ -1,0 +1,143 @@
+//! Who asks the broker, and how each call is proven.
+//!
+//! Owns: the three credentials (agent, holder, admin) and what each shows. Does not own: how a call travels
+//! (`connect`).
+//!
+//! Invariants: a proof is made for one attempt of one call, with a fresh nonce, and binds the broker, the
+//! method and the message bytes (SPEC section 5); no private key leaves its signer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sublet_core::base::bytes::sha256;
+use sublet_core::base::id::{HopId, TrustDomain};
+use sublet_core::base::key::Thumbprint;
+use sublet_core::base::sign::Signer;
+use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::token::verify::VerifiedToken;
+use sublet_proto::credentials::Credentials;
+
+use crate::error::Error;
+use crate::ports::Ports;
+
+/// A caller: what it shows, and the signer that proves it.
+#[derive(Clone)]
+pub struct Credential {
+    shown: Shown,
+    signer: Arc<dyn Signer>,
+}
+
+#[derive(Clone)]
+enum Shown {
+    Token { token: Arc<VerifiedToken>, receipt: Option<Vec<u8>> },
+    Admin { domain: TrustDomain },
+}
+
+impl Credential {
+    /// An enrolled agent by its identity token. `key` must be the token's.
+    pub fn identity(key: Arc<dyn Signer>, token: Arc<VerifiedToken>) -> Self {
+        Credential { shown: Shown::Token { token, receipt: None }, signer: key }
+    }
+
+    /// The holder of a delegation token, a helper too. `key` must be the holder's.
+    pub fn holder(
+        key: Arc<dyn Signer>,
+        token: Arc<VerifiedToken>,
+        receipt: Option<Vec<u8>>,
+    ) -> Self {
+        Credential { shown: Shown::Token { token, receipt }, signer: key }
+    }
+
+    /// The admin of the broker of this trust domain.
+    pub fn admin(key: Arc<dyn Signer>, domain: TrustDomain) -> Self {
+        Credential { shown: Shown::Admin { domain }, signer: key }
+    }
+
+    /// The trust domain of the broker that this is meant for.
+    pub fn trust_domain(&self) -> TrustDomain {
+        match &self.shown {
+            Shown::Token { token, .. } => token.root().agent.trust_domain(),
+            Shown::Admin { domain } => domain.clone(),
+        }
+    }
+
+    /// Shows and proves one call to the broker: this method, the message with this SHA-256, now.
+    pub fn credentials(
+        &self,
+        method: &str,
+        message_digest: [u8; 32],
+        ports: &Ports,
+    ) -> Result<Credentials, Error> {
+        let (hop, token, receipt) = match &self.shown {
+            Shown::Token { token, receipt } => (token.id(), Some(token.encode()), receipt.clone()),
+            Shown::Admin { .. } => (HopId(sha256(self.signer.public_key().bytes())), None, None),
+        };
+        let audience = self.trust_domain().broker_audience();
+        let (now, nonce) = (ports.clock.now(), ports.entropy.nonce()?);
+        let claims = CallClaims::of_digest(hop, &audience, method, message_digest, now, nonce);
+        let proof = CallProof::sign(claims, self.signer.as_ref())?;
+        Ok(Credentials { token, receipt, proof: proof.encode(), inclusion: None })
+    }
+}
+
+impl Credential {
+    /// The token of a holder that is not the delegation's first: of the records of its delegation it is
+    /// shown what lies at or below its own hop.
+    pub(crate) fn below(&self) -> Option<&VerifiedToken> {
+        match &self.shown {
+            Shown::Token { token, .. } if token.depth() > 0 => Some(token),
+            Shown::Token { .. } | Shown::Admin { .. } => None,
+        }
+    }
+
+    /// The key that proves its calls.
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        self.signer.public_key().thumbprint()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shown {
+            Shown::Token { token, .. } => write!(f, "Credential({})", token.holder()),
+            Shown::Admin { domain } => write!(f, "Credential(admin of {domain})"),
+        }
+    }
+}
+
+/// Something that has a credential now; it may have another later, as identities are renewed.
+pub trait Caller: Send + Sync + 'static {
+    /// The credential of this moment.
+    fn credential(&self) -> Result<Credential, Error>;
+}
+
+impl Caller for Credential {
+    fn credential(&self) -> Result<Credential, Error> {
+        Ok(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sublet_core::authorize::{Bound, prove_key};
+    use sublet_core::base::sign::SecretKey;
+
+    #[test]
+    fn the_admin_shows_a_proof_alone_and_a_new_one_each_time() {
+        let key = Arc::new(SecretKey::ed25519_from_seed([4; 32]));
+        let public = key.public_key().clone();
+        let admin = Credential::admin(key, "acme.example".parse().unwrap());
+        let ports = Ports::system();
+        let method = "/sublet.v1.Admin/GetStatus";
+        let shown = admin.credentials(method, [7; 32], &ports).unwrap();
+        assert!(shown.token.is_none() && shown.receipt.is_none());
+        let call =
+            Bound { audience: "sublet://acme.example", action: method, arguments_hash: [7; 32] };
+        let proof = shown.call_proof().unwrap();
+        let hop = HopId(sha256(public.bytes()));
+        assert!(prove_key(&public, hop, &proof, &call, ports.clock.now()).is_ok());
+        assert_ne!(admin.credentials(method, [7; 32], &ports).unwrap().proof, shown.proof);
+        assert_eq!(format!("{admin:?}"), "Credential(admin of acme.example)");
+    }
+}
