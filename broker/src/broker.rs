@@ -14,15 +14,15 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::enroll::Methods;
-use crate::feed::Feed;
+use crate::enroll::login::Logins;
 use crate::keys::{self, KeyRing, OwnKey};
-use crate::login::Logins;
-use crate::refusals::Refusals;
-use crate::repeat::Heard;
+use crate::ledger::witnessed::Witnessed;
+use crate::observe::traces::{self, Step, Traces};
+use crate::request::refusals::Refusals;
+use crate::request::repeat::Heard;
+use crate::revocation::feed::Feed;
 use crate::store::Store;
 use crate::store::reached::Reached;
-use crate::traces::{self, Step, Traces};
-use crate::witnessed::Witnessed;
 use sublet_host::chains::Chains;
 use sublet_host::ports::{Clock, RandomSource};
 

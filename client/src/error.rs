@@ -1,23 +1,20 @@
 //! The client's one error: a no from the broker, a no of our own, or trouble with a file.
 //!
-//! Owns: how a no travels in a gRPC status (google.rpc.ErrorInfo, domain `sublet`), in both
-//! directions, and what may be tried again. Does not own: the codes (`sublet_core::refusal`).
+//! Owns: what a status without a code of ours comes from, and what may be tried again. Does not own: the codes
+//! (`sublet_core::refusal`), how a refusal travels (`sublet_proto::status`).
 //!
 //! Invariants: `Display` is the message for people and holds no token and no key; what has no
 //! stable code of ours gets one of the few below.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use sublet_core::refusal::{Fault, Refusal};
+use sublet_core::refusal::{self, Fault, Refusal};
+use sublet_proto::status;
+pub use sublet_proto::status::status;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
-
-/// The domain of our codes in ErrorInfo.
-pub const ERROR_DOMAIN: &str = "sublet";
 
 /// What kind of no. SPEC section 8; the last is the client's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,27 +182,33 @@ impl Error {
     /// A status as a broker or a guarded tool sent it. A status without a code of ours is of
     /// whatever lies between.
     pub fn from_status(status: &Status) -> Self {
-        let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
-        let (kind, retriable) = match status.code() {
-            Code::InvalidArgument => (Kind::Malformed, false),
-            Code::Unauthenticated => (Kind::Unauthenticated, false),
-            Code::PermissionDenied => (Kind::Deny, false),
-            Code::ResourceExhausted => (Kind::Overload, false),
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => (Kind::Fault, true),
-            _ if is_of_the_transport(status) => (Kind::Fault, true),
-            _ if speaks_otherwise(status) => (Kind::Fault, false),
-            _ => (Kind::Fault, false),
+        let reason = status::reason(status);
+        let (kind, retriable) = match (status::kind(status.code()), status.code()) {
+            (Some(kind), _) => of_kind(kind),
+            (_, Code::DeadlineExceeded | Code::Cancelled) => (Kind::Fault, true),
+            _ => (Kind::Fault, is_of_the_transport(status)),
         };
-        let ours = info.as_ref().filter(|info| may_be_later(status.code(), &info.reason));
-        let later = ours.and_then(|_| status.get_details_retry_info()?.retry_delay);
-        let (code, message) = match info {
-            Some(info) => (Cow::Owned(info.reason), status.message().to_owned()),
+        let later = reason.as_ref().filter(|(reason, _)| may_be_later(status.code(), reason));
+        let later = later.and_then(|(_, delay)| *delay);
+        let (code, message) = match reason {
+            Some((reason, _)) => (Cow::Owned(reason), status.message().to_owned()),
             None if is_of_the_transport(status) || speaks_otherwise(status) => {
                 ("unreachable".into(), bare_message(status))
             }
             None => (bare_code(status.code()), bare_message(status)),
         };
         Error::new(kind, code, message, retriable).later(later)
+    }
+}
+
+/// The kind of a refusal, and whether the same request may be sent again.
+fn of_kind(kind: refusal::Kind) -> (Kind, bool) {
+    match kind {
+        refusal::Kind::Malformed => (Kind::Malformed, false),
+        refusal::Kind::Unauthenticated => (Kind::Unauthenticated, false),
+        refusal::Kind::Deny => (Kind::Deny, false),
+        refusal::Kind::Overload => (Kind::Overload, false),
+        refusal::Kind::Fault { is_retriable } => (Kind::Fault, is_retriable),
     }
 }
 
@@ -269,13 +272,7 @@ impl std::error::Error for Error {}
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let (kind, retriable) = match &refusal {
-            Refusal::Malformed(_) => (Kind::Malformed, false),
-            Refusal::Unauthenticated(_) => (Kind::Unauthenticated, false),
-            Refusal::Deny(_) => (Kind::Deny, false),
-            Refusal::Overload(_) => (Kind::Overload, false),
-            Refusal::Fault(fault) => (Kind::Fault, fault.is_retriable()),
-        };
+        let (kind, retriable) = of_kind(refusal.kind());
         let later = refusal.retry_ms().map(Duration::from_millis);
         Error::new(kind, refusal.code().into(), refusal.to_string(), retriable).later(later)
     }
@@ -319,33 +316,12 @@ impl From<sublet_core::base::sign::SignerFault> for Error {
     }
 }
 
-/// What a guarded tool answers when its checker says no: the same table as the broker's.
-pub fn status(refusal: &Refusal) -> Status {
-    let code = match refusal {
-        Refusal::Malformed(_) => Code::InvalidArgument,
-        Refusal::Unauthenticated(_) => Code::Unauthenticated,
-        Refusal::Deny(_) => Code::PermissionDenied,
-        Refusal::Overload(_) => Code::ResourceExhausted,
-        Refusal::Fault(fault) if fault.is_retriable() => Code::Unavailable,
-        Refusal::Fault(_) => Code::Internal,
-    };
-    let detail = match refusal {
-        Refusal::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
-        refusal => refusal.to_string(),
-    };
-    let mut details = ErrorDetails::with_error_info(
-        refusal.code(),
-        ERROR_DOMAIN,
-        HashMap::<String, String>::new(),
-    );
-    if let Some(retry_ms) = refusal.retry_ms() {
-        details.set_retry_info(Some(Duration::from_millis(retry_ms)));
-    }
-    Status::with_error_details(code, detail, details)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
     use super::*;
     use sublet_core::evidence::replay_cache::ReplayRefusal;
     use sublet_core::refusal::{Deny, Malformed, Overload, Unauthenticated};

@@ -5,6 +5,9 @@
 pub mod convert;
 pub mod credentials;
 pub mod digest;
+pub mod leaf;
+pub mod records;
+pub mod status;
 
 /// Generated code.
 #[allow(missing_docs, clippy::all, reason = "generated from the documented .proto files")]

@@ -8,7 +8,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use sublet_broker::config::{Config, IssuerConfig};
-use sublet_broker::tls::Tls;
+use sublet_broker::transport::tls::Tls;
 use sublet_core::base::id::UnixMillis;
 
 /// 2026-11-26.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use sublet_broker::feed::Feed;
+use sublet_broker::revocation::feed::Feed;
 use sublet_broker::store::{Backend, Batch, LedgerReader, Loaded};
 use sublet_core::base::id::TrustDomain;
 use sublet_core::base::sign::{SecretKey, Signer, SignerFault};

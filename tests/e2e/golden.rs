@@ -88,7 +88,7 @@ fn refusals() -> Vec<Refusal> {
 fn error_texts_and_statuses_are_as_they_were_agreed() {
     let mut text = String::new();
     for refusal in refusals() {
-        let status = sublet_broker::respond::status(&refusal);
+        let status = sublet_broker::request::respond::status(&refusal);
         // A guarded tool answers with the same kind and code as the broker.
         let tool = sublet_client::error::status(&refusal);
         let reason = |status: &tonic::Status| {

@@ -22,7 +22,7 @@ use tonic::codegen::Bytes;
 use super::budget::{Held, NoRoom};
 use super::link::InFlight;
 use super::pool::Taken;
-use crate::respond;
+use crate::request::respond;
 
 /// gRPC's frame: a byte of flags, four of length.
 pub(super) const FRAME_BYTES: usize = 5;

@@ -36,10 +36,10 @@ use super::route::{Content, Proof, Route};
 use super::share::Share;
 use super::timed::timed;
 use super::turns::{Busy, Ticket, Turn};
-use crate::authenticate::{self, Introduced};
 use crate::broker::Broker;
-use crate::listen::Via;
-use crate::publish;
+use crate::ledger::publish;
+use crate::request::authenticate::{self, Introduced};
+use crate::transport::listen::Via;
 use sublet_host::ports;
 
 /// A request that was let in, and what it holds. Fields are dropped in this order.

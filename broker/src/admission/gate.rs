@@ -22,8 +22,9 @@ use super::enter::{Entrance, LetIn};
 use super::route::{Content, Proof, Route};
 use super::timed::in_turn;
 use crate::broker::Broker;
-use crate::listen::Via;
-use crate::{oauth, respond};
+use crate::request::respond;
+use crate::transport::listen::Via;
+use crate::transport::oauth;
 
 /// Puts the gate in front of a service.
 #[derive(Clone)]

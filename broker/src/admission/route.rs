@@ -10,7 +10,7 @@ use tonic::codegen::http::Method;
 use super::bounds::{
     FORM_BYTES_MAX, MESSAGE_BYTES_MAX, REFLECTION_BYTES_MAX, REPORT_BYTES_MAX, SMALL_BYTES_MAX,
 };
-use crate::calls;
+use crate::observe::calls;
 
 /// Who may send a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use sublet_core::decide::Credential;
 use sublet_core::refusal::Refusal;
 use sublet_core::state::State;
 
-use crate::certificate::Certificate;
+use crate::transport::certificate::Certificate;
 
 /// One way to come in.
 #[tonic::async_trait]

@@ -12,6 +12,7 @@ pub mod federated_domain;
 pub mod join_token;
 pub mod jwks;
 pub mod jwt;
+pub mod login;
 pub mod method;
 pub mod names;
 pub mod x509;
@@ -22,7 +23,7 @@ use sublet_core::refusal::{Malformed, Refusal};
 
 use self::method::Method;
 use crate::config::{BadConfig, Config};
-use crate::tls::Tls;
+use crate::transport::tls::Tls;
 
 /// The methods of a broker.
 pub struct Methods(Vec<Box<dyn Method>>);

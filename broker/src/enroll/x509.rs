@@ -16,8 +16,8 @@ use sublet_core::refusal::{BadCertificate, Refusal, Unauthenticated};
 
 use super::method::{Method, Presented, spiffe_claims};
 use super::names::X509_SVID;
-use crate::certificate::Certificate;
-use crate::tls::Tls;
+use crate::transport::certificate::Certificate;
+use crate::transport::tls::Tls;
 
 /// The method.
 pub struct X509Svid(Arc<Tls>);

@@ -23,11 +23,11 @@ use sublet_proto::v1::admin_server::Admin;
 use sublet_proto::v1::rotate_broker_key_request::Step;
 use tonic::Request;
 
-use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{Asked, Found};
-use crate::respond::{self, Answer};
-use crate::rotate;
+use crate::maintenance::rotate;
+use crate::request::authenticate;
+use crate::request::pipeline::{Asked, Found};
+use crate::request::respond::{self, Answer};
 
 /// The longest that a key may be announced ahead: thirty days.
 const LEAD_SECONDS_MAX: i64 = 30 * 24 * 3600;

@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use crate::authenticate;
-use crate::below::Below;
 use crate::broker::Broker;
-use crate::pipeline::Recorded;
-use crate::respond::{self, Answer};
-use crate::retain;
+use crate::ledger::below::Below;
+use crate::maintenance::retain;
+use crate::request::authenticate;
+use crate::request::pipeline::Recorded;
+use crate::request::respond::{self, Answer};
 use crate::store::{LedgerReader, Published};
 
 /// Entries read at once: at 4 KiB each half a MiB.

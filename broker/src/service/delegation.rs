@@ -15,10 +15,10 @@ use sublet_proto::v1::delegation_server::Delegation;
 use sublet_proto::v1::issue_request::By as IssuedBy;
 use tonic::Request;
 
-use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Asked, Found, Recorded};
-use crate::respond::{self, Answer};
+use crate::request::authenticate;
+use crate::request::pipeline::{self, Asked, Found, Recorded};
+use crate::request::respond::{self, Answer};
 
 /// The service.
 pub(crate) struct DelegationService(pub(crate) Arc<Broker>);

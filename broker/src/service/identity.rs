@@ -11,10 +11,10 @@ use sublet_proto::v1;
 use sublet_proto::v1::identity_server::Identity;
 use tonic::{Request, Response};
 
-use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Asked};
-use crate::respond::{self, Answer};
+use crate::request::authenticate;
+use crate::request::pipeline::{self, Asked};
+use crate::request::respond::{self, Answer};
 
 /// The service.
 pub(crate) struct IdentityService(pub(crate) Arc<Broker>);

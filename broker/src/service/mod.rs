@@ -18,10 +18,10 @@ use sublet_core::refusal::{Deny, Refusal};
 use sublet_proto::convert::{field, fixed};
 use tonic::Request;
 
-use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Asked, Came, Recorded};
-use crate::repeat::Repeatable;
+use crate::request::authenticate;
+use crate::request::pipeline::{self, Asked, Came, Recorded};
+use crate::request::repeat::Repeatable;
 
 /// How often what is left of ended sessions is looked for: twice is enough for one session; users that
 /// log in again while all of a principal's sessions end begin others.

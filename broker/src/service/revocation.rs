@@ -18,11 +18,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::admission::Account;
-use crate::authenticate;
 use crate::broker::Broker;
-use crate::pipeline::{self, Asked};
-use crate::places::Places;
-use crate::respond::{self, Answer};
+use crate::request::authenticate;
+use crate::request::pipeline::{self, Asked};
+use crate::request::respond::{self, Answer};
+use crate::revocation::places::Places;
 
 /// Events that wait for one watcher. A watcher that is this far behind is slower than its feed;
 /// the stream waits for it, and its view goes stale, which is what it must.

@@ -12,8 +12,8 @@ use sublet_core::revocation::feed::FeedWriter;
 use sublet_core::state::{Basis, Effects, Outdated, State};
 use tokio::sync::{oneshot, watch};
 
+use super::draft::{self, Draft};
 use super::ledger::Published;
-use crate::record::{self, Draft};
 
 /// What is committed: a verdict's effects.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Drafted {
     pub(super) fn of(commit: Commit) -> Result<Self, Fault> {
         let Commit { effects, receipt, salt, trace, now } = commit;
         let Effects { preconditions, mutations, records } = effects;
-        let draft = |(number, record)| Draft::of(record, now, trace, record::salt(&salt, number));
+        let draft = |(number, record)| Draft::of(record, now, trace, draft::salt(&salt, number));
         let records: Vec<Draft> = (0u64..).zip(&records).map(draft).collect();
         if !records.iter().all(Draft::fits) {
             return Err(Fault::Internal("a record is larger than a ledger leaf may be".to_owned()));

@@ -20,10 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::backend::{Backend, Batch};
 use super::commit::{Committed, Drafted, Job, NotCommitted, Shared, damaged, stopped};
+use super::draft::Draft;
 use super::entry::Entry;
 use super::ledger::{CheckpointSigner, Published};
 use super::reader::LedgerReader;
-use crate::record::{self, Draft};
+use sublet_proto::leaf;
 
 /// Commits in one batch: at 2 KiB each half a MiB.
 const BATCH_MAX: usize = 256;
@@ -65,7 +66,7 @@ pub(super) fn start(
 fn last_time(reader: &dyn LedgerReader, size: u64) -> Result<UnixMillis, Fault> {
     let Some(index) = size.checked_sub(1) else { return Ok(UnixMillis(i64::MIN)) };
     let last = reader.range(index, 1)?.pop().filter(|entry| entry.index == index);
-    let time = last.and_then(|entry| record::time(&entry.leaf));
+    let time = last.and_then(|entry| leaf::time(&entry.leaf));
     Ok(time.unwrap_or(UnixMillis(i64::MIN)))
 }
 
@@ -187,7 +188,7 @@ impl<B: Backend> Committer<B> {
             }
             for entry in reader.range(start, tile::WIDTH.into())? {
                 if bundle.contains(&entry.index) {
-                    let delegation = record::delegation(&entry.leaf);
+                    let delegation = leaf::delegation(&entry.leaf);
                     batch.unlisted.extend(delegation.map(|id| (id, entry.index)));
                     forgotten += 1;
                 }

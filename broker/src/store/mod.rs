@@ -12,6 +12,7 @@ mod blobs;
 mod codec;
 mod commit;
 mod committer;
+mod draft;
 mod embedded;
 mod entry;
 pub(crate) mod inception;

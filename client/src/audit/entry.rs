@@ -7,15 +7,13 @@ use sublet_core::base::bytes::sha256;
 use sublet_core::base::id::{HopId, UnixMillis};
 use sublet_core::base::key::Thumbprint;
 use sublet_proto::convert::hop_id;
+use sublet_proto::leaf;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
 use sublet_proto::record::{Hop, HopPayload, Payload, Record, Use, Words};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::error::Error;
-
-/// The version byte of a leaf that is understood here.
-pub(crate) const LEAF_VERSION: u8 = 1;
 
 /// One record, decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +34,7 @@ impl Entry {
         let bad = |detail: &str| Error::answer(format!("record {}: {detail}", entry.index));
         let leaf_hash = sublet_ledger::leaf_hash(&entry.leaf)
             .map_err(|too_large| bad(&too_large.to_string()))?;
-        let Some((&LEAF_VERSION, message)) = entry.leaf.split_first() else {
-            return Err(bad("of a version that is not known here"));
-        };
-        let record = Record::decode(message).map_err(|_| bad("not a record"))?;
+        let record = leaf::decode(&entry.leaf).map_err(|why| bad(&why.to_string()))?;
         let content = match entry.payload.as_slice() {
             [] => None,
             payload if record.payload_digest != sha256(payload) => {

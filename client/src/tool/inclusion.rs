@@ -17,12 +17,11 @@ use sublet_core::trust::bundle::TrustBundle;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_ledger::tree::{Checked, verify_inclusion};
 use sublet_ledger::{Hash, leaf_hash};
-use sublet_proto::record::Record;
 use sublet_proto::record::record::Body;
 use sublet_proto::v1;
 
-use crate::audit::entry::LEAF_VERSION;
 use crate::audit::published::head_keys;
+use sublet_proto::leaf;
 
 /// Hops that are remembered as included, some 100 bytes each.
 const HOPS_MAX: usize = 100_000;
@@ -82,8 +81,7 @@ impl Included {
 
 /// Whether a leaf records this hop.
 fn records(leaf: &[u8], id: &HopId) -> bool {
-    let Some((&LEAF_VERSION, message)) = leaf.split_first() else { return false };
-    let body = Record::decode(message).ok().and_then(|record| record.body);
+    let body = leaf::decode(leaf).ok().and_then(|record| record.body);
     matches!(body, Some(Body::Issued(hop) | Body::HopRecorded(hop)) if hop.hop == id.0)
 }
 

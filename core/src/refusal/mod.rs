@@ -43,7 +43,36 @@ pub enum Refusal {
     Fault(#[from] Fault),
 }
 
+/// What kind of refusal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It was not understood.
+    Malformed,
+    /// There is no valid proof of who asks.
+    Unauthenticated,
+    /// It was understood and refused.
+    Deny,
+    /// It was not looked at.
+    Overload,
+    /// Nothing was decided.
+    Fault {
+        /// Whether the same request may be sent again.
+        is_retriable: bool,
+    },
+}
+
 impl Refusal {
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Refusal::Malformed(_) => Kind::Malformed,
+            Refusal::Unauthenticated(_) => Kind::Unauthenticated,
+            Refusal::Deny(_) => Kind::Deny,
+            Refusal::Overload(_) => Kind::Overload,
+            Refusal::Fault(fault) => Kind::Fault { is_retriable: fault.is_retriable() },
+        }
+    }
+
     /// After how many milliseconds the same call may be made again, with a new proof: nobody decided it.
     /// `None` where somebody did, or where that won't help.
     pub fn retry_ms(&self) -> Option<u64> {

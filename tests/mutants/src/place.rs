@@ -12,11 +12,10 @@ use crate::{Words, run};
 pub const SUITES: [&str; 5] = ["laws", "adversary", "biscuit_oracle", "decide", "vectors"];
 
 /// What these suites do without, so that the broker and the client are not built.
-const UNUSED: [&str; 11] = [
+const UNUSED: [&str; 10] = [
     "sublet-broker",
     "sublet-client",
     "sublet-ledger",
-    "sublet-proto",
     "sled",
     "criterion",
     "rcgen",
@@ -25,7 +24,7 @@ const UNUSED: [&str; 11] = [
     "tempfile",
     "prost",
 ];
-const WITH_CLIENT: [&str; 3] = ["mod jwt;", "mod neighbour;", "mod certificate;"];
+const WITH_CLIENT: [&str; 3] = ["mod jwt;", "mod federated_domain;", "mod certificate;"];
 
 /// The directory of all that is written.
 pub struct Place {

@@ -11,8 +11,9 @@ use sublet_core::refusal::Fault;
 use sublet_ledger::tile::WIDTH;
 
 use crate::broker::Broker;
+use crate::request::pipeline;
 use crate::store::{NotCommitted, PRUNE_MAX, Store};
-use crate::{pipeline, record};
+use sublet_proto::leaf;
 
 /// How often.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -83,7 +84,7 @@ fn first_kept(store: &Store, before: UnixMillis) -> Result<Option<u64>, Fault> {
         let end = below.saturating_add(width);
         let last = if end > size { None } else { reader.range(end - 1, 1)?.pop() };
         let old = last.is_some_and(|last| {
-            last.index >= end || record::time(&last.leaf).is_some_and(|time| time < before)
+            last.index >= end || leaf::time(&last.leaf).is_some_and(|time| time < before)
         });
         if !old {
             break;

@@ -7,29 +7,24 @@
 //! Invariants: an answer is made from [`Recorded`] alone, so all of it is of one moment; a receipt names only
 //! what is durable; the caller hears less than the ledger says.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sublet_core::base::id::UnixMillis;
 use sublet_core::evidence::receipt::{Receipt, ReceiptClaims};
 use sublet_core::refusal::{Fault, Malformed, Refusal};
 use sublet_core::state::Basis;
 use sublet_core::trust::bundle::KeyUse;
+use sublet_proto::status::coded;
 use sublet_proto::v1;
 use sublet_proto::{ANSWER_METADATA, NOT_KEPT};
 use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Response, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::broker::Broker;
-use crate::pipeline::{Found, Recorded};
+use crate::request::pipeline::{Found, Recorded};
 use crate::store::{LedgerReader, Published};
-
-/// The domain of our codes in ErrorInfo.
-pub const ERROR_DOMAIN: &str = "sublet";
 
 /// What a service method returns.
 pub type Answer<M> = Result<Response<M>, Status>;
@@ -70,34 +65,12 @@ fn finish<M>(kept: bool, message: Result<M, Refusal>) -> Answer<M> {
     Ok(answer)
 }
 
-/// The status of a refusal. A total match: every kind has its place.
+/// The status of a refusal; a fault is told to the operator's log.
 pub fn status(refusal: &Refusal) -> Status {
-    let code = match refusal {
-        Refusal::Malformed(_) => Code::InvalidArgument,
-        Refusal::Unauthenticated(_) => Code::Unauthenticated,
-        Refusal::Deny(_) => Code::PermissionDenied,
-        Refusal::Overload(_) => Code::ResourceExhausted,
-        Refusal::Fault(fault) if fault.is_retriable() => Code::Unavailable,
-        Refusal::Fault(_) => Code::Internal,
-    };
     if let Refusal::Fault(fault) = refusal {
         tracing::error!(%fault, "fault");
     }
-    let detail = match refusal {
-        // What went wrong inside is for the operator's log.
-        Refusal::Fault(Fault::Internal(_)) => "internal error; nothing was decided".to_owned(),
-        refusal => refusal.to_string(),
-    };
-    coded(code, detail, refusal.code(), refusal.retry_ms())
-}
-
-fn coded(code: Code, detail: impl Into<String>, reason: &str, retry_ms: Option<u64>) -> Status {
-    let mut details =
-        ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
-    if let Some(retry_ms) = retry_ms {
-        details.set_retry_info(Some(Duration::from_millis(retry_ms)));
-    }
-    Status::with_error_details(code, detail, details)
+    sublet_proto::status::status(refusal)
 }
 
 /// The status that an answer begins with; `None` where a message comes first.
@@ -193,18 +166,18 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use sublet_core::base::id::{DelegationId, TrustDomain};
     use sublet_core::evidence::record::{Body, Record};
-    use sublet_core::refusal::{Deny, Overload, Unauthenticated};
     use sublet_core::state::Effects;
     use sublet_ledger::tile::Tiles;
 
     use super::*;
     use crate::config::Config;
     use crate::enroll::Methods;
+    use crate::enroll::login::Logins;
     use crate::keys::KeyRing;
-    use crate::login::Logins;
     use crate::store::{
         Backend, Batch, CheckpointSigner, Commit, Entry, LedgerReader, Loaded, Memory, Store,
     };
@@ -307,28 +280,5 @@ mod tests {
             tokio::join!(inclusion(&broker, vec![0], ledger), async { go.send(()).unwrap() });
         assert_eq!(shown.unwrap().hops.len(), 1);
         assert!(reader.was_let_go.load(Ordering::SeqCst), "it held up whoever was to let it go");
-    }
-
-    #[test]
-    fn each_kind_of_no_has_its_status_and_code() {
-        let cases: [(Refusal, Code, &str); 6] = [
-            (
-                Malformed::Field { field: "x", detail: "y".into() }.into(),
-                Code::InvalidArgument,
-                "bad_field",
-            ),
-            (Unauthenticated::NotAdmin.into(), Code::Unauthenticated, "not_admin"),
-            (Deny::EmptyWindow.into(), Code::PermissionDenied, "empty_window"),
-            (Overload::Contention.into(), Code::ResourceExhausted, "contention"),
-            (Fault::Store("gone".into()).into(), Code::Unavailable, "store_unavailable"),
-            (Fault::Internal("secret path".into()).into(), Code::Internal, "internal"),
-        ];
-        for (refusal, code, reason) in cases {
-            let status = status(&refusal);
-            assert_eq!(status.code(), code);
-            let info = status.get_details_error_info().unwrap();
-            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "sublet"));
-            assert!(!status.message().contains("secret path"));
-        }
     }
 }

@@ -20,8 +20,8 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 use zeroize::Zeroizing;
 
-use crate::certificate::{ByDomain, Certificate};
 use crate::config::{BadConfig, ClientCertificates, Config};
+use crate::transport::certificate::{ByDomain, Certificate};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(5);

@@ -30,8 +30,8 @@ use tonic::codegen::http;
 
 use crate::admission::Admission;
 use crate::broker::Broker;
-use crate::calls::{known, outcome};
-use crate::listen::Scrapes;
+use crate::observe::calls::{known, outcome};
+use crate::transport::listen::Scrapes;
 use sublet_host::ports::Clock;
 
 /// From an answer out of memory to one that waits for the disk, in seconds.

@@ -26,10 +26,10 @@ use sublet_core::trust::rotation::NextBundle;
 
 use crate::admission::{Account, Network};
 use crate::broker::Broker;
-use crate::refusals::Charged;
-use crate::repeat::{self, Repeatable, Request};
+use crate::observe::traces;
+use crate::request::refusals::Charged;
+use crate::request::repeat::{self, Repeatable, Request};
 use crate::store::{Commit, Committed, NotCommitted, Published, inception};
-use crate::traces;
 
 /// How often a decision is made again because what it read has changed: more than commits that
 /// can change the same row within one batch are rare, and each round sees the last one's writes.

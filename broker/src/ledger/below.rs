@@ -15,8 +15,8 @@ use sublet_proto::record::record::Body;
 use sublet_proto::record::{Payload, Record, UseEvidence};
 use sublet_proto::v1::PublicKey;
 
-use crate::record;
 use crate::store::Entry;
+use sublet_proto::leaf;
 
 /// The hops at and below one, as far as the records that were read show them.
 pub(crate) struct Below(HashSet<HopId>);
@@ -29,7 +29,7 @@ impl Below {
     /// Whether the next record lies at or below the hop.
     pub(crate) fn has(&mut self, entry: &Entry) -> bool {
         let Some(Record { body: Some(body), actor_hop, recorded_hop, .. }) =
-            record::read(&entry.leaf)
+            leaf::decode(&entry.leaf).ok()
         else {
             return false;
         };

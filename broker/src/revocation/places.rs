@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sublet_core::refusal::Overload;
 
-use crate::refusals::Charged;
+use crate::request::refusals::Charged;
 
 /// Places of all callers; each costs a task and a buffer of a few KiB: 100 MB when all are taken.
 const TOTAL_MAX: usize = 10_000;

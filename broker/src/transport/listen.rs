@@ -30,9 +30,9 @@ use crate::admission::{
     Account, Address, Admission, Bound, Connections, HANDSHAKE_DEADLINE, Head, Link, Network,
     Watched,
 };
-use crate::certificate::Certificate;
-use crate::shown::Shown;
-use crate::tls::Tls;
+use crate::transport::certificate::Certificate;
+use crate::transport::shown::Shown;
+use crate::transport::tls::Tls;
 
 /// After an error of accepting, such as no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -1,148 +1,44 @@
-//! A record as ledger bytes: a version byte, then record.proto, written once in tag order.
+//! What was decided, as a record of `sublet.record.v1`.
 //!
-//! Owns: the encoding, and what of a record lies beside the tree: whatever a person may ask to have
-//! erased, and a hop's own block. Does not own: what a record says (`sublet_core::evidence::record`), its index.
+//! Owns: which part of a record is in the leaf, and which lies beside the tree as its payload: whatever a
+//! person may ask to have erased, and a hop's own block. Does not own: what a record says
+//! (`sublet_core::evidence::record`), its place in the ledger.
 
-use prost::Message as _;
 use sublet_core::base::bytes::sha256;
-use sublet_core::base::id::{AgentId, DelegationId, HopId, UnixMillis};
+use sublet_core::base::id::{AgentId, UnixMillis};
 use sublet_core::evidence::record::{
     ASKED_BYTES_MAX, Body, CountedRefusals, HopRecord, Record, UseEvidence, UseRecord, cut,
 };
 use sublet_core::state::rows::session::Person;
-use sublet_core::state::{Place, Placed};
 use sublet_core::token::BlockPayload;
-use sublet_ledger::{Hash, LEAF_BYTES_MAX};
-use sublet_proto::record::payload::Content;
-use sublet_proto::record::{self, AgentChange, Payload, Words, record::Body as Wire};
 
-/// The first byte of every leaf.
-pub(crate) const LEAF_VERSION: u8 = 1;
+use crate::record::payload::Content;
+use crate::record::{self, AgentChange, Words, record::Body as Wire};
 
-/// A record as it will be written, but for its place. Made by whoever commits it, so that the one thread
-/// that writes has less to do.
-#[derive(Clone, Debug)]
-pub(crate) struct Draft {
-    message: record::Record,
-    /// The leaf's bytes and its hash, once it has its place.
-    leaf: (Vec<u8>, Hash),
-    /// What lies beside it.
-    payload: Option<Vec<u8>>,
-    delegation: Option<DelegationId>,
-    is_hop: bool,
-}
-
-/// The salt of one of a commit's payloads.
-pub(crate) fn salt(of_commit: &[u8; 16], number: u64) -> [u8; 16] {
-    let digest = sha256(&[of_commit.as_slice(), &number.to_be_bytes()].concat());
-    digest.first_chunk().copied().unwrap_or_default()
-}
-
-impl Draft {
-    /// A record that was decided at this time, in this trace; `salt` is of its payload alone.
-    pub(crate) fn of(
-        record: &Record,
-        time: UnixMillis,
-        trace: Option<[u8; 16]>,
-        salt: [u8; 16],
-    ) -> Self {
-        let (body, content) = body(&record.body);
-        let payload = content.map(|content| {
-            let payload = Payload { salt: salt.to_vec(), content: Some(content) };
-            payload.encode_to_vec()
-        });
-        let digest = payload.as_ref().map(|bytes| sha256(bytes).to_vec());
-        let recorded = record.actor.recorded.as_ref();
-        let message = record::Record {
-            time_ms: time.0,
-            delegation: record.delegation.map(|id| id.0.to_vec()).unwrap_or_default(),
-            position: 0,
-            previous: Vec::new(),
-            actor: record.actor.name.clone(),
-            revocation_sequence: 0,
-            payload_digest: digest.unwrap_or_default(),
-            trace: trace.map(|trace| trace.to_vec()).unwrap_or_default(),
-            actor_key: record.actor.key.map(|key| key.0.to_vec()).unwrap_or_default(),
-            actor_hop: record.actor.hop.map(|hop| hop.0.to_vec()).unwrap_or_default(),
-            recorded_hop: recorded.map(|known| known.hop.0.to_vec()).unwrap_or_default(),
-            recorded_holder: recorded.map(|known| known.holder.to_string()).unwrap_or_default(),
-            body: Some(body),
-        };
-        let is_hop = matches!(record.body, Body::HopRecorded(_));
-        Draft {
-            message,
-            leaf: (Vec::new(), [0; 32]),
-            payload,
-            delegation: record.delegation,
-            is_hop,
-        }
-    }
-
-    /// Whether its leaf is no longer than one may be, wherever it comes to stand.
-    pub(crate) fn fits(&self) -> bool {
-        self.message.encoded_len().saturating_add(PLACE_BYTES_MAX) <= LEAF_BYTES_MAX
-    }
-
-    /// The leaf, its hash, and what lies beside it. It has its place.
-    pub(crate) fn into_entry(self) -> (Vec<u8>, Hash, Option<Vec<u8>>) {
-        let (leaf, hash) = self.leaf;
-        (leaf, hash, self.payload)
-    }
-
-    /// The delegation that it belongs to, if it belongs to one.
-    pub(crate) fn delegation(&self) -> Option<DelegationId> {
-        self.delegation
-    }
-}
-
-impl Placed for Draft {
-    fn delegation(&self) -> Option<DelegationId> {
-        self.delegation
-    }
-
-    fn is_hop(&self) -> bool {
-        self.is_hop
-    }
-
-    fn place(&mut self, place: &Place) -> Hash {
-        self.message.time_ms = place.time.0;
-        self.message.position = place.position;
-        if place.previous != [0; 32] {
-            self.message.previous = place.previous.to_vec();
-        }
-        self.message.revocation_sequence = place.revocation_sequence;
-        let mut leaf = Vec::with_capacity(self.message.encoded_len().saturating_add(1));
-        leaf.push(LEAF_VERSION);
-        self.message.encode_raw(&mut leaf);
-        let hash = hash_of(&leaf);
-        self.leaf = (leaf, hash);
-        hash
-    }
-}
-
-#[expect(clippy::expect_used, reason = "a draft that may be too long for a leaf is not committed")]
-fn hash_of(leaf: &[u8]) -> Hash {
-    sublet_ledger::leaf_hash(leaf).expect("it fits, wherever it comes to stand")
-}
-
-/// The version byte; three numbers of at most ten bytes and a hash of 32, each behind its tag.
-const PLACE_BYTES_MAX: usize = 1 + 3 * 11 + 34;
-
-/// The delegation that a leaf belongs to, if it belongs to one.
-pub(crate) fn delegation(leaf: &[u8]) -> Option<DelegationId> {
-    let id = read(leaf)?.delegation;
-    Some(HopId(id.try_into().ok()?))
-}
-
-/// When a leaf was recorded.
-pub(crate) fn time(leaf: &[u8]) -> Option<UnixMillis> {
-    read(leaf).map(|record| UnixMillis(record.time_ms))
-}
-
-/// A leaf, decoded; `None` for one that is not understood here.
-pub(crate) fn read(leaf: &[u8]) -> Option<record::Record> {
-    let (&LEAF_VERSION, message) = leaf.split_first()? else { return None };
-    record::Record::decode(message).ok()
+/// The record, without its place and without its payload's digest, and the content of its payload.
+pub fn message(
+    record: &Record,
+    time: UnixMillis,
+    trace: Option<[u8; 16]>,
+) -> (record::Record, Option<Content>) {
+    let (body, content) = body(&record.body);
+    let recorded = record.actor.recorded.as_ref();
+    let message = record::Record {
+        time_ms: time.0,
+        delegation: record.delegation.map(|id| id.0.to_vec()).unwrap_or_default(),
+        position: 0,
+        previous: Vec::new(),
+        actor: record.actor.name.clone(),
+        revocation_sequence: 0,
+        payload_digest: Vec::new(),
+        trace: trace.map(|trace| trace.to_vec()).unwrap_or_default(),
+        actor_key: record.actor.key.map(|key| key.0.to_vec()).unwrap_or_default(),
+        actor_hop: record.actor.hop.map(|hop| hop.0.to_vec()).unwrap_or_default(),
+        recorded_hop: recorded.map(|known| known.hop.0.to_vec()).unwrap_or_default(),
+        recorded_holder: recorded.map(|known| known.holder.to_string()).unwrap_or_default(),
+        body: Some(body),
+    };
+    (message, content)
 }
 
 /// The body in the leaf, and what lies beside.

@@ -16,9 +16,9 @@ use axum::routing::get;
 use sublet_core::base::bytes::sha256;
 use sublet_ledger::tile::{Resource, WIDTH};
 
-use crate::authenticate;
 use crate::broker::Broker;
-use crate::listen::Via;
+use crate::request::authenticate;
+use crate::transport::listen::Via;
 
 /// A full tile never changes.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";

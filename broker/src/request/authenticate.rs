@@ -32,11 +32,11 @@ use sublet_proto::v1;
 use tonic::Request;
 
 use crate::broker::Broker;
-use crate::certificate::Certificate;
 use crate::enroll::method::Presented;
 use crate::enroll::x509;
-use crate::listen::Via;
 use crate::store::head_keys;
+use crate::transport::certificate::Certificate;
+use crate::transport::listen::Via;
 
 /// Signed tokens that were enrolled with and are kept until they are over, 100 bytes each.
 const SPENT_MAX: usize = 500_000;

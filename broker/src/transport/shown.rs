@@ -11,8 +11,8 @@ use sublet_core::base::id::UnixMillis;
 use sublet_core::refusal::BadCertificate;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::certificate::Certificate;
-use crate::tls::Tls;
+use crate::transport::certificate::Certificate;
+use crate::transport::tls::Tls;
 
 /// What a client showed when it connected. Whether it holds is asked with each call until it does: the
 /// authorities or a clock may be behind for a moment.

@@ -28,8 +28,8 @@ use tonic::codegen::http::header::{HeaderMap, HeaderName, HeaderValue};
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use crate::calls;
 use crate::config::{BadConfig, TracesConfig};
+use crate::observe::calls;
 
 /// Spans that wait to be sent, some 500 bytes each.
 const SPANS_MAX: usize = 8192;

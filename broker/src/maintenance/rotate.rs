@@ -18,7 +18,7 @@ use sublet_core::trust::bundle::{KeyUse, TrustBundle, TrustedKey};
 use sublet_core::trust::rotation::{KeyStep, due};
 
 use crate::broker::Broker;
-use crate::pipeline::{self, Asked, Recorded};
+use crate::request::pipeline::{self, Asked, Recorded};
 use crate::store::NotCommitted;
 
 /// How often the clock is looked at: steps are days apart.

@@ -16,7 +16,8 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use crate::{calls, respond};
+use crate::observe::calls;
+use crate::request::respond;
 
 /// How long a call may take to the beginning of its answer.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);

@@ -26,12 +26,12 @@ use sublet_core::refusal::{Malformed, Overload, Refusal};
 use sublet_core::token::Presentation;
 use sublet_proto::convert::field;
 
-use crate::authenticate::{self, Introduced};
 use crate::broker::Broker;
-use crate::listen::Via;
-use crate::pipeline::{self, Asked, Came};
-use crate::respond;
+use crate::request::authenticate::{self, Introduced};
+use crate::request::pipeline::{self, Asked, Came};
+use crate::request::respond;
 use crate::service;
+use crate::transport::listen::Via;
 
 /// The action that a proof binds.
 const TOKEN: &str = "/token";

@@ -1,0 +1,5 @@
+//! What can be watched: metrics and traces.
+
+pub(crate) mod calls;
+pub(crate) mod metrics;
+pub(crate) mod traces;
