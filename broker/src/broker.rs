@@ -1,5 +1,6 @@
 //! What a running broker consists of; wiring and nothing else.
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,59 +34,105 @@ const PROOFS_MAX: Bounds = Bounds { total: 900_000, per_holder: 300_000 };
 /// verify a chain anew, and nothing else.
 const CHAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// A running broker, shared by all that serve it.
-pub struct Broker {
-    /// What was configured.
-    pub config: Config,
-    /// The keys that it signs with.
-    pub keys: KeyRing,
-    /// Where everything lies.
-    pub store: Store,
-    /// How far the store has come, beside it.
+/// Time and randomness, and when the broker began.
+pub(crate) struct Ports {
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub(crate) entropy: Arc<dyn RandomSource>,
+    /// When the broker began.
+    pub(crate) started_at: UnixMillis,
+}
+
+/// What is stored and published: the state, the ledger, the revocation feed.
+pub(crate) struct Log {
+    /// The state and the ledger.
+    pub(crate) store: Store,
+    /// How far the store has come, kept beside it.
     pub(crate) reached: Reached,
     /// The revocation feed.
-    pub feed: Feed,
-    /// What decisions need of the configuration.
-    pub settings: Settings,
-    /// The last head of the ledger that witnesses cosigned.
-    pub witnessed: Witnessed,
-    /// How agents come in.
-    pub methods: Methods,
-    /// Whose users they act for.
-    pub logins: Logins,
-    /// Chains that were verified, so that they need not be again.
-    pub(crate) chains: Chains,
-    /// Call proofs seen.
-    pub seen: ReplayCache,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn RandomSource>,
-    /// When it began.
-    pub started_at: UnixMillis,
-    /// Calls without a valid proof: counted, not recorded.
-    pub unauthenticated: AtomicU64,
-    /// Calls by callers that are not alive any more: counted, not recorded.
-    pub dead: AtomicU64,
-    /// Refusals that are too many to be recorded one by one.
-    pub refusals: Refusals,
-    /// Which identity each agent has shown.
-    pub heard: Heard,
-    /// Where spans go; nowhere when it is not said.
-    pub traces: Option<Traces>,
+    pub(crate) feed: Feed,
+    /// The last checkpoint of the ledger that enough witnesses cosigned.
+    pub(crate) witnessed: Witnessed,
+}
+
+impl Log {
+    /// The trust bundle of this moment.
+    pub(crate) fn trust(&self) -> Result<Arc<SignedBundle>, Fault> {
+        Ok(self.store.view()?.trust().clone())
+    }
+}
+
+/// The broker's keys, and the trust bundle in `trust.json` that publishes them.
+pub(crate) struct Keys {
+    /// The private halves.
+    pub(crate) ring: KeyRing,
     /// Told when a key of the broker went on in its life.
-    pub keys_changed: Notify,
+    pub(crate) changed: Notify,
     /// The version of `trust.json`, held while it is written; 0 before it is known.
     published: Mutex<u64>,
+}
+
+impl Keys {
+    /// Writes this trust bundle as `trust.json` in the data directory, unless it is there.
+    fn publish(&self, data: &Path, trust: &SignedBundle) -> Result<(), Fault> {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = trust.bundle().version();
+        if *published == version {
+            return Ok(());
+        }
+        keys::publish(data, trust).map_err(|bad| Fault::Store(bad.to_string()))?;
+        *published = version;
+        Ok(())
+    }
+}
+
+/// What is known of those who call, beside the state.
+pub(crate) struct Callers {
+    /// How agents are enrolled.
+    pub(crate) methods: Methods,
+    /// Whose users agents act for.
+    pub(crate) logins: Logins,
+    /// Chains that were verified, so that they need not be verified again.
+    pub(crate) chains: Chains,
+    /// Call proofs that were seen.
+    pub(crate) proofs: ReplayCache,
+    /// Which identity each agent has shown.
+    pub(crate) heard: Heard,
+}
+
+/// Refusals that are counted and not recorded one by one.
+#[derive(Default)]
+pub(crate) struct Refused {
+    /// Calls without a valid proof.
+    pub(crate) unauthenticated: AtomicU64,
+    /// Calls by callers that are not alive any more.
+    pub(crate) dead: AtomicU64,
+    /// Refusals that are too many to be recorded one by one.
+    pub(crate) counted: Refusals,
+}
+
+/// A running broker, shared by all that serve it.
+pub struct Broker {
+    pub(crate) config: Config,
+    /// What decisions need of the configuration.
+    pub(crate) settings: Settings,
+    pub(crate) ports: Ports,
+    pub(crate) keys: Keys,
+    pub(crate) log: Arc<Log>,
+    pub(crate) callers: Callers,
+    pub(crate) refused: Refused,
+    /// Where spans go; nowhere when it is not said.
+    pub(crate) traces: Option<Traces>,
     /// Turns true when the broker is told to stop; streams that never end by themselves end then.
-    pub stopping: watch::Sender<bool>,
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Broker {
     /// Puts a broker together.
     pub fn new(
         config: Config,
-        keys: KeyRing,
+        ring: KeyRing,
         store: Store,
         (methods, logins): (Methods, Logins),
         traces: Option<Traces>,
@@ -99,29 +146,22 @@ impl Broker {
             hops_live_max: config.hops_live_max,
         };
         let (witnessed, reached) = (Witnessed::open(&config.data), Reached::of(&config.data));
-        let feed = Feed::new(store.clone(), keys.signers.clone(), started_at)?;
+        let feed = Feed::new(store.clone(), ring.signers.clone(), started_at)?;
         Ok(Arc::new(Broker {
             config,
-            keys,
-            store,
-            reached,
-            feed,
             settings,
-            witnessed,
-            methods,
-            logins,
-            chains: Chains::new(CHAIN_BYTES_MAX),
-            seen: ReplayCache::new(PROOFS_MAX, started_at),
-            clock,
-            entropy,
-            started_at,
-            unauthenticated: AtomicU64::new(0),
-            dead: AtomicU64::new(0),
-            refusals: Refusals::default(),
-            heard: Heard::default(),
+            ports: Ports { clock, entropy, started_at },
+            keys: Keys { ring, changed: Notify::new(), published: Mutex::new(0) },
+            log: Arc::new(Log { store, reached, feed, witnessed }),
+            callers: Callers {
+                methods,
+                logins,
+                chains: Chains::new(CHAIN_BYTES_MAX),
+                proofs: ReplayCache::new(PROOFS_MAX, started_at),
+                heard: Heard::default(),
+            },
+            refused: Refused::default(),
             traces,
-            keys_changed: Notify::new(),
-            published: Mutex::new(0),
             stopping: watch::channel(false).0,
         }))
     }
@@ -133,26 +173,17 @@ impl Broker {
 
     /// The trust bundle of this moment.
     pub fn trust(&self) -> Result<Arc<SignedBundle>, Fault> {
-        Ok(self.store.view()?.trust().clone())
+        self.log.trust()
     }
 
     /// The key that signs for a use at this moment.
     pub fn signing(&self, use_: KeyUse) -> Result<OwnKey, Fault> {
-        self.keys.signers.active(self.trust()?.bundle(), use_)
+        self.keys.ring.signers.active(self.trust()?.bundle(), use_)
     }
 
     /// Writes the trust bundle of this moment as `trust.json`, unless it is there.
-    pub fn publish_trust(&self) -> Result<(), Fault> {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        let trust = self.trust()?;
-        let version = trust.bundle().version();
-        if *published == version {
-            return Ok(());
-        }
-        let written = keys::publish(&self.config.data, trust.as_ref());
-        written.map_err(|bad| Fault::Store(bad.to_string()))?;
-        *published = version;
-        Ok(())
+    pub(crate) fn publish_trust(&self) -> Result<(), Fault> {
+        self.keys.publish(&self.config.data, self.trust()?.as_ref())
     }
 
     /// What a decision may rest on, over a state that is held.
@@ -167,6 +198,6 @@ impl Broker {
 
     /// The thumbprint of the admin key; `None` when there is no admin.
     pub fn admin(&self) -> Option<Thumbprint> {
-        self.keys.admin.as_ref().map(|key| key.thumbprint())
+        self.keys.ring.admin.as_ref().map(|key| key.thumbprint())
     }
 }

@@ -228,13 +228,15 @@ impl Bound {
     /// Serves until `stop` is ready, then lets calls in flight end.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NotServing> {
         let (broker, _alone) = (self.broker, self.alone);
-        let (store, ended, last) = (broker.store.clone(), broker.store.clone(), broker.clone());
+        let (store, ended, last) =
+            (broker.log.store.clone(), broker.log.store.clone(), broker.clone());
         let heartbeat = tokio::spawn(heartbeat(broker.clone()));
         let pruning = tokio::spawn(retain::run(broker.clone()));
         let rotation = tokio::spawn(rotate::run(broker.clone()));
         let counting = tokio::spawn(count_refusals(broker.clone()));
         let marking = tokio::spawn(mark_the_store(broker.clone()));
-        let policy = self.policy.map(|policy| tokio::spawn(witness::run(broker.clone(), policy)));
+        let policy =
+            self.policy.map(|policy| tokio::spawn(witness::run(broker.log.clone(), policy)));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DelegationServer<DelegationService>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -254,7 +256,7 @@ impl Bound {
             .merge(oauth::routes(broker.clone()))
             .fallback(publish::unknown);
         let traces = broker.traces.clone();
-        let calls = Calls::new(broker.clock.clone());
+        let calls = Calls::new(broker.ports.clock.clone());
         let admission = self.admission;
         let metrics = self.metrics.map(|listener| {
             let serving =
@@ -310,7 +312,7 @@ impl Bound {
         marking.abort();
         // What was counted since the last minute.
         pipeline::record_counted(&last).await;
-        let _ = last.reached.keep(&last.store).await;
+        let _ = last.log.reached.keep(&last.log.store).await;
         policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
         served?;
         match ended.has_ended() {
@@ -335,7 +337,7 @@ async fn mark_the_store(broker: Arc<Broker>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(fault) = broker.reached.keep(&broker.store).await {
+        if let Err(fault) = broker.log.reached.keep(&broker.log.store).await {
             tracing::error!(%fault, "nothing beside the store says how far it has come");
         }
     }
@@ -350,10 +352,10 @@ async fn heartbeat(broker: Arc<Broker>) {
     let (mut at_work, mut beats) = (None, 0u32);
     loop {
         ticks.tick().await;
-        if broker.store.has_ended() {
+        if broker.log.store.has_ended() {
             return;
         }
-        let now = broker.store.at_work();
+        let now = broker.log.store.at_work();
         beats = if now.is_some() && now == at_work { beats.saturating_add(1) } else { 0 };
         at_work = now;
         if beats >= HANGING_BEATS {
@@ -363,7 +365,7 @@ async fn heartbeat(broker: Arc<Broker>) {
         if let Err(fault) = broker.publish_trust() {
             tracing::error!(%fault, "trust.json was not written");
         }
-        if let Err(fault) = broker.feed.publish(broker.clock.now()) {
+        if let Err(fault) = broker.log.feed.publish(broker.ports.clock.now()) {
             tracing::error!(%fault, "no head was signed");
         }
     }

@@ -113,7 +113,7 @@ impl Entrance<'_> {
     fn share(&self, headers: &HeaderMap) -> Share {
         // A caller without a call proof: whoever has the bearer token of the ledger.
         let reads = self.route.proof == Proof::None && self.route.content == Content::Nothing;
-        if reads && publish::may_read(headers, &self.broker.keys.ledger_bearer) {
+        if reads && publish::may_read(headers, &self.broker.keys.ring.ledger_bearer) {
             return Share::Caller(Account::Ledger);
         }
         let share = self.via.link().map_or(Share::Connection(0), |link| link.share());

@@ -39,7 +39,7 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
     if let Err(refusal) = authenticate::certificate(&broker, &via) {
         return (StatusCode::UNAUTHORIZED, format!("{refusal}\n")).into_response();
     }
-    if !may_read(request.headers(), &broker.keys.ledger_bearer) {
+    if !may_read(request.headers(), &broker.keys.ring.ledger_bearer) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response();
     }
@@ -47,8 +47,8 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
     let path = request.uri().path().trim_start_matches('/');
     let Some(resource) = Resource::from_path(path) else { return nothing() };
     let read = tokio::task::spawn_blocking(move || {
-        let reader = broker.store.reader();
-        broker.store.published()?.content(resource, reader.as_ref())
+        let reader = broker.log.store.reader();
+        broker.log.store.published()?.content(resource, reader.as_ref())
     });
     match read.await {
         Ok(Ok(Some(bytes))) => found(resource, bytes),

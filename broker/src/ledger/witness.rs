@@ -16,7 +16,7 @@ use sublet_ledger::policy::Policy;
 use sublet_ledger::witness::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
 use tokio::task::JoinSet;
 
-use crate::broker::Broker;
+use crate::broker::Log;
 use crate::store::{Published, head_keys};
 
 /// How often a new head is shown, when there is one.
@@ -29,7 +29,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// Shows every new head to the witnesses of a policy, for as long as the broker runs.
-pub(crate) async fn run(broker: Arc<Broker>, policy: Policy) {
+pub(crate) async fn run(log: Arc<Log>, policy: Policy) {
     let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
     let Ok(client) = client.build() else {
         tracing::error!("witnesses cannot be asked");
@@ -40,9 +40,9 @@ pub(crate) async fn run(broker: Arc<Broker>, policy: Policy) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match broker.store.published() {
+        match log.store.published() {
             Ok(published) if published.tree.size() > round.shown => {
-                round.show(&broker, &published).await;
+                round.show(&log, &published).await;
             }
             Ok(_) => {}
             Err(fault) => tracing::error!(%fault, "the ledger's head cannot be read"),
@@ -60,15 +60,15 @@ struct Round {
 }
 
 impl Round {
-    async fn show(&mut self, broker: &Arc<Broker>, published: &Arc<Published>) {
-        let Ok(trust) = broker.trust() else { return };
+    async fn show(&mut self, log: &Arc<Log>, published: &Arc<Published>) {
+        let Ok(trust) = log.trust() else { return };
         let keys = head_keys(trust.bundle());
         let mut asked = JoinSet::new();
         for (name, witness) in self.policy.witnesses() {
             let Some(url) = witness.url.as_ref() else { continue };
             let ask = Ask {
                 client: self.client.clone(),
-                broker: broker.clone(),
+                log: log.clone(),
                 published: published.clone(),
                 url: format!("{}/{ADD_CHECKPOINT}", url.trim_end_matches('/')),
             };
@@ -96,7 +96,7 @@ impl Round {
         if !found.is_ok_and(|found| found.enough) {
             return;
         }
-        match broker.witnessed.keep(note) {
+        match log.witnessed.keep(note) {
             Ok(()) => self.shown = published.tree.size(),
             Err(error) => tracing::error!(%error, "a witnessed head was not kept"),
         }
@@ -106,7 +106,7 @@ impl Round {
 /// Asks one witness for its cosignature on one head.
 struct Ask {
     client: Client,
-    broker: Arc<Broker>,
+    log: Arc<Log>,
     published: Arc<Published>,
     url: String,
 }
@@ -156,7 +156,7 @@ impl Ask {
                  somebody signs another one with its key"
             )));
         }
-        let proof = self.published.consistency(old, self.broker.store.reader().as_ref());
+        let proof = self.published.consistency(old, self.log.store.reader().as_ref());
         let proof = proof.ok_or_else(|| Refusal::Says("a tile is missing".to_owned()))?;
         Ok(AddCheckpoint { old, proof, note: self.published.note.clone() }.encode())
     }

@@ -35,7 +35,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
             tracing::error!(%detail, "records older than what is kept were not given up");
         }
         while is_full(portion(&broker).await) {}
-        if let Err(fault) = broker.seen.forget_expired(broker.clock.now()) {
+        if let Err(fault) = broker.callers.proofs.forget_expired(broker.ports.clock.now()) {
             tracing::error!(%fault, "the set of seen proofs");
         }
     }
@@ -55,15 +55,16 @@ fn is_full(portion: Result<usize, NotCommitted>) -> bool {
 }
 
 async fn portion(broker: &Broker) -> Result<usize, NotCommitted> {
-    let before = UnixMillis(broker.clock.now().0.saturating_sub(PRUNE_AFTER_MS));
-    broker.store.prune(before).await
+    let before = UnixMillis(broker.ports.clock.now().0.saturating_sub(PRUNE_AFTER_MS));
+    broker.log.store.prune(before).await
 }
 
 async fn give_up_what_is_old(broker: &Arc<Broker>) -> Result<(), String> {
     let Some(days) = broker.config.ledger.retention_days else { return Ok(()) };
-    let before = broker.clock.now().0.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
+    let before = broker.ports.clock.now().0.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
     let reading = broker.clone();
-    let below = tokio::task::spawn_blocking(move || first_kept(&reading.store, UnixMillis(before)));
+    let below =
+        tokio::task::spawn_blocking(move || first_kept(&reading.log.store, UnixMillis(before)));
     let below = below.await.map_err(|error| error.to_string())?;
     match below.map_err(|fault| fault.to_string())? {
         Some(below) => {

@@ -35,7 +35,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
         tokio::select! {
             _ = ticks.tick() => {}
             // One that took over leaves the place of the next one free.
-            () = broker.keys_changed.notified() => {}
+            () = broker.keys.changed.notified() => {}
         }
         for _ in 0..STEPS_MAX {
             match step(&broker).await {
@@ -57,7 +57,8 @@ pub(crate) async fn run(broker: Arc<Broker>) {
 /// Takes the step that is due, if one is.
 async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
     let trust = broker.trust().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
-    let Some(step) = due(trust.bundle(), &broker.settings.schedule, broker.clock.now()) else {
+    let Some(step) = due(trust.bundle(), &broker.settings.schedule, broker.ports.clock.now())
+    else {
         return Ok(false);
     };
     let refusal = |fault: Fault| NotCommitted::Refusal(fault.into());
@@ -112,14 +113,14 @@ struct Made {
 fn check(broker: &Broker, step: &KeyStep) -> Result<(), Fault> {
     let KeyStep::Activate { key, .. } = step else { return Ok(()) };
     let trust = broker.trust()?;
-    trust.bundle().key(*key).map_or(Ok(()), |key| broker.keys.signers.of(key).map(drop))
+    trust.bundle().key(*key).map_or(Ok(()), |key| broker.keys.ring.signers.of(key).map(drop))
 }
 
 /// The key that a step makes, if it makes one: one that was left over, or a new one.
 async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<Made>, Fault> {
     let trust = broker.trust()?;
     let Some(use_) = trust.bundle().makes(step) else { return Ok(None) };
-    let signers = broker.keys.signers.clone();
+    let signers = broker.keys.ring.signers.clone();
     if let Some(public) = signers.take_spare(use_, |key| !lists(trust.bundle(), key)) {
         return Ok(Some(Made { use_, public, spare: true }));
     }
@@ -135,7 +136,7 @@ async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<Made>, Fault> {
 async fn settle(broker: &Broker, made: Option<Made>, unsure: bool) {
     let (Some(made), Ok(trust)) = (made, broker.trust()) else { return };
     let Made { use_, public, spare } = made;
-    let signers = broker.keys.signers.clone();
+    let signers = broker.keys.ring.signers.clone();
     if lists(trust.bundle(), &public) {
         return;
     }

@@ -87,15 +87,15 @@ impl Calls {
         let mut registry = Registry::with_prefix("sublet");
         registry.register("calls", "Calls of the broker by outcome", self.total.clone());
         registry.register("call_seconds", "How long they took", self.seconds.clone());
-        let now = broker.clock.now();
+        let now = broker.ports.clock.now();
         let mut gauge = |name: &str, help: &str, value: i64| {
             let gauge: Gauge = Gauge::default();
             gauge.set(value);
             registry.register(name, help, gauge);
         };
-        let deltas = broker.store.feed()?.len();
+        let deltas = broker.log.store.feed()?.len();
         let (agents, delegations, hops, sessions, sequence, answers) = {
-            let state = broker.store.view()?;
+            let state = broker.log.store.view()?;
             let (agents, delegations, hops) = state.counts();
             let (sessions, sequence) = (state.sessions().count(), state.revocation_sequence());
             (agents, delegations, hops, sessions, sequence, state.answers().len())
@@ -107,15 +107,15 @@ impl Calls {
         gauge("live_hops", "Recorded hops that have not expired", count(hops));
         gauge("sessions", "Sessions of authority that are remembered", count(sessions));
         gauge("revocations", "Number of the last revocation", number(sequence));
-        let size = broker.store.published()?.tree.size();
+        let size = broker.log.store.published()?.tree.size();
         gauge("ledger_records", "Records in the ledger", number(size));
-        let unauthenticated = broker.unauthenticated.load(Ordering::Relaxed);
+        let unauthenticated = broker.refused.unauthenticated.load(Ordering::Relaxed);
         gauge(
             "unauthenticated",
             "Calls without a valid proof since the start",
             number(unauthenticated),
         );
-        let dead = broker.dead.load(Ordering::Relaxed);
+        let dead = broker.refused.dead.load(Ordering::Relaxed);
         gauge(
             "dead",
             "Calls by callers that are not alive any more, since the start",

@@ -110,7 +110,7 @@ pub async fn enrollment(
         "" => None,
         id => Some(id.parse().map_err(Malformed::from)?),
     };
-    let method = broker.methods.get(&request.method)?;
+    let method = broker.callers.methods.get(&request.method)?;
     let _step = broker.step("authenticate");
     let shown = async {
         let (name, credential) = (method.name(), request.credential.as_slice());
@@ -122,8 +122,8 @@ pub async fn enrollment(
             key: &key,
             certificate: certificate(broker, via)?,
         };
-        let credential = method.show(&shown, broker.clock.now()).await?;
-        let state = broker.store.view()?;
+        let credential = method.show(&shown, broker.ports.clock.now()).await?;
+        let state = broker.log.store.view()?;
         if !method.is_known(&credential, &state) {
             return Err(Unauthenticated::Missing("a join token that this broker made").into());
         }
@@ -138,19 +138,19 @@ pub async fn enrollment(
 /// A user, by its own signed token.
 pub async fn user(broker: &Broker, via: &Via, token: &[u8]) -> Result<UserToken, Refusal> {
     counted(broker, certificate(broker, via).map(drop))?;
-    counted(broker, broker.logins.show(token, broker.clock.now()).await)
+    counted(broker, broker.callers.logins.show(token, broker.ports.clock.now()).await)
 }
 
 /// A user whose provider says that it has logged out.
 pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<LoggedOut, Refusal> {
     counted(broker, certificate(broker, via).map(drop))?;
-    counted(broker, broker.logins.logged_out(token, broker.clock.now()).await)
+    counted(broker, broker.callers.logins.logged_out(token, broker.ports.clock.now()).await)
 }
 
 /// The certificate of a connection, if it showed one. With one that does not hold nothing else is taken
 /// from it.
 pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certificate>, Refusal> {
-    Ok(via.certificate(broker.clock.now())?)
+    Ok(via.certificate(broker.ports.clock.now())?)
 }
 
 /// A chain that came inside a request: every signature must hold.
@@ -181,9 +181,9 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Re
 pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, String)> {
     let counter = report.counter;
     let proven = proven(broker, report).map_err(|detail| (counter, detail))?;
-    let named = broker.store.view().is_ok_and(|state| proven.names_hold(&state));
+    let named = broker.log.store.view().is_ok_and(|state| proven.names_hold(&state));
     if !named {
-        broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
+        broker.refused.unauthenticated.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(counter, "a tool reports a use in an agent's name that nothing shows");
     }
     Ok(proven)
@@ -215,8 +215,13 @@ fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
 /// before under the same trust bundle.
 pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<Arc<VerifiedToken>, Refusal> {
     let trust = broker.trust()?;
-    let verified =
-        authorize::chain(&broker.chains, token, None, trust.bundle(), broker.clock.now());
+    let verified = authorize::chain(
+        &broker.callers.chains,
+        token,
+        None,
+        trust.bundle(),
+        broker.ports.clock.now(),
+    );
     Ok(verified?.token)
 }
 
@@ -228,7 +233,7 @@ fn show(
     method: &str,
 ) -> Result<Introduced, Refusal> {
     let proof = credentials.call_proof()?;
-    let now = broker.clock.now();
+    let now = broker.ports.clock.now();
     // The message is not here yet: `complete` compares it with what was signed.
     let audience = broker.domain().broker_audience();
     let arguments_hash = proof.claims.arguments_hash;
@@ -238,7 +243,7 @@ fn show(
         if broker.config.admin_socket.is_some() && !via.local {
             return Err(Unauthenticated::AdminSocket.into());
         }
-        let key = broker.keys.admin.clone().ok_or(Unauthenticated::NotAdmin)?;
+        let key = broker.keys.ring.admin.clone().ok_or(Unauthenticated::NotAdmin)?;
         let hop = HopId(sha256(key.bytes()));
         if proof.claims.hop != hop {
             return Err(Unauthenticated::NotAdmin.into());
@@ -252,7 +257,7 @@ fn show(
     let possession = prove(token, &proof, &call, now)?;
     check_certificate(broker, certificate, &token.holder().agent, now)?;
     if !token.is_identity() {
-        let state = broker.store.view()?;
+        let state = broker.log.store.view()?;
         check_names(token, &state)?;
         check_holder_key(token, &state, now)?;
     }
@@ -270,14 +275,18 @@ fn complete(
 ) -> Result<Caller, Refusal> {
     let introduced = introduced.ok_or(Unauthenticated::Missing("the call proof"))?;
     let Introduced { caller, key, possession } = introduced;
-    let (audience, now) = (broker.domain().broker_audience(), broker.clock.now());
+    let (audience, now) = (broker.domain().broker_audience(), broker.ports.clock.now());
     let call = Bound { audience: &audience, action: method, arguments_hash: digest };
     // The message may have taken its time.
     confirm(possession, &call, now)?;
     if let Kind::Agent(identity) = caller.kind() {
-        broker.heard.saw(identity, possession.claims().issued_at, &*broker.store.view()?);
+        broker.callers.heard.saw(
+            identity,
+            possession.claims().issued_at,
+            &*broker.log.store.view()?,
+        );
     }
-    spend(&broker.seen, *key, possession, now)?;
+    spend(&broker.callers.proofs, *key, possession, now)?;
     via.proven(caller);
     Ok(caller.clone())
 }
@@ -300,7 +309,7 @@ impl Shown {
                 let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
                 let identity = TaintedIdentity::verify(token, broker.trust()?.bundle())?;
                 // Whoever has the root makes identities of anybody, for keys of its own: no caller, then.
-                let state = broker.store.view()?;
+                let state = broker.log.store.view()?;
                 let agent = state.agent(&identity.token().root().agent);
                 let known = agent.and_then(|agent| agent.key.as_ref());
                 match known == Some(identity.token().holder_key()) {
@@ -343,7 +352,7 @@ fn check_certificate(
     let Some(certificate) = certificate.filter(|shown| shown.id != *agent) else {
         return Ok(());
     };
-    let (state, shown) = (broker.store.view()?, x509::attested(certificate, now));
+    let (state, shown) = (broker.log.store.view()?, x509::attested(certificate, now));
     let mut rules = state.profiles().flat_map(|profile| &profile.enroll);
     let is_agent = rules.any(|rule| {
         rule.means(&shown) && rule.agent(&shown, broker.domain()).is_ok_and(|id| id == *agent)
@@ -357,7 +366,7 @@ fn check_certificate(
 
 fn counted<T>(broker: &Broker, shown: Result<T, Refusal>) -> Result<T, Refusal> {
     if let Err(Refusal::Unauthenticated(refusal)) = &shown {
-        broker.unauthenticated.fetch_add(1, Ordering::Relaxed);
+        broker.refused.unauthenticated.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(code = refusal.code(), "unauthenticated");
     }
     shown

@@ -109,8 +109,8 @@ pub async fn run<O: Operation>(
     let Asked { authenticated: Authenticated { caller, operation }, repeatable, came } = asked;
     let request = Request::of::<O>(&caller, repeatable);
     for _ in 0..ROUNDS_MAX {
-        let now = broker.clock.now();
-        let entropy = broker.entropy.draw()?;
+        let now = broker.ports.clock.now();
+        let entropy = broker.ports.entropy.draw()?;
         let cx = Deciding { caller: &caller, now, entropy: &entropy, request: request.as_ref() };
         let decided = match decide_now(broker, &cx, &operation)? {
             Decided::Before(recorded) => return Ok(recorded),
@@ -118,11 +118,11 @@ pub async fn run<O: Operation>(
         };
         let NowDecided { mut verdict, basis, kept, outdated } = decided;
         if verdict.is_dead {
-            broker.dead.fetch_add(1, Ordering::Relaxed);
+            broker.refused.dead.fetch_add(1, Ordering::Relaxed);
         }
         count_refusals(broker, &mut verdict, &caller, came.from, now);
         if verdict.is_read() {
-            let found = Found { at: now, basis, ledger: broker.store.published()? };
+            let found = Found { at: now, basis, ledger: broker.log.store.published()? };
             return Ok(Recorded { outcome: verdict.outcome, found, kept });
         }
         let verdict = signed::<O>(broker, verdict)?;
@@ -185,15 +185,15 @@ fn decide_now<O: Operation>(
 ) -> Result<Decided<O::Granted>, Refusal> {
     let Deciding { caller, now, entropy, request } = *deciding;
     let _step = broker.step("decide");
-    let state = broker.store.view()?;
+    let state = broker.log.store.view()?;
     let view = broker.view(&state);
     let (mut outdated, mut kept) = (false, true);
     if let Some(request) = request {
-        match request.look::<O>(view, caller, &broker.heard, now)? {
+        match request.look::<O>(view, caller, &broker.callers.heard, now)? {
             repeat::Found::Answer(outcome) => {
                 let receipt = outcome.as_ref().ok().and_then(O::receipt);
                 let basis = state.basis(receipt.as_ref());
-                let found = Found { at: now, basis, ledger: broker.store.published()? };
+                let found = Found { at: now, basis, ledger: broker.log.store.published()? };
                 return Ok(Decided::Before(Recorded { outcome, found, kept }));
             }
             repeat::Found::Outdated => outdated = true,
@@ -219,7 +219,7 @@ fn count_refusals<G>(
     let stops = verdict.outcome.is_err() && !verdict.effects.mutations.is_empty();
     verdict.effects.records.retain(|record| match &record.body {
         Body::Refused { method, code, asked, .. } if !stops => {
-            broker.refusals.is_recorded(charged(caller, from), (*method, *code), asked, now)
+            broker.refused.counted.is_recorded(charged(caller, from), (*method, *code), asked, now)
         }
         _ => true,
     });
@@ -243,7 +243,7 @@ pub(crate) async fn record_counted(broker: &Arc<Broker>) {
         Record { delegation: None, actor: actor.into(), body: Body::RefusalsCounted(counted) }
     };
     let records: Vec<Record> =
-        broker.refusals.take(broker.clock.now()).into_iter().map(record).collect();
+        broker.refused.counted.take(broker.ports.clock.now()).into_iter().map(record).collect();
     for records in records.chunks(SUMMARIES_MAX) {
         let own = Effects { records: records.to_vec(), ..Effects::default() };
         if let Err(why) = commit_own(broker, own).await {
@@ -264,7 +264,7 @@ fn signed<O: Operation>(
     let _step = verdict.unsigned.is_some().then(|| broker.step("sign"));
     match verdict.unsigned.clone() {
         Some(Unsigned::Block(unsigned)) if verdict.outcome.is_ok() => {
-            let signer = broker.keys.signers.of(&unsigned.root)?;
+            let signer = broker.keys.ring.signers.of(&unsigned.root)?;
             let (block, holder) = (unsigned.block, &unsigned.holder_key);
             let token = mint::root(block, holder, unsigned.root.id, signer.as_ref())?;
             Ok(verdict.sign::<O>(&token))
@@ -279,15 +279,15 @@ fn signed<O: Operation>(
 /// Signs the next bundle.
 fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault> {
     let fault = |error: &dyn std::fmt::Display| Fault::Internal(format!("broker keys: {error}"));
-    let signer = broker.keys.signers.of(&next.signer)?;
+    let signer = broker.keys.ring.signers.of(&next.signer)?;
     let text = next.bundle.sign(next.signer.id, signer.as_ref()).map_err(|bad| fault(&bad))?;
     SignedBundle::read(text.into_bytes()).map_err(|bad| fault(&bad))
 }
 
 /// Begins the ledger of a new broker with the keys that it signs with.
 pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
-    if broker.store.published()?.tree.size() == 0 {
-        let trust = &broker.keys.trust;
+    if broker.log.store.published()?.tree.size() == 0 {
+        let trust = &broker.keys.ring.trust;
         let keys = trust.bundle().keys().iter().map(|key| Body::BrokerKey {
             use_: key.use_,
             id: key.id,
@@ -304,16 +304,16 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
         };
         commit_own(broker, own).await.map_err(|why| at_start("the first records", why))?;
     }
-    broker.reached.keep(&broker.store).await?;
+    broker.log.reached.keep(&broker.log.store).await?;
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
 /// Ends what was issued in sessions that had ended when this broker was killed.
 pub async fn sweep_sessions(broker: &Arc<Broker>) -> Result<(), Fault> {
     let grant = {
-        let state = broker.store.view()?;
+        let state = broker.log.store.view()?;
         let actor = own_name(broker);
-        decide::sweep_sessions(broker.view(&state), &actor, broker.clock.now())
+        decide::sweep_sessions(broker.view(&state), &actor, broker.ports.clock.now())
     };
     if grant.effects.mutations.is_empty() {
         return Ok(());
@@ -351,9 +351,9 @@ pub async fn apply_key_step(
     change: RotateBrokerKey,
 ) -> Result<(), NotCommitted> {
     let refusal = |fault: Fault| NotCommitted::Refusal(fault.into());
-    let now = broker.clock.now();
+    let now = broker.ports.clock.now();
     let grant = {
-        let state = broker.store.view().map_err(refusal)?;
+        let state = broker.log.store.view().map_err(refusal)?;
         let actor = own_name(broker);
         decide::apply_key_step(broker.view(&state), &actor, &change, now)
             .map_err(|deny| NotCommitted::Refusal(deny.into()))?
@@ -371,8 +371,9 @@ fn own_name(broker: &Broker) -> Actor {
 
 /// Commits what the broker does of itself, with nobody asking.
 async fn commit_own(broker: &Arc<Broker>, effects: Effects) -> Result<(), NotCommitted> {
-    let entropy = broker.entropy.draw().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
-    let (salt, now) = (entropy.nonce("payload").0, broker.clock.now());
+    let entropy =
+        broker.ports.entropy.draw().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
+    let (salt, now) = (entropy.nonce("payload").0, broker.ports.clock.now());
     record(broker, Commit { effects, receipt: None, salt, trace: None, now }).await.map(drop)
 }
 
@@ -401,9 +402,9 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<Committe
     let mutations = &commit.effects.mutations;
     let revokes = mutations.iter().any(|change| matches!(change, Mutation::Revoke { .. }));
     let trust = mutations.iter().any(Mutation::is_trust);
-    let committed = broker.store.commit(commit).await?;
+    let committed = broker.log.store.commit(commit).await?;
     if trust {
-        broker.keys_changed.notify_one();
+        broker.keys.changed.notify_one();
         if let Err(fault) = broker.publish_trust() {
             // It is in force, and whoever asks gets it; the file follows with the next heartbeat.
             tracing::error!(%fault, "trust.json was not written");
@@ -412,11 +413,12 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<Committe
     if revokes || trust {
         // It is in force for minting already; this is for the tools.
         broker
+            .log
             .feed
-            .publish(broker.clock.now())
+            .publish(broker.ports.clock.now())
             .map_err(|fault| NotCommitted::Refusal(fault.into()))?;
     }
-    if revokes && let Err(fault) = broker.reached.keep(&broker.store).await {
+    if revokes && let Err(fault) = broker.log.reached.keep(&broker.log.store).await {
         // It is in force all the same, and the mark follows.
         tracing::error!(%fault, "nothing beside the store says that it was revoked");
     }

@@ -120,14 +120,14 @@ pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, Refusal> {
         indices: status.indices.clone(),
         recorded_at: found.at,
         as_of: found.at,
-        revocation_epoch: broker.store.epoch(),
+        revocation_epoch: broker.log.store.epoch(),
         revocation_sequence: *revocation_sequence,
         fresh_until: match status.is_alive {
             true => found.at.plus_ms(broker.config.receipt_staple_ms),
             false => UnixMillis(0),
         },
     };
-    let key = broker.keys.signers.active(trust.bundle(), KeyUse::Receipt)?;
+    let key = broker.keys.ring.signers.active(trust.bundle(), KeyUse::Receipt)?;
     let receipt = Receipt::sign(claims, key.id, key.signer.as_ref()).map_err(Fault::from)?;
     Ok(receipt.encode())
 }
@@ -139,7 +139,7 @@ pub async fn inclusion(
     indices: Vec<u64>,
     ledger: Arc<Published>,
 ) -> Result<v1::Inclusion, Refusal> {
-    let reader = broker.store.reader();
+    let reader = broker.log.store.reader();
     let read = move || read_inclusion(reader.as_ref(), indices, &ledger);
     let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or_else(|error| Err(Fault::Internal(format!("reading broke off: {error}")).into()))

@@ -42,7 +42,7 @@ impl Audit for AuditService {
         });
         respond::answer(recorded.await, |replayed, _| {
             let (entries, stream) = mpsc::channel(PAGE);
-            let reader = self.0.store.reader();
+            let reader = self.0.log.store.reader();
             tokio::task::spawn_blocking(move || send_all(reader.as_ref(), &replayed, &entries));
             Ok(ReceiverStream::new(stream))
         })
@@ -57,7 +57,7 @@ impl Audit for AuditService {
             Ok(ReadLedger { from: message.from, payloads: message.payloads })
         });
         respond::answer(recorded.await, |(), found| {
-            let (published, reader) = (found.ledger.clone(), self.0.store.reader());
+            let (published, reader) = (found.ledger.clone(), self.0.log.store.reader());
             let (parts, stream) = mpsc::channel(4);
             tokio::task::spawn_blocking(move || {
                 send_records(&published, reader.as_ref(), asked, &parts)
@@ -165,7 +165,7 @@ impl Audit for AuditService {
         let recorded = super::read(&self.0, request, |_| Ok(ReadHead));
         respond::answer(recorded.await, |(), found| {
             let checkpoint = found.ledger.note.clone();
-            let witnessed = self.0.witnessed.note();
+            let witnessed = self.0.log.witnessed.note();
             Ok(v1::GetCheckpointResponse { checkpoint, witnessed })
         })
     }
@@ -240,7 +240,7 @@ async fn begin<G>(broker: &Arc<Broker>, recorded: &Result<Recorded<G>, Refusal>)
 
 /// Refuses an index that the ledger does not reach.
 fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), Refusal> {
-    let size = broker.store.published()?.tree.size();
+    let size = broker.log.store.published()?.tree.size();
     if end <= size {
         return Ok(());
     }

@@ -58,7 +58,7 @@ impl Revocation for RevocationService {
             })
         });
         respond::answer(recorded.await, |recorded, found| {
-            let (epoch, sequence) = (broker.store.epoch(), found.basis.revocation_sequence);
+            let (epoch, sequence) = (broker.log.store.epoch(), found.basis.revocation_sequence);
             Ok(v1::RevokeResponse { epoch, sequence, recorded })
         })
     }
@@ -76,7 +76,7 @@ impl Revocation for RevocationService {
         });
         respond::answer(recorded.await, |restored, found| {
             Ok(v1::RestorePrincipalResponse {
-                epoch: broker.store.epoch(),
+                epoch: broker.log.store.epoch(),
                 sequence: found.basis.revocation_sequence,
                 restored_at_ms: restored.at.0,
                 issues_from_ms: restored.issues_from.0,
@@ -129,7 +129,7 @@ impl RevocationService {
         let ended =
             super::end_sessions(broker.clone(), caller, EndSessions { which, reason }, came);
         let (sessions, delegations) = ended.await??;
-        let feed = broker.store.feed()?;
+        let feed = broker.log.store.feed()?;
         let (epoch, sequence) = (feed.epoch(), feed.sequence());
         Ok(v1::EndSessionsResponse { sessions, delegations, epoch, sequence })
     }
@@ -170,17 +170,18 @@ async fn follow(
     mut position: FeedPosition,
     events: &mpsc::Sender<Result<v1::WatchEvent, Status>>,
 ) {
-    let (mut beats, mut stopping) = (broker.feed.beats(), broker.stopping.subscribe());
+    let (mut beats, mut stopping) = (broker.log.feed.beats(), broker.stopping.subscribe());
     let mut version = None;
     loop {
         beats.mark_unchanged();
         // The bundle before the head: a head may be by a key that is new in it.
-        let seen = broker.feed.portion(position, broker.clock.now()).and_then(|portion| {
-            let trust = broker.trust()?;
-            let changed =
-                version.replace(trust.bundle().version()) != Some(trust.bundle().version());
-            Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
-        });
+        let seen =
+            broker.log.feed.portion(position, broker.ports.clock.now()).and_then(|portion| {
+                let trust = broker.trust()?;
+                let changed =
+                    version.replace(trust.bundle().version()) != Some(trust.bundle().version());
+                Ok((portion, changed.then(|| Event::TrustBundle(trust.text().to_vec()))))
+            });
         let (portion, trust) = match seen {
             Ok(seen) => seen,
             Err(fault) => {

@@ -114,7 +114,7 @@ async fn exchange(
         "issued_token_type": DELEGATION_TYPE,
         // It opens nothing by itself: its holder proves each call (RFC 8693 section 2.2.1).
         "token_type": "N_A",
-        "expires_in": issued.expires.saturating_sub(broker.clock.now().seconds()),
+        "expires_in": issued.expires.saturating_sub(broker.ports.clock.now().seconds()),
         // What the token says, in RFC 8693's words (section 4.1).
         "sublet": {
             "iss": broker.domain().issuer().to_string(),
