@@ -15,21 +15,21 @@ const FILE: &str = "ledger.witnessed";
 
 /// The last head that enough witnesses cosigned.
 #[derive(Debug, Default)]
-pub struct Witnessed {
+pub(crate) struct Witnessed {
     path: PathBuf,
     note: RwLock<Vec<u8>>,
 }
 
 impl Witnessed {
     /// What was kept in a data directory.
-    pub fn open(data: &Path) -> Self {
+    pub(crate) fn open(data: &Path) -> Self {
         let path = data.join(FILE);
         let note = fs::read(&path).unwrap_or_default();
         Witnessed { path, note: RwLock::new(note) }
     }
 
     /// The head with its cosignatures; empty when there is none.
-    pub fn note(&self) -> Vec<u8> {
+    pub(crate) fn note(&self) -> Vec<u8> {
         self.note.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
