@@ -1,4 +1,4 @@
-//! Who acts in a command: `--as DIR`, the directory of an identity or of a helper's key.
+//! The actor of a command: `--as DIR`, the directory of an agent's identity or of a helper's key.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use sublet_core::base::sign::SecretKey;
 use crate::cli_error::CliError;
 use crate::context::Context;
 
-/// An enrolled agent, or a helper that has a key and a token.
+/// An enrolled agent, or a helper.
 pub(crate) enum Actor {
-    /// An agent's identity.
+    /// The identity of an enrolled agent.
     Agent(Identity),
-    /// A helper's key, made by `sublet key create`.
+    /// The key of a helper, made by `sublet key create`.
     Helper(Arc<SecretKey>),
 }
 
 impl Actor {
-    /// Loads what the directory holds.
+    /// Loads the identity or the key in `directory`. Fails where it holds neither.
     pub(crate) fn load(directory: &Path, context: &Context) -> Result<Self, CliError> {
         if directory.join("agent.toml").exists() {
             return Ok(Actor::Agent(Identity::load(directory)?));
@@ -31,7 +31,8 @@ impl Actor {
         let key = directory.join("key.pem");
         if !key.exists() {
             let detail = format!(
-                "{} holds no identity and no key.pem: enrol, or make a key for a helper",
+                "{} holds neither an identity nor a key.pem: run `sublet agent enroll` for an agent, or `sublet \
+                 key create` for a helper",
                 directory.display()
             );
             return Err(CliError::local(detail));
@@ -39,17 +40,17 @@ impl Actor {
         Ok(Actor::Helper(Arc::new(files::read_key(&key, &context.key_lock()?)?)))
     }
 
-    /// The identity; a helper has none.
+    /// Returns the identity. A helper has none, which is a usage error.
     pub(crate) fn identity(self) -> Result<Identity, CliError> {
         match self {
             Actor::Agent(identity) => Ok(identity),
             Actor::Helper(_) => Err(CliError::usage(
-                "this needs an enrolled agent, and the directory holds a helper's key",
+                "this command needs an enrolled agent, but the directory of --as holds a helper's key",
             )),
         }
     }
 
-    /// Opens a token that this actor holds. `online` gives it a broker to ask.
+    /// Opens a token that this actor holds. With `online`, a helper's delegation is connected to the broker.
     pub(crate) async fn open(
         &self,
         token: &Path,
@@ -59,7 +60,7 @@ impl Actor {
         let text = files::read_text(token)?;
         match self {
             Actor::Agent(identity) => match identity.open(&text) {
-                // A root that was made after this agent heard of roots last.
+                // The broker may sign with a key that is newer than the agent's copy of the trust bundle.
                 Err(refusal)
                     if refusal.code() == "unknown_key"
                         && identity.refresh_trust().await.is_ok() =>
@@ -76,7 +77,8 @@ impl Actor {
     }
 }
 
-/// Who asks the broker: the admin, or `--as DIR`, a helper with its token.
+/// Returns the broker and the credential to call it with: that of `as_`, or the admin's. A helper needs its
+/// `token`.
 pub(crate) async fn caller(
     context: &Context,
     as_: Option<&PathBuf>,
@@ -91,17 +93,17 @@ pub(crate) async fn caller(
             let held = actor.open(token, context, false).await?;
             Ok((context.broker().await?, held.as_caller()))
         }
-        (Actor::Helper(_), None) => Err(CliError::usage("a helper shows its token: --token FILE")),
+        (Actor::Helper(_), None) => Err(CliError::usage("a helper needs its token: --token FILE")),
     }
 }
 
-/// Writes a token or proof, whole, for its owner alone.
+/// Writes a token or a proof atomically to a file that only its owner can read.
 pub(crate) fn write_line(path: &Path, text: &str) -> Result<(), CliError> {
     Ok(files::replace(path, format!("{text}\n").as_bytes())?)
 }
 
-/// Who watches the feed: `--as DIR`, else the admin where its key is set, else nobody, which is
-/// enough for a broker in `--dev`.
+/// Returns the credential to read the revocation feed with: that of `as_`, else the admin's where its key is
+/// set, else `None`, which a broker in `--dev` accepts.
 pub(crate) fn watcher(
     context: &Context,
     as_: Option<&PathBuf>,

@@ -1,37 +1,38 @@
-//! What went wrong, in words, and the exit code for it. docs/FORMATS, "Five kinds of no".
+//! The error of a command: its message and its exit code. docs/FORMATS lists the codes.
 
 use std::fmt;
 
 use sublet_client::error::{Error, Kind};
 use sublet_core::refusal::{Fault, Malformed, Refusal};
 
-/// The exit code of a command line that is not understood.
+/// The exit code of wrong usage.
 pub(crate) const USAGE: u8 = 64;
 
-/// The exit code of what was done to something that the broker has no record of.
+/// The exit code of a revocation of something that the broker has no record of.
 pub(crate) const NOT_RECORDED: u8 = 4;
 
-/// A command that did not do what it was asked.
+/// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// The command line is not understood.
+    /// The command line is wrong.
     Usage(String),
-    /// A refusal, a fault, a file.
+    /// A refusal, a fault of the broker, or a problem of this machine.
     Error(Error),
 }
 
 impl CliError {
-    /// Something of this machine that is in the way.
+    /// A problem of this machine, such as a file that cannot be read. Exit code 1.
     pub(crate) fn local(detail: impl Into<String>) -> Self {
         CliError::Error(Error::local("local", detail))
     }
 
-    /// A command line that is not understood.
+    /// Wrong usage. Exit code 64.
     pub(crate) fn usage(detail: impl fmt::Display) -> Self {
         CliError::Usage(detail.to_string())
     }
 
-    /// 1: trouble, nothing decided; 2: refused; 3: not understood; 64: usage.
+    /// Returns 1 for a failure (nothing was decided), 2 for a refusal, 3 for a malformed request, 64 for wrong
+    /// usage.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Usage(_) => USAGE,
@@ -50,10 +51,10 @@ impl fmt::Display for CliError {
             CliError::Usage(detail) => write!(f, "usage: {detail}"),
             CliError::Error(failure) => {
                 let word = match failure.kind() {
-                    Kind::Malformed => "not understood",
-                    Kind::Unauthenticated => "not authenticated",
+                    Kind::Malformed => "malformed",
+                    Kind::Unauthenticated => "unauthenticated",
                     Kind::Deny => "refused",
-                    Kind::Overload => "busy",
+                    Kind::Overload => "overloaded",
                     Kind::Fault => "failed",
                     Kind::Io => "error",
                 };

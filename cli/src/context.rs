@@ -1,4 +1,4 @@
-//! What every command may need: the broker, the trust bundle, the admin key, how to print.
+//! What commands share: the broker, the trust bundle, the admin key, the output format.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,67 +15,71 @@ use sublet_core::base::sign::Signer;
 use crate::cli_error::CliError;
 use crate::pkcs11;
 
-/// How data is printed.
+/// The format of data on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// Table for a person
     Table,
-    /// For programs.
+    /// JSON for a program
     Json,
 }
 
-/// Flags and environment that commands share.
+/// The heading of the flags below in a help text.
+const SHARED: &str = "Options of every command";
+
+/// Flags and environment variables that commands share.
 #[derive(clap::Args)]
 pub(crate) struct Context {
-    /// How data is printed.
-    #[arg(long, global = true, value_enum, default_value = "table")]
+    /// Format of the output
+    #[arg(long, global = true, help_heading = SHARED, value_enum, default_value = "table")]
     pub(crate) output: Output,
-    /// The broker's address, such as http://127.0.0.1:7373.
-    #[arg(long, global = true, env = "SUBLET_BROKER", value_name = "URL")]
+    /// Address of the broker, such as http://127.0.0.1:7373
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_BROKER", value_name = "URL")]
     pub(crate) broker: Option<String>,
-    /// The trust bundle, trust.json.
-    #[arg(long, global = true, env = "SUBLET_TRUST", value_name = "FILE")]
+    /// Trust bundle of the broker (trust.json)
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_TRUST", value_name = "FILE")]
     pub(crate) trust: Option<PathBuf>,
-    /// The admin key: PKCS#8 PEM, or a pkcs11: URI with object=LABEL.
+    /// Admin key: PKCS#8 PEM file, or pkcs11: URI with object=LABEL
     #[arg(
         long,
-        global = true,
+        global = true, help_heading = SHARED,
         env = "SUBLET_ADMIN_KEY",
         value_name = "FILE",
         hide_env_values = true
     )]
     pub(crate) admin_key: Option<PathBuf>,
-    /// The file of the password that the admin key lies under.
-    #[arg(long, global = true, env = "SUBLET_ADMIN_KEY_PASSWORD_FILE", value_name = "FILE")]
+    /// File with the password that encrypts the admin key
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_ADMIN_KEY_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) admin_key_password_file: Option<PathBuf>,
-    /// The file of the password that keys are made under, and that a helper's key lies under. The
-    /// directory of an agent says its own.
-    #[arg(long, global = true, env = "SUBLET_KEY_PASSWORD_FILE", value_name = "FILE")]
+    /// File with the password for new keys and for a helper's key; an identity's directory names its own
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_KEY_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) key_password_file: Option<PathBuf>,
-    /// The authorities of the broker's certificate, PEM; else the public ones.
-    #[arg(long, global = true, env = "SUBLET_CA", value_name = "FILE")]
+    /// CA certificates that the broker's TLS certificate is verified with, PEM; without it, the public CAs
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// The certificate to show, PEM.
-    #[arg(long, global = true, env = "SUBLET_CLIENT_CERTIFICATE", value_name = "FILE")]
+    /// TLS client certificate, PEM
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_CLIENT_CERTIFICATE", value_name = "FILE")]
     pub(crate) client_certificate: Option<PathBuf>,
-    /// Its key, PEM.
-    #[arg(long, global = true, env = "SUBLET_CLIENT_KEY", value_name = "FILE")]
+    /// Key of the TLS client certificate, PEM
+    #[arg(long, global = true, help_heading = SHARED, env = "SUBLET_CLIENT_KEY", value_name = "FILE")]
     pub(crate) client_key: Option<PathBuf>,
 }
 
 impl Context {
-    /// The broker, or what to set.
+    /// Connects to the broker. A usage error where no address is set.
     pub(crate) async fn broker(&self) -> Result<Broker, CliError> {
         Ok(Broker::connect_by(self.endpoint()?, &self.tls()).await?)
     }
 
-    /// Where the broker is.
+    /// Returns the broker's address. A usage error where none is set.
     pub(crate) fn endpoint(&self) -> Result<&str, CliError> {
         let endpoint = self.broker.as_deref();
-        endpoint.ok_or_else(|| CliError::usage("which broker? set SUBLET_BROKER or --broker"))
+        endpoint.ok_or_else(|| {
+            CliError::usage("the broker's address is missing: set SUBLET_BROKER or --broker")
+        })
     }
 
-    /// What is said about TLS.
+    /// Returns the TLS settings of the flags.
     pub(crate) fn tls(&self) -> Tls {
         Tls {
             ca: self.ca.clone(),
@@ -85,22 +89,25 @@ impl Context {
         }
     }
 
-    /// The trust bundle, or what to set.
+    /// Loads the trust bundle. A usage error where no file is set.
     pub(crate) fn trust(&self) -> Result<Trust, CliError> {
         Ok(Trust::open(self.trust_path()?, Ports::system().clock.now())?)
     }
 
-    /// Where the trust bundle lies.
+    /// Returns the path of the trust bundle. A usage error where none is set.
     pub(crate) fn trust_path(&self) -> Result<&Path, CliError> {
         let path = self.trust.as_deref();
-        path.ok_or_else(|| CliError::usage("whom to trust? set SUBLET_TRUST or --trust"))
+        path.ok_or_else(|| {
+            CliError::usage("the trust bundle is missing: set SUBLET_TRUST or --trust")
+        })
     }
 
-    /// The admin's credential, or what to set.
+    /// Returns the admin's credential. A usage error where no key is set.
     pub(crate) fn admin(&self) -> Result<Credential, CliError> {
         let path = self.admin_key.as_ref();
-        let path = path
-            .ok_or_else(|| CliError::usage("by which key? set SUBLET_ADMIN_KEY or --admin-key"))?;
+        let path = path.ok_or_else(|| {
+            CliError::usage("the admin key is missing: set SUBLET_ADMIN_KEY or --admin-key")
+        })?;
         Ok(Credential::admin(self.admin_signer(path)?, self.trust()?.domain()))
     }
 
@@ -112,18 +119,18 @@ impl Context {
         Ok(Arc::new(files::read_key(place, &lock)?))
     }
 
-    /// What keys that are made lie under, and those of helpers.
+    /// Returns how new keys and the keys of helpers are encrypted.
     pub(crate) fn key_lock(&self) -> Result<KeyLock, CliError> {
         Ok(files::read_lock(self.key_password_file.as_deref())?)
     }
 
-    /// Whether programs read what is printed.
+    /// Whether the output is JSON.
     pub(crate) fn json(&self) -> bool {
         self.output == Output::Json
     }
 }
 
-/// Reads a file, or standard input for `-`; one line end after it is let pass.
+/// Reads a secret from a file, or from stdin for `-` (at most 64 KiB). Trailing white space is removed.
 pub(crate) fn read_secret(path: &Path) -> Result<String, CliError> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
@@ -131,7 +138,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, CliError> {
             &mut std::io::Read::take(std::io::stdin(), 64 * 1024),
             &mut text,
         )
-        .map_err(|error| CliError::local(format!("cannot read standard input: {error}")))?;
+        .map_err(|error| CliError::local(format!("cannot read stdin: {error}")))?;
         text
     } else {
         files::read_text(path)?
@@ -139,9 +146,13 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, CliError> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Durations as people write them: 30s, 15m, 2h, 1d.
+/// Reads a duration: a whole number over 0 with a unit, such as 30s, 15m, 2h or 1d.
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let bad = || format!("{text:?} is no duration: 30s, 15m, 2h or 1d");
+    let bad = || {
+        format!(
+            "{text:?} is not a duration: expected a number with a unit, such as 30s, 15m, 2h or 1d"
+        )
+    };
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..) {
         Some("s") => 1,
@@ -156,6 +167,11 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
         .filter(|seconds| *seconds > 0)
         .map(std::time::Duration::from_secs)
         .ok_or_else(bad)
+}
+
+/// Returns a duration in whole seconds for a request.
+pub(crate) fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! Agents and profiles as a file declares them, and how that differs from what a broker has.
+//! The agents and profiles that a fleet file declares, and how the broker differs from it.
 //!
-//! Owns: the file (docs/FORMATS, "Fleet"), the difference. Does not own: what makes a profile good (the
+//! Owns: the file (docs/FORMATS, "Fleet") and the difference. Does not own: the validity of a profile (the
 //! broker), printing and applying (`command::fleet`).
 //!
-//! Invariants: nothing is taken away: what the broker has and the file does not name is left as it is,
-//! and told.
+//! Invariants: nothing is removed. What the broker has and the file does not name stays, and is reported.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,11 +17,11 @@ use sublet_proto::convert::field;
 use sublet_proto::v1;
 
 use crate::cli_error::CliError;
-use crate::command::agent::agent_id;
 use crate::command::profile;
 use crate::context::Context;
+use crate::names::agent_id;
 
-/// What a file declares.
+/// The file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -44,15 +43,15 @@ fn default_profile() -> String {
     "default".to_owned()
 }
 
-/// A fleet as it shall be.
+/// A fleet as a file declares it.
 pub(crate) struct Declared {
     pub(crate) profiles: Vec<v1::Profile>,
-    /// Full ids, each with its profile.
+    /// The full id of each agent, with its profile.
     pub(crate) agents: Vec<(String, String)>,
 }
 
 impl Declared {
-    /// Reads a file. What stands twice, or means nothing, is refused.
+    /// Reads a file. A name that is declared twice, or an unknown field, is malformed.
     pub(crate) fn read(context: &Context, path: &Path) -> Result<Self, CliError> {
         let text = files::read_text(path)?;
         let bad = |detail: String| field("fleet", format!("{}: {detail}", path.display()));
@@ -68,33 +67,33 @@ impl Declared {
         if let Some(twice) =
             named.chain(agents.iter().map(|(id, _)| id.as_str())).find(|name| !names.insert(*name))
         {
-            return Err(bad(format!("{twice:?} stands twice")).into());
+            return Err(bad(format!("{twice:?} is declared twice")).into());
         }
         Ok(Declared { profiles, agents })
     }
 }
 
-/// What has to be done.
+/// One step that makes the broker match the file.
 pub(crate) enum Change {
-    /// A profile that is not there.
+    /// A profile that the broker does not have.
     NewProfile(v1::Profile),
-    /// One that is another, with the lines that go and come.
+    /// A profile that differs, with the lines that are removed (-) and added (+).
     Profile(v1::Profile, Vec<String>),
-    /// An agent that is not there, with its profile.
+    /// An agent that the broker does not have, with its profile.
     NewAgent(String, String),
 }
 
-/// A file against a broker.
+/// How a broker differs from a file.
 pub(crate) struct Difference {
     pub(crate) changes: Vec<Change>,
-    /// What cannot be done: an agent keeps its profile.
+    /// What cannot be applied: the profile of an agent cannot change.
     pub(crate) conflicts: Vec<String>,
-    /// What the file does not name.
+    /// What the broker has and the file does not name.
     pub(crate) others: Vec<String>,
 }
 
 impl Difference {
-    /// Asks the broker what it has.
+    /// Compares a file with the agents and profiles of a broker.
     pub(crate) async fn of(
         declared: &Declared,
         broker: &Broker,
@@ -119,7 +118,8 @@ impl Difference {
                 None => found.changes.push(Change::NewAgent(id.clone(), profile.clone())),
                 Some(one) if one.profile == *profile => {}
                 Some(one) => found.conflicts.push(format!(
-                    "{id} has the profile {:?} and keeps it: {profile:?} is for another agent",
+                    "{id} has the profile {:?}, and the file asks for {profile:?}: the profile of an agent cannot \
+                     change; create another agent",
                     one.profile
                 )),
             }
@@ -134,7 +134,7 @@ impl Difference {
     }
 }
 
-/// What goes (-) and what comes (+).
+/// The lines that are removed (-) and added (+).
 fn lines(before: &v1::Profile, after: &v1::Profile) -> Vec<String> {
     let (before, after) = (profile::facts(before), profile::facts(after));
     let gone = before.iter().filter(|line| !after.contains(line)).map(|line| format!("- {line}"));

@@ -1,4 +1,4 @@
-//! Data on stdout: a table for people, JSON for programs.
+//! Data on stdout: a table for a person, or JSON for a program.
 
 use std::io::Write as _;
 
@@ -8,20 +8,20 @@ pub(crate) use sublet_core::base::utc::{from_utc, utc};
 
 use crate::context::Context;
 
-/// Prints a line of data; when nobody reads any more, the program ends.
+/// Prints a formatted line of data. When stdout is closed, the process exits with code 1.
 macro_rules! line {
     ($($text:tt)*) => { $crate::print::text(&format!($($text)*)) };
 }
 pub(crate) use line;
 
-/// Prints a line of data.
+/// Prints a line of data. When stdout is closed, the process exits with code 1.
 pub(crate) fn text(text: &str) {
     if writeln!(std::io::stdout().lock(), "{text}").is_err() {
         std::process::exit(1);
     }
 }
 
-/// Prints rows under their heads, or the value.
+/// Prints rows under column heads, or `value` where the output is JSON.
 pub(crate) fn rows(context: &Context, heads: &[&str], rows: &[Vec<String>], value: &Value) {
     if context.json() {
         return json(value);
@@ -45,7 +45,7 @@ pub(crate) fn rows(context: &Context, heads: &[&str], rows: &[Vec<String>], valu
     }
 }
 
-/// Prints names and what stands for them, or the value.
+/// Prints pairs of a label and a text, or `value` where the output is JSON.
 pub(crate) fn pairs(context: &Context, pairs: &[(&str, String)], value: &Value) {
     if context.json() {
         return json(value);
@@ -61,7 +61,7 @@ pub(crate) fn json(value: &Value) {
     crate::print::line!("{value:#}");
 }
 
-/// The same, of milliseconds.
+/// Returns milliseconds since 1970 as an RFC 3339 time in UTC, to the second.
 pub(crate) fn utc_ms(millis: i64) -> String {
     utc(UnixMillis(millis).seconds())
 }

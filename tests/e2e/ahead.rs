@@ -28,8 +28,8 @@ fn a_dry_run_says_what_a_hop_takes_away_and_makes_nothing() {
         "nothing was made",
         "held fs.read@tool://files path=under:/data\n",
         "allow fs.read@tool://files path=under:/data/q3\n",
-        "only fs.read@tool://files path=under:/data/q3",
-        "2 hops in all, not 4",
+        "narrowed path under:/data → under:/data/q3\n",
+        "narrowed hops 4 → 2\n",
     ] {
         assert!(detail.contains(words), "{words:?} in {detail}");
     }
@@ -55,10 +55,10 @@ fn clamp_takes_what_is_held_and_says_what_it_cut() {
     let detail = squeezed(&made.ok());
     assert!(detail.contains("allow fs.read@tool://files path=under:/data\n"), "{detail}");
     for words in [
-        "cut: fs.@tool:// path=under:/: only fs.read@tool://files path=under:/data",
-        "cut: db.query@mcp://db: nothing of it is held",
+        "cut to what is held: fs.@tool:// path=under:/: only fs.read@tool://files path=under:/data",
+        "cut to what is held: db.query@mcp://db: nothing of it is held",
         "s that are left",
-        "cut: 60 hops: only 4",
+        "cut to what is held: 60 hops: only 4",
     ] {
         assert!(err.contains(words), "{words:?} in {err}");
     }
@@ -95,7 +95,7 @@ fn can_i_answers_before_the_call_and_says_whom_to_ask() {
     let refusal: serde_json::Value = serde_json::from_str(&refusal.out).unwrap();
     assert_eq!(
         refusal["advice"],
-        "ask whoever issues: sublet issue, for --allow 'fs.rm@tool://files'"
+        "the root agent can ask the broker with sublet issue, for --allow 'fs.rm@tool://files'"
     );
     // A helper of which nothing is recorded may be within the root's allowance; two are not.
     stage.sublet(&["key", "create", "--out", "a"]).ok();
@@ -116,7 +116,7 @@ fn can_i_answers_before_the_call_and_says_whom_to_ask() {
     spawn("a", "a.token", "b", "b.token");
     let refusal = can("b.token", &CALL);
     assert_eq!(refusal.code, 2);
-    assert!(refusal.out.contains("have the chain recorded: sublet record"), "{}", refusal.out);
+    assert!(refusal.out.contains("record the chain: sublet record"), "{}", refusal.out);
     can("missing", &CALL).fails(1, "missing");
 }
 
@@ -139,7 +139,7 @@ fn inspect_shows_what_a_token_comes_to() {
     let tree = stage.sublet(&["inspect", "r.token"]).ok();
     assert!(
         tree.contains(
-            "in effect: may hand out fs.read@tool://files path=under:/data/q3 use:delegates"
+            "in effect: may delegate but not use fs.read@tool://files path=under:/data/q3 use:delegates"
         ),
         "{tree}"
     );

@@ -96,7 +96,7 @@ fn anothers_token_with_ones_own_key_is_called_that() {
     enroll(&stage, "planner");
     enroll(&stage, "reader");
     issue(&stage);
-    let call = ["call", "--as", "reader", "--token", "root.token", "--out", "no.proof"];
+    let call = ["prove", "call", "--as", "reader", "--token", "root.token", "--out", "no.proof"];
     let planner = "spiffe://dev.sublet.example/agent/planner";
     detail(run(&stage, &call, &CALL), 2, &[&format!("held by {planner}"), "[not_the_holder]"]);
     fs::copy(stage.path("planner/identity.token"), stage.path("reader/identity.token")).unwrap();

@@ -141,7 +141,7 @@ fn an_agent_acts_for_the_user_that_its_token_proves_and_for_no_other() {
     }
     let both = json!({"aud": ["other", "desk"], "azp": "desk"});
     issue(&stage, "user:alice", &token("one", 1, &claims(&provider, &both)), "60s").ok();
-    // An operator's word in its place.
+    // A grant of the admin in its place.
     let granted = stage.sublet(&[
         "session",
         "grant",
@@ -177,7 +177,7 @@ fn a_user_and_its_provider_end_what_was_issued() {
     issue(&stage, "user:alice", &alice, "60s").ok();
     // By the user's own token, and no key.
     let ended = stage.sublet(&["session", "end", "--user-token", "user"]).ok();
-    assert!(ended.contains("delegations ended  1"), "{ended}");
+    assert!(ended.contains("revoked delegations  1"), "{ended}");
     issue(&stage, "user:alice", &alice, "60s").fails(2, "[session_ended]");
 
     // By the provider's word, where the user logs out there.
@@ -224,18 +224,18 @@ fn a_word_from_before_ends_no_newer_login() {
     let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
     let old = of(seconds() - 100, json!({}));
     issue(&stage, "user:alice", &old, "60s").ok();
-    assert!(end(&old).contains("delegations ended  1"));
+    assert!(end(&old).contains("revoked delegations  1"));
     issue(&stage, "user:alice", &old, "60s").fails(2, "[session_ended]");
     // Within the skew that clocks may have, so that nobody waits.
     let new = of(seconds() + 3, json!({}));
     issue(&stage, "user:alice", &new, "60s").ok();
-    assert!(end(&old).contains("delegations ended  0"));
+    assert!(end(&old).contains("revoked delegations  0"));
     for sid in ["s1", ""] {
         let told = of(seconds() - 50, json!({"events": event, "sid": sid, "jti": "1"}));
         assert_eq!(post(&stage, "/logout", &[], &[("logout_token", &told)]).0, 200);
     }
     issue(&stage, "user:alice", &new, "60s").ok();
-    assert!(end(&new).contains("delegations ended  2"), "both of the newer login were alive");
+    assert!(end(&new).contains("revoked delegations  2"), "both of the newer login were alive");
 }
 
 /// What an agent of an OAuth shop asks for.
@@ -367,7 +367,8 @@ async fn the_exchange_is_one_post_over_https() {
     let exchange = async |audience: &str| {
         let user = token("one", 1, &claims(&provider, &json!({"aud": audience})));
         fs::write(stage.path("user"), user).unwrap();
-        let make = ["exchange", "--as", "planner", "--user-token", "user", "--allow", SCOPE[0]];
+        let make =
+            ["oauth", "exchange", "--as", "planner", "--user-token", "user", "--allow", SCOPE[0]];
         let out = ["--ttl", "60s", "--form", "form", "--headers", "headers", "--output", "json"];
         let made = stage.sublet(&[&make[..], &out].concat()).json();
         let body = fs::read_to_string(stage.path("form")).unwrap();

@@ -96,7 +96,7 @@ fn broker(provider: &Provider, claim: &str) -> Stage {
     );
     fs::write(stage.path("ci.toml"), profile).unwrap();
     let shown = stage.sublet(&["profile", "apply", "ci.toml"]).ok();
-    assert!(shown.contains("enrols") && shown.contains("also again"), "{shown}");
+    assert!(shown.contains("enrolls") && shown.contains("again with a new key"), "{shown}");
     stage
 }
 

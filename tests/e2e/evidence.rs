@@ -166,9 +166,9 @@ fn a_decision_of_the_command_line_is_reported_and_a_bundle_is_replayed_offline()
     enroll(&stage, "planner");
     enroll(&stage, "tool");
     issue(&stage);
-    let call = ["call", "--as", "planner", "--token", "root.token", "--out", "proof"];
+    let call = ["prove", "call", "--as", "planner", "--token", "root.token", "--out", "proof"];
     crate::walk::run(&stage, &call, &crate::walk::CALL).ok();
-    let verify_call = ["verify", "--as", "tool", "--token", "root.token", "--proof", "proof"];
+    let verify_call = ["authorize", "--as", "tool", "--token", "root.token", "--proof", "proof"];
     let said = crate::walk::run(&stage, &verify_call, &crate::walk::CALL);
     assert!(!said.err.contains("sent next time"), "{said:?}");
     said.ok();

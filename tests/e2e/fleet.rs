@@ -43,8 +43,8 @@ fn a_fleet_becomes_what_its_file_declares_and_again_changes_nothing() {
         "~ profile readers",
         "- allow fs.read@tool://files path=under:/data",
         "+ allow fs.read@tool://files path=under:/",
-        "- at most 600 s",
-        "+ at most 60 s",
+        "- limits lifetime 600 s",
+        "+ limits lifetime 60 s",
     ] {
         assert!(differs.contains(line), "{line}: {differs}");
     }
@@ -57,9 +57,12 @@ fn a_fleet_becomes_what_its_file_declares_and_again_changes_nothing() {
     fs::write(stage.path("other.toml"), other).unwrap();
     let refused = stage.sublet(&["apply", "other.toml"]);
     assert_eq!(refused.code, 2, "{refused:?}");
-    assert!(refused.out.contains("CONFLICT") && refused.out.contains("keeps it"), "{refused:?}");
+    assert!(
+        refused.out.contains("CONFLICT") && refused.out.contains("cannot change"),
+        "{refused:?}"
+    );
     for (wrong, detail) in [
-        ("[[agent]]\nid = \"agent/a\"\n[[agent]]\nid = \"agent/a\"\n", "stands twice"),
+        ("[[agent]]\nid = \"agent/a\"\n[[agent]]\nid = \"agent/a\"\n", "is declared twice"),
         ("[[agents]]\nid = \"agent/a\"\n", "unknown field"),
         ("[[agent]]\nid = \"agent//a\"\n", "agent//a"),
     ] {
@@ -88,12 +91,12 @@ fn a_file_that_is_wider_than_it_has_to_be_is_told_so_offline() {
     let told = stage.sublet(&["lint", "wide.toml"]);
     assert_eq!(told.code, 2, "{told:?}");
     for detail in [
-        "lets any argument through",
-        "every tool of its kind",
-        "is within",
-        "act for anybody",
+        "permits any argument",
+        "every tool of this URI scheme",
+        "is already covered by",
+        "act for every user",
         "more than a day",
-        "no agent has it",
+        "no agent has this profile",
         "is not in this file",
     ] {
         assert!(told.out.contains(detail), "{detail}: {}", told.out);

@@ -153,7 +153,7 @@ fn rotate_key_revoke_old_ends_what_the_old_keys_hold_and_says_what() {
     issue(&stage);
     record().ok();
     let words = stage.sublet(&["agent", "rotate-key", "--as", "planner", "--revoke-old"]).ok();
-    assert!(words.contains("1 recorded hops that they held, with all below"), "{words}");
+    assert!(words.contains("revoked hops  1, and every hop below them"), "{words}");
     let run = stage.sublet(&["agent", "rotate-key", "--as", "planner", "--reason", "x"]);
     assert_eq!(run.code, 64, "{run:?}");
 }

@@ -101,12 +101,13 @@ fn a_proof_for_the_broker_is_not_signed_by_hand() {
     let tricked = ["--action", "/sublet.v1.Identity/RotateKey", "--out", "no.proof"];
     for audience in ["sublet://dev.sublet.example", "sublet://acme.example", "sublet:x"] {
         let to = [&tricked[..], &["--audience", audience]].concat();
-        run(&stage, &["prove", "--as", "planner"], &to).fails(64, "the name of a broker");
-        run(&stage, &["call", "--as", "planner", "--token", "root.token"], &to)
+        run(&stage, &["prove", "identity", "--as", "planner"], &to)
+            .fails(64, "the name of a broker");
+        run(&stage, &["prove", "call", "--as", "planner", "--token", "root.token"], &to)
             .fails(64, "the name of a broker");
     }
     assert!(!stage.path("no.proof").exists());
-    run(&stage, &["prove", "--as", "planner", "--out", "who.proof"], &CALL).ok();
+    run(&stage, &["prove", "identity", "--as", "planner", "--out", "who.proof"], &CALL).ok();
 }
 
 #[test]

@@ -79,7 +79,7 @@ async fn a_broker_that_shows_two_histories_is_found_by_what_tools_report() {
     // The tool has nothing to do with it; it hears of a revocation, and says how far it knows.
     stage.sublet(&["agent", "suspend", "agent/n1", "--reason", "x"]).ok();
     let told = reported(&stage);
-    assert!(told.code != 0 && told.err.contains("two were shown"), "{told:?}");
+    assert!(told.code != 0 && told.err.contains("rewritten or forked"), "{told:?}");
     let said: serde_json::Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!(said["heads"][0]["consistent"], "contradicted");
 }

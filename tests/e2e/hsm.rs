@@ -131,9 +131,9 @@ impl Hsm {
     /// What a tool says that goes by the trust bundle alone.
     fn calls(&self, token: &str) -> Run {
         let call = ["--audience", "tool://files", "--action", "fs.read", "--arg", "path=/data/a"];
-        let shown = ["call", "--as", "planner", "--token", token, "--out", "call"];
+        let shown = ["prove", "call", "--as", "planner", "--token", token, "--out", "call"];
         self.sublet(&[&shown[..], &call].concat()).ok();
-        self.sublet(&[&["verify", "--token", token, "--proof", "call"][..], &call].concat())
+        self.sublet(&[&["authorize", "--token", token, "--proof", "call"][..], &call].concat())
     }
 
     fn keys(&self) -> Vec<serde_json::Value> {
@@ -259,6 +259,5 @@ fn what_is_no_uri_is_told() {
         .fails(64, "object=LABEL");
     fs::write(hsm.path("sublet.toml"), &config).unwrap();
     hsm.start();
-    hsm.run(&hsm.uri(";object=none"), &["status"])
-        .fails(1, "no key of the token is labelled \"none\"");
+    hsm.run(&hsm.uri(";object=none"), &["status"]).fails(1, "has no key with the label \"none\"");
 }

@@ -16,7 +16,7 @@ fn what_no_record_is_of_is_revoked_and_said() {
     let issued = issue(&stage);
     let known = issued["hop"].as_str().unwrap();
     let revoke = |args: &[&str]| stage.sublet(&[&["revoke"], args].concat());
-    let note = "note: no record of this hop";
+    let note = "note: it is revoked, but the broker has no record of this hop";
     let first = revoke(&["hop", UNKNOWN]);
     assert_eq!(first.code, 4, "{first:?}");
     assert!(first.out.contains("revoked") && first.err.contains(note), "{first:?}");
@@ -128,9 +128,9 @@ fn a_principal_comes_back_and_what_was_issued_before_does_not() {
     // At once: the command has waited for the second to end.
     stage.sublet(&ask).ok();
     let called = |stage: &Stage, token: &str, more: &[&str]| {
-        let call = ["call", "--as", "planner", "--token", token, "--out", "call.proof"];
+        let call = ["prove", "call", "--as", "planner", "--token", token, "--out", "call.proof"];
         run(stage, &call, &CALL).ok();
-        let verify = [&["verify", "--token", token, "--proof", "call.proof"], more].concat();
+        let verify = [&["authorize", "--token", token, "--proof", "call.proof"], more].concat();
         run(stage, &verify, &CALL)
     };
     let held = |stage: &Stage| {

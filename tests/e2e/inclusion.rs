@@ -147,8 +147,8 @@ fn the_commands_keep_and_demand_the_proof() {
     issue(&stage);
     let record = ["record", "--as", "planner", "--token", "root.token", "--inclusion", "in.log"];
     stage.sublet(&record).ok();
-    let call = ["call", "--as", "planner", "--token", "root.token", "--out", "proof"];
-    let verify = ["verify", "--token", "root.token", "--proof", "proof", "--require-inclusion"];
+    let call = ["prove", "call", "--as", "planner", "--token", "root.token", "--out", "proof"];
+    let verify = ["authorize", "--token", "root.token", "--proof", "proof", "--require-inclusion"];
     let with = [&CALL[..], &["--inclusion", "in.log"]].concat();
     run(&stage, &call, &CALL).ok();
     run(&stage, &verify, &CALL).fails(2, "[not_in_log]");

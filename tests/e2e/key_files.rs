@@ -74,7 +74,8 @@ fn an_agents_keys_lie_under_a_password_through_its_whole_life() {
     assert_eq!(keys.len(), 2, "{keys:?}");
     assert!(keys.iter().all(|path| fs::read_to_string(path).unwrap().contains(ENCRYPTED)));
     let call = ["--audience", "tool://files", "--action", "fs.read", "--arg", "path=/data/a"];
-    let call = [&["call", "--as", "planner", "--token", "a"][..], &call, &["--out", "c"]].concat();
+    let call = [&["prove", "call", "--as", "planner", "--token", "a"][..], &call, &["--out", "c"]]
+        .concat();
     stage.sublet(&call).ok();
     // Another password, none, and a file that others read.
     let whoami = ["whoami", "--as", "planner"];
@@ -96,7 +97,7 @@ fn the_keys_of_admins_and_helpers_open_with_their_own_password_and_no_other() {
     stage.sublet(&made).ok();
     let key = stage.path("scout/key.pem");
     assert!(fs::read_to_string(&key).unwrap().contains(ENCRYPTED));
-    let call = ["call", "--as", "scout", "--token", "none", "--audience", "tool://files"];
+    let call = ["prove", "call", "--as", "scout", "--token", "none", "--audience", "tool://files"];
     let call = [&call[..], &["--action", "fs.read", "--arg", "path=/a", "--out", "c"]].concat();
     let by = |password: &str| {
         let call = [&call[..], &["--key-password-file", password]].concat();

@@ -221,14 +221,14 @@ fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evid
     grow(&stage, 20..40);
     // Now two histories were signed, and that can be shown to anybody.
     stage.sublet(&["audit", "mirror", "copy"]).fails(30, "the proof is kept in");
-    verify(&stage, "copy/fork.txt", &[]).fails(30, "signed two histories");
+    verify(&stage, "copy/fork.txt", &[]).fails(30, "contradict each other");
     fs::remove_file(stage.path("copy/fork.txt")).unwrap();
     assert_eq!(tree(&stage.path("copy")), before, "nothing of it went into the copy");
     verify(&stage, "copy", &["--checkpoint", "kept"]).ok();
     stage.sublet(&["audit", "mirror", "other"]).ok();
     verify(&stage, "other", &[]).ok();
-    verify(&stage, "other", &["--checkpoint", "kept"]).fails(30, "does not begin with the");
-    verify(&stage, "other.fork", &[]).fails(30, "signed two histories");
+    verify(&stage, "other", &["--checkpoint", "kept"]).fails(30, "does not extend a checkpoint");
+    verify(&stage, "other.fork", &[]).fails(30, "contradict each other");
     let mut forged = fs::read(stage.path("other.fork")).unwrap();
     let last = forged.len() - 20;
     forged[last] ^= 1;

@@ -18,11 +18,11 @@ use crate::walk::{enroll, issue};
 const MEET: [&str; 6] = ["--audience", "agent://reader", "--action", "hello", "--arg", "about=q3"];
 
 fn prove(stage: &Stage, who: &str, to: &[&str], out: &str) -> Run {
-    stage.sublet(&[&["prove", "--as", who, "--out", out], to].concat())
+    stage.sublet(&[&["prove", "identity", "--as", who, "--out", out], to].concat())
 }
 
 fn recognise(stage: &Stage, token: &str, proof: &str, at: &[&str]) -> Run {
-    stage.sublet(&[&["verify", "--peer", "--token", token, "--proof", proof], at].concat())
+    stage.sublet(&[&["verify", "identity", "--token", token, "--proof", proof], at].concat())
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn an_agent_shows_another_who_it_is() {
     let planner = "planner/identity.token";
     prove(&stage, "planner", &MEET, "p").ok();
     let said = recognise(&stage, planner, "p", &MEET).ok();
-    assert!(said.contains("recognised") && said.contains("agent/planner"), "{said}");
+    assert!(said.contains("verified") && said.contains("agent/planner"), "{said}");
     // Somewhere else, for something else, about something else.
     for (at, code) in [
         (
@@ -63,10 +63,11 @@ fn an_agent_shows_another_who_it_is() {
     fs::copy(stage.path(planner), stage.path("forged/identity.token")).unwrap();
     prove(&stage, "forged", &MEET, "f").fails(1, "no private key");
     let held =
-        [&["call", "--as", "planner", "--token", "root.token", "--out", "c"][..], &MEET].concat();
+        [&["prove", "call", "--as", "planner", "--token", "root.token", "--out", "c"][..], &MEET]
+            .concat();
     stage.sublet(&held).ok();
     recognise(&stage, "root.token", "c", &MEET).fails(2, "[wrong_token_kind]");
-    let tool = [&["verify", "--token", planner, "--proof", "p"][..], &MEET].concat();
+    let tool = [&["authorize", "--token", planner, "--proof", "p"][..], &MEET].concat();
     stage.sublet(&tool).fails(2, "[wrong_token_kind]");
     // Offline, as long as a snapshot is young; suspended, no more.
     stage.sublet(&["trust", "snapshot", "--out", "feed"]).ok();

@@ -65,7 +65,7 @@ async fn a_consent_names_the_person_until_that_is_erased() {
     assert_eq!(operator["principal"], "user:bob@acme.example");
     let words = stage.sublet(&["audit", "replay", "--all"]).ok();
     assert!(words.contains(&format!("by {SUBJECT} at {}", provider.url)), "{words}");
-    assert!(words.contains("user:bob@acme.example by an operator's word"), "{words}");
+    assert!(words.contains("user:bob@acme.example, by a grant of the admin"), "{words}");
     let listed = stage.sublet(&["session", "list"]).ok();
     assert!(listed.contains(&format!("{SUBJECT} at {}", provider.url)), "{listed}");
 

@@ -475,8 +475,8 @@ fn the_command_answers_and_refuses_what_it_does_not_understand() {
     let detail = stage.sublet(&["audit", "replay", "--all", "--unused"]).ok();
     assert!(detail.contains("fs.read@tool://files path=under:/data"), "{detail}");
     for (args, words) in [
-        (vec!["--as-of", "yesterday"], "is no time"),
-        (vec!["--what-if-revoked", delegation], "HOP@TIME is expected"),
+        (vec!["--as-of", "yesterday"], "is not a time"),
+        (vec!["--what-if-revoked", delegation], "expected HOP@TIME"),
         (vec!["--what-if-revoked", "x@0"], "invalid value"),
         (vec!["--all", "--as", "planner"], "cannot be used with"),
     ] {

@@ -17,13 +17,27 @@ fn records_are_given_up_but_for_what_is_held_and_every_proof_stays() {
     stage.sublet(&["audit", "mirror", "before"]).ok();
     grow(&stage, 150..330);
     stage
-        .sublet(&["audit", "hold", "case-1", "--from", "300", "--to", "301", "--reason", "a case"])
+        .sublet(&[
+            "audit",
+            "legal-hold",
+            "add",
+            "case-1",
+            "--from",
+            "300",
+            "--to",
+            "301",
+            "--reason",
+            "a case",
+        ])
         .ok();
     for (args, detail) in [
         (&["audit", "prune", "--below", "9999", "--yes"][..], "[bad_field]"),
         (&["audit", "erase", "300", "--reason", "x", "--yes"], "[under_hold]"),
-        (&["audit", "hold", "case-1", "--from", "3", "--reason", "x"], "[already_exists]"),
-        (&["audit", "release", "case-2", "--reason", "x"], "[not_found]"),
+        (
+            &["audit", "legal-hold", "add", "case-1", "--from", "3", "--reason", "x"],
+            "[already_exists]",
+        ),
+        (&["audit", "legal-hold", "remove", "case-2", "--reason", "x"], "[not_found]"),
     ] {
         let run = stage.sublet(args);
         assert!(run.code != 0 && run.err.contains(detail), "{args:?}: {run:?}");
@@ -45,11 +59,11 @@ fn records_are_given_up_but_for_what_is_held_and_every_proof_stays() {
     assert_eq!(verified.code, 20, "{verified:?}");
     assert!(verified.out.contains("\"pruned\": [\n    [\n      0,\n      255"), "{verified:?}");
     stage.kill_and_restart();
-    stage.sublet(&["audit", "release", "case-1", "--reason", "closed"]).ok();
+    stage.sublet(&["audit", "legal-hold", "remove", "case-1", "--reason", "closed"]).ok();
     assert_eq!(gone(&stage, "released"), 512);
     let kept = stage.sublet(&["audit", "retention", "--output", "json"]).json();
     assert_eq!((&kept["below"], kept["holds"].as_array().unwrap().len()), (&size.into(), 0));
     // The records of it say who did what, and why.
     let told = stage.sublet(&["audit", "replay", "--all"]);
-    assert!(told.out.contains("forgotten: records 0 to 511"), "{told:?}");
+    assert!(told.out.contains("pruned: records 0 to 511"), "{told:?}");
 }

@@ -319,7 +319,7 @@ async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     });
     assert_eq!(counted.sum::<u64>() + recorded, REFUSED);
     let told = fleet.stage.sublet(&["audit", "replay", "--all"]).ok();
-    assert!(told.contains("more refusals: ") && told.contains("revoke_forbidden"), "{told}");
+    assert!(told.contains("more refusals of ") && told.contains("revoke_forbidden"), "{told}");
 }
 
 /// One identity takes all the places at the feed that it can get: a new tool has its own.

@@ -381,7 +381,7 @@ async fn what_a_process_heard_by_the_feed_is_on_its_disk_before_an_identity_need
 
 /// An admin who does not wait for the answer leaves nothing half done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_whose_caller_hung_up_is_taken_to_its_end_or_not_at_all() {
+async fn a_step_whose_caller_hung_up_is_completed_or_not_begun() {
     let stage = Stage::configured("", &[]);
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
     let broker = Broker::connect(&stage.endpoint).await.unwrap();

@@ -84,16 +84,19 @@ fn a_process_keeps_an_identity_renewed_and_its_key_from_growing_old() {
     let stage = broker(&["planner"]);
     let key = || std::fs::read(stage.path("planner/key.pem")).unwrap();
     let before = key();
-    let keep = ["agent", "keep", "--as", "planner", "--rotate-key-every", "1s"];
+    let keep = ["agent", "renew", "--watch", "--as", "planner", "--rotate-key-every", "1s"];
     let mut child = Command::new(SUBLET);
     let child = child.args(keep).current_dir(stage.home.path()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let begun = lines.next().unwrap().unwrap();
-    assert!(begun.starts_with("spiffe://acme.example/agent/planner until "), "{begun}");
+    assert!(
+        begun.starts_with("watching spiffe://acme.example/agent/planner: valid until "),
+        "{begun}"
+    );
     for _ in 0..3 {
         let line = lines.next().unwrap().unwrap();
-        assert!(line.starts_with("renewed until "), "{line}");
+        assert!(line.starts_with("renewed: valid until "), "{line}");
     }
     assert_ne!(key(), before, "the key is another");
     let kept = std::fs::read_dir(stage.path("planner")).unwrap();

@@ -92,9 +92,13 @@ fn the_whole_walk() {
         .json();
     assert_eq!(recorded["unrecorded"], 0);
     // A call, decided offline.
-    run(&stage, &["call", "--as", "scout", "--token", "scout.token", "--out", "call.proof"], &CALL)
-        .ok();
-    let verify = ["verify", "--token", "scout.token", "--proof", "call.proof"];
+    run(
+        &stage,
+        &["prove", "call", "--as", "scout", "--token", "scout.token", "--out", "call.proof"],
+        &CALL,
+    )
+    .ok();
+    let verify = ["authorize", "--token", "scout.token", "--proof", "call.proof"];
     let verdict = run(
         &stage,
         &verify,
@@ -105,9 +109,9 @@ fn the_whole_walk() {
     assert_eq!(verdict["on_behalf_of"], "user:alice@dev.sublet.example");
     let tree = stage.sublet(&["inspect", "scout.token"]).ok();
     assert!(
-        tree.contains("signatures: hold")
-            && tree.contains("as its helper scout")
-            && tree.contains("− only fs.read"),
+        tree.contains("signatures: valid")
+            && tree.contains("agent/reader#scout (helper)")
+            && tree.contains("narrowed: path under:/data → under:/data/q3"),
         "{tree}"
     );
     // The delegator revokes its hop: everything below is refused, with a reason.
@@ -133,7 +137,7 @@ fn offline_without_a_broker_a_fresh_receipt_or_a_snapshot_stands_in() {
     stage.sublet(&["trust", "snapshot", "--out", "feed.txt"]).ok();
     run(
         &stage,
-        &["call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
+        &["prove", "call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
         &CALL,
     )
     .ok();
@@ -142,7 +146,7 @@ fn offline_without_a_broker_a_fresh_receipt_or_a_snapshot_stands_in() {
         let mut words = vec![
             "--trust",
             stage.trust.to_str().unwrap(),
-            "verify",
+            "authorize",
             "--token",
             "root.token",
             "--proof",
@@ -204,7 +208,7 @@ fn wrong_input_is_told_and_leaves_nothing_behind() {
     issue(SCOPE, "user:alice@elsewhere.example", "5m").fails(2, "[principal_not_allowed]");
     issue(SCOPE, "Alice", "5m").fails(3, "no principal");
     issue(SCOPE, "user:alice", "30d").fails(2, "[profile_limit]");
-    issue(SCOPE, "user:alice", "soon").fails(64, "no duration");
+    issue(SCOPE, "user:alice", "soon").fails(64, "not a duration");
     issue("fs.read", "user:alice", "5m").fails(3, "action@audience");
     assert!(!stage.path("no.token").exists());
     // Delegate.
@@ -230,19 +234,24 @@ fn wrong_input_is_told_and_leaves_nothing_behind() {
     assert!(!stage.path("no.token").exists());
     // Another's token: the key is missing.
     stage.sublet(&["key", "create", "--out", "thief"]).ok();
-    run(&stage, &["call", "--as", "thief", "--token", "root.token", "--out", "no.proof"], &CALL)
-        .fails(2, "[not_the_holder]");
+    run(
+        &stage,
+        &["prove", "call", "--as", "thief", "--token", "root.token", "--out", "no.proof"],
+        &CALL,
+    )
+    .fails(2, "[not_the_holder]");
     // Verify.
     run(
         &stage,
-        &["call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
+        &["prove", "call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
         &CALL,
     )
     .ok();
     let other = ["--audience", "tool://files", "--action", "fs.read", "--arg", "path=/data/q3/b"];
-    run(&stage, &["verify", "--token", "root.token", "--proof", "call.proof"], &other)
+    run(&stage, &["authorize", "--token", "root.token", "--proof", "call.proof"], &other)
         .fails(2, "[wrong_arguments]");
-    run(&stage, &["verify", "--token", "root.token", "--proof", "junk"], &CALL).fails(3, "proof");
+    run(&stage, &["authorize", "--token", "root.token", "--proof", "junk"], &CALL)
+        .fails(3, "proof");
     // Revoke, audit, and what is not there.
     stage.sublet(&["revoke", "hop", "zzz"]).fails(3, "base64url");
     stage.sublet(&["audit", "replay", &"A".repeat(43)]).fails(2, "[not_found]");
@@ -285,11 +294,11 @@ fn an_agent_is_suspended_resumed_and_loses_its_key_for_ever() {
     // What was held under the old key stays usable.
     run(
         &stage,
-        &["call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
+        &["prove", "call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
         &CALL,
     )
     .ok();
-    run(&stage, &["verify", "--token", "root.token", "--proof", "call.proof"], &CALL).ok();
+    run(&stage, &["authorize", "--token", "root.token", "--proof", "call.proof"], &CALL).ok();
     stage.sublet(&["agent", "revoke-key", "agent/planner", "--reason", "stolen", "--yes"]).ok();
     renew().fails(2, "[key_revoked]");
     let invited = stage.sublet(&["agent", "show", "agent/planner", "--output", "json"]).json();
@@ -359,13 +368,13 @@ fn a_broker_that_is_not_dev_shows_its_feed_to_identities_alone() {
     snapshot(&["--as", "planner"]).ok();
     run(
         &stage,
-        &["call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
+        &["prove", "call", "--as", "planner", "--token", "root.token", "--out", "call.proof"],
         &CALL,
     )
     .ok();
     run(
         &stage,
-        &["verify", "--token", "root.token", "--proof", "call.proof", "--as", "planner"],
+        &["authorize", "--token", "root.token", "--proof", "call.proof", "--as", "planner"],
         &CALL,
     )
     .ok();

@@ -83,11 +83,13 @@ fn two_witnesses_cosign_a_ledger_that_grows_and_nobody_waits_for_one_that_is_gon
     let log = stage.sublet(&["audit", "key"]).ok();
     let again = ["witness", "--listen", "127.0.0.1:0", "--name", "w2.example", "--log", log.trim()];
     let again = [&again[..], &["--data", "w2.example"]].concat();
-    stage.sublet(&again).fails(1, "another witness is at work");
+    stage.sublet(&again).fails(1, "another witness is running");
     let policy = format!("{}{}group both all w1.example w2.example\n", one.line, two.line);
     fs::write(stage.path("both"), format!("{policy}quorum both\n")).unwrap();
     fs::write(stage.path("bad"), format!("{policy}quorum three\n")).unwrap();
-    stage.sublet(&["audit", "checkpoint", "--witnessed"]).fails(1, "no head was cosigned");
+    stage
+        .sublet(&["audit", "checkpoint", "--witnessed"])
+        .fails(1, "no checkpoint has been cosigned");
     let data = stage.path("broker").display().to_string();
     let bad =
         ["serve", "--dev", "--listen", "127.0.0.1:0", "--data", &data, "--witness-policy", "bad"];
@@ -152,7 +154,7 @@ fn a_witness_never_cosigns_two_histories_and_keeps_the_proof() {
         let path = entry.unwrap().path();
         path.extension().is_some_and(|kind| kind == "fork").then_some(path)
     });
-    verify(&stage, &fork.unwrap().display().to_string(), &[]).fails(30, "signed two histories");
+    verify(&stage, &fork.unwrap().display().to_string(), &[]).fails(30, "contradict each other");
     // And it does not follow when the other history grows.
     grow(&stage, 20..25);
     stage.kill_and_restart_with(&["--witness-policy", "one"]);

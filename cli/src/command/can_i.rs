@@ -1,4 +1,4 @@
-//! `sublet can-i`: whether a token is good for a call, before it is made.
+//! `sublet can-i`: a forecast of a tool's decision, before the call.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,16 +13,23 @@ use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::refusal::{Deny, Malformed, Refusal};
 use sublet_core::token::verify::VerifiedToken;
 
+use crate::call_args::CallArgs;
 use crate::cli_error::CliError;
-use crate::command::call::CallArgs;
 use crate::context::Context;
 use crate::print;
 
-/// Say whether a token is good for a call, and whom to ask for more. Exit 0: it is; 2: it is not.
-/// Asks no broker: what was revoked is asked when the call is made.
+/// Check whether a token permits a call, before the call is made
+///
+/// If it does not, the command prints whom to ask for what.
+///
+/// The broker is not asked, so a revocation is not seen here. No proof is needed and nothing is recorded.
+///
+/// Exit codes: 0 permitted; 2 refused.
+///
+/// Example: sublet can-i --token t --audience tool://files --action fs.read --arg path=/data/a
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The token's file
+    /// File with the token
     #[arg(long, value_name = "FILE")]
     token: PathBuf,
     #[command(flatten)]
@@ -53,7 +60,7 @@ fn say(
     let holder = token.holder().to_string();
     let Err(refusal) = verdict else {
         let pairs = [
-            ("can", "yes, unless something of the chain is revoked".to_owned()),
+            ("permitted", "yes, unless a hop of the chain is revoked".to_owned()),
             ("holder", holder.clone()),
         ];
         print::pairs(context, &pairs, &json!({"can": true, "holder": holder}));
@@ -64,31 +71,31 @@ fn say(
         "can": false, "holder": holder, "code": refusal.code(), "says": refusal.to_string(), "advice": advice,
     });
     let pairs = [
-        ("can", format!("no [{}]", refusal.code())),
+        ("permitted", format!("no [{}]", refusal.code())),
         ("holder", holder.clone()),
-        ("why", refusal.to_string()),
-        ("for more", advice),
+        ("reason", refusal.to_string()),
+        ("to do", advice),
     ];
     print::pairs(context, &pairs, &value);
     Ok(ExitCode::from(2))
 }
 
-/// Whom to ask for what.
+/// Returns whom to ask for what.
 fn advice(token: &VerifiedToken, call: &Call, refusal: &Deny) -> Result<String, CliError> {
     let from = |hop: usize| match hop.checked_sub(1).and_then(|before| token.prefix(before)) {
         Some(parent) => format!("ask {}, who made hop {hop}", parent.holder()),
-        None => "ask whoever issues: sublet issue".to_owned(),
+        None => "the root agent can ask the broker with sublet issue".to_owned(),
     };
     Ok(match refusal {
         Deny::NotAllowed { hop, .. } => {
             let needed = Capability::of_call(call).map_err(Malformed::from)?;
             format!("{}, for --allow '{needed}'", from(*hop))
         }
-        Deny::Expired { hop, .. } => format!("{}, for the same again", from(*hop)),
-        Deny::NotYetValid { .. } => "wait, or set this clock right".to_owned(),
+        Deny::Expired { hop, .. } => format!("{}, for a new hop with the same scope", from(*hop)),
+        Deny::NotYetValid { .. } => "wait, or check the clock of this machine".to_owned(),
         Deny::TooDeep { hop, .. } => format!("{}, for more --hops", from(*hop)),
         Deny::Unrecorded { .. } | Deny::UnrecordedAgentHop { .. } => {
-            "have the chain recorded: sublet record".to_owned()
+            "record the chain: sublet record".to_owned()
         }
         _ => "see docs/CODES.md".to_owned(),
     })

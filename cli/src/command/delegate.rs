@@ -1,4 +1,4 @@
-//! `sublet delegate`: hand a part of a token on.
+//! `sublet delegate`: a narrowed part of a token for another agent or a helper.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,59 +18,68 @@ use sublet_proto::convert::field;
 
 use crate::actor::{Actor, write_line};
 use crate::cli_error::CliError;
-use crate::command::agent::{agent_id, seconds};
-use crate::context::{Context, duration};
+use crate::context::{Context, duration, seconds};
+use crate::names::agent_id;
 use crate::print;
 
-/// Hand a part of a token on, to an enrolled agent or to a helper of one's own.
+/// Delegate a narrowed part of a token to another agent, or to a helper
+///
+/// The new hop states its whole scope with --allow; it can only narrow what is held (attenuation). Online, the
+/// broker records the hop and gives a receipt. With --offline the broker is not asked; the hop can be recorded
+/// later with `sublet record`.
+///
+/// With --stock, the result is a sealed token for verifiers that know only Biscuit. It is a bearer token:
+/// whoever has it can use it.
+///
+/// Example: sublet delegate --as planner --token t --to agent/reader --allow 'fs.read@tool://files path=under:/data/q3' --out r
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Who delegates: an identity's or a helper's directory
+    /// Directory of the delegator's identity or helper key
     #[arg(long = "as", value_name = "DIR")]
     as_: PathBuf,
-    /// The token held
+    /// File with the token that is held
     #[arg(long, value_name = "FILE")]
     token: PathBuf,
-    /// To an enrolled agent
+    /// Enrolled agent to delegate to: full SPIFFE id, or a path such as agent/reader
     #[arg(long, value_name = "ID", required_unless_present_any = ["helper", "stock"], conflicts_with = "helper")]
     to: Option<String>,
-    /// To a helper under this label
+    /// Label of the helper to delegate to; needs --to-key
     #[arg(long, value_name = "LABEL", requires = "to_key")]
     helper: Option<String>,
-    /// The helper's public key, or the agent's for --offline
+    /// File with the public key of the helper, or of the agent with --offline
     #[arg(long, value_name = "FILE")]
     to_key: Option<PathBuf>,
-    /// What for, all of it; repeat for more
+    /// Capability of the new hop; together they are its whole scope; may be given more than once
     #[arg(long, value_name = "SCOPE", required = true)]
     allow: Vec<String>,
-    /// How long; unless given 5m, or what the token held has left if that is less
+    /// Lifetime of the hop, such as 30s or 5m [default: 5m, or the rest of the parent's lifetime]
     #[arg(long, value_parser = duration)]
     ttl: Option<Duration>,
-    /// How many hops in all, counted from the root; the parent's unless given
+    /// Maximum hops of the whole chain, counted from the root [default: the parent's]
     #[arg(long)]
     hops: Option<u32>,
-    /// Ask nobody: the hop is recorded later
+    /// Make the hop without the broker; record it later with sublet record
     #[arg(long)]
     offline: bool,
-    /// Where more is asked than is held, take what is held, and say what was cut
+    /// If more is asked than is held, delegate what is held, and print what was cut
     #[arg(long)]
     clamp: bool,
-    /// Say what the hop would be, and what it takes away; make nothing
+    /// Print what the hop would hold and what it would narrow; make nothing
     #[arg(long)]
     dry_run: bool,
-    /// For a verifier that knows only Biscuit: a sealed token, which whoever has it can use, for one exact
-    /// audience and action and 1 to 60 seconds; 60 unless --ttl says less
+    /// Make a sealed bearer token for verifiers that know only Biscuit: one exact audience and action, --ttl of
+    /// 1 to 60 seconds [default: 60s]
     #[arg(long, conflicts_with_all = ["to", "helper", "to_key", "hops", "offline", "clamp", "dry_run"])]
     stock: bool,
-    /// The file to write
+    /// File for the token
     #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 }
 
-/// How long a stock token lives, at most and unless less is said. SPEC 2.12.
+/// The lifetime of a stock token: the maximum and the default. SPEC 2.12.
 const STOCK_TTL: Duration = Duration::from_secs(60);
 
-/// Unless another is said.
+/// The default lifetime of a hop.
 const USUAL_TTL: Duration = Duration::from_secs(300);
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
@@ -82,7 +91,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     }
     let mut terms = match args.ttl {
         Some(ttl) => Attenuation::new(scope, ttl),
-        // So that who has five minutes can hand on at once.
+        // A parent with less time left than the default can still delegate.
         None => Attenuation::new(scope, USUAL_TTL).no_later_than(held.token().expires()),
     };
     if let Some(hops) = args.hops {
@@ -91,7 +100,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let to = recipient(&args, &held, context).await?;
     if args.clamp {
         let (clamped, cut) = held.clamp(to.clone(), &terms)?;
-        cut.iter().for_each(|cut| eprintln!("cut: {cut}"));
+        cut.iter().for_each(|cut| eprintln!("note: cut to what is held: {cut}"));
         terms = clamped;
     }
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
@@ -111,15 +120,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     wrote(context, &child, receipt.as_deref(), out)
 }
 
-/// Writes the stock form, and says once what it is without.
+/// Writes the stock form and warns that it is a bearer token.
 fn stock(args: &Args, held: &Delegation, scope: &Scope, context: &Context) -> Result<(), CliError> {
-    let out =
-        args.out.as_deref().ok_or_else(|| CliError::usage("--stock is written: --out FILE"))?;
+    let out = args
+        .out
+        .as_deref()
+        .ok_or_else(|| CliError::usage("--stock needs a file for the token: --out FILE"))?;
     let now = Ports::system().clock.now().seconds();
-    // One that ends sooner is sealed for what it has left.
+    // A parent that ends sooner is sealed for its remaining lifetime.
     let left = u64::try_from(held.token().expires().saturating_sub(now)).unwrap_or(0).max(1);
     let ttl = args.ttl.unwrap_or(STOCK_TTL.min(Duration::from_secs(left)));
-    // As Biscuit libraries write it: base64url with padding.
+    // Biscuit libraries write base64url with padding.
     let mut text = base64url(held.stock(scope, ttl)?);
     text.push_str(["", "", "==", "="].get(text.len() % 4).unwrap_or(&""));
     write_line(out, &text)?;
@@ -127,14 +138,15 @@ fn stock(args: &Args, held: &Delegation, scope: &Scope, context: &Context) -> Re
     let allow: Vec<String> = scope.capabilities().iter().map(ToString::to_string).collect();
     let (allow, file) = (allow.join(" | "), out.display().to_string());
     eprintln!(
-        "warning: whoever reads {file} can use it until {until}, as often as they like: a stock library \
-         sees no receipt, no possession, no revocation and no replay (docs/SPEC, 2.12.1)"
+        "warning: {file} is a bearer token: whoever reads it can use it any number of times until {until}. A \
+         stock Biscuit library checks no possession, no receipt, no revocation and no replay (docs/SPEC, \
+         2.12.1)"
     );
     let value = json!({"stock": true, "allow": allow, "expires": until, "file": file});
     let pairs = [
-        ("stock form", "a bearer token, sealed".to_owned()),
+        ("stock form", "sealed bearer token".to_owned()),
         ("allow", allow),
-        ("until", until),
+        ("valid until", until),
         ("file", file),
     ];
     print::pairs(context, &pairs, &value);
@@ -158,20 +170,22 @@ async fn recipient(
             Ok(Recipient::Agent { id: agent_id(context, id)?, key })
         }
         (Some(_), None, None) => {
-            Err(CliError::usage("offline, an agent's key has to be given: --to-key FILE"))
+            Err(CliError::usage("--offline needs the public key of the agent: --to-key FILE"))
         }
-        _ => Err(CliError::usage("--to ID, or --helper LABEL with --to-key FILE")),
+        _ => Err(CliError::usage(
+            "the recipient is missing: --to ID, or --helper LABEL with --to-key FILE",
+        )),
     }
 }
 
-/// What the hop would be, beside what is held.
+/// Prints what the hop would hold, beside what is held.
 fn preview(
     context: &Context,
     held: &Delegation,
     to: Recipient,
     terms: &Attenuation,
 ) -> Result<(), CliError> {
-    let takes_away = held.preview(to, terms)?;
+    let narrowing = held.preview(to, terms)?;
     let texts = |scope: &Scope| -> Vec<String> {
         scope.capabilities().iter().map(ToString::to_string).collect()
     };
@@ -179,26 +193,29 @@ fn preview(
     let had = held.token().last().block().scope.as_ref().map(texts).unwrap_or_default();
     let has = texts(&terms.scope);
     let value = json!({
-        "made": false, "held": had, "allow": has, "takes_away": takes_away,
+        "made": false, "held": had, "allow": has, "takes_away": narrowing,
         "ttl_seconds": ttl_seconds,
     });
-    let mut pairs = vec![("dry run", "nothing was made; this would be".to_owned())];
+    let mut pairs = vec![("dry run", "nothing was made; this would be the hop".to_owned())];
     pairs.extend(had.into_iter().map(|text| ("held", text)));
     pairs.extend(has.into_iter().map(|text| ("allow", text)));
-    pairs.push(("for", format!("{ttl_seconds} s")));
-    pairs.extend(takes_away.into_iter().map(|text| ("−", text)));
+    pairs.push(("lifetime", format!("{ttl_seconds} s")));
+    pairs.extend(narrowing.iter().map(|line| match line.split_once(": ") {
+        Some((kind, change)) => (kind, change.to_owned()),
+        None => ("narrowed", line.clone()),
+    }));
     print::pairs(context, &pairs, &value);
     Ok(())
 }
 
-/// A public key in its text form, `ed25519:…`, or of an `agent show`.
+/// Reads a public key in its text form, `ed25519:…`.
 fn read_public(path: &Path) -> Result<PublicKey, CliError> {
     let text = files::read_text(path)?;
     let key = text.trim_end().parse::<PublicKey>();
     Ok(key.map_err(|bad: BadKey| field("to-key", format!("{}: {bad}", path.display())))?)
 }
 
-/// Says what was written.
+/// Prints the last hop of a token that was written.
 pub(crate) fn wrote(
     context: &Context,
     token: &VerifiedToken,
@@ -230,11 +247,11 @@ pub(crate) fn wrote(
     });
     let mut pairs = vec![
         ("delegation", token.delegation().to_string()),
-        ("hop", format!("{} ({} of the chain)", token.id(), token.depth())),
+        ("hop", format!("{} (position {} in the chain)", token.id(), token.depth())),
         ("holder", token.holder().to_string()),
         ("on behalf of", principal),
-        ("until", print::utc(token.expires())),
-        ("unrecorded", unrecorded.to_string()),
+        ("valid until", print::utc(token.expires())),
+        ("hops without receipt", unrecorded.to_string()),
     ];
     pairs.extend(scope.into_iter().map(|text| ("allow", text)));
     pairs.push(("file", out.display().to_string()));

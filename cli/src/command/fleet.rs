@@ -1,4 +1,4 @@
-//! `sublet apply | diff | lint | who-can`: a fleet as a file declares it, and who may do what.
+//! `sublet apply`, `diff`, `lint` and `who-can`: a fleet as a file declares it, and who may do what.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,44 +13,63 @@ use sublet_core::refusal::Malformed;
 use sublet_proto::v1;
 
 use crate::cli_error::CliError;
-use crate::command::agent::write_join_token;
 use crate::context::Context;
 use crate::declared::{Change, Declared, Difference};
-use crate::print;
+use crate::{join_token, print};
 
-/// A file that declares agents and profiles.
-#[derive(clap::Args)]
-pub(crate) struct FileArgs {
-    /// TOML: profiles as in a profile's file, agents with id and profile (docs/FORMATS.md)
-    file: PathBuf,
-}
-
-/// A file, and where secrets go.
+/// Make the broker match a fleet file: create and change profiles and agents (admin)
+///
+/// Nothing is removed: what the file does not name stays. The profile of an agent cannot change; that is a
+/// conflict, and then nothing is applied.
+///
+/// Exit codes: 0 applied; 2 conflict.
+///
+/// Example: sublet apply fleet.toml --out join-tokens
 #[derive(clap::Args)]
 pub(crate) struct ApplyArgs {
-    /// TOML: profiles as in a profile's file, agents with id and profile (docs/FORMATS.md)
+    /// Fleet file, TOML: profiles, and agents with id and profile (docs/FORMATS.md, "Fleet")
     file: PathBuf,
-    /// The directory for the join tokens of new agents: AGENT-PATH.join, for its owner alone
+    /// Directory for the join tokens of new agents, one file each: DIR/PATH-OF-ID.join
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// What may be done where.
+/// Show what apply would change, and change nothing (admin)
+///
+/// Exit codes: 0; 2 conflict.
+#[derive(clap::Args)]
+pub(crate) struct DiffArgs {
+    /// Fleet file, TOML: profiles, and agents with id and profile (docs/FORMATS.md, "Fleet")
+    file: PathBuf,
+}
+
+/// Report over-broad rules in a fleet file, offline
+///
+/// Exit codes: 0 nothing to report; 2 something is reported.
+#[derive(clap::Args)]
+pub(crate) struct LintArgs {
+    /// Fleet file, TOML: profiles, and agents with id and profile (docs/FORMATS.md, "Fleet")
+    file: PathBuf,
+}
+
+/// List the agents that may be issued an action at a tool (admin)
+///
+/// Example: sublet who-can fs.read tool://files
 #[derive(clap::Args)]
 pub(crate) struct WhoArgs {
-    /// The action: fs.read
+    /// Action, such as fs.read
     action: String,
-    /// The tool: tool://files
+    /// URI of the tool, such as tool://files
     resource: String,
 }
 
-/// Makes the broker have what the file declares. Each step is recorded.
+/// Makes the broker match the file. Each step is recorded.
 pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> Result<ExitCode, CliError> {
     let declared = Declared::read(context, &args.file)?;
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let found = Difference::of(&declared, &broker, &admin).await?;
     if !found.conflicts.is_empty() {
-        // All of it or nothing, as far as can be seen before.
+        // Nothing is applied while a part of it cannot be.
         return say(context, &found, &[]);
     }
     let out = join_tokens(&found, args.out.as_deref())?;
@@ -58,18 +77,19 @@ pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> Result<ExitCode
     for change in &found.changes {
         if let Some((id, token)) = make(&broker, &admin, change).await? {
             let file = out.file(&id)?;
-            write_join_token(&file, &token)?;
+            join_token::write(&file, &token)?;
             invited.push((id, file.display().to_string()));
         }
     }
     say(context, &found, &invited)
 }
 
-/// Where join tokens are written.
+/// The directory that join tokens are written to.
 struct JoinTokens(PathBuf);
 
 impl JoinTokens {
-    /// The file of an agent's; the path of its id below the directory, so that no two are one.
+    /// Returns the file for the join token of an agent, and makes its directory. The path of the id is part of
+    /// the name, so two agents never share a file.
     fn file(&self, id: &str) -> Result<PathBuf, CliError> {
         let id: AgentId = id.parse().map_err(Malformed::from)?;
         let file = self.0.join(format!("{}.join", id.path()));
@@ -80,7 +100,7 @@ impl JoinTokens {
     }
 }
 
-/// Before anything is made: where the join tokens of new agents go, and that nothing is there yet.
+/// Checks, before anything is made, that the join tokens of new agents can be written and replace no file.
 fn join_tokens(found: &Difference, out: Option<&Path>) -> Result<JoinTokens, CliError> {
     let new = found.changes.iter().filter_map(|change| match change {
         Change::NewAgent(id, _) => Some(id),
@@ -88,7 +108,8 @@ fn join_tokens(found: &Difference, out: Option<&Path>) -> Result<JoinTokens, Cli
     });
     let new: Vec<&String> = new.collect();
     let Some(out) = out else {
-        let detail = "the join tokens of new agents are written and not printed: --out DIR";
+        let detail =
+            "the file declares new agents; give a directory for their join tokens: --out DIR";
         let none = || Ok(JoinTokens(PathBuf::new()));
         return if new.is_empty() { none() } else { Err(CliError::usage(detail)) };
     };
@@ -96,21 +117,21 @@ fn join_tokens(found: &Difference, out: Option<&Path>) -> Result<JoinTokens, Cli
     for id in new {
         let file = out.file(id)?;
         if file.exists() {
-            let detail = "is there already; a join token is not written over another file";
+            let detail = "exists already; a join token does not replace a file";
             return Err(Error::file(&file, detail).into());
         }
     }
     Ok(out)
 }
 
-/// Says what `apply` would do.
-pub(crate) async fn diff(args: FileArgs, context: &Context) -> Result<ExitCode, CliError> {
+/// Prints what `apply` would do.
+pub(crate) async fn diff(args: DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
     let declared = Declared::read(context, &args.file)?;
     let (broker, admin) = (context.broker().await?, context.admin()?);
     say(context, &Difference::of(&declared, &broker, &admin).await?, &[])
 }
 
-/// Profiles before the agents that have them; the join token of a new agent, once.
+/// Applies one change; returns the id and the join token of a new agent.
 async fn make(
     broker: &Broker,
     admin: &sublet_client::Credential,
@@ -136,7 +157,7 @@ async fn make(
     }
 }
 
-/// How long a new agent has to come in: a day.
+/// The lifetime of the join tokens, in seconds: a day.
 const JOIN_SECONDS: i64 = 24 * 3600;
 
 fn say(
@@ -155,11 +176,14 @@ fn say(
         print::json(&value);
     } else {
         changes.iter().for_each(|line| print::text(line));
-        found.conflicts.iter().for_each(|detail| print::text(&format!("CONFLICT: {detail}")));
-        invited.iter().for_each(|(id, file)| print::text(&format!("{id} joins by {file}")));
-        found.others.iter().for_each(|name| eprintln!("left as it is: {name}"));
+        found
+            .conflicts
+            .iter()
+            .for_each(|detail| print::text(&format!("CONFLICT, nothing was applied: {detail}")));
+        invited.iter().for_each(|(id, file)| print::text(&format!("join token of {id}: {file}")));
+        found.others.iter().for_each(|name| eprintln!("note: not in the file, unchanged: {name}"));
         if changes.is_empty() && found.conflicts.is_empty() {
-            eprintln!("no difference");
+            eprintln!("no changes");
         }
     }
     Ok(if found.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
@@ -176,8 +200,8 @@ fn change_lines(change: &Change) -> Vec<String> {
     }
 }
 
-/// Says what of a file is wider than it has to be. Asks nobody. Exit 0: nothing; 2: something.
-pub(crate) fn lint(args: &FileArgs, context: &Context) -> Result<ExitCode, CliError> {
+/// Prints the rules of a file that are wider than needed, offline. The exit code is 2 when there are any.
+pub(crate) fn lint(args: &LintArgs, context: &Context) -> Result<ExitCode, CliError> {
     let declared = Declared::read(context, &args.file)?;
     let mut found = Vec::new();
     for profile in &declared.profiles {
@@ -187,7 +211,7 @@ pub(crate) fn lint(args: &FileArgs, context: &Context) -> Result<ExitCode, CliEr
         if !declared.agents.iter().any(|(_, name)| *name == profile.name)
             && profile.enroll.is_empty()
         {
-            found.push(format!("profile {}: no agent has it", profile.name));
+            found.push(format!("profile {}: no agent has this profile", profile.name));
         }
     }
     for (id, name) in &declared.agents {
@@ -213,27 +237,31 @@ fn warnings(profile: &v1::Profile) -> Result<Vec<String>, CliError> {
     let held = capabilities(profile)?;
     for (at, one) in held.iter().enumerate() {
         if one.is_open() {
-            found.push(format!("{one}: lets any argument through that it does not name"));
+            found.push(format!("{one}: permits any argument that it does not name"));
         }
         if one.audience().to_string().ends_with("//") {
-            found.push(format!("{one}: means every tool of its kind"));
+            found.push(format!("{one}: covers every tool of this URI scheme"));
         }
         let others = held.iter().enumerate().filter(|(other, _)| *other != at);
         if let Some((_, wider)) = others.into_iter().find(|(_, wider)| covers(wider, one)) {
-            found.push(format!("{one}: is within {wider} anyway"));
+            found.push(format!("{one}: is already covered by {wider}"));
         }
     }
     let for_all = profile.principals.iter().any(|pattern| pattern.contains(":*@"));
     if for_all && !profile.consent_required {
-        found.push("its agents act for anybody, by their own word (consent_required)".to_owned());
+        found.push(
+            "its agents may act for every user without consent; set consent_required".to_owned(),
+        );
     }
     if profile.ttl_seconds_max > 24 * 3600 {
-        found.push("a delegation may live for more than a day".to_owned());
+        found.push("ttl_seconds_max is more than a day".to_owned());
     }
     let few =
         profile.enroll.iter().filter(|rule| rule.claims.len() < 2 && !rule.agent.contains('{'));
     found.extend(
-        few.map(|rule| format!("one claim of {} makes somebody {}", rule.issuer, rule.agent)),
+        few.map(|rule| {
+            format!("one claim of {} is enough to enroll as {}", rule.issuer, rule.agent)
+        }),
     );
     Ok(found)
 }
@@ -246,7 +274,7 @@ fn covers(wider: &Capability, one: &Capability) -> bool {
     wider != one && both.is_some_and(|(wider, one)| wider.covers(&one).is_ok())
 }
 
-/// Says which agents may ask for an action at a tool, by which capability of which profile.
+/// Lists the agents that may be issued an action at a tool, with the capability of their profile.
 pub(crate) async fn who_can(args: WhoArgs, context: &Context) -> Result<(), CliError> {
     let (broker, admin) = (context.broker().await?, context.admin()?);
     let profiles = broker.all_profiles(&admin).await?;
@@ -276,6 +304,6 @@ pub(crate) async fn who_can(args: WhoArgs, context: &Context) -> Result<(), CliE
         _ => serde_json::Value::Null,
     });
     let value = json!(value.collect::<Vec<_>>());
-    print::rows(context, &["AGENT", "STATE", "FOR", "BY"], &rows, &value);
+    print::rows(context, &["AGENT", "STATE", "ON BEHALF OF", "CAPABILITY"], &rows, &value);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `sublet inspect`: a token as a tree that a person can read.
+//! `sublet inspect`: a token as a tree for a person.
 
 use std::path::PathBuf;
 
@@ -18,14 +18,17 @@ use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
 
-/// Show who holds a token, for whom, until when, and what each hop took away.
+/// Show a token: holders, principal, expiry, and what each hop narrowed
+///
+/// With a trust bundle, signatures and receipt are verified; without one, the content is shown unverified. The
+/// broker is not asked, so a revocation is not shown.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The token's file
+    /// File with the token
     file: PathBuf,
 }
 
-/// What is known of the token's signatures.
+/// The result of verifying the token.
 enum Authenticity {
     Verified(Box<VerifiedToken>),
     Refused(String),
@@ -52,24 +55,24 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
-/// In words, and how many hops it covers.
+/// Returns the receipt in words, and the position of the last hop that it covers.
 fn receipt(
     presentation: &Presentation,
     authenticity: &Authenticity,
     context: &Context,
 ) -> Result<(String, Option<u32>), CliError> {
     let Some(receipt) = &presentation.receipt else {
-        return Ok(("none".to_owned(), None));
+        return Ok(("no receipt".to_owned(), None));
     };
     let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
     let (position, until) = (receipt.claims.position, print::utc_ms(receipt.claims.fresh_until.0));
-    let detail = format!("covers hops 0 to {position}, staples \"not revoked\" until {until}");
+    let detail = format!("hops 0–{position}; revocation status good until {until}");
     let Authenticity::Verified(token) = authenticity else {
         return Ok((format!("{detail} (not verified)"), Some(position)));
     };
     match Coverage::verify(receipt, token, &context.trust()?.current()) {
         Ok(_) => Ok((detail, Some(position))),
-        Err(refusal) => Ok((format!("not valid: {refusal}"), None)),
+        Err(refusal) => Ok((format!("the receipt is not valid: {refusal}"), None)),
     }
 }
 
@@ -87,14 +90,14 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
     }
     match authenticity {
         Authenticity::Verified(token) => {
-            crate::print::line!("signatures: hold; id {}", token.delegation())
+            crate::print::line!("signatures: valid; delegation {}", token.delegation())
         }
-        Authenticity::Refused(detail) => crate::print::line!("signatures: REFUSED: {detail}"),
+        Authenticity::Refused(detail) => crate::print::line!("signatures: NOT VALID: {detail}"),
         Authenticity::NotAsked => {
             crate::print::line!("signatures: not verified (set SUBLET_TRUST or --trust)")
         }
     }
-    crate::print::line!("receipt: {}", receipt.0);
+    crate::print::line!("recorded by the broker: {}", receipt.0);
     let mut parent: Option<&Block> = None;
     for (position, signed) in token.blocks().iter().enumerate() {
         let block = signed.block();
@@ -109,7 +112,7 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
             );
         }
         crate::print::line!(
-            "{indent}   until {}  hops ≤ {}  unrecorded ≤ {}",
+            "{indent}   valid until {}, hops ≤ {}, offline hops ≤ {}",
             print::utc(block.not_after),
             block.hops_max,
             block.offline_hops_max
@@ -119,29 +122,29 @@ fn tree(token: &UnverifiedToken, authenticity: &Authenticity, receipt: &(String,
         }
         if parent.is_some_and(|parent| narrow::check(parent, block, position - 1).is_err()) {
             crate::print::line!(
-                "{indent}   WARNING: no true sublease of the hop before it; what counts is what every hop allows"
+                "{indent}   WARNING: wider than the hop before it; a call is permitted only if every hop permits it"
             );
         }
         for line in parent.map(|parent| narrowing(parent, block)).unwrap_or_default() {
-            crate::print::line!("{indent}   − {line}");
+            crate::print::line!("{indent}   {line}");
         }
         parent = Some(block);
     }
     print_effective(token);
 }
 
-/// What every block leaves to the last holder.
+/// Prints what the last holder may do: what every hop permits.
 fn print_effective(token: &UnverifiedToken) {
     let left = effective(token.blocks().iter().map(|signed| signed.block()));
     for capability in &left.may {
         crate::print::line!("in effect: may {capability}");
     }
     for capability in &left.may_hand_out {
-        crate::print::line!("in effect: may hand out {capability}");
+        crate::print::line!("in effect: may delegate but not use {capability}");
     }
     if left.incomplete {
         crate::print::line!(
-            "in effect: perhaps more, which cannot be said in few words; ask can-i"
+            "in effect: perhaps more, which cannot be written as single capabilities; check a call with sublet can-i"
         );
     } else if left.may.is_empty() && left.may_hand_out.is_empty() {
         crate::print::line!("in effect: nothing");
@@ -151,7 +154,7 @@ fn print_effective(token: &UnverifiedToken) {
 fn who(block: &Block) -> String {
     match &block.helper {
         None => block.agent.to_string(),
-        Some(helper) => format!("{} as its helper {helper}", block.agent),
+        Some(helper) => format!("{}#{helper} (helper)", block.agent),
     }
 }
 

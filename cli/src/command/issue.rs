@@ -1,4 +1,4 @@
-//! `sublet issue`: authority on someone's behalf.
+//! `sublet issue`: a new delegation on behalf of a principal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,37 +11,42 @@ use sublet_core::refusal::Malformed;
 use crate::actor::{Actor, write_line};
 use crate::cli_error::CliError;
 use crate::command::delegate::wrote;
-use crate::command::session::session_id;
 use crate::context::{Context, duration, read_secret};
+use crate::names::session_id;
 
-/// Ask the broker for authority on someone's behalf, within the agent's profile.
+/// Get a delegation from the broker, on behalf of a principal
+///
+/// Writes a token that this agent holds. The agent's profile limits principal, scope, lifetime and hops.
+/// Where it requires consent, add --user-token or --session.
+///
+/// Example: sublet issue --as planner --on-behalf-of user:alice --allow 'fs.read@tool://files path=under:/data' --out t
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The identity's directory
+    /// Directory of the agent's identity
     #[arg(long = "as", value_name = "DIR")]
     as_: PathBuf,
-    /// On whose behalf: user:alice@DOMAIN, or user:alice
+    /// Principal whose authority is used: user:alice@acme.example, or user:alice
     #[arg(long, value_name = "PRINCIPAL")]
     on_behalf_of: String,
-    /// What for, one capability; repeat for more: 'fs.read@tool://files path=under:/data'
+    /// Capability to ask for, such as 'fs.read@tool://files path=under:/data'; may be given more than once
     #[arg(long, value_name = "SCOPE", required = true)]
     allow: Vec<String>,
-    /// How long
+    /// Lifetime of the delegation, such as 5m or 2h
     #[arg(long, default_value = "15m", value_parser = duration)]
     ttl: Duration,
-    /// How many hops may follow
+    /// Maximum number of further hops
     #[arg(long, default_value_t = 3)]
     hops: u32,
-    /// How many of them may be without a receipt at a tool
+    /// Maximum number of these hops that may lack a receipt when a tool is called
     #[arg(long, default_value_t = 0)]
     offline_hops: u32,
-    /// The file of the user's own signed token, of an issuer that the broker takes logins from
+    /// File with the user's token (a JWT of a [[user_issuer]]) as consent, or - for stdin
     #[arg(long, value_name = "FILE|-", conflicts_with = "session")]
     user_token: Option<PathBuf>,
-    /// The session that an operator made for this agent
+    /// Id of a session of authority for this agent as consent (sublet session grant)
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
-    /// The file to write
+    /// File for the token
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `sublet key create`: a key for a helper, which is not enrolled.
+//! `sublet key create`: a key for a helper or an admin.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,15 @@ use crate::print;
 /// Keys.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Make a key for a helper or an admin: DIR/key.pem, and DIR/key.pub to hand on
+    /// Make a key for a helper or an admin: DIR/key.pem, and the public key DIR/key.pub
+    ///
+    /// With SUBLET_KEY_PASSWORD_FILE or --key-password-file, key.pem is encrypted. Agents make their own key
+    /// when they enroll.
     Create {
-        /// The directory to make
+        /// Directory for the key; it is made if it does not exist
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// The token to make it in, with object=LABEL, in place of DIR/key.pem (RFC 7512)
+        /// Make the key in this PKCS#11 token instead of DIR/key.pem: pkcs11: URI with object=LABEL (RFC 7512)
         #[arg(long, value_name = "URI")]
         pkcs11: Option<PathBuf>,
     },

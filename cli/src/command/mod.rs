@@ -1,27 +1,23 @@
-//! The commands, one file each.
+//! The commands, one file each: flags, help, and the calls that they make.
 
-mod against;
-pub(crate) mod agent;
+mod agent;
 mod audit;
+mod authorize;
 mod bench;
-mod call;
 mod can_i;
 mod delegate;
-pub(crate) mod evidence;
-mod exchange;
-pub(crate) mod fleet;
+mod fleet;
 mod inspect;
 mod issue;
-mod keep;
 mod key;
+mod oauth;
 mod principal;
 pub(crate) mod profile;
+mod prove;
 mod record;
-mod replay;
-mod retention;
 mod revoke;
 mod serve;
-pub(crate) mod session;
+mod session;
 mod status;
 mod trust;
 mod verify;
@@ -34,78 +30,63 @@ use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::demo;
 
-pub(crate) use replay::lines as audit_lines;
-
-/// What `sublet` can do.
+/// The commands of `sublet`. A command without a text here has its help at its `Args`.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Watch a real fleet: broker, agents and a tool as processes, attacks that fail
     Demo(demo::Args),
-    /// Run the broker
     Serve(serve::Args),
-    /// Agents: create, enroll, renew, suspend …
+    /// Create, enroll, renew, rotate, suspend and list agents
     #[command(subcommand)]
     Agent(agent::Command),
-    /// Profiles: the ceiling of what may be issued
+    /// Publish and list profiles, the upper bound of what agents are issued (admin)
     #[command(subcommand)]
     Profile(profile::Command),
-    /// Make the broker have the agents and profiles that a file declares (admin)
     Apply(fleet::ApplyArgs),
-    /// Say what apply would do (admin)
-    Diff(fleet::FileArgs),
-    /// Say what of such a file is wider than it has to be; asks nobody
-    Lint(fleet::FileArgs),
-    /// Say which agents may ask for an action at a tool (admin)
+    Diff(fleet::DiffArgs),
+    Lint(fleet::LintArgs),
     WhoCan(fleet::WhoArgs),
-    /// Keys for helpers
+    /// Make keys for helpers and admins
     #[command(subcommand)]
     Key(key::Command),
-    /// Get authority on someone's behalf
     Issue(issue::Args),
-    /// Hand a part of it on
     Delegate(delegate::Args),
-    /// Have a chain recorded, or its receipt refreshed
     Record(record::Args),
-    /// Say whether a token is good for a call, before it is made
     CanI(can_i::Args),
-    /// Prove one call
-    Call(call::Args),
-    /// Decide one call, offline
-    Verify(verify::Args),
-    /// Show whose identity a directory holds
+    /// Sign a proof of possession: for one call, or of an identity
+    #[command(subcommand)]
+    Prove(prove::Command),
+    Authorize(authorize::Args),
+    /// Verify the identity of a calling agent, without a decision
+    #[command(subcommand)]
+    Verify(verify::Command),
     Whoami(whoami::Args),
-    /// Prove an agent's identity to another; verify --peer takes it
-    Prove(whoami::ProveArgs),
-    /// Make the token exchange of OAuth (RFC 8693) for the broker's /token
-    Exchange(exchange::Args),
-    /// Show a token: who, for whom, until when, what each hop took away
+    /// Prepare requests to the broker's OAuth endpoint
+    #[command(subcommand)]
+    Oauth(oauth::Command),
     Inspect(inspect::Args),
-    /// Revoke a hop, a delegation, an agent, a key, a principal
     Revoke(revoke::Args),
-    /// Principals whose authority was revoked
+    /// Restore principals whose authority was revoked (admin)
     #[command(subcommand)]
     Principal(principal::Command),
-    /// By whose word agents act for users: grant, list, end
+    /// Grant, list and end sessions of authority, in which agents act for users
     #[command(subcommand)]
     Session(session::Command),
-    /// Replay what happened
+    /// Replay, verify, copy and export the ledger; retention and legal holds
     #[command(subcommand)]
     Audit(audit::Command),
-    /// The trust bundle and the revocation feed
+    /// Show and update the trust bundle, rotate the broker's keys, snapshot revocations
     #[command(subcommand)]
     Trust(trust::Command),
-    /// How the broker is
+    /// Show the state of the broker: counters, ledger, revocation feed and keys (admin)
     Status,
-    /// Cosign heads of ledgers, so that no one can show two
     Witness(witness::Args),
-    /// Measure durable delegations a second
     Bench(bench::Args),
-    /// A process of the demo
+    /// Process of the demo
     #[command(hide = true, subcommand)]
     DemoActor(demo::actor::Command),
 }
 
-/// Runs one.
+/// Runs a command and returns its exit code.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, CliError> {
     let done = |()| ExitCode::SUCCESS;
     match command {
@@ -122,11 +103,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Delegate(args) => delegate::run(args, context).await.map(done),
         Command::Record(args) => record::run(args, context).await.map(done),
         Command::CanI(args) => can_i::run(args, context),
-        Command::Call(args) => call::run(args, context).await.map(done),
-        Command::Verify(args) => verify::run(args, context).await,
+        Command::Prove(command) => prove::run(command, context).await.map(done),
+        Command::Authorize(args) => authorize::run(args, context).await,
+        Command::Verify(command) => verify::run(command, context).await,
         Command::Whoami(args) => whoami::run(&args, context).map(done),
-        Command::Prove(args) => whoami::prove(&args, context).map(done),
-        Command::Exchange(args) => exchange::run(&args, context).map(done),
+        Command::Oauth(command) => oauth::run(command, context).map(done),
         Command::Inspect(args) => inspect::run(args, context).map(done),
         Command::Revoke(args) => revoke::run(args, context).await,
         Command::Principal(command) => principal::run(command, context).await.map(done),

@@ -1,4 +1,4 @@
-//! `sublet principal …`: a principal whose authority was revoked comes back.
+//! `sublet principal …`: principals whose authority was revoked.
 
 use std::time::Duration;
 
@@ -6,24 +6,28 @@ use serde_json::json;
 use sublet_proto::v1;
 
 use crate::cli_error::CliError;
-use crate::command::agent::principal_name;
 use crate::context::Context;
+use crate::names::principal_name;
 use crate::print;
 
 /// Principals.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Let agents act for a principal again; what was issued for it before stays revoked (admin)
+    /// Allow new delegations on behalf of a revoked principal (admin)
+    ///
+    /// Everything issued before stays revoked, and its sessions stay ended. The command returns when the broker
+    /// can issue again, after at most 2 seconds.
     Restore {
-        /// Whom: user:alice@acme.example, or user:alice of the trust domain
+        /// Principal: user:alice@acme.example, or user:alice
         name: String,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
     },
 }
 
-/// The most that is waited for a second that is not the broker's to end: more is a clock that was set back.
+/// The longest wait for the second in which the revocation still applies to end. A longer one would mean that a
+/// clock was set back.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliError> {
@@ -35,7 +39,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
         idempotency_key: Vec::new(),
     };
     let answer = context.broker().await?.restore_principal(&context.admin()?, request).await?;
-    // So that what is issued next is not of the second that stays revoked.
+    // A delegation that is issued after this command must not fall into the second that stays revoked.
     let left = answer.issues_from_ms.saturating_sub(answer.restored_at_ms);
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     tokio::time::sleep(left.min(WAIT_MAX)).await;
@@ -49,8 +53,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
     });
     let pairs = [
         ("restored", principal),
-        ("revoked", format!("all that was issued before {until}, and its sessions")),
-        ("feed", feed),
+        ("still revoked", format!("everything issued before {until}, and its sessions")),
+        ("revocation feed", feed),
     ];
     print::pairs(context, &pairs, &value);
     Ok(())

@@ -1,4 +1,4 @@
-//! `sublet profile …`: the ceiling of what may be issued.
+//! `sublet profile …`: the upper bound of what the broker issues to agents.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,21 +18,23 @@ use crate::print;
 /// Profiles (admin).
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Publish a profile, new or changed
+    /// Publish a profile, new or changed (admin)
+    ///
+    /// The whole profile replaces an older one of the same name.
     Apply {
-        /// TOML: name, principals, ttl_seconds_max, hops_max, offline_hops_max, fan_out_max, allow, enroll
+        /// TOML file with the profile (docs/FORMATS.md, "Profile")
         file: PathBuf,
     },
-    /// All profiles
+    /// List all profiles (admin)
     List,
-    /// One profile
+    /// Show one profile (admin)
     Show {
-        /// Its name
+        /// Name of the profile
         name: String,
     },
 }
 
-/// A profile as its file says it.
+/// A profile as its file states it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
@@ -50,7 +52,7 @@ pub(crate) struct File {
     consent_required: bool,
 }
 
-/// Which workloads of an issuer are which agents.
+/// An enrollment rule: which workloads of an issuer enroll as which agent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
@@ -73,7 +75,7 @@ impl From<Rule> for v1::EnrollRule {
     }
 }
 
-/// Hops that may follow one hop when the file does not say.
+/// The fan-out bound where the file states none.
 fn fan_out_default() -> u32 {
     1_000
 }
@@ -109,7 +111,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
             let value = profiles.iter().map(value).collect::<Result<Vec<_>, _>>()?;
             print::rows(
                 context,
-                &["PROFILE", "PRINCIPALS", "AT MOST", "CAPABILITIES"],
+                &["PROFILE", "PRINCIPALS", "LIMITS", "CAPABILITIES"],
                 &rows,
                 &Value::Array(value),
             );
@@ -126,7 +128,7 @@ fn read(path: &std::path::Path) -> Result<v1::Profile, CliError> {
 }
 
 impl File {
-    /// The profile that it says.
+    /// Returns the profile as a message. A scope that is not understood is malformed.
     pub(crate) fn message(self) -> Result<v1::Profile, CliError> {
         let allow = Scope::from_texts(&self.allow).map_err(Malformed::from)?;
         Ok(v1::Profile {
@@ -143,28 +145,28 @@ impl File {
     }
 }
 
-/// What a profile says, a line each.
+/// Returns what a profile states, one fact a line. `sublet diff` compares these lines.
 pub(crate) fn facts(profile: &v1::Profile) -> Vec<String> {
     let mut facts = vec![
         format!("principals {}", profile.principals.join(" ")),
-        format!("at most {}", limits(profile)),
+        format!("limits {}", limits(profile)),
     ];
     let allow = texts(profile).unwrap_or_else(|_| profile.allow_json.clone());
     facts.extend(allow.into_iter().map(|text| format!("allow {text}")));
-    facts.extend(profile.enroll.iter().map(|rule| format!("enrols {}", enrols(rule))));
+    facts.extend(profile.enroll.iter().map(|rule| format!("enrolls {}", enrolls(rule))));
     if profile.consent_required {
-        facts.push(format!("consent: {CONSENT}"));
+        facts.push(format!("consent {CONSENT}"));
     }
     facts
 }
 
-const CONSENT: &str = "the user's token, or an operator's session, is needed";
+const CONSENT: &str = "required: a user token, or a session granted by the admin";
 
-fn enrols(rule: &v1::EnrollRule) -> String {
+fn enrolls(rule: &v1::EnrollRule) -> String {
     let claims = rule.claims.iter().map(|claim| format!("{}={}", claim.name, claim.value));
     let claims = claims.collect::<Vec<_>>().join(" ");
-    let again = if rule.rekey { ", also again" } else { "" };
-    format!("{} of {} as {}{again}", claims, rule.issuer, rule.agent)
+    let again = if rule.rekey { ", again with a new key" } else { "" };
+    format!("{} with {claims} of {}{again}", rule.agent, rule.issuer)
 }
 
 fn show(context: &Context, profile: &v1::Profile) -> Result<(), CliError> {
@@ -172,10 +174,10 @@ fn show(context: &Context, profile: &v1::Profile) -> Result<(), CliError> {
     let mut pairs = vec![
         ("profile", profile.name.clone()),
         ("principals", profile.principals.join(" ")),
-        ("at most", limits(profile)),
+        ("limits", limits(profile)),
     ];
     pairs.extend(texts.iter().map(|text| ("allow", text.clone())));
-    pairs.extend(profile.enroll.iter().map(|rule| ("enrols", enrols(rule))));
+    pairs.extend(profile.enroll.iter().map(|rule| ("enrolls", enrolls(rule))));
     if profile.consent_required {
         pairs.push(("consent", CONSENT.to_owned()));
     }
@@ -185,7 +187,7 @@ fn show(context: &Context, profile: &v1::Profile) -> Result<(), CliError> {
 
 fn limits(profile: &v1::Profile) -> String {
     format!(
-        "{} s, {} hops, {} offline, {} behind one hop",
+        "lifetime {} s, hops {}, offline hops {}, fan-out {}",
         profile.ttl_seconds_max, profile.hops_max, profile.offline_hops_max, profile.fan_out_max
     )
 }

@@ -1,4 +1,4 @@
-//! `sublet record`: have a chain recorded.
+//! `sublet record`: hops that were made offline are recorded.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,19 @@ use crate::cli_error::CliError;
 use crate::command::delegate::wrote;
 use crate::context::Context;
 
-/// Have what is not recorded of a chain recorded, and keep the receipt with the token.
+/// Record the offline hops of a token, and refresh its receipt
+///
+/// The token file is rewritten with the new receipt. Without a receipt, a tool accepts at most as many hops as
+/// `sublet issue --offline-hops` allowed, and no hop to another enrolled agent.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The holder's directory
+    /// Directory of the holder's identity or helper key
     #[arg(long = "as", value_name = "DIR")]
     as_: PathBuf,
-    /// The token held; rewritten with its receipt
+    /// File with the token that is held; it is rewritten with the receipt
     #[arg(long, value_name = "FILE")]
     token: PathBuf,
-    /// Keep the proof that every hop is in the ledger, for tools that demand it
+    /// File for a proof that every hop is in the ledger, for tools that require it
     #[arg(long, value_name = "FILE")]
     inclusion: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `sublet revoke`: what no longer holds.
+//! `sublet revoke`: ends a hop, a delegation, an agent, a key or a principal before its time.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,51 +13,58 @@ use sublet_core::token::Presentation;
 
 use crate::actor::caller;
 use crate::cli_error::{CliError, NOT_RECORDED};
-use crate::command::agent::{agent_id, principal_name};
 use crate::context::Context;
+use crate::names::{agent_id, principal_name};
 use crate::print;
 use crate::sure::Sure;
 
-/// What kind of thing is revoked.
+/// The kind of thing that is revoked.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Kind {
-    /// A hop, with all below it
+    /// Hop and every hop below it
     Hop,
-    /// A delegation, all of it
+    /// Delegation with all its hops
     Delegation,
-    /// An agent: suspended
+    /// Agent: it is suspended until sublet agent resume
     Agent,
-    /// A key, for ever
+    /// Key, permanently, with everything that it holds
     Key,
-    /// A user's authority, until `principal restore`; what was issued until then ends for ever
+    /// Everything issued on behalf of a principal, permanently; nothing new until sublet principal restore
     Principal,
 }
 
-/// Revoke one thing; in force for minting at once, at tools with the feed.
+/// Revoke a hop, a delegation, an agent, a key or a principal
+///
+/// The broker refuses it at once. Tools refuse it as soon as they receive the revocation feed. With --as,
+/// an agent or a helper revokes a hop that it made or holds. Without --as, the admin revokes.
+///
+/// Exit codes: 0 revoked; 4 revoked, but the broker has no record of it (see --unknown-too); 2 refused.
+///
+/// Example: sublet revoke hop HOP --as planner --reason "task done"
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// What kind
+    /// Kind of the target
     #[arg(value_enum)]
     kind: Kind,
-    /// Its id, thumbprint or name
+    /// Id of the hop or delegation, thumbprint of the key, or name of the agent or principal
     #[arg(allow_hyphen_values = true)]
     target: String,
-    /// Why
+    /// Reason, for the record
     #[arg(long, default_value = "")]
     reason: String,
-    /// Who revokes: an identity's or a helper's directory; else the admin
+    /// Directory of the identity or helper key that revokes; without it, the admin revokes
     #[arg(long = "as", value_name = "DIR")]
     as_: Option<PathBuf>,
-    /// A token that holds the hop, where the ledger does not know it; a helper's own
+    /// File with a token that contains the hop, if the hop is not recorded; a helper gives its own token
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
-    /// What the broker has no record of may be meant: exit 0, and not 4
+    /// Exit with 0 instead of 4 if the broker has no record of the target
     #[arg(long)]
     unknown_too: bool,
     #[command(flatten)]
     sure: Sure,
-    /// Print help; -h may begin an id
+    /// Print help (-h may be the start of an id)
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
 }
@@ -73,11 +80,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         Kind::Principal => Target::Principal(principal_name(context, text)?),
     };
     match &target {
-        Target::Key(key) => args.sure.check(&format!("key {key} is revoked for ever"))?,
+        Target::Key(key) => args.sure.check(&format!("key {key} is revoked permanently"))?,
         Target::Principal(principal) => args.sure.check(&format!(
-            "what was issued for {principal} ends for ever; `sublet principal restore` lets new be issued"
+            "everything issued on behalf of {principal} is revoked permanently; `sublet principal restore` allows \
+             new delegations"
         ))?,
-        // Whoever gave these can give them again.
+        // The delegator can delegate again, and the admin can resume an agent.
         Target::Hop(_) | Target::Delegation(_) | Target::Agent(_) => {}
     }
     let chain = match &args.token {
@@ -92,22 +100,30 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     let name = target.to_string();
     let value =
         json!({"revoked": name, "epoch": epoch, "sequence": sequence, "recorded": recorded});
-    print::pairs(context, &[("revoked", name), ("feed", format!("{epoch}/{sequence}"))], &value);
+    print::pairs(
+        context,
+        &[("revoked", name), ("revocation feed", format!("{epoch}/{sequence}"))],
+        &value,
+    );
     if recorded {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("note: {}", unknown(&target));
+    eprintln!("note: it is revoked, but {}", unknown(&target));
     Ok(ExitCode::from(if args.unknown_too { 0 } else { NOT_RECORDED }))
 }
 
-/// That the broker has no record of what it has revoked, and what that may come from.
+/// Returns that the broker has no record of the target, and the possible causes.
 fn unknown(target: &Target) -> &'static str {
     match target {
         Target::Hop(_) | Target::Delegation(_) => {
-            "no record of this hop: it is over, or was not recorded here, or the id is another's"
+            "the broker has no record of this hop: it has expired, was never recorded, or the id is wrong"
         }
-        Target::Key(_) => "no record of this key: no agent and no recorded hop has it",
-        Target::Principal(_) => "no record of this principal: nothing was issued for it",
-        Target::Agent(_) => "no record of this agent",
+        Target::Key(_) => {
+            "the broker has no record of this key: no agent and no recorded hop has it"
+        }
+        Target::Principal(_) => {
+            "the broker has no record of this principal: nothing was issued on its behalf"
+        }
+        Target::Agent(_) => "the broker has no record of this agent",
     }
 }

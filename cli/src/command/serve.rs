@@ -1,4 +1,4 @@
-//! `sublet serve`: the broker.
+//! `sublet serve`: runs the broker.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,23 +15,28 @@ use sublet_proto::v1;
 
 use crate::cli_error::CliError;
 use crate::context::Context;
+use crate::signals::stopped;
 
-/// Run the broker until it is told to stop (SIGINT, SIGTERM).
+/// Run the broker until SIGINT or SIGTERM
+///
+/// With --dev, it serves plain HTTP/2 on loopback, makes an admin key, a trust bundle and a default profile,
+/// and prints three export lines for another shell. With --config, it serves TLS as the file says.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The configuration, TOML (docs/FORMATS.md)
+    /// Configuration, TOML (docs/FORMATS.md)
     #[arg(long, value_name = "FILE", conflicts_with = "dev", required_unless_present = "dev")]
     config: Option<PathBuf>,
-    /// Try things: loopback only; makes an admin key, trust.json and a default profile
+    /// Run a broker for development: loopback only, with an admin key and a default profile
     #[arg(long)]
     dev: bool,
-    /// The directory of keys and store
+    /// Directory for keys and store [default: that of --config, or sublet-dev]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The address to listen on; port 0 takes a free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// The witnesses that are shown each head of the ledger, and how many are enough (C2SP tlog-policy)
+    /// Witness policy (C2SP tlog-policy): the witnesses that are asked to cosign each checkpoint, and how many
+    /// cosignatures are enough
     #[arg(long, value_name = "FILE")]
     witness_policy: Option<PathBuf>,
 }
@@ -47,7 +52,9 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), CliError> {
         }
         None => {
             let listen = args.listen.or_else(|| DEFAULT_LISTEN.parse().ok());
-            let listen = listen.ok_or_else(|| CliError::usage("no address to listen on"))?;
+            let listen = listen.ok_or_else(|| {
+                CliError::usage("the address to listen on is missing: --listen ADDR")
+            })?;
             let data = args.data.unwrap_or_else(|| PathBuf::from("sublet-dev"));
             Config::dev(data, listen).map_err(bad)?
         }
@@ -70,8 +77,9 @@ pub(crate) async fn run(args: Args, _: &Context) -> Result<(), CliError> {
         crate::print::line!("export SUBLET_ADMIN_KEY={}", quoted(&data.join("admin.pem")));
     }
     eprintln!("sublet broker of {domain} on {endpoint}");
-    let served =
-        serving.await.map_err(|error| CliError::local(format!("the server died: {error}")))?;
+    let served = serving
+        .await
+        .map_err(|error| CliError::local(format!("the server stopped unexpectedly: {error}")))?;
     served.map_err(|error| CliError::local(error.to_string()))
 }
 
@@ -84,22 +92,8 @@ fn quoted(path: &std::path::Path) -> String {
     }
 }
 
-/// Ready when the process is asked to stop.
-pub(crate) async fn stopped() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
-}
-
-/// Gives a broker in `--dev` a profile to begin with, unless it has one: common actions on tools
-/// of the usual schemes, for every user of the trust domain.
+/// Gives a broker in `--dev` a profile `default`, unless it has one: common actions on tools of common URI
+/// schemes, for every user of the trust domain.
 async fn ensure_default_profile(broker: &Broker, admin: &Credential) -> Result<(), CliError> {
     let profiles = broker.all_profiles(admin).await?;
     if profiles.iter().any(|profile| profile.name == "default") {

@@ -1,52 +1,58 @@
-//! `sublet session …`: by whose word agents act for users, and that it ends.
+//! `sublet session …`: sessions of authority, in which agents act for users.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sublet_core::base::text::base64url;
-use sublet_core::state::rows::session::SessionId;
-use sublet_proto::convert::field;
 use sublet_proto::v1;
 use sublet_proto::v1::end_sessions_request::Which;
 
 use crate::cli_error::CliError;
-use crate::command::agent::{agent_id, principal_name, seconds};
-use crate::context::{Context, duration, read_secret};
+use crate::context::{Context, duration, read_secret, seconds};
+use crate::names::{agent_id, principal_name, session_id};
 use crate::print;
 
 /// Sessions of authority.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Let an agent act for a principal for some time (admin)
+    /// Allow an agent to act for a principal for a limited time (admin)
+    ///
+    /// The agent uses the printed id: sublet issue --session ID. When the session ends, every delegation that
+    /// was issued in it is revoked.
+    ///
+    /// Example: sublet session grant agent/planner --for user:alice --ttl 8h
     Grant {
-        /// The agent
+        /// Agent: full SPIFFE id, or a path such as agent/planner
         agent: String,
-        /// For whom: user:alice@DOMAIN, or user:alice
+        /// Principal to act for: user:alice@acme.example, or user:alice
         #[arg(long = "for", value_name = "PRINCIPAL")]
         principal: String,
-        /// How long
+        /// Lifetime of the session
         #[arg(long, default_value = "8h", value_parser = duration)]
         ttl: Duration,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// All sessions, users' logins among them (admin)
+    /// List all sessions: grants by the admin, and logins of users (admin)
     List,
-    /// End one session, or all of a principal's, with everything that was issued in them
+    /// End one session or all sessions of a principal, and revoke everything issued in them
+    ///
+    /// The admin ends a session by its id, or all of a principal. A user ends the own session with
+    /// --user-token and needs no other credential.
     #[command(group = clap::ArgGroup::new("which").required(true))]
     End {
-        /// One, by its id (admin)
+        /// Id of the session (admin)
         #[arg(group = "which", allow_hyphen_values = true)]
         id: Option<String>,
-        /// All of a principal's (admin)
+        /// Principal whose sessions all end: user:alice@acme.example, or user:alice (admin)
         #[arg(long, group = "which")]
         principal: Option<String>,
-        /// One's own: the file of the user's token, and no other credential
+        /// File with the user's token, to end the session of that login, or - for stdin
         #[arg(long, value_name = "FILE|-", group = "which")]
         user_token: Option<PathBuf>,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
     },
@@ -71,7 +77,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
             let sessions = broker.all_sessions(&context.admin()?).await?;
             let rows: Vec<_> =
                 sessions.iter().map(|row| pairs(row).map(|(_, text)| text).to_vec()).collect();
-            let heads = ["SESSION", "FOR", "BY", "UNTIL", "ALIVE"];
+            let heads = ["SESSION", "FOR", "CONSENT OF", "VALID UNTIL", "DELEGATIONS"];
             print::rows(
                 context,
                 &heads,
@@ -89,7 +95,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
                         (_, Some(principal)) => {
                             Which::Principal(principal_name(context, &principal)?.to_string())
                         }
-                        _ => return Err(CliError::usage("which session?")),
+                        _ => {
+                            return Err(CliError::usage(
+                                "the session is missing: give ID, --principal or --user-token",
+                            ));
+                        }
                     };
                     let request =
                         v1::EndSessionsRequest { which: Some(which), reason, ..Default::default() };
@@ -102,12 +112,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
     }
 }
 
-/// A session's id as it was typed.
-pub(crate) fn session_id(text: &str) -> Result<SessionId, CliError> {
-    let id = SessionId::from_text(text);
-    Ok(id.ok_or_else(|| field("session", format!("{text:?} is no session's id")))?)
-}
-
 fn ended(context: &Context, answer: &v1::EndSessionsResponse) {
     let feed = format!("{}/{}", answer.epoch, answer.sequence);
     let value = json!({
@@ -117,9 +121,9 @@ fn ended(context: &Context, answer: &v1::EndSessionsResponse) {
         "sequence": answer.sequence,
     });
     let pairs = [
-        ("sessions ended", answer.sessions.to_string()),
-        ("delegations ended", answer.delegations.to_string()),
-        ("feed", feed),
+        ("ended sessions", answer.sessions.to_string()),
+        ("revoked delegations", answer.delegations.to_string()),
+        ("revocation feed", feed),
     ];
     print::pairs(context, &pairs, &value);
 }
@@ -136,9 +140,9 @@ fn pairs(row: &v1::SessionRow) -> [(&'static str, String); 5] {
     [
         ("session", base64url(&row.session)),
         ("for", row.principal.clone()),
-        ("by", by),
-        ("until", until),
-        ("alive", row.delegations.to_string()),
+        ("consent of", by),
+        ("valid until", until),
+        ("delegations", row.delegations.to_string()),
     ]
 }
 

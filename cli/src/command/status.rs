@@ -1,4 +1,4 @@
-//! `sublet status`: how the broker is.
+//! `sublet status`: counters, ledger, feed and keys of the broker.
 
 use serde_json::json;
 use sublet_core::base::text::base64url;
@@ -9,6 +9,7 @@ use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
 
+/// Prints the state of the broker.
 pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
     let status = context.broker().await?.status(&context.admin()?, v1::GetStatusRequest {}).await?;
     let head = base64url(&status.ledger_head);
@@ -35,15 +36,15 @@ pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
         ("agents", status.agents.to_string()),
         ("delegations", status.delegations.to_string()),
         ("live hops", status.hops.to_string()),
-        ("ledger", format!("{} records, head {head}", status.ledger_size)),
-        ("feed", feed),
-        ("up", format!("{} s", status.uptime_ms / 1000)),
+        ("ledger", format!("{} records, root {head}", status.ledger_size)),
+        ("revocation feed", feed),
+        ("uptime", format!("{} s", status.uptime_ms / 1000)),
         ("store", status.store),
         ("unauthenticated calls", status.unauthenticated_calls.to_string()),
         (
             "trust bundle",
             format!(
-                "version {}, until {}",
+                "version {}, valid until {}",
                 status.trust_version,
                 print::utc_ms(status.trust_expires_ms)
             ),

@@ -1,4 +1,4 @@
-//! `sublet trust …`: the trust bundle and the revocation feed, for tools that go offline.
+//! `sublet trust …`: the trust bundle, the broker's keys, and snapshots of the revocation feed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,57 +21,72 @@ use crate::sure::Sure;
 /// Trust.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Show the trust bundle
+    /// Show the trust bundle: the broker's public keys, each with use, state and validity
+    ///
+    /// Reads the file of SUBLET_TRUST or --trust; the broker is not asked.
     Show,
-    /// Fetch the broker's trust bundle, if the one held vouches for it, and keep it
+    /// Replace the trust bundle with the broker's newer one
+    ///
+    /// The file is replaced only if a key of the present bundle signed the new one.
     Update,
-    /// Make a key of the broker and publish it, to sign later (admin)
+    /// Make a new key of the broker and publish it, so that it can sign later (admin)
+    ///
+    /// Verifiers learn the key before it signs. Activate it with `sublet trust activate` after the lead time.
+    ///
+    /// Example: sublet trust prepare delegation --lead 2d
     Prepare {
-        /// delegation, identity, receipt, ledger, feed or bundle
+        /// Use of the key: delegation, identity, receipt, ledger, feed or bundle
         #[arg(value_name = "USE")]
         use_: String,
-        /// How long it is published before it may sign; else what the broker is set up with
+        /// Time between publication and first signature, such as 12h or 2d [default: the broker's
+        /// configuration]
         #[arg(long, value_parser = duration)]
         lead: Option<Duration>,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Have a prepared key sign from now on; the one before it retires (admin)
+    /// Sign with a prepared key from now on; the active key of the same use retires (admin)
     Activate {
-        /// Its number
+        /// Number of the key, as sublet trust show prints it
         key: u32,
-        /// Also before the announced time: verifiers that have not heard of it refuse until they do
+        /// Activate before the announced time: verifiers without the new bundle refuse until they fetch it
         #[arg(long)]
         now: bool,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Have a key sign no more; what it signed holds to its end (admin)
+    /// Stop signing with a key; what it signed stays valid until it expires (admin)
     Retire {
-        /// Its number
+        /// Number of the key, as sublet trust show prints it
         key: u32,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Nothing that a key signed holds any more; the next takes over at once (admin)
+    /// Declare a key compromised: nothing that it signed is accepted any more (admin)
+    ///
+    /// The next key of the same use becomes active in the same step. The bundle lists the tainted key for ever.
+    /// Agents with an identity under the key renew it; delegations under the key must be issued again.
     Taint {
-        /// Its number
+        /// Number of the key, as sublet trust show prints it
         key: u32,
-        /// Why
+        /// Reason, for the record
         #[arg(long, default_value = "")]
         reason: String,
         #[command(flatten)]
         sure: Sure,
     },
-    /// Keep a verified snapshot of the revocation feed, for `verify --revocations`
+    /// Write a verified snapshot of the revocation feed to a file, for offline use
+    ///
+    /// Use it with --revocations of `sublet authorize` and `sublet verify identity`. They refuse a snapshot
+    /// that is older than --max-staleness.
     Snapshot {
-        /// Who asks: an identity's directory; else the admin
+        /// Directory of the identity that reads the feed; without it, the admin reads it
         #[arg(long = "as", value_name = "DIR")]
         as_: Option<PathBuf>,
-        /// The file to write
+        /// File for the snapshot
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
@@ -92,7 +107,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
         }
         Command::Retire { key, reason } => change(context, Step::Retire(key), reason).await,
         Command::Taint { key, reason, sure } => {
-            sure.check(&format!("nothing that key {key} of the broker signed holds any more"))?;
+            sure.check(&format!(
+                "nothing that the broker's key {key} signed is accepted any more"
+            ))?;
             change(context, Step::Taint(key), reason).await
         }
         Command::Snapshot { as_, out } => {
@@ -105,8 +122,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CliEr
             let FeedPosition { epoch, sequence } = view.position();
             let value =
                 json!({"epoch": epoch, "sequence": sequence, "file": out.display().to_string()});
-            let pairs =
-                [("feed", format!("{epoch}/{sequence}")), ("file", out.display().to_string())];
+            let pairs = [
+                ("revocation feed", format!("{epoch}/{sequence}")),
+                ("file", out.display().to_string()),
+            ];
             print::pairs(context, &pairs, &value);
             Ok(())
         }
@@ -129,10 +148,10 @@ async fn update(context: &Context) -> Result<(), CliError> {
     show(context)
 }
 
-/// The heads of the rows of [`key_rows`].
-pub(super) const KEY_HEADS: [&str; 5] = ["ID", "USE", "STATE", "FROM", "UNTIL"];
+/// The column heads of the rows of [`key_rows`].
+pub(super) const KEY_HEADS: [&str; 5] = ["KEY", "USE", "STATE", "VALID FROM", "VALID UNTIL"];
 
-/// The broker's keys as a table and as a value.
+/// Returns the broker's keys as rows of a table and as JSON.
 pub(super) fn key_rows(keys: &[v1::BrokerKeyRow]) -> (Vec<Vec<String>>, Value) {
     let row = |key: &v1::BrokerKeyRow| {
         let (from, until) = (print::utc_ms(key.not_before_ms), print::utc_ms(key.not_after_ms));
@@ -159,7 +178,7 @@ fn show(context: &Context) -> Result<(), CliError> {
     });
     let skipped = bundle.skipped().iter().map(|key| {
         let until = print::utc_ms(key.not_after.0);
-        // Texts of a later version, which may hold anything.
+        // Texts of a later version of the format, which may hold anything.
         let use_ = format!("{} (not understood)", key.use_.escape_debug());
         let public = key.public.escape_debug().to_string();
         vec![key.id.to_string(), use_, word(&key.state), until, public]
@@ -167,7 +186,7 @@ fn show(context: &Context) -> Result<(), CliError> {
     let rows: Vec<_> = known.chain(skipped).collect();
     if !context.json() {
         crate::print::line!(
-            "trust domain {}, version {}, until {}\n",
+            "trust domain {}, version {}, valid until {}\n",
             bundle.trust_domain(),
             bundle.version(),
             print::utc_ms(bundle.expires().0)
@@ -184,11 +203,11 @@ fn show(context: &Context) -> Result<(), CliError> {
         .map(|key| json!({"id": key.id.0, "use": key.use_, "state": key.state, "alg": key.alg, "public": key.public, "not_after": print::utc_ms(key.not_after.0)}))
         .collect();
     let value = json!({"trust_domain": bundle.trust_domain().to_string(), "version": bundle.version(), "keys": keys, "not_understood": skipped});
-    print::rows(context, &["ID", "USE", "STATE", "UNTIL", "KEY"], &rows, &value);
+    print::rows(context, &["KEY", "USE", "STATE", "VALID UNTIL", "PUBLIC KEY"], &rows, &value);
     Ok(())
 }
 
-/// An enum's word, as the file writes it.
+/// Returns the name of an enum value as the bundle writes it.
 fn word(value: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(value).ok();
     value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `sublet witness`: cosigns heads of ledgers for whoever asks. C2SP tlog-witness.
+//! `sublet witness`: cosigns checkpoints of ledgers. C2SP tlog-witness.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,31 +27,39 @@ use tokio::net::TcpListener;
 use crate::cli_error::CliError;
 use crate::context::Context;
 
-/// Run a witness: it cosigns each head of a ledger that goes on from the one that it cosigned last.
+/// Run a witness, which cosigns checkpoints of ledgers
+///
+/// It cosigns a checkpoint only if the checkpoint extends the one that it cosigned before.
+/// With witnesses, a broker cannot show different ledgers to different readers (split view). On the first start
+/// it makes its key in the directory and prints: witness NAME KEY URL. Two checkpoints that contradict each
+/// other are refused, and the proof is written to the directory.
+///
+/// Example: sublet witness --data w --name witness.example/w1 --log "$(sublet audit key)"
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The address to listen on
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:7374")]
     listen: SocketAddr,
-    /// The directory of what it cosigned last, its key (made on the first start), and forks that it saw
+    /// Directory for its key, the last checkpoint of each ledger, and proofs of forks
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Its name, a URL without its scheme
+    /// Name of the witness: a URL without a scheme, such as witness.example/w1
     #[arg(long)]
     name: String,
-    /// The key of a ledger that it cosigns, as `sublet audit key` prints it; may be given again
+    /// Key of a ledger to cosign, as sublet audit key prints it; may be given more than once
     #[arg(long = "log", value_name = "KEY", required = true)]
     logs: Vec<HeadKey>,
 }
 
-/// What a witness has.
+/// The state of a witness.
 struct Witness {
     data: PathBuf,
     key: SecretKey,
     public: WitnessKey,
     logs: Vec<HeadKey>,
     ports: Ports,
-    /// Held from the look at what was cosigned last until the next is on disk.
+    /// Held from reading the last checkpoint until the next one is on disk, so that two requests cannot both
+    /// extend the same one.
     alone: Mutex<()>,
 }
 
@@ -59,8 +67,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| CliError::local(format!("{}: {error}", args.data.display())))?;
     let (path, ports) = (args.data.join("witness.pem"), Ports::system());
-    // Two that share what was cosigned last could cosign two histories.
-    let detail = || CliError::local(format!("{}: another witness is at work", args.data.display()));
+    // Two witnesses on one directory could cosign two contradicting checkpoints.
+    let detail = || {
+        CliError::local(format!(
+            "{}: another witness is running on this directory",
+            args.data.display()
+        ))
+    };
     let _alone = files::claim(&args.data.join("witness.lock"))?.ok_or_else(detail)?;
     let lock = context.key_lock()?;
     let key = match path.exists() {
@@ -69,7 +82,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
     };
     let ed25519 = key.public_key().algorithm() == Algorithm::Ed25519;
     let public = WitnessKey::new(&args.name, key.public_key().bytes()).filter(|_| ed25519);
-    let none = || CliError::local("the name or the key is none that cosignatures know");
+    let none = || {
+        CliError::local(
+            "the name or the key cannot be used for cosignatures: the name must be a URL without a scheme, and the key Ed25519",
+        )
+    };
     let public = public.ok_or_else(none)?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener
@@ -82,8 +99,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
         .route(&format!("/{ADD_CHECKPOINT}"), post(add_checkpoint))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(Arc::new(witness));
-    let served =
-        axum::serve(listener, routes).with_graceful_shutdown(crate::command::serve::stopped());
+    let served = axum::serve(listener, routes).with_graceful_shutdown(crate::signals::stopped());
     served.await.map_err(|error| CliError::local(error.to_string()))
 }
 
@@ -110,7 +126,7 @@ fn refused(refusal: &Refusal) -> Response {
     }
 }
 
-/// Why there is no cosignature.
+/// Why no cosignature was made.
 enum Answer {
     Refusal(Refusal),
     Failed(CliError),
@@ -136,7 +152,7 @@ impl Witness {
                 return Err(Answer::Refusal(refusal));
             }
         };
-        // A witness that forgot what it cosigned would cosign another history.
+        // Stored before it signs: a witness that lost its last checkpoint could cosign a contradicting one.
         files::replace(&self.path(&head.origin), &request.note)?;
         let seconds = u64::try_from(self.ports.clock.now().0 / 1000).unwrap_or(0);
         let signature = self.key.sign(message(&head, seconds).as_bytes());
@@ -145,7 +161,8 @@ impl Witness {
         line.map_err(|bad| CliError::local(bad.to_string()).into())
     }
 
-    /// The head that was cosigned last. What is there and cannot be read is no reason to begin anew.
+    /// Returns the checkpoint that was cosigned last; `None` for a new ledger. An unreadable file is an error
+    /// and never a new start.
     fn last(&self, origin: &str) -> Result<Option<SignedHead>, CliError> {
         let path = self.path(origin);
         if !path.exists() {
@@ -160,7 +177,7 @@ impl Witness {
         self.data.join(format!("{}.checkpoint", base64url(sha256(origin.as_bytes()))))
     }
 
-    /// Two heads of one size are a proof by themselves.
+    /// Writes the proof of a fork. Two checkpoints of one size prove it without more.
     fn keep_fork(&self, last: Vec<u8>, other: Vec<u8>) -> Result<(), CliError> {
         let root = Checkpoint::open(&other, &self.logs).map(|head| head.root);
         let root = root.map_err(|bad| CliError::local(bad.to_string()))?;
@@ -168,7 +185,10 @@ impl Witness {
         let bytes = fork.encode();
         let path = self.data.join(format!("{}.fork", base64url(sha256(&bytes))));
         files::replace(&path, &bytes)?;
-        eprintln!("a ledger signed two histories: the proof is kept in {}", path.display());
+        eprintln!(
+            "forked: a ledger signed two checkpoints that contradict each other; the proof is in {}",
+            path.display()
+        );
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! A process of the demo: the tool, or one agent that does what it is told, line by line.
+//! A process of the demo: the tool, or one agent that does what it is told.
 //!
-//! An agent process makes its own key, which never leaves it. Asks come as JSON on stdin, answers
-//! go as JSON to stdout. Some asks are attacks: what a rogue agent or a thief would try.
+//! An agent process makes its own key, which never leaves it. Requests come as lines of JSON on stdin, answers
+//! go as lines of JSON to stdout. Some requests are attacks of a rogue agent or a thief.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use tokio::io::AsyncBufReadExt as _;
 use super::tool;
 use crate::cli_error::CliError;
 
-/// Which process.
+/// The kind of process.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// The file tool
+    /// File tool
     Tool {
         #[arg(long)]
         broker_url: String,
@@ -43,14 +43,14 @@ pub(crate) enum Command {
         files: PathBuf,
         #[arg(long)]
         staleness_ms: i64,
-        /// Where its own identity and its evidence are kept
+        /// Directory of its identity and of the reports that it has not sent yet
         #[arg(long)]
         directory: PathBuf,
-        /// The file of the join token with which it enrolls
+        /// File with its join token
         #[arg(long)]
         join_token: PathBuf,
     },
-    /// An agent
+    /// Agent
     Agent {
         #[arg(long)]
         directory: PathBuf,
@@ -61,19 +61,19 @@ pub(crate) enum Command {
     },
 }
 
-/// What an agent is told to do. `token` is always a token in text form.
+/// A request to an agent process. `token` is a token in text form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Ask {
     /// Enroll with a join token.
     Enroll { join_token: String },
-    /// Make a key, as a helper does; answers with its public half.
+    /// Make a key, as a helper does; the answer is its public key.
     MakeKey,
-    /// Ask for authority.
+    /// Get a delegation from the broker.
     Issue { on_behalf_of: String, allow: String, ttl_seconds: u64, hops: u32, offline_hops: u32 },
-    /// Hand a part on to an enrolled agent, online.
+    /// Delegate to an enrolled agent, online.
     Delegate { token: String, to: String, allow: String, ttl_seconds: u64 },
-    /// Hand a part on to a helper with this key, offline.
+    /// Delegate to a helper with this key, offline.
     Spawn { token: String, label: String, key: String, allow: String, ttl_seconds: u64 },
     /// Read a file of the tool.
     Read { token: String, tool: String, path: String },
@@ -81,31 +81,31 @@ pub(crate) enum Ask {
     Write { token: String, tool: String, path: String },
     /// Revoke a hop that this agent made.
     Revoke { token: String, hop: String },
-    /// Attack: show a token that is another's, with a proof by this process's own key.
+    /// Attack: show the token of another agent, with a proof by this process's own key.
     ReadStolen { token: String, tool: String, path: String },
-    /// Attack: send the last successful read again, token, receipt and proof as they were.
+    /// Attack: send the last successful read again, with the same proof.
     ReadAgain { tool: String },
-    /// Attack: make a hop in another agent's name, with a key of one's own, and have it recorded.
+    /// Attack: have a hop recorded that names another agent, with this process's own key.
     Impersonate { token: String, name: String, allow: String },
-    /// Attack: put the last block of one token on another, and read with it.
+    /// Attack: replace the last block of a token with that of another, and read with it.
     ReadSpliced { token: String, onto: String, tool: String, path: String },
 }
 
-/// What came of it.
+/// The answer of an agent process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// `done`, `allowed` or `denied`; `trouble` when nothing was decided.
     pub(crate) actual: String,
-    /// The stable code of a refusal.
+    /// The code of a refusal, or empty.
     pub(crate) code: String,
-    /// Why, or what.
+    /// The message of a refusal, or what was done.
     pub(crate) detail: String,
-    /// A token, or whatever was asked for.
+    /// A token or a key, or empty.
     pub(crate) data: String,
 }
 
 impl Answer {
-    /// Something was done.
+    /// Returns the answer for an act that succeeded.
     pub(crate) fn done(detail: impl Into<String>, data: impl Into<String>) -> Self {
         Answer {
             actual: "done".into(),
@@ -124,7 +124,7 @@ impl Answer {
         }
     }
 
-    /// Something was refused, or failed.
+    /// Returns the answer for a refusal or a failure.
     pub(crate) fn failed(failure: &Error) -> Self {
         let denied = matches!(failure.kind(), Kind::Deny | Kind::Unauthenticated | Kind::Malformed);
         let actual = if denied { "denied" } else { "trouble" };
@@ -137,7 +137,7 @@ impl Answer {
     }
 }
 
-/// Runs a process of the demo until its story ends.
+/// Runs a process of the demo until it is killed or its stdin ends.
 pub(crate) async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Tool { broker_url, trust_file, files, staleness_ms, directory, join_token } => {
@@ -162,7 +162,7 @@ pub(crate) async fn run(command: Command) -> Result<(), CliError> {
     }
 }
 
-/// One agent, or a helper, or a thief.
+/// An agent, a helper or a thief.
 struct Agent {
     directory: PathBuf,
     broker: Broker,
@@ -226,7 +226,7 @@ impl Agent {
                 let to = Recipient::Helper { label, key };
                 let presentation = self.open(&token)?.delegate_offline(to, &terms)?;
                 Ok(Answer::done(
-                    format!("its helper may {allow}; the broker was not asked"),
+                    format!("its helper may {allow}; made without the broker"),
                     presentation.to_text(),
                 ))
             }
@@ -250,7 +250,7 @@ impl Agent {
             }
             Ask::Revoke { token, hop } => {
                 let hop = hop.parse().map_err(sublet_core::refusal::Malformed::from)?;
-                self.open(&token)?.revoke(hop, "the demo says so").await?;
+                self.open(&token)?.revoke(hop, "demo").await?;
                 Ok(Answer::done(format!("hop {hop} and everything below it"), ""))
             }
             attack => self.attack(attack).await,
@@ -276,7 +276,7 @@ impl Agent {
                 let to = Recipient::Agent { id, key: own.public_key().clone() };
                 let terms = Attenuation::new(scope(&allow)?, Duration::from_secs(60));
                 self.open(&token)?.delegate_online(to, &terms).await?;
-                Ok(Answer::done("the broker recorded a hop in another's name", ""))
+                Ok(Answer::done("the broker recorded a hop in the name of another agent", ""))
             }
             Ask::ReadSpliced { token, onto, tool, path } => {
                 let (from, onto) =
@@ -295,10 +295,10 @@ impl Agent {
         }
     }
 
-    /// Credentials with a proof by this process's own key, whoever the token's holder is.
+    /// Returns credentials with a proof by this process's own key, whoever holds the token.
     fn forged(&self, token: Presentation, path: &str) -> Result<Credentials, Error> {
         let ports = Ports::system();
-        // The id of a token that does not verify is nobody's; any will do.
+        // A token that does not verify has no id; any id will do.
         let hop = self
             .trust
             .verify(&token.token)
@@ -323,7 +323,7 @@ impl Agent {
     fn identity(&self) -> Result<&Identity, Error> {
         self.identity
             .as_ref()
-            .ok_or_else(|| Error::local("not_enrolled", "this process did not enrol"))
+            .ok_or_else(|| Error::local("not_enrolled", "this process did not enroll"))
     }
 
     fn open(&self, token: &str) -> Result<Delegation, Error> {
@@ -354,8 +354,7 @@ async fn read(tool: &str, path: &str, credentials: Credentials) -> Result<Answer
     Ok(Answer::allowed(format!("{path} says {text:?}")))
 }
 
-/// The first token with its last block replaced by that of the second: protobuf fields put together
-/// anew.
+/// Returns the first token with its last block replaced by that of the second.
 fn splice(onto: &[u8], from: &[u8]) -> Option<Vec<u8>> {
     const BLOCKS: u8 = 3 << 3 | 2;
     let (mut onto, from) = (fields(onto)?, fields(from)?);
@@ -365,7 +364,7 @@ fn splice(onto: &[u8], from: &[u8]) -> Option<Vec<u8>> {
     Some(onto.concat())
 }
 
-/// The top-level fields of a Biscuit, each with its tag.
+/// Returns the top-level protobuf fields of a Biscuit, each with its tag; `None` for malformed bytes.
 fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut fields = Vec::new();
     while let Some(tag) = bytes.first() {

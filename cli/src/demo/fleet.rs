@@ -1,4 +1,4 @@
-//! The processes of the demo, and how the story talks to them.
+//! Starts the processes of the demo and talks to them.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,10 +10,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::actor::{Answer, Ask};
 use crate::cli_error::CliError;
 
-/// How long a process may take to answer.
+/// The longest time to wait for an answer of a process.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A process of this very program.
+/// A process of this program.
 pub(crate) struct Process {
     child: Child,
     input: ChildStdin,
@@ -24,9 +24,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `sublet` with these arguments. It is killed when this is dropped.
     pub(crate) fn start(name: &str, args: &[&str]) -> Result<Self, CliError> {
-        let lost = |what: &str| CliError::local(format!("{name}: no {what}"));
-        let program = std::env::current_exe()
-            .map_err(|error| CliError::local(format!("where am I? {error}")))?;
+        let lost = |what: &str| CliError::local(format!("{name} has no {what}"));
+        let program = std::env::current_exe().map_err(|error| {
+            CliError::local(format!("the path of this program is not known: {error}"))
+        })?;
         let child = Command::new(program)
             .args(args)
             .env_remove("SUBLET_BROKER")
@@ -48,18 +49,18 @@ impl Process {
         Ok(Process { child, input, output: BufReader::new(output).lines(), name: name.to_owned() })
     }
 
-    /// The next line that it prints.
+    /// Returns the next line that it prints. Fails when it ends or does not answer in time.
     pub(crate) async fn line(&mut self) -> Result<String, CliError> {
         let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await;
         match line {
             Ok(Ok(Some(line))) => Ok(line),
             Ok(Ok(None)) => Err(CliError::local(format!("{} has ended", self.name))),
             Ok(Err(error)) => Err(CliError::local(format!("{}: {error}", self.name))),
-            Err(_) => Err(CliError::local(format!("{} does not answer", self.name))),
+            Err(_) => Err(CliError::local(format!("{} did not answer in time", self.name))),
         }
     }
 
-    /// Has it do something.
+    /// Sends a request and returns the answer.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Answer, CliError> {
         let bad = |error: &dyn std::fmt::Display| CliError::local(format!("{error}"));
         let line = serde_json::to_string(ask).map_err(|error| bad(&error))? + "\n";
@@ -67,25 +68,25 @@ impl Process {
         serde_json::from_str(&self.line().await?).map_err(|error| bad(&error))
     }
 
-    /// Kills it, as `kill -9` does, and waits until it is gone.
+    /// Kills it with SIGKILL and waits for its end.
     pub(crate) async fn kill(&mut self) -> Result<(), CliError> {
         self.child.kill().await.map_err(|error| CliError::local(format!("{}: {error}", self.name)))
     }
 }
 
-/// A broker in `--dev`, a process of its own.
+/// A broker in `--dev`, as a process.
 pub(crate) struct BrokerProcess {
     process: Process,
-    /// Its address.
+    /// The address that it serves.
     pub(crate) endpoint: String,
-    /// Its trust bundle.
+    /// The path of its trust bundle.
     pub(crate) trust: String,
-    /// Its admin key.
+    /// The path of its admin key.
     pub(crate) admin_key: String,
 }
 
 impl BrokerProcess {
-    /// Starts one on a data directory; port 0 takes a free one.
+    /// Starts a broker on a data directory. Port 0 picks a free port.
     pub(crate) async fn start(data: &Path, listen: &str) -> Result<Self, CliError> {
         let data = data.display().to_string();
         let mut process =
@@ -95,7 +96,11 @@ impl BrokerProcess {
             let value = line
                 .strip_prefix(&format!("export {name}="))
                 .map(|value| value.trim_matches('\'').to_owned());
-            value.ok_or_else(|| CliError::local(format!("the broker said {line:?}, not {name}")))
+            value.ok_or_else(|| {
+                CliError::local(format!(
+                    "the broker printed {line:?}, expected the export of {name}"
+                ))
+            })
         };
         let endpoint = exported("SUBLET_BROKER").await?;
         let trust = exported("SUBLET_TRUST").await?;
@@ -103,7 +108,7 @@ impl BrokerProcess {
         Ok(BrokerProcess { process, endpoint, trust, admin_key })
     }
 
-    /// Its address without the scheme.
+    /// Returns the address without the scheme.
     pub(crate) fn address(&self) -> String {
         self.endpoint.trim_start_matches("http://").to_owned()
     }

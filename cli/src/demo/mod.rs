@@ -1,8 +1,8 @@
-//! `sublet demo`: a real fleet in one command. Broker, tool, agents and a helper are processes of
-//! their own, each agent with a key of its own; the files behind the tool are real.
+//! `sublet demo`: a fleet in one command. Broker, tool, agents and a helper are separate processes, each with
+//! its own key; the tool serves real files.
 //!
-//! Owns: starting and stopping the processes, and the count of outcomes. The story itself is in
-//! `story`; what an agent does in `actor`; the tool in `tool`.
+//! Owns: starting and stopping the processes, and the count of outcomes. Does not own: the steps (`story`), the
+//! acts of an agent (`actor`), the tool (`tool`).
 
 pub(crate) mod actor;
 pub(crate) mod fleet;
@@ -18,20 +18,24 @@ use crate::cli_error::CliError;
 use crate::context::Context;
 use crate::print;
 
-/// Watch a fleet: authority that narrows at each hop, attacks that fail, a revocation that bites.
+/// Demonstrate a fleet: broker, tool and six agents as processes, and attacks that fail
+///
+/// Each step prints the expected and the actual outcome.
+///
+/// Exit codes: 0 if every outcome is the expected one, else 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Keep everything in this directory instead of a temporary one
+    /// Keep all files in this directory instead of a temporary one; it must be empty or new
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// How many times as long everything may take
+    /// Factor for all time limits, 1 to 10
     #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     patience: u32,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let temporary = tempfile::tempdir()
-        .map_err(|error| CliError::local(format!("no temporary directory: {error}")))?;
+        .map_err(|error| CliError::local(format!("cannot make a temporary directory: {error}")))?;
     let home = match &args.keep {
         Some(directory) => {
             let fresh =
@@ -39,7 +43,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
             let mut entries = fresh
                 .map_err(|error| CliError::local(format!("{}: {error}", directory.display())))?;
             if entries.next().is_some() {
-                return Err(CliError::usage(format!("{} is not empty", directory.display())));
+                return Err(CliError::usage(format!(
+                    "{} is not empty: --keep needs an empty or a new directory",
+                    directory.display()
+                )));
             }
             directory.clone()
         }

@@ -25,26 +25,25 @@ use sublet_proto::v1;
 use super::actor::{Answer, Ask};
 use super::fleet::{BrokerProcess, Process};
 use super::teller::Teller;
+use crate::audit::report;
 use crate::cli_error::CliError;
-use crate::command::audit_lines;
-use crate::report;
 
-/// How old the tool's revocation view may be.
+/// The maximum age of the tool's revocation view, in milliseconds.
 const STALENESS_MS: i64 = 2_000;
 
-/// How soon a revocation must bite at the tool.
+/// The time within which the tool must refuse after a revocation.
 const BITES_WITHIN: Duration = Duration::from_secs(1);
 
-/// How soon a tool that hears of no broker must refuse.
+/// The time within which a tool without a broker must refuse.
 const STALE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Looks for the tool's last report, a tenth of a second each: its back-off is 6.4 s at most.
+/// How often to look for the tool's last report, every 100 ms: the back-off of the tool is at most 6.4 s.
 const REPORTED_ROUNDS: usize = 200;
 
 const DOMAIN: &str = sublet_broker::config::DEV_TRUST_DOMAIN;
 const SUMMARY: &str = "/reports/2026/q3/summary.txt";
 
-/// Everybody on stage.
+/// The processes of the demo.
 struct Stage {
     broker: BrokerProcess,
     admin: Credential,
@@ -57,11 +56,11 @@ struct Stage {
     editor: Process,
     scout: Process,
     mallory: Process,
-    /// How many times as long everything may take, on a machine that is busy with more.
+    /// Factor for all time limits, for a machine that does other work too.
     patience: u32,
 }
 
-/// The tokens that the story hands around, in text form.
+/// The tokens of the demo, in text form.
 #[derive(Default)]
 struct Tokens {
     root: String,
@@ -69,15 +68,14 @@ struct Tokens {
     analyst: String,
     scout: String,
     editor: String,
-    /// When the call that was made last was made, by this machine's clock.
+    /// The time of the last call, by this machine's clock.
     last_call: UnixMillis,
 }
 
-/// Tells the whole story; outcomes go to the teller, an error is trouble with the stage itself.
+/// Runs all steps. Outcomes go to the teller; an error means that the demo itself could not run.
 pub(super) async fn tell(teller: &mut Teller, home: &Path, patience: u32) -> Result<(), CliError> {
-    teller.chapter(
-        "The stage: a broker on sled, a file tool and six agents, each a process of its own.",
-    );
+    teller
+        .chapter("Setup: a broker on sled, a file tool and six agents, each a process of its own.");
     let mut stage = set(home, patience).await?;
     teller.aside(&format!(
         "broker {}, tool {} ({})",
@@ -180,7 +178,7 @@ fn id(name: &str) -> String {
     format!("spiffe://{DOMAIN}/agent/{name}")
 }
 
-/// Creates an agent; the join token for it.
+/// Creates an agent and returns its join token.
 async fn invite(broker: &Broker, admin: &Credential, name: &str) -> Result<String, CliError> {
     let request = v1::CreateAgentRequest {
         agent_id: id(name),
@@ -192,14 +190,14 @@ async fn invite(broker: &Broker, admin: &Credential, name: &str) -> Result<Strin
 }
 
 async fn enrollment(teller: &mut Teller, stage: &mut Stage) -> Result<(), CliError> {
-    teller.chapter("Enrolment: the operator invites four agents; each makes its own key and shows it with a one-time join token.");
+    teller.chapter("Enrollment: the admin creates four agents. Each makes its own key and enrolls with a one-time join token.");
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let mut first = None;
     let names = [
-        ("enrol planner", "planner"),
-        ("enrol researcher", "researcher"),
-        ("enrol analyst", "analyst"),
-        ("enrol editor", "editor"),
+        ("enroll planner", "planner"),
+        ("enroll researcher", "researcher"),
+        ("enroll analyst", "analyst"),
+        ("enroll editor", "editor"),
     ];
     for (step, name) in names {
         let join_token = invite(&broker, &stage.admin, name).await?;
@@ -226,7 +224,7 @@ async fn delegation(
     stage: &mut Stage,
     tokens: &mut Tokens,
 ) -> Result<(), CliError> {
-    teller.chapter("Delegation: alice's authority to the planner, then narrower at every hop.");
+    teller.chapter("Delegation: the planner acts on behalf of alice, and each hop is narrower than the one before.");
     let issue = Ask::Issue {
         on_behalf_of: format!("user:alice@{DOMAIN}"),
         allow:
@@ -239,7 +237,7 @@ async fn delegation(
     let answer = stage.planner.ask(&issue).await?;
     teller.step("issue to planner on behalf of alice", "done", &answer);
     tokens.root = answer.data;
-    // Each hop for less than the one before: a second may end between the two.
+    // Each hop ends well before its parent, so that a second that passes between them does not matter.
     let hop = |token: &str, to: &str, under: &str, ttl_seconds: u64| Ask::Delegate {
         token: token.to_owned(),
         to: id(to),
@@ -280,7 +278,7 @@ async fn use_and_abuse(
     tokens: &Tokens,
 ) -> Result<(), CliError> {
     teller.chapter(
-        "Use: the tool decides offline, from the token, the proof and its revocation view.",
+        "Use: the tool decides offline, from the token, the call proof and its revocation view.",
     );
     let ask = read(&tokens.scout, stage, SUMMARY);
     teller.step("scout reads what it may", "allowed", &stage.scout.ask(&ask).await?);
@@ -298,7 +296,7 @@ async fn use_and_abuse(
         ttl_seconds: 60,
     };
     teller.step(
-        "researcher hands on more than it holds",
+        "researcher delegates more than it holds",
         "denied",
         &stage.researcher.ask(&wider).await?,
     );
@@ -309,7 +307,7 @@ async fn use_and_abuse(
         ttl_seconds: 3600,
     };
     teller.step(
-        "researcher hands on for longer than it holds",
+        "researcher delegates for longer than it holds",
         "denied",
         &stage.researcher.ask(&longer).await?,
     );
@@ -317,7 +315,7 @@ async fn use_and_abuse(
 }
 
 async fn attacks(teller: &mut Teller, stage: &mut Stage, tokens: &Tokens) -> Result<(), CliError> {
-    teller.chapter("Theft and forgery: mallory has copies of every token, and no key but its own.");
+    teller.chapter("Theft and forgery: mallory has copies of every token, but only its own key.");
     let ask = Ask::ReadStolen {
         token: tokens.analyst.clone(),
         tool: stage.tool.clone(),
@@ -346,7 +344,7 @@ async fn revocation(
     tokens: &Tokens,
 ) -> Result<(), CliError> {
     teller.chapter(
-        "Revocation: the planner takes back the researcher's hop; everything below dies with it.",
+        "Revocation: the planner revokes the researcher's hop, and everything below it ends too.",
     );
     let middle = verified(&tokens.researcher, &stage.trust)?.id().to_string();
     let ask = Ask::Revoke { token: tokens.root.clone(), hop: middle };
@@ -355,14 +353,14 @@ async fn revocation(
     let answer = until_denied(&mut stage.scout, &ask, BITES_WITHIN * stage.patience).await?;
     teller.step("scout, two hops below, within a second", "denied", &answer);
     let ask = read(&tokens.editor, stage, "/reports/2026/q2/summary.txt");
-    teller.step("editor, a sibling, goes on", "allowed", &stage.editor.ask(&ask).await?);
+    teller.step("editor, a sibling, still reads", "allowed", &stage.editor.ask(&ask).await?);
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let target = Target::Agent(
         id("editor").parse::<AgentId>().map_err(sublet_core::refusal::Malformed::from)?,
     );
     let suspended = broker.revoke_target(&stage.admin, &target, "laptop lost", Vec::new()).await;
     teller.step(
-        "the operator suspends editor",
+        "the admin suspends editor",
         "done",
         &answer_of(suspended.map(|_| "its tokens are refused until it is resumed")),
     );
@@ -379,15 +377,15 @@ async fn outage(
     home: &Path,
 ) -> Result<(), CliError> {
     teller.chapter(&format!(
-        "Outage: the broker is killed with SIGKILL. The tool decides on, until its view is {} seconds old.",
+        "Outage: the broker is killed with SIGKILL. The tool decides until its revocation view is {} seconds old.",
         staleness_ms(stage.patience) / 1000
     ));
     let address = stage.broker.address();
     stage.broker.kill().await?;
     let ask = read(&tokens.root, stage, "/reports/2026/q2/summary.txt");
-    teller.step("planner reads, the broker is gone", "allowed", &stage.planner.ask(&ask).await?);
+    teller.step("planner reads without the broker", "allowed", &stage.planner.ask(&ask).await?);
     let answer = until_denied(&mut stage.planner, &ask, STALE_WITHIN * stage.patience).await?;
-    teller.step("planner reads on a stale view", "denied", &answer);
+    teller.step("planner reads, the revocation view is stale", "denied", &answer);
     stage.broker = BrokerProcess::start(&home.join("broker"), &address).await?;
     let (recorded, detail) = every_hop_is_there(stage, tokens).await?;
     let answer =
@@ -399,7 +397,7 @@ async fn outage(
     Ok(())
 }
 
-/// Whether the broker has each hop that it acknowledged; the offline hop it never saw.
+/// Whether the broker has each hop that it acknowledged. It never saw the offline hop.
 async fn every_hop_is_there(stage: &Stage, tokens: &Tokens) -> Result<(bool, String), CliError> {
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let mut seen = 0;
@@ -408,17 +406,17 @@ async fn every_hop_is_there(stage: &Stage, tokens: &Tokens) -> Result<(bool, Str
             Presentation::from_text(token).map_err(sublet_core::refusal::Malformed::from)?.token;
         let answer = broker.inspect(&stage.admin, v1::InspectRequest { token: bytes }).await?;
         if answer.hops.iter().any(|hop| !hop.recorded) {
-            return Ok((false, "an acknowledged hop is missing".to_owned()));
+            return Ok((false, "a hop that the broker acknowledged is missing".to_owned()));
         }
         seen += answer.hops.len();
     }
-    Ok((true, format!("4 chains, {seen} blocks, each in the ledger as before")))
+    Ok((true, format!("4 chains, {seen} blocks, all in the ledger")))
 }
 
 async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(), CliError> {
-    teller.chapter("Replay: what happened, put together again from the ledger and verified again.");
+    teller.chapter("Replay: what happened, read from the ledger and verified again.");
     let report = everything_reported(stage, tokens).await?;
-    for line in audit_lines(&report) {
+    for line in crate::audit::delegation::lines(&report) {
         teller.aside(&line);
     }
     let whole = report.holds()
@@ -437,8 +435,8 @@ async fn replay(teller: &mut Teller, stage: &Stage, tokens: &Tokens) -> Result<(
     Ok(())
 }
 
-/// The delegation, once the tool has reported the call that was made last: it does so in order, and as
-/// soon as the broker is back.
+/// Returns the replay of the delegation after the tool has reported the last call. The tool reports in order,
+/// as soon as the broker is back.
 async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<replay::Report, CliError> {
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let delegation = verified(&tokens.root, &stage.trust)?.delegation();
@@ -450,13 +448,13 @@ async fn everything_reported(stage: &Stage, tokens: &Tokens) -> Result<replay::R
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(CliError::local("the tool has not reported its last call"))
+    Err(CliError::local("the tool did not report its last call in time"))
 }
 
-/// Exports everything, and checks it as somebody would who has the file and the keys alone.
+/// Exports the ledger, and verifies the bundle with nothing but the trust bundle.
 async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(), CliError> {
     teller.chapter(
-        "Evidence: the whole ledger in one file, checked without the broker; and a copy tampered with.",
+        "Evidence: the whole ledger in one bundle, verified offline, and a copy that was tampered with.",
     );
     let broker = Broker::connect(&stage.broker.endpoint).await?;
     let trust_text = files::read(Path::new(&stage.broker.trust))?;
@@ -469,7 +467,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     bundle::write(&path, &ledger, &trust_text, report::views(&past)?, &keys)?;
     let reproduced = past.uses.iter().filter(|used| used.again == Again::Reproduced).count();
     let detail = format!(
-        "{} records, {} uses, {reproduced} decided again with the same result",
+        "{} records, {} uses, {reproduced} decisions reproduced",
         past.head.size,
         past.uses.len()
     );
@@ -486,7 +484,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let tampered = home.join("tampered.sublet");
     files::replace(&tampered, &bytes)?;
     let answer = match check(&tampered) {
-        Ok(_) => Answer::done("it was taken", ""),
+        Ok(_) => Answer::done("it was accepted", ""),
         Err(failure) => Answer {
             actual: "denied".to_owned(),
             code: failure.code(),
@@ -498,7 +496,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     Ok(())
 }
 
-/// Asks again and again until it is denied, or the time is over.
+/// Repeats the request until it is denied or the time is over.
 async fn until_denied(
     process: &mut Process,
     ask: &Ask,
@@ -526,7 +524,7 @@ async fn until(
             answer.detail = format!("still {} after {elapsed} ms", answer.actual);
             return Ok(answer);
         }
-        // The feed brings the change; between two looks the machine is left to it.
+        // The revocation arrives with the feed; the pause leaves the machine to it.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

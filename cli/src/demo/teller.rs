@@ -1,10 +1,10 @@
-//! Tells the story of the demo as it happens, and counts what came of each step.
+//! Prints the steps of the demo and keeps their outcomes.
 
 use serde_json::{Value, json};
 
 use super::actor::Answer;
 
-/// What came of one step.
+/// The outcome of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(super) name: &'static str,
@@ -14,28 +14,28 @@ pub(crate) struct Outcome {
     detail: String,
 }
 
-/// Tells the story as it happens, and keeps the outcomes.
+/// Prints the steps as they happen, and keeps the outcomes.
 pub(crate) struct Teller {
     pub(super) aloud: bool,
     pub(super) outcomes: Vec<Outcome>,
 }
 
 impl Teller {
-    /// A heading.
+    /// Prints a heading.
     pub(super) fn chapter(&self, text: &str) {
         if self.aloud {
             crate::print::line!("\n{text}");
         }
     }
 
-    /// A line that is no outcome.
+    /// Prints a line that is not an outcome.
     pub(super) fn aside(&self, text: &str) {
         if self.aloud {
             crate::print::line!("     {text}");
         }
     }
 
-    /// One step: what was expected, what came.
+    /// Keeps and prints the outcome of one step.
     pub(super) fn step(&mut self, name: &'static str, expected: &'static str, answer: &Answer) {
         let outcome = Outcome {
             name,

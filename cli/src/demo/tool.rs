@@ -1,4 +1,4 @@
-//! The demo's tool: serves a real directory over gRPC and decides every call offline.
+//! The tool of the demo: serves a directory over gRPC and decides every call offline.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status};
 
 use crate::cli_error::CliError;
 
-/// The tool's name: what tokens name as their audience.
+/// The audience of the tool in tokens.
 pub(super) const AUDIENCE: &str = "tool://files";
 
 struct FileTool {
@@ -34,17 +34,17 @@ struct FileTool {
     root: PathBuf,
 }
 
-/// Where things lie that the tool needs.
+/// The files of the tool.
 pub(super) struct Home {
-    /// Its identity and its evidence.
+    /// Directory of its identity and of the reports that it has not sent yet.
     pub(super) directory: PathBuf,
-    /// The join token with which it enrolls.
+    /// File with its join token.
     pub(super) join_token: PathBuf,
-    /// What it serves.
+    /// Directory that it serves.
     pub(super) files: PathBuf,
 }
 
-/// Serves files until it is killed; prints its address.
+/// Enrolls, prints the address, and serves files until it is killed.
 pub(super) async fn serve(
     broker: &str,
     trust: &Path,
@@ -116,7 +116,7 @@ impl Files for FileTool {
 }
 
 impl FileTool {
-    /// Decides: token, possession, revocations, scope; offline, in this process.
+    /// Decides a call offline: token, possession, revocations and scope.
     fn permit<M>(
         &self,
         request: &Request<M>,
@@ -131,14 +131,14 @@ impl FileTool {
         permit.map(drop).map_err(|refusal| error::status(&refusal))
     }
 
-    /// The file behind a path, inside the root whatever links lie there. The authority says which
-    /// paths are allowed; that none leaves the root is the tool's own duty.
+    /// Returns the file of a path. The token limits the paths; the tool itself ensures that no path and no link
+    /// leaves the root.
     fn resolve(&self, path: &str) -> Result<PathBuf, Status> {
         let bad = || {
             error::status(
                 &Malformed::Field {
                     field: "path",
-                    detail: format!("{path:?} is no path of this tool"),
+                    detail: format!("{path:?} is not a path of this tool"),
                 }
                 .into(),
             )

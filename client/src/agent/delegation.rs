@@ -278,8 +278,8 @@ impl Delegation {
         Ok(Presentation { token: child.encode(), receipt: self.receipt.clone() })
     }
 
-    /// What a hop would take away from what is held, in words; the hop is not made. Refused as the
-    /// hop would be.
+    /// Returns what a hop would narrow, one change a line; the hop is not made. Refused as the hop would
+    /// be.
     pub fn preview(&self, to: Recipient, terms: &Attenuation) -> Result<Vec<String>, Error> {
         let now = self.ports.clock.now();
         let (child, _) = mint::draft(&self.token, &terms.hop(to, now), now)?;

@@ -6,12 +6,14 @@
 //! Invariants: a hop is called verified when the token that ends in it, rebuilt from blocks alone,
 //! verifies, its id is the recorded one, and every field that the record states is the block's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::base::key::{Algorithm, PublicKey};
+use sublet_core::base::utc::utc;
 use sublet_core::biscuit::block::Block;
+use sublet_core::capability::{Capability, Scope, Step};
 use sublet_core::token::BlockPayload;
 use sublet_core::token::UnverifiedToken;
 use sublet_core::token::verify::VerifiedToken;
@@ -47,7 +49,7 @@ pub struct HopReport {
     pub expires: i64,
     /// What its block says; `None` when the chain does not verify.
     pub block: Option<Block>,
-    /// What it took away, in words; empty for the root and where nothing was taken.
+    /// What it narrowed, one change a line; empty for the root and where nothing was narrowed.
     pub narrowing: Vec<String>,
     /// Whether its signatures, id and record hold, from the root on; else what does not.
     pub verified: Result<(), String>,
@@ -297,34 +299,84 @@ impl Place {
     }
 }
 
-/// What a hop took away from the one before it, in words; empty when nothing.
+/// Returns what a hop narrowed, one change a line, such as `narrowed: path under:/data → under:/data/q3` or
+/// `removed: fs.list@tool://files`. Empty when it narrowed nothing.
 pub fn narrowing(parent: &Block, child: &Block) -> Vec<String> {
-    let mut words = Vec::new();
-    if parent.scope != child.scope {
-        let texts = |block: &Block| {
-            let capabilities = block.scope.iter().flat_map(|scope| scope.capabilities());
-            capabilities.map(ToString::to_string).collect::<Vec<_>>()
-        };
-        let (had, has) = (texts(parent), texts(child));
-        for lost in had.iter().filter(|text| !has.contains(text)) {
-            words.push(format!("no longer all of {lost}"));
-        }
-        for kept in has.iter().filter(|text| !had.contains(text)) {
-            words.push(format!("only {kept}"));
+    let capabilities = |block: &Block| -> Vec<Capability> {
+        block.scope.iter().flat_map(|scope| scope.capabilities()).cloned().collect()
+    };
+    let (had, has) = (capabilities(parent), capabilities(child));
+    let several = had.len().max(has.len()) > 1;
+    let mut lines = Vec::new();
+    let mut continued = BTreeSet::new();
+    for one in &has {
+        let same = had.iter().position(|wider| wider == one);
+        match same.or_else(|| had.iter().position(|wider| covers(wider, one))) {
+            Some(at) => {
+                continued.insert(at);
+                let changes = had.get(at).map(|wider| changes(wider, one)).unwrap_or_default();
+                if !changes.is_empty() {
+                    let which = if several { format!("{one}: ") } else { String::new() };
+                    lines.push(format!("narrowed: {which}{}", changes.join(", ")));
+                }
+            }
+            None => lines.push(format!("not held before: {one}")),
         }
     }
-    let earlier = parent.not_after.saturating_sub(child.not_after);
-    if earlier > 0 {
-        words.push(format!("ends {earlier} s earlier"));
+    let removed = had.iter().enumerate().filter(|(at, _)| !continued.contains(at));
+    lines.extend(removed.map(|(_, lost)| format!("removed: {lost}")));
+    if child.not_after < parent.not_after {
+        let (had, has) = (utc(parent.not_after), utc(child.not_after));
+        lines.push(format!("narrowed: expires {had} → {has}"));
     }
     if child.hops_max < parent.hops_max {
-        words.push(format!("{} hops in all, not {}", child.hops_max, parent.hops_max));
+        lines.push(format!("narrowed: hops {} → {}", parent.hops_max, child.hops_max));
     }
     if child.offline_hops_max < parent.offline_hops_max {
-        let (has, had) = (child.offline_hops_max, parent.offline_hops_max);
-        words.push(format!("{has} hops without a receipt, not {had}"));
+        let (had, has) = (parent.offline_hops_max, child.offline_hops_max);
+        lines.push(format!("narrowed: offline hops {had} → {has}"));
     }
-    words
+    lines
+}
+
+/// Whether `one` lies inside `wider`, in the hands of another agent.
+fn covers(wider: &Capability, one: &Capability) -> bool {
+    let scope = |capability: &Capability| Scope::new(vec![capability.clone()]).ok();
+    let step = Step { hop: 0, to_another: true };
+    scope(wider).zip(scope(one)).is_some_and(|(wider, one)| wider.covers_after(&one, step).is_ok())
+}
+
+/// Returns each part of a capability in which it is narrower than `wider`: `path under:/data → under:/data/q3`.
+fn changes(wider: &Capability, one: &Capability) -> Vec<String> {
+    let held = |capability: &Capability, name: &str| {
+        let named = capability.args().find(|(other, _)| *other == name);
+        let default = if capability.is_open() { "any" } else { "absent" };
+        named.map_or(default.to_owned(), |(_, constraint)| constraint.to_string())
+    };
+    let open = |capability: &Capability| if capability.is_open() { "any" } else { "absent" };
+    let hops = |capability: &Capability| {
+        capability.travel().hops_max.map_or("any".to_owned(), |hops| hops.to_string())
+    };
+    let mut parts = vec![
+        ("audience".to_owned(), wider.audience().to_string(), one.audience().to_string()),
+        ("action".to_owned(), wider.action().to_string(), one.action().to_string()),
+    ];
+    let names: BTreeSet<&str> = wider.args().chain(one.args()).map(|(name, _)| name).collect();
+    let named = names.into_iter();
+    parts.extend(named.map(|name| (argument(name), held(wider, name), held(one, name))));
+    parts.push(("other arguments".to_owned(), open(wider).to_owned(), open(one).to_owned()));
+    parts.push(("capability hops".to_owned(), hops(wider), hops(one)));
+    if one.travel().delegates_only && !wider.travel().delegates_only {
+        parts.push(("use".to_owned(), "holder".to_owned(), "delegates".to_owned()));
+    }
+    let changed = parts.into_iter().filter(|(_, had, has)| had != has);
+    changed.map(|(part, had, has)| format!("{part} {had} → {has}")).collect()
+}
+
+/// The name of an argument, quoted unless it is a plain word.
+fn argument(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if plain && !name.is_empty() { name.to_owned() } else { format!("{name:?}") }
 }
 
 /// A recorded block; `None` when its key is none.

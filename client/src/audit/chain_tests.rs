@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 use sublet_core::base::bytes::sha256;
+use sublet_core::biscuit::block::{Block, Role};
+use sublet_core::capability::Scope;
 use sublet_core::token::verify::VerifiedToken;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
@@ -11,6 +13,7 @@ use sublet_proto::record::{Hop, HopPayload, Payload, Record, Revoked, Words};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::agent::delegation::{Attenuation, Delegation};
+use crate::audit::chain::narrowing;
 use crate::audit::entry::Entry;
 use crate::audit::replay::{Report, report};
 use crate::fixture::{NOW, World};
@@ -106,12 +109,11 @@ fn a_tree_of_hops_is_verified_again_from_its_records() {
     assert_eq!(
         middle.narrowing,
         [
-            "no longer all of fs.@tool://files path=under:/data",
-            "only fs.read@tool://files path=under:/data/q3",
-            "ends 600 s earlier",
+            "narrowed: action fs. → fs.read, path under:/data → under:/data/q3",
+            "narrowed: expires 2027-01-15T08:15:00Z → 2027-01-15T08:05:00Z",
         ]
     );
-    assert_eq!(leaf.narrowing, ["2 hops in all, not 3"]);
+    assert_eq!(leaf.narrowing, ["narrowed: hops 3 → 2"]);
     assert_eq!(leaf.revoked.map(|(hop, index)| (hop == middle.hop, index)), Some((true, 12)));
     assert_eq!((first.revoked, sibling.revoked), (None, None));
     assert_eq!(report.revocations[0].reason, "left the team");
@@ -162,4 +164,54 @@ fn a_forged_hop_and_a_record_that_lies_are_named() {
     assert!(detail(3).contains("another agent"), "{}", detail(3));
     assert_eq!((detail(0), detail(1)), (String::new(), String::new()));
     assert!(!report.holds());
+}
+
+/// The block of a hop with this scope, in every other part the same.
+fn block(scope: &[&str]) -> Block {
+    Block {
+        role: Role::Hop,
+        agent: "spiffe://acme.example/agent/planner".parse().unwrap(),
+        helper: None,
+        not_after: NOW / 1000,
+        hops_max: 3,
+        offline_hops_max: 1,
+        scope: Some(Scope::from_texts(scope).unwrap()),
+    }
+}
+
+#[test]
+fn a_narrowing_names_each_part_and_what_is_gone() {
+    let lines = |parent: &[&str], child: &[&str]| narrowing(&block(parent), &block(child));
+    let files = "fs.@tool:// path=under:/data *=any";
+    assert_eq!(lines(&[files], &[files]), Vec::<String>::new());
+    assert_eq!(
+        lines(&[files], &["fs.read@tool://files path=under:/data mode=exactly:raw hops:2"]),
+        [
+            "narrowed: audience tool:// → tool://files, action fs. → fs.read, mode any → exactly:raw, \
+            other arguments any → absent, capability hops any → 2"
+        ]
+    );
+    // With several capabilities, each line says which one.
+    let (read, list) = ("fs.read@tool://files path=under:/data", "fs.list@tool://files");
+    let narrower = "fs.read@tool://files path=under:/data/q3";
+    assert_eq!(
+        lines(&[read, list], &[narrower]),
+        [
+            format!("narrowed: {narrower}: path under:/data → under:/data/q3"),
+            format!("removed: {list}")
+        ]
+    );
+    // A delegate may use what its delegator may only hand out; for itself it can give that up.
+    let handed = "fs.read@tool://files path=under:/data use:delegates";
+    assert_eq!(lines(&[handed], &[read]), Vec::<String>::new());
+    assert_eq!(lines(&[read], &[handed]), ["narrowed: use holder → delegates"]);
+    assert_eq!(
+        lines(&[read], &["db.query@tool://db"]),
+        ["not held before: db.query@tool://db", &format!("removed: {read}")]
+    );
+    let fewer = Block { hops_max: 2, offline_hops_max: 0, ..block(&[read]) };
+    assert_eq!(
+        narrowing(&block(&[read]), &fewer),
+        ["narrowed: hops 3 → 2", "narrowed: offline hops 1 → 0"]
+    );
 }

@@ -61,10 +61,10 @@ impl std::fmt::Display for RecordedConsent {
         };
         let by = match &self.issuer {
             Some(issuer) => format!("{} at {issuer}", or(&self.subject)),
-            None => "an operator's word".to_owned(),
+            None => "a grant of the admin".to_owned(),
         };
         let at = utc(self.at_ms.div_euclid(1000));
         let (record, agent, principal) = (self.record, &self.agent, or(&self.principal));
-        write!(f, "consent at {at}, record {record}: {agent} acts for {principal} by {by}")
+        write!(f, "consent at {at}, record {record}: {agent} may act for {principal}, by {by}")
     }
 }

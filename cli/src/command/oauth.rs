@@ -1,4 +1,4 @@
-//! `sublet exchange`: the request that an OAuth client makes to the broker's token endpoint (RFC 8693).
+//! `sublet oauth exchange`: a request of an OAuth client to the broker's token endpoint (RFC 8693).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,33 +15,48 @@ use crate::cli_error::CliError;
 use crate::context::{Context, duration, read_secret};
 use crate::print;
 
-/// Make the token exchange of OAuth for the broker's /token: a form, and headers that prove it, for curl.
+/// OAuth requests.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    Exchange(ExchangeArgs),
+}
+
+pub(crate) fn run(command: Command, context: &Context) -> Result<(), CliError> {
+    let Command::Exchange(args) = command;
+    exchange(&args, context)
+}
+
+/// Prepare a token exchange (RFC 8693) for the broker's /token endpoint
+///
+/// Writes the form and the signed headers of the request. The subject token is the user's, the actor token is
+/// the agent's identity token. Nothing is sent. Send the request within 30 seconds; it is accepted once: curl
+/// --data-binary @FORM -H @HEADERS BROKER/token
 #[derive(clap::Args)]
-pub(crate) struct Args {
-    /// The identity's directory
+pub(crate) struct ExchangeArgs {
+    /// Directory of the agent's identity
     #[arg(long = "as", value_name = "DIR")]
     as_: PathBuf,
-    /// The file of the user's own signed token, which is the subject
+    /// File with the user's token (a JWT of a [[user_issuer]]), or - for stdin
     #[arg(long, value_name = "FILE|-")]
     user_token: PathBuf,
-    /// What for, one capability; repeat for more: 'fs.read@tool://files path=under:/data'
+    /// Capability to ask for, such as 'fs.read@tool://files path=under:/data'; may be given more than once
     #[arg(long, value_name = "SCOPE", required = true)]
     allow: Vec<String>,
-    /// How long
+    /// Lifetime of the delegation, such as 5m or 2h; the profile limits it
     #[arg(long, default_value = "15m", value_parser = duration)]
     ttl: Duration,
-    /// How many hops may follow
+    /// Maximum number of further hops
     #[arg(long, default_value_t = 0)]
     hops: u32,
-    /// The file of the form to write
+    /// File for the form body
     #[arg(long, value_name = "FILE")]
     form: PathBuf,
-    /// The file of the headers to write; good once, for 30 seconds
+    /// File for the signed headers
     #[arg(long, value_name = "FILE")]
     headers: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
+fn exchange(args: &ExchangeArgs, context: &Context) -> Result<(), CliError> {
     let identity = Actor::load(&args.as_, context)?.identity()?;
     let scope = Scope::from_texts(&args.allow).map_err(Malformed::from)?;
     let form = form_urlencoded::Serializer::new(String::new())
@@ -66,11 +81,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Capabilities as rich authorization requests (RFC 9396).
+/// Returns a scope as rich authorization requests (RFC 9396).
 fn details(scope: &Scope) -> Result<String, CliError> {
     let typed = scope_message(scope).into_iter().map(|text| {
         let read: Result<Map<String, Value>, _> = serde_json::from_str(&text);
-        let mut detail = read.map_err(|error| CliError::local(format!("a capability: {error}")))?;
+        let mut detail = read
+            .map_err(|error| CliError::local(format!("a capability is not valid JSON: {error}")))?;
         detail.insert("type".to_owned(), json!("sublet_capability"));
         Ok(Value::Object(detail))
     });

@@ -1,9 +1,9 @@
-//! Uses for a SIEM: OCSF 1.9 API Activity (<https://schema.ocsf.io/1.9.0/classes/api_activity>), with
+//! Uses as events for a SIEM: OCSF 1.9 API Activity (<https://schema.ocsf.io/1.9.0/classes/api_activity>), with
 //! the profiles `ai_operation` (`delegation`, `ai_agent`) and `record_integrity` (`attestation`).
 //!
-//! Owns: which of our words is which of theirs. Does not own: what happened. What OCSF has no place for
-//! is under `unmapped`; the attestation is over the event as it stands here, the evidence for what it
-//! says is the record that `unmapped.ledger` names.
+//! Owns: the mapping of our terms to those of OCSF. Does not own: the history itself. What OCSF has no field
+//! for is under `unmapped`. The attestation covers the event as it stands here; the evidence for its content
+//! is the record that `unmapped.ledger` names.
 
 use serde_json::{Value, json};
 use sublet_client::audit::history::History;
@@ -21,7 +21,7 @@ const ACTIVITY: u64 = 99;
 /// SHA-256 among OCSF's fingerprints.
 const SHA256: u64 = 3;
 
-/// One event a use, a line each.
+/// Returns one event for each use, one a line.
 pub(crate) fn events(history: &History, uses: &[UseAnswer]) -> Result<String, CliError> {
     let mut lines = String::new();
     for used in uses {
@@ -81,7 +81,7 @@ fn event(history: &History, used: &UseAnswer) -> Value {
     })
 }
 
-/// The last hop: what the call was made with, and what that was made from.
+/// The hop that the call was made with, and its parent.
 fn delegation(history: &History, used: &UseAnswer) -> Value {
     let last = used.hops.last();
     let parent = used.hops.iter().nth_back(1).map(|hop| hop.hop.as_str());
@@ -108,10 +108,11 @@ fn delegation(history: &History, used: &UseAnswer) -> Value {
     delegation
 }
 
-/// Over the event in canonical form (RFC 8785), without this fingerprint.
+/// SHA-256 over the event in canonical form (RFC 8785), without this fingerprint.
 fn fingerprint(event: &Value) -> Result<Value, CliError> {
     let json = Json::parse(event.to_string().as_bytes());
-    let json = json.map_err(|bad| CliError::local(format!("an event: {bad}")))?;
+    let json =
+        json.map_err(|bad| CliError::local(format!("an event is not canonical JSON: {bad}")))?;
     let hex: String = sha256(&json.canonical()).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(json!({"algorithm": "SHA-256", "algorithm_id": SHA256, "value": hex}))
 }

@@ -1,4 +1,4 @@
-//! `sublet audit export` and what `sublet audit verify` says of a bundle.
+//! Evidence bundles: writing one, and verifying one offline.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,13 +12,13 @@ use sublet_client::files;
 use sublet_client::trust::Trust;
 use sublet_core::base::text::base64url;
 
+use super::against::{Against, INCOMPLETE, INVALID, found};
+use super::report;
 use crate::cli_error::CliError;
-use crate::command::against::{Against, INCOMPLETE, INVALID, found};
 use crate::context::Context;
 use crate::print;
-use crate::report;
 
-/// Writes the whole ledger into one file, with what lies beside its records.
+/// Writes the whole ledger to one file: records, payloads, checkpoint, keys and derived reports.
 pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), CliError> {
     let (broker, admin, trust) = (context.broker().await?, context.admin()?, context.trust()?);
     let path = context.trust.as_deref().unwrap_or(Path::new("trust.json"));
@@ -43,7 +43,7 @@ pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), CliError
     Ok(())
 }
 
-/// Checks a bundle with the keys of SUBLET_TRUST, without anything else.
+/// Verifies a bundle with the keys of the trust bundle alone, and makes every decision in it again.
 pub(crate) fn verify(
     path: &Path,
     against: &Against,
@@ -69,9 +69,9 @@ pub(crate) fn verify(
     Ok(large(&bundle.manifest, there, context))
 }
 
-/// A bundle that holds, and is too large for everything in it to be put together.
+/// A valid bundle that is too large for its decisions to be made again.
 fn large(manifest: &Manifest, there: u64, context: &Context) -> ExitCode {
-    let detail = "not made again: the bundle is too large; replay a copy of the ledger in parts";
+    let detail = "not replayed: the bundle is too large; replay one delegation at a time";
     let value = json!({
         "origin": manifest.origin,
         "records": manifest.records,
@@ -89,7 +89,7 @@ fn large(manifest: &Manifest, there: u64, context: &Context) -> ExitCode {
     ExitCode::from(INCOMPLETE)
 }
 
-/// A bundle that holds, with every decision in it made again.
+/// A valid bundle, with every decision in it made again.
 fn replayed(bundle: &Bundle, trust: &Trust, context: &Context) -> Result<ExitCode, CliError> {
     let records = match bundle.records(trust) {
         Ok(records) => records,
@@ -122,10 +122,13 @@ fn replayed(bundle: &Bundle, trust: &Trust, context: &Context) -> Result<ExitCod
     ];
     pairs.extend(complete.delegations.iter().map(|problem| ("problem", problem.clone())));
     for (from, to) in &complete.pruned {
-        pairs.push(("forgotten", format!("records {from} to {to}")));
+        pairs.push(("pruned", format!("records {from} to {to}; their hashes stay")));
     }
     for (tool, gaps) in &complete.verifiers {
-        pairs.push(("gap", format!("{tool}: uses {gaps:?} are missing")));
+        pairs.push((
+            "gap",
+            format!("{tool} decided uses that are not in the ledger: numbers {gaps:?}"),
+        ));
     }
     print::pairs(context, &pairs, &value);
     let whole = complete.erased.is_empty() && complete.pruned.is_empty();

@@ -1,5 +1,5 @@
-//! A history for readers: Markdown, one page of HTML, a table, and lines of JSON for a SIEM (`ocsf`).
-//! All of it is derived; the evidence is in the bundle beside it.
+//! Reports of a history: Markdown, one page of HTML, CSV, and lines of JSON for a SIEM (`ocsf`).
+//! They are derived; the evidence is the records in the bundle beside them.
 
 use std::fmt::Write as _;
 
@@ -8,22 +8,28 @@ use sublet_client::audit::questions::{Query, UseAnswer};
 use sublet_client::audit::replay::Report;
 use sublet_core::base::text::base64url;
 
+use super::ocsf;
 use crate::cli_error::CliError;
-use crate::{ocsf, print};
+use crate::print;
 
-/// What a tool says of a call beside its decision, as lines of a tree; none where it says nothing.
-pub(crate) fn word_of_the_tool(used: &UseAnswer) -> Vec<String> {
+/// Returns what a tool reported of a use beside its decision, as lines of a tree; empty when it reported
+/// nothing more.
+pub(crate) fn tool_lines(used: &UseAnswer) -> Vec<String> {
     let taken = used.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let taken = Some(taken).filter(|taken| !taken.is_empty());
     let detail = [
         used.outcome.as_ref().map(|outcome| format!("outcome {}", outcome.escape_debug())),
         taken.map(|taken| format!("admitted by capability {taken} of each block")),
-        used.answer.as_ref().map(|answer| format!("answer of SHA-256 {answer}")),
+        used.answer.as_ref().map(|answer| format!("SHA-256 of the answer {answer}")),
     ];
-    detail.into_iter().flatten().map(|detail| format!("   the tool says: {detail}")).collect()
+    detail
+        .into_iter()
+        .flatten()
+        .map(|detail| format!("   reported by the tool: {detail}"))
+        .collect()
 }
 
-/// Every view, by file name.
+/// Returns every report with its file name.
 pub(crate) fn views(history: &History) -> Result<Vec<(String, Vec<u8>)>, CliError> {
     let uses = history.uses_of(&Query::default());
     Ok(vec![
@@ -34,12 +40,12 @@ pub(crate) fn views(history: &History) -> Result<Vec<(String, Vec<u8>)>, CliErro
     ])
 }
 
-const DERIVED: &str = "Derived from the records of this bundle, and no evidence itself: `sublet audit verify` checks the records.";
+const DERIVED: &str = "This report is derived from the records of this bundle and is not evidence itself. `sublet audit verify` checks the records.";
 
 fn markdown(history: &History, uses: &[UseAnswer]) -> String {
     let head = &history.head;
     let mut text = format!(
-        "# What happened in {}\n\n{DERIVED}\n\n{} records, root `{}`.\n",
+        "# Ledger of {}\n\n{DERIVED}\n\n{} records, root `{}`.\n",
         head.origin,
         head.size,
         base64url(head.root)
@@ -54,12 +60,12 @@ fn markdown(history: &History, uses: &[UseAnswer]) -> String {
         for hop in &report.hops {
             let indent = "  ".repeat(hop.position as usize);
             let _ = writeln!(text, "{indent}- {} (record {})", hop.holder, hop.index);
-            for taken in &hop.narrowing {
-                let _ = writeln!(text, "{indent}  - {taken}");
+            for change in &hop.narrowing {
+                let _ = writeln!(text, "{indent}  - {change}");
             }
         }
     }
-    text += "\n## Uses\n\n| record | at | who | on behalf of | tool | action | verdict | decided again |\n|---|---|---|---|---|---|---|---|\n";
+    text += "\n## Uses\n\n| record | at | who | on behalf of | tool | action | verdict | decision replayed |\n|---|---|---|---|---|---|---|---|\n";
     for used in uses {
         let cells = cells(used);
         let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
@@ -70,7 +76,7 @@ fn markdown(history: &History, uses: &[UseAnswer]) -> String {
         let at = print::utc_ms(revoked.at_ms);
         let _ = writeln!(
             text,
-            "- record {} at {at}: {} by {} ({}); {} uses without knowing of it",
+            "- record {} at {at}: {} by {} ({}); {} uses allowed after it, before the tool received it",
             revoked.record,
             revoked.what,
             revoked.by,
@@ -86,11 +92,11 @@ h2{margin-top:2rem}table{border-collapse:collapse;width:100%;font-size:13px}td,t
 ul.tree,ul.tree ul{list-style:none;margin:0;padding-left:1.4rem}ul.tree li{border-left:2px solid #888;padding:.15rem 0 .15rem .7rem;overflow-wrap:anywhere}
 .less{color:#555;font-size:13px}.no{color:#a00}code{font-size:12px}@media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}}";
 
-/// One page without anything that it would have to fetch.
+/// One page that fetches nothing.
 fn html(history: &History, uses: &[UseAnswer]) -> String {
     let head = &history.head;
     let mut page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{origin}</title><style>{STYLE}</style><h1>What happened in {origin}</h1><p>{derived}</p><p>{size} records, root <code>{root}</code>.</p>",
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{origin}</title><style>{STYLE}</style><h1>Ledger of {origin}</h1><p>{derived}</p><p>{size} records, root <code>{root}</code>.</p>",
         origin = escape(&head.origin),
         derived = escape(&DERIVED.replace('`', "")),
         size = head.size,
@@ -102,7 +108,7 @@ fn html(history: &History, uses: &[UseAnswer]) -> String {
         tree(report, None, &mut page);
         page += "</ul>";
     }
-    page += "<h2>Uses</h2><table><tr><th>record<th>at<th>who<th>tool<th>action<th>arguments<th>verdict<th>decided again</tr>";
+    page += "<h2>Uses</h2><table><tr><th>record<th>at<th>who<th>tool<th>action<th>arguments<th>verdict<th>decision replayed</tr>";
     for used in uses {
         let class = if used.verdict == "allowed" { "" } else { " class=\"no\"" };
         let _ = write!(
@@ -122,15 +128,15 @@ fn html(history: &History, uses: &[UseAnswer]) -> String {
     page
 }
 
-/// The hops behind one, each with those behind it. A hop hangs on one recorded before it, and a
-/// chain has 64 at most, so this ends.
+/// Writes the hops below `parent`, each with the hops below it. A parent is recorded before its child, and a
+/// chain has at most 64 hops, so the recursion ends.
 fn tree(report: &Report, parent: Option<sublet_core::base::id::HopId>, page: &mut String) {
     for hop in report.hops.iter().filter(|hop| hop.parent == parent) {
         let class = if hop.revoked.is_some() { " class=\"no\"" } else { "" };
         let _ =
             write!(page, "<li{class}>{} <code>record {}</code>", escape(&hop.holder), hop.index);
-        for taken in &hop.narrowing {
-            let _ = write!(page, "<div class=\"less\">− {}</div>", escape(taken));
+        for change in &hop.narrowing {
+            let _ = write!(page, "<div class=\"less\">{}</div>", escape(change));
         }
         page.push_str("<ul>");
         tree(report, Some(hop.hop), page);
@@ -142,7 +148,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// One use in a line: record, when, who, on whose behalf, tool, action, verdict, decided again.
+/// Returns the cells of one use: record, time, holder, principal, tool, action, verdict, replayed decision.
 pub(crate) fn cells(used: &UseAnswer) -> [String; 8] {
     [
         used.record.to_string(),
@@ -156,7 +162,7 @@ pub(crate) fn cells(used: &UseAnswer) -> [String; 8] {
     ]
 }
 
-/// One line a use (RFC 4180).
+/// One line for each use (RFC 4180).
 fn csv(uses: &[UseAnswer]) -> String {
     let mut text = "record,decided_at,recorded_at,by,on_behalf_of,tool,action,arguments,verdict,decided_again,delegation\r\n".to_owned();
     for used in uses {
@@ -179,7 +185,7 @@ fn csv(uses: &[UseAnswer]) -> String {
     text
 }
 
-/// A cell, quoted; what a spreadsheet would take for a formula begins with an apostrophe.
+/// Quotes a cell. A text that a spreadsheet would read as a formula gets an apostrophe in front.
 fn cell_of(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let guard = if formula { "'" } else { "" };

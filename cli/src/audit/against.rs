@@ -1,6 +1,6 @@
-//! What a ledger is held against, beside itself: heads that were kept elsewhere, and those of witnesses.
+//! What a ledger is compared with: checkpoints that the verifier kept, and those that witnesses cosigned.
 //!
-//! Owns: reading them, the exit codes of what is found wrong. Does not own: the comparison
+//! Owns: reading them, and the exit codes of what is found. Does not own: the comparison
 //! (`sublet_client::audit::published`).
 
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use sublet_ledger::policy::Policy;
 use crate::cli_error::CliError;
 use crate::context::Context;
 
-/// Exit codes of what is found wrong with a ledger. docs/FORMATS.
+/// Exit codes of a verification that did not succeed. docs/FORMATS.
 pub(crate) const INCOMPLETE: u8 = 20;
 const FORKED: u8 = 30;
 pub(crate) const INVALID: u8 = 40;
 
-/// Whether a ledger contradicts heads that were kept.
+/// Compares a ledger with checkpoints; returns the proof of a fork where one contradicts it.
 type Contradicts<'a> = &'a dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Error>;
 
-/// What a ledger is held against, beside itself.
+/// What a ledger is compared with.
 pub(crate) struct Against {
     kept: Vec<SignedHead>,
     policy: Option<Policy>,
@@ -32,13 +32,15 @@ pub(crate) struct Against {
 }
 
 impl Against {
+    /// Reads the files of checkpoints and of a witness policy (C2SP tlog-policy). A checkpoint must be signed
+    /// by a ledger key of the trust bundle.
     pub(crate) fn read(
         checkpoints: &[PathBuf],
         policy: Option<&Path>,
         context: &Context,
     ) -> Result<Self, CliError> {
         let keys = head_keys(&context.trust()?.current());
-        let kept = kept_heads(checkpoints, &keys)?;
+        let kept = kept_checkpoints(checkpoints, &keys)?;
         let read = |path: &Path| {
             let policy = Policy::parse(&files::read_text(path)?);
             policy.map_err(|bad| CliError::local(format!("{}: {bad}", path.display())))
@@ -46,8 +48,8 @@ impl Against {
         Ok(Against { kept, policy: policy.map(read).transpose()?, keys })
     }
 
-    /// The exit code, when the ledger at `path` does not go on from what it is held against; the proof
-    /// of it is kept beside it.
+    /// Returns the exit code when the ledger at `path` does not extend a checkpoint, or lacks one that enough
+    /// witnesses cosigned; `None` when it holds. The proof of a fork is written beside `path`.
     pub(crate) fn contradicted(
         &self,
         path: &Path,
@@ -71,14 +73,14 @@ impl Against {
         let proof = PathBuf::from(proof);
         files::replace(&proof, &fork.encode())?;
         let detail = format!(
-            "it does not begin with the records of a head that was signed; the proof is kept in {}",
+            "forked: the ledger does not extend a checkpoint that its broker signed; the proof is written to {}",
             proof.display()
         );
         found(Error::local("ledger_forked", detail)).map(Some)
     }
 }
 
-/// What was found wrong with a ledger, by its exit code; anything else is trouble.
+/// Prints what was found wrong with a ledger and returns its exit code. Another failure is returned as it is.
 pub(crate) fn found(failure: Error) -> Result<ExitCode, CliError> {
     let code = match failure.code().as_str() {
         "ledger_incomplete" => INCOMPLETE,
@@ -90,8 +92,11 @@ pub(crate) fn found(failure: Error) -> Result<ExitCode, CliError> {
     Ok(ExitCode::from(code))
 }
 
-/// Heads that were kept elsewhere.
-pub(crate) fn kept_heads(paths: &[PathBuf], keys: &[HeadKey]) -> Result<Vec<SignedHead>, CliError> {
+/// Reads checkpoints that the verifier kept. Each must be signed by one of `keys`.
+pub(crate) fn kept_checkpoints(
+    paths: &[PathBuf],
+    keys: &[HeadKey],
+) -> Result<Vec<SignedHead>, CliError> {
     let head = |path: &PathBuf| {
         let head = SignedHead::open(files::read(path)?, keys);
         head.map_err(|bad| CliError::local(format!("{}: {bad}", path.display())))
