@@ -88,7 +88,7 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             let shown = attested.as_ref();
             let enrolled = AgentChange {
                 key: key.0.into(),
-                join_token_id: join_token.clone(),
+                join_token_id: join_token.clone().unwrap_or_default(),
                 method: shown.map_or("join_token", |shown| shown.method).to_owned(),
                 issuer: shown.map(|shown| shown.issuer.clone()).unwrap_or_default(),
                 token: shown.map(|shown| shown.token.to_vec()).unwrap_or_default(),
@@ -135,8 +135,9 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             with(Wire::BrokerKey(key), reason)
         }
         Body::Used(used) => (Wire::Used(use_message(used)), Some(evidence(&used.evidence))),
-        Body::VerifierSynced { epoch, sequence, head } => {
-            let (epoch, sequence, checkpoint) = (*epoch, *sequence, head.clone());
+        Body::VerifierSynced { epoch, sequence, checkpoint } => {
+            let checkpoint = checkpoint.clone().unwrap_or_default();
+            let (epoch, sequence) = (*epoch, *sequence);
             plain(Wire::VerifierSynced(record::VerifierSync { epoch, sequence, checkpoint }))
         }
         Body::Pruned { below } => plain(Wire::Pruned(record::Pruned { below: *below })),
@@ -227,7 +228,7 @@ fn use_message(used: &UseRecord) -> record::Use {
         hop: used.hop.0.into(),
         audience: used.audience.clone(),
         action: used.action.clone(),
-        code: used.code.clone(),
+        code: used.verdict.code().to_owned(),
         decided_at_ms: used.decided_at.0,
         counter: used.counter,
         revocation_epoch: used.revocations.epoch,
@@ -241,8 +242,8 @@ fn evidence(evidence: &UseEvidence) -> Content {
         proof: evidence.proof.clone(),
         holder_key_algorithm: evidence.holder_key.algorithm().name().to_owned(),
         holder_key: evidence.holder_key.bytes().to_vec(),
-        arguments: evidence.arguments.clone(),
-        receipt: evidence.receipt.clone(),
+        arguments: evidence.arguments.clone().unwrap_or_default(),
+        receipt: evidence.receipt.clone().unwrap_or_default(),
         blocks: evidence.blocks.iter().map(block_message).collect(),
         behind: evidence.behind.map(|id| id.0.into()).unwrap_or_default(),
         age_ms: evidence.age_ms,

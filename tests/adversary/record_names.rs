@@ -9,6 +9,7 @@ use sublet_core::decide::{
 };
 use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::evidence::record::Body;
+use sublet_core::evidence::record::UseVerdict;
 use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::token::mint::{Hop, Recipient};
 use sublet_core::token::verify::VerifiedToken;
@@ -136,14 +137,14 @@ fn a_use_in_anothers_name_is_no_record() {
             counter,
             audience: "tool://files".into(),
             action: "fs.delete".into(),
-            code: "unrecorded_agent_hop".into(),
+            verdict: UseVerdict::Denied("unrecorded_agent_hop".into()),
             decided_at: NOW,
             revocations: FeedPosition::new(1, 0),
             age_ms: Some(1),
             staleness_ms_max: 10_000,
-            arguments: b"{}".to_vec(),
+            arguments: Some(b"{}".to_vec()),
             proof: CallProof::sign(claims, &key(by)).unwrap(),
-            receipt: Vec::new(),
+            receipt: None,
         };
         ProvenUse::verify(reported, token.clone()).map_err(|detail| (counter, detail))
     };

@@ -2,6 +2,7 @@
 
 use sublet_core::base::id::{HopId, Principal};
 use sublet_core::base::sign::Signer as _;
+use sublet_core::decide::BadUse;
 use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, CreateLegalHold, Credential, Delegate, EndSessions,
     Ending, Enroll, Erase, GetAgentKey, GrantSession, Inspect, Invitation, ListAgents,
@@ -55,7 +56,7 @@ fn everything_that_agents_do_says_what_it_asks_for() {
     detail(&named, &format!("join token j1 for {PLANNER}"));
     let enroll = Enroll { credential, agent: None };
     detail(&enroll, "join token j1 for the agent it was made for");
-    let uses = vec![Err((1, "x".into())), Err((2, "x".into()))];
+    let uses = vec![Err((1, BadUse::Signature)), Err((2, BadUse::Signature))];
     detail(&ReportUses { uses }, "2 uses to be recorded");
     let sync = ReportVerifierState { revocations: (3, 9).into(), head: None };
     detail(&sync, "revocations applied up to 9 of epoch 3");
@@ -89,7 +90,7 @@ fn every_revocation_says_what_it_asks_for() {
     }
     let restore = RestorePrincipal { principal: alice(), reason: "back".into() };
     detail(&restore, "restore user:alice@acme.example: back");
-    let login = Login { issuer: "https://i".into(), subject: "7".into(), sid: String::new() };
+    let login = Login { issuer: "https://i".into(), subject: "7".into(), sid: None };
     let id = login.id();
     let word = LoggedOut { login, issued_at: NOW, own: true };
     for (which, words) in [

@@ -18,7 +18,11 @@ use sublet_tests::{Fleet, House, NOW, agent, append, code, key, scope, to_helper
 use crate::{READ, profile, staffed};
 
 fn login(sid: &str) -> Login {
-    Login { issuer: "https://login.example".into(), subject: "0042".into(), sid: sid.into() }
+    Login {
+        issuer: "https://login.example".into(),
+        subject: "0042".into(),
+        sid: Some(sid.to_owned()).filter(|sid| !sid.is_empty()),
+    }
 }
 
 /// By the user's own token, issued then.

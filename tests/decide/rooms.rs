@@ -130,8 +130,11 @@ fn an_issue_rests_on_the_sessions_that_it_is_by() {
     use sublet_core::decide::{Consent, GrantSession, Issue};
     use sublet_core::state::rows::session::{Login, UserToken};
     let (_, mut house, planner) = staffed();
-    let login =
-        |sid: &str| Login { issuer: "https://i".into(), subject: "7".into(), sid: sid.into() };
+    let login = |sid: &str| Login {
+        issuer: "https://i".into(),
+        subject: "7".into(),
+        sid: Some(sid.to_owned()).filter(|sid| !sid.is_empty()),
+    };
     let by_user = |sid: &str| {
         let user = UserToken {
             login: login(sid),

@@ -57,11 +57,8 @@ fn a_store_that_is_opened_counts_on_from_its_last_revocation() {
 }
 
 fn session(subject: &str, principal: &Principal) -> Session {
-    let login = Login {
-        issuer: "https://login.example".into(),
-        subject: subject.into(),
-        sid: String::new(),
-    };
+    let login =
+        Login { issuer: "https://login.example".into(), subject: subject.into(), sid: None };
     Session {
         id: login.id(),
         principal: Some(principal.clone()),

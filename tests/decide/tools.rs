@@ -1,10 +1,12 @@
 //! What a tool tells the broker: how far it has come with revocations, and which head it was shown.
 
+use sublet_core::decide::BadUse;
 use sublet_core::decide::{
     ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportVerifierState, ReportedUse,
 };
 use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::evidence::record::Body;
+use sublet_core::evidence::record::UseVerdict;
 use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::state::Verifier;
 use sublet_core::token::verify::VerifiedToken;
@@ -43,7 +45,7 @@ fn what_is_no_news_is_not_recorded_and_what_is_counts_on() {
     assert_eq!(sync((1, 4), Some(2)), (0, (1, 5), 3, 1), "nor is a smaller one");
     assert_eq!(sync((2, 0), Some(1)), (1, (2, 0), 3, 2));
     let heads = house.records.iter().filter_map(|record| match &record.body {
-        Body::VerifierSynced { head, .. } => Some(head.len()),
+        Body::VerifierSynced { checkpoint, .. } => Some(checkpoint.as_ref().map_or(0, Vec::len)),
         _ => None,
     });
     assert_eq!(heads.collect::<Vec<_>>(), [0, 1, 0], "only a head that is news is kept");
@@ -66,18 +68,18 @@ fn used(token: &VerifiedToken, by: &str, counter: u64) -> ReportedUse {
         counter,
         audience: AUDIENCE.into(),
         action: "fs.read".into(),
-        code: String::new(),
+        verdict: UseVerdict::Allowed,
         decided_at: NOW,
         revocations: at((1, 0)),
         age_ms: Some(0),
         staleness_ms_max: 10_000,
-        arguments: b"{}".to_vec(),
+        arguments: Some(b"{}".to_vec()),
         proof: CallProof::sign(claims, &key(by)).unwrap(),
-        receipt: Vec::new(),
+        receipt: None,
     }
 }
 
-fn proven(token: &VerifiedToken, by: &str, counter: u64) -> Result<ProvenUse, (u64, String)> {
+fn proven(token: &VerifiedToken, by: &str, counter: u64) -> Result<ProvenUse, (u64, BadUse)> {
     Ok(ProvenUse::verify(used(token, by, counter), token.clone()).unwrap())
 }
 
@@ -90,7 +92,7 @@ fn issued(fleet: &Fleet, house: &mut House) -> VerifiedToken {
 fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
     let (fleet, mut house, planner) = staffed();
     let token = issued(&fleet, &mut house);
-    let mut report = |uses: Vec<Result<ProvenUse, (u64, String)>>| {
+    let mut report = |uses: Vec<Result<ProvenUse, (u64, BadUse)>>| {
         let before = house.records.len();
         let next = house.ask(&planner, &ReportUses { uses }).unwrap();
         let bodies: Vec<&'static str> = house.records[before..]
@@ -108,7 +110,7 @@ fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
     assert_eq!(report(vec![one(0), one(1)]), (2, vec![]), "told twice");
     assert_eq!(report(vec![one(1), one(2)]), (3, vec!["used"]));
     assert_eq!(report(vec![one(7)]), (8, vec!["used"]), "what lies between was lost");
-    assert_eq!(report(vec![Err((8, "no proof".into()))]), (9, vec!["refused"]));
+    assert_eq!(report(vec![Err((8, BadUse::Signature))]), (9, vec!["refused"]));
     assert_eq!(report(vec![]), (9, vec![]));
 }
 
@@ -135,11 +137,12 @@ fn a_reported_use_has_its_bounds() {
         change(&mut reported);
         ProvenUse::verify(reported, token.clone()).map(|_| ())
     };
-    let bytes = |count: usize| vec![b'x'; count];
+    let bytes = |count: usize| Some(vec![b'x'; count]);
+    let denied = |count: usize| UseVerdict::Denied("c".repeat(count));
     assert_eq!(verify(&|_| {}), Ok(()));
     assert_eq!(verify(&|used| used.arguments = bytes(ARGUMENTS_BYTES_MAX)), Ok(()));
     assert!(verify(&|used| used.arguments = bytes(ARGUMENTS_BYTES_MAX + 1)).is_err());
-    assert_eq!(verify(&|used| used.code = "c".repeat(64)), Ok(()));
-    let long = verify(&|used| used.code = "c".repeat(65)).unwrap_err();
-    assert!(long.contains("a tool, action or code of over"), "{long}");
+    assert_eq!(verify(&|used| used.verdict = denied(64)), Ok(()));
+    let long = verify(&|used| used.verdict = denied(65)).unwrap_err();
+    assert_eq!(long, BadUse::NameTooLong);
 }

@@ -4,9 +4,11 @@
 use proptest::prelude::*;
 use sublet_core::authorize::{Bound, CallView, decide_call, decide_peer, foresee_call, prove};
 use sublet_core::capability::{Action, Audience, Pattern};
+use sublet_core::decide::BadUse;
 use sublet_core::decide::{ProvenUse, ReportedUse};
 use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::evidence::proof::{CallClaims, CallProof};
+use sublet_core::evidence::record::UseVerdict;
 use sublet_core::refusal::Refusal;
 use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::token::verify::VerifiedToken;
@@ -61,25 +63,22 @@ fn decided(fleet: &Fleet, call: &Call) -> [&'static str; 4] {
         counter: 0,
         audience: call.audience.clone(),
         action: call.action.clone(),
-        code: String::new(),
+        verdict: UseVerdict::Allowed,
         decided_at: NOW,
         revocations: FeedPosition::new(1, 0),
         age_ms: Some(0),
         staleness_ms_max: 10_000,
-        arguments: call.arguments.evidence(),
+        arguments: Some(call.arguments.evidence()),
         proof: proof(&token),
-        receipt: Vec::new(),
+        receipt: None,
     };
     let used = ProvenUse::verify(reported, token.clone());
     [
         code(decide_call(&token, &possession(&token), call, view, NOW)),
         code(decide_peer(&identity, &possession(&identity), call, view, NOW)),
         code(foresee_call(&token, call, None, NOW)),
-        code(used.map_err(|detail| {
-            assert!(
-                detail.contains("does not name one exactly") || detail.contains("bytes"),
-                "{detail}"
-            );
+        code(used.map_err(|why| {
+            assert!(matches!(why, BadUse::NotExact(_) | BadUse::NameTooLong), "{why}");
             Refusal::from(
                 call.check_exact().map_err(sublet_core::refusal::Malformed::from).unwrap_err(),
             )

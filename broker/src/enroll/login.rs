@@ -59,7 +59,10 @@ impl Logins {
         let template = self.templates.iter().find(|(name, _)| *name == shown.issuer);
         let template = template.map(|(_, template)| template.as_str()).unwrap_or_default();
         let user = UserToken::of(&shown, template, &self.realm);
-        user.map_err(|detail| Unauthenticated::User { issuer: shown.issuer.clone(), detail }.into())
+        user.map_err(|bad| {
+            let (issuer, detail) = (shown.issuer.clone(), bad.to_string());
+            Unauthenticated::User { issuer, detail }.into()
+        })
     }
 
     /// Whose login has ended, by its provider's word, and when that was given.
@@ -75,7 +78,7 @@ impl Logins {
         let issued =
             issued.ok_or(BadJwt::Form("it does not say when it was issued (iat)")).map_err(bad)?;
         let subject = shown.claim("sub").unwrap_or_default().to_owned();
-        let sid = shown.claim("sid").unwrap_or_default().to_owned();
+        let sid = shown.claim("sid").filter(|sid| !sid.is_empty()).map(str::to_owned);
         let login = Login { issuer: shown.issuer, subject, sid };
         Ok(LoggedOut { login, issued_at: UnixMillis::from_seconds(issued), own: false })
     }

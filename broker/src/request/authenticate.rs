@@ -17,9 +17,10 @@ use sublet_core::base::id::{AgentId, HopId, UnixMillis};
 use sublet_core::base::key::{PublicKey, Thumbprint};
 use sublet_core::decide::caller::{Authenticated, Caller, Kind};
 use sublet_core::decide::{
-    Enroll, ProvenUse, ReportedUse, check_holder_key, check_names, keeps_an_identity,
+    BadUse, Enroll, ProvenUse, ReportedUse, check_holder_key, check_names, keeps_an_identity,
 };
 use sublet_core::evidence::proof::{CallProof, enroll_message};
+use sublet_core::evidence::record::UseVerdict;
 use sublet_core::refusal::{Malformed, Overload, Refusal, Unauthenticated};
 use sublet_core::revocation::feed::FeedPosition;
 use sublet_core::state::rows::session::{LoggedOut, UserToken};
@@ -178,9 +179,9 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Re
 /// A use that a tool reports: the holder's signature must hold, and every one of the chain. Else its
 /// counter, and what does not. A chain that names an agent which nothing shows to hold it is counted as
 /// any other call without a valid proof; the decision records nothing of it.
-pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, String)> {
+pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, BadUse)> {
     let counter = report.counter;
-    let proven = proven(broker, report).map_err(|detail| (counter, detail))?;
+    let proven = proven(broker, report).map_err(|why| (counter, why))?;
     let named = broker.log.store.view().is_ok_and(|state| proven.names_hold(&state));
     if !named {
         broker.refused.unauthenticated.fetch_add(1, Ordering::Relaxed);
@@ -189,24 +190,24 @@ pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, S
     Ok(proven)
 }
 
-fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, String> {
+fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, BadUse> {
     let token = verified(broker, &report.token).map_err(|refusal| match refusal {
-        Refusal::Malformed(Malformed::Token(bad)) => bad.to_string(),
-        refusal => refusal.to_string(),
+        Refusal::Malformed(Malformed::Token(bad)) => BadUse::Token(bad),
+        refusal => BadUse::Chain(refusal),
     })?;
-    let proof = CallProof::decode(&report.proof).map_err(|bad| bad.to_string())?;
+    let proof = CallProof::decode(&report.proof)?;
     let reported = ReportedUse {
         counter: report.counter,
         audience: report.audience,
         action: report.action,
-        code: report.code,
+        verdict: UseVerdict::of_code(report.code),
         decided_at: UnixMillis(report.decided_at_ms),
         revocations: FeedPosition::new(report.revocation_epoch, report.revocation_sequence),
         age_ms: report.age_ms,
         staleness_ms_max: report.staleness_ms_max,
-        arguments: report.arguments,
+        arguments: Some(report.arguments).filter(|text| !text.is_empty()),
         proof,
-        receipt: report.receipt,
+        receipt: Some(report.receipt).filter(|receipt| !receipt.is_empty()),
     };
     ProvenUse::verify(reported, Arc::unwrap_or_clone(token))
 }

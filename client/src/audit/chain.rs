@@ -10,19 +10,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
-use sublet_core::base::key::{Algorithm, PublicKey};
 use sublet_core::base::utc::utc;
 use sublet_core::biscuit::block::Block;
 use sublet_core::capability::{Capability, Scope, Step};
 use sublet_core::token::BlockPayload;
-use sublet_core::token::UnverifiedToken;
 use sublet_core::token::verify::VerifiedToken;
-use sublet_core::trust::bundle::{KeyUse, TrustBundle};
+use sublet_core::trust::bundle::TrustBundle;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::{Hop, HopPayload};
 
 use crate::audit::entry::Entry;
 use crate::audit::entry::recorded_id;
+use crate::audit::rebuild::{Unproven, block_payload, rebuild, walk};
 
 /// One hop of a delegation.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +51,7 @@ pub struct HopReport {
     /// What it narrowed, one change a line; empty for the root and where nothing was narrowed.
     pub narrowing: Vec<String>,
     /// Whether its signatures, id and record hold, from the root on; else what does not.
-    pub verified: Result<(), String>,
+    pub verified: Result<(), Unproven>,
     /// The hop at which it was revoked: itself or one before it, with the index of the record.
     pub revoked: Option<(HopId, u64)>,
 }
@@ -113,20 +112,20 @@ impl Chains {
         entry: &Entry,
         record: &Hop,
         payload: &HopPayload,
-    ) -> Result<(), String> {
-        let hop = recorded_id(record).map_err(|bad| bad.to_string())?;
+    ) -> Result<(), Unproven> {
+        let hop = recorded_id(record).map_err(Unproven::id)?;
         let parent = match record.parent.as_slice() {
             [] => None,
-            bytes => Some(hop_id("parent", bytes).map_err(|bad| bad.to_string())?),
+            bytes => Some(hop_id("parent", bytes).map_err(Unproven::id)?),
         };
         let is_here = |hop: &HopId| self.hops.contains_key(hop) || self.holder_above(hop).is_some();
         if parent.is_some_and(|parent| !is_here(&parent)) {
-            return Err(format!("hop {hop} was recorded before the hop that it hangs on"));
+            return Err(Unproven::BeforeItsParent(hop));
         }
         if self.hops.contains_key(&hop) {
-            return Err(format!("hop {hop} was recorded twice"));
+            return Err(Unproven::RecordedTwice(hop));
         }
-        let block = block_payload(payload).ok_or_else(|| format!("hop {hop} names no key"))?;
+        let block = block_payload(payload)?;
         let (record, index) = (record.clone(), entry.index);
         let (recorded_at, recorded_by) = (entry.time(), entry.record.actor.clone());
         self.order.push(hop);
@@ -156,7 +155,7 @@ impl Chains {
     }
 
     /// Verifies from the leaves on, so that a chain is verified once and not once for each hop.
-    fn verify_all(&self) -> HashMap<HopId, Result<Place, String>> {
+    fn verify_all(&self) -> HashMap<HopId, Result<Place, Unproven>> {
         let mut verified = HashMap::new();
         for hop in self.order.iter().rev() {
             if verified.contains_key(hop) {
@@ -170,60 +169,44 @@ impl Chains {
                         verified.entry(id).or_insert(Ok(place));
                     }
                 }
-                Err(detail) => {
-                    verified.insert(*hop, Err(detail));
+                Err(why) => {
+                    verified.insert(*hop, Err(why));
                 }
             }
         }
         verified
     }
 
-    /// Rebuilds the token that ends in this hop and verifies it. Which root key signed it is not
-    /// recorded, as it is under no signature: every one that may have is tried.
-    fn verify(&self, hop: &HopId) -> Result<VerifiedToken, String> {
-        let chain = self.chain(hop);
-        let mut detail = "the trust bundle lists no key for delegations".to_owned();
-        for key in self.bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
-            let above = self.above.iter().map(|above| &above.block);
-            let blocks = above.chain(chain.iter().map(|recorded| &recorded.block));
-            let token = UnverifiedToken::assemble(key.id, blocks).map_err(|bad| bad.to_string())?;
-            match VerifiedToken::verify(token, &self.bundle) {
-                Ok(token) if token.id() == *hop => return Ok(token),
-                Ok(token) => {
-                    detail = format!("its blocks make hop {}, recorded is {hop}", token.id());
-                }
-                Err(refusal) => detail = refusal.to_string(),
-            }
-        }
-        Err(detail)
+    /// The verified token that ends in this hop.
+    fn verify(&self, hop: &HopId) -> Result<VerifiedToken, Unproven> {
+        let above = self.above.iter().map(|above| above.block.clone());
+        let recorded = self.chain(hop)?;
+        let blocks: Vec<_> = above.chain(recorded.iter().map(|at| at.block.clone())).collect();
+        rebuild(&blocks, hop, None, &self.bundle)
     }
 
-    /// The recorded hops from the root to this one.
-    fn chain(&self, hop: &HopId) -> Vec<&Recorded> {
-        let mut chain = Vec::new();
-        let mut at = self.hops.get(hop);
-        // Parents are recorded first, so this ends.
-        while let Some(recorded) = at {
-            chain.push(recorded);
-            at = recorded.parent.and_then(|parent| self.hops.get(&parent));
-        }
-        chain.reverse();
-        chain
+    /// The recorded hops from the first that is read to this one.
+    fn chain(&self, hop: &HopId) -> Result<Vec<&Recorded>, Unproven> {
+        walk(Some(*hop), |hop| {
+            let recorded = self.hops.get(hop)?;
+            let parent = recorded.parent.filter(|parent| self.hops.contains_key(parent));
+            Some((parent, recorded))
+        })
     }
 
     fn report(
         &self,
         hop: &HopId,
-        verified: &HashMap<HopId, Result<Place, String>>,
+        verified: &HashMap<HopId, Result<Place, Unproven>>,
     ) -> Option<HopReport> {
         let recorded = self.hops.get(hop)?;
         let place = verified.get(hop)?;
         let block = place.as_ref().ok().and_then(Place::block);
         let parent = place.as_ref().ok().and_then(Place::parent);
         let holds = match (place, block) {
-            (Err(detail), _) => Err(detail.clone()),
+            (Err(why), _) => Err(why.clone()),
             (Ok(place), Some(block)) => recorded.agrees(block, place),
-            (Ok(_), None) => Err("the chain has no such hop".to_owned()),
+            (Ok(_), None) => Err(Unproven::NoSuchHop),
         };
         let holder = match recorded.record.helper.as_str() {
             "" => recorded.record.agent_id.clone(),
@@ -237,7 +220,8 @@ impl Chains {
             Some(parent) => format!("{}#{}", parent.record.agent_id, parent.record.helper),
         };
         let killed = |at: &&Recorded| self.revoked.contains_key(&at.hop);
-        let revoked = self.chain(hop).into_iter().find(killed).map(|at| at.hop);
+        let chain = self.chain(hop).unwrap_or_default();
+        let revoked = chain.into_iter().find(killed).map(|at| at.hop);
         Some(HopReport {
             hop: *hop,
             parent: recorded.parent,
@@ -259,7 +243,7 @@ impl Chains {
 
 impl Recorded {
     /// Whether the record says of the hop what its block says.
-    fn agrees(&self, block: &Block, place: &Place) -> Result<(), String> {
+    fn agrees(&self, block: &Block, place: &Place) -> Result<(), Unproven> {
         let helper = block.helper.as_ref().map(ToString::to_string).unwrap_or_default();
         let key = place.token.signed_blocks().get(place.position).map(|b| b.next_key());
         let key = key.map(|key| key.thumbprint().0.to_vec()).unwrap_or_default();
@@ -277,7 +261,7 @@ impl Recorded {
         ];
         match fields.iter().find(|(_, same)| !same) {
             None => Ok(()),
-            Some((field, _)) => Err(format!("the record states another {field} than the block")),
+            Some((field, _)) => Err(Unproven::Differs(field)),
         }
     }
 }
@@ -377,14 +361,6 @@ fn changes(wider: &Capability, one: &Capability) -> Vec<String> {
 fn argument(name: &str) -> String {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if plain && !name.is_empty() { name.to_owned() } else { format!("{name:?}") }
-}
-
-/// A recorded block; `None` when its key is none.
-pub(crate) fn block_payload(payload: &HopPayload) -> Option<BlockPayload> {
-    let algorithm = Algorithm::from_name(&payload.next_key_algorithm)?;
-    let next_key = PublicKey::from_bytes(algorithm, &payload.next_key).ok()?;
-    let (payload, signature) = (payload.block.clone(), payload.signature.clone());
-    Some(BlockPayload { payload, next_key, signature })
 }
 
 #[cfg(test)]

@@ -159,7 +159,9 @@ fn a_forged_hop_and_a_record_that_lies_are_named() {
         hop.agent_id = "spiffe://acme.example/agent/mallory".into();
     }
     let report = read(&world, &root, &written(&root, bodies));
-    let detail = |at: usize| report.hops[at].verified.clone().err().unwrap_or_default();
+    let detail = |at: usize| {
+        report.hops[at].verified.clone().err().map(|why| why.to_string()).unwrap_or_default()
+    };
     assert!(detail(2).contains("signature of block 2"), "{}", detail(2));
     assert!(detail(3).contains("another agent"), "{}", detail(3));
     assert_eq!((detail(0), detail(1)), (String::new(), String::new()));

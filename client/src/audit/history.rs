@@ -16,11 +16,11 @@ use sublet_core::base::key::Thumbprint;
 use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::evidence::proof::CallProof;
 use sublet_core::evidence::receipt::Receipt;
+use sublet_core::evidence::record::UseVerdict;
 use sublet_core::revocation::feed::{FeedPosition, Revocation, RevocationView};
 use sublet_core::token::BlockPayload;
-use sublet_core::token::UnverifiedToken;
 use sublet_core::token::verify::{Coverage, VerifiedToken};
-use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle};
+use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
@@ -28,12 +28,13 @@ use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
 use sublet_proto::record::{BrokerKey, RefusalCount, Use, UseEvidence};
 
-use crate::audit::chain::{HopReport, block_payload};
+use crate::audit::chain::HopReport;
 use crate::audit::consents::RecordedConsent;
 use crate::audit::entry::Actor;
 use crate::audit::entry::Entry;
 use crate::audit::names::Names;
 use crate::audit::published::head_keys;
+use crate::audit::rebuild::{Unproven, block_payload, rebuild, walk};
 use crate::audit::records::Records;
 use crate::audit::replay::{self, RecordedRefusal, Report};
 use crate::trust::Trust;
@@ -54,9 +55,9 @@ pub struct RecordedUse {
     /// What lay beside it; `None` when it was erased.
     pub evidence: Option<UseEvidence>,
     /// The chain, put together again; else why not.
-    pub token: Result<VerifiedToken, String>,
+    pub token: Result<VerifiedToken, Unproven>,
     /// The call as it was made; else why it is not known.
-    pub call: Result<Call, String>,
+    pub call: Result<Call, Unproven>,
     /// The decision, made again.
     pub again: Again,
 }
@@ -64,7 +65,12 @@ pub struct RecordedUse {
 impl RecordedUse {
     /// Whether the tool allowed it.
     pub fn allowed(&self) -> bool {
-        self.used.code.is_empty()
+        self.verdict().is_allowed()
+    }
+
+    /// What the tool decided.
+    pub fn verdict(&self) -> UseVerdict {
+        UseVerdict::of_code(self.used.code.clone())
     }
 
     /// When the tool decided it, by its clock.
@@ -262,7 +268,7 @@ impl History {
             Some(Content::Use(evidence)) => Some(evidence.clone()),
             _ => None,
         };
-        let shown = evidence.as_ref().ok_or_else(|| "its evidence was erased".to_owned());
+        let shown = evidence.as_ref().ok_or(Unproven::EvidenceErased);
         let token = shown.clone().and_then(|evidence| blocks.token(used, evidence, &self.bundle));
         let call = shown.and_then(|evidence| call(used, evidence));
         let mut recorded = RecordedUse {
@@ -292,12 +298,11 @@ impl History {
             return unnamed;
         }
         match self.decide(recorded, None) {
-            Err(why) => Again::NotShown(why),
-            Ok(code) if code == recorded.used.code => Again::Reproduced,
-            Ok(code) => {
-                let word = |code: &str| if code.is_empty() { "allowed" } else { code }.to_owned();
-                let (was, is) = (word(&recorded.used.code), word(&code));
-                Again::Diverged(format!("recorded: {was}, decided again: {is}"))
+            Err(why) => Again::NotShown(why.to_string()),
+            Ok(verdict) if verdict == recorded.verdict() => Again::Reproduced,
+            Ok(verdict) => {
+                let was = recorded.verdict();
+                Again::Diverged(format!("recorded: {was}, decided again: {verdict}"))
             }
         }
     }
@@ -325,29 +330,32 @@ impl History {
         })
     }
 
-    /// The code that a use gets when it is decided again, empty when it is allowed; with one more
-    /// revocation, if one is given. An error says what is missing to decide it.
-    pub fn decide(&self, used: &RecordedUse, more: Option<&Revocation>) -> Result<String, String> {
-        let evidence = used.evidence.as_ref().ok_or("its evidence was erased")?;
-        let (token, call) = (used.token.as_ref()?, used.call.as_ref()?);
-        let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
+    /// What a use gets when it is decided again; with one more revocation, if one is given. An error says what
+    /// is missing to decide it.
+    pub fn decide(
+        &self,
+        used: &RecordedUse,
+        more: Option<&Revocation>,
+    ) -> Result<UseVerdict, Unproven> {
+        let evidence = used.evidence.as_ref().ok_or(Unproven::EvidenceErased)?;
+        let token = used.token.as_ref().map_err(Clone::clone)?;
+        let call = used.call.as_ref().map_err(Clone::clone)?;
+        let proof = CallProof::decode(&evidence.proof)?;
         let now = used.decided_at();
         let possession = prove(token, &proof, &Bound::of(call), now);
-        let possession =
-            possession.map_err(|refusal| format!("the holder's signature: {refusal}"))?;
+        let possession = possession.map_err(|bad| Unproven::Possession(bad.into()))?;
         let coverage = match evidence.receipt.as_slice() {
             [] => None,
             receipt => {
-                let receipt = Receipt::decode(receipt).map_err(|bad| bad.to_string())?;
-                let coverage = Coverage::verify(receipt, token, &self.bundle);
-                Some(coverage.map_err(|refusal| format!("its receipt: {refusal}"))?)
+                let coverage = Coverage::verify(Receipt::decode(receipt)?, token, &self.bundle);
+                Some(coverage.map_err(|bad| Unproven::Receipt(bad.into()))?)
             }
         };
         let known =
             self.revocations.iter().filter(|known| known.sequence <= used.position().sequence);
         let known: Option<Vec<_>> =
             known.map(|known| known.revocation.clone().zip(Some(known.time))).collect();
-        let known = known.ok_or("the name of a revoked principal was erased")?;
+        let known = known.ok_or(Unproven::PrincipalErased)?;
         let known = known.into_iter().chain(more.map(|more| (more.clone(), now)));
         let view =
             RevocationView::recorded(self.bundle.trust_domain().clone(), used.position(), known);
@@ -358,8 +366,8 @@ impl History {
             coverage: coverage.as_ref(),
         };
         match decide_call(token, &possession, call, view, now) {
-            Ok(_) => Ok(String::new()),
-            Err(refusal) => Ok(refusal.code().to_owned()),
+            Ok(_) => Ok(UseVerdict::Allowed),
+            Err(refusal) => Ok(UseVerdict::Denied(refusal.code().to_owned())),
         }
     }
 }
@@ -368,7 +376,7 @@ impl History {
 struct Blocks {
     blocks: HashMap<HopId, (Option<HopId>, BlockPayload)>,
     /// Chains that records alone show, verified once.
-    verified: HashMap<HopId, Result<VerifiedToken, String>>,
+    verified: HashMap<HopId, Result<VerifiedToken, Unproven>>,
 }
 
 impl Blocks {
@@ -377,7 +385,7 @@ impl Blocks {
             let hop = entry.hop()?;
             let parent = hop_id("parent", &hop.parent).ok();
             let id = hop_id("hop", &hop.hop).ok()?;
-            Some((id, (parent, block_payload(entry.block()?)?)))
+            Some((id, (parent, block_payload(entry.block()?).ok()?)))
         };
         let blocks = entries.iter().filter_map(block).collect();
         Blocks { blocks, verified: HashMap::new() }
@@ -389,8 +397,8 @@ impl Blocks {
         used: &Use,
         evidence: &UseEvidence,
         bundle: &TrustBundle,
-    ) -> Result<VerifiedToken, String> {
-        let id = hop_id("hop", &used.hop).map_err(|bad| bad.to_string())?;
+    ) -> Result<VerifiedToken, Unproven> {
+        let id = hop_id("hop", &used.hop).map_err(Unproven::id)?;
         if let Some(known) = self.verified.get(&id).filter(|_| evidence.blocks.is_empty()) {
             return known.clone();
         }
@@ -406,72 +414,28 @@ impl Blocks {
         id: HopId,
         evidence: &UseEvidence,
         bundle: &TrustBundle,
-    ) -> Result<VerifiedToken, String> {
+    ) -> Result<VerifiedToken, Unproven> {
         let from = match (evidence.blocks.as_slice(), evidence.behind.as_slice()) {
             ([], _) => Some(id),
             (_, []) => None,
-            (_, behind) => Some(hop_id("behind", behind).map_err(|bad| bad.to_string())?),
+            (_, behind) => Some(hop_id("behind", behind).map_err(Unproven::id)?),
         };
-        let mut chain = self.chain(from)?;
-        for block in &evidence.blocks {
-            chain.push(block_payload(block).ok_or("a block names no key")?);
-        }
-        let mut detail = "the trust bundle lists no key for delegations".to_owned();
-        for key in bundle.keys().iter().filter(|key| key.use_ == KeyUse::Delegation) {
-            match verified(key.id, &chain, &evidence.receipt, bundle) {
-                Ok(token) if token.id() == id => return Ok(token),
-                Ok(token) => detail = format!("its blocks make hop {}", token.id()),
-                Err(refusal) => detail = refusal,
-            }
-        }
-        Err(detail)
-    }
-
-    /// The blocks from the root to a recorded hop.
-    fn chain(&self, from: Option<HopId>) -> Result<Vec<BlockPayload>, String> {
-        let (mut chain, mut next) = (Vec::new(), from);
-        while let Some(id) = next {
-            let (parent, block) = self
-                .blocks
-                .get(&id)
-                .ok_or_else(|| format!("the block of hop {id} is not there"))?;
-            // As many as a token may have; more is a circle.
-            if chain.len() > sublet_core::base::limits::HOPS_MAX as usize {
-                return Err("the recorded hops go round in a circle".to_owned());
-            }
-            chain.push(block.clone());
-            next = *parent;
-        }
-        chain.reverse();
-        Ok(chain)
+        let recorded =
+            walk(from, |hop| self.blocks.get(hop).map(|(parent, block)| (*parent, block)))?;
+        let shown = evidence.blocks.iter().map(block_payload);
+        let blocks = recorded.into_iter().cloned().map(Ok).chain(shown);
+        let receipt = Some(evidence.receipt.as_slice()).filter(|receipt| !receipt.is_empty());
+        rebuild(&blocks.collect::<Result<Vec<_>, _>>()?, &id, receipt, bundle)
     }
 }
 
-/// A chain under a root key. The signatures that a receipt covers are verified together; where that
-/// does not come out, each by itself and strictly, which says what is wrong.
-fn verified(
-    root: KeyId,
-    chain: &[BlockPayload],
-    receipt: &[u8],
-    bundle: &TrustBundle,
-) -> Result<VerifiedToken, String> {
-    let assembled = || UnverifiedToken::assemble(root, chain).map_err(|bad| bad.to_string());
-    if let Ok(receipt) = Receipt::decode(receipt)
-        && let Ok((token, _)) = VerifiedToken::verify_recorded(assembled()?, receipt, bundle)
-    {
-        return Ok(token);
-    }
-    VerifiedToken::verify(assembled()?, bundle).map_err(|refusal| refusal.to_string())
-}
-
-fn call(used: &Use, evidence: &UseEvidence) -> Result<Call, String> {
+fn call(used: &Use, evidence: &UseEvidence) -> Result<Call, Unproven> {
     if evidence.arguments.is_empty() {
-        return Err("its arguments were too long to keep".to_owned());
+        return Err(Unproven::ArgumentsNotKept);
     }
-    let proof = CallProof::decode(&evidence.proof).map_err(|bad| bad.to_string())?;
+    let proof = CallProof::decode(&evidence.proof)?;
     let digest = proof.claims.arguments_hash;
-    let arguments = Arguments::from_evidence(&evidence.arguments, digest);
-    let arguments = arguments.map_err(|bad| bad.to_string())?;
+    let arguments = Arguments::from_evidence(&evidence.arguments, digest)?;
     Ok(Call { audience: used.audience.clone(), action: used.action.clone(), arguments })
 }
 

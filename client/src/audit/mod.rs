@@ -11,5 +11,6 @@ pub mod mirror;
 mod names;
 pub mod published;
 pub mod questions;
+pub mod rebuild;
 pub mod records;
 pub mod replay;

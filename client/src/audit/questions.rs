@@ -13,6 +13,7 @@ use sublet_core::base::json::Json;
 use sublet_core::base::text::base64url;
 use sublet_core::capability::effective::effective;
 use sublet_core::evidence::call::Call;
+use sublet_core::evidence::record::UseVerdict;
 use sublet_core::revocation::feed::Revocation;
 use sublet_core::token::verify::VerifiedToken;
 
@@ -177,7 +178,7 @@ impl History {
             audience: used.used.audience.clone(),
             action: used.used.action.clone(),
             arguments: arguments.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-            verdict: verdict(&used.used.code),
+            verdict: used.verdict().to_string(),
             by: token.map(|token| token.holder().to_string()),
             by_key: token.map(|token| token.holder_key().thumbprint().to_string()),
             recorded_holder: token.and_then(|token| self.recorded_holder(token)),
@@ -257,10 +258,6 @@ impl History {
             .filter(|other| other.sequence > suspended.sequence && other.time <= by);
         later.into_iter().any(|other| other.revocation.as_ref() == Some(&resumed))
     }
-}
-
-fn verdict(code: &str) -> String {
-    if code.is_empty() { "allowed" } else { code }.to_owned()
 }
 
 /// Whether a revocation ends this chain.
@@ -472,9 +469,9 @@ impl History {
         let later = self.uses.iter().filter(|used| used.decided_at() >= at && used.allowed());
         for used in later {
             match self.decide(used, Some(&Revocation::Hop(hop))) {
-                Ok(code) if code.is_empty() => {}
-                Ok(code) => refused.push((used.index, code)),
-                Err(why) => not_shown.push((used.index, why)),
+                Ok(UseVerdict::Allowed) => {}
+                Ok(UseVerdict::Denied(code)) => refused.push((used.index, code)),
+                Err(why) => not_shown.push((used.index, why.to_string())),
             }
         }
         let mut hops = Vec::new();

@@ -16,6 +16,7 @@ use sublet_proto::record::record::Body;
 
 use crate::audit::chain::{Chains, HopReport};
 use crate::audit::entry::{Actor, Entry};
+use crate::audit::rebuild::Unproven;
 use crate::broker::connect::{Broker, DEADLINE_DEFAULT};
 use crate::broker::credential::Credential;
 use crate::error::Error;
@@ -144,7 +145,7 @@ fn put_together(
         let Some(hop) = entry.hop() else { continue };
         let added = match entry.block() {
             Some(block) => chains.add(entry, hop, block),
-            None => Err("the block beside it was erased or left out".to_owned()),
+            None => Err(Unproven::BlockErased),
         };
         if let Err(detail) = added {
             problems.push(format!("record {}: {detail}", entry.index));

@@ -31,7 +31,7 @@ pub use authority::revoke::{RestorePrincipal, Restored, Revoke, Target};
 pub use context::{Context, Entropy, Settings, View};
 pub use ledger::retain::{CreateLegalHold, Erase, Prune, ReadRetention, RemoveLegalHold, Retained};
 pub use ledger::uses::{
-    ARGUMENTS_BYTES_MAX, ProvenUse, ReportUses, ReportVerifierState, ReportedUse, USES_MAX,
+    ARGUMENTS_BYTES_MAX, BadUse, ProvenUse, ReportUses, ReportVerifierState, ReportedUse, USES_MAX,
     USES_NOT_TAKEN,
 };
 pub use operation::{Decision, Grant, Keeps, Operation, Unsigned, UnsignedBlock};

@@ -95,8 +95,8 @@ pub enum Body {
         agent: AgentId,
         /// Its key.
         key: Thumbprint,
-        /// The join token used; empty when it was another credential.
-        join_token: String,
+        /// The id of the join token used; `None` when it was another credential.
+        join_token: Option<String>,
         /// The workload's own token that was shown.
         attested: Option<Attestation>,
     },
@@ -230,8 +230,8 @@ pub enum Body {
         epoch: u64,
         /// The number of the last.
         sequence: u64,
-        /// The largest signed head of the ledger that it was shown; empty when none was.
-        head: Vec<u8>,
+        /// The largest checkpoint of the ledger that it was shown; `None` when none was.
+        checkpoint: Option<Vec<u8>>,
     },
     /// Records below an index were given up, but for those under a hold; their hashes stay.
     Pruned {
@@ -307,6 +307,47 @@ pub struct Attestation {
     pub claims: String,
 }
 
+/// What a tool decided about a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UseVerdict {
+    /// The call was allowed.
+    Allowed,
+    /// The call was refused, with this stable code (docs/CODES).
+    Denied(String),
+}
+
+impl UseVerdict {
+    /// Reads the form in messages and records: the code of a refusal, empty for a call that was allowed.
+    pub fn of_code(code: String) -> Self {
+        match code.is_empty() {
+            true => UseVerdict::Allowed,
+            false => UseVerdict::Denied(code),
+        }
+    }
+
+    /// The code of the refusal, in bytes at most 64; empty for a call that was allowed.
+    pub fn code(&self) -> &str {
+        match self {
+            UseVerdict::Allowed => "",
+            UseVerdict::Denied(code) => code,
+        }
+    }
+
+    /// Whether the call was allowed.
+    pub fn is_allowed(&self) -> bool {
+        *self == UseVerdict::Allowed
+    }
+}
+
+impl std::fmt::Display for UseVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            UseVerdict::Allowed => "allowed",
+            UseVerdict::Denied(code) => code,
+        })
+    }
+}
+
 /// A use in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseRecord {
@@ -316,8 +357,8 @@ pub struct UseRecord {
     pub audience: String,
     /// What was called.
     pub action: String,
-    /// The stable code of a refusal; empty when it was allowed.
-    pub code: String,
+    /// What the tool decided.
+    pub verdict: UseVerdict,
     /// When it was decided, by the tool's clock.
     pub decided_at: UnixMillis,
     /// The tool's number for it.
@@ -336,10 +377,10 @@ pub struct UseEvidence {
     pub proof: Vec<u8>,
     /// The holder's key.
     pub holder_key: PublicKey,
-    /// The arguments; empty when they were too long to keep.
-    pub arguments: Vec<u8>,
-    /// The receipt that was shown; empty when none was.
-    pub receipt: Vec<u8>,
+    /// The arguments; `None` when they were too long to keep.
+    pub arguments: Option<Vec<u8>>,
+    /// The receipt that was shown; `None` when none was.
+    pub receipt: Option<Vec<u8>>,
     /// Blocks of the chain that the ledger does not have beside a record: the last ones.
     pub blocks: Vec<BlockPayload>,
     /// The hop that they are behind; `None` when they begin with the root.

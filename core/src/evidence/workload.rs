@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{AgentId, TrustDomain, UnixMillis};
+use crate::base::id::{AgentId, BadId, TrustDomain, UnixMillis};
 use crate::base::json::Json;
 
 /// Rules of one profile.
@@ -145,18 +145,17 @@ impl EnrollRule {
     }
 
     /// Which agent the workload is; an error says which claim cannot be part of its name.
-    pub fn agent(&self, shown: &Attested, domain: &TrustDomain) -> Result<AgentId, String> {
+    pub fn agent(&self, shown: &Attested, domain: &TrustDomain) -> Result<AgentId, BadAgentName> {
         let mut path = String::new();
         for segment in segments(&self.agent) {
             let text = match placeholder(segment) {
                 None => segment,
                 Some(name) => {
                     let value = shown.claim(name);
-                    let value = value.ok_or_else(|| format!("the claim {name:?} is not there"))?;
+                    let value = value.ok_or_else(|| BadAgentName::NoClaim(name.to_owned()))?;
                     if !is_segment(value) {
-                        return Err(format!(
-                            "the claim {name:?} is {value:?}, which is no segment of a SPIFFE id"
-                        ));
+                        let (name, value) = (name.to_owned(), value.to_owned());
+                        return Err(BadAgentName::Segment { name, value });
                     }
                     value
                 }
@@ -164,8 +163,27 @@ impl EnrollRule {
             path.push('/');
             path.push_str(text);
         }
-        format!("spiffe://{domain}{path}").parse().map_err(|bad| format!("{bad}"))
+        Ok(format!("spiffe://{domain}{path}").parse()?)
     }
+}
+
+/// Why a workload's claims name no agent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAgentName {
+    /// A claim that the rule uses is missing.
+    #[error("the claim {0:?} is not there")]
+    NoClaim(String),
+    /// A claim cannot be part of a SPIFFE id.
+    #[error("the claim {name:?} is {value:?}, which is no segment of a SPIFFE id")]
+    Segment {
+        /// The claim.
+        name: String,
+        /// What it says.
+        value: String,
+    },
+    /// The whole is no SPIFFE id.
+    #[error(transparent)]
+    Id(#[from] BadId),
 }
 
 /// What lies between slashes; those in braces belong to a claim's pointer.
@@ -266,7 +284,7 @@ mod tests {
         for sub in ["a/b", "..", ".", "", "a b", "ä", "a%2fb", "a:b", &"x".repeat(300)] {
             assert!(agent("agent/{sub}", sub).is_err(), "{sub:?}");
         }
-        assert!(agent("agent/{nothing}", "ci").unwrap_err().contains("not there"));
+        assert!(agent("agent/{nothing}", "ci").unwrap_err().to_string().contains("not there"));
     }
 
     #[test]

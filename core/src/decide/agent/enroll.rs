@@ -57,7 +57,7 @@ struct Admitted {
     created: bool,
     preconditions: Vec<Precondition>,
     mutation: Option<Mutation>,
-    join_token: String,
+    join_token: Option<String>,
     attested: Option<Attestation>,
 }
 
@@ -162,7 +162,7 @@ impl Enroll {
             created: false,
             preconditions,
             mutation: Some(Mutation::from(spent)),
-            join_token: row.id.clone(),
+            join_token: Some(row.id.clone()),
             attested: None,
         })
     }
@@ -197,7 +197,7 @@ impl Enroll {
             );
             return Err(not(detail));
         }
-        let id = rule.agent(shown, cx.view.state.domain()).map_err(not)?;
+        let id = rule.agent(shown, cx.view.state.domain()).map_err(|bad| not(bad.to_string()))?;
         if id == cx.view.state.domain().issuer() {
             return Err(not("an agent is not the broker".to_owned()));
         }
@@ -226,7 +226,7 @@ impl Enroll {
                 .chain([profile])
                 .collect(),
             mutation: shown.once.then_some(Mutation::from(spent)),
-            join_token: String::new(),
+            join_token: None,
             attested: Some(Attestation {
                 method: shown.method,
                 issuer: shown.issuer.clone(),

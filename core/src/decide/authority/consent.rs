@@ -392,7 +392,7 @@ fn remember(cx: &Context<'_>, word: &LoggedOut, reason: &str, grant: &mut Grant<
 /// Until when tokens are over of a login of which none was shown here. Where its provider does not tell
 /// logins apart, one that was issued after the word may be of a newer login.
 fn remembered(word: &LoggedOut, now: UnixMillis) -> UnixMillis {
-    match word.login.sid.is_empty() {
+    match word.login.sid.is_none() {
         true => word.issued_at,
         false => word.over_until(&word.login.id(), now),
     }

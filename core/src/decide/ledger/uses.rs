@@ -8,13 +8,16 @@ use crate::authorize::{Bound, prove_undated};
 use crate::base::id::{AgentId, DelegationId, HopId, UnixMillis};
 use crate::decide::authority::chain::check_names;
 use crate::decide::{Context, Decision, Grant, Operation, View};
-use crate::evidence::call::check_exact;
+use crate::evidence::call::{NotExact, check_exact};
 use crate::evidence::proof::{BadProof, CallProof};
-use crate::evidence::record::{ASKED_BYTES_MAX, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, cut};
+use crate::evidence::record::{
+    ASKED_BYTES_MAX, Body, SAYS_BYTES_MAX, UseEvidence, UseRecord, UseVerdict, cut,
+};
+use crate::refusal::Refusal;
 use crate::revocation::feed::FeedPosition;
 use crate::state::{Mutation, Precondition, RowKey, State, Verifier};
-use crate::token::BlockPayload;
 use crate::token::verify::VerifiedToken;
+use crate::token::{BadToken, BlockPayload};
 
 /// Uses in one report.
 pub const USES_MAX: usize = 64;
@@ -34,8 +37,8 @@ pub struct ReportedUse {
     pub audience: String,
     /// What was called.
     pub action: String,
-    /// The stable code of a refusal; empty when it was allowed.
-    pub code: String,
+    /// What the tool decided; a code of at most 64 bytes.
+    pub verdict: UseVerdict,
     /// When it was decided, by the tool's clock.
     pub decided_at: UnixMillis,
     /// The position in the revocation feed that it was decided on.
@@ -44,12 +47,53 @@ pub struct ReportedUse {
     pub age_ms: Option<i64>,
     /// How old they might have been.
     pub staleness_ms_max: i64,
-    /// The arguments as the tool read them, at most [`ARGUMENTS_BYTES_MAX`]; else empty.
-    pub arguments: Vec<u8>,
+    /// The arguments as the tool read them, at most [`ARGUMENTS_BYTES_MAX`]; `None` when they were longer.
+    pub arguments: Option<Vec<u8>>,
     /// The call proof.
     pub proof: CallProof,
-    /// The receipt that was shown; empty when none was.
-    pub receipt: Vec<u8>,
+    /// The receipt that was shown; `None` when none was.
+    pub receipt: Option<Vec<u8>>,
+}
+
+/// Why a reported use is not taken.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BadUse {
+    /// The tool, the action or the code is too long.
+    #[error("a tool, action or code of over {NAMES_BYTES_MAX:?} bytes")]
+    NameTooLong,
+    /// The arguments are too long.
+    #[error("arguments of over {ARGUMENTS_BYTES_MAX} bytes")]
+    ArgumentsTooLong,
+    /// The token is an identity token.
+    #[error("an identity token opens no tool")]
+    IdentityToken,
+    /// The tool or the action is no exact one.
+    #[error(transparent)]
+    NotExact(#[from] NotExact),
+    /// The token is not understood.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// The chain does not hold.
+    #[error(transparent)]
+    Chain(Refusal),
+    /// The holder did not sign this call.
+    #[error("the holder's signature does not hold")]
+    Signature,
+    /// The call proof does not hold for another reason.
+    #[error(transparent)]
+    Proof(BadProof),
+    /// No hop of the chain is one that this broker issued.
+    #[error("no hop of this broker's")]
+    UnknownDelegation,
+}
+
+impl From<BadProof> for BadUse {
+    fn from(bad: BadProof) -> Self {
+        match bad {
+            BadProof::Signature { .. } => BadUse::Signature,
+            bad => BadUse::Proof(bad),
+        }
+    }
 }
 
 /// A use of which every signature holds: the holder's over the call, and those of the chain.
@@ -61,29 +105,26 @@ pub struct ProvenUse {
 
 impl ProvenUse {
     /// Verifies that the holder of this chain signed this very call.
-    pub fn verify(reported: ReportedUse, token: VerifiedToken) -> Result<Self, String> {
-        let named = [&reported.audience, &reported.action, &reported.code];
+    pub fn verify(reported: ReportedUse, token: VerifiedToken) -> Result<Self, BadUse> {
+        let named = [reported.audience.as_str(), &reported.action, reported.verdict.code()];
         if named.iter().zip(NAMES_BYTES_MAX).any(|(name, most)| name.len() > most) {
-            return Err(format!("a tool, action or code of over {NAMES_BYTES_MAX:?} bytes"));
+            return Err(BadUse::NameTooLong);
         }
-        if reported.arguments.len() > ARGUMENTS_BYTES_MAX {
-            return Err(format!("arguments of over {ARGUMENTS_BYTES_MAX} bytes"));
+        if reported.arguments.as_ref().is_some_and(|text| text.len() > ARGUMENTS_BYTES_MAX) {
+            return Err(BadUse::ArgumentsTooLong);
         }
         if token.is_identity() {
-            return Err("an identity token opens no tool".to_owned());
+            return Err(BadUse::IdentityToken);
         }
         // No tool decides on such a call, so none has one to report.
-        check_exact(&reported.audience, &reported.action).map_err(|bad| bad.to_string())?;
+        check_exact(&reported.audience, &reported.action)?;
         // Of long arguments the hash alone is kept, which is in the proof.
         let call = Bound {
             audience: &reported.audience,
             action: &reported.action,
             arguments_hash: reported.proof.claims.arguments_hash,
         };
-        prove_undated(&token, &reported.proof, &call).map_err(|bad| match bad {
-            BadProof::Signature { .. } => "the holder's signature does not hold".to_owned(),
-            bad => bad.to_string(),
-        })?;
+        prove_undated(&token, &reported.proof, &call)?;
         Ok(ProvenUse { reported, token })
     }
 
@@ -116,7 +157,7 @@ impl ProvenUse {
             hop: reported.proof.claims.hop,
             audience: reported.audience,
             action: reported.action,
-            code: reported.code,
+            verdict: reported.verdict,
             decided_at: reported.decided_at,
             counter: reported.counter,
             revocations: reported.revocations,
@@ -135,10 +176,10 @@ impl ProvenUse {
 }
 
 /// Uses are reported, in the order of their counters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReportUses {
     /// Each with what it is when it holds, or with its counter and why it does not.
-    pub uses: Vec<Result<ProvenUse, (u64, String)>>,
+    pub uses: Vec<Result<ProvenUse, (u64, BadUse)>>,
 }
 
 impl Operation for ReportUses {
@@ -172,9 +213,9 @@ impl Operation for ReportUses {
                         grant =
                             grant.recording_in(id, cx.caller, Body::Used(proven.record(cx.view)));
                     }
-                    None => not_taken.push((counter, "no hop of this broker's")),
+                    None => not_taken.push((counter, BadUse::UnknownDelegation)),
                 },
-                Err((_, detail)) => not_taken.push((counter, detail)),
+                Err((_, why)) => not_taken.push((counter, why.clone())),
             }
         }
         if !not_taken.is_empty() {
@@ -222,8 +263,9 @@ impl Operation for ReportVerifierState {
         row.revocations = row.revocations.max(self.revocations);
         row.head = head.map_or(row.head, |(size, _)| *size);
         let FeedPosition { epoch, sequence } = row.revocations;
-        let head = head.map(|(_, note)| note.clone()).unwrap_or_default();
-        let grant = grant.recording(cx.caller, Body::VerifierSynced { epoch, sequence, head });
+        let checkpoint = head.map(|(_, note)| note.clone());
+        let synced = Body::VerifierSynced { epoch, sequence, checkpoint };
+        let grant = grant.recording(cx.caller, synced);
         Ok(grant
             .requiring([Precondition::as_read(RowKey::Verifier(row.agent.clone()), before)])
             .changing([Mutation::from(row)]))
@@ -246,9 +288,9 @@ fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verif
 
 /// One record of all uses in a report that were not taken: their counters, and what is wrong with the
 /// first of them.
-fn refused(not_taken: &[(u64, &str)]) -> Body {
+fn refused(not_taken: &[(u64, BadUse)]) -> Body {
     let counters: Vec<String> = not_taken.iter().map(|(counter, _)| counter.to_string()).collect();
-    let detail = not_taken.first().map(|(_, detail)| (*detail).to_owned()).unwrap_or_default();
+    let detail = not_taken.first().map(|(_, why)| why.to_string()).unwrap_or_default();
     Body::Refused {
         method: ReportUses::METHOD,
         code: "use_not_proven",

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::bytes::{Label, domain, sha256};
-use crate::base::id::{AgentId, Principal, TrustDomain, UnixMillis};
+use crate::base::id::{AgentId, BadId, Principal, TrustDomain, UnixMillis};
 use crate::base::text::{base64url, from_base64url};
 use crate::evidence::workload::Attested;
 
@@ -59,15 +59,15 @@ pub struct Login {
     pub issuer: String,
     /// Whose login, as the issuer names it.
     pub subject: String,
-    /// Which of its logins (OpenID Connect `sid`); empty where the issuer does not tell them apart.
-    pub sid: String,
+    /// Which of its logins (OpenID Connect `sid`); `None` where the issuer does not tell them apart.
+    pub sid: Option<String>,
 }
 
 impl Login {
     /// The session that it is.
     pub fn id(&self) -> SessionId {
         let mut bytes = domain(Label::Login);
-        for part in [&self.issuer, &self.subject, &self.sid] {
+        for part in [&self.issuer, &self.subject, self.sid.as_deref().unwrap_or_default()] {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part.as_bytes());
         }
@@ -82,7 +82,7 @@ impl Login {
     /// All logins of this subject.
     #[must_use]
     pub fn any(&self) -> Self {
-        Login { sid: String::new(), ..self.clone() }
+        Login { sid: None, ..self.clone() }
     }
 }
 
@@ -109,14 +109,14 @@ impl LoggedOut {
     /// Whether it ends this session. Of one that has ended before, what is left is always ended.
     pub fn ends(&self, session: &Session) -> bool {
         let Source::Login(one) = &session.source else { return false };
-        let is_it = *one == self.login || (self.login.sid.is_empty() && one.any() == self.login);
+        let is_it = *one == self.login || (self.login.sid.is_none() && one.any() == self.login);
         is_it && (!session.live || session.began_at <= self.issued_at || self.is_of(session))
     }
 
     /// Whether the user's own token is of this very login, and that did not end after it was issued.
     /// Then the login began before the token, whatever tokens of it were shown here.
     fn is_of(&self, session: &Session) -> bool {
-        let named = self.own && !self.login.sid.is_empty() && session.id == self.login.id();
+        let named = self.own && self.login.sid.is_some() && session.id == self.login.id();
         named && !session.is_over_for(self.issued_at)
     }
 
@@ -204,17 +204,53 @@ pub struct UserToken {
     pub claims: String,
 }
 
+/// Why a user's token names no principal here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUserToken {
+    /// It has no `sub`.
+    #[error("it is about nobody (sub)")]
+    NoSubject,
+    /// It has no `iat`.
+    #[error("it does not say when it was issued (iat)")]
+    NoTime,
+    /// The configured template is not `kind:{claim}`.
+    #[error("the template of principals is none")]
+    Template,
+    /// It has no claim of the template's name.
+    #[error("it has no claim {0:?}")]
+    NoClaim(String),
+    /// Its issuer does not say that the address is the user's.
+    #[error("its issuer has not verified the email address")]
+    EmailNotVerified,
+    /// The claim makes no principal.
+    #[error("{full:?}: {bad}")]
+    Name {
+        /// What the template makes of the claim.
+        full: String,
+        /// Why that is no principal.
+        bad: BadId,
+    },
+    /// The principal belongs to another realm.
+    #[error("{principal} is not of {realm}")]
+    ForeignRealm {
+        /// Whom it names.
+        principal: Principal,
+        /// The realm of the users.
+        realm: TrustDomain,
+    },
+}
+
 impl UserToken {
     /// Reads what was shown. `template` is `kind:{claim}`: a claim with an `@` must be of the realm,
     /// one without names somebody in it.
-    pub fn of(shown: &Attested, template: &str, realm: &TrustDomain) -> Result<Self, String> {
+    pub fn of(shown: &Attested, template: &str, realm: &TrustDomain) -> Result<Self, BadUserToken> {
         let text = |name| shown.claim(name).map(str::to_owned);
         let login = Login {
             issuer: shown.issuer.clone(),
-            subject: text("sub").ok_or("it is about nobody (sub)")?,
-            sid: text("sid").unwrap_or_default(),
+            subject: text("sub").ok_or(BadUserToken::NoSubject)?,
+            sid: text("sid").filter(|sid| !sid.is_empty()),
         };
-        let issued = shown.number("iat").ok_or("it does not say when it was issued (iat)")?;
+        let issued = shown.number("iat").ok_or(BadUserToken::NoTime)?;
         Ok(UserToken {
             login,
             principal: principal(shown, template, realm)?,
@@ -235,20 +271,21 @@ pub fn template(text: &str) -> Option<(&str, &str)> {
     (kind_is_one && !claim.is_empty()).then_some((kind, claim))
 }
 
-fn principal(shown: &Attested, text: &str, realm: &TrustDomain) -> Result<Principal, String> {
-    let (kind, claim) = template(text).ok_or("the template of principals is none")?;
-    let value = shown.claim(claim).ok_or_else(|| format!("it has no claim {claim:?}"))?;
+fn principal(shown: &Attested, text: &str, realm: &TrustDomain) -> Result<Principal, BadUserToken> {
+    let (kind, claim) = template(text).ok_or(BadUserToken::Template)?;
+    let value = shown.claim(claim).ok_or_else(|| BadUserToken::NoClaim(claim.to_owned()))?;
     // An address that anybody may type in is nobody's (OpenID Connect Core 5.7).
     if claim == "email" && !shown.is_true("email_verified") {
-        return Err("its issuer has not verified the email address".to_owned());
+        return Err(BadUserToken::EmailNotVerified);
     }
     let full = match value.contains('@') {
         true => format!("{kind}:{value}"),
         false => format!("{kind}:{value}@{realm}"),
     };
-    let principal: Principal = full.parse().map_err(|bad| format!("{full:?}: {bad}"))?;
+    let principal: Principal =
+        full.parse().map_err(|bad| BadUserToken::Name { full: full.clone(), bad })?;
     if principal.realm() != realm.as_str() {
-        return Err(format!("{principal} is not of {realm}"));
+        return Err(BadUserToken::ForeignRealm { principal, realm: realm.clone() });
     }
     Ok(principal)
 }
@@ -269,7 +306,7 @@ mod tests {
         }
     }
 
-    fn read(claims: &str, template: &str) -> Result<String, String> {
+    fn read(claims: &str, template: &str) -> Result<String, BadUserToken> {
         let realm = "acme.example".parse().unwrap();
         UserToken::of(&shown(claims), template, &realm).map(|user| user.principal.to_string())
     }
@@ -298,7 +335,7 @@ mod tests {
             (r#"{"iat":1}"#, "user:{sub}", "nobody"),
             (r#"{"sub":"1"}"#, "user:{sub}", "iat"),
         ] {
-            let refused = read(claims, template).unwrap_err();
+            let refused = read(claims, template).unwrap_err().to_string();
             assert!(refused.contains(detail), "{claims}: {refused}");
         }
     }
@@ -308,7 +345,7 @@ mod tests {
         let login = |issuer: &str, subject: &str, sid: &str| Login {
             issuer: issuer.into(),
             subject: subject.into(),
-            sid: sid.into(),
+            sid: Some(sid.to_owned()).filter(|sid| !sid.is_empty()),
         };
         assert_ne!(login("a", "bc", "").id(), login("ab", "c", "").id());
         assert_ne!(login("a", "b", "c").id(), login("a", "bc", "").id());
@@ -319,7 +356,11 @@ mod tests {
     }
 
     fn login(sid: &str) -> Login {
-        Login { issuer: "https://login.example".into(), subject: "0042".into(), sid: sid.into() }
+        Login {
+            issuer: "https://login.example".into(),
+            subject: "0042".into(),
+            sid: Some(sid.to_owned()).filter(|sid| !sid.is_empty()),
+        }
     }
 
     #[test]
