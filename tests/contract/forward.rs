@@ -5,7 +5,7 @@ use sublet_proto::record;
 
 use super::*;
 
-/// Of two who give records up at once the one who gives up more counts.
+/// Of two who prune records at once the one who prunes more counts.
 pub(super) async fn the_floor_never_falls(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     tamper::fill(&store, 0..700, "record").await;

@@ -171,7 +171,7 @@ law!(
     revocations_are_numbered_without_a_gap,
     what_ended_is_forgotten_and_the_rest_stays,
     waiters_are_all_committed,
-    what_is_given_up_goes_but_for_what_is_held,
+    what_is_pruned_goes_but_for_what_is_held,
     a_decision_rests_on_what_it_asked_and_on_no_other_revocation,
     the_feed_is_as_large_as_what_is_in_force,
     what_was_lifted_leaves_the_feed,
@@ -332,7 +332,7 @@ async fn waiters_are_all_committed(disk: &dyn Disk) {
 }
 
 /// Of 700 records two bundles of 256 are full; a hold on one record keeps its bundle.
-async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
+async fn what_is_pruned_goes_but_for_what_is_held(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let writes = vec![Mutation::from(delegation(1))];
     let said = || Record {

@@ -64,7 +64,7 @@ fn the_floor_only_rises() {
     }
 }
 
-/// What another has given up meanwhile is not taken back, nor recorded as if it were.
+/// What another has pruned meanwhile is not taken back, nor recorded as if it were.
 #[test]
 fn a_floor_that_rose_meanwhile_is_decided_on_anew() {
     let mut house = House::new(&Fleet::new());

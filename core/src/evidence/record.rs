@@ -233,7 +233,7 @@ pub enum Body {
         /// The largest signed head of the ledger that it was shown; empty when none was.
         head: Vec<u8>,
     },
-    /// Records below an index were given up, but for those under a hold; their hashes stay.
+    /// Records below an index were pruned, but for those under a hold; their hashes stay.
     Pruned {
         /// The index.
         below: u64,
