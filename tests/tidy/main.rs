@@ -9,8 +9,13 @@
 
 mod circles;
 mod forms;
+mod named_tests;
 mod names;
+mod old_words;
+mod papers;
+mod readme;
 mod source;
+mod texts;
 
 use std::path::Path;
 use std::process::Command;
