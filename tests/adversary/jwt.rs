@@ -109,6 +109,16 @@ async fn detail(methods: &Methods, method: &str, token: &str) -> &'static str {
     }
 }
 
+/// SPEC 8.5: an issuer whose keys are not to be had vouches for nobody.
+#[tokio::test]
+async fn without_the_issuers_keys_nothing_is_decided() {
+    let directory = tempfile::tempdir().unwrap();
+    let methods = methods(directory.path(), ISSUER, &["EdDSA"]);
+    std::fs::remove_file(directory.path().join("jwks.json")).unwrap();
+    let token = signed(&header("EdDSA", "ed"), &good(), by_ed(1));
+    assert_eq!(detail(&methods, "jwt", &token).await, "issuer_keys_unavailable");
+}
+
 #[tokio::test]
 async fn each_family_of_keys_signs_and_none_in_place_of_another() {
     let directory = tempfile::tempdir().unwrap();

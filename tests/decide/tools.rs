@@ -97,7 +97,7 @@ fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
             .iter()
             .map(|record| match &record.body {
                 Body::Used(_) => "used",
-                Body::Refused { .. } => "refused",
+                Body::Refused { code, .. } => code,
                 _ => "other",
             })
             .collect();
@@ -108,7 +108,7 @@ fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
     assert_eq!(report(vec![one(0), one(1)]), (2, vec![]), "told twice");
     assert_eq!(report(vec![one(1), one(2)]), (3, vec!["used"]));
     assert_eq!(report(vec![one(7)]), (8, vec!["used"]), "what lies between was lost");
-    assert_eq!(report(vec![Err((8, "no proof".into()))]), (9, vec!["refused"]));
+    assert_eq!(report(vec![Err((8, "no proof".into()))]), (9, vec!["use_not_proven"]));
     assert_eq!(report(vec![]), (9, vec![]));
 }
 

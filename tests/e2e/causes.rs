@@ -73,6 +73,17 @@ fn another_brokers_trust_bundle_is_called_one() {
 }
 
 #[test]
+fn an_agent_that_has_not_enrolled_has_no_key_to_delegate_to() {
+    let stage = Stage::set();
+    enroll(&stage, "planner");
+    issue(&stage);
+    stage.sublet(&["agent", "create", "agent/late"]).ok();
+    let to = ["--token", "root.token", "--to", "agent/late", "--allow", crate::records::SCOPE[0]];
+    let delegate = [&["delegate", "--as", "planner"], &to[..], &["--out", "late.token"]].concat();
+    detail(stage.sublet(&delegate), 1, &["agent/late", "[agent_without_key]"]);
+}
+
+#[test]
 fn random_bytes_are_called_no_bundle() {
     let stage = Stage::set();
     enroll(&stage, "planner");

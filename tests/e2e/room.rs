@@ -58,6 +58,21 @@ async fn issue(fleet: &Records, who: &Credential, key: u32) -> Result<(), String
     fleet.broker.issue(who, request).await.map(drop).map_err(|failure| failure.code())
 }
 
+/// A secret is shown once: the same request sent again hears that it was done, and not what the secret is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_not_kept_for_who_asks_again() {
+    let fleet = Records::of(Stage::set()).await;
+    let create = || v1::CreateAgentRequest {
+        agent_id: format!("spiffe://{}/agent/late", fleet.trust.domain()),
+        profile: "default".into(),
+        join_ttl_seconds: 600,
+        idempotency_key: vec![3; 16],
+    };
+    fleet.broker.create_agent(&fleet.admin, create()).await.unwrap();
+    let again = fleet.broker.create_agent(&fleet.admin, create()).await.unwrap_err();
+    assert_eq!(again.code(), "secret_shown_once");
+}
+
 /// A suspended agent sends requests again that were answered before: it hears that it is suspended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_given_again_to_a_caller_that_is_alive_and_to_no_other() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 
-use crate::source::root;
+use crate::source::{self, root};
 
 /// A text file.
 pub(crate) struct Text {
@@ -114,6 +114,88 @@ impl<'a> Visit<'a> for Functions {
     }
 }
 
+/// Whether an item is there in tests alone.
+pub(crate) fn is_test_item(item: &syn::Item) -> bool {
+    let attributes = match item {
+        syn::Item::Fn(item) => &item.attrs,
+        syn::Item::Impl(item) => &item.attrs,
+        syn::Item::Mod(item) => &item.attrs,
+        syn::Item::Const(item) => &item.attrs,
+        _ => return false,
+    };
+    attributes.iter().any(|attribute| {
+        let of_tests = attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"));
+        of_tests || attribute.path().segments.last().is_some_and(|last| last.ident == "test")
+    })
+}
+
+/// Which part of a source file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    Tests,
+    Shipped,
+}
+
+/// The texts that a part of a source file has as literals.
+pub(crate) fn literals(text: &str, part: Part) -> BTreeSet<String> {
+    let mut found = Literals { part, in_tests: false, found: BTreeSet::new() };
+    found.visit_file(&syn::parse_file(text).unwrap());
+    found.found
+}
+
+struct Literals {
+    part: Part,
+    in_tests: bool,
+    found: BTreeSet<String>,
+}
+
+impl Literals {
+    fn is_in(&self) -> bool {
+        match self.part {
+            Part::All => true,
+            Part::Tests => self.in_tests,
+            Part::Shipped => !self.in_tests,
+        }
+    }
+}
+
+impl<'a> Visit<'a> for Literals {
+    fn visit_item(&mut self, item: &'a syn::Item) {
+        let before = self.in_tests;
+        self.in_tests |= is_test_item(item);
+        syn::visit::visit_item(self, item);
+        self.in_tests = before;
+    }
+
+    fn visit_lit_str(&mut self, literal: &'a syn::LitStr) {
+        if self.is_in() {
+            self.found.insert(literal.value());
+        }
+    }
+
+    fn visit_macro(&mut self, called: &'a syn::Macro) {
+        if self.is_in() {
+            in_tokens(called.tokens.clone(), &mut self.found);
+        }
+    }
+}
+
+fn in_tokens(tokens: TokenStream, found: &mut BTreeSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Literal(literal) => {
+                if let syn::Lit::Str(text) = syn::Lit::new(literal) {
+                    found.insert(text.value());
+                }
+            }
+            TokenTree::Group(group) => in_tokens(group.stream(), found),
+            _ => {}
+        }
+    }
+}
+
 fn idents(tokens: TokenStream, found: &mut BTreeSet<String>) {
     for token in tokens {
         match token {
@@ -130,4 +212,10 @@ fn a_test_is_a_function_with_the_attribute_or_of_a_macro() {
     let Functions { tests, all, in_macros } = Functions::read(text);
     assert_eq!(tests.into_iter().collect::<Vec<_>>(), ["a", "b", "e"]);
     assert!(all.contains("c") && in_macros.contains("d") && !in_macros.contains("c"));
+}
+
+/// The numbers of the lines of a source file that are its tests.
+pub(crate) fn test_lines(text: &str) -> BTreeSet<usize> {
+    let shipped: BTreeSet<usize> = source::shipped(text).into_iter().map(|(at, _)| at).collect();
+    (1..=text.lines().count()).filter(|line| !shipped.contains(line)).collect()
 }

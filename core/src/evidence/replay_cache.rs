@@ -288,6 +288,19 @@ mod tests {
         assert_eq!(refusal.code(), "proof_before_start");
     }
 
+    /// SPEC 8.5: a set that may have lost a proof answers for none.
+    #[test]
+    fn a_set_of_which_a_thread_died_is_trusted_no_more() {
+        let seen = set(10, 10);
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held: Vec<_> = seen.shards.iter().map(|shard| shard.lock().unwrap()).collect();
+            panic!("while it holds them");
+        }));
+        assert!(died.is_err());
+        let refusal = seen.check_and_insert(ALICE, nonce(1), START, START).unwrap_err();
+        assert_eq!(refusal.code(), "proof_set_damaged");
+    }
+
     #[test]
     fn a_clock_set_back_revives_nothing() {
         let seen = set(10, 10);
