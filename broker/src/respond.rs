@@ -309,6 +309,7 @@ mod tests {
         assert!(reader.was_let_go.load(Ordering::SeqCst), "it held up whoever was to let it go");
     }
 
+    // SPEC 8.1, 8.4.
     #[test]
     fn each_kind_of_no_has_its_status_and_code() {
         let cases: [(Refusal, Code, &str); 6] = [

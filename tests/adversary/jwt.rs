@@ -255,6 +255,7 @@ async fn a_token_is_for_this_broker_now_and_about_somebody() {
 
 /// A workload's token is made for the workload, so `azp` is its own, where it is there. In one that is for
 /// several it must be one that is taken here: it was made for another of them.
+// SPEC 3.10.8.
 #[tokio::test]
 async fn a_token_for_several_is_not_made_for_another_of_them() {
     let directory = tempfile::tempdir().unwrap();

@@ -84,6 +84,7 @@ fn one() -> Commit {
 }
 
 /// Whoever supervises the process hears of it, and nobody is told that something was recorded.
+// SPEC 8.5.
 #[tokio::test]
 async fn a_store_whose_disk_failed_has_ended() {
     let (store, _) = failing(1);

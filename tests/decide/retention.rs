@@ -20,6 +20,7 @@ fn erase(index: u64) -> Erase {
     Erase { index, reason: "asked to".into() }
 }
 
+// SPEC 9.10.
 #[test]
 fn what_is_held_is_not_erased() {
     let (fleet, admin) = (Fleet::new(), House::admin());

@@ -86,6 +86,7 @@ fn issued(fleet: &Fleet, house: &mut House) -> VerifiedToken {
     fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap()
 }
 
+// SPEC 9.9.1.
 #[test]
 fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
     let (fleet, mut house, planner) = staffed();

@@ -147,6 +147,7 @@ fn the_wrong_scheme_and_a_certificate_that_is_missing_are_named() {
 }
 
 /// A time in a message is one that people read: RFC 3339, and no number of seconds.
+// SPEC 8.6.
 #[test]
 fn the_end_of_a_token_is_a_date() {
     let stage = Stage::set();

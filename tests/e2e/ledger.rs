@@ -195,6 +195,7 @@ pub(crate) fn copy_all(from: &Path, to: &Path) {
     }
 }
 
+// SPEC 9.7.1.
 #[test]
 fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evidence() {
     let mut stage = Stage::set();
@@ -238,6 +239,7 @@ fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evid
     verify(&stage, "forged.fork", &[]).fails(40, "");
 }
 
+// SPEC 9.6.
 #[test]
 fn an_empty_store_is_not_taken_for_a_new_ledger() {
     let mut stage = Stage::set();

@@ -10,6 +10,7 @@ fn gone(stage: &Stage, copy: &str) -> u64 {
     stage.sublet(&["audit", "mirror", copy, "--output", "json"]).json()["pruned"].as_u64().unwrap()
 }
 
+// SPEC 9.10.
 #[test]
 fn records_are_pruned_but_for_what_is_held_and_every_proof_stays() {
     let mut stage = Stage::set();

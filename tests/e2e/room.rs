@@ -93,6 +93,7 @@ async fn an_answer_is_given_again_to_a_caller_that_is_alive_and_to_no_other() {
 
 /// A copy of an identity's directory from the moment at which it is renewed: it asks with the very key of
 /// that request. Once the owner has shown what it was given, whoever asks for it again is another.
+// SPEC 5.9.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copied_renewal_is_noticed_as_soon_as_its_owner_has_its_answer() {
     let mut fleet = Records::of(Stage::set()).await;
@@ -189,6 +190,7 @@ async fn a_feed_of_many_portions_arrives_whole() {
 }
 
 /// A rotation of which the answer was lost is asked for again under the key of before, however late.
+// SPEC 5.9.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_is_answered_again_by_the_key_of_before() {
     let fleet = Records::of(Stage::set()).await;
@@ -212,6 +214,7 @@ async fn a_rotation_is_answered_again_by_the_key_of_before() {
 }
 
 /// Of 128 revocations at once none fails, and nothing is made below what was revoked.
+// SPEC 7.2.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn revocations_at_once_are_in_nobodys_way() {
     let fleet = Arc::new(Records::of(Stage::set()).await);
@@ -237,6 +240,7 @@ async fn revocations_at_once_are_in_nobodys_way() {
 }
 
 /// An offline hop, which its holder has revoked: it is recorded first, so no more can be than may follow.
+// SPEC 7.2.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hop_that_was_never_recorded_is_recorded_before_it_is_revoked() {
     let fleet = Records::of(Stage::set()).await;
@@ -289,6 +293,7 @@ fn shorter() -> sublet_client::agent::delegation::Attenuation {
 
 /// One agent is refused 600 times: some tens of records, and one that counts the others. Whoever has a dead
 /// token writes none.
+// SPEC 8.3.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     const REFUSED: u64 = 600;
@@ -554,6 +559,7 @@ async fn everybody_else(
 
 /// A caller whose room is full is told so, and what it asks is not sent again unasked: the SDK hears an
 /// error where it cannot know whether the first was granted.
+// SPEC 5.9.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_kept_is_not_sent_again() {
     const ROOM: u32 = 4_096;
