@@ -1,6 +1,6 @@
 //! Stable codes: what code can make, docs/CODES lists, and a test provokes, is one set. SPEC 8.2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use syn::visit::Visit;
 
@@ -148,33 +148,30 @@ fn documented(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Where tests name each code: as a text of its own, or in brackets as a message ends.
-fn provoked(codes: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in texts::all() {
-        let (path, is_rust) = (&file.path, file.path.ends_with(".rs"));
-        let table = TABLES.iter().any(|table| path.starts_with(table));
-        if !is_rust
-            || table
-            || path.starts_with("tests/tidy/")
-            || path.starts_with("tests/mutants/")
-        {
-            continue;
-        }
-        let part = if is_test_file(path) { Part::All } else { Part::Tests };
-        for text in literals(&file.text, part) {
-            let bracketed = text.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
-            for word in bracketed
-                .map(|(word, _)| word)
-                .chain([text.as_str()].into_iter().filter(|text| !ORDINARY.contains(text)))
-            {
-                if codes.contains(word) {
-                    found.entry(word.to_owned()).or_default().insert(path.clone());
-                }
-            }
-        }
+/// The codes that texts of tests name: a text of its own, or in brackets as a message ends.
+fn named(texts: &BTreeSet<String>, codes: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for text in texts {
+        let bracketed = text.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+        let alone = Some(text.as_str()).filter(|text| !ORDINARY.contains(text));
+        let words = bracketed.map(|(word, _)| word).chain(alone);
+        found.extend(words.filter(|word| codes.contains(*word)).map(str::to_owned));
     }
     found
+}
+
+/// The codes that some test names.
+fn provoked(codes: &BTreeSet<String>) -> BTreeSet<String> {
+    let is_of_rules = |path: &str| {
+        let ours = ["tests/tidy/", "tests/mutants/"].into_iter().chain(TABLES);
+        !path.ends_with(".rs") || ours.into_iter().any(|folder| path.starts_with(folder))
+    };
+    let files = texts::all().into_iter().filter(|file| !is_of_rules(&file.path));
+    let of_file = |file: texts::Text| {
+        let part = if is_test_file(&file.path) { Part::All } else { Part::Tests };
+        named(&literals(&file.text, part), codes)
+    };
+    files.flat_map(of_file).collect()
 }
 
 #[test]
@@ -190,15 +187,36 @@ fn every_code_is_documented_and_every_documented_code_exists() {
 fn every_code_is_provoked_by_a_test() {
     let made = made();
     let provoked = provoked(&made);
-    for (code, files) in &provoked {
-        println!("{code}: {files:?}");
-    }
     let listed: BTreeSet<&str> = NOT_PROVOKED.iter().map(|(code, _)| *code).collect();
     println!("{} codes, {} provoked, {} listed", made.len(), provoked.len(), listed.len());
     let missing =
-        made.iter().filter(|code| !provoked.contains_key(*code) && !listed.contains(code.as_str()));
-    let again =
-        listed.iter().filter(|code| provoked.contains_key(**code) || !made.contains(**code));
+        made.iter().filter(|code| !provoked.contains(*code) && !listed.contains(code.as_str()));
+    let again = listed.iter().filter(|code| provoked.contains(**code) || !made.contains(**code));
     let missing = missing.map(|code| format!("no test provokes {code}"));
     none("codes", missing.chain(again.map(|code| format!("{code} need not be listed"))));
+}
+
+#[test]
+fn a_code_is_found_where_it_is_made_listed_and_provoked() {
+    let text = "fn code(x: X) -> &'static str { match x { X::A => \"a_a\", X::B(\"no\") => \"b_b\" } }\n\
+                fn f() { Error::local(\"c_c\", \"no\"); Error::new(K::Io, \"d_d\".into(), m); coded(s, \"no\", \"e_e\", None); }\n\
+                fn g() { Refused { code: \"f_f\", detail: \"no\" }; CliError::local(\"no\"); }\n\
+                #[cfg(test)]\nmod tests { fn code() -> &'static str { \"no\" } }";
+    let set = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(Made::read(text), set(&["a_a", "b_b", "c_c", "d_d", "e_e", "f_f"]));
+    let page = "| code | cause |\n|---|---|\n| `a_a`, `b_b` | `no` |\n`c_c` and `d_d` are codes of inner types. `no`.";
+    assert_eq!(
+        documented(page),
+        set(&["code", "a_a", "b_b", "c_c", "d_d"])
+            .into_iter()
+            .filter(|code| code != "code")
+            .collect()
+    );
+    let texts = set(&["a_a", "refused [b_b]", "io", "[local]", "of c_c"]);
+    let codes = set(&["a_a", "b_b", "c_c", "io", "local"]);
+    assert_eq!(named(&texts, &codes), set(&["a_a", "b_b", "local"]));
+    let source =
+        "fn f() { g(\"a_a\") }\n#[cfg(test)]\nmod tests { fn h() { assert_eq!(x, \"b_b\") } }";
+    assert_eq!(literals(source, Part::Tests), set(&["b_b"]));
+    assert_eq!(literals(source, Part::Shipped), set(&["a_a"]));
 }

@@ -280,7 +280,7 @@ fn every_file_is_a_module_of_its_crate() {
         };
         let (by_name, by_path) = (format!("mod {module};"), format!("path = \"{name}\""));
         let says = |text: &str, what: &str| {
-            text.lines().any(|line| line.trim().trim_end_matches(|c| c == ']').ends_with(what))
+            text.lines().any(|line| line.trim().trim_end_matches(']').ends_with(what))
         };
         all.iter().any(|other| {
             let above = other.path.rsplit_once('/').unwrap().0;

@@ -34,7 +34,7 @@ fn rules(spec: &str) -> Vec<(String, String)> {
 fn is_number(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let digits = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    (2..=3).contains(&parts.len()) && parts.iter().all(|part| digits(&part))
+    (2..=3).contains(&parts.len()) && parts.iter().all(digits)
 }
 
 /// Whether a rule demands something, in the words of RFC 2119.
