@@ -228,6 +228,7 @@ fn the_broker_records_no_wider_hop() {
     assert_eq!(code(house.record(&caller, &forged)), "scope_exceeds_parent");
 }
 
+// SPEC 4.4.1.
 #[test]
 fn the_refusal_names_the_widest_that_would_pass() {
     let fleet = Fleet::new();

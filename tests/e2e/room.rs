@@ -189,6 +189,29 @@ async fn a_feed_of_many_portions_arrives_whole() {
     }
 }
 
+// SPEC 5.6.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_is_signed_by_the_new_key_for_the_key_that_it_replaces() {
+    use sublet_core::evidence::proof::rotate_message;
+    let fleet = Records::of(Stage::set()).await;
+    let planner = fleet.agent("planner").await;
+    let (who, next, other) = (credential(&planner), fresh_key(), fresh_key());
+    let old = planner.key().public_key().thumbprint();
+    let another = other.public_key().thumbprint();
+    let rotate = |signature: Vec<u8>| v1::RotateKeyRequest {
+        public_key: Some(sublet_proto::convert::public_key_message(next.public_key())),
+        signature,
+        idempotency_key: vec![4; 16],
+    };
+    let message = rotate_message(&planner.id(), &old, next.public_key());
+    let of_another = rotate_message(&planner.id(), &another, next.public_key());
+    for signature in [other.sign(&message).unwrap(), next.sign(&of_another).unwrap()] {
+        let refused = fleet.broker.rotate_key(&who, rotate(signature)).await.unwrap_err();
+        assert_eq!(refused.code(), "new_key_not_proven");
+    }
+    fleet.broker.rotate_key(&who, rotate(next.sign(&message).unwrap())).await.unwrap();
+}
+
 /// A rotation of which the answer was lost is asked for again under the key of before, however late.
 // SPEC 5.9.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

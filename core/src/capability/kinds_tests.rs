@@ -207,7 +207,7 @@ fn a_url_has_a_plain_scheme_port_and_host() {
     }
     let label = "l".repeat(59);
     let host =
-        |last: usize| format!("https://{}.{}", vec![label.as_str(); 4].join("."), "l".repeat(last));
+        |last: usize| format!("https://{}.{}", [label.as_str(); 4].join("."), "l".repeat(last));
     assert!(read(&host(253 - 240)) && !read(&host(253 - 239)));
 }
 
