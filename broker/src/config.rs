@@ -310,7 +310,7 @@ pub struct LedgerConfig {
     /// A policy (C2SP tlog-policy): the witnesses that are shown every new head, and how many of them
     /// are enough.
     pub witness_policy: Option<PathBuf>,
-    /// Records older than this, in days, are given up; for ever when it is not set. Hashes stay.
+    /// Records older than this, in days, are pruned; kept for ever when it is not set. Hashes stay.
     pub retention_days: Option<u32>,
 }
 

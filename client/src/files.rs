@@ -179,6 +179,14 @@ mod tests {
     use sublet_core::base::sign::Signer as _;
 
     #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let missing = tempfile::tempdir().unwrap().path().join("missing");
+        let failure = read(&missing).unwrap_err();
+        assert_eq!(format!("[{}]", failure.code()), "[io]");
+        assert!(failure.message().contains("missing"), "{failure}");
+    }
+
+    #[test]
     fn a_key_is_never_written_over_and_is_for_its_owner_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key.pem");

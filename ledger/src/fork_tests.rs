@@ -35,6 +35,7 @@ fn find(
     Fork::find((&smaller.1, &smaller.2), (&larger.1, &larger.2), &nodes)
 }
 
+// SPEC 9.11.2.
 #[test]
 fn two_histories_are_proven_and_one_is_not() {
     let keys = [key(1, ORIGIN)];
@@ -53,6 +54,7 @@ fn two_histories_are_proven_and_one_is_not() {
     }
 }
 
+// SPEC 9.11.2.
 #[test]
 fn no_changed_proof_is_one() {
     let keys = [key(1, ORIGIN)];
@@ -69,6 +71,7 @@ fn no_changed_proof_is_one() {
     assert!(matches!(fork.verify(&[key(2, ORIGIN)]), Err(NoFork::Head(_))), "of other keys");
 }
 
+// SPEC 9.11.2.
 #[test]
 fn nobody_frames_an_honest_log() {
     let keys = [key(1, ORIGIN), key(2, "other.example/sublet")];

@@ -60,6 +60,7 @@ mod tests {
         );
     }
 
+    // SPEC 9.1.
     #[test]
     fn a_leaf_at_the_bound_fits_and_one_over_it_does_not() {
         assert!(leaf_hash(&[7; LEAF_BYTES_MAX]).is_ok());

@@ -199,6 +199,7 @@ fn every_consistency_proof_is_that_of_the_definition_and_holds_for_its_roots_alo
     assert_eq!(consistency_proof(&stored, 6, 5), None);
 }
 
+// SPEC 9.2.3.
 #[test]
 fn a_tree_with_another_history_is_never_shown_consistent() {
     let (one, mut two) = (leaves(40), leaves(40));

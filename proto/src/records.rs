@@ -228,7 +228,7 @@ fn use_message(used: &UseRecord) -> record::Use {
         hop: used.hop.0.into(),
         audience: used.audience.clone(),
         action: used.action.clone(),
-        code: used.verdict.code().to_owned(),
+        code: used.verdict.to_wire().to_owned(),
         decided_at_ms: used.decided_at.0,
         counter: used.counter,
         revocation_epoch: used.revocations.epoch,

@@ -64,6 +64,7 @@ mod tests {
 
     use super::*;
 
+    // SPEC 8.1, 8.4.
     #[test]
     fn each_kind_of_refusal_has_its_status_and_code() {
         let cases: [(Refusal, Code, &str); 6] = [

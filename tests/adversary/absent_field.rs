@@ -5,6 +5,7 @@ use sublet_tests::{Fleet, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 
+// SPEC 3.2.
 #[test]
 fn a_hop_without_any_one_fact_or_check_is_refused() {
     let fleet = Fleet::new();
@@ -55,6 +56,7 @@ fn a_hop_without_any_one_fact_or_check_is_refused() {
     }
 }
 
+// SPEC 3.2.
 #[test]
 fn a_root_without_any_one_fact_or_check_is_refused() {
     let fleet = Fleet::new();

@@ -23,6 +23,20 @@ fn a_nested_name_and_a_flat_one_never_meet() {
     assert_eq!(call("a=exactly:1", r#"{"a":{"":1}}"#), "not_allowed");
 }
 
+// SPEC 4.3.2.
+#[test]
+fn one_value_is_no_value_of_another_type() {
+    let values = ["1", "1.5", r#""1""#, "true", "null"];
+    for held in values {
+        for given in values {
+            let expected = if held == given { "granted" } else { "not_allowed" };
+            let (scope, arguments) = (format!("a=exactly:{held}"), format!(r#"{{"a":{given}}}"#));
+            assert_eq!(call(&scope, &arguments), expected, "{held} {given}");
+        }
+    }
+}
+
+// SPEC 4.7.
 #[test]
 fn one_key_twice_is_not_understood() {
     assert_eq!(call("a=any", r#"{"a":1,"a":2}"#), "json_duplicate_key");
@@ -30,6 +44,7 @@ fn one_key_twice_is_not_understood() {
     assert_eq!(call("a=any", r#"{"a":{"b":1,"b":1}}"#), "json_duplicate_key");
 }
 
+// SPEC 4.7.
 #[test]
 fn integers_that_a_double_rounds_are_not_understood() {
     assert_eq!(call("a=range:1..", r#"{"a":9007199254740991}"#), "granted");
@@ -39,6 +54,7 @@ fn integers_that_a_double_rounds_are_not_understood() {
     }
 }
 
+// SPEC 4.7.1.
 #[test]
 fn a_decimal_is_no_integer_and_has_one_spelling() {
     assert_eq!(call("a=range:1..10", r#"{"a":5.5}"#), "not_allowed");
@@ -67,6 +83,7 @@ fn an_empty_container_is_an_argument() {
     assert_eq!(call("a=any", "null"), "arguments_not_an_object");
 }
 
+// SPEC 4.7.
 #[test]
 fn half_a_surrogate_and_bytes_behind_are_not_understood() {
     assert_eq!(call("a=any", r#"{"a":"\ud800"}"#), "json_lone_surrogate");
@@ -121,6 +138,7 @@ fn a_dot_segment_behind_a_semicolon_is_one() {
 }
 
 /// Other spellings that file systems take for the same name: `not` would let them through.
+// SPEC 4.6.3.
 #[test]
 fn a_name_in_another_spelling_is_no_other_name() {
     let but = r#"p=all_of:[{"under":"/data"},{"not":{"under":"/data/secret"}}]"#;

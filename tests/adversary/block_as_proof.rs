@@ -8,6 +8,7 @@ use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, code, key, nonce
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
 
+// SPEC 2.10.
 #[test]
 fn a_block_that_holds_a_call_proofs_message_is_none() {
     let fleet = Fleet::new();
@@ -20,6 +21,7 @@ fn a_block_that_holds_a_call_proofs_message_is_none() {
     }
 }
 
+// SPEC 2.10.
 #[test]
 fn a_call_proofs_signature_is_no_blocks() {
     let fleet = Fleet::new();
@@ -32,6 +34,7 @@ fn a_call_proofs_signature_is_no_blocks() {
     assert_eq!(code(fleet.verify(&raw::bytes(&envelope))), "bad_signature");
 }
 
+// SPEC 2.10.
 #[test]
 fn neither_a_blocks_nor_a_seals_signature_is_a_call_proofs() {
     let fleet = Fleet::new();

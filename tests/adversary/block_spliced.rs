@@ -18,6 +18,7 @@ fn child(fleet: &Fleet) -> VerifiedToken {
     append(&narrow, &hop, "planner").unwrap()
 }
 
+// SPEC 2.3.
 #[test]
 fn version_1_signs_the_signature_before_it() {
     let fleet = Fleet::new();
@@ -26,6 +27,7 @@ fn version_1_signs_the_signature_before_it() {
     assert_eq!(code(fleet.verify(&spliced)), "bad_signature");
 }
 
+// SPEC 2.3.
 #[test]
 fn version_0_does_not_and_is_refused_where_stock_takes_it() {
     let fleet = Fleet::new();
@@ -45,6 +47,7 @@ fn version_0_does_not_and_is_refused_where_stock_takes_it() {
     assert!(biscuit_auth::Biscuit::from(&sealed, root.unwrap()).is_ok());
 }
 
+// SPEC 2.3.
 #[test]
 fn version_0_is_refused_for_block_0_too() {
     let fleet = Fleet::new();
@@ -66,6 +69,7 @@ fn a_version_that_lies_is_refused() {
     }
 }
 
+// SPEC 2.4.3.
 #[test]
 fn a_third_party_block_is_refused() {
     let fleet = Fleet::new();

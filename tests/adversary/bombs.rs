@@ -18,6 +18,7 @@ fn call(arguments: &str) -> &'static str {
     code(Tool::new(&fleet).answer(&request))
 }
 
+// SPEC 3.9.
 #[test]
 fn deep_arguments_are_refused() {
     let deep = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
@@ -27,6 +28,7 @@ fn deep_arguments_are_refused() {
     assert_eq!(call(&format!("{{\"a\":{}", "[".repeat(500_000))), "json_too_deep");
 }
 
+// SPEC 3.9.
 #[test]
 fn many_or_large_arguments_are_refused() {
     let many = |count: usize| {
@@ -48,6 +50,7 @@ fn long(fleet: &Fleet, hops: u32) -> VerifiedToken {
     token
 }
 
+// SPEC 3.9.
 #[test]
 fn a_chain_of_64_hops_is_read_and_one_of_65_is_not() {
     let fleet = Fleet::new();
@@ -67,6 +70,7 @@ fn no_hop_is_appended_that_no_verifier_would_read() {
     assert_eq!(code(more), "too_many_hops");
 }
 
+// SPEC 3.9.
 #[test]
 fn a_large_token_or_block_is_refused() {
     let fleet = Fleet::new();
@@ -82,6 +86,7 @@ fn a_large_token_or_block_is_refused() {
     assert_eq!(code(append(&root, &to_self(&wide), "planner")), "block_too_large");
 }
 
+// SPEC 3.9.
 #[test]
 fn a_scope_has_64_capabilities_and_a_capability_32_constraints() {
     let one = || "a@t:x".parse::<Capability>().unwrap();
@@ -153,6 +158,7 @@ fn an_expression_that_nests_deep_is_refused() {
 
 /// A pattern is compiled when a block is read, which anyone can have done: how many, how long and
 /// how large is counted first.
+// SPEC 3.9.
 #[test]
 fn patterns_are_counted_before_they_are_compiled() {
     let fleet = Fleet::new();
@@ -190,6 +196,7 @@ fn a_token_of_too_many_patterns_is_refused() {
 }
 
 /// What is matched is short, and what is too long is refused under a negation too.
+// SPEC 3.9.
 #[test]
 fn a_long_string_is_matched_against_no_pattern() {
     let admits = |constraint: &str, length: usize| {
@@ -227,6 +234,7 @@ fn nested_terms_are_refused() {
     }
 }
 
+// SPEC 2.4.2.
 #[test]
 fn rules_scopes_contexts_and_foreign_checks_are_refused() {
     let fleet = Fleet::new();

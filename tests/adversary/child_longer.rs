@@ -13,6 +13,7 @@ fn hop() -> Hop {
     to_helper("scout", READ)
 }
 
+// SPEC 3.5.
 #[test]
 fn a_longer_life_is_refused_to_the_second() {
     let fleet = Fleet::new();
@@ -25,6 +26,7 @@ fn a_longer_life_is_refused_to_the_second() {
     assert_eq!(with(i64::MIN), "empty_window");
 }
 
+// SPEC 3.5.
 #[test]
 fn more_hops_and_more_unrecorded_hops_are_refused() {
     let fleet = Fleet::new();
@@ -55,6 +57,7 @@ fn a_terminal_hop_goes_no_further() {
 
 /// By force, in a block that nobody records: more hops than a token may have. What a stock library
 /// refuses is refused here too, before a signature is looked at.
+// SPEC 3.2.4.
 #[test]
 fn no_later_block_allows_more_hops_than_a_token_may_have() {
     let fleet = Fleet::new();
@@ -82,6 +85,7 @@ fn no_later_block_allows_more_hops_than_a_token_may_have() {
     }
 }
 
+// SPEC 3.5.1, 7.1.
 #[test]
 fn a_child_by_force_dies_with_its_parent() {
     let fleet = Fleet::new();

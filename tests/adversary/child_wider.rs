@@ -166,6 +166,7 @@ fn check(held: &[&str], asked: &[&str], action: &str, arguments: &str) {
     assert_eq!(code(tool.answer(&request)), "not_allowed", "{held:?} over {asked:?}");
 }
 
+// SPEC 3.5, 4.4.
 #[test]
 fn in_each_kind_of_constraint_and_in_combination() {
     for (held, asked, action, arguments) in WIDER {
@@ -174,6 +175,7 @@ fn in_each_kind_of_constraint_and_in_combination() {
     }
 }
 
+// SPEC 3.5, 4.4.
 #[test]
 fn in_audience_and_action() {
     let args = r#"{"a":1}"#;
@@ -194,6 +196,7 @@ fn by_joining_what_two_capabilities_hold_apart() {
     check(&held, &asked, "fs.delete", r#"{"path":"/tmp/a"}"#);
 }
 
+// SPEC 3.5.1, 4.8.
 #[test]
 fn a_grandchild_cannot_take_back_what_its_parent_gave_up() {
     let fleet = Fleet::new();
@@ -225,6 +228,7 @@ fn the_broker_records_no_wider_hop() {
     assert_eq!(code(house.record(&caller, &forged)), "scope_exceeds_parent");
 }
 
+// SPEC 4.4.1.
 #[test]
 fn the_refusal_names_the_widest_that_would_pass() {
     let fleet = Fleet::new();

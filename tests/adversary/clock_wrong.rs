@@ -5,6 +5,7 @@ use sublet_tests::{Fleet, NOW, Request, Tool, code, key};
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
 
+// SPEC 5.2.
 #[test]
 fn a_holder_is_given_the_window_behind_and_the_skew_ahead() {
     let fleet = Fleet::new();
@@ -39,6 +40,7 @@ fn a_tokens_window_has_no_leeway() {
     assert_eq!(at(-10_001), "not_yet_valid");
 }
 
+// SPEC 5.3.2.
 #[test]
 fn a_clock_set_back_revives_no_proof() {
     let fleet = Fleet::new();
@@ -54,6 +56,7 @@ fn a_clock_set_back_revives_no_proof() {
     assert_eq!(code(tool.answer_at(NOW, &first)), "proof_before_start");
 }
 
+// SPEC 7.7.
 #[test]
 fn a_broker_ahead_of_the_tool_makes_no_view_younger() {
     let fleet = Fleet::new();

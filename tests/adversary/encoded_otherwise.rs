@@ -10,6 +10,7 @@ fn child(fleet: &Fleet) -> VerifiedToken {
     append(&fleet.root("planner", READ), &to_helper("scout", READ), "planner").unwrap()
 }
 
+// SPEC 2.4.
 #[test]
 fn the_envelope_has_one_encoding() {
     let fleet = Fleet::new();
@@ -37,6 +38,7 @@ fn the_envelope_has_one_encoding() {
     }
 }
 
+// SPEC 2.4.
 #[test]
 fn a_signed_block_has_one_encoding() {
     let fleet = Fleet::new();
@@ -65,6 +67,7 @@ fn a_signed_block_has_one_encoding() {
 }
 
 /// Signed by the holder itself, so that only the encoding is wrong.
+// SPEC 2.4, 3.1.
 #[test]
 fn a_payload_has_one_encoding() {
     let fleet = Fleet::new();
@@ -90,6 +93,7 @@ fn a_payload_has_one_encoding() {
     }
 }
 
+// SPEC 2.2.
 #[test]
 fn a_sealed_token_and_one_with_a_secret_are_refused_by_name() {
     let fleet = Fleet::new();

@@ -47,6 +47,7 @@ fn deltas(feed: &FeedWriter, epoch: u64, after: u64) -> Vec<Vec<u8>> {
     feed.deltas_after(epoch, after).map(|(_, bytes)| bytes.to_vec()).collect()
 }
 
+// SPEC 7.7, 7.7.1.
 #[test]
 fn frozen_it_goes_stale_on_either_clock() {
     let fleet = Fleet::new();
@@ -64,6 +65,7 @@ fn frozen_it_goes_stale_on_either_clock() {
     assert_eq!(call_at(NOW, &tool, &token), "stale_view");
 }
 
+// SPEC 7.7.1.
 #[test]
 fn a_tool_that_never_heard_of_it_decides_nothing() {
     let fleet = Fleet::new();
@@ -74,6 +76,7 @@ fn a_tool_that_never_heard_of_it_decides_nothing() {
     assert_eq!(call_at(NOW, &tool, &token), "stale_view");
 }
 
+// SPEC 7.6.1.
 #[test]
 fn rolled_back_or_forked_it_is_refused_and_what_is_held_stays() {
     let fleet = Fleet::new();
@@ -94,6 +97,7 @@ fn rolled_back_or_forked_it_is_refused_and_what_is_held_stays() {
     }
 }
 
+// SPEC 7.6.
 #[test]
 fn deltas_withheld_swapped_or_altered_are_refused_and_what_is_held_stays() {
     let fleet = Fleet::new();
@@ -124,6 +128,7 @@ fn deltas_withheld_swapped_or_altered_are_refused_and_what_is_held_stays() {
     }
 }
 
+// SPEC 7.5, 7.6.1.
 #[test]
 fn only_the_feed_key_of_this_domain_signs_heads() {
     let fleet = Fleet::new();

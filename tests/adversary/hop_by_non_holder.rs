@@ -5,6 +5,7 @@ use sublet_tests::{Fleet, append, code, key, raw, to_helper};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 
+// SPEC 2.1.
 #[test]
 fn only_the_next_key_of_the_block_before_signs() {
     let fleet = Fleet::new();

@@ -19,6 +19,7 @@ fn misnamed(fleet: &Fleet) -> VerifiedToken {
     append(&fleet.root("planner", READ), &hop, "planner").unwrap()
 }
 
+// SPEC 6.4.1.
 #[test]
 fn offline_it_opens_nothing() {
     let fleet = Fleet::new();
@@ -26,6 +27,7 @@ fn offline_it_opens_nothing() {
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "unrecorded_agent_hop");
 }
 
+// SPEC 3.6, 6.2.
 #[test]
 fn the_broker_does_not_record_it() {
     let fleet = Fleet::new();
@@ -38,6 +40,7 @@ fn the_broker_does_not_record_it() {
     assert_eq!(code(house.delegate(&planner, &honest)), "granted");
 }
 
+// SPEC 3.6.
 #[test]
 fn nobody_is_named_who_did_not_enrol() {
     let fleet = Fleet::new();
@@ -48,6 +51,7 @@ fn nobody_is_named_who_did_not_enrol() {
     assert_eq!(code(house.delegate(&planner, &hop)), "unknown_agent");
 }
 
+// SPEC 6.2.1.
 #[test]
 fn a_hop_that_was_made_for_another_is_not_delegated_by_who_did_not_make_it() {
     let fleet = Fleet::new();
@@ -62,6 +66,7 @@ fn a_hop_that_was_made_for_another_is_not_delegated_by_who_did_not_make_it() {
     assert_eq!(code(house.record(&House::agent(&fleet, "researcher"), &hop)), "granted");
 }
 
+// SPEC 3.6.
 #[test]
 fn a_helper_that_its_parent_cannot_spawn_is_refused() {
     let fleet = Fleet::new();
@@ -83,6 +88,7 @@ fn a_helper_that_its_parent_cannot_spawn_is_refused() {
     assert_eq!(named("scout/deep", "researcher"), "bad_helper_path");
 }
 
+// SPEC 3.6.1.
 #[test]
 fn a_root_is_held_by_an_agent_itself() {
     let fleet = Fleet::new();

@@ -7,6 +7,7 @@ use sublet_tests::{Fleet, Request, Tool, append, code, key, to_agent, to_helper,
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
 
+// SPEC 6.4.1.
 #[test]
 fn a_hop_to_an_enrolled_agent_must_be_recorded() {
     let fleet = Fleet::new();
@@ -18,6 +19,7 @@ fn a_hop_to_an_enrolled_agent_must_be_recorded() {
     assert_eq!(code(Tool::new(&fleet).answer(&recorded)), "granted");
 }
 
+// SPEC 6.4.1.
 #[test]
 fn a_receipt_of_a_hop_before_does_not_cover_the_agent_after() {
     let fleet = Fleet::new();
@@ -42,6 +44,7 @@ fn helpers_may_be_unrecorded_as_far_as_the_root_allows() {
     assert_eq!(code(tool.answer(&covered)), "granted");
 }
 
+// SPEC 6.4.
 #[test]
 fn any_block_may_demand_that_all_be_recorded() {
     let fleet = Fleet::new();

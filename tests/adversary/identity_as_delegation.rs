@@ -10,6 +10,7 @@ use sublet_tests::{Fleet, House, Request, Tool, append, code, key, key_id, raw, 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
 
+// SPEC 3.8.
 #[test]
 fn an_identity_opens_no_tool() {
     let fleet = Fleet::new();
@@ -19,6 +20,7 @@ fn an_identity_opens_no_tool() {
     }
 }
 
+// SPEC 3.8.
 #[test]
 fn nothing_is_appended_to_an_identity() {
     let fleet = Fleet::new();
@@ -33,6 +35,7 @@ fn nothing_is_appended_to_an_identity() {
     assert_eq!(code(fleet.verify(&forged)), "wrong_token_kind");
 }
 
+// SPEC 2.11, 2.14.
 #[test]
 fn each_root_key_signs_its_own_kind_alone() {
     let fleet = Fleet::new();
@@ -53,6 +56,7 @@ fn each_root_key_signs_its_own_kind_alone() {
     assert_eq!(signed(grant, KeyUse::Identity), "unknown_key");
 }
 
+// SPEC 2.14.
 #[test]
 fn a_delegation_is_no_identity_at_the_broker() {
     let fleet = Fleet::new();

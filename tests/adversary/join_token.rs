@@ -47,6 +47,7 @@ fn tried(house: &mut House, text: &str, asked: Option<AgentId>, by: &str) -> &'s
     }
 }
 
+// SPEC 3.7.
 #[test]
 fn each_join_token_that_opens_nothing_has_its_code() {
     let (mut house, invited) = invited();

@@ -109,6 +109,16 @@ async fn detail(methods: &Methods, method: &str, token: &str) -> &'static str {
     }
 }
 
+/// SPEC 8.5: an issuer whose keys are not to be had vouches for nobody.
+#[tokio::test]
+async fn without_the_issuers_keys_nothing_is_decided() {
+    let directory = tempfile::tempdir().unwrap();
+    let methods = methods(directory.path(), ISSUER, &["EdDSA"]);
+    std::fs::remove_file(directory.path().join("jwks.json")).unwrap();
+    let token = signed(&header("EdDSA", "ed"), &good(), by_ed(1));
+    assert_eq!(detail(&methods, "jwt", &token).await, "issuer_keys_unavailable");
+}
+
 #[tokio::test]
 async fn each_family_of_keys_signs_and_none_in_place_of_another() {
     let directory = tempfile::tempdir().unwrap();
@@ -245,6 +255,7 @@ async fn a_token_is_for_this_broker_now_and_about_somebody() {
 
 /// A workload's token is made for the workload, so `azp` is its own, where it is there. In one that is for
 /// several it must be one that is taken here: it was made for another of them.
+// SPEC 3.10.8.
 #[tokio::test]
 async fn a_token_for_several_is_not_made_for_another_of_them() {
     let directory = tempfile::tempdir().unwrap();

@@ -26,6 +26,7 @@ fn it_ends_every_chain_that_it_stands_in() {
     assert_eq!(code(tool.answer(&request(&other, "writer"))), "granted");
 }
 
+// SPEC 7.3.
 #[test]
 fn resuming_its_agent_does_not_restore_it() {
     let fleet = Fleet::new();

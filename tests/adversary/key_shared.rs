@@ -41,6 +41,7 @@ fn enroll(house: &mut House, join_token: &str, holder: &str) -> &'static str {
     ))
 }
 
+// SPEC 2.11.8, 3.7.
 #[test]
 fn an_enrolled_key_enrols_nobody_else() {
     let fleet = Fleet::new();
@@ -50,6 +51,7 @@ fn an_enrolled_key_enrols_nobody_else() {
     assert_eq!(enroll(&mut house, &join_token, "third"), "granted");
 }
 
+// SPEC 3.7.
 #[test]
 fn a_join_token_is_used_once() {
     let fleet = Fleet::new();
@@ -61,6 +63,7 @@ fn a_join_token_is_used_once() {
     assert!(Credential::from_join_token(&other).is_none());
 }
 
+// SPEC 2.11.8, 3.7.
 #[test]
 fn nobody_rotates_to_a_key_that_was_anyones() {
     let fleet = Fleet::new();
@@ -77,6 +80,7 @@ fn nobody_rotates_to_a_key_that_was_anyones() {
     assert_eq!(enroll(&mut house, &join_token, "planner"), "key_in_use", "{old}");
 }
 
+// SPEC 3.7, 5.5.
 #[test]
 fn a_key_is_enrolled_only_by_who_holds_it() {
     let signature = key("mallory").sign(b"new").unwrap();
@@ -84,6 +88,7 @@ fn a_key_is_enrolled_only_by_who_holds_it() {
     assert_eq!(code(caller), "new_key_not_proven");
 }
 
+// SPEC 3.6.2.
 #[test]
 fn a_helper_with_an_agents_key_is_not_recorded() {
     let fleet = Fleet::new();

@@ -10,6 +10,7 @@ use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, to_helper};
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
 
+// SPEC 2.7.
 #[test]
 fn a_small_order_key_is_no_next_key() {
     let fleet = Fleet::new();
@@ -21,6 +22,7 @@ fn a_small_order_key_is_no_next_key() {
     }
 }
 
+// SPEC 2.7.
 #[test]
 fn what_is_no_point_is_no_key() {
     let fleet = Fleet::new();
@@ -68,6 +70,7 @@ impl Signer for Shifted {
     }
 }
 
+// SPEC 2.8, 2.8.2.
 #[test]
 fn a_shifted_r_is_refused_in_blocks_and_proofs() {
     let fleet = Fleet::new();
@@ -89,6 +92,7 @@ fn a_shifted_r_is_refused_in_blocks_and_proofs() {
     }
 }
 
+// SPEC 2.8.
 #[test]
 fn an_s_that_is_not_reduced_is_refused() {
     let order: [u8; 32] = [

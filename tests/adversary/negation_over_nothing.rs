@@ -4,6 +4,7 @@ use sublet_core::base::sign::Signer as _;
 use sublet_core::biscuit::datalog::{Check, Predicate};
 use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, to_self};
 
+// SPEC 4.5.4.
 #[test]
 fn absent_is_met_by_absence_alone() {
     let fleet = Fleet::new();
@@ -20,6 +21,7 @@ fn absent_is_met_by_absence_alone() {
 
 /// The rendering requires `arg_names` before it negates over it; a block that leaves it out is
 /// none of ours.
+// SPEC 4.5.4.
 #[test]
 fn a_negation_without_its_positive_fact_is_refused() {
     let fleet = Fleet::new();

@@ -12,6 +12,7 @@ fn request(fleet: &Fleet) -> Request {
     Request::new(&fleet.root("planner", ALL), &key("planner"), "fs.read", ARGS)
 }
 
+// SPEC 5.2.
 #[test]
 fn to_another_tool() {
     let fleet = Fleet::new();
@@ -20,6 +21,7 @@ fn to_another_tool() {
     assert_eq!(code(other.answer(&request(&fleet))), "wrong_audience");
 }
 
+// SPEC 5.2.
 #[test]
 fn to_another_action() {
     let fleet = Fleet::new();
@@ -27,6 +29,7 @@ fn to_another_action() {
     assert_eq!(code(Tool::new(&fleet).answer(&moved)), "wrong_action");
 }
 
+// SPEC 5.2.
 #[test]
 fn to_another_argument() {
     let fleet = Fleet::new();
@@ -43,6 +46,7 @@ fn to_another_spelling_of_the_same_arguments_is_no_move() {
     assert_eq!(code(Tool::new(&fleet).answer(&spelt)), "granted");
 }
 
+// SPEC 5.2.
 #[test]
 fn to_another_token_of_the_same_holder() {
     let fleet = Fleet::new();
@@ -73,6 +77,7 @@ fn bytes_changed_added_or_cut() {
 
 /// A checker that forgets to compare the call with the proof is not let through either: the
 /// decision itself asks whether the possession is of this call.
+// SPEC 5.2.1.
 #[test]
 fn a_possession_is_good_for_the_call_that_it_was_shown_for_and_no_other() {
     let fleet = Fleet::new();

@@ -9,6 +9,7 @@ fn request(fleet: &Fleet) -> Request {
     Request::new(&fleet.root("planner", READ), &key("planner"), "fs.read", ARGS)
 }
 
+// SPEC 5.3.
 #[test]
 fn it_counts_once_for_as_long_as_it_could_be_valid() {
     let fleet = Fleet::new();
@@ -23,6 +24,7 @@ fn it_counts_once_for_as_long_as_it_could_be_valid() {
     assert_eq!(code(tool.answer_at(NOW.plus_ms(30_001), &request)), "proof_expired");
 }
 
+// SPEC 5.3.2.
 #[test]
 fn a_tool_that_restarted_refuses_proofs_from_before() {
     let fleet = Fleet::new();
@@ -30,6 +32,7 @@ fn a_tool_that_restarted_refuses_proofs_from_before() {
     assert_eq!(code(restarted.answer_at(NOW.plus_ms(1), &request(&fleet))), "proof_before_start");
 }
 
+// SPEC 5.3.3.
 #[test]
 fn a_second_replica_of_another_audience_refuses_it() {
     let fleet = Fleet::new();
@@ -48,6 +51,7 @@ fn a_refused_call_spends_no_proof() {
     assert_eq!(code(tool.answer(&good)), "granted");
 }
 
+// SPEC 5.3.1.
 #[test]
 fn a_holder_that_floods_is_refused_before_it_is_forgotten() {
     let fleet = Fleet::new();

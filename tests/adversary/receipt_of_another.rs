@@ -22,6 +22,7 @@ fn with(fleet: &Fleet, change: impl FnOnce(&mut ReceiptClaims)) -> &'static str 
     code(Tool::new(fleet).answer(&bare(fleet).with(&receipt)))
 }
 
+// SPEC 6.3.
 #[test]
 fn the_receipt_of_another_chain_covers_nothing() {
     let fleet = Fleet::new();
@@ -48,6 +49,7 @@ fn the_receipt_of_another_chain_covers_nothing() {
 }
 
 /// A broker's key signs for the ledgers of its own trust domain and for no other.
+// SPEC 6.3.
 #[test]
 fn the_receipt_of_another_ledger_covers_nothing() {
     let fleet = Fleet::new();
@@ -92,6 +94,7 @@ fn a_receipt_that_does_not_name_every_hop_is_none() {
     assert_ne!(with(&fleet, |claims| claims.indices = vec![0, 1, 2]), "granted");
 }
 
+// SPEC 6.3.
 #[test]
 fn only_the_receipt_key_signs_receipts() {
     let fleet = Fleet::new();

@@ -50,6 +50,7 @@ fn asks(house: &mut House, caller: &Caller, token: &VerifiedToken) -> Vec<&'stat
     ]
 }
 
+// SPEC 5.8.
 #[test]
 fn a_holder_in_anothers_name_is_nobody_and_leaves_no_record() {
     let (_, mut house, held) = scene();
@@ -65,6 +66,7 @@ fn a_holder_in_anothers_name_is_nobody_and_leaves_no_record() {
     assert_eq!(house.records.len(), before);
 }
 
+// SPEC 2.13.1.
 #[test]
 fn the_brokers_name_is_no_agents() {
     let (fleet, _, held) = scene();
@@ -77,6 +79,7 @@ fn the_brokers_name_is_no_agents() {
 }
 
 /// Who is refused and who is granted, and whom the record names: the one whose key signed.
+// SPEC 9.13.
 #[test]
 fn a_record_names_who_asked() {
     let (fleet, mut house, held) = scene();
@@ -110,6 +113,7 @@ fn a_record_names_who_asked() {
     assert_eq!(unrecorded[0], (helper, own("mallory")));
 }
 
+// SPEC 8.3.1.
 #[test]
 fn a_dead_caller_writes_nothing() {
     let (fleet, mut house, held) = scene();
@@ -127,6 +131,7 @@ fn a_dead_caller_writes_nothing() {
 }
 
 /// A use in another's name, as a tool reports it that is not honest.
+// SPEC 9.9.3.
 #[test]
 fn a_use_in_anothers_name_is_no_record() {
     let (fleet, mut house, held) = scene();

@@ -27,6 +27,7 @@ fn call(fleet: &Fleet, tool: &Tool, chain: &[VerifiedToken], at: usize) -> &'sta
     code(tool.answer(&request.with(&fleet.receipt(&chain[at]))))
 }
 
+// SPEC 7.1.
 #[test]
 fn a_revoked_hop_ends_all_below_it_and_nothing_above() {
     let fleet = Fleet::new();
@@ -55,6 +56,7 @@ fn siblings_of_a_revoked_hop_go_on() {
     assert_eq!(call(&two, "two"), "granted");
 }
 
+// SPEC 7.1.
 #[test]
 fn a_suspended_agent_in_the_middle_ends_all_below_it() {
     let fleet = Fleet::new();
@@ -79,6 +81,7 @@ fn a_suspended_agents_helpers_end_with_it() {
     assert_eq!(code(tool.answer(&request)), "agent_suspended");
 }
 
+// SPEC 7.1.
 #[test]
 fn a_principal_or_root_key_that_is_revoked_ends_every_chain_under_it() {
     let fleet = Fleet::new();
@@ -119,6 +122,7 @@ fn the_broker_mints_nothing_below_what_is_revoked() {
     assert_eq!(code(refused), "agent_suspended");
 }
 
+// SPEC 7.2.
 #[test]
 fn who_neither_made_nor_holds_a_hop_does_not_revoke_it() {
     let fleet = Fleet::new();

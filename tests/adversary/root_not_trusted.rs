@@ -17,6 +17,7 @@ fn with_root(change: impl Fn(&mut TrustedKey)) -> &'static str {
     code(fleet.verify(&token.encode()))
 }
 
+// SPEC 2.11.7.
 #[test]
 fn each_state_of_a_root_key_has_its_answer() {
     let in_state = |state| with_root(|key| key.state = state);
@@ -27,6 +28,7 @@ fn each_state_of_a_root_key_has_its_answer() {
 }
 
 /// A prepared key that is stolen before its time opens nothing until then.
+// SPEC 2.11.7, 2.11.9.
 #[test]
 fn a_root_signs_from_the_time_that_was_announced_and_for_no_longer_than_it_is_good() {
     let fresh = |from| {
@@ -43,6 +45,7 @@ fn a_root_signs_from_the_time_that_was_announced_and_for_no_longer_than_it_is_go
     assert_eq!(with_root(|key| key.not_after = ends.plus_ms(-1)), "key_outlived");
 }
 
+// SPEC 2.11.7.
 #[test]
 fn a_root_key_signs_in_its_time_only() {
     assert_eq!(with_root(|key| key.not_after = NOW), "key_outside_its_time");
@@ -50,6 +53,7 @@ fn a_root_key_signs_in_its_time_only() {
     assert_eq!(with_root(|key| key.not_before = NOW), "granted");
 }
 
+// SPEC 2.11.7.
 #[test]
 fn an_unknown_root_is_refused() {
     let fleet = Fleet::changed(|keys| keys.retain(|key| key.use_ != KeyUse::Delegation));
@@ -57,6 +61,7 @@ fn an_unknown_root_is_refused() {
 }
 
 /// The root key id is under no signature: it selects, and is trusted for nothing.
+// SPEC 2.5.
 #[test]
 fn a_root_key_id_that_points_elsewhere_fails_the_signature() {
     let fleet = Fleet::changed(|keys| {
@@ -83,6 +88,7 @@ fn an_attackers_own_root_is_refused() {
 }
 
 /// A root that the bundle trusts, but for another domain than the names in the token.
+// SPEC 2.13.
 #[test]
 fn the_issuer_the_agents_and_the_principal_belong_to_the_roots_domain() {
     let fleet = Fleet::new();
@@ -115,6 +121,7 @@ fn the_issuer_the_agents_and_the_principal_belong_to_the_roots_domain() {
     assert_eq!(sent(Block { agent, ..grant }), "foreign_domain");
 }
 
+// SPEC 2.13.
 #[test]
 fn a_later_block_names_no_agent_of_another_domain() {
     let fleet = Fleet::new();

@@ -136,6 +136,7 @@ fn falls((message, key, signature, ..): &Vector) -> Falls {
     }
 }
 
+// SPEC 2.8.
 #[test]
 fn of_the_ed25519_vectors_only_number_3_holds() {
     for (at, vector) in VECTORS.iter().enumerate() {

@@ -33,6 +33,7 @@ fn an_ecdsa_chain_is_served() {
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "granted");
 }
 
+// SPEC 2.8.
 #[test]
 fn an_ecdsa_signature_with_s_flipped_is_refused() {
     let fleet = Fleet::new();
@@ -41,6 +42,7 @@ fn an_ecdsa_signature_with_s_flipped_is_refused() {
     assert_eq!(code(fleet.verify(&raw::bytes(&envelope))), "bad_signature");
 }
 
+// SPEC 2.8.
 #[test]
 fn an_ecdsa_signature_in_longer_der_is_refused() {
     let fleet = Fleet::new();
@@ -57,6 +59,7 @@ fn an_ecdsa_signature_in_longer_der_is_refused() {
     }
 }
 
+// SPEC 2.8.
 #[test]
 fn any_bit_of_an_ed25519_signature_flipped_is_refused() {
     let fleet = Fleet::new();
@@ -68,6 +71,7 @@ fn any_bit_of_an_ed25519_signature_flipped_is_refused() {
     }
 }
 
+// SPEC 2.6.
 #[test]
 fn a_block_signed_again_has_the_same_id_and_stays_revoked() {
     let fleet = Fleet::new();
@@ -88,6 +92,7 @@ fn a_block_signed_again_has_the_same_id_and_stays_revoked() {
     assert_eq!(code(tool.answer(&request)), "hop_revoked");
 }
 
+// SPEC 2.7.
 #[test]
 fn a_secp256r1_key_has_one_encoding() {
     let fleet = Fleet::new();
@@ -103,6 +108,7 @@ fn a_secp256r1_key_has_one_encoding() {
     }
 }
 
+// SPEC 2.7.
 #[test]
 fn an_ed25519_key_has_one_encoding() {
     // Points with a y below 19 have a second encoding, y + p.
@@ -128,6 +134,7 @@ fn an_ed25519_key_has_one_encoding() {
     assert!(found > 0, "some small y is on the curve");
 }
 
+// SPEC 2.8.1.
 #[test]
 fn the_algorithm_is_the_keys_and_not_the_messages() {
     let fleet = Fleet::new();

@@ -196,6 +196,7 @@ fn breaks() -> Vec<(&'static str, Break)> {
     ]
 }
 
+// SPEC 5.3, 8.5.
 #[test]
 fn a_call_that_fails_one_step_is_refused_at_that_step_and_spends_nothing() {
     assert_eq!(code(World::good().outcome().0.verdict), "granted");

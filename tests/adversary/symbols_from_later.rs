@@ -33,6 +33,7 @@ fn honest_tables_are_read() {
     assert_eq!(sent(&fleet, &two_blocks(&fleet)), "granted");
 }
 
+// SPEC 2.4.1.
 #[test]
 fn a_symbol_that_only_a_later_block_defines_is_none() {
     let fleet = Fleet::new();
@@ -41,6 +42,7 @@ fn a_symbol_that_only_a_later_block_defines_is_none() {
     assert_eq!(sent(&fleet, &[first, second]), "block_datalog");
 }
 
+// SPEC 2.4.1.
 #[test]
 fn a_symbol_defined_again_unused_or_out_of_order_is_refused() {
     let fleet = Fleet::new();

@@ -14,6 +14,7 @@ fn its_holder_is_served() {
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "granted");
 }
 
+// SPEC 5.2.
 #[test]
 fn a_thief_cannot_call_with_it() {
     let fleet = Fleet::new();
@@ -22,6 +23,7 @@ fn a_thief_cannot_call_with_it() {
     assert_eq!(code(Tool::new(&fleet).answer(&request)), "proof_signature");
 }
 
+// SPEC 2.1.
 #[test]
 fn a_thief_cannot_narrow_it_for_himself() {
     let fleet = Fleet::new();
@@ -34,6 +36,7 @@ fn a_thief_cannot_narrow_it_for_himself() {
     assert_eq!(code(fleet.verify(&forged)), "bad_signature");
 }
 
+// SPEC 2.12.
 #[test]
 fn a_thief_cannot_seal_it_into_a_bearer_token() {
     let fleet = Fleet::new();
@@ -48,6 +51,7 @@ fn a_thief_cannot_seal_it_into_a_bearer_token() {
     assert_eq!(code(stock), "not_the_holder");
 }
 
+// SPEC 5.2.
 #[test]
 fn a_holder_higher_up_cannot_call_as_the_holder_below() {
     let fleet = Fleet::new();

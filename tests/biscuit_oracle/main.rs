@@ -90,6 +90,7 @@ fn dice() -> impl Strategy<Value = Dice> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(law_cases()) })]
 
+    // SPEC 4.5, 4.6.
     #[test]
     fn a_stock_token_is_read_and_decided_alike(mut dice in dice()) {
         let fleet = Fleet::new();
@@ -166,6 +167,7 @@ fn decided(scopes: &[&str], arguments: &str) -> (bool, bool) {
     (oracle::allows(&biscuit, &call, NOW, &token.facts(0)), by_blocks(&token, &call, NOW, 0))
 }
 
+// SPEC 4.5.
 #[test]
 fn the_edges_of_the_rendering_are_decided_alike() {
     let cases = [

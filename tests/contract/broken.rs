@@ -84,13 +84,16 @@ fn one() -> Commit {
 }
 
 /// Whoever supervises the process hears of it, and nobody is told that something was recorded.
+// SPEC 8.5.
 #[tokio::test]
 async fn a_store_whose_disk_failed_has_ended() {
     let (store, _) = failing(1);
     store.commit(one()).await.unwrap();
     assert!(!store.has_ended());
-    let refused = store.commit(one()).await.unwrap_err();
-    assert!(matches!(refused, NotCommitted::Refusal(Refusal::Fault(_))), "{refused:?}");
+    let NotCommitted::Refusal(refused) = store.commit(one()).await.unwrap_err() else {
+        panic!("nothing has changed under it")
+    };
+    assert_eq!(refused.code(), "store_unavailable");
     store.ended().await;
     assert!(store.has_ended());
     assert!(matches!(store.commit(one()).await, Err(NotCommitted::Refusal(Refusal::Fault(_)))));

@@ -48,6 +48,7 @@ fn follow(view: &mut RevocationView, store: &Store, now: UnixMillis) {
     view.apply_head(&head.encode(), bundle.bundle(), now, 0).unwrap();
 }
 
+// SPEC 7.2.3.
 pub(super) async fn a_decision_rests_on_what_it_asked_and_on_no_other_revocation(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let forever = UnixMillis(i64::MAX);
@@ -89,6 +90,7 @@ pub(super) async fn a_decision_rests_on_what_it_asked_and_on_no_other_revocation
     assert_eq!(granted, 1);
 }
 
+// SPEC 7.6.3.
 pub(super) async fn the_feed_is_as_large_as_what_is_in_force(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let (soon, forever) = (NOW.plus_ms(1_000), UnixMillis(i64::MAX));

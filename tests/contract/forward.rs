@@ -5,7 +5,8 @@ use sublet_proto::record;
 
 use super::*;
 
-/// Of two who give records up at once the one who gives up more counts.
+/// Of two who prune records at once the one who prunes more counts.
+// SPEC 9.10.
 pub(super) async fn the_floor_never_falls(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     tamper::fill(&store, 0..700, "record").await;
@@ -38,6 +39,7 @@ fn times(store: &Store) -> Vec<i64> {
 }
 
 /// A clock that is set back, and decisions that are recorded in another order than they were made.
+// SPEC 9.1.1.
 pub(super) async fn no_record_is_of_an_earlier_time_than_the_one_before_it(disk: &dyn Disk) {
     let at = |now, records: usize| Commit {
         now: UnixMillis(now),

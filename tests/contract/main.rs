@@ -171,7 +171,7 @@ law!(
     revocations_are_numbered_without_a_gap,
     what_ended_is_forgotten_and_the_rest_stays,
     waiters_are_all_committed,
-    what_is_given_up_goes_but_for_what_is_held,
+    what_is_pruned_goes_but_for_what_is_held,
     a_decision_rests_on_what_it_asked_and_on_no_other_revocation,
     the_feed_is_as_large_as_what_is_in_force,
     what_was_lifted_leaves_the_feed,
@@ -187,6 +187,7 @@ use feed::{
 };
 use forward::{no_record_is_of_an_earlier_time_than_the_one_before_it, the_floor_never_falls};
 
+// SPEC 6.2, 9.6.
 async fn what_is_answered_is_there_after_a_restart(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let writes = vec![Mutation::from(agent("a", 0)), Mutation::from(delegation(1))];
@@ -219,6 +220,7 @@ async fn a_commit_whose_guard_changed_does_nothing(disk: &dyn Disk) {
     assert_eq!(store.published().unwrap().tree.size(), 0);
 }
 
+// SPEC 3.7.
 async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let token = |state, version| {
@@ -244,6 +246,7 @@ async fn of_a_hundred_who_spend_one_token_one_wins(disk: &dyn Disk) {
     assert_eq!(store.published().unwrap().tree.size(), 1);
 }
 
+// SPEC 9.3.
 async fn a_delegations_records_are_chained_and_read_in_order(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     for id in [1, 2] {
@@ -332,7 +335,8 @@ async fn waiters_are_all_committed(disk: &dyn Disk) {
 }
 
 /// Of 700 records two bundles of 256 are full; a hold on one record keeps its bundle.
-async fn what_is_given_up_goes_but_for_what_is_held(disk: &dyn Disk) {
+// SPEC 9.10.
+async fn what_is_pruned_goes_but_for_what_is_held(disk: &dyn Disk) {
     let store = disk.open().unwrap();
     let writes = vec![Mutation::from(delegation(1))];
     let said = || Record {

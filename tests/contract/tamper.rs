@@ -177,6 +177,7 @@ fn cut_back(raw: &Raw, size: u64, root: [u8; 32]) {
     raw.write(b"mhead", &[&size.to_be_bytes()[..], &root].concat());
 }
 
+// SPEC 9.6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_of_change_to_the_stored_ledger_is_caught() {
     let disk = OnSled::new();

@@ -148,6 +148,7 @@ fn a_profile_is_checked_before_it_is_published_and_counts_its_versions() {
     assert_eq!(house.state.profile("ops").unwrap().version, 1);
 }
 
+// SPEC 3.7.1, 5.4.1.
 #[test]
 fn an_agent_is_suspended_and_resumed() {
     let (_, mut house, planner) = staffed();

@@ -19,6 +19,7 @@ fn state(house: &House, name: &str) -> AgentState {
     house.state.agent(&agent(name)).unwrap().state
 }
 
+// SPEC 3.7.2.
 #[test]
 fn whoever_renews_with_an_identity_that_was_renewed_has_a_copy() {
     let (fleet, mut house, first) = staffed();
@@ -39,6 +40,7 @@ fn whoever_renews_with_an_identity_that_was_renewed_has_a_copy() {
     assert_eq!(code(house.ask(&second, &Renew)), "identity_cloned");
 }
 
+// SPEC 3.7.2.
 #[test]
 fn a_thief_that_renews_first_is_noticed_when_the_owner_does() {
     let (fleet, mut house, owner) = staffed();
@@ -47,6 +49,7 @@ fn a_thief_that_renews_first_is_noticed_when_the_owner_does() {
     assert_eq!(code(house.ask(&thief, &Renew)), "agent_suspended");
 }
 
+// SPEC 3.7.2.
 #[test]
 fn a_thief_that_changes_the_key_is_noticed_when_the_owner_renews() {
     let (_, mut house, owner) = staffed();

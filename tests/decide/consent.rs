@@ -85,6 +85,7 @@ fn where_consent_is_required_the_agents_own_word_is_not_enough() {
     assert_eq!(code(house.ask(&planner, &by_user(alice("")))), "granted");
 }
 
+// SPEC 3.10.1, 3.10.2.
 #[test]
 fn the_principal_is_the_one_that_the_token_proves_and_nothing_outlives_it() {
     let (fleet, mut house, planner) = staffed();
@@ -105,6 +106,7 @@ fn the_principal_is_the_one_that_the_token_proves_and_nothing_outlives_it() {
     assert_eq!(row.session, Some(login("").id()));
 }
 
+// SPEC 3.10.9.
 #[test]
 fn the_person_is_recorded_beside_the_principal_and_an_operator_is_none() {
     let (_, mut house, planner) = staffed();
@@ -154,6 +156,7 @@ fn the_person_is_recorded_beside_the_principal_and_an_operator_is_none() {
     assert!(!users.is_empty() && users.iter().all(|name| *name == "login:https://login.example"));
 }
 
+// SPEC 3.10.4.
 #[test]
 fn what_a_login_opened_ends_with_it_and_nothing_else_does() {
     let (fleet, mut house, planner) = staffed();
@@ -200,6 +203,7 @@ fn a_logout_that_does_not_say_where_ends_all_logins_of_that_user() {
 
 /// Of a login that ended, whoever has a token or its provider's word keeps it: shown again, neither ends
 /// what began since. Nor does a word that comes late.
+// SPEC 3.10.7.
 #[test]
 fn an_old_word_ends_no_newer_login() {
     let words = [own as fn(&str, UnixMillis) -> Ending, told];
@@ -229,6 +233,7 @@ fn an_old_word_ends_no_newer_login() {
 }
 
 /// The word is late: its login was never shown here, and the user has logged in again.
+// SPEC 3.10.7.
 #[test]
 fn a_word_that_comes_late_ends_the_tokens_from_before_it_and_no_other() {
     let (fleet, mut house, planner) = staffed();
@@ -358,6 +363,7 @@ fn a_session_has_room_for_so_many_live_delegations() {
 
 /// The words by which agents acted for a principal are from before its return too: seen or not, they open
 /// nothing after it.
+// SPEC 7.3.2.
 #[test]
 fn a_principal_comes_back_without_the_sessions_from_before() {
     let (_, mut house, planner) = staffed();

@@ -20,6 +20,7 @@ fn helper(root: &VerifiedToken, number: u32) -> VerifiedToken {
     append(root, &to_helper(&format!("helper-{number}"), READ), "planner").unwrap()
 }
 
+// SPEC 6.2.
 #[test]
 fn as_many_hops_follow_one_as_the_profile_allows() {
     let (fleet, mut house, planner) = staffed();

@@ -46,6 +46,7 @@ fn root(fleet: &Fleet, house: &mut House, planner: &Caller) -> VerifiedToken {
     fleet.verify(&house.ask(planner, &issue()).unwrap().token).unwrap()
 }
 
+// SPEC 5.4.3.
 #[test]
 fn the_key_of_before_proves_a_call_for_a_minute_also_under_a_delegation() {
     let (fleet, mut house, planner) = staffed();
@@ -73,6 +74,7 @@ fn the_key_of_before_proves_a_call_for_a_minute_also_under_a_delegation() {
 }
 
 /// A key that was not rotated away, but lost: the agent came in anew with another one.
+// SPEC 5.4.3.
 #[test]
 fn a_key_that_was_replaced_proves_nothing() {
     let (fleet, mut house, planner) = staffed();

@@ -27,6 +27,7 @@ fn what_is_granted_is_what_was_asked_and_is_known_from_then_on() {
     assert_ne!(issued.delegation(), again.delegation(), "each is another delegation");
 }
 
+// SPEC 3.3.
 #[test]
 fn each_limit_of_the_profile_holds_at_its_edge() {
     let (_, mut house, planner) = staffed();
@@ -75,6 +76,7 @@ fn a_ceiling_bounds_how_a_capability_travels() {
     assert_eq!(asked("fs.read@tool://files path=under:/data hops:1"), "scope_exceeds_profile");
 }
 
+// SPEC 5.4.1.
 #[test]
 fn only_an_active_agent_is_issued_anything() {
     let (fleet, mut house, planner) = staffed();
@@ -96,6 +98,7 @@ fn only_an_active_agent_is_issued_anything() {
     assert_eq!(code(house.ask(&planner, &issue())), "agent_suspended");
 }
 
+// SPEC 3.3, 7.3.1.
 #[test]
 fn a_revoked_principal_is_issued_nothing_and_others_are() {
     let (_, mut house, planner) = staffed();

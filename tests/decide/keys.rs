@@ -38,6 +38,7 @@ fn verdict(house: &House, token: &[u8]) -> &'static str {
     code(Fleet { bundle }.verify(token))
 }
 
+// SPEC 2.16.5.
 #[test]
 fn what_is_issued_is_signed_by_the_key_that_is_active_at_that_moment() {
     let (_, mut house, planner) = staffed();
@@ -71,6 +72,7 @@ fn verifiers_hear_of_a_tainted_root_by_the_feed_and_the_broker_goes_by_it_too() 
     assert_eq!(house.state.revocation_sequence(), known, "it signs no roots");
 }
 
+// SPEC 2.11.9.
 #[test]
 fn nothing_is_issued_for_longer_than_the_key_is_good_that_signs_it() {
     // A profile allows ten minutes, and the root is good for five more.
@@ -110,4 +112,20 @@ fn the_admin_alone_changes_keys() {
         assert_eq!(code(step(&mut house, wrong)), detail, "{wrong}");
     }
     assert_eq!(house.state.trust().bundle(), &fleet.bundle, "a refusal changes nothing");
+}
+
+// SPEC 2.16.2.
+#[test]
+fn a_key_signs_no_earlier_than_it_was_announced_for_and_the_one_before_stays_listed() {
+    let (_, mut house, _) = staffed();
+    let use_ = KeyUse::Receipt;
+    let before = house.state.trust().bundle().active(use_).unwrap().id;
+    step(&mut house, KeyStep::Prepare { use_, lead_ms: 60_000 }).unwrap();
+    let key = newest(&house);
+    let early = step(&mut house, KeyStep::Activate { key, at_once: false });
+    assert_eq!(code(early), "key_too_soon");
+    step(&mut house, KeyStep::Activate { key, at_once: true }).unwrap();
+    let bundle = house.state.trust().bundle();
+    assert_eq!(bundle.active(use_).unwrap().id, key);
+    assert_eq!(bundle.key(before).unwrap().state, KeyState::Retired);
 }

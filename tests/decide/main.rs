@@ -22,6 +22,7 @@ mod recorded;
 mod repeats;
 mod retention;
 mod revocations;
+mod roles;
 mod rooms;
 mod rows;
 mod standing;

@@ -7,6 +7,7 @@ use sublet_core::decide::{
     ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, PageOf, Replay,
     Revoke, Target, WatchFeed,
 };
+use sublet_core::evidence::record::Body;
 use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, agent, append, code, key, to_helper};
 
@@ -146,4 +147,17 @@ fn where_hops_are_recorded_is_shown_to_whoever_may_inspect_them() {
     house.delegate(&planner, &chain).unwrap();
     assert_eq!(house.ask(&planner, &prove).unwrap().len(), 2);
     assert_eq!(code(house.ask(&House::agent(&fleet, "reader"), &prove)), "not_found");
+}
+
+// SPEC 8.3.
+#[test]
+fn a_refusal_of_a_caller_that_is_alive_is_recorded_with_what_was_asked() {
+    let (_, mut house, planner) = staffed();
+    let before = house.records.len();
+    assert_eq!(code(house.ask(&planner, &GetAgent { agent: agent("planner") })), "forbidden");
+    let [record] = &house.records[before..] else { panic!("one record of one refusal") };
+    let Body::Refused { method, code, asked, .. } = &record.body else { panic!("{record:?}") };
+    assert_eq!((*method, *code), ("/sublet.v1.Admin/GetAgent", "forbidden"));
+    assert!(asked.contains("agent/planner"), "{asked}");
+    assert_eq!(house.last_actor(), Some("spiffe://acme.example/agent/planner"));
 }

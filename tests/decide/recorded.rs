@@ -109,6 +109,7 @@ fn every_beginning_of_a_token_has_a_name_that_its_bytes_give() {
     }
 }
 
+// SPEC 7.1.
 #[test]
 fn a_recorded_hop_is_alive_until_anything_above_it_is_not() {
     let fleet = Fleet::new();

@@ -20,6 +20,7 @@ fn erase(index: u64) -> Erase {
     Erase { index, reason: "asked to".into() }
 }
 
+// SPEC 9.10.
 #[test]
 fn what_is_held_is_not_erased() {
     let (fleet, admin) = (Fleet::new(), House::admin());
@@ -64,7 +65,7 @@ fn the_floor_only_rises() {
     }
 }
 
-/// What another has given up meanwhile is not taken back, nor recorded as if it were.
+/// What another has pruned meanwhile is not taken back, nor recorded as if it were.
 #[test]
 fn a_floor_that_rose_meanwhile_is_decided_on_anew() {
     let mut house = House::new(&Fleet::new());

@@ -15,6 +15,7 @@ fn revoke(target: Target) -> Revoke {
     Revoke { target, reason: "done".into(), chain: None }
 }
 
+// SPEC 7.2, 7.2.1.
 #[test]
 fn a_hop_is_revoked_by_who_made_it_or_holds_it() {
     let fleet = Fleet::new();
@@ -59,6 +60,7 @@ fn an_unrecorded_hop_is_revoked_by_showing_its_chain() {
     assert!(house.state.revoked(&Revocation::Hop(offline.id())).is_some());
 }
 
+// SPEC 7.2, 7.2.1.
 #[test]
 fn agents_keys_and_principals_are_the_admins_to_revoke() {
     let fleet = Fleet::new();
@@ -93,6 +95,7 @@ fn agents_keys_and_principals_are_the_admins_to_revoke() {
 }
 
 /// The broker revokes what it does not know, and says that it does not know it.
+// SPEC 7.3.3.
 #[test]
 fn what_no_record_is_of_is_revoked_and_said() {
     let fleet = Fleet::new();
@@ -127,6 +130,7 @@ fn what_no_record_is_of_is_revoked_and_said() {
 }
 
 /// A time and not a flag: what was issued up to the return of a principal stays revoked.
+// SPEC 7.3.1.
 #[test]
 fn a_principal_comes_back_for_what_is_issued_anew_and_for_nothing_from_before() {
     let (fleet, mut house, planner) = staffed();

@@ -37,6 +37,7 @@ fn undone_by(house: &House, rests_on: &[Precondition], revocations: &[Revocation
 }
 
 /// Every subject of the chain and of the caller, and none besides: a revocation elsewhere undoes nothing.
+// SPEC 7.2.3.
 #[test]
 fn a_grant_is_undone_by_the_revocation_of_what_it_rests_on_and_of_nothing_else() {
     let (fleet, mut house, planner) = staffed();

@@ -142,6 +142,7 @@ fn a_chain_without_a_hop_delegates_nothing() {
     assert_eq!(code(house.delegate(&planner, &root)), "hop_not_found");
 }
 
+// SPEC 9.14.
 #[test]
 fn a_holder_replays_what_is_below_its_hop_and_the_first_holder_all() {
     let (fleet, mut house, planner) = staffed();
@@ -157,6 +158,7 @@ fn a_holder_replays_what_is_below_its_hop_and_the_first_holder_all() {
     assert_eq!(below(&mut house, &planner), None);
 }
 
+// SPEC 7.3.2.
 #[test]
 fn a_principal_returns_when_the_clock_has_reached_what_was_issued_for_it() {
     let (fleet, mut house, planner) = staffed();

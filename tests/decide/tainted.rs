@@ -67,6 +67,7 @@ fn state(house: &House) -> AgentState {
     house.state.agent(&agent("planner")).unwrap().state
 }
 
+// SPEC 2.16.4.
 #[test]
 fn it_is_renewed_and_what_it_is_renewed_to_is_good_again() {
     let (_, mut house, identity) = tainted();
@@ -84,6 +85,7 @@ fn it_is_renewed_and_what_it_is_renewed_to_is_good_again() {
     assert_eq!(code(house.ask(&shown, &RotateKey { new_key })), "granted");
 }
 
+// SPEC 2.16.4.
 #[test]
 fn it_is_good_for_nothing_else() {
     let (_, mut house, identity) = tainted();
@@ -113,6 +115,7 @@ fn only_a_tainted_root_of_identities_makes_one() {
     assert_eq!(detail(read(&house, &identity)), "wrong_token_kind", "of another root");
 }
 
+// SPEC 2.16.4.
 #[test]
 fn whoever_stole_the_root_has_no_agents_key_and_stops_nobody() {
     let (_, mut house, identity) = tainted();
@@ -159,6 +162,7 @@ fn an_old_key_of_an_agent_stops_it_no_more_than_it_did() {
     assert_eq!(state(&house), AgentState::Active);
 }
 
+// SPEC 3.7.1.
 #[test]
 fn an_agent_that_was_stopped_stays_stopped() {
     let (_, mut house, identity) = tainted();

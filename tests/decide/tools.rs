@@ -88,6 +88,7 @@ fn issued(fleet: &Fleet, house: &mut House) -> VerifiedToken {
     fleet.verify(&house.ask(&planner, &issue()).unwrap().token).unwrap()
 }
 
+// SPEC 9.9.1.
 #[test]
 fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
     let (fleet, mut house, planner) = staffed();
@@ -99,7 +100,7 @@ fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
             .iter()
             .map(|record| match &record.body {
                 Body::Used(_) => "used",
-                Body::Refused { .. } => "refused",
+                Body::Refused { code, .. } => code,
                 _ => "other",
             })
             .collect();
@@ -110,7 +111,7 @@ fn a_use_is_recorded_once_and_what_was_not_proven_is_said_once() {
     assert_eq!(report(vec![one(0), one(1)]), (2, vec![]), "told twice");
     assert_eq!(report(vec![one(1), one(2)]), (3, vec!["used"]));
     assert_eq!(report(vec![one(7)]), (8, vec!["used"]), "what lies between was lost");
-    assert_eq!(report(vec![Err((8, BadUse::Signature))]), (9, vec!["refused"]));
+    assert_eq!(report(vec![Err((8, BadUse::Signature))]), (9, vec!["use_not_proven"]));
     assert_eq!(report(vec![]), (9, vec![]));
 }
 

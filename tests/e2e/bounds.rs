@@ -175,6 +175,7 @@ fn descriptors(stage: &Stage) -> Option<usize> {
     }
 }
 
+// SPEC 5.7.4, 5.7.6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_take_nobodys_place_and_end() {
     let silent = std::env::var("SUBLET_SILENT").ok().and_then(|n| n.parse().ok());
@@ -346,6 +347,7 @@ fn credential(identity: &Identity) -> Credential {
 /// grew by 350 MiB.
 const ALLOCATOR_SLACK: usize = 50;
 
+// SPEC 5.7.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
     let (stage, scrapes) = broker(4_096, None);
@@ -384,6 +386,7 @@ async fn unfinished_messages_of_one_connection_take_a_bounded_part_of_memory() {
     assert!(after < before + ALLOCATOR_SLACK, "{after} MiB");
 }
 
+// SPEC 5.4.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_without_credentials_is_refused_although_its_body_never_ends() {
     let (stage, _) = broker(4_096, None);
@@ -580,6 +583,7 @@ async fn fill_to_the_last(
     (agent == "bytes_full" && stranger == "bytes_full").then_some((peers, bytes))
 }
 
+// SPEC 5.7.2, 5.7.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_renewal_and_health_have_room_when_nothing_else_has() {
     let _alone = MACHINE.lock().await;

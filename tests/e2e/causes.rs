@@ -73,6 +73,17 @@ fn another_brokers_trust_bundle_is_called_one() {
 }
 
 #[test]
+fn an_agent_that_has_not_enrolled_has_no_key_to_delegate_to() {
+    let stage = Stage::set();
+    enroll(&stage, "planner");
+    issue(&stage);
+    stage.sublet(&["agent", "create", "agent/late"]).ok();
+    let to = ["--token", "root.token", "--to", "agent/late", "--allow", crate::records::SCOPE[0]];
+    let delegate = [&["delegate", "--as", "planner"], &to[..], &["--out", "late.token"]].concat();
+    detail(stage.sublet(&delegate), 1, &["agent/late", "[agent_without_key]"]);
+}
+
+#[test]
 fn random_bytes_are_called_no_bundle() {
     let stage = Stage::set();
     enroll(&stage, "planner");
@@ -136,6 +147,7 @@ fn the_wrong_scheme_and_a_certificate_that_is_missing_are_named() {
 }
 
 /// A time in a message is one that people read: RFC 3339, and no number of seconds.
+// SPEC 8.6.
 #[test]
 fn the_end_of_a_token_is_a_date() {
     let stage = Stage::set();

@@ -51,6 +51,7 @@ const GRPC: (&str, &str) = ("content-type", "application/grpc");
 const EMPTY: &[u8] = &[0, 0, 0, 0, 0];
 const BUNDLE: &str = "/sublet.v1.Identity/GetTrustBundle";
 
+// SPEC 8.4.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_post_with_the_content_type_of_grpc_is_served_as_grpc() {
     let stage = Stage::set();
@@ -76,6 +77,7 @@ async fn only_a_post_with_the_content_type_of_grpc_is_served_as_grpc() {
     assert_eq!(ask(&stage, "GET", "/checkpoint", &[], Some(b"")).await.http, 401);
 }
 
+// SPEC 8.4.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_no_of_the_transport_has_a_code() {
     use tonic::Code;

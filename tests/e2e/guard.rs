@@ -150,6 +150,7 @@ async fn a_guarded_axum_service_sees_allowed_calls_and_no_others() {
 
 /// A tool with a catch-all route, as a framework has that reads paths in its own way: whatever is let
 /// through reaches it.
+// SPEC 4.8.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_path_is_one_action_and_every_other_spelling_of_it_is_refused() {
     let stage = Stage::set();
@@ -210,6 +211,7 @@ async fn one_path_is_one_action_and_every_other_spelling_of_it_is_refused() {
 }
 
 /// Whoever writes the meaning of a request may get an action wrong; the decision refuses it all the same.
+// SPEC 4.8.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_names_no_one_action_is_refused_by_the_decision() {
     let stage = Stage::set();

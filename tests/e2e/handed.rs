@@ -49,6 +49,7 @@ fn stock_allows(stage: &Stage, text: &str, path: &str, at: UnixMillis) -> bool {
     builder.policy("allow if true").unwrap().build(&token).unwrap().authorize().is_ok()
 }
 
+// SPEC 2.12, 2.12.2.
 #[test]
 fn the_stock_form_is_written_for_its_owner_with_one_warning() {
     let stage = Stage::set();
@@ -93,6 +94,7 @@ fn the_stock_form_is_written_for_its_owner_with_one_warning() {
 
 /// A proof for the broker is as good as being its holder there: it is signed by the SDK for the call that it
 /// makes, and never by hand.
+// SPEC 5.10.1.
 #[test]
 fn a_proof_for_the_broker_is_not_signed_by_hand() {
     let stage = Stage::set();

@@ -102,6 +102,7 @@ fn what_cannot_be_undone_is_asked_on_a_terminal() {
     for word in ["no\n", "\n", "y\n"] {
         let run = typed(&stage, &act, word);
         assert!(run.err.contains("cannot be undone"), "{run:?}");
+        assert!(run.err.contains("[local]"), "{run:?}");
         run.fails(1, "nothing was done");
     }
     stage.sublet(&["agent", "renew", "--as", "planner"]).ok();

@@ -46,6 +46,7 @@ async fn load(held: Delegation, stop: Arc<AtomicBool>, first: Arc<Notify>) -> Ve
     acknowledged
 }
 
+// SPEC 6.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_hop_survives_kill_nine() {
     let kills: u32 = std::env::var("SUBLET_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);

@@ -195,6 +195,7 @@ pub(crate) fn copy_all(from: &Path, to: &Path) {
     }
 }
 
+// SPEC 9.7.1.
 #[test]
 fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evidence() {
     let mut stage = Stage::set();
@@ -212,7 +213,9 @@ fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evid
     copy_all(&stage.path("backup"), &stage.path("broker"));
     stage.kill_and_restart();
     let before = tree(&stage.path("copy"));
-    stage.sublet(&["audit", "mirror", "copy"]).fails(30, "both heads are kept in");
+    let forked = stage.sublet(&["audit", "mirror", "copy"]);
+    assert!(forked.err.contains("[ledger_forked]"), "{forked:?}");
+    forked.fails(30, "both heads are kept in");
     let evidence = fs::read_to_string(stage.path("copy/fork.txt")).unwrap();
     assert!(
         evidence.starts_with(&kept) && evidence.matches("dev.sublet.example/sublet\n").count() == 2
@@ -236,6 +239,7 @@ fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evid
     verify(&stage, "forged.fork", &[]).fails(40, "");
 }
 
+// SPEC 9.6.
 #[test]
 fn an_empty_store_is_not_taken_for_a_new_ledger() {
     let mut stage = Stage::set();

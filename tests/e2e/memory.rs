@@ -27,6 +27,7 @@ fn broker(home: &std::path::Path) -> Child {
     child
 }
 
+// SPEC 2.9.1.
 #[test]
 fn a_process_with_keys_writes_no_core_dump_and_shows_its_memory_to_nobody() {
     let home = tempfile::tempdir().unwrap();

@@ -47,6 +47,7 @@ async fn asks(fleet: &Records, key: &Arc<SecretKey>, token: &VerifiedToken) -> V
         .collect()
 }
 
+// SPEC 2.13.1, 5.8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_appends_a_hop_in_anothers_name_is_nobody_at_the_broker() {
     let fleet = Records::of(Stage::set()).await;
@@ -153,6 +154,7 @@ fn shown(
     (credentials, proof)
 }
 
+// SPEC 9.9, 9.9.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_tool_says_nothing_of_a_false_name_and_what_another_says_is_no_evidence() {
     let fleet = Records::of(Stage::set()).await;
@@ -212,6 +214,7 @@ async fn an_honest_tool_says_nothing_of_a_false_name_and_what_another_says_is_no
 
 /// A helper that was spawned offline asks for the records of its delegation: it sees its own, and not what
 /// others did with theirs.
+// SPEC 9.14.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_replays_what_lies_at_or_below_its_own_hop() {
     let fleet = Records::of(Stage::set()).await;

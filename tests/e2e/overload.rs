@@ -154,6 +154,7 @@ fn in_a_thread(work: impl Future<Output = ()> + Send + 'static) -> std::thread::
     })
 }
 
+// SPEC 5.11, 5.11.6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_floods_the_broker_is_told_to_come_later_and_others_are_served() {
     let _alone = MACHINE.lock().await;
@@ -189,6 +190,7 @@ async fn whoever_floods_the_broker_is_told_to_come_later_and_others_are_served()
 }
 
 /// A caller that is refused waits as long as it is told and asks again; of all its calls one in ten at most.
+// SPEC 5.11.6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sdk_comes_again_when_it_is_told_to_and_no_more_than_one_call_in_ten() {
     let _alone = MACHINE.lock().await;

@@ -44,6 +44,7 @@ fn feed(stage: &Stage) -> (u64, u64) {
     (number("revocation_epoch"), number("revocation_sequence"))
 }
 
+// SPEC 9.6.1.
 #[test]
 fn a_store_that_is_older_than_its_mark_is_refused_with_words() {
     let mut stage = Stage::set();
@@ -87,6 +88,7 @@ fn a_store_that_is_older_than_its_mark_is_refused_with_words() {
     assert_eq!(feed(&stage), (epoch, 0), "and it stays in it");
 }
 
+// SPEC 9.6.1.
 #[test]
 fn a_store_with_another_past_than_its_mark_is_refused() {
     let mut stage = Stage::set();

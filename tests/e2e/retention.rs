@@ -1,4 +1,4 @@
-//! What is given up goes, what is held stays, and everybody sees which.
+//! What is pruned goes, what is held stays, and everybody sees which.
 
 use std::fs;
 
@@ -10,8 +10,9 @@ fn gone(stage: &Stage, copy: &str) -> u64 {
     stage.sublet(&["audit", "mirror", copy, "--output", "json"]).json()["pruned"].as_u64().unwrap()
 }
 
+// SPEC 9.10.
 #[test]
-fn records_are_given_up_but_for_what_is_held_and_every_proof_stays() {
+fn records_are_pruned_but_for_what_is_held_and_every_proof_stays() {
     let mut stage = Stage::set();
     grow(&stage, 0..150);
     stage.sublet(&["audit", "mirror", "before"]).ok();

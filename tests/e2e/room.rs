@@ -58,6 +58,21 @@ async fn issue(fleet: &Records, who: &Credential, key: u32) -> Result<(), String
     fleet.broker.issue(who, request).await.map(drop).map_err(|failure| failure.code())
 }
 
+/// A secret is shown once: the same request sent again hears that it was done, and not what the secret is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_not_kept_for_who_asks_again() {
+    let fleet = Records::of(Stage::set()).await;
+    let create = || v1::CreateAgentRequest {
+        agent_id: format!("spiffe://{}/agent/late", fleet.trust.domain()),
+        profile: "default".into(),
+        join_ttl_seconds: 600,
+        idempotency_key: vec![3; 16],
+    };
+    fleet.broker.create_agent(&fleet.admin, create()).await.unwrap();
+    let again = fleet.broker.create_agent(&fleet.admin, create()).await.unwrap_err();
+    assert_eq!(again.code(), "secret_shown_once");
+}
+
 /// A suspended agent sends requests again that were answered before: it hears that it is suspended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_given_again_to_a_caller_that_is_alive_and_to_no_other() {
@@ -78,6 +93,7 @@ async fn an_answer_is_given_again_to_a_caller_that_is_alive_and_to_no_other() {
 
 /// A copy of an identity's directory from the moment at which it is renewed: it asks with the very key of
 /// that request. Once the owner has shown what it was given, whoever asks for it again is another.
+// SPEC 5.9.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copied_renewal_is_noticed_as_soon_as_its_owner_has_its_answer() {
     let mut fleet = Records::of(Stage::set()).await;
@@ -173,7 +189,31 @@ async fn a_feed_of_many_portions_arrives_whole() {
     }
 }
 
+// SPEC 5.6.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_is_signed_by_the_new_key_for_the_key_that_it_replaces() {
+    use sublet_core::evidence::proof::rotate_message;
+    let fleet = Records::of(Stage::set()).await;
+    let planner = fleet.agent("planner").await;
+    let (who, next, other) = (credential(&planner), fresh_key(), fresh_key());
+    let old = planner.key().public_key().thumbprint();
+    let another = other.public_key().thumbprint();
+    let rotate = |signature: Vec<u8>| v1::RotateKeyRequest {
+        public_key: Some(sublet_proto::convert::public_key_message(next.public_key())),
+        signature,
+        idempotency_key: vec![4; 16],
+    };
+    let message = rotate_message(&planner.id(), &old, next.public_key());
+    let of_another = rotate_message(&planner.id(), &another, next.public_key());
+    for signature in [other.sign(&message).unwrap(), next.sign(&of_another).unwrap()] {
+        let refused = fleet.broker.rotate_key(&who, rotate(signature)).await.unwrap_err();
+        assert_eq!(refused.code(), "new_key_not_proven");
+    }
+    fleet.broker.rotate_key(&who, rotate(next.sign(&message).unwrap())).await.unwrap();
+}
+
 /// A rotation of which the answer was lost is asked for again under the key of before, however late.
+// SPEC 5.9.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_is_answered_again_by_the_key_of_before() {
     let fleet = Records::of(Stage::set()).await;
@@ -197,6 +237,7 @@ async fn a_rotation_is_answered_again_by_the_key_of_before() {
 }
 
 /// Of 128 revocations at once none fails, and nothing is made below what was revoked.
+// SPEC 7.2.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn revocations_at_once_are_in_nobodys_way() {
     let fleet = Arc::new(Records::of(Stage::set()).await);
@@ -222,6 +263,7 @@ async fn revocations_at_once_are_in_nobodys_way() {
 }
 
 /// An offline hop, which its holder has revoked: it is recorded first, so no more can be than may follow.
+// SPEC 7.2.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hop_that_was_never_recorded_is_recorded_before_it_is_revoked() {
     let fleet = Records::of(Stage::set()).await;
@@ -274,6 +316,7 @@ fn shorter() -> sublet_client::agent::delegation::Attenuation {
 
 /// One agent is refused 600 times: some tens of records, and one that counts the others. Whoever has a dead
 /// token writes none.
+// SPEC 8.3.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_of_one_caller_are_recorded_by_the_ten_and_counted_in_all() {
     const REFUSED: u64 = 600;
@@ -539,6 +582,7 @@ async fn everybody_else(
 
 /// A caller whose room is full is told so, and what it asks is not sent again unasked: the SDK hears an
 /// error where it cannot know whether the first was granted.
+// SPEC 5.9.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_kept_is_not_sent_again() {
     const ROOM: u32 = 4_096;

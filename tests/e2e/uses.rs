@@ -165,6 +165,7 @@ async fn every_decision_comes_into_the_ledger_once_though_broker_and_tool_die() 
     }
 }
 
+// SPEC 9.9.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tool_cannot_put_words_into_an_agents_mouth() {
     let fleet = fleet().await;
@@ -223,6 +224,7 @@ async fn a_tool_cannot_put_words_into_an_agents_mouth() {
     assert_eq!(refused.unwrap_err().code(), "forbidden");
 }
 
+// SPEC 9.9.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tool_that_cannot_keep_evidence_allows_nothing() {
     let fleet = fleet().await;

@@ -101,6 +101,7 @@ async fn too_large_a_message_is_refused_unread_and_the_bundle_is_open_to_all() {
 }
 
 /// Of a part that the broker does not know nobody believes that it was heard: also where no proof is needed.
+// SPEC 5.12.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_is_not_known_is_refused_by_its_name() {
     let stage = Stage::set();
@@ -120,6 +121,7 @@ async fn a_part_that_is_not_known_is_refused_by_its_name() {
     }
 }
 
+// SPEC 5.4.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_for_one_message_opens_no_other_and_none_twice() {
     let stage = Stage::set();

@@ -48,6 +48,7 @@ fn odd_name(dice: &mut Dice) -> String {
 proptest! {
     #![proptest_config(config())]
 
+    // SPEC 3.1.
     #[test]
     fn lift_is_the_inverse_of_lower(mut dice in dice()) {
         let blocks: Vec<Block> = (0..3).map(|position| block(&mut dice, position == 0)).collect();
@@ -63,6 +64,7 @@ proptest! {
         }
     }
 
+    // SPEC 3.1.
     #[test]
     fn lower_is_the_inverse_of_lift(mut dice in dice(), at: prop::sample::Index, with: u8) {
         let mut payload = block(&mut dice, true).lower(&mut Symbols::default());
@@ -124,6 +126,7 @@ proptest! {
         prop_assert_eq!(one.id(), two.id());
     }
 
+    // SPEC 2.4, 3.1.
     #[test]
     fn a_token_with_one_byte_changed_cut_or_added_is_refused(
         mut dice in dice(),

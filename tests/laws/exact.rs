@@ -89,6 +89,7 @@ fn decided(fleet: &Fleet, call: &Call) -> [&'static str; 4] {
 proptest! {
     #![proptest_config(config())]
 
+    // SPEC 4.8.1.
     #[test]
     fn a_call_that_names_no_one_tool_and_action_is_never_admitted(mut dice in dice()) {
         let fleet = Fleet::new();

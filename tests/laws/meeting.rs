@@ -25,6 +25,7 @@ proptest! {
         prop_assert_eq!(held.clamp(&scope, step).scope, Some(scope));
     }
 
+    // SPEC 4.10.
     #[test]
     fn a_chain_comes_to_what_every_block_admits(mut dice in dice()) {
         let token = chain(&Fleet::new(), &mut dice).token;

@@ -183,6 +183,7 @@ fn check(all: &[Both]) -> (usize, usize) {
     (granted, subsets)
 }
 
+// SPEC 4.3.
 #[test]
 fn every_kind_alone_allows_what_its_documentation_says() {
     let universe = Universe::new();
@@ -197,6 +198,7 @@ fn every_kind_alone_allows_what_its_documentation_says() {
 }
 
 /// not, any_of and all_of of all, of each other, and of those again.
+// SPEC 4.3.
 #[test]
 fn combinations_allow_what_their_parts_do_and_cover_only_subsets() {
     let full = std::env::var_os("SUBLET_MODEL").is_some();

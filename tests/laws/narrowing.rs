@@ -62,6 +62,7 @@ proptest! {
         }
     }
 
+    // SPEC 4.4.
     #[test]
     fn a_covered_scope_admits_no_call_that_its_parent_does_not(mut dice in dice()) {
         let [a, b, c] = three(&mut dice);
@@ -103,6 +104,7 @@ proptest! {
     }
 
     /// By any holder with any block: what the whole chain admits, every prefix of it admits.
+    // SPEC 4.8.
     #[test]
     fn no_sequence_of_blocks_admits_more_than_its_prefix(mut dice in dice()) {
         let fleet = Fleet::new();

@@ -8,9 +8,17 @@
 )]
 
 mod circles;
+mod codes;
 mod forms;
+mod musts;
+mod named_tests;
 mod names;
+mod old_words;
+mod papers;
+mod readme;
+mod rpcs;
 mod source;
+mod texts;
 
 use std::path::Path;
 use std::process::Command;

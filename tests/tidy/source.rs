@@ -91,7 +91,7 @@ fn read(path: &Path) -> File {
 
 /// The numbered lines outside `#[cfg(test)]` items. Formatted code ends an item with a brace in
 /// the item's own column, or on its first line.
-fn shipped(text: &str) -> Vec<(usize, &str)> {
+pub(crate) fn shipped(text: &str) -> Vec<(usize, &str)> {
     let mut shipped = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((at, line)) = lines.next() {

@@ -48,6 +48,7 @@ fn a_tool_goes_on_under_a_bundle_with_later_uses_and_algorithms() {
     assert!(held.accept_update(&bundle_with(&fleet, 3, &keys), NOW).is_ok());
 }
 
+// SPEC 2.11.12.
 #[test]
 fn nothing_that_a_skipped_key_signed_is_believed() {
     let fleet = Fleet::new();
@@ -87,6 +88,7 @@ fn nothing_that_a_skipped_key_signed_is_believed() {
     }
 }
 
+// SPEC 2.11.12.
 #[test]
 fn all_else_of_a_bundle_stays_strict() {
     let form = |keys: &[Value]| open(keys).unwrap_err().code();
@@ -116,6 +118,7 @@ fn all_else_of_a_bundle_stays_strict() {
     assert_eq!(TrustBundle::open(changed.as_bytes(), NOW), Err(BadBundle::Signature("its own")));
 }
 
+// SPEC 2.11.3, 2.11.13.
 #[test]
 fn a_number_or_a_key_stands_once_among_all_that_are_listed() {
     let twice = |keys: &[Value]| open(keys).unwrap_err();
@@ -162,6 +165,7 @@ fn numbers_keys_uses_and_taints_do_not_change_hands_by_way_of_a_skipped_key() {
 }
 
 /// A broker of this version that went on from such a bundle would lose the key in silence.
+// SPEC 2.11.14.
 #[test]
 fn no_bundle_is_made_after_one_with_a_key_that_is_not_understood() {
     let text = bundle_with(&Fleet::new(), 2, &[listed("lease", 20, "lease")]);

@@ -35,6 +35,7 @@ fn answer(view: RevocationView) -> &'static str {
     code(tool.answer(&Request::new(&token(), &key("planner"), "fs.read", "{}")))
 }
 
+// SPEC 7.4.2.
 #[test]
 fn what_may_be_skipped_is_skipped_and_what_is_behind_it_counts() {
     let hop = token().id();
@@ -68,6 +69,7 @@ fn a_reader_goes_on_over_skipped_deltas_from_where_it_is() {
     assert_eq!((view.sequence(), view.len()), (3, 1));
 }
 
+// SPEC 7.4.2.
 #[test]
 fn what_must_be_understood_stops_the_view() {
     for kind in (0..128).filter(|kind| !(1..=KNOWN).contains(kind)) {
@@ -85,6 +87,7 @@ fn what_must_be_understood_stops_the_view() {
     assert_eq!(applied, Err(BadFeed::Gap { found: 2, held: 0 }));
 }
 
+// SPEC 7.4.2.
 #[test]
 fn no_revocation_hides_behind_a_kind_that_is_skipped() {
     let bundle = Fleet::new().bundle;
@@ -148,6 +151,7 @@ fn a_snapshot_keeps_what_is_skipped() {
 }
 
 /// A broker goes on from deltas that it understands, each, or not at all; so it writes no other.
+// SPEC 7.4.4.
 #[test]
 fn a_writer_has_none_of_them() {
     for kind in [8, 127, 128, 255] {

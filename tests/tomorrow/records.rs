@@ -115,6 +115,7 @@ fn history(fleet: &Fleet, records: Vec<RawRecord>) -> History {
     History::of(ledger.understand(&trust).unwrap(), &trust, None)
 }
 
+// SPEC 9.15.
 #[test]
 fn a_use_that_says_more_is_read_verified_and_decided_again() {
     let fleet = Fleet::new();
@@ -131,6 +132,7 @@ fn a_use_that_says_more_is_read_verified_and_decided_again() {
     }
 }
 
+// SPEC 9.12, 9.15.
 #[test]
 fn what_it_says_more_makes_no_decision_right() {
     let fleet = Fleet::new();

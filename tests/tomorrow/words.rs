@@ -14,6 +14,7 @@ fn json(text: &str) -> String {
     Capability::from_json(text.as_bytes()).unwrap_err().to_string()
 }
 
+// SPEC 4.11.
 #[test]
 fn a_reserved_word_is_refused_by_its_name() {
     assert_eq!(RESERVED_WORDS, ["approve", "budget"]);
@@ -49,6 +50,7 @@ fn a_reserved_word_is_refused_by_its_name() {
 }
 
 /// A later version may state such a word as a fact, in the scope's query, or as a check of its own.
+// SPEC 3.1, 4.11.
 #[test]
 fn a_block_that_states_a_later_word_is_refused() {
     let fleet = Fleet::new();
@@ -100,6 +102,7 @@ fn an_argument_of_that_name_is_an_argument() {
 /// Every member that a capability has is in its text, its JSON and its block, cut by `--clamp`, shown by
 /// `inspect`, and asked by `covers` and by a call: with each of them changed the two are not the same,
 /// and the wider one is not covered.
+// SPEC 4.11.1.
 #[test]
 fn no_member_of_a_capability_is_dropped() {
     let held = "fs.read@tool://files path=under:/data use:delegates hops:2";

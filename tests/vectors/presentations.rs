@@ -129,6 +129,7 @@ fn of_headers() -> Vec<(&'static str, Parts)> {
     ]
 }
 
+// SPEC 5.12.1, 5.12.2.
 #[test]
 fn presentations() {
     let mut all = Vec::new();

@@ -244,6 +244,7 @@ mod tests {
     }
 
     /// What is counted is what is kept, from the first byte on, and it is given back whatever happens.
+    // SPEC 5.7.1.
     #[tokio::test]
     async fn a_body_is_counted_while_it_arrives_and_given_back_when_it_is_let_go() {
         let budget = budget(1_000);

@@ -146,6 +146,7 @@ mod tests {
         Some(Account::Network(Network::of([127, 0, 0, last].into())))
     }
 
+    // SPEC 5.7, 5.7.1.
     #[test]
     fn the_connection_is_full_before_its_caller_and_the_caller_before_all() {
         let (budget, connection) = (budget(), Pool::new(Shares { each: 10, all: 10 }));
@@ -166,6 +167,7 @@ mod tests {
         assert_eq!((other_connection.used(), connection.used(), budget.used()), (0, 0, 0));
     }
 
+    // SPEC 5.7.2.
     #[test]
     fn what_must_have_room_has_some_when_all_else_is_full() {
         let budget = budget();

@@ -43,6 +43,7 @@ fn closing(places: &[Place]) -> Vec<bool> {
     places.iter().map(|place| place.link().is_closing()).collect()
 }
 
+// SPEC 5.7.4.
 #[tokio::test]
 async fn the_oldest_of_an_address_goes_for_that_addresss_next_one_alone() {
     let (connections, _) = connections(SMALL);
@@ -69,6 +70,7 @@ async fn where_addresses_tell_nothing_none_is_bounded_by_them() {
     assert!(places.first().unwrap().link().peer().network.is_none());
 }
 
+// SPEC 5.7.4.
 #[tokio::test]
 async fn a_connection_on_which_somebody_proved_itself_goes_for_no_stranger() {
     let (connections, _) = connections(SMALL);
@@ -116,6 +118,7 @@ async fn a_caller_with_too_many_loses_its_own_oldest_idle_one() {
     drop(busy);
 }
 
+// SPEC 5.7.6.
 #[tokio::test]
 async fn silence_ends_at_its_deadline_and_a_stream_in_flight_is_no_silence() {
     let (connections, seconds) = connections(SMALL);
@@ -188,6 +191,7 @@ async fn with_no_descriptor_left_the_oldest_stranger_goes() {
     assert!(!connections.close_one(Bound::Descriptors, None));
 }
 
+// SPEC 5.11.5.
 #[tokio::test]
 async fn a_pause_ends_within_a_second_and_a_proxys_connection_has_none() {
     let (own, _) = connections(SMALL);

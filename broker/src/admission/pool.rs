@@ -134,6 +134,7 @@ mod tests {
         Some(Account::Network(Network::of([127, 0, 0, last].into())))
     }
 
+    // SPEC 5.7.
     #[test]
     fn one_account_cannot_take_what_is_anothers() {
         let pool = Pool::new(Shares { each: 2, all: 3 });

@@ -143,6 +143,7 @@ mod tests {
         Route::of(&Method::POST, path, false)
     }
 
+    // SPEC 5.4.
     #[test]
     fn every_call_of_ours_needs_a_proof_but_those_that_the_specification_lists() {
         for path in MUST_HAVE_ROOM.iter().chain(&SMALL) {

@@ -45,6 +45,7 @@ async fn all(waiting: Vec<tokio::task::JoinHandle<()>>) {
     }
 }
 
+// SPEC 5.11.
 #[tokio::test]
 async fn whoever_has_much_waiting_does_not_go_before_whoever_has_little() {
     let (turns, order) = (lane(1), Arc::default());
@@ -61,6 +62,7 @@ async fn whoever_has_much_waiting_does_not_go_before_whoever_has_little() {
     assert_eq!(turns.counts(), (0, 0));
 }
 
+// SPEC 5.11.2.
 #[tokio::test]
 async fn turns_are_shared_by_what_calls_cost_and_not_by_their_number() {
     let (turns, order) = (lane(1), Arc::default());
@@ -100,6 +102,7 @@ async fn a_proof_that_does_not_hold_costs_its_sender_more() {
     assert_eq!(*order.lock().unwrap(), [1, 2, 2, 2, 2, 2, 2, 1]);
 }
 
+// SPEC 5.11.3.
 #[tokio::test]
 async fn a_share_has_its_room_and_nobody_elses() {
     let turns = Turns::new(TurnBounds { turns: 1, begun: 8, total: 10_000 });
@@ -164,6 +167,7 @@ async fn who_goes_away_while_it_waits_holds_nobody_up() {
     drop(next);
 }
 
+// SPEC 5.11.3.
 #[tokio::test]
 async fn nobody_waits_longer_than_a_second() {
     let turns = lane(1);

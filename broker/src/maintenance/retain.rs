@@ -31,8 +31,8 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(PRUNE_EVERY);
     loop {
         ticks.tick().await;
-        if let Err(detail) = give_up_what_is_old(&broker).await {
-            tracing::error!(%detail, "records older than what is kept were not given up");
+        if let Err(detail) = prune_old_records(&broker).await {
+            tracing::error!(%detail, "records older than what is kept were not pruned");
         }
         while is_full(portion(&broker).await) {}
         if let Err(fault) = broker.callers.proofs.forget_expired(broker.ports.clock.now()) {
@@ -41,7 +41,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     }
 }
 
-/// Begins to forget what was given up just now: some of it before this returns, the rest behind it.
+/// Begins to delete what was pruned just now: some of it before this returns, the rest behind it.
 pub(crate) async fn begin(broker: &Arc<Broker>) {
     if is_full(portion(broker).await) {
         let broker = broker.clone();
@@ -59,7 +59,7 @@ async fn portion(broker: &Broker) -> Result<usize, NotCommitted> {
     broker.log.store.prune(before).await
 }
 
-async fn give_up_what_is_old(broker: &Arc<Broker>) -> Result<(), String> {
+async fn prune_old_records(broker: &Arc<Broker>) -> Result<(), String> {
     let Some(days) = broker.config.ledger.retention_days else { return Ok(()) };
     let before = broker.ports.clock.now().0.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
     let reading = broker.clone();
@@ -68,8 +68,8 @@ async fn give_up_what_is_old(broker: &Arc<Broker>) -> Result<(), String> {
     let below = below.await.map_err(|error| error.to_string())?;
     match below.map_err(|fault| fault.to_string())? {
         Some(below) => {
-            let given_up = pipeline::give_up(broker, below).await;
-            given_up.map_err(|why| format!("{why:?}"))
+            let pruned = pipeline::prune(broker, below).await;
+            pruned.map_err(|why| format!("{why:?}"))
         }
         None => Ok(()),
     }

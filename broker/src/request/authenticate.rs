@@ -193,7 +193,7 @@ pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, B
 fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, BadUse> {
     let token = verified(broker, &report.token).map_err(|refusal| match refusal {
         Refusal::Malformed(Malformed::Token(bad)) => BadUse::Token(bad),
-        refusal => BadUse::Chain(refusal),
+        refusal => BadUse::Chain(Box::new(refusal)),
     })?;
     let proof = CallProof::decode(&report.proof)?;
     let reported = ReportedUse {

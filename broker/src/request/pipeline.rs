@@ -329,9 +329,9 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
     }
 }
 
-/// Gives up the records below an index, by the broker itself: what its configuration says. Where an admin
-/// has just given up as many or more, nothing is left to do.
-pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
+/// Prunes the records below an index, by the broker itself: what its configuration says. Where an admin
+/// has just pruned as many or more, nothing is left to do.
+pub async fn prune(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
     let actor = own_name(broker);
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
     let own = Effects {
@@ -341,7 +341,7 @@ pub async fn give_up(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitte
     };
     match commit_own(broker, own).await {
         Err(NotCommitted::Changed) => Ok(()),
-        given_up => given_up,
+        pruned => pruned,
     }
 }
 

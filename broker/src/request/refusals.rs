@@ -191,6 +191,7 @@ mod tests {
         (0..count).filter(|_| refusals.is_recorded(agent(name), KIND, "x", at)).count()
     }
 
+    // SPEC 8.3.2.
     #[test]
     fn ten_a_second_are_recorded_and_the_rest_is_one_summary() {
         let refusals = Refusals::default();
@@ -204,6 +205,7 @@ mod tests {
         assert_eq!(refusals.take(NOW.plus_ms(3_000)), []);
     }
 
+    // SPEC 8.3.2.
     #[test]
     fn the_first_of_each_method_and_code_in_a_minute_is_recorded_whatever_came_before() {
         let refusals = Refusals::default();

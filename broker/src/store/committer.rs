@@ -169,7 +169,7 @@ impl<B: Backend> Committer<B> {
         (changes, count)
     }
 
-    /// Forgets records that were given up, whole entry bundles at a time, and returns how many: what
+    /// Deletes records that were pruned, whole entry bundles at a time, and returns how many: what
     /// is durable, full, below the floor and under no hold.
     fn sweep(&mut self, batch: &mut Batch) -> Result<usize, Fault> {
         let (reader, width) = (self.backend.reader(), u64::from(tile::WIDTH));
@@ -203,7 +203,7 @@ impl<B: Backend> Committer<B> {
         let Applied { changes, records, first, erased } = applied;
         round.deltas.extend(deltas(&changes).cloned());
         if changes.iter().any(|change| matches!(change, Change::Forget(RowKey::Hold(_)))) {
-            // What was passed over may be given up by now.
+            // What was passed over may be pruned by now.
             self.swept = 0;
         }
         round.batch.changes.extend(changes);

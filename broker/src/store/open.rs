@@ -122,7 +122,7 @@ impl Store {
         answered.await.map_err(|_| NotCommitted::Refusal(stopped().into()))?
     }
 
-    /// Forgets rows that ended before `before`, and records that were given up; returns how many.
+    /// Forgets rows that ended before `before`, and records that were pruned; returns how many.
     /// Bounded work each time.
     pub async fn prune(&self, before: UnixMillis) -> Result<usize, NotCommitted> {
         let (answer, answered) = oneshot::channel();

@@ -489,6 +489,11 @@ mod tests {
     const SCOPE: [&str; 1] = ["fs.read@tool://files path=under:/data"];
 
     #[test]
+    fn a_token_that_was_opened_without_a_broker_asks_nobody() {
+        assert_eq!(World::new().issued(1).broker().unwrap_err().code(), "no_broker");
+    }
+
+    #[test]
     fn what_is_held_is_handed_on_to_its_end_whenever_the_second_turns() {
         let world = World::new();
         let held = world.issued(1);

@@ -165,6 +165,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_workload_api_that_refuses_or_has_nothing_is_named() {
+        let refusal = refused("unix:/spire", &tonic::Status::permission_denied("no identity"));
+        assert_eq!(refusal.code(), "workload_api");
+        assert!(refusal.message().contains("unix:/spire: no identity"), "{refusal}");
+        let directory = tempfile::tempdir().unwrap();
+        let empty = keep(X509svidResponse::default(), directory.path()).unwrap_err();
+        assert_eq!(empty.code(), "bad_answer");
+    }
+
+    #[test]
     fn a_chain_is_split_where_its_certificates_end_or_not_at_all() {
         let one = [&[0x30, 0x03][..], &[1, 2, 3]].concat();
         let long = [&[0x30, 0x81, 0x80][..], &[7; 0x80]].concat();

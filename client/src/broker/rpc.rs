@@ -228,7 +228,7 @@ impl Broker {
         erase: "Audit/Erase", EraseRequest -> EraseResponse;
         /// Gives up the records below an index.
         prune: "Audit/Prune", PruneRequest -> PruneResponse;
-        /// Keeps records, whatever is given up.
+        /// Keeps records, whatever is pruned.
         create_legal_hold: "Audit/CreateLegalHold", CreateLegalHoldRequest -> CreateLegalHoldResponse;
         /// Lets a hold go.
         remove_legal_hold: "Audit/RemoveLegalHold", RemoveLegalHoldRequest -> RemoveLegalHoldResponse;

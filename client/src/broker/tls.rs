@@ -100,3 +100,15 @@ fn first_certificate(pem: &str) -> Option<Vec<u8>> {
     let body: String = body.split_ascii_whitespace().collect();
     base64::engine::general_purpose::STANDARD.decode(body).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_without_its_key_is_no_setting() {
+        let alone = Tls { certificate: Some("svid.pem".into()), ..Tls::default() };
+        assert_eq!(alone.config().unwrap_err().code(), "bad_tls");
+        assert_eq!(Tls::default().leaf().unwrap_err().code(), "bad_tls");
+    }
+}

@@ -82,6 +82,7 @@ fn a_proof_opens_one_call() {
     assert_eq!(ask(&checker_on(&world, world.view()), &once), "proof_expired");
 }
 
+// SPEC 5.3.
 #[test]
 fn a_refused_call_spends_no_nonce() {
     let mut world = World::new();
@@ -124,6 +125,7 @@ fn a_call_of_another_tool_is_not_decided_here() {
     assert_eq!(code(checker.check(&shown(&held), &call)), "bad_field");
 }
 
+// SPEC 3.5.1, 4.8.
 #[test]
 fn every_block_must_admit_the_call() {
     let world = World::new();
@@ -215,6 +217,7 @@ fn a_revoked_hop_kills_what_is_below_and_not_what_is_beside() {
     }
 }
 
+// SPEC 7.7.1.
 #[test]
 fn a_stale_view_refuses_whatever_is_done_to_the_clock() {
     let world = World::new();
@@ -270,6 +273,7 @@ fn a_proof_from_before_the_start_is_refused() {
     assert_eq!(ask(&careful, &shown(&held)), "allowed");
 }
 
+// SPEC 5.3.1.
 #[test]
 fn a_full_set_of_nonces_refuses() {
     let world = World::new();
@@ -327,6 +331,7 @@ fn a_chain_seen_before_is_refused_from_the_moment_of_its_revocation() {
 
 /// Callers hold the same chain while it is revoked: whoever asks after the view has the
 /// revocation is refused, however warm the cache.
+// SPEC 2.8.3, 7.1.
 #[test]
 fn no_cached_chain_outlives_a_revocation_in_a_race() {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -354,6 +359,7 @@ fn no_cached_chain_outlives_a_revocation_in_a_race() {
     assert_eq!(ask(checker, &shown(&held)), "hop_revoked");
 }
 
+// SPEC 2.8.3.
 #[test]
 fn a_chain_seen_before_still_expires_and_still_needs_its_proof() {
     let world = World::new();

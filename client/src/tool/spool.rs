@@ -515,6 +515,7 @@ mod tests {
         assert_eq!(batch(&mut three)[2].0, UNKNOWN_LOSS + 2);
     }
 
+    // SPEC 9.9.
     #[test]
     fn a_full_spool_takes_nothing_and_loses_nothing() {
         let directory = tempfile::tempdir().unwrap();

@@ -214,6 +214,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
+    // SPEC 2.10.
     #[test]
     fn what_is_read_to_its_end_has_no_byte_left() {
         let message =
@@ -229,6 +230,7 @@ mod tests {
         assert_eq!(read(&message[..message.len() - 1]), Err(BadLayout));
     }
 
+    // SPEC 2.10.
     #[test]
     fn no_message_reads_as_one_of_another_label() {
         let used = Label::ALL.iter().map(|label| label.text());

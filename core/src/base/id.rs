@@ -318,6 +318,7 @@ impl UnixMillis {
 mod tests {
     use super::*;
 
+    // SPEC 3.4.
     #[test]
     fn spiffe_ids_have_one_form() {
         let id: SpiffeId = "spiffe://acme.example/agent/planner".parse().unwrap();
@@ -336,6 +337,7 @@ mod tests {
         }
     }
 
+    // SPEC 3.4.
     #[test]
     fn principals_have_one_form() {
         assert_eq!("user:alice@acme.example".parse::<Principal>().unwrap().realm(), "acme.example");
@@ -346,6 +348,7 @@ mod tests {
         }
     }
 
+    // SPEC 3.4.
     #[test]
     fn helper_paths_grow_by_one_label() {
         let top = HelperPath::child(None, "scout").unwrap();

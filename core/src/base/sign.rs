@@ -105,6 +105,7 @@ mod tests {
     use super::*;
 
     /// What holds a private half in memory wipes it when it is dropped. Does not compile otherwise.
+    // SPEC 2.9.1.
     #[test]
     fn a_key_in_memory_is_wiped_when_it_is_dropped() {
         fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}

@@ -120,6 +120,7 @@ fn negations_cover_what_takes_more_away() {
     assert!(!covers("p=not_one_of:ab,c", "p=prefix:a"));
 }
 
+// SPEC 4.3.4.
 #[test]
 fn alternatives_are_on_one_view() {
     let mixed = r#"p=any_of:[{"prefix":"a"},{"range":{"min":1,"max":2}}]"#;
@@ -139,6 +140,7 @@ fn a_capability_has_so_many_constraints_nested_ones_included() {
     assert!(alternatives(max).is_err(), "itself is one more");
 }
 
+// SPEC 4.3.5.
 #[test]
 fn a_regex_is_of_what_every_engine_reads_alike() {
     for good in ["(ab)+", "(?:ab)", "[(?]x", r"\.\[", "[a-z]--", "[^&]&&", "a]b"] {
@@ -185,6 +187,7 @@ fn other_arguments_are_any_or_none() {
     assert!(read("all").is_err());
 }
 
+// SPEC 4.1.
 #[test]
 fn an_audience_has_a_scheme_of_letters_digits_and_three_signs() {
     for good in ["git+ssh://x", "h2://x", "a.b://x", "a-b://x"] {

@@ -148,6 +148,7 @@ pub use audience::Audience;
 mod tests {
     use super::*;
 
+    // SPEC 4.1, 4.2.
     #[test]
     fn a_prefix_ends_in_its_separator() {
         let fs: Action = "fs.".parse().unwrap();
@@ -167,6 +168,7 @@ mod tests {
         }
     }
 
+    // SPEC 4.1, 4.2.
     #[test]
     fn bad_patterns_are_refused() {
         for bad in ["", ".", "fs..read", "fs read", "é"] {

@@ -130,6 +130,7 @@ mod tests {
         Call { audience: "tool://files".into(), action: action.into(), arguments }
     }
 
+    // SPEC 4.3.3.
     #[test]
     fn closed_by_default() {
         let scope = Scope::from_texts(&["fs.read@tool://files path=under:/data"]).unwrap();
@@ -143,6 +144,7 @@ mod tests {
         assert_eq!(detail, r#"the argument "path" is "/etc/x", held is under:/data"#);
     }
 
+    // SPEC 4.3.3, 4.4.
     #[test]
     fn opening_is_explicit_and_a_child_may_close_but_not_open() {
         let open = Scope::from_texts(&["fs.@tool://files *=any path=under:/data"]).unwrap();

@@ -233,7 +233,7 @@ pub enum Body {
         /// The largest checkpoint of the ledger that it was shown; `None` when none was.
         checkpoint: Option<Vec<u8>>,
     },
-    /// Records below an index were given up, but for those under a hold; their hashes stay.
+    /// Records below an index were pruned, but for those under a hold; their hashes stay.
     Pruned {
         /// The index.
         below: u64,
@@ -326,7 +326,7 @@ impl UseVerdict {
     }
 
     /// The code of the refusal, in bytes at most 64; empty for a call that was allowed.
-    pub fn code(&self) -> &str {
+    pub fn to_wire(&self) -> &str {
         match self {
             UseVerdict::Allowed => "",
             UseVerdict::Denied(code) => code,

@@ -288,6 +288,7 @@ mod tests {
         assert_eq!(refusal.code(), "proof_before_start");
     }
 
+    // SPEC 5.3.2.
     #[test]
     fn a_clock_set_back_revives_nothing() {
         let seen = set(10, 10);
@@ -319,6 +320,7 @@ mod tests {
         );
     }
 
+    // SPEC 5.3.1.
     #[test]
     fn a_full_set_refuses_until_proofs_expire_in_whatever_shard() {
         let seen = set(4, 4);
@@ -347,6 +349,7 @@ mod tests {
         assert!(seen.shards.iter().all(|s| s.lock().unwrap().nonces.is_empty()));
     }
 
+    // SPEC 5.3.
     #[test]
     fn of_many_threads_with_one_nonce_exactly_one_wins() {
         let seen = set(1_000, 1_000);
@@ -382,6 +385,7 @@ mod tests {
         assert_eq!(seen.held(), 100);
     }
 
+    // SPEC 8.5.
     #[test]
     fn a_poisoned_set_refuses() {
         let seen = set(10, 10);
@@ -394,7 +398,7 @@ mod tests {
                 .join()
         });
         assert!(poison.is_err());
-        let refusal = seen.check_and_insert(ALICE, nonce(1), START, START);
-        assert_eq!(refusal, Err(ReplayRefusal::Damaged));
+        let refusal = seen.check_and_insert(ALICE, nonce(1), START, START).unwrap_err();
+        assert_eq!(refusal.code(), "proof_set_damaged");
     }
 }

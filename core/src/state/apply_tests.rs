@@ -111,6 +111,7 @@ fn nothing_is_applied_of_what_is_outdated() {
     assert_eq!(state, before);
 }
 
+// SPEC 9.3.
 #[test]
 fn a_delegation_counts_its_records_and_chains_their_leaves() {
     let mut state = state();
@@ -152,6 +153,7 @@ fn revocations_are_numbered_in_order_and_a_record_names_the_last_of_its_commit()
     assert_eq!(state.revoked(&Revocation::Hop(id(2))).unwrap().sequence, 2);
 }
 
+// SPEC 9.1.1.
 #[test]
 fn a_records_time_never_runs_back() {
     let mut state = state();
@@ -162,6 +164,7 @@ fn a_records_time_never_runs_back() {
     }
 }
 
+// SPEC 9.10.
 #[test]
 fn the_floor_never_falls() {
     let mut state = state();

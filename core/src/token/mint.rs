@@ -332,6 +332,7 @@ pub(crate) mod tests {
         assert_eq!(seen.holder_key(), key(11).public_key());
     }
 
+    // SPEC 2.9, 3.5.
     #[test]
     fn only_the_holder_appends_and_only_narrower() {
         let narrow = hop("scout", 11, "fs.read@tool://files path=under:/data/q3");
@@ -456,6 +457,7 @@ pub(crate) mod tests {
         assert_eq!(sign(limits::BLOCK_BYTES_MAX + 1).unwrap_err().code(), "block_too_large");
     }
 
+    // SPEC 4.9.3.
     #[test]
     fn what_is_for_delegates_is_cut_to_that_for_a_helper_and_not_for_another_agent() {
         let block = grant(&["fs.read@tool://files use:delegates"]);
@@ -470,6 +472,7 @@ pub(crate) mod tests {
         assert_eq!(cut.len(), 1);
     }
 
+    // SPEC 2.12.
     #[test]
     fn a_stock_token_is_good_for_one_action_of_one_audience() {
         let seal = |scope: &[&str]| {

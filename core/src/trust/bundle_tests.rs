@@ -51,6 +51,7 @@ fn next(held: &[TrustedKey], keys: Vec<TrustedKey>) -> Result<TrustBundle, BadBu
     bundle(1, held.to_vec()).accept_update(text.as_bytes(), NOW)
 }
 
+// SPEC 2.11.1, 2.11.2 and 2.11.4.
 #[test]
 fn opens_what_it_signed_and_nothing_changed() {
     let text = sign(&bundle(1, keys()), 2);
@@ -67,6 +68,7 @@ fn opens_what_it_signed_and_nothing_changed() {
     assert_eq!(TrustBundle::open(foreign.as_bytes(), NOW), Err(BadBundle::Signature("its own")));
 }
 
+// SPEC 2.11.5.
 #[test]
 fn an_update_is_signed_by_the_bundle_held_and_never_rolls_back() {
     let held = bundle(2, keys());
@@ -79,6 +81,7 @@ fn an_update_is_signed_by_the_bundle_held_and_never_rolls_back() {
     assert_eq!(taken, Err(BadBundle::Signature("the bundle held")));
 }
 
+// SPEC 2.11, 2.11.3.
 #[test]
 fn a_key_has_one_use_and_one_number() {
     let domain: TrustDomain = "acme.example".parse().unwrap();
@@ -87,6 +90,7 @@ fn a_key_has_one_use_and_one_number() {
     assert!(two(key(1, KeyUse::Delegation, 1), key(1, KeyUse::Identity, 2)).is_err());
 }
 
+// SPEC 2.11, 2.11.7.
 #[test]
 fn keys_sign_in_their_time_and_for_their_use() {
     let mut keys = keys();
@@ -110,6 +114,7 @@ fn keys_sign_in_their_time_and_for_their_use() {
     assert_eq!(root(2_000_001), Err(KeyRefusal::Outlived(KeyId(1))));
 }
 
+// SPEC 2.11.2.
 #[test]
 fn a_bundle_signed_outside_the_time_of_its_key_is_refused() {
     for (not_before, not_after) in [(0, 1_000_000), (1_000_001, 2_000_000)] {
@@ -128,6 +133,7 @@ fn a_bundle_signed_outside_the_time_of_its_key_is_refused() {
     }
 }
 
+// SPEC 2.11.6.
 #[test]
 fn a_tainted_key_does_not_become_active_again() {
     let stolen = || key(3, KeyUse::Feed, 3);
@@ -139,6 +145,7 @@ fn a_tainted_key_does_not_become_active_again() {
     assert!(next(&held, held.to_vec()).is_ok());
 }
 
+// SPEC 2.11.6.
 #[test]
 fn a_tainted_key_does_not_vanish_to_come_back_under_any_number() {
     let stolen = || in_state(KeyState::Tainted, key(3, KeyUse::Feed, 3));
@@ -149,6 +156,7 @@ fn a_tainted_key_does_not_vanish_to_come_back_under_any_number() {
     assert_eq!(next(&held, renamed), Err(BadBundle::KeyChanged(KeyId(4))));
 }
 
+// SPEC 2.11.6.
 #[test]
 fn a_number_is_not_given_to_another_key_nor_a_key_to_another_use() {
     let bundle_key = || key(2, KeyUse::Bundle, 2);
@@ -237,6 +245,7 @@ fn a_bundle_that_was_not_signed_says_what_that_may_come_from() {
     assert!(altered.ends_with("it was altered"), "{altered}");
 }
 
+// SPEC 2.11.4.
 #[test]
 fn a_bundle_may_be_issued_by_a_clock_that_runs_ahead_as_far_as_clocks_may() {
     let bundle = bundle(1, keys());
@@ -253,6 +262,7 @@ fn a_prepared_key_whose_time_is_over_is_not_one_that_is_yet_to_come() {
     assert_eq!(late, Err(KeyRefusal::OutsideItsTime(KeyId(4))));
 }
 
+// SPEC 2.11.1.
 #[test]
 fn a_bundle_may_be_as_large_as_its_bound_and_keeps_its_text() {
     let mut text = sign(&bundle(1, keys()), 2).into_bytes();

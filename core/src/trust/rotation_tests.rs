@@ -124,6 +124,7 @@ fn a_bundle_key_gives_way_to_one_that_was_announced_and_to_no_other() {
     assert!(step(&prepared, KeyStep::Taint { key: KeyId(7) }, NOW.plus_ms(3_000)).is_ok());
 }
 
+// SPEC 2.16.3.
 #[test]
 fn the_key_that_signs_is_not_retired_without_another() {
     let retired = detail(step(&first(), KeyStep::Retire { key: KeyId(3) }, NOW));

@@ -17,7 +17,7 @@ use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::universe::{Chain, Dice, call_near, chain};
 use sublet_tests::{Fleet, NOW, curve_key, key, raw};
 
-#[path = "../../stock/oracle.rs"]
+#[path = "../../biscuit_oracle/oracle.rs"]
 mod oracle;
 
 static FLEET: LazyLock<Fleet> = LazyLock::new(Fleet::new);

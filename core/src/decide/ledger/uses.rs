@@ -75,7 +75,7 @@ pub enum BadUse {
     Token(#[from] BadToken),
     /// The chain does not hold.
     #[error(transparent)]
-    Chain(Refusal),
+    Chain(Box<Refusal>),
     /// The holder did not sign this call.
     #[error("the holder's signature does not hold")]
     Signature,
@@ -106,7 +106,7 @@ pub struct ProvenUse {
 impl ProvenUse {
     /// Verifies that the holder of this chain signed this very call.
     pub fn verify(reported: ReportedUse, token: VerifiedToken) -> Result<Self, BadUse> {
-        let named = [reported.audience.as_str(), &reported.action, reported.verdict.code()];
+        let named = [reported.audience.as_str(), &reported.action, reported.verdict.to_wire()];
         if named.iter().zip(NAMES_BYTES_MAX).any(|(name, most)| name.len() > most) {
             return Err(BadUse::NameTooLong);
         }

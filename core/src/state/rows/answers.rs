@@ -209,6 +209,7 @@ mod tests {
         assert!(!answers.has_room(&busy));
     }
 
+    // SPEC 5.9.1.
     #[test]
     fn an_agent_has_one_answer_that_gave_it_an_identity_and_it_takes_nobodys_room() {
         let mut answers = Answers::default();
