@@ -4,7 +4,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 
 use super::*;
 use crate::leaf_hash;
-use crate::tile::{Content, Tree, TreeView};
+use crate::source::TilesOf;
+use crate::tile::{Tree, TreeView};
 
 fn key(seed: u8, origin: &str) -> HeadKey {
     let public = SigningKey::from_bytes(&[seed; 32]).verifying_key();
@@ -31,7 +32,7 @@ fn find(
     larger: &(Tree, Checkpoint, Vec<u8>),
 ) -> Option<Fork> {
     let none = |_| None;
-    let nodes = TreeView { tree: &larger.0, tiles: &Content(&none) };
+    let nodes = TreeView { tree: &larger.0, tiles: &TilesOf(&none) };
     Fork::find((&smaller.1, &smaller.2), (&larger.1, &larger.2), &nodes)
 }
 

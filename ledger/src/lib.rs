@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod fork;
 pub mod policy;
+pub mod source;
 pub mod tile;
 pub mod tree;
 pub mod witness;

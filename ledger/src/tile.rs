@@ -170,15 +170,6 @@ impl TreeView<'_> {
     }
 }
 
-/// Full tiles from whatever gives the bytes of a resource.
-pub struct Content<'a>(pub &'a dyn Fn(Resource) -> Option<Vec<u8>>);
-
-impl Tiles for Content<'_> {
-    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
-        (self.0)(Resource::Tile { level, index, width: WIDTH })
-    }
-}
-
 /// The root over a full tile; `None` if it is not one.
 fn root_of_tile(bytes: &[u8]) -> Option<Hash> {
     if bytes.len() != usize::from(WIDTH) * 32 { None } else { root_of(bytes) }

@@ -29,7 +29,8 @@ fn log(size: u64, other: Option<u64>) -> (Tree, Checkpoint, Vec<u8>) {
 }
 
 fn request(old: u64, of: &(Tree, Checkpoint, Vec<u8>)) -> AddCheckpoint {
-    let view = TreeView { tree: &of.0, tiles: &crate::tile::Content(&|_| None) };
+    let none = |_: crate::tile::Resource| None;
+    let view = TreeView { tree: &of.0, tiles: &crate::source::TilesOf(&none) };
     let proof = consistency_proof(&view, old, of.1.size).unwrap_or_default();
     AddCheckpoint { old, proof, note: of.2.clone() }
 }

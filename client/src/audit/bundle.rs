@@ -21,7 +21,8 @@ use sublet_core::base::text::base64url;
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::leaf_hash;
-use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
+use sublet_ledger::source::TilesOf;
+use sublet_ledger::tile::{FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
 use sublet_proto::v1::ReplayEntry;
 
 use crate::audit::archive::{Archive, Writer};
@@ -155,11 +156,11 @@ fn content(part: &Part, ledger: &RawLedger, whole: &Whole) -> Vec<u8> {
         }
         Part::Tree(resource) => {
             let Resource::Tile { level, index, width } = *resource else { return Vec::new() };
-            let full = |resource| match resource {
+            let full = |resource: Resource| match resource {
                 Resource::Tile { level, index, .. } => whole.full.get(&(level, index)).cloned(),
                 _ => None,
             };
-            let view = TreeView { tree: &whole.tree, tiles: &Content(&full) };
+            let view = TreeView { tree: &whole.tree, tiles: &TilesOf(&full) };
             view.hashes(level, index, width).unwrap_or_default()
         }
     }
@@ -220,7 +221,7 @@ impl Bundle {
     fn read(path: &Path, keys: &[HeadKey]) -> Result<Self, Error> {
         let archive = Archive::open(path, MANIFEST, &|name| !name.starts_with(TREE))?;
         let manifest = check_manifest(&archive)?;
-        let ledger = Published::verify(&|resource| archive.read(&resource.path()), keys)?;
+        let ledger = Published::verify(&|resource: Resource| archive.read(&resource.path()), keys)?;
         let head = &ledger.signed.head;
         let claims = (manifest.origin.as_str(), manifest.records, manifest.root.as_str());
         let root = base64url(head.root);
@@ -232,7 +233,7 @@ impl Bundle {
 
     /// Holds it against heads that were kept elsewhere; see [`Published::against`].
     pub fn against(&self, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
-        self.ledger.against(&|resource| self.archive.read(&resource.path()), kept)
+        self.ledger.against(&|resource: Resource| self.archive.read(&resource.path()), kept)
     }
 
     /// The last head that witnesses cosigned; empty when there is none.

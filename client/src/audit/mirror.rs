@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
 use sublet_ledger::fork::Fork;
-use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
+use sublet_ledger::source::{LogSource as _, TilesOf};
+use sublet_ledger::tile::{FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
 use sublet_ledger::tree::{Checked, verify_consistency};
 use sublet_ledger::{Hash, leaf_hash};
 use sublet_proto::v1::records_part::Part;
@@ -83,14 +84,14 @@ impl Mirror {
         if width > 0 {
             let resource =
                 Resource::Entries { index: head.size / u64::from(WIDTH), width: narrow(width) };
-            let bytes = in_directory(directory)(resource).unwrap_or_default();
+            let bytes = in_directory(directory).get(resource).unwrap_or_default();
             let tail = leaves(&bytes).unwrap_or_default();
             mirror.tail = tail.into_iter().map(<[u8]>::to_vec).collect();
         }
         let tail = mirror.tail.iter().map(|leaf| leaf_hash(leaf)).collect::<Result<_, _>>();
         let tail = tail.map_err(|bad| Error::file(&path, bad))?;
         let files = in_directory(directory);
-        let tree = Tree::resume(head.size, tail, &Content(&files))
+        let tree = Tree::resume(head.size, tail, &TilesOf(&files))
             .map_err(|bad| broken(bad.to_string()))?;
         if tree.root() != head.root {
             return Err(broken("its tiles have another root than its head".to_owned()));
@@ -199,7 +200,7 @@ impl Mirror {
                     (head, held, self)
                 };
                 let files = in_directory(&whole.directory);
-                let view = TreeView { tree: &whole.tree, tiles: &Content(&files) };
+                let view = TreeView { tree: &whole.tree, tiles: &TilesOf(&files) };
                 let heads = [smaller, larger].map(|signed| (&signed.head, signed.note.as_slice()));
                 let [smaller, larger] = heads;
                 Fork::find(smaller, larger, &view)

@@ -15,9 +15,9 @@ use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::checkpoint::{BadCheckpoint, Checkpoint, HeadKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;
-use sublet_ledger::tile::{Content, FullTile, Resource, Tree, TreeView, WIDTH, leaves};
+use sublet_ledger::source::{BadLog, LogSource, TilesOf, WholeLog};
+use sublet_ledger::tile::{Resource, Tree, TreeView};
 use sublet_ledger::tree::root_at;
-use sublet_ledger::{Hash, leaf_hash};
 
 use crate::error::Error;
 
@@ -50,12 +50,10 @@ impl SignedHead {
 /// The name of the witnessed head, beside the checkpoint of a copy or a bundle.
 pub const WITNESSED: &str = "witnessed";
 
-/// Whatever gives the bytes of a resource; `None` for what is not there.
-pub type Source<'a> = &'a dyn Fn(Resource) -> Option<Vec<u8>>;
-
 /// A copy in a directory, as a source.
-pub fn in_directory(directory: &Path) -> impl Fn(Resource) -> Option<Vec<u8>> {
-    move |resource| std::fs::read(directory.join(resource.path())).ok()
+pub fn in_directory(directory: &Path) -> impl LogSource {
+    let directory = directory.to_owned();
+    move |resource: Resource| std::fs::read(directory.join(resource.path())).ok()
 }
 
 /// A published ledger that holds.
@@ -71,47 +69,24 @@ pub struct Published {
 impl Published {
     /// Checks it by itself: every leaf is hashed, every tile recomputed, and the root held against the
     /// head, which one of these keys must have signed.
-    pub fn verify(source: Source<'_>, keys: &[HeadKey]) -> Result<Self, Error> {
-        let note = there(source, Resource::Checkpoint)?;
+    pub fn verify(source: &dyn LogSource, keys: &[HeadKey]) -> Result<Self, Error> {
+        let missing = BadLog::Missing(Resource::Checkpoint);
+        let note = source.get(Resource::Checkpoint).ok_or(missing).map_err(refused)?;
         let signed = SignedHead::open(note, keys);
         let signed = signed.map_err(|bad| invalid(format!("its head: {bad}")))?;
-        let size = signed.head.size;
-        let (mut tree, mut full, mut pruned) = (Tree::default(), Vec::new(), 0);
-        for resource in Resource::of_size(size) {
-            let Resource::Entries { index, width } = resource else { continue };
-            let hashes = match source(resource) {
-                Some(bytes) => hashes_of(&bytes, width).ok_or_else(|| {
-                    invalid(format!("{} is not a bundle of {width} records", resource.path()))
-                })?,
-                None => {
-                    pruned += u64::from(width);
-                    let tile = there(source, Resource::Tile { level: 0, index, width })?;
-                    tile.as_chunks::<32>().0.to_vec()
-                }
-            };
-            hashes.into_iter().for_each(|hash| tree.append(hash, &mut full));
-            for FullTile { level, index, bytes } in full.drain(..) {
-                same(source, Resource::Tile { level, index, width: WIDTH }, &bytes)?;
-            }
-        }
-        for resource in Resource::of_size(size) {
-            match resource {
-                Resource::Tile { level, width, .. } if width < WIDTH => {
-                    same(source, resource, &tree.partial(level))?;
-                }
-                _ => {}
-            }
-        }
-        if (tree.size(), tree.root()) != (size, signed.head.root) {
-            return Err(invalid("its records have another root than its head".to_owned()));
-        }
+        let whole = WholeLog::read(source, signed.head.size, &signed.head.root);
+        let WholeLog { tree, pruned } = whole.map_err(refused)?;
         Ok(Published { signed, pruned, tree })
     }
 
     /// Holds it against heads that were kept elsewhere: each must be of its beginning. A proof when one
     /// shows that two histories were signed; an error when it ends before one.
-    pub fn against(&self, source: Source<'_>, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
-        let view = TreeView { tree: &self.tree, tiles: &Content(source) };
+    pub fn against(
+        &self,
+        source: &dyn LogSource,
+        kept: &[SignedHead],
+    ) -> Result<Option<Fork>, Error> {
+        let view = TreeView { tree: &self.tree, tiles: &TilesOf(source) };
         let (head, note) = (&self.signed.head, self.signed.note.as_slice());
         for kept in kept {
             if kept.head.size > head.size {
@@ -154,22 +129,12 @@ pub fn witnessed(
     Ok((SignedHead { head: found.head, note: note.to_vec() }, found.by))
 }
 
-fn there(source: Source<'_>, resource: Resource) -> Result<Vec<u8>, Error> {
-    let missing = || Error::local("ledger_incomplete", format!("{} is not there", resource.path()));
-    source(resource).ok_or_else(missing)
-}
-
-/// Whether what is there is what was computed.
-fn same(source: Source<'_>, resource: Resource, bytes: &[u8]) -> Result<(), Error> {
-    if there(source, resource)? == bytes {
-        return Ok(());
+/// What is missing may lie elsewhere; what does not hold was altered.
+fn refused(bad: BadLog) -> Error {
+    match bad {
+        BadLog::Missing(_) => Error::local("ledger_incomplete", bad.to_string()),
+        BadLog::Bundle { .. } | BadLog::Tile(_) | BadLog::Root => invalid(bad.to_string()),
     }
-    Err(invalid(format!("{} is not what its records make", resource.path())))
-}
-
-fn hashes_of(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
-    let leaves = leaves(bytes).filter(|leaves| leaves.len() == usize::from(width))?;
-    leaves.into_iter().map(|leaf| leaf_hash(leaf).ok()).collect()
 }
 
 fn invalid(detail: String) -> Error {
