@@ -88,9 +88,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), CliError> {
         args.in_flight,
         args.seconds
     );
+    let spent = || own.as_ref().and_then(|process| processor_time(process.id()));
+    let before = spent();
     let measured = load(&endpoint, prepared, &args).await?;
+    let processor = spent().zip(before).map(|(after, before)| after.saturating_sub(before));
     drop(own);
-    report(context, &args, measured, checks)
+    report(context, &args, measured, processor, checks)
 }
 
 async fn enroll(
@@ -205,14 +208,32 @@ fn ed25519_checks_a_second() -> Result<f64, CliError> {
     Ok(f64::from(checks) / started.elapsed().as_secs_f64())
 }
 
-fn report(context: &Context, args: &Args, measured: Measured, checks: f64) -> Result<(), CliError> {
+/// Returns the processor time that a process has used; `None` where the system does not tell it.
+fn processor_time(process: Option<u32>) -> Option<Duration> {
+    /// USER_HZ: the unit of times in /proc/PID/stat (proc(5)), the same on every Linux of today.
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process?)).ok()?;
+    // The name, in parentheses, may have spaces in it. utime and stime are fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+fn report(
+    context: &Context,
+    args: &Args,
+    measured: Measured,
+    processor: Option<Duration>,
+    checks: f64,
+) -> Result<(), CliError> {
     let rate = measured.latencies.len() as f64 / measured.elapsed.as_secs_f64();
     let percentile = |percent: usize| {
         let at = (measured.latencies.len() * percent / 100)
             .min(measured.latencies.len().saturating_sub(1));
         measured.latencies.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
     };
-    let figures = [
+    let made = (measured.latencies.len() as f64).max(1.0);
+    let mut figures = vec![
         ("delegations_per_second", rate, "1/s"),
         ("p50", percentile(50), "ms"),
         ("p99", percentile(99), "ms"),
@@ -223,6 +244,10 @@ fn report(context: &Context, args: &Args, measured: Measured, checks: f64) -> Re
         ("ed25519_strict_checks_per_second", checks, "1/s"),
         ("checks_per_delegation", checks / rate.max(f64::MIN_POSITIVE), "checks of one core"),
     ];
+    if let Some(processor) = processor {
+        let each = processor.as_secs_f64() * 1e6 / made;
+        figures.push(("broker_processor_time_per_delegation", each, "us"));
+    }
     let rows: Vec<Vec<String>> = figures
         .iter()
         .map(|(figure, value, unit)| {

@@ -86,6 +86,11 @@ pub(crate) struct BrokerProcess {
 }
 
 impl BrokerProcess {
+    /// Returns the id of its process; `None` once it has ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.child.id()
+    }
+
     /// Starts a broker on a data directory. Port 0 picks a free port.
     pub(crate) async fn start(data: &Path, listen: &str) -> Result<Self, CliError> {
         let data = data.display().to_string();
