@@ -24,7 +24,7 @@ use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
 use crate::config::Durability;
 
 /// The layout of keys and rows. Another one is refused.
-const SCHEMA: &str = "sublet 2";
+const SCHEMA: &str = "sublet 3";
 
 /// sled's cache: rows are in memory already, so it only serves replays.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
