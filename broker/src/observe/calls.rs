@@ -14,7 +14,7 @@ pub(crate) fn known(path: &str) -> Option<String> {
     (named && METHODS.contains(&method)).then(|| method.to_owned())
 }
 
-/// In the words of the five kinds of no.
+/// In the words of the five kinds of refusal.
 pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
     let status = answer.headers().get("grpc-status").and_then(|value| value.to_str().ok());
     match (status, answer.status().as_u16()) {

@@ -1,7 +1,7 @@
 //! What is understood, decided and refused: the one exhaustive list. SPEC section 8.
 //!
 //! Owns: each refusal with what was asked, what is held and at which hop, its words and its code.
-//! Does not own: the other kinds of no.
+//! Does not own: the other kinds of refusal.
 
 use crate::base::id::{AgentId, HopId, Principal};
 use crate::base::utc::utc;

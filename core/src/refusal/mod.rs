@@ -1,4 +1,4 @@
-//! Five kinds of no, never mixed. SPEC section 8; docs/CODES lists each code with its cure.
+//! Five kinds of refusal, never mixed. SPEC section 8; docs/CODES lists each code with its cure.
 //!
 //! Owns: the types of refusal, their stable codes and words. Does not own: how a kind travels
 //! (gRPC status, exit code), which is the business of the broker's `respond` and of the command
