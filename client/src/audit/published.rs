@@ -1,12 +1,12 @@
-//! A published ledger, checked by itself: tiles, entries and a signed head, wherever they lie. SPEC
+//! A published ledger, verified by itself: tiles, entries and a checkpoint from any source. SPEC
 //! section 9.
 //!
-//! Owns: which keys sign heads, that what is there makes the root that was signed, that it goes on
-//! from heads that were kept elsewhere. Does not own: how it got there (`mirror`, `bundle`), what the
-//! records say (`records`).
+//! Owns: which keys sign checkpoints, that the files have the signed root hash, that the ledger
+//! extends checkpoints that were kept elsewhere. Does not own: how the files got there (`mirror`,
+//! `bundle`), the meaning of records (`records`).
 //!
-//! Invariants: every leaf that is there is hashed and every tile recomputed; what is missing is
-//! counted and never guessed; two histories are proven, or not claimed.
+//! Invariants: every leaf is hashed and every tile is recomputed; what is missing is counted and
+//! never guessed; a fork is proven, or not claimed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,56 +21,57 @@ use sublet_ledger::{Hash, leaf_hash};
 
 use crate::error::Error;
 
-/// The keys by which a trust bundle's ledger signs its heads.
+/// Returns the keys that may sign checkpoints of this trust domain's ledger.
 pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
     let origin = bundle.trust_domain().ledger_origin();
-    // A head says no time, so one by a prepared key is believed as soon as that is published; what a
-    // tainted one signed holds no more.
+    // A checkpoint states no time, so a prepared key is accepted as soon as it is published. A
+    // tainted key is never accepted.
     let keys = bundle.keys().iter();
     let keys = keys.filter(|key| key.use_ == KeyUse::Ledger && key.state != KeyState::Tainted);
     keys.filter_map(|key| HeadKey::new(&origin, key.public.bytes())).collect()
 }
 
-/// A head as it was signed.
+/// A checkpoint together with its signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedHead {
-    /// What it says.
+    /// The content of the checkpoint.
     pub head: Checkpoint,
-    /// Its bytes.
+    /// The signed note.
     pub note: Vec<u8>,
 }
 
 impl SignedHead {
-    /// Opens a head that one of these keys signed.
+    /// Verifies a checkpoint that one of these keys must have signed.
     pub fn open(note: Vec<u8>, keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
         Ok(SignedHead { head: Checkpoint::open(&note, keys)?, note })
     }
 }
 
-/// The name of the witnessed head, beside the checkpoint of a copy or a bundle.
+/// The name of the witnessed checkpoint's file, beside the checkpoint of a copy or a bundle.
 pub const WITNESSED: &str = "witnessed";
 
-/// Whatever gives the bytes of a resource; `None` for what is not there.
+/// A source of a ledger's files; it returns `None` for a file that is missing.
 pub type Source<'a> = &'a dyn Fn(Resource) -> Option<Vec<u8>>;
 
-/// A copy in a directory, as a source.
+/// Returns a copy in a directory as a source.
 pub fn in_directory(directory: &Path) -> impl Fn(Resource) -> Option<Vec<u8>> {
     move |resource| std::fs::read(directory.join(resource.path())).ok()
 }
 
-/// A published ledger that holds.
+/// A verified published ledger.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// Its head.
+    /// Its checkpoint.
     pub signed: SignedHead,
-    /// Records of which the leaf is not there: forgotten; their hashes are in the tiles.
+    /// How many records were pruned. Their hashes are in the tiles.
     pub pruned: u64,
     tree: Tree,
 }
 
 impl Published {
-    /// Checks it by itself: every leaf is hashed, every tile recomputed, and the root held against the
-    /// head, which one of these keys must have signed.
+    /// Verifies a ledger: hashes every leaf, recomputes every tile, and compares the root hash with
+    /// the checkpoint, which one of these keys must have signed. The codes of the errors are
+    /// `ledger_invalid` and `ledger_incomplete`.
     pub fn verify(source: Source<'_>, keys: &[HeadKey]) -> Result<Self, Error> {
         let note = there(source, Resource::Checkpoint)?;
         let signed = SignedHead::open(note, keys);
@@ -108,8 +109,9 @@ impl Published {
         Ok(Published { signed, pruned, tree })
     }
 
-    /// Holds it against heads that were kept elsewhere: each must be of its beginning. A proof when one
-    /// shows that two histories were signed; an error when it ends before one.
+    /// Compares the ledger with checkpoints that were kept elsewhere. Returns the proof of a fork
+    /// if one contradicts it; `None` if it extends all of them. It is an error if the ledger is
+    /// smaller than one of them.
     pub fn against(&self, source: Source<'_>, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
         let view = TreeView { tree: &self.tree, tiles: &Content(source) };
         let (head, note) = (&self.signed.head, self.signed.note.as_slice());
@@ -134,8 +136,9 @@ impl Published {
     }
 }
 
-/// A head that the witnesses of a policy cosigned, and that this policy says is enough; with their
-/// names in it. Whether a ledger goes on from it is for [`Published::against`].
+/// Opens a checkpoint that the witnesses of a policy cosigned, and returns it with the names of
+/// these witnesses. It is an error if the quorum of the policy is not met. Whether a ledger extends
+/// it, [`Published::against`] tells.
 pub fn witnessed(
     note: &[u8],
     policy: &Policy,
@@ -159,7 +162,7 @@ fn there(source: Source<'_>, resource: Resource) -> Result<Vec<u8>, Error> {
     source(resource).ok_or_else(missing)
 }
 
-/// Whether what is there is what was computed.
+/// Checks that a file has exactly these computed bytes.
 fn same(source: Source<'_>, resource: Resource, bytes: &[u8]) -> Result<(), Error> {
     if there(source, resource)? == bytes {
         return Ok(());

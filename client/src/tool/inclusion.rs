@@ -1,12 +1,11 @@
-//! No log, no authority: that every hop of a chain is in the ledger, shown and not only said.
-//! SPEC section 9.
+//! Proofs that every hop of a chain is in the ledger. SPEC section 9.
 //!
-//! Owns: what a tool asks when it demands inclusion, and which hops were shown before. Does not
-//! own: trees and heads (`sublet_ledger`), receipts.
+//! Owns: the check of a tool that requires inclusion, and which hops are already proven. Does not
+//! own: trees and checkpoints (`sublet_ledger`), receipts.
 //!
-//! Invariants: a hop counts as included only when a head under a ledger key of the bundle holds a
-//! leaf that records this very hop; what was shown once counts under that bundle alone; nothing is
-//! kept of what was refused.
+//! Invariants: a hop counts as included only if a checkpoint signed by a ledger key of the bundle
+//! covers a leaf that records this very hop; a proof counts for one version of the bundle; nothing
+//! is stored about a hop that was refused.
 
 use prost::Message as _;
 use quick_cache::sync::Cache;
@@ -24,10 +23,10 @@ use sublet_proto::v1;
 use crate::audit::entry::LEAF_VERSION;
 use crate::audit::published::head_keys;
 
-/// Hops that are remembered as included, some 100 bytes each.
+/// How many proven hops are remembered, at about 100 bytes each.
 const HOPS_MAX: usize = 100_000;
 
-/// Hops that were shown to be in the ledger, with the bundle version under which.
+/// The hops that were proven to be in the ledger, each with the version of the bundle at that time.
 pub(crate) struct Included(Cache<HopId, u64>);
 
 impl std::fmt::Debug for Included {
@@ -41,9 +40,9 @@ impl Included {
         Included(Cache::new(HOPS_MAX))
     }
 
-    /// Every hop of the chain is in the ledger: shown now by these bytes (`sublet.v1.Inclusion`),
-    /// or before. The head that they are under now, if it was needed: how many records it is over,
-    /// and its bytes.
+    /// Checks that every hop of the chain is in the ledger, by these bytes (`sublet.v1.Inclusion`)
+    /// or by an earlier proof. Returns the checkpoint, with its number of records, if it was
+    /// needed; `None` when all hops were proven before.
     pub(crate) fn check(
         &self,
         token: &VerifiedToken,
@@ -80,7 +79,7 @@ impl Included {
     }
 }
 
-/// Whether a leaf records this hop.
+/// Returns whether a leaf records this hop.
 fn records(leaf: &[u8], id: &HopId) -> bool {
     let Some((&LEAF_VERSION, message)) = leaf.split_first() else { return false };
     let body = Record::decode(message).ok().and_then(|record| record.body);
