@@ -1,8 +1,9 @@
-//! What tools report: uses of authority, and how far they know of revocations. docs/DESIGN, "Evidence of use".
+//! Reports of tools: uses of authority, and the applied revocations. docs/DESIGN, "Evidence of
+//! use".
 //!
-//! Invariants: a use is recorded only with the holder's own signature over the call, under a chain
-//! of which every signature holds; what a tool reports twice is recorded once, by its counter; what
-//! does not hold is recorded as the refusal of a report.
+//! Invariants: a use is recorded only with the holder's signature over the call, under a chain
+//! whose signatures all verify; a use that is reported twice is recorded once, by its counter; a
+//! use that does not verify is recorded as the refusal of a report.
 
 use crate::authorize::{Bound, prove_undated};
 use crate::base::id::{AgentId, DelegationId, HopId, UnixMillis};
@@ -16,33 +17,35 @@ use crate::state::{Mutation, Precondition, RowKey, State, Verifier};
 use crate::token::BlockPayload;
 use crate::token::verify::VerifiedToken;
 
-/// Uses in one report.
+/// The most uses in one report.
 pub const USES_MAX: usize = 64;
 
-/// The names of a tool and an action, and a code: a ledger leaf has to hold all three.
+/// The longest names of a tool and an action, and the longest code, in bytes. A ledger leaf has to
+/// hold all three.
 const NAMES_BYTES_MAX: [usize; 3] = [1024, 512, 64];
 
-/// Arguments that are kept with a use; of what is longer the hash alone, which is in the proof.
+/// The largest arguments that are kept with a use, in bytes. For larger ones only the hash in the
+/// proof is kept.
 pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
 
-/// A use, as a tool reports it; not believed.
+/// A use as a tool reports it, not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedUse {
-    /// The tool's own number for it, without a gap.
+    /// The tool's counter of the use, without a gap.
     pub counter: u64,
-    /// The tool's name.
+    /// The tool's audience.
     pub audience: String,
-    /// What was called.
+    /// The action of the call.
     pub action: String,
     /// The stable code of a refusal; empty when it was allowed.
     pub code: String,
-    /// When it was decided, by the tool's clock.
+    /// The tool's time of the decision.
     pub decided_at: UnixMillis,
-    /// The position in the revocation feed that it was decided on.
+    /// The position in the revocation feed that the tool had applied.
     pub revocations: FeedPosition,
-    /// How old they were; `None` when there was no signed head.
+    /// The age of the tool's revocation view in milliseconds; `None` when it had no head.
     pub age_ms: Option<i64>,
-    /// How old they might have been.
+    /// The greatest age that the tool accepted, in milliseconds.
     pub staleness_ms_max: i64,
     /// The arguments as the tool read them, at most [`ARGUMENTS_BYTES_MAX`]; else empty.
     pub arguments: Vec<u8>,
@@ -52,7 +55,7 @@ pub struct ReportedUse {
     pub receipt: Vec<u8>,
 }
 
-/// A use of which every signature holds: the holder's over the call, and those of the chain.
+/// A use whose signatures verify: the holder's over the call, and those of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenUse {
     reported: ReportedUse,
@@ -60,7 +63,7 @@ pub struct ProvenUse {
 }
 
 impl ProvenUse {
-    /// Verifies that the holder of this chain signed this very call.
+    /// Verifies that the holder of this chain signed this call. The error says what does not hold.
     pub fn verify(reported: ReportedUse, token: VerifiedToken) -> Result<Self, String> {
         let named = [&reported.audience, &reported.action, &reported.code];
         if named.iter().zip(NAMES_BYTES_MAX).any(|(name, most)| name.len() > most) {
@@ -72,9 +75,9 @@ impl ProvenUse {
         if token.is_identity() {
             return Err("an identity token opens no tool".to_owned());
         }
-        // No tool decides on such a call, so none has one to report.
+        // No tool decides such a call, so none can report one.
         check_exact(&reported.audience, &reported.action).map_err(|bad| bad.to_string())?;
-        // Of long arguments the hash alone is kept, which is in the proof.
+        // For long arguments only the hash in the proof is kept.
         let call = Bound {
             audience: &reported.audience,
             action: &reported.action,
@@ -87,20 +90,20 @@ impl ProvenUse {
         Ok(ProvenUse { reported, token })
     }
 
-    /// Whether every agent that its chain names is shown to hold its hop ([`check_names`]). Of a chain with
-    /// another name nothing is recorded: it would be that agent's.
+    /// Returns whether every agent in its chain is proven to hold its hop ([`check_names`]).
+    /// Otherwise nothing is recorded, because it would be recorded in that agent's name.
     pub fn names_hold(&self, state: &State) -> bool {
         check_names(&self.token, state).is_ok()
     }
 
-    /// The delegation that it belongs to, if it is one of this broker's.
+    /// Returns the delegation that it belongs to; `None` when this broker did not issue it.
     fn delegation(&self, view: View<'_>) -> Option<DelegationId> {
         let id = self.token.delegation();
         view.state.delegation(&id).map(|_| id)
     }
 
-    /// The blocks of the chain that the ledger does not have beside a record, and the hop that they
-    /// are behind. A hop is recorded on a recorded one alone, so they are the last.
+    /// Returns the blocks of the chain that no record has, and the hop before them. A hop is only
+    /// recorded after its parent, so they are the last ones.
     fn unrecorded(&self, view: View<'_>) -> (Option<HopId>, Vec<BlockPayload>) {
         let is_known = |(id, _): &(HopId, _)| view.state.hop(id).is_some();
         let known = self.token.hops().take_while(is_known).count();
@@ -134,10 +137,10 @@ impl ProvenUse {
     }
 }
 
-/// Uses are reported, in the order of their counters.
+/// Reports uses, in the order of their counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportUses {
-    /// Each with what it is when it holds, or with its counter and why it does not.
+    /// Each verified use, or the counter and the reason of one that does not verify.
     pub uses: Vec<Result<ProvenUse, (u64, String)>>,
 }
 
@@ -159,13 +162,13 @@ impl Operation for ReportUses {
                 Ok(proven) => proven.reported.counter,
                 Err((counter, _)) => *counter,
             };
-            // Below: it was recorded before. Above: what lies between was lost, and shows.
+            // A lower counter was recorded before. A gap shows that uses were lost.
             if counter < row.next {
                 continue;
             }
             row.next = counter.saturating_add(1);
             match proven {
-                // Its counter is missing from the tool's, which shows.
+                // Its counter is missing among the tool's, which shows it.
                 Ok(proven) if !proven.names_hold(cx.view.state) => {}
                 Ok(proven) => match proven.delegation(cx.view) {
                     Some(id) => {
@@ -190,13 +193,13 @@ impl Operation for ReportUses {
     }
 }
 
-/// A tool says which revocations it has applied.
+/// Reports up to which position a tool has applied revocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportVerifierState {
-    /// Up to here.
+    /// The position.
     pub revocations: FeedPosition,
-    /// The largest head of the ledger that it was shown, which a key of the ledger signed: how many
-    /// records it is over, and its bytes.
+    /// The largest checkpoint that the tool was shown and that a ledger key signed: its number of
+    /// records, and its bytes; `None` when none was shown.
     pub head: Option<(u64, Vec<u8>)>,
 }
 
@@ -214,7 +217,7 @@ impl Operation for ReportVerifierState {
         let agent = cx.agent()?;
         let (before, mut row) = verifier(cx.view, &agent.id);
         let grant = Grant::read(row.next);
-        // Told twice, or less than before, it is no news.
+        // A repeated or older report is not recorded.
         let head = self.head.as_ref().filter(|(size, _)| *size > row.head);
         if before.is_some() && self.revocations <= row.revocations && head.is_none() {
             return Ok(grant);
@@ -230,7 +233,7 @@ impl Operation for ReportVerifierState {
     }
 }
 
-/// The row of a verifier as it is, and as it is written next; a new one when there is none.
+/// Returns the row of a verifier as it is, and as it will be written; a new one when there is none.
 fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verifier) {
     let before = view.state.verifier(agent);
     let next = match before {
@@ -244,8 +247,8 @@ fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verif
     (before, next)
 }
 
-/// One record of all uses in a report that were not taken: their counters, and what is wrong with the
-/// first of them.
+/// Returns one record of all uses of a report that were not accepted: their counters, and what is
+/// wrong with the first one.
 fn refused(not_taken: &[(u64, &str)]) -> Body {
     let counters: Vec<String> = not_taken.iter().map(|(counter, _)| counter.to_string()).collect();
     let detail = not_taken.first().map(|(_, detail)| (*detail).to_owned()).unwrap_or_default();
@@ -257,5 +260,5 @@ fn refused(not_taken: &[(u64, &str)]) -> Body {
     }
 }
 
-/// How the record begins of uses that were not taken; their counters follow.
+/// The start of the text in such a record; the counters follow.
 pub const USES_NOT_TAKEN: &str = "uses ";
