@@ -128,6 +128,34 @@ pub(crate) fn seconds(ttl: Duration) -> i64 {
 }
 
 /// A delegation token together with its holder's key. `Debug` prints no key.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use sublet_client::{Attenuation, Delegation};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../core/doctests/world.rs")); }
+/// # use {sublet_client::{Clock, Ports, SystemRandom, Trust}, sublet_core::token::Presentation};
+/// # struct Fixed;
+/// # impl Clock for Fixed {
+/// #     fn now(&self) -> sublet_core::base::id::UnixMillis { world::NOW }
+/// #     fn monotonic_ms(&self) -> u64 { 0 }
+/// # }
+/// # let ports = Ports { clock: Arc::new(Fixed), entropy: Arc::new(SystemRandom) };
+/// # let trust = Trust::new(world::bundle());
+/// # let text = Presentation { token: world::delegation().encode(), receipt: None }.to_text();
+/// # let key = Arc::new(world::key(10));
+///
+/// let delegation = Delegation::open(&text, key, &trust)?; // `text` was handed over
+/// # let delegation = delegation.with_ports(ports);
+/// let part = ["fs.read@tool://files path=under:/data/q3"];
+/// let part = Attenuation::of(&part, Duration::from_secs(300))?;
+/// let scout = delegation.spawn_helper("scout", &part)?; // offline
+/// assert_eq!(scout.holder().to_string(), "spiffe://acme.example/agent/planner#scout");
+/// assert_eq!(scout.unrecorded(), 1);
+///
+/// let call = scout.credentials_for("tool://files", "fs.read", r#"{"path":"/data/q3/a.csv"}"#)?;
+/// assert!(call.token.is_some() && !call.proof.is_empty());
+/// # Ok::<(), sublet_client::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Delegation {
     key: Arc<dyn Signer>,
