@@ -37,7 +37,7 @@ impl Trust {
     pub fn open(path: &Path, now: UnixMillis) -> Result<Self, Error> {
         let text = files::read(path)?;
         let bundle = TrustBundle::open(&text, now);
-        let detail = |bad| format!("no trust bundle that can be gone by (trust.json): {bad}");
+        let detail = |bad| format!("the trust bundle (trust.json) is not acceptable: {bad}");
         bundle.map(Trust::new).map_err(|bad| Error::file(path, detail(bad)))
     }
 

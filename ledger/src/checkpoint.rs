@@ -39,11 +39,11 @@ pub enum BadCheckpoint {
     #[error("it is not a signed note")]
     Note,
     /// The text is not three lines in their only spelling.
-    #[error("its text is not an origin, a size and a root")]
+    #[error("its text is not an origin, a size and a root hash")]
     Text,
     /// None of the keys signed it.
     #[error(
-        "no key that is trusted for it has signed it: the trust bundle is another broker's, or older than the key"
+        "no trusted key signed it: the trust bundle is another broker's, or older than the key"
     )]
     Unsigned,
     /// A signature that names one of the keys does not verify.

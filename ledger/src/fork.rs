@@ -37,7 +37,7 @@ pub struct Fork {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoFork {
     /// It does not have the form of a proof.
-    #[error("it is no proof of a fork")]
+    #[error("it is not a proof of a fork")]
     Form,
     /// One of its checkpoints is not acceptable.
     #[error("one of its heads: {0}")]

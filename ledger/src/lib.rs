@@ -30,7 +30,7 @@ const LEAF_PREFIX: [u8; 1] = [0x00];
 
 /// A leaf has more than [`LEAF_BYTES_MAX`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a leaf of {bytes} bytes is over the bound of {LEAF_BYTES_MAX}")]
+#[error("a leaf of {bytes} bytes exceeds the limit of {LEAF_BYTES_MAX}")]
 pub struct TooLarge {
     /// Its size in bytes.
     pub bytes: usize,

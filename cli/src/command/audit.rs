@@ -159,7 +159,7 @@ async fn checkpoint(
         return Err(CliError::local("no head was cosigned by enough witnesses yet"));
     }
     let head = Checkpoint::open(&note, &head_keys(&trust.current()))
-        .map_err(|bad| CliError::local(format!("the ledger's head: {bad}")))?;
+        .map_err(|bad| CliError::local(format!("the checkpoint of the ledger: {bad}")))?;
     let text = String::from_utf8_lossy(&note);
     if context.json() {
         print::json(&json!({

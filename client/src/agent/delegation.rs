@@ -531,7 +531,7 @@ fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<()
 /// Verifies a checkpoint against the ledger keys of the trust bundle.
 fn is_head(note: &[u8], trust: &Trust) -> Result<(), Error> {
     let head = Checkpoint::open(note, &head_keys(&trust.current()));
-    head.map(drop).map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))
+    head.map(drop).map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))
 }
 
 #[cfg(test)]

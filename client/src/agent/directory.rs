@@ -181,7 +181,7 @@ impl Directory {
     /// process cannot hide the key.
     pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Error> {
         let detail = format!(
-            "{}: no private key for {}, by which the token is held: the token is another's, or the key is",
+            "{}: no private key for {}, the key of the token's holder: the token is for another agent, or the key file is missing",
             self.path.display(),
             public.thumbprint()
         );

@@ -201,11 +201,11 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
 }
 
 fn torn(error: std::io::Error) -> Error {
-    invalid(format!("it is no evidence bundle (a tar archive), or cut short: {error}"))
+    invalid(format!("it is not an evidence bundle (a tar archive), or it is cut short: {error}"))
 }
 
 fn another_form() -> Error {
-    invalid("its files stand in it in another form".to_owned())
+    invalid("its files are not in the form of an evidence bundle".to_owned())
 }
 
 fn invalid(detail: String) -> Error {

@@ -72,10 +72,12 @@ pub fn write(
     keys: &[HeadKey],
 ) -> Result<Manifest, Error> {
     let head = Checkpoint::open(&ledger.note, keys);
-    let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
+    let head = head.map_err(|bad| invalid(format!("the checkpoint of the ledger: {bad}")))?;
     let tree = tree(ledger)?;
     if (tree.tree.size(), tree.tree.root()) != (head.size, head.root) {
-        return Err(invalid("the records have another root than their head".to_owned()));
+        return Err(invalid(
+            "the root hash of the records is not that of the checkpoint".to_owned(),
+        ));
     }
     let mut parts = BTreeMap::from([
         (Resource::Checkpoint.path(), Part::Bytes(ledger.note.clone())),
@@ -243,7 +245,9 @@ impl Bundle {
         let claims = (manifest.origin.as_str(), manifest.records, manifest.root.as_str());
         let root = base64url(head.root);
         if claims != (head.origin.as_str(), head.size, root.as_str()) {
-            return Err(invalid("its manifest names another head than its own".to_owned()));
+            return Err(invalid(
+                "its manifest states another checkpoint than the bundle contains".to_owned(),
+            ));
         }
         Ok(Bundle { archive, manifest, ledger })
     }
@@ -302,7 +306,7 @@ impl Bundle {
     /// Returns the records of one entry bundle.
     fn chunk(&self, resource: Resource) -> Result<Vec<RawRecord>, Error> {
         let Resource::Entries { index, width } = resource else { return Ok(Vec::new()) };
-        let torn = |path: &str| invalid(format!("{path} is torn"));
+        let torn = |path: &str| invalid(format!("{path} is damaged"));
         let Some(bytes) = self.archive.read(&resource.path()) else {
             let hashes = self.archive.read(&Resource::Tile { level: 0, index, width }.path());
             let hashes = hashes.unwrap_or_default();
@@ -334,7 +338,10 @@ fn check_manifest(archive: &Archive) -> Result<Manifest, Error> {
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| invalid(format!("its manifest is not one: {error}")))?;
     if manifest.format != FORMAT {
-        return Err(invalid(format!("{:?}, {FORMAT:?} is read here", manifest.format)));
+        return Err(invalid(format!(
+            "the format is {:?}; this version reads {FORMAT:?}",
+            manifest.format
+        )));
     }
     for (path, digest) in archive.others() {
         let good = match digest {
@@ -346,7 +353,7 @@ fn check_manifest(archive: &Archive) -> Result<Manifest, Error> {
         }
     }
     match manifest.files.keys().find(|path| !archive.has(path)) {
-        Some(path) => Err(Error::local("ledger_incomplete", format!("{path} is not there"))),
+        Some(path) => Err(Error::local("ledger_incomplete", format!("{path} is missing"))),
         None => Ok(manifest),
     }
 }

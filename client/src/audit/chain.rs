@@ -121,7 +121,7 @@ impl Chains {
         };
         let is_here = |hop: &HopId| self.hops.contains_key(hop) || self.holder_above(hop).is_some();
         if parent.is_some_and(|parent| !is_here(&parent)) {
-            return Err(format!("hop {hop} was recorded before the hop that it hangs on"));
+            return Err(format!("hop {hop} was recorded before its parent"));
         }
         if self.hops.contains_key(&hop) {
             return Err(format!("hop {hop} was recorded twice"));

@@ -140,7 +140,7 @@ fn a_block_that_is_not_the_recorded_one_is_refused() {
     let mut entries = written(&root, bodies);
     entries[1].payload = entries[2].payload.clone();
     let failure = Entry::read(&entries[1]).unwrap_err();
-    assert!(failure.message().contains("not what it names"), "{failure}");
+    assert!(failure.message().contains("its payload is not the one"), "{failure}");
 }
 
 #[test]

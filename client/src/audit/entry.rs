@@ -39,17 +39,17 @@ impl Entry {
         let leaf_hash = sublet_ledger::leaf_hash(&entry.leaf)
             .map_err(|too_large| bad(&too_large.to_string()))?;
         let Some((&LEAF_VERSION, message)) = entry.leaf.split_first() else {
-            return Err(bad("of a version that is not known here"));
+            return Err(bad("its version is unknown here"));
         };
         let record = Record::decode(message).map_err(|_| bad("not a record"))?;
         let content = match entry.payload.as_slice() {
             [] => None,
             payload if record.payload_digest != sha256(payload) => {
-                return Err(bad("what lies beside it is not what it names"));
+                return Err(bad("its payload is not the one whose digest it states"));
             }
             payload => {
                 let payload = Payload::decode(payload);
-                payload.map_err(|_| bad("what lies beside it is not readable"))?.content
+                payload.map_err(|_| bad("its payload cannot be decoded"))?.content
             }
         };
         Ok(Entry { index: entry.index, leaf_hash, record, content })

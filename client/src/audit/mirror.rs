@@ -94,7 +94,9 @@ impl Mirror {
         let tree = Tree::resume(head.size, tail, &Content(&files))
             .map_err(|bad| broken(bad.to_string()))?;
         if tree.root() != head.root {
-            return Err(broken("its tiles have another root than its head".to_owned()));
+            return Err(broken(
+                "the root hash of its tiles is not that of its checkpoint".to_owned(),
+            ));
         }
         (mirror.tree, mirror.head) = (tree, Some(signed));
         Ok(mirror)
@@ -148,15 +150,15 @@ impl Mirror {
                 },
                 Some(Part::Entries(part)) if head.is_some() => pulled.take(part)?,
                 Some(Part::Pruned(part)) if head.is_some() => pulled.take_pruned(&part)?,
-                Some(_) => return Err(Error::answer("the ledger's head is not first")),
+                Some(_) => return Err(Error::answer("the checkpoint is not first")),
                 None => break,
             }
         }
         let Some(signed) = head else {
-            return Err(Error::answer("the ledger has no head"));
+            return Err(Error::answer("the ledger has no checkpoint"));
         };
         if (pulled.tree.size(), pulled.tree.root()) != (signed.head.size, signed.head.root) {
-            let detail = "the records that it sent have another root".to_owned();
+            let detail = "the root hash of the records that it sent is another one".to_owned();
             return Ok(Err(Other { note: signed.note, detail }));
         }
         self.put_in_place(pulled, signed).map(Ok)
@@ -166,21 +168,21 @@ impl Mirror {
     /// evidence of another history.
     fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedHead, Other>, Error> {
         let signed = SignedHead::open(part.checkpoint.clone(), &self.keys)
-            .map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))?;
+            .map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))?;
         let Some(SignedHead { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
         let proof = part.consistency.iter().map(|hash| Hash::try_from(hash.as_slice()));
         let proof = proof.collect::<Result<Vec<_>, _>>();
         let proof = proof.map_err(|_| Error::answer("a proof is not of 32-byte hashes"))?;
         let head = &signed.head;
         let detail = if head.size < held.size {
-            format!("{} records were signed before, now {}", held.size, head.size)
+            format!("an earlier checkpoint has {} records, this one {}", held.size, head.size)
         } else {
             let new = (head.size, &head.root);
             match verify_consistency((held.size, &held.root), new, &proof) {
                 Checked::Holds => return Ok(Ok(signed)),
                 _ if held.size == 0 => return Ok(Ok(signed)),
-                Checked::Contradicted => "two roots of one size".to_owned(),
-                Checked::NotShown => "it is not shown to begin with what is kept here".to_owned(),
+                Checked::Contradicted => "there are two roots for one size".to_owned(),
+                Checked::NotShown => "it is not proven to extend the copy".to_owned(),
             }
         };
         Ok(Err(Other { note: signed.note, detail }))
@@ -224,7 +226,7 @@ impl Mirror {
         let held = self.head.as_ref().map(|signed| signed.note.as_slice()).unwrap_or_default();
         let (what, bytes) = match fork {
             Some(fork) => ("the proof is", fork.encode()),
-            None => ("both heads are", [held, b"\n", &other.note].concat()),
+            None => ("both checkpoints are", [held, b"\n", &other.note].concat()),
         };
         let path = self.directory.join(FORK);
         let kept = match files::replace(&path, &bytes) {
@@ -408,5 +410,5 @@ fn put(
 }
 
 fn broken(detail: String) -> Error {
-    Error::local("ledger_invalid", format!("the copy cannot go on: {detail}"))
+    Error::local("ledger_invalid", format!("the copy cannot be continued: {detail}"))
 }

@@ -75,7 +75,7 @@ impl Published {
     pub fn verify(source: Source<'_>, keys: &[HeadKey]) -> Result<Self, Error> {
         let note = there(source, Resource::Checkpoint)?;
         let signed = SignedHead::open(note, keys);
-        let signed = signed.map_err(|bad| invalid(format!("its head: {bad}")))?;
+        let signed = signed.map_err(|bad| invalid(format!("its checkpoint: {bad}")))?;
         let size = signed.head.size;
         let (mut tree, mut full, mut pruned) = (Tree::default(), Vec::new(), 0);
         for resource in Resource::of_size(size) {
@@ -104,7 +104,9 @@ impl Published {
             }
         }
         if (tree.size(), tree.root()) != (size, signed.head.root) {
-            return Err(invalid("its records have another root than its head".to_owned()));
+            return Err(invalid(
+                "the root hash of its records is not that of its checkpoint".to_owned(),
+            ));
         }
         Ok(Published { signed, pruned, tree })
     }
@@ -118,7 +120,7 @@ impl Published {
         for kept in kept {
             if kept.head.size > head.size {
                 let detail = format!(
-                    "it ends at record {}, and a head over {} was signed",
+                    "it has {} records, and a checkpoint over {} was signed",
                     head.size, kept.head.size
                 );
                 return Err(Error::local("ledger_incomplete", detail));
@@ -129,7 +131,7 @@ impl Published {
             let fork = Fork::find((&kept.head, &kept.note), (head, note), &view);
             return match fork {
                 Some(fork) => Ok(Some(fork)),
-                None => Err(invalid("a tile that was there is there no more".to_owned())),
+                None => Err(invalid("a tile has disappeared while it was read".to_owned())),
             };
         }
         Ok(None)
@@ -145,20 +147,21 @@ pub fn witnessed(
     keys: &[HeadKey],
 ) -> Result<(SignedHead, BTreeSet<String>), Error> {
     if note.is_empty() {
-        let detail = "no head of it was cosigned by witnesses".to_owned();
+        let detail = "no witness cosigned a checkpoint of it".to_owned();
         return Err(Error::local("ledger_incomplete", detail));
     }
     let found = policy.open(note, keys);
-    let found = found.map_err(|bad| invalid(format!("its witnessed head: {bad}")))?;
+    let found = found.map_err(|bad| invalid(format!("its witnessed checkpoint: {bad}")))?;
     if !found.enough {
-        let detail = format!("its head was cosigned by {:?}, the policy asks for more", found.by);
+        let detail =
+            format!("its checkpoint was cosigned by {:?}, and the policy requires more", found.by);
         return Err(Error::local("ledger_incomplete", detail));
     }
     Ok((SignedHead { head: found.head, note: note.to_vec() }, found.by))
 }
 
 fn there(source: Source<'_>, resource: Resource) -> Result<Vec<u8>, Error> {
-    let missing = || Error::local("ledger_incomplete", format!("{} is not there", resource.path()));
+    let missing = || Error::local("ledger_incomplete", format!("{} is missing", resource.path()));
     source(resource).ok_or_else(missing)
 }
 

@@ -118,7 +118,7 @@ impl RawLedger {
     pub fn understand(&self, trust: &Trust) -> Result<Records, Error> {
         let invalid = |detail: String| Error::local("ledger_invalid", detail);
         let head = Checkpoint::open(&self.note, &head_keys(&trust.current()));
-        let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
+        let head = head.map_err(|bad| invalid(format!("the checkpoint of the ledger: {bad}")))?;
         let (mut tree, mut entries, mut hashes) = (Tree::default(), Vec::new(), Vec::new());
         for (index, raw) in (0u64..).zip(&self.records) {
             let hash = match raw {
@@ -136,7 +136,7 @@ impl RawLedger {
             hashes.push(hash);
         }
         if (tree.size(), tree.root()) != (head.size, head.root) {
-            let detail = "the records have another root than the head that was signed over them";
+            let detail = "the root hash of the records is not that of the signed checkpoint";
             return Err(invalid(detail.to_owned()));
         }
         Ok(Records { head, entries, hashes })
@@ -161,7 +161,7 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Er
         let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
         match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
             Some(Part::Head(part)) if note.is_none() => note = Some(part.checkpoint),
-            Some(Part::Head(_)) => return Err(Error::answer("a second head")),
+            Some(Part::Head(_)) => return Err(Error::answer("there is a second checkpoint")),
             Some(Part::Entries(part)) => {
                 due(part.first, &records)?;
                 let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));
@@ -179,7 +179,7 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Er
             return Err(Error::local("replay_too_long", detail));
         }
     }
-    let note = note.ok_or_else(|| Error::answer("the ledger has no head"))?;
+    let note = note.ok_or_else(|| Error::answer("the ledger has no checkpoint"))?;
     Ok(RawLedger { note, witnessed, records })
 }
 

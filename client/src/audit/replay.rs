@@ -145,7 +145,7 @@ fn put_together(
         let Some(hop) = entry.hop() else { continue };
         let added = match entry.block() {
             Some(block) => chains.add(entry, hop, block),
-            None => Err("the block beside it was erased or left out".to_owned()),
+            None => Err("its block was erased or left out".to_owned()),
         };
         if let Err(detail) = added {
             problems.push(format!("record {}: {detail}", entry.index));

@@ -313,7 +313,7 @@ fn check_size(credentials: &Credentials) -> Result<(), Error> {
         .fold(1024usize, usize::saturating_add);
     if bytes > limits::HEADER_LIST_BYTES_MAX as usize {
         let detail = format!(
-            "token, receipt and proofs are {bytes} bytes as headers, {} at most are taken",
+            "token, receipt and proofs are {bytes} bytes as headers; at most {} are accepted",
             limits::HEADER_LIST_BYTES_MAX
         );
         return Err(Error::local("credentials_too_large", detail));
@@ -330,7 +330,7 @@ fn prepare(endpoint: &str, tls: &Tls) -> Result<Endpoint, Error> {
         return Err(bad("https://HOST:PORT, http://HOST:PORT or unix:PATH is expected".to_owned()));
     }
     if !endpoint.starts_with("https://") && *tls != Tls::default() {
-        return Err(bad("certificates are for https://HOST:PORT".to_owned()));
+        return Err(bad("TLS settings are only for https://HOST:PORT".to_owned()));
     }
     let prepared = Endpoint::from_shared(endpoint.to_owned())
         .map_err(|error| bad(error.to_string()))?

@@ -18,7 +18,7 @@ pub(crate) fn unreachable(endpoint: &str, tls: &Tls, error: &dyn std::error::Err
 }
 
 /// The cause of a server certificate that no trusted authority signed.
-const NOT_VOUCHED: &str = "no authority that is believed here vouches for its certificate (--ca)";
+const NOT_VOUCHED: &str = "no trusted authority signed its certificate (--ca)";
 
 /// The likely causes of terse errors, and what to do: scheme, text of rustls or h2, explanation.
 const EXPLAINED: [(&str, &str, &str); 8] = [
@@ -27,13 +27,13 @@ const EXPLAINED: [(&str, &str, &str); 8] = [
     (
         "https://",
         "CertificateRequired",
-        "it demands a client certificate, and none is shown (--client-certificate, --client-key)",
+        "it requires a client certificate, and none was given (--client-certificate, --client-key)",
     ),
-    ("https://", "fatal alert", "it does not take the client certificate that is shown"),
+    ("https://", "fatal alert", "it refuses the client certificate"),
     ("https://", "UnknownIssuer", NOT_VOUCHED),
     ("https://", "BadSignature", NOT_VOUCHED),
-    ("https://", "not valid for name", "its certificate is of another name than the address"),
-    ("https://", "NotValidForName", "its certificate is of another name than the address"),
+    ("https://", "not valid for name", "its certificate is for another name than the address"),
+    ("https://", "NotValidForName", "its certificate is for another name than the address"),
 ];
 
 /// Texts of errors that say that the peer closed the connection. The peer's reason is sent just
@@ -52,9 +52,9 @@ fn explained(endpoint: &str, tls: &Tls, cause: &str) -> String {
     let closed = HUNG_UP.iter().any(|detail| cause.contains(detail));
     let why = match (closed, endpoint.split_once("://"), &tls.certificate) {
         (true, Some(("https", _)), None) => {
-            "demands a client certificate, and none is shown (--client-certificate, --client-key)"
+            "requires a client certificate, and none was given (--client-certificate, --client-key)"
         }
-        (true, Some(("https", _)), Some(_)) => "does not take the client certificate that is shown",
+        (true, Some(("https", _)), Some(_)) => "refuses the client certificate",
         (true, Some(("http", _)), _) => "speaks TLS there (https://)",
         _ => return cause.to_owned(),
     };

@@ -64,13 +64,17 @@ impl Included {
         let bad = |detail: String| Malformed::Field { field: "inclusion", detail };
         let shown = v1::Inclusion::decode(shown).map_err(|_| bad("not readable".to_owned()))?;
         let head = Checkpoint::open(&shown.checkpoint, &head_keys(bundle))
-            .map_err(|detail| bad(format!("the ledger's head: {detail}")))?;
+            .map_err(|detail| bad(format!("the checkpoint of the ledger: {detail}")))?;
         for (hop, id) in missing {
             let leaf = shown.hops.iter().find(|leaf| records(&leaf.leaf, &id));
             let included = leaf.is_some_and(|leaf| is_included(leaf, &head) == Checked::Holds);
             if !included {
-                let what = if leaf.is_some() { "its proof does not hold" } else { "none of it" };
-                let detail = format!("{what} under the head of {} records", head.size);
+                let what = if leaf.is_some() {
+                    "its inclusion proof does not hold"
+                } else {
+                    "no inclusion proof"
+                };
+                let detail = format!("{what} under the checkpoint of {} records", head.size);
                 return Err(Deny::NotInLog { hop, detail }.into());
             }
             self.0.insert(id, version);

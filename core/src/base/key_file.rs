@@ -31,13 +31,13 @@ pub enum BadKeyFile {
     #[error("this is a public key, and the private one is expected: key.pem, and not key.pub")]
     Public,
     /// The key is encrypted, and no password is configured.
-    #[error("it is under a password, and none is told")]
+    #[error("it is encrypted, and no password is configured")]
     UnderPassword,
     /// The key is not encrypted, and a password is configured.
-    #[error("it is not under the password that is told")]
+    #[error("it is not encrypted, although a password is configured")]
     Open,
     /// The password does not decrypt the key.
-    #[error("the password that is told does not open it")]
+    #[error("the password does not decrypt it")]
     WrongPassword,
     /// The password is shorter than [`PASSWORD_BYTES_MIN`].
     #[error("a password of at least {PASSWORD_BYTES_MIN} bytes is expected")]

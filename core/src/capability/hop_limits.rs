@@ -58,11 +58,13 @@ impl HopLimits {
         if let Some(max) = hops_max.filter(|max| standing.hops > *max) {
             let hops = standing.hops;
             return Some(format!(
-                "the capability travels {max} hops at most, this chain has {hops}"
+                "the capability may be delegated for {max} hops, this chain has {hops}"
             ));
         }
-        (delegates_only && !standing.is_delegate)
-            .then(|| "the capability is for delegates only: its holder may hand it out".to_owned())
+        (delegates_only && !standing.is_delegate).then(|| {
+            "the capability is for delegates only: its holder may delegate it and not use it"
+                .to_owned()
+        })
     }
 
     /// Returns in what `asked` exceeds these limits: (part, asked, held); `None` when it does not.

@@ -27,7 +27,7 @@ impl Excess {
     /// Returns what to ask for instead.
     pub fn advice(&self) -> String {
         if self.part == HOP_NUMBER {
-            "it goes no further".to_owned()
+            "it may not be delegated further".to_owned()
         } else {
             format!("ask for {} or less", self.held)
         }

@@ -6,22 +6,22 @@ use crate::base::utc::utc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCertificate {
     /// It has no SPIFFE id, or two.
-    #[error("it names no workload, which one spiffe:// id does")]
+    #[error("it must name exactly one SPIFFE id (spiffe://), which says who the workload is")]
     Names,
     /// No authorities of its trust domain are configured.
-    #[error("no authorities of {0} are known here")]
+    #[error("no authorities are configured for {0}")]
     Domain(String),
     /// No authority of its trust domain signed it.
-    #[error("no authority of {0} vouches for it")]
+    #[error("no authority of {0} signed it")]
     Authority(String),
     /// It has expired, or is not valid yet.
-    #[error("it is over, or not valid yet")]
+    #[error("it has expired, or is not valid yet")]
     Time,
     /// The request names another certificate than that of the connection.
-    #[error("the request names another one than the connection showed")]
+    #[error("the request names another certificate than the connection showed")]
     Another,
     /// This broker accepts no client certificates.
-    #[error("none are taken here")]
+    #[error("this broker accepts none")]
     NotTaken,
     /// It has another defect, which the text names.
     #[error("{0}")]
@@ -50,10 +50,10 @@ pub enum BadJwt {
     #[error("{0}")]
     Form(&'static str),
     /// The broker is not configured with its issuer.
-    #[error("no issuer {0:?} is known here")]
+    #[error("the issuer {0:?} is not configured here")]
     Issuer(String),
     /// Its algorithm is not configured for its issuer, or is not that of the key.
-    #[error("the algorithm {0:?} is not one that is taken from this issuer for this key")]
+    #[error("the algorithm {0:?} is not accepted from this issuer for this key")]
     Algorithm(String),
     /// Its issuer has no key with this id.
     #[error("its issuer has no key {0:?}")]
@@ -65,18 +65,16 @@ pub enum BadJwt {
     #[error("it is not for {0}")]
     Audience(String),
     /// It was made for another client (`azp`).
-    #[error(
-        "it names {0} as the client that it was made for (azp), and none that is configured as audience"
-    )]
+    #[error("it was made for the client {0} (azp), which is not configured as an audience")]
     Party(String),
     /// It has expired; the time is in seconds since 1970.
     #[error("it expired at {}", utc(*.0))]
     Expired(i64),
     /// It is not valid yet; the time is in seconds since 1970.
-    #[error("it is good only from {}", utc(*.0))]
+    #[error("it is valid only from {}", utc(*.0))]
     NotYetValid(i64),
     /// It is valid for longer than is accepted; its end is in seconds since 1970.
-    #[error("it lives until {}, which is longer than is taken", utc(*.0))]
+    #[error("it is valid until {}, which is longer than is accepted", utc(*.0))]
     Lifetime(i64),
 }
 

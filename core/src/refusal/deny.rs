@@ -14,7 +14,7 @@ use crate::trust::bundle::KeyId;
 pub enum Deny {
     // A call at a tool, and everything else that rests on a chain.
     /// A block of the chain is not valid yet.
-    #[error("hop {hop} is good only from {}", utc(*from))]
+    #[error("hop {hop} is valid only from {}", utc(*from))]
     NotYetValid {
         /// The position of the hop, 0 for the root.
         hop: usize,
@@ -52,7 +52,9 @@ pub enum Deny {
         allowed: u32,
     },
     /// No receipt covers a hop to an enrolled agent.
-    #[error("hop {hop} hands the token to the enrolled agent {agent} and is not recorded")]
+    #[error(
+        "hop {hop} delegates to the enrolled agent {agent} and is not recorded: record it, and present its receipt"
+    )]
     UnrecordedAgentHop {
         /// The position of the hop.
         hop: usize,
@@ -129,7 +131,7 @@ pub enum Deny {
         hop: usize,
     },
     /// The lifetime that was asked for is empty.
-    #[error("the time asked for is empty")]
+    #[error("the lifetime that was asked for is empty")]
     EmptyWindow,
     /// The hop asks for more further hops than its parent allows.
     #[error("the child asks for {asked} hops in all, hop {hop} holds {held}")]
@@ -160,7 +162,7 @@ pub enum Deny {
         detail: String,
     },
     /// The fan-out of the parent is reached.
-    #[error("{followers} hops follow hop {hop} already, the delegation allows {allowed}")]
+    #[error("{followers} hops are directly below hop {hop}, the delegation allows {allowed}")]
     FanOut {
         /// The position of the parent.
         hop: usize,
@@ -183,7 +185,7 @@ pub enum Deny {
     },
     /// A hop that was never recorded cannot be recorded now, so it cannot be revoked by itself.
     #[error(
-        "this hop was never recorded, and cannot be now ({why}): revoke hop {instead}, which is recorded and which it hangs on"
+        "this hop was never recorded, and cannot be now ({why}): revoke hop {instead}, the nearest recorded hop above it"
     )]
     RevokeAbove {
         /// Why it cannot be recorded.
@@ -290,10 +292,10 @@ pub enum Deny {
     #[error("the join token {0}")]
     JoinToken(BadJoinToken),
     /// An agent enrolled with this credential before.
-    #[error("this token was enrolled with before: ask its issuer for another")]
+    #[error("an agent enrolled with this token before: ask its issuer for another")]
     CredentialUsed,
     /// No enrollment rule matches the workload, or more than one.
-    #[error("the token of {issuer} enrols nobody: {detail}")]
+    #[error("the token of {issuer} enrolls no agent: {detail}")]
     NotEnrollable {
         /// The issuer of the workload's token.
         issuer: String,
@@ -304,7 +306,9 @@ pub enum Deny {
     #[error("the key belongs, or belonged, to another agent; make a new one")]
     KeyTaken,
     /// Another party renewed this identity token, so somebody has a copy of the agent's key.
-    #[error("another holder of its key has renewed the identity of {agent}; it is locked")]
+    #[error(
+        "another party with the same key has renewed the identity of {agent}; the agent is suspended"
+    )]
     IdentityCloned {
         /// The agent.
         agent: AgentId,
@@ -337,7 +341,7 @@ pub enum Deny {
     )]
     SecretShownOnce,
     /// A legal hold covers the record.
-    #[error("record {record} is under the hold {hold:?}: release that first")]
+    #[error("record {record} is under the legal hold {hold:?}: remove the hold first")]
     UnderHold {
         /// The index of the record.
         record: u64,
@@ -345,13 +349,15 @@ pub enum Deny {
         hold: String,
     },
     /// The profile alone is not enough; a user's token or a session is needed.
-    #[error("the profile {profile:?} demands the user's own token, or an operator's session")]
+    #[error(
+        "the profile {profile:?} requires the user's own token, or a session that the admin granted"
+    )]
     ConsentNeeded {
         /// The name of the profile.
         profile: String,
     },
     /// The user's token, or the session, is of another principal.
-    #[error("{asked} was asked for, and {proven} was proven")]
+    #[error("{asked} was asked for, but the user's token or session is of {proven}")]
     PrincipalNotProven {
         /// The principal that was asked for.
         asked: Principal,
@@ -359,9 +365,7 @@ pub enum Deny {
         proven: Principal,
     },
     /// The delegation would expire after the consent that it rests on.
-    #[error(
-        "{asked} s are longer than the user's token or the session is good: at most {allowed} s"
-    )]
+    #[error("{asked} s were asked for; the user's token or session allows at most {allowed} s")]
     OutlivesConsent {
         /// The lifetime that was asked for, in seconds.
         asked: i64,
@@ -370,14 +374,14 @@ pub enum Deny {
     },
     /// The session of the consent has ended.
     #[error(
-        "session {session} has ended: the user must log in again, or the operator say so again"
+        "session {session} has ended: the user must log in again, or the admin grant a new session"
     )]
     SessionEnded {
         /// The id of the session.
         session: SessionId,
     },
     /// The session has as many live delegations as it may.
-    #[error("session {session} has {most} live delegations, which is all that one may have")]
+    #[error("session {session} has {most} live delegations, the most that one session may have")]
     SessionFull {
         /// The id of the session.
         session: SessionId,
@@ -392,7 +396,7 @@ pub enum Deny {
     },
     /// A prepared key of the broker is activated before the time that was published.
     #[error(
-        "key {key} was announced to sign from {}, so that everybody has heard of it", utc(*from)
+        "key {key} may sign only from {}, so that verifiers learn of it before", utc(*from)
     )]
     KeyTooSoon {
         /// The number of the key.
@@ -401,7 +405,7 @@ pub enum Deny {
         from: i64,
     },
     /// The delegation would expire after the key that signs it.
-    #[error("{asked} s are longer than the broker's key {key} is good for: at most {allowed} s")]
+    #[error("{asked} s were asked for; the broker's key {key} allows at most {allowed} s")]
     OutlivesKey {
         /// The number of the key.
         key: KeyId,
@@ -435,10 +439,10 @@ fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJoinToken {
     /// There is no such join token, or the secret is wrong.
-    #[error("is none that this broker knows")]
+    #[error("is not known to this broker")]
     Unknown,
     /// It was used before.
-    #[error("was used before: if not by this agent, by somebody who had it")]
+    #[error("was used before; if not by this agent, then by somebody who had a copy of it")]
     Used,
     /// The admin revoked it.
     #[error("was revoked")]

@@ -10,7 +10,7 @@ pub enum Fault {
     #[error("{0}")]
     Signer(#[from] crate::base::sign::SignerFault),
     /// The keys of an issuer cannot be fetched. The same request may be sent again.
-    #[error("the keys of {0} are not to be had")]
+    #[error("the keys of {0} cannot be fetched")]
     IssuerKeys(String),
     /// A deadline passed. The same request may be sent again.
     #[error("no answer in time")]

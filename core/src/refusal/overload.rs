@@ -18,14 +18,14 @@ pub enum Overload {
     #[error("the table of {0} is full")]
     Table(&'static str),
     /// The requests in flight hold as many bytes as they may.
-    #[error("requests in flight of {0} hold as many bytes as they may; try again")]
+    #[error("requests in flight of {0} have reached their limit of bytes; try again")]
     Bytes(&'static str),
     /// There are as many calls without a proof in flight as there may be.
-    #[error("as many calls without a proof as may be are in flight from {0}; try again")]
+    #[error("calls without a proof from {0} have reached their limit; try again")]
     Calls(&'static str),
     /// The broker is busy, and this caller has as many calls waiting as it may.
     #[error(
-        "the broker is busy and this caller has as many calls waiting as it may; try again in {retry_ms} ms"
+        "the broker is busy and this caller has reached its limit of waiting calls; try again in {retry_ms} ms"
     )]
     Busy {
         /// The time in milliseconds after which there may be capacity.

@@ -75,7 +75,7 @@ pub enum Unauthenticated {
     },
     /// The token was delegated under a former key of the agent.
     #[error(
-        "the token was handed to {agent} under the key {key}, which is not its key any more: show the agent's identity token, with its current key"
+        "the token was delegated to {agent} under its former key {key}: show the agent's identity token instead, with its current key"
     )]
     FormerKey {
         /// The agent.
@@ -121,7 +121,7 @@ pub enum Unauthenticated {
     #[error("{0}")]
     Replay(ReplayRefusal),
     /// The identity token has expired, or is not valid yet.
-    #[error("the identity token is good from {} to {}, not now", utc(window.not_before), utc(window.not_after))]
+    #[error("the identity token is valid from {} to {}, not now", utc(window.not_before), utc(window.not_after))]
     IdentityExpired {
         /// When it is valid.
         window: Window,
@@ -155,15 +155,13 @@ pub enum Unauthenticated {
         detail: String,
     },
     /// The admin may call only through the Unix socket.
-    #[error("the admin calls through the broker's Unix socket, and nowhere else")]
+    #[error("the admin may call only through the broker's Unix socket")]
     AdminSocket,
     /// The new key did not sign the enrollment request.
-    #[error("the request is not signed by the key that it brings")]
+    #[error("the request is not signed by the new key in it")]
     NewKey,
     /// The admin key did not sign the call.
-    #[error(
-        "it is not signed by this broker's admin key, which the broker knows by the admin.pub in its data directory"
-    )]
+    #[error("the call is not signed by this broker's admin key (admin.pub in its data directory)")]
     NotAdmin,
 }
 

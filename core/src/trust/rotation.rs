@@ -192,7 +192,7 @@ impl TrustBundle {
         let bundle = TrustBundle::new(domain, version, now, now.plus_ms(KEY_MS), next.keys);
         let bundle = bundle.map_err(|bad| Deny::KeyStep { detail: bad.to_string() })?;
         let signer = bundle.active(KeyUse::Bundle).cloned();
-        let signer = signer.ok_or_else(|| refused("there would be no bundle key that signs"))?;
+        let signer = signer.ok_or_else(|| refused("no bundle key would sign"))?;
         let announced = self
             .key(signer.id)
             .is_some_and(|key| key.public == signer.public && key.not_before <= now);

@@ -62,7 +62,7 @@ fn whoever_heard_of_the_prepared_key_takes_what_it_signs_without_hearing_more() 
     assert_eq!(
         detail(step(&prepared, activate(8), NOW.plus_ms(HOUR - 1_000))),
         format!(
-            "key_too_soon: key 8 was announced to sign from {}, so that everybody has heard of it",
+            "key_too_soon: key 8 may sign only from {}, so that verifiers learn of it before",
             crate::base::utc::utc(later.seconds())
         )
     );

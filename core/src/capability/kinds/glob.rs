@@ -43,7 +43,7 @@ impl Glob {
             return Err(BadScope(format!("a glob has at most {max} bytes")));
         }
         if pattern.contains("***") {
-            return Err(BadScope(format!("{pattern:?}: three stars are two too many")));
+            return Err(BadScope(format!("{pattern:?}: three stars in a row are not allowed")));
         }
         let mut anchored = String::from(r"\A");
         for piece in pieces(pattern) {

@@ -31,7 +31,7 @@ impl Regex {
             return Err(BadScope(format!("a regex has at most {max} bytes")));
         }
         if let Some(what) = not_portable(pattern) {
-            return Err(BadScope(format!("{pattern:?}: {what} is not read alike everywhere")));
+            return Err(BadScope(format!("{pattern:?}: not all libraries read {what} alike")));
         }
         Compiled::new(pattern.to_owned())?; // Alone: what only parses between anchors is refused.
         let compiled = Compiled::new(format!(r"\A(?:{pattern})\z"))?;

@@ -94,7 +94,7 @@ pub enum BadFeed {
     #[error("over {PENDING_MAX} deltas without a head")]
     TooMany,
     /// The text is not that of a snapshot.
-    #[error("no revocation snapshot in text form, line {line}")]
+    #[error("line {line} is not a line of a revocation snapshot")]
     Text {
         /// The number of the first bad line, from 1.
         line: usize,

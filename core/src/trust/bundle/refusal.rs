@@ -29,7 +29,7 @@ pub enum BadBundle {
     #[error("not the form of a trust bundle: {0}")]
     Form(String),
     /// One number has two keys, one key is listed twice, or an algorithm is not the key's.
-    #[error("key {0} stands twice, or has two uses, or is not of its algorithm")]
+    #[error("key {0} is listed twice, or with two uses, or with the wrong algorithm")]
     Keys(KeyId),
     /// No bundle key that may sign it signed it.
     #[error("not signed by an active bundle key of {}: {}", .0, unsigned(.0))]
@@ -101,16 +101,16 @@ pub enum KeyRefusal {
     #[error("key {0} is not in the trust bundle for this use")]
     Unknown(KeyId),
     /// The key is prepared, for later than this was signed.
-    #[error("key {0} is published for later than this was signed")]
+    #[error("key {0} may sign only later than this was signed")]
     Prepared(KeyId),
     /// What it signed expires after the key.
-    #[error("this would be good for longer than key {0}, which signed it")]
+    #[error("this is valid for longer than key {0}, which signed it")]
     Outlived(KeyId),
     /// This was signed outside the key's validity.
     #[error("key {0} was not valid when this was signed")]
     OutsideItsTime(KeyId),
     /// The key is tainted.
-    #[error("key {0} is tainted: nothing that it signed holds")]
+    #[error("key {0} is tainted: nothing that it signed is accepted")]
     Tainted(KeyId),
 }
 
