@@ -61,7 +61,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A clock that stands until it is moved.
+    /// A clock that changes only when it is set.
     #[derive(Debug)]
     pub(crate) struct FakeClock {
         wall: AtomicI64,
@@ -73,13 +73,13 @@ pub(crate) mod tests {
             Arc::new(FakeClock { wall: AtomicI64::new(ms), monotonic: AtomicU64::new(7_000) })
         }
 
-        /// Both clocks go on.
+        /// Advances both clocks.
         pub(crate) fn pass(&self, ms: u64) {
             self.wall.fetch_add(i64::try_from(ms).unwrap(), Ordering::SeqCst);
             self.monotonic.fetch_add(ms, Ordering::SeqCst);
         }
 
-        /// The wall clock alone is set.
+        /// Sets only the wall clock.
         pub(crate) fn set_wall(&self, ms: i64) {
             self.wall.store(ms, Ordering::SeqCst);
         }

@@ -177,7 +177,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Killed before it had its name.
+    /// A writer that was killed before the file got its name.
     fn left(place: &Path) -> std::path::PathBuf {
         let torn = beside(&place.join("feed.pem"), 0o600, |file| file.write_all(b"torn")).unwrap();
         torn.keep().unwrap().1

@@ -1,4 +1,4 @@
-//! Records made by hand, put together again.
+//! Records made by hand, and the chains assembled from them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn terms() -> Attenuation {
     Attenuation::of(&scope, Duration::from_secs(300)).unwrap()
 }
 
-/// The record of the last hop of a token.
+/// Returns the record of the last hop of a token.
 fn hop(token: &VerifiedToken) -> (Body, Vec<u8>) {
     let last = token.last();
     let payload = HopPayload {

@@ -428,7 +428,7 @@ mod tests {
         spool.batch().unwrap().into_iter().map(|report| (report.counter, report.action)).collect()
     }
 
-    /// A process that is killed: nothing of `Drop` runs, but the kernel lets its lock go.
+    /// A process that is killed: `Drop` does not run, but the kernel releases its lock.
     fn killed(spool: Spool) {
         spool._alone.unlock().unwrap();
         std::mem::forget(spool);

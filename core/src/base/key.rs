@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(PublicKey::from_bytes(Algorithm::Ed25519, &identity), Err(BadKey::Weak));
     }
 
-    /// Eight distinct points of small order are all there are: the list misses none.
+    /// There are exactly eight distinct points of small order, so the list is complete.
     #[test]
     fn the_points_of_small_order_are_all_listed() {
         let mut points = std::collections::BTreeSet::new();

@@ -118,7 +118,7 @@ impl fmt::Debug for SecretKey {
 mod tests {
     use super::*;
 
-    /// What holds a private half in memory wipes it when it is dropped. Does not compile otherwise.
+    /// Types that hold a private key wipe it when they are dropped. Otherwise this does not compile.
     #[test]
     fn a_key_in_memory_is_wiped_when_it_is_dropped() {
         fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}

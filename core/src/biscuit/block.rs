@@ -521,7 +521,7 @@ pub(crate) mod tests {
         assert!(Block::lift(&second, false, &mut Symbols::default()).is_err());
     }
 
-    /// What is read behind a block is what is read alone.
+    /// A block that is decoded after another one equals the block that is decoded alone.
     fn behind(root: &Block, child: &Block) -> Result<Block, BadBlock> {
         let mut writer = Symbols::default();
         let (first, second) = (root.lower(&mut writer), child.lower(&mut writer));
@@ -656,7 +656,7 @@ pub(crate) mod tests {
         assert_eq!(held, [10, 11]);
     }
 
-    /// A grant of which the payload has exactly so many bytes.
+    /// Returns a grant whose payload has exactly this many bytes.
     pub(crate) fn of_bytes(bytes: usize) -> Block {
         let sized = |letters: usize| {
             let text = |letter: &str, n: usize| letter.repeat(n);

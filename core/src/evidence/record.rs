@@ -25,7 +25,7 @@ pub struct Record {
     pub delegation: Option<DelegationId>,
     /// The party that acted.
     pub actor: Actor,
-    /// What happened.
+    /// The event.
     pub body: Body,
 }
 
@@ -67,7 +67,7 @@ impl From<&str> for Actor {
     }
 }
 
-/// What happened.
+/// The event of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// A key of the broker is new, or has another state.
@@ -290,7 +290,7 @@ pub struct RefusalCount {
     pub method: String,
     /// The stable code.
     pub code: String,
-    /// How often.
+    /// How often calls of the method got the code.
     pub count: u64,
 }
 

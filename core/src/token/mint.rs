@@ -431,7 +431,7 @@ pub(crate) mod tests {
         );
     }
 
-    /// A hop to oneself that may hand on what it holds, with these constraints more.
+    /// Returns a hop to the holder itself with these further constraints.
     fn onward(parent: &VerifiedToken, args: &str) -> Result<VerifiedToken, Refusal> {
         let hop = Hop {
             to: Recipient::Oneself,
@@ -443,7 +443,7 @@ pub(crate) mod tests {
         append(parent, &hop, NOW, &key(10))
     }
 
-    /// A chain of so many hops, all of one holder.
+    /// Returns a chain of this many hops, all of one holder.
     pub(crate) fn chain(hops: u32) -> VerifiedToken {
         let max = limits::HOPS_MAX;
         let block =
@@ -452,7 +452,7 @@ pub(crate) mod tests {
         (0..hops).fold(first, |token, _| onward(&token, "").unwrap())
     }
 
-    /// Whether a chain may grow to exactly so many bytes.
+    /// Returns whether a chain may have exactly this many bytes.
     pub(crate) fn grown_to(bytes: usize) -> Result<VerifiedToken, Refusal> {
         let (mut token, mut letters) = (chain(0), 950);
         let prefix = |letters: usize| format!("p=prefix:{}", "x".repeat(letters));

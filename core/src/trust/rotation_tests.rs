@@ -7,12 +7,12 @@ const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-/// The key with this number.
+/// Returns the key with this number.
 fn secret(id: u32) -> SecretKey {
     SecretKey::ed25519_from_seed(crate::base::bytes::sha256(&id.to_be_bytes()))
 }
 
-/// A broker as it begins: six keys, and the next bundle key.
+/// Returns the first bundle of a broker: six keys, and the next bundle key.
 fn first() -> TrustBundle {
     let mut keys: Vec<TrustedKey> = (1..)
         .zip(USES)
@@ -23,7 +23,7 @@ fn first() -> TrustBundle {
     TrustBundle::new("acme.example".parse().unwrap(), 1, NOW, NOW.plus_ms(KEY_MS), keys).unwrap()
 }
 
-/// Takes a step; whoever holds the bundle before must take the one after.
+/// Takes a step. A holder of the bundle before must accept the one after.
 fn step(held: &TrustBundle, step: KeyStep, now: UnixMillis) -> Result<TrustBundle, Deny> {
     let number = held.keys().len() as u32 + 1;
     let made = held.makes(&step).map(|_| secret(number));
