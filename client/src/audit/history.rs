@@ -286,7 +286,7 @@ impl History {
         // The inputs of a tool's additional requirements are not recorded.
         if recorded.used.code == "not_in_log" {
             return Again::NotShown(
-                "the tool required inclusion proofs, which are not kept".to_owned(),
+                "the tool demanded inclusion proofs, which are not kept".to_owned(),
             );
         }
         if let Some(unnamed) = self.unnamed(recorded) {
@@ -433,8 +433,10 @@ impl Blocks {
     fn chain(&self, from: Option<HopId>) -> Result<Vec<BlockPayload>, String> {
         let (mut chain, mut next) = (Vec::new(), from);
         while let Some(id) = next {
-            let (parent, block) =
-                self.blocks.get(&id).ok_or_else(|| format!("the block of hop {id} is missing"))?;
+            let (parent, block) = self
+                .blocks
+                .get(&id)
+                .ok_or_else(|| format!("the block of hop {id} is not there"))?;
             // A token has at most so many hops; more means a cycle.
             if chain.len() > sublet_core::base::limits::HOPS_MAX as usize {
                 return Err("the recorded hops go round in a circle".to_owned());

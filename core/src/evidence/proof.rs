@@ -143,7 +143,7 @@ pub(crate) struct Expected<'a> {
 /// Returns the likely cause of a proof that is for another broker.
 fn of_broker(asked: &str) -> &'static str {
     match asked.starts_with("sublet://") {
-        true => ": its maker uses the trust bundle of another trust domain",
+        true => ": whoever made it goes by the trust bundle of another trust domain",
         false => "",
     }
 }

@@ -55,13 +55,13 @@ pub enum ReplayRefusal {
     #[error("this proof was used before")]
     Replayed,
     /// The holder has reached its limit of live proofs.
-    #[error("this holder has reached its limit of {held} live proofs; retry in a few seconds")]
+    #[error("this holder has {held} live proofs, as many as it may; retry in a few seconds")]
     QuotaExceeded {
         /// How many it has.
         held: usize,
     },
     /// All holders together have reached the limit of live proofs.
-    #[error("all holders have reached the limit of {held} live proofs; retry in a few seconds")]
+    #[error("{held} proofs are live, as many as fit; retry in a few seconds")]
     Full {
         /// How many there are.
         held: usize,
