@@ -69,9 +69,10 @@ pub fn decide_peer(
 ) -> Result<Peer, Refusal> {
     is_of_call(token, possession, call)?;
     if !token.is_identity() {
-        return Err(
-            Unauthenticated::Kind("a delegation says what may be done, not who it is").into()
-        );
+        return Err(Unauthenticated::Kind(
+            "a delegation token proves no identity: show an identity token",
+        )
+        .into());
     }
     check_fresh(token, CallView { coverage: None, ..view }, now)?;
     check_revocations(token, view.revocations)?;
@@ -116,7 +117,10 @@ pub fn decide_call(
 ) -> Result<Permit, Refusal> {
     is_of_call(token, possession, call)?;
     let Some(principal) = token.principal() else {
-        return Err(Unauthenticated::Kind("an identity token opens no tool").into());
+        return Err(Unauthenticated::Kind(
+            "an identity token gives no authority: show a delegation token",
+        )
+        .into());
     };
     check_fresh(token, view, now)?;
     check_revocations(token, view.revocations)?;

@@ -31,15 +31,15 @@ macro_rules! labels {
 
 labels! {
     CallProof "call-proof-v1": "a call, by its holder";
-    Enroll "enroll-v1": "a new key at enrolment, by itself";
-    Rotate "rotate-v1": "a new key at rotation, by itself";
+    Enroll "enroll-v1": "a new key at enrollment, by the key itself";
+    Rotate "rotate-v1": "a new key at rotation, by the key itself";
     Receipt "receipt-v1": "recorded hops, by the broker";
     FeedHead "feed-head-v1": "the revocation feed up to a number, by the broker";
     TrustBundle "trust-bundle-v1": "the broker's keys, by one of them";
-    Root "root-v1": "hashed: what block 0 is behind";
+    Root "root-v1": "hashed: the id before block 0";
     HopId "hop-id-v1": "hashed: a hop's id";
-    Feed "feed-v1": "hashed: where a feed begins";
-    FeedLink "feed-link-v1": "hashed: a delta behind those before it";
+    Feed "feed-v1": "hashed: the start of a feed";
+    FeedLink "feed-link-v1": "hashed: a delta after those before it";
     FeedDelta "feed-delta-v1": "a delta, bound by the hash of the feed";
     JoinToken "join-token-v1": "hashed: a join token";
     Entropy "entropy-v1": "hashed: random bytes of one decision, by purpose";

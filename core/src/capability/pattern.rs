@@ -101,7 +101,7 @@ macro_rules! pattern {
 mod audience {
     use super::*;
 
-    pattern!(Audience, '/', "Which tools: a URI, or a prefix that ends in `/`.");
+    pattern!(Audience, '/', "The tools of a capability: a URI, or a prefix that ends in `/`.");
 
     fn check(text: &str) -> Result<(), BadScope> {
         let scheme = text.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
@@ -123,7 +123,11 @@ mod audience {
 mod action {
     use super::*;
 
-    pattern!(Action, '.', "Which actions: a dotted name, or a prefix that ends in `.`.");
+    pattern!(
+        Action,
+        '.',
+        "The actions of a capability: a dotted name, or a prefix that ends in `.`."
+    );
 
     fn check(text: &str) -> Result<(), BadScope> {
         let ok = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);

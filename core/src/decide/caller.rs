@@ -85,7 +85,7 @@ impl Caller {
     ) -> Result<Self, Unauthenticated> {
         let token: Arc<VerifiedToken> = token.into();
         if possession.claims().hop != token.id() {
-            return Err(Unauthenticated::Kind("the proof is of another token"));
+            return Err(Unauthenticated::Kind("the proof is for another token"));
         }
         let inner = if token.is_identity() { Inner::Agent(token) } else { Inner::Holder(token) };
         Ok(Caller { inner, proven_at: Some(possession.claims().issued_at) })
@@ -98,7 +98,7 @@ impl Caller {
         possession: &Possession,
     ) -> Result<Self, Unauthenticated> {
         if possession.claims().hop != identity.token().id() {
-            return Err(Unauthenticated::Kind("the proof is of another token"));
+            return Err(Unauthenticated::Kind("the proof is for another token"));
         }
         let proven_at = Some(possession.claims().issued_at);
         Ok(Caller { inner: Inner::Tainted(Arc::new(identity)), proven_at })

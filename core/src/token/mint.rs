@@ -72,7 +72,7 @@ pub fn root(
     signer: &dyn Signer,
 ) -> Result<VerifiedToken, Refusal> {
     if matches!(block.role, Role::Hop) {
-        return Err(Deny::Forbidden("a hop is no root").into());
+        return Err(Deny::Forbidden("a hop cannot be block 0").into());
     }
     let signed = sign(block, holder_key, None, Symbols::default(), signer)?;
     let token = UnverifiedToken { root_key, blocks: vec![Arc::new(signed)] };
@@ -190,7 +190,7 @@ pub fn clamp(
         // The first capability that was asked for tells what is exceeded.
         let exceeds = scope.covers_after(&hop.scope, step).err();
         let hop = usize::try_from(parent.depth()).unwrap_or(usize::MAX);
-        let none = Deny::OutOfRange("nothing is left of what was asked");
+        let none = Deny::OutOfRange("nothing is left of what was asked for");
         return Err(exceeds.map_or(none, |exceeds| Deny::ScopeExceeds { exceeds, hop }).into());
     };
     let clamped = Hop {
@@ -265,7 +265,7 @@ pub fn stock(
     };
     if !scope.capabilities().iter().all(one) {
         return Err(
-            Deny::OutOfRange("a stock token is good for one exact audience and action").into()
+            Deny::OutOfRange("a stock token must have one exact audience and action").into()
         );
     }
     let hop = Hop {

@@ -198,7 +198,7 @@ impl TrustBundle {
             .is_some_and(|key| key.public == signer.public && key.not_before <= now);
         if !announced {
             // No reader of this bundle could accept the next one.
-            return Err(refused("no bundle key was announced that could sign the next bundle"));
+            return Err(refused("no published bundle key could sign the next bundle"));
         }
         Ok(NextBundle { bundle, signer, changed: next.changed })
     }
@@ -222,7 +222,7 @@ impl Draft {
         let made = made.ok_or_else(|| refused("the keys have changed meanwhile: ask again"))?;
         if !can_be(use_, made.algorithm()) {
             let algorithm = made.algorithm().name();
-            return Err(refused(format!("no {} key is of {algorithm}", use_.name())));
+            return Err(refused(format!("a {} key cannot be of {algorithm}", use_.name())));
         }
         let kept_free = if state == KeyState::Active { 0 } else { EMERGENCIES };
         if self.keys.len() >= KEYS_MAX - kept_free {
@@ -273,7 +273,7 @@ impl Draft {
         let signs = others.filter(|other| other.state == KeyState::Active).count();
         match key.state {
             KeyState::Retired => Ok(()),
-            KeyState::Tainted => Err(refused(format!("key {id} is tainted, which is more"))),
+            KeyState::Tainted => Err(refused(format!("key {id} is tainted already"))),
             KeyState::Active if signs == 0 => Err(refused(format!(
                 "key {id} is the one that signs: activate the next, and it retires"
             ))),

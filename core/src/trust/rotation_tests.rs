@@ -113,10 +113,7 @@ fn a_bundle_key_gives_way_to_one_that_was_announced_and_to_no_other() {
     assert_eq!(tainted.active(KeyUse::Bundle).unwrap().id, KeyId(7));
     // There is no next one yet: nobody could follow.
     let again = step(&tainted, KeyStep::Taint { key: KeyId(7) }, NOW.plus_ms(2));
-    assert_eq!(
-        detail(again),
-        "key_step: no bundle key was announced that could sign the next bundle"
-    );
+    assert_eq!(detail(again), "key_step: no published bundle key could sign the next bundle");
     let schedule = Schedule { rotate_ms: 90 * DAY, lead_ms: DAY };
     let due = due(&tainted, &schedule, NOW.plus_ms(2)).unwrap();
     assert_eq!(due, KeyStep::Prepare { use_: KeyUse::Bundle, lead_ms: 0 });

@@ -251,11 +251,11 @@ fn check_profile(profile: &Profile) -> Result<(), Deny> {
         return Err(Deny::OutOfRange("hops_max is at most 64, offline_hops_max at most hops_max"));
     }
     if profile.enroll.len() > RULES_MAX {
-        return Err(Deny::OutOfRange("a profile has at most 64 enrolment rules"));
+        return Err(Deny::OutOfRange("a profile has at most 64 enrollment rules"));
     }
     if profile.enroll.iter().any(|rule| rule.check().is_err()) {
         return Err(Deny::OutOfRange(
-            "an enrolment rule names an issuer, at least one claim, and an agent of whole segments",
+            "an enrollment rule needs an issuer, at least one claim, and an agent of whole segments",
         ));
     }
     if profile.fan_out_max > limits::FAN_OUT_MAX {

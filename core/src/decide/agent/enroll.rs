@@ -81,7 +81,7 @@ impl Operation for Enroll {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let Kind::NewKey(key) = cx.caller.kind() else {
-            return Err(Deny::Forbidden("enrolment is signed by the new key"));
+            return Err(Deny::Forbidden("the new key must sign the enrollment"));
         };
         let admitted = match &self.credential {
             Credential::JoinToken { id, hash } => self.invited(cx, id, hash)?,
@@ -180,7 +180,7 @@ impl Enroll {
             return Err(Deny::CredentialUsed);
         }
         if cx.now >= shown.expires_at {
-            return Err(not("it is over".to_owned()));
+            return Err(not("it has expired".to_owned()));
         }
         let rules = cx
             .view
@@ -193,7 +193,7 @@ impl Enroll {
         })?;
         if let Some((other, _)) = meant.next() {
             let detail = format!(
-                "rules of the profiles {:?} and {:?} both mean it",
+                "rules of the profiles {:?} and {:?} both match it",
                 profile.name, other.name
             );
             return Err(not(detail));

@@ -233,7 +233,7 @@ impl Operation for WatchFeed {
 fn known_only(cx: &Context<'_>) -> Decision<()> {
     match cx.caller.kind() {
         Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => {
-            Err(Deny::Forbidden("an identity is needed"))
+            Err(Deny::Forbidden("an identity or delegation token is needed"))
         }
         Kind::Admin | Kind::Agent(_) | Kind::Holder(_) => Ok(Grant::read(())),
     }

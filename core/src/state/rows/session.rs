@@ -216,7 +216,7 @@ impl UserToken {
         let text = |name| shown.claim(name).map(str::to_owned);
         let login = Login {
             issuer: shown.issuer.clone(),
-            subject: text("sub").ok_or("it is about nobody (sub)")?,
+            subject: text("sub").ok_or("it has no subject (sub)")?,
             sid: text("sid").unwrap_or_default(),
         };
         let issued = shown.number("iat").ok_or("it does not say when it was issued (iat)")?;
@@ -241,7 +241,7 @@ pub fn template(text: &str) -> Option<(&str, &str)> {
 }
 
 fn principal(shown: &Attested, text: &str, realm: &TrustDomain) -> Result<Principal, String> {
-    let (kind, claim) = template(text).ok_or("the template of principals is none")?;
+    let (kind, claim) = template(text).ok_or("the template of principals is not valid")?;
     let value = shown.claim(claim).ok_or_else(|| format!("it has no claim {claim:?}"))?;
     // An unverified address may be anybody's (OpenID Connect Core 5.7).
     if claim == "email" && !shown.is_true("email_verified") {
