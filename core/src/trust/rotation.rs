@@ -198,7 +198,9 @@ impl TrustBundle {
             .is_some_and(|key| key.public == signer.public && key.not_before <= now);
         if !announced {
             // No reader of this bundle could accept the next one.
-            return Err(refused("no published bundle key could sign the next bundle"));
+            return Err(refused(
+                "the next bundle needs a bundle key that was published before and may sign now",
+            ));
         }
         Ok(NextBundle { bundle, signer, changed: next.changed })
     }

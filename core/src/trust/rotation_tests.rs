@@ -113,7 +113,10 @@ fn a_bundle_key_gives_way_to_one_that_was_announced_and_to_no_other() {
     assert_eq!(tainted.active(KeyUse::Bundle).unwrap().id, KeyId(7));
     // There is no next one yet: nobody could follow.
     let again = step(&tainted, KeyStep::Taint { key: KeyId(7) }, NOW.plus_ms(2));
-    assert_eq!(detail(again), "key_step: no published bundle key could sign the next bundle");
+    assert_eq!(
+        detail(again),
+        "key_step: the next bundle needs a bundle key that was published before and may sign now"
+    );
     let schedule = Schedule { rotate_ms: 90 * DAY, lead_ms: DAY };
     let due = due(&tainted, &schedule, NOW.plus_ms(2)).unwrap();
     assert_eq!(due, KeyStep::Prepare { use_: KeyUse::Bundle, lead_ms: 0 });
@@ -213,7 +216,7 @@ fn a_bundle_key_signs_no_bundle_before_the_time_that_was_announced() {
     let prepared = step(&first(), lead, NOW).unwrap();
     let at_once = KeyStep::Activate { key: KeyId(8), at_once: true };
     let early = detail(step(&prepared, at_once, NOW.plus_ms(HOUR - 1)));
-    assert!(early.starts_with("key_step: no bundle key was announced"), "{early}");
+    assert!(early.starts_with("key_step: the next bundle needs a bundle key"), "{early}");
     assert!(step(&prepared, at_once, NOW.plus_ms(HOUR)).is_ok());
 }
 

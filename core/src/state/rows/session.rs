@@ -300,7 +300,7 @@ mod tests {
                 "not of acme.example",
             ),
             (r#"{"sub":"a@b@acme.example","iat":1}"#, "user:{sub}", "a@b"),
-            (r#"{"iat":1}"#, "user:{sub}", "nobody"),
+            (r#"{"iat":1}"#, "user:{sub}", "no subject"),
             (r#"{"sub":"1"}"#, "user:{sub}", "iat"),
         ] {
             let refused = read(claims, template).unwrap_err();
