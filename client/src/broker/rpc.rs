@@ -88,7 +88,8 @@ impl Broker {
             return Err(Error::answer("it is of another agent"));
         }
         if answer.public_key.is_none() {
-            let detail = format!("{agent} is {} and has no key: it must enroll first", answer.state);
+            let detail =
+                format!("{agent} is {} and has no key: it must enroll first", answer.state);
             return Err(Error::local("agent_without_key", detail));
         }
         let key = sublet_proto::convert::public_key("public_key", answer.public_key.as_ref());
