@@ -1,10 +1,11 @@
-//! The client's one error: a no from the broker, a no of our own, or trouble with a file.
+//! The client's error: a refusal by the broker, a refusal by this process, or a failure with a
+//! file.
 //!
-//! Owns: what a status without a code of ours comes from, and what may be tried again. Does not own: the codes
-//! (`sublet_core::refusal`), how a refusal travels (`sublet_proto::status`).
+//! Owns: how a refusal travels in a gRPC status (google.rpc.ErrorInfo, domain `sublet`), in both
+//! directions, and which calls may be retried. Does not own: the codes (`sublet_core::refusal`).
 //!
-//! Invariants: `Display` is the message for people and holds no token and no key; what has no
-//! stable code of ours gets one of the few below.
+//! Invariants: `Display` is the message for people and contains no token and no key; an error
+//! without a stable code of Sublet gets one of the few codes below.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,25 +17,26 @@ use sublet_proto::status;
 pub use sublet_proto::status::status;
 use tonic::{Code, Status};
 
-/// What kind of no. SPEC section 8; the last is the client's own.
+/// The kind of an error. The first five are the kinds of a refusal (SPEC section 8); the last is
+/// the client's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It was not understood.
+    /// The request was not understood.
     Malformed,
     /// There is no valid proof of who asks.
     Unauthenticated,
-    /// It was understood and refused.
+    /// The request was understood and refused.
     Deny,
-    /// It was not looked at.
+    /// The broker or tool had no capacity and did not look at the request.
     Overload,
-    /// Nothing was decided.
+    /// Something failed, and nothing was decided.
     Fault,
-    /// A file or a socket of this machine.
+    /// A file or a socket of this machine failed.
     Io,
 }
 
 impl Kind {
-    /// The kind's name.
+    /// Returns the kind's name in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Malformed => "malformed",
@@ -47,7 +49,17 @@ impl Kind {
     }
 }
 
-/// Why something that the client was asked to do is not done.
+/// Why the client could not do what it was asked to do.
+///
+/// ```
+/// use sublet_client::{Error, Grant, Kind};
+///
+/// let grant = Grant::of("alice", &["fs.read@tool://files"], std::time::Duration::from_secs(60));
+/// let error: Error = grant.unwrap_err();
+/// assert_eq!(error.kind(), Kind::Malformed);
+/// assert!(error.is_final()); // the same request will never succeed
+/// println!("{}: {error}", error.code()); // a stable code and a message for people
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: Kind,
@@ -64,27 +76,28 @@ impl Error {
         Error { kind, code, message, retriable, retry_after: None, attempts: 1, sent: true }
     }
 
-    /// The same of a call that nobody decided, and that may be made again after a while.
+    /// Returns the same error for a call that nobody decided and that may be retried after this
+    /// delay.
     fn later(self, after: Option<Duration>) -> Self {
         Error { retry_after: after, retriable: self.retriable || after.is_some(), ..self }
     }
 
-    /// The same of the last of so many attempts.
+    /// Returns the same error as that of the last of so many attempts.
     pub(crate) fn after(self, attempts: u32) -> Self {
         Error { attempts, ..self }
     }
 
-    /// The same of a request that did not leave this process.
+    /// Returns the same error for a request that did not leave this process.
     pub(crate) fn unsent(self) -> Self {
         Error { sent: false, ..self }
     }
 
-    /// Whether the request may have arrived.
+    /// Returns whether the request may have arrived.
     pub(crate) fn was_sent(&self) -> bool {
         self.sent
     }
 
-    /// The same of a request that is not sent again by itself.
+    /// Returns the same error for a request that is not retried automatically.
     pub(crate) fn not_repeated(self) -> Self {
         let message = format!(
             "{} (not sent again: the broker has no room for more answers of this caller, so what was \
@@ -94,62 +107,64 @@ impl Error {
         Error { message, ..self }
     }
 
-    /// Of how many attempts it is the last. What came of the others is not known: one may have been granted.
+    /// Returns how many attempts were made; this error is of the last one. An earlier attempt may
+    /// have been granted although its answer was lost.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// What kind of no.
+    /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> String {
         self.code.clone().into_owned()
     }
 
-    /// The message for people.
+    /// Returns the message for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether nothing was decided and the same request, with the same idempotency key, may be
-    /// sent again.
+    /// Returns whether nothing was decided, so the same request with the same idempotency key may
+    /// be sent again.
     pub fn is_retriable(&self) -> bool {
         self.retriable
     }
 
-    /// After how long a busy broker takes the same call again, with a new proof; `None` where it says
-    /// nothing of this kind. Nobody decided the call then.
+    /// Returns after which delay an overloaded broker accepts the same call again, with a new
+    /// proof; `None` when it named no delay. With a delay, nothing was decided.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether someone decided, so that asking again changes nothing.
+    /// Returns whether the request was decided, so asking again changes nothing.
     pub fn is_final(&self) -> bool {
         let decided = matches!(self.kind, Kind::Malformed | Kind::Unauthenticated | Kind::Deny);
         decided && self.retry_after.is_none()
     }
 
-    /// Trouble with a file.
+    /// Returns an error about a file operation: `doing` is the verb, such as "read".
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}: {error}", path.display());
         Error::new(Kind::Io, "io".into(), message, false)
     }
 
-    /// A file that is not what it should be.
+    /// Returns an error about the content of a file.
     pub fn file(path: &Path, detail: impl fmt::Display) -> Self {
         let message = format!("{}: {detail}", path.display());
         Error::new(Kind::Io, "bad_file".into(), message, false)
     }
 
-    /// Something that this process was asked for and cannot do as it stands.
+    /// Returns an error of this process, with a stable code.
     pub fn local(code: &'static str, message: impl Into<String>) -> Self {
         Error::new(Kind::Io, code.into(), message.into(), false)
     }
 
-    /// The same, with the file that it is of; trouble with a file says so itself.
+    /// Returns the same error with the path in its message. Errors about files name the path
+    /// already.
     pub(crate) fn of(self, path: &Path) -> Self {
         match self.code.as_ref() {
             "io" | "bad_file" => self,
@@ -157,30 +172,30 @@ impl Error {
         }
     }
 
-    /// The same error with other words.
+    /// Returns the same error with another message.
     pub(crate) fn with_message(self, message: String) -> Self {
         Error { message, ..self }
     }
 
-    /// The broker, or another service, cannot be reached.
+    /// Returns the error for a broker or another service that cannot be reached.
     pub(crate) fn unreachable(message: String) -> Self {
         Error::new(Kind::Fault, "unreachable".into(), message, true)
     }
 
-    /// No answer in time.
+    /// Returns the error for a missing answer within a deadline.
     pub(crate) fn deadline(method: &str, after: Duration) -> Self {
         let message = format!("{method}: no answer in {} ms", after.as_millis());
         Error::new(Kind::Fault, "deadline".into(), message, true)
     }
 
-    /// The broker answered something that it must not.
+    /// Returns the error for an answer of the broker that violates the protocol.
     pub(crate) fn answer(detail: impl fmt::Display) -> Self {
         let message = format!("the broker's answer is not acceptable: {detail}");
         Error::new(Kind::Fault, "bad_answer".into(), message, false)
     }
 
-    /// A status as a broker or a guarded tool sent it. A status without a code of ours is of
-    /// whatever lies between.
+    /// Converts the status that a broker or a guarded tool sent. A status without a code of Sublet
+    /// comes from something in between, such as a proxy.
     pub fn from_status(status: &Status) -> Self {
         let reason = status::reason(status);
         let (kind, retriable) = match (status::kind(status.code()), status.code()) {
@@ -218,22 +233,24 @@ fn may_be_later(status: Code, code: &str) -> bool {
     status == Code::ResourceExhausted || code == "proof_before_start"
 }
 
-/// Whether nobody sent this: the connection broke, as it does where a certificate is refused.
+/// Returns whether the connection broke, so no peer sent this status. A refused certificate looks
+/// like this.
 fn is_of_the_transport(status: &Status) -> bool {
     let broke = matches!(status.code(), Code::Unknown | Code::Cancelled);
     broke && std::error::Error::source(status).is_some()
 }
 
-/// Whether what answered is no HTTP/2, as a peer that expects TLS.
+/// Returns whether the peer does not speak HTTP/2, for example because it expects TLS.
 fn speaks_otherwise(status: &Status) -> bool {
     let cause = std::error::Error::source(status).map(root_cause);
     status.code() == Code::Internal && cause.is_some_and(|cause| cause.contains(NO_HTTP2))
 }
 
-/// How h2 says that the first bytes are no frame: those of a TLS record are read as one of 1.3 MiB.
+/// How h2 reports that the first bytes are no frame. It reads those of a TLS record as a frame of
+/// 1.3 MiB.
 pub(crate) const NO_HTTP2: &str = "frame with invalid size";
 
-/// The code of a status that brings none of ours.
+/// Returns the code of a status that has no code of Sublet.
 fn bare_code(code: Code) -> Cow<'static, str> {
     match code {
         Code::Unavailable => "unreachable".into(),
@@ -253,7 +270,8 @@ fn bare_message(status: &Status) -> String {
     }
 }
 
-/// The innermost error says what went wrong: "Connection refused", not "transport error".
+/// Returns the text of the innermost cause, such as "Connection refused" instead of "transport
+/// error".
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -278,7 +296,7 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Lets `?` take each kind of no, and the causes of `Malformed`, on its own.
+/// Lets `?` convert each kind of refusal, and the causes of `Malformed`.
 macro_rules! from_parts {
     ($($part:ty),*) => {$(
         impl From<$part> for Error {

@@ -1,11 +1,11 @@
-//! Files that must be whole, and keys that nobody else may read. docs/FORMATS, "Files".
+//! Files that appear whole, and key files that only their owner may read. docs/FORMATS, "Files".
 //!
-//! Owns: key files, what is read at most. Does not own: how a file appears whole (`sublet_host::files`), which
-//! files an identity has.
+//! Owns: key files, the size limit of a read. Does not own: how a file appears whole
+//! (`sublet_host::files`), which files an identity has.
 //!
-//! Invariants: a key file is made new (never over another), readable by its owner alone, and on
-//! disk before anyone is told of its public half; any other file is replaced. Both appear whole or
-//! not at all, for whoever reads meanwhile too.
+//! Invariants: a key file is created (never overwritten), readable by its owner alone, and on disk
+//! before anyone learns its public key; any other file is replaced. A reader sees the whole file or
+//! no file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -21,10 +21,11 @@ use zeroize::Zeroizing;
 use crate::error::Error;
 use crate::ports::Ports;
 
-/// The largest file that is read: a token of 64 KiB in base64, or a trust bundle, and room.
+/// The largest file that is read, in bytes: a token of 64 KiB in base64, or a trust bundle, with
+/// some reserve.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// When nobody is writing it any more.
+/// The age from which an unfinished file counts as abandoned.
 const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
 
 /// Reads a file of at most 256 KiB.
@@ -43,12 +44,13 @@ fn read_whole(file: File, path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Reads a text file.
+/// Reads a UTF-8 text file of at most 256 KiB.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     String::from_utf8(read(path)?).map_err(|_| Error::file(path, "not UTF-8"))
 }
 
-/// Reads what private keys lie under: the password in a file of its own, or nothing without one.
+/// Reads the password of private keys from its file. Without a path it returns the lock of keys
+/// that are not encrypted. A file that others may read is refused.
 pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, Error> {
     let Some(path) = path else { return Ok(KeyLock::open()) };
     let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
@@ -56,13 +58,13 @@ pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, Error> {
     KeyLock::under(&text).map_err(|bad| Error::file(path, bad))
 }
 
-/// Reads a key of its PKCS#8 PEM file. One that others may read is refused.
+/// Reads a private key from a PKCS#8 PEM file. A file that others may read is refused.
 pub fn read_key(path: &Path, lock: &KeyLock) -> Result<SecretKey, Error> {
     find_key(path, lock)?
         .ok_or_else(|| Error::io("read", path, &std::io::Error::from(ErrorKind::NotFound)))
 }
 
-/// The same, where there is such a file.
+/// Reads a private key; `None` when there is no such file.
 pub(crate) fn find_key(path: &Path, lock: &KeyLock) -> Result<Option<SecretKey>, Error> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -73,20 +75,20 @@ pub(crate) fn find_key(path: &Path, lock: &KeyLock) -> Result<Option<SecretKey>,
     lock.read(pem).map(Some).map_err(|bad| Error::file(path, bad))
 }
 
-/// Reads a file that nobody else may.
+/// Reads a file that only its owner may read.
 fn read_secret(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     refuse_shared(&file, path)?;
     read_whole(file, path).map(Zeroizing::new)
 }
 
-/// Makes a new Ed25519 key and writes it to a new file, durably. A file that exists is refused.
+/// Makes a new Ed25519 key and writes it to a new file, durably. A file that exists is an error.
 pub fn create_key(path: &Path, lock: &KeyLock, ports: &Ports) -> Result<SecretKey, Error> {
     let key = ports.new_key()?;
     write_key(path, &key, lock, ports)?;
     Ok(key)
 }
 
-/// Writes a key to a new file, durably. A file that exists is refused.
+/// Writes a private key to a new file, durably. A file that exists is an error.
 pub fn write_key(path: &Path, key: &SecretKey, lock: &KeyLock, ports: &Ports) -> Result<(), Error> {
     let mut random = [0; 32];
     ports.entropy.fill(&mut random)?;
@@ -94,15 +96,15 @@ pub fn write_key(path: &Path, key: &SecretKey, lock: &KeyLock, ports: &Ports) ->
     create_new(path, pem.as_bytes())
 }
 
-/// For its owner alone: what an identity writes may be a secret.
+/// The mode of every file here, as each may hold a secret.
 const PRIVATE: u32 = 0o600;
 
-/// Replaces a file by one with this content, whole and durably; 0600, as it may be a secret.
+/// Replaces a file by this content, whole and durably, with mode 0600.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
     files::replace(path, PRIVATE, content).map_err(|bad| Error::io("write", path, &bad))
 }
 
-/// The same, with what is written piece by piece.
+/// Replaces a file by what `write` writes, whole and durably, with mode 0600.
 pub(crate) fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<()>,
@@ -110,7 +112,7 @@ pub(crate) fn replace_with(
     files::replace_with(path, PRIVATE, write).map_err(|bad| Error::io("write", path, &bad))
 }
 
-/// Makes a directory, for its owner alone; one that is there stays as it is.
+/// Creates a directory and its parents with mode 0700. A directory that exists is left as it is.
 pub fn create_directory(path: &Path) -> Result<(), Error> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -119,44 +121,45 @@ pub fn create_directory(path: &Path) -> Result<(), Error> {
     builder.create(path).map_err(|error| Error::io("create", path, &error))
 }
 
-/// Removes a file; one that is not there is no error.
+/// Removes a file. A file that does not exist is no error.
 pub fn remove(path: &Path) -> Result<(), Error> {
     files::remove(path).map_err(|error| Error::io("remove", path, &error))
 }
 
-/// Writes a new file with this content, whole and durably, 0600. One that exists is refused.
+/// Writes a new file with this content, whole and durably, with mode 0600. A file that exists is an
+/// error.
 pub fn create_new(path: &Path, content: &[u8]) -> Result<(), Error> {
     files::create(path, PRIVATE, content).map_err(|bad| Error::io("create", path, &bad))
 }
 
-/// Waits until a file and its name are on the disk.
+/// Waits until a file and its name are on disk.
 pub(crate) fn sync(path: &Path) -> Result<(), Error> {
     files::sync(path).map_err(|error| Error::io("sync", path, &error))
 }
 
-/// A new name is durable once its directory is.
+/// Waits until the names in the file's directory are on disk.
 pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let synced = files::sync_directory_of(path);
     synced.map_err(|error| Error::io("sync", files::directory_of(path), &error))
 }
 
-/// Locks a file, which is made, or a directory, for as long as what this gives lives; `None` where
-/// another process has it.
+/// Locks a directory, or a file, which is created if missing. The lock lasts as long as the
+/// returned file; `None` when another process has it.
 pub fn claim(path: &Path) -> Result<Option<File>, Error> {
     let file = if path.is_dir() { File::open(path) } else { File::create(path) };
     let file = file.map_err(|error| Error::io("open", path, &error))?;
     files::lock(file).map_err(|error| Error::io("lock", path, &error))
 }
 
-/// Removes what processes that were killed while they wrote have left in a directory, an hour ago or longer:
-/// another process may be writing now.
+/// Removes unfinished files that are at least an hour old. They are left by processes that were
+/// killed while writing; younger files may be in use.
 pub(crate) fn sweep(directory: &Path, now: UnixMillis) -> Result<(), Error> {
     let begun = u64::try_from(now.0).unwrap_or(0);
     let begun = UNIX_EPOCH + Duration::from_millis(begun).saturating_sub(UNFINISHED_AGE);
     files::sweep(directory, Some(begun)).map_err(|error| Error::io("read", directory, &error))
 }
 
-/// Refuses a secret that others may read.
+/// Refuses a secret file that others may read.
 #[cfg(unix)]
 fn refuse_shared(file: &File, path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;

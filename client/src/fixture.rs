@@ -1,4 +1,4 @@
-//! A small world for unit tests: a broker's keys, tokens, receipts and feed, made by hand.
+//! The setting of unit tests: a broker's keys, tokens, receipts and feed, made by hand.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::tool::follow::SharedView;
 use crate::trust::Trust;
 use sublet_proto::v1::watch_event::Event;
 
-/// When everything happens.
+/// The time of the tests, in milliseconds since 1970.
 pub(crate) const NOW: i64 = 1_800_000_000_000;
 
 pub(crate) const TOOL: &str = "tool://files";
@@ -59,7 +59,7 @@ impl World {
         World { ports: ports(&clock), clock, trust: Trust::new(bundle), feed }
     }
 
-    /// A delegation to the planner, whose key has the seed 10.
+    /// Returns a delegation to the planner, whose key has the seed 10.
     pub(crate) fn issued(&self, offline_hops: u32) -> Delegation {
         let seconds = NOW / 1000;
         let block = Block {
@@ -94,7 +94,7 @@ impl World {
         Delegation::of(token, receipt, key, &self.trust, None, self.ports.clone()).unwrap()
     }
 
-    /// The broker's receipt for all of a chain, as of now.
+    /// Returns the broker's receipt for a whole chain, as of now.
     pub(crate) fn receipt(&self, token: &VerifiedToken) -> Vec<u8> {
         let now = self.ports.clock.now();
         let claims = ReceiptClaims {
@@ -121,19 +121,19 @@ impl World {
         self.revoke(Revocation::Hop(hop));
     }
 
-    /// The feed as a snapshot, with a head of now.
+    /// Returns the feed as a snapshot, with a head of now.
     pub(crate) fn snapshot(&self) -> String {
         let head = self.feed.head(self.ports.clock.now());
         let head = SignedHead::sign(head, KeyId(3), &key(3)).unwrap().encode();
         snapshot_text(self.feed.deltas_after(0, 0).map(|(_, bytes)| bytes), &head)
     }
 
-    /// A view of the feed as it is now.
+    /// Returns a view of the current feed.
     pub(crate) fn view(&self) -> SharedView {
         SharedView::from_snapshot(&self.snapshot(), &self.trust, &self.ports).unwrap()
     }
 
-    /// Has the view take in the feed from where it is.
+    /// Applies the rest of the feed to the view.
     pub(crate) fn refresh(&self, view: &SharedView) {
         let FeedPosition { epoch, sequence: from } = view.position();
         let deltas =

@@ -1,7 +1,7 @@
-//! Who asks: the Sublet SDK for agents, for the helpers that they spawn, and for tools.
+//! The Sublet SDK for agents, for the helpers that they spawn, and for tools.
 //!
-//! An agent enrolls once, asks for authority on someone's behalf, hands parts of it on, and proves
-//! each call:
+//! An agent enrolls once, asks for a delegation on behalf of a principal, delegates attenuated parts
+//! of it, and proves each call:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -11,18 +11,18 @@
 //! let broker = Broker::connect("http://127.0.0.1:7460").await?;
 //! let me = Identity::enroll(&broker, "sublet-join1.…", "agents/planner").await?;
 //! let _renewal = me.keep_renewed();
-//! let ask = Grant::of("user:alice@acme.example", &["fs.@tool://files path=under:/data"], Duration::from_secs(900))?;
-//! let held = me.ask(&ask.hops(3).offline_hops(1)).await?;
+//! let grant = Grant::of("user:alice@acme.example", &["fs.@tool://files path=under:/data"], Duration::from_secs(900))?;
+//! let delegation = me.ask(&grant.hops(3).offline_hops(1)).await?;
 //! let part = Attenuation::of(&["fs.read@tool://files path=under:/data/q3"], Duration::from_secs(300))?;
-//! let for_researcher = held.delegate_to_agent(&"spiffe://acme.example/agent/researcher".parse()?, &part).await?;
-//! println!("{}", for_researcher.to_text()); // useless to anyone but the researcher
-//! let scout = held.spawn_helper("scout", &part)?; // offline, with a key made now
+//! let for_researcher = delegation.delegate_to_agent(&"spiffe://acme.example/agent/researcher".parse()?, &part).await?;
+//! println!("{}", for_researcher.to_text()); // only the researcher can use it
+//! let scout = delegation.spawn_helper("scout", &part)?; // offline, with a fresh key
 //! let shown = scout.credentials_for("tool://files", "fs.read", r#"{"path":"/data/q3/a.csv"}"#)?;
 //! # let _ = shown; Ok(())
 //! # }
 //! ```
 //!
-//! A tool follows revocations, decides offline, and reports what it decided:
+//! A tool follows the revocation feed, decides offline, and reports its decisions:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -40,9 +40,9 @@
 //! # }
 //! ```
 //!
-//! Owns: keys of agents, calls to the broker, the revocation view, the order of a tool's checks.
-//! Does not own: what is true (`sublet-core`), the shapes that travel (`sublet-proto`). Every
-//! error is an [`Error`], except where a tool decides: there it is a `sublet_core::refusal::Refusal`.
+//! Owns: keys of agents, calls to the broker, the revocation view, the state of a tool's checks. Does
+//! not own: the checks themselves (`sublet-core`), the form of messages (`sublet-proto`). Every error
+//! is an [`Error`], except for a decision of a tool: that is a `sublet_core::refusal::Refusal`.
 
 pub mod agent;
 pub mod audit;

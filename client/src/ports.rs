@@ -1,7 +1,7 @@
-//! Time and randomness together, as the client hands them around.
+//! The clock and the random source, as the client passes them on.
 //!
-//! Owns: [`Ports`], what is made of randomness: keys, jitter. Does not own: the clocks and the random source
-//! (`sublet_host::ports`).
+//! Owns: [`Ports`], and what is made from randomness: keys, jitter. Does not own: the clocks and
+//! the random source themselves (`sublet_host::ports`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,27 +10,28 @@ use sublet_core::base::sign::SecretKey;
 use sublet_core::refusal::Fault;
 pub use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 
-/// Both ports together, to be handed around.
+/// The clock and the random source. Clones are cheap.
 #[derive(Clone)]
 pub struct Ports {
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Where randomness comes from.
+    /// The random source.
     pub entropy: Arc<dyn RandomSource>,
 }
 
 impl Ports {
-    /// The host's clocks and the operating system's random source.
+    /// Returns the host's clocks and the operating system's random source.
     pub fn system() -> Self {
         Ports { clock: Arc::new(SystemClock), entropy: Arc::new(SystemRandom) }
     }
 
-    /// A new Ed25519 key.
+    /// Makes a new Ed25519 key. Fails when the random source fails.
     pub fn new_key(&self) -> Result<SecretKey, Fault> {
         Ok(SecretKey::ed25519_of(&self.entropy.seed()?))
     }
 
-    /// A number below `bound`, for jitter and for nothing secret; 0 when there is no entropy.
+    /// Returns a random number below `bound`, for jitter and never for secrets; 0 when the random
+    /// source fails.
     pub(crate) fn jitter(&self, bound: u64) -> u64 {
         let mut bytes = [0; 8];
         match self.entropy.fill(&mut bytes) {
@@ -60,7 +61,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A clock that stands until it is moved.
+    /// A clock that changes only when it is set.
     #[derive(Debug)]
     pub(crate) struct FakeClock {
         wall: AtomicI64,
@@ -72,13 +73,13 @@ pub(crate) mod tests {
             Arc::new(FakeClock { wall: AtomicI64::new(ms), monotonic: AtomicU64::new(7_000) })
         }
 
-        /// Both clocks go on.
+        /// Advances both clocks.
         pub(crate) fn pass(&self, ms: u64) {
             self.wall.fetch_add(i64::try_from(ms).unwrap(), Ordering::SeqCst);
             self.monotonic.fetch_add(ms, Ordering::SeqCst);
         }
 
-        /// The wall clock alone is set.
+        /// Sets only the wall clock.
         pub(crate) fn set_wall(&self, ms: i64) {
             self.wall.store(ms, Ordering::SeqCst);
         }

@@ -1,23 +1,26 @@
-//! What is true: the pure heart of Sublet.
+//! The pure core of Sublet: tokens, capabilities, verification and decisions.
 //!
-//! No socket, file, clock or random source is named in this crate: `now` and entropy are
-//! arguments. docs/SPEC.md is its contract; each module names its section.
+//! This crate uses no socket, file, clock or random source: the time and entropy are arguments.
+//! docs/SPEC.md is its contract; each module names its section.
 //!
-//! One room for one question:
+//! Each folder answers one question:
 //!
-//! | room | question |
+//! | folder | question |
 //! |---|---|
-//! | [`base`] | names, keys, bytes and limits that everything stands on |
-//! | `biscuit` | how a token's block is written and read |
-//! | [`capability`] | what may be done, and is this inside of that? |
-//! | [`token`] | from bytes to belief: read, verify, make a token |
+//! | [`base`] | names, keys, bytes and limits |
+//! | `biscuit` | how is a token's block written and read? |
+//! | [`capability`] | what may be done, and does one capability cover another? |
+//! | [`token`] | reading, verifying and making tokens |
 //! | [`evidence`] | what is shown with a token (a call, its proof, its receipt), and what is recorded |
 //! | [`trust`] | whose signature counts: the trust bundle and the life of its keys |
-//! | [`revocation`] | what has ended: the revocation feed, and is a chain alive? |
+//! | [`revocation`] | what is revoked: the revocation feed, and is a chain still valid? |
 //! | [`authorize`] | a tool's whole check of a call |
-//! | [`state`] | what the broker knows, and the one way in which that changes |
-//! | [`decide`] | one pure decision for each thing that the broker can be asked |
+//! | [`state`] | what the broker knows, and the only way to change it |
+//! | [`decide`] | one pure decision for each request to the broker |
 //! | [`refusal`] | why something is refused, with a stable code |
+//!
+//! A chain is made and attenuated with [`token::mint`], verified with [`token::verify`], and a call
+//! under it is decided with [`authorize::Authorizer`].
 
 pub mod authorize;
 pub mod base;

@@ -1,9 +1,9 @@
-//! Where a verifier keeps the chains and receipts that it has verified: a tool, and the broker. SPEC 2.8.3.
+//! The cache of verified chains and receipts, for a tool and for the broker. SPEC 2.8.3.
 //!
-//! Owns: bytes to verified chain, within a bound of memory. Does not own: what is looked up, verified and
-//! kept (`sublet_core::authorize`).
+//! Owns: finding a verified chain by its bytes, within a memory limit. Does not own: what is looked
+//! up, verified and stored (`sublet_core::authorize`).
 //!
-//! Invariants: an entry is given back only under the bundle version that it was verified under.
+//! Invariants: an entry is returned only for the bundle version that it was verified under.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 use sublet_core::authorize::{ChainMemory, Digest};
 use sublet_core::token::verify::{Coverage, VerifiedToken};
 
-/// Something verified under one version of the bundle.
+/// A value that was verified under one version of the bundle.
 struct Verified<T> {
     bundle: u64,
     value: Arc<T>,
@@ -36,7 +36,7 @@ impl<T> Weighter<Digest, Verified<T>> for Bytes {
 
 type Kept<T> = Cache<Digest, Verified<T>, Bytes>;
 
-/// The chains and receipts seen last.
+/// The chains and receipts that were seen last.
 pub struct Chains {
     chains: Kept<VerifiedToken>,
     receipts: Kept<Coverage>,
@@ -48,12 +48,13 @@ impl std::fmt::Debug for Chains {
     }
 }
 
-/// What a chain takes beside its bytes: the same again as a type, ids and keys. Measured with
-/// realistic scopes: three to four times the bytes.
+/// The memory of a verified chain for each of its bytes: it is stored again as types, ids and keys.
+/// Measured with realistic scopes it is three to four times the bytes.
 const BYTES_PER_BYTE: u64 = 5;
 
 impl Chains {
-    /// Of at most about this much memory, an eighth of it for receipts; 0 keeps nothing.
+    /// Returns a cache of at most about this many bytes, an eighth of it for receipts; 0 keeps
+    /// nothing.
     pub fn new(bytes_max: u64) -> Self {
         let cache = |bytes: u64| (usize::try_from(bytes / 4096).unwrap_or(usize::MAX), bytes);
         let ((chains, chain_bytes), (receipts, receipt_bytes)) =

@@ -1,11 +1,11 @@
-//! Files that must be whole: each appears with all of its content or not at all, and is on the disk before
-//! anyone goes by it.
+//! Files that appear whole: each with all of its content or not at all, and on disk before the call
+//! returns.
 //!
-//! Owns: atomic and durable writing, claiming a directory, removing what a killed process left. Does not
-//! own: what is in a file, who may read a secret.
+//! Owns: atomic and durable writing, locking, removing what a killed process left. Does not own:
+//! the content of a file, who may read a secret.
 //!
-//! Invariants: a file and its name are synced before a call returns; what is unfinished has a name of its
-//! own, which `sweep` knows.
+//! Invariants: a file and its name are synced before a call returns; an unfinished file has a name
+//! that `sweep` recognises.
 
 use std::fs::{File, TryLockError};
 use std::io::{Error, ErrorKind, Result, Write as _};
@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
-/// In the name of a file that is being written.
+/// A part of the name of a file that is being written.
 const UNFINISHED: &str = ".new-";
 
 /// Writes a file that must not exist yet. `mode` is its Unix permission.
@@ -25,12 +25,13 @@ pub fn create(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
     sync_directory_of(path)
 }
 
-/// Writes a file in place of the one that may be there. `mode` is its Unix permission.
+/// Writes a file, in place of an existing one if there is one. `mode` is its Unix permission.
 pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
     replace_with(path, mode, |file| file.write_all(content))
 }
 
-/// The same, with what is written piece by piece.
+/// Writes a file with what `write` writes, in place of an existing one if there is one. `mode` is
+/// its Unix permission.
 pub fn replace_with(
     path: &Path,
     mode: u32,
@@ -40,7 +41,7 @@ pub fn replace_with(
     sync_directory_of(path)
 }
 
-/// Removes a file; one that is not there is no error.
+/// Removes a file. A file that does not exist is no error.
 pub fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -48,23 +49,24 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Waits until a file and its name are on the disk.
+/// Waits until a file and its name are on disk.
 pub fn sync(path: &Path) -> Result<()> {
     File::open(path)?.sync_all()?;
     sync_directory_of(path)
 }
 
-/// A new name is durable once its directory is.
+/// Waits until the names in the file's directory are on disk.
 pub fn sync_directory_of(path: &Path) -> Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 
-/// The directory that a file lies in.
+/// Returns the directory of a file.
 pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Locks an open file or directory for as long as it lives; `None` where another process has it.
+/// Locks an open file or directory until the returned file is dropped; `None` when another process
+/// has the lock.
 pub fn lock(file: File) -> Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -73,8 +75,9 @@ pub fn lock(file: File) -> Result<Option<File>> {
     }
 }
 
-/// Removes from a directory what processes that were killed while they wrote have left, as far as it was
-/// written before `before`; all of it where that is `None`. A directory that is not there has nothing.
+/// Removes unfinished files from a directory, which are left by processes that were killed while
+/// writing: those written before `before`, or all of them for `None`. A directory that does not
+/// exist is no error.
 pub fn sweep(directory: &Path, before: Option<SystemTime>) -> Result<()> {
     if !directory.exists() {
         return Ok(());
@@ -95,14 +98,15 @@ pub fn sweep(directory: &Path, before: Option<SystemTime>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a name is one that `beside` makes. A key that an operator has put there is none, whatever its
+/// Returns whether a name is one that `beside` makes. An operator's key file is not, whatever its
 /// name begins with.
 fn is_unfinished(name: &str) -> bool {
     let behind = name.rsplit_once(UNFINISHED).map(|(_, behind)| behind);
     behind.is_some_and(|b| b.len() == 6 && b.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// A file in the same directory with this content, on disk; gone unless it is given its name.
+/// Writes a file in the same directory with this content, and syncs it. It is removed unless it is
+/// given its final name.
 fn beside(
     path: &Path,
     mode: u32,
@@ -173,7 +177,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Killed before it had its name.
+    /// A writer that was killed before the file got its name.
     fn left(place: &Path) -> std::path::PathBuf {
         let torn = beside(&place.join("feed.pem"), 0o600, |file| file.write_all(b"torn")).unwrap();
         torn.keep().unwrap().1

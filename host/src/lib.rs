@@ -1,7 +1,7 @@
-//! What a process of Sublet needs of the machine that it runs on: clocks, a random source, files that appear
-//! whole, and a bounded memory of verified chains. Broker and client both stand on it.
+//! The operating system as Sublet uses it: clocks, a random source, files that appear whole, and a
+//! bounded cache of verified chains. Broker and client use this crate.
 //!
-//! Where to look: `ports` for time and randomness, `files` for durable files, `chains` for the memory.
+//! Modules: `ports` for time and randomness, `files` for durable files, `chains` for the cache.
 
 pub mod chains;
 pub mod files;

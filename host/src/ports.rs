@@ -1,10 +1,10 @@
-//! Time and randomness, as a process takes them in. Signing is `sublet_core::base::sign::Signer`.
+//! Time and randomness, as a process reads them. Signing is `sublet_core::base::sign::Signer`.
 //!
-//! Owns: the two traits and their system implementations, the only places outside of tests where a clock or
-//! the random source is read. Does not own: what either is used for.
+//! Owns: the two traits and their system implementations, the only places outside of tests that
+//! read a clock or the random source. Does not own: what either is used for.
 //!
-//! Invariants: the monotonic clock never goes back, so that nothing old is made fresh by setting the wall
-//! clock (SPEC section 7); a random source that fails is an error, never zeros.
+//! Invariants: the monotonic clock never goes back, so setting the wall clock makes nothing old
+//! fresh (SPEC section 7); a random source that fails is an error, never zeros.
 
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -14,35 +14,35 @@ use sublet_core::decide::Entropy;
 use sublet_core::refusal::Fault;
 use zeroize::Zeroizing;
 
-/// What time it is.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds since the epoch, by the wall clock.
+    /// Returns milliseconds since 1970, by the wall clock.
     fn now(&self) -> UnixMillis;
 
-    /// Milliseconds since some moment, by a clock that is never set back.
+    /// Returns milliseconds since an arbitrary moment, by a clock that is never set back.
     fn monotonic_ms(&self) -> u64;
 }
 
-/// Where randomness comes from.
+/// A source of randomness.
 pub trait RandomSource: Send + Sync + 'static {
     /// Fills the bytes from a cryptographic random source.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), Fault>;
 
-    /// 16 fresh random bytes.
+    /// Returns 16 fresh random bytes.
     fn nonce(&self) -> Result<Nonce, Fault> {
         let mut bytes = [0; 16];
         self.fill(&mut bytes)?;
         Ok(Nonce(bytes))
     }
 
-    /// 32 fresh random bytes for one decision.
+    /// Returns 32 fresh random bytes for one decision.
     fn draw(&self) -> Result<Entropy, Fault> {
         let mut bytes = [0; 32];
         self.fill(&mut bytes)?;
         Ok(Entropy(bytes))
     }
 
-    /// 32 fresh random bytes for a private key: wiped when they are dropped.
+    /// Returns 32 fresh random bytes for a private key. They are wiped when they are dropped.
     fn seed(&self) -> Result<Zeroizing<[u8; 32]>, Fault> {
         let mut seed = Zeroizing::new([0; 32]);
         self.fill(seed.as_mut_slice())?;
@@ -60,7 +60,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the Clock port")]
     fn now(&self) -> UnixMillis {
-        // A clock before 1970 reads as 1970, where nothing is valid.
+        // A clock before 1970 reads as 1970, when nothing is valid.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
@@ -71,7 +71,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A moment of a clock that only goes forward, for how long something takes. Nothing is decided by it.
+/// Returns the current time of a monotonic clock, for measuring durations. No decision uses it.
 #[expect(clippy::disallowed_methods, reason = "this is the Clock port")]
 pub fn monotonic() -> Instant {
     Instant::now()

@@ -1,12 +1,12 @@
-//! Signed heads of a log: C2SP tlog-checkpoint, <https://c2sp.org/tlog-checkpoint>, as signed
-//! notes, <https://c2sp.org/signed-note>.
+//! Checkpoints of a log: C2SP tlog-checkpoint, <https://c2sp.org/tlog-checkpoint>, as signed notes,
+//! <https://c2sp.org/signed-note>.
 //!
-//! Owns: the three lines of a head, which of a note's signatures count, and the text form of a key
-//! that signs heads. Does not own: the private key, nor which keys are trusted.
+//! Owns: the three lines of a checkpoint, which of a note's signatures count, and the text form of
+//! a key that signs checkpoints. Does not own: the private key, nor which keys are trusted.
 //!
-//! Invariants: a head has an origin, a size and a root, each in one spelling, and no extension
-//! line; a head is opened only under keys that were asked for, and a signature of one of them that
-//! does not hold spoils it.
+//! Invariants: a checkpoint has an origin, a size and a root, each in one spelling, and no
+//! extension line; it is opened only under the given keys, and is refused if a signature of one of
+//! them does not verify.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,52 +15,52 @@ use signed_note::{Note, Signature, VerificationError, Verifier, Verifiers};
 
 use crate::Hash;
 
-/// The most bytes in a signed head: a hundred signatures of 200 bytes.
+/// The largest signed checkpoint, in bytes: a hundred signatures of 200 bytes.
 pub const CHECKPOINT_BYTES_MAX: usize = 32 * 1024;
 
 /// The signature type of signed notes for Ed25519.
 const ED25519: u8 = 0x01;
 
-/// The head of a log, unsigned.
+/// The content of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The log's name, a URL without its scheme.
+    /// The origin: the log's name, a URL without its scheme.
     pub origin: String,
-    /// How many leaves it has.
+    /// How many leaves it covers.
     pub size: u64,
-    /// Their root.
+    /// Their root hash.
     pub root: Hash,
 }
 
-/// Why bytes are no head under these keys.
+/// Why bytes are not a checkpoint under these keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCheckpoint {
-    /// Not a signed note, or over [`CHECKPOINT_BYTES_MAX`].
+    /// The bytes are not a signed note, or exceed [`CHECKPOINT_BYTES_MAX`].
     #[error("it is not a signed note")]
     Note,
-    /// Not three lines in their one spelling.
-    #[error("its text is not an origin, a size and a root")]
+    /// The text is not three lines in their only spelling.
+    #[error("its text is not an origin, a size and a root hash")]
     Text,
     /// None of the keys signed it.
     #[error(
-        "no key that is trusted for it has signed it: the trust bundle is another broker's, or older than the key"
+        "no trusted key signed it: the trust bundle is another broker's, or older than the key"
     )]
     Unsigned,
-    /// A signature that names one of the keys does not hold.
+    /// A signature that names one of the keys does not verify.
     #[error("a signature on it does not hold")]
     Signature,
-    /// It is the head of another log.
+    /// It is the checkpoint of another log.
     #[error("it is of another log")]
     Origin,
 }
 
 impl Checkpoint {
-    /// What is signed: `origin\nsize\nroot in base64\n`.
+    /// Returns the text that is signed: `origin\nsize\nroot in base64\n`.
     pub fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
-    /// Reads such a text; exactly.
+    /// Parses such a text, exactly.
     pub fn from_text(text: &str) -> Result<Self, BadCheckpoint> {
         let mut lines = text.split('\n');
         let (Some(origin), Some(size), Some(root), Some(""), None) =
@@ -72,14 +72,15 @@ impl Checkpoint {
         let root = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
         let root = root.ok_or(BadCheckpoint::Text)?;
         let head = Checkpoint { origin: origin.to_owned(), size, root };
-        // Leading zeros, signs, loose base64: whatever is not as it would be written.
+        // Leading zeros, signs, loose base64: every other spelling is refused.
         if head.text() != text || !signed_note::is_key_name_valid(origin) {
             return Err(BadCheckpoint::Text);
         }
         Ok(head)
     }
 
-    /// The signed head, from the signature over [`Checkpoint::text`] by the log's own key.
+    /// Returns the signed checkpoint. `signature` is over [`Checkpoint::text`], by the log's own
+    /// key.
     pub fn signed(&self, key: &HeadKey, signature: &[u8]) -> Result<Vec<u8>, BadCheckpoint> {
         let line = Signature::new(key.name.clone(), key.id(), signature.to_vec());
         let line = line.map_err(|_| BadCheckpoint::Note)?;
@@ -87,8 +88,8 @@ impl Checkpoint {
         Ok(note.to_bytes())
     }
 
-    /// Opens a signed head of the log with these keys: one of them has signed it, and its origin is
-    /// that key's name.
+    /// Opens a signed checkpoint of the log with these keys: one of them must have signed it, and
+    /// its origin must be that key's name.
     pub fn open(bytes: &[u8], keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
         let verifiers: Vec<&dyn Verifier> = keys.iter().map(|key| key as &dyn Verifier).collect();
         let (head, signers) = open_note(bytes, &verifiers)?;
@@ -97,7 +98,8 @@ impl Checkpoint {
     }
 }
 
-/// The head in a note, and the keys among these that signed it, by name and number: at least one.
+/// Opens a note. Returns the checkpoint, and the keys among these that signed it, by name and
+/// number; at least one.
 pub(crate) fn open_note(
     bytes: &[u8],
     keys: &[&dyn Verifier],
@@ -116,7 +118,7 @@ pub(crate) fn open_note(
     Ok((Checkpoint::from_text(text)?, signers))
 }
 
-/// The public key of whoever signs heads, under the name by which its signatures are known.
+/// The public key that signs checkpoints, with the name of its signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadKey {
     name: String,
@@ -124,25 +126,26 @@ pub struct HeadKey {
 }
 
 impl HeadKey {
-    /// A key of 32 bytes under a name without spaces and plus signs; `None` for what is no key, a
-    /// weak one, or no such name.
+    /// Returns a key of 32 bytes under a name without spaces and plus signs; `None` for bytes that
+    /// are no key or a weak one, and for any other name.
     pub fn new(name: &str, public: &[u8]) -> Option<Self> {
         let public = VerifyingKey::from_bytes(public.try_into().ok()?).ok()?;
         let good = signed_note::is_key_name_valid(name) && !public.is_weak();
         good.then(|| HeadKey { name: name.to_owned(), public })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The first four bytes of SHA-256 over name, line feed, type and key.
+    /// Returns the key's number: the first four bytes of SHA-256 over name, line feed, type and
+    /// key.
     pub fn id(&self) -> u32 {
         signed_note::key_id(&self.name, &self.typed())
     }
 
-    /// The 32 bytes of the key.
+    /// Returns the 32 bytes of the key.
     pub fn public(&self) -> &[u8] {
         self.public.as_bytes()
     }
@@ -183,13 +186,13 @@ impl Verifier for HeadKey {
     }
 }
 
-/// A public key as text: `name+id+base64`, the type of its signatures before the key.
+/// Returns a public key as text: `name+id+base64`, with the type of its signatures before the key.
 pub(crate) fn vkey(name: &str, kind: u8, public: &[u8]) -> String {
     let typed = [&[kind], public].concat();
     format!("{name}+{:08x}+{}", signed_note::key_id(name, &typed), STANDARD.encode(typed))
 }
 
-/// Name and key of such a text; `None` for another type, and for what is spelt another way.
+/// Returns name and key of such a text; `None` for another type, and for another spelling.
 pub(crate) fn parse_vkey(text: &str, kind: u8) -> Option<(&str, Vec<u8>)> {
     let (name, rest) = text.split_once('+')?;
     let (_, typed) = rest.split_once('+')?;

@@ -1,4 +1,4 @@
-//! Heads against C2SP's examples and against tlog_tiles.
+//! Checkpoints against C2SP's examples and against tlog_tiles.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 

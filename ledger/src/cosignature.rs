@@ -1,10 +1,10 @@
-//! What a witness says: C2SP tlog-cosignature, <https://c2sp.org/tlog-cosignature>, Ed25519.
+//! Cosignatures of witnesses: C2SP tlog-cosignature, <https://c2sp.org/tlog-cosignature>, Ed25519.
 //!
-//! Owns: the message that a witness signs over a head, its line on the note, the text form of its
-//! key. Does not own: which witnesses are enough (`policy`), when one signs (`witness`).
+//! Owns: the message that a witness signs over a checkpoint, its line on the note, the text form of
+//! its key. Does not own: which witnesses suffice (`policy`), when one signs (`witness`).
 //!
-//! Invariants: a cosignature is over a head and a time; a key that signs heads of a log is never one
-//! that cosigns.
+//! Invariants: a cosignature is over a checkpoint and a time; a key that signs checkpoints of a log
+//! is never one that cosigns.
 
 use ed25519_dalek::VerifyingKey;
 use signed_note::{Signature, Verifier};
@@ -14,7 +14,7 @@ use crate::checkpoint::{BadCheckpoint, Checkpoint, parse_vkey, vkey};
 /// The signature type of cosignatures with Ed25519.
 const COSIGNATURE_V1: u8 = 0x04;
 
-/// The public key of a witness, under its name.
+/// The public key of a witness, with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessKey {
     name: String,
@@ -22,25 +22,25 @@ pub struct WitnessKey {
 }
 
 impl WitnessKey {
-    /// A key of 32 bytes under a name without spaces and plus signs; `None` for what is no key, a
-    /// weak one, or no such name.
+    /// Returns a key of 32 bytes under a name without spaces and plus signs; `None` for bytes that
+    /// are no key or a weak one, and for any other name.
     pub fn new(name: &str, public: &[u8]) -> Option<Self> {
         let public = VerifyingKey::from_bytes(public.try_into().ok()?).ok()?;
         let good = signed_note::is_key_name_valid(name) && !public.is_weak();
         good.then(|| WitnessKey { name: name.to_owned(), public })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The 32 bytes of the key.
+    /// Returns the 32 bytes of the key.
     pub fn public(&self) -> &[u8] {
         self.public.as_bytes()
     }
 
-    /// The line of a cosignature, for the note that it is put on; `signature` is over [`message`].
+    /// Returns the line of a cosignature, to be added to the note. `signature` is over [`message`].
     pub fn line(&self, time: u64, signature: &[u8]) -> Result<String, BadCheckpoint> {
         let stamped = [&time.to_be_bytes(), signature].concat();
         let line = Signature::new(self.name.clone(), self.key_id(), stamped);
@@ -49,12 +49,12 @@ impl WitnessKey {
     }
 }
 
-/// What a witness signs: a head, as it saw it at a time in seconds since the Unix epoch.
+/// Returns the message that a witness signs: a checkpoint, seen at a time in seconds since 1970.
 pub fn message(head: &Checkpoint, time: u64) -> String {
     format!("cosignature/v1\ntime {time}\n{}", head.text())
 }
 
-/// `name+id+base64`, as policies name it.
+/// `name+id+base64`, as in policies.
 impl std::fmt::Display for WitnessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&vkey(&self.name, COSIGNATURE_V1, self.public.as_bytes()))
@@ -80,7 +80,7 @@ impl Verifier for WitnessKey {
         signed_note::key_id(&self.name, &typed)
     }
 
-    /// `text` is that of the note: the head.
+    /// `text` is the text of the note: the checkpoint.
     fn verify(&self, text: &[u8], stamped: &[u8]) -> bool {
         let Some((time, signature)) = stamped.split_first_chunk::<8>() else { return false };
         let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };

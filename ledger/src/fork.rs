@@ -1,11 +1,11 @@
-//! Proof that a log signed two histories, as one file that anybody can check.
+//! The proof that a log signed two histories, as one file that anybody can verify.
 //!
-//! Owns: the form of the proof and its check. Does not own: finding a fork (`client`'s mirror, a
-//! witness).
+//! Owns: the form of the proof and its verification. Does not own: finding a fork (the client's
+//! mirror, a witness).
 //!
-//! Invariants: a proof is two heads that keys of the log signed, and a root that the larger one is
-//! shown to have at the size of the smaller one, which the smaller one does not have. Nobody but
-//! whoever holds such a key can make one, and no honest log ever signs what makes one.
+//! Invariants: a proof is two checkpoints that keys of the log signed, and the root that the larger
+//! one is proven to have at the size of the smaller one, which differs from the root of the smaller
+//! one. Only a holder of such a key can make one, and no honest log signs what makes one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,45 +14,45 @@ use crate::Hash;
 use crate::checkpoint::{BadCheckpoint, Checkpoint, HeadKey};
 use crate::tree::{Checked, Nodes, consistency_proof, root_at, verify_consistency};
 
-/// How such a file begins.
+/// The start of such a file.
 pub const FORK: &str = "sublet-fork/1\n";
 
-/// Hashes in a proof: two for each level of the tree.
+/// The most hashes of a proof: two for each level of the tree.
 const PROOF_MAX: usize = 128;
 
-/// Two heads that contradict each other.
+/// Two checkpoints that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fork {
-    /// The head over fewer records, or as many, as it was signed.
+    /// The checkpoint over fewer records, or as many, as it was signed.
     pub smaller: Vec<u8>,
-    /// The other one.
+    /// The other checkpoint, as it was signed.
     pub larger: Vec<u8>,
-    /// The root that the larger one has at the size of the smaller one.
+    /// The root that the larger checkpoint has at the size of the smaller one.
     pub root: Hash,
-    /// That it has it (RFC 6962, section 2.1.2).
+    /// The proof that it has this root (RFC 6962, section 2.1.2).
     pub proof: Vec<Hash>,
 }
 
-/// Why a file proves no fork.
+/// Why a file does not prove a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoFork {
-    /// Not in the form of one.
-    #[error("it is no proof of a fork")]
+    /// It does not have the form of a proof.
+    #[error("it is not a proof of a fork")]
     Form,
-    /// One of its heads.
+    /// One of its checkpoints is not acceptable.
     #[error("one of its heads: {0}")]
     Head(#[from] BadCheckpoint),
-    /// The heads are of two logs.
+    /// The checkpoints are of two logs.
     #[error("its heads are of two logs")]
     TwoLogs,
-    /// They agree, or are not shown not to.
+    /// The checkpoints agree, or are not shown to contradict each other.
     #[error("its heads are not shown to contradict each other")]
     NotShown,
 }
 
 impl Fork {
-    /// The proof that two heads contradict each other, from all records of the larger one; `None`
-    /// when they do not, or a node is missing.
+    /// Returns the proof that two checkpoints contradict each other, from all records of the larger
+    /// one; `None` when they do not, or a node is missing.
     pub fn find(
         smaller: (&Checkpoint, &[u8]),
         larger: (&Checkpoint, &[u8]),
@@ -65,7 +65,7 @@ impl Fork {
         differs.then_some(Fork { smaller: one, larger: other, root, proof })
     }
 
-    /// Checks it under keys of the log: the two heads, smaller first.
+    /// Verifies the proof under keys of the log. Returns the two checkpoints, the smaller first.
     pub fn verify(&self, keys: &[HeadKey]) -> Result<(Checkpoint, Checkpoint), NoFork> {
         let smaller = Checkpoint::open(&self.smaller, keys)?;
         let larger = Checkpoint::open(&self.larger, keys)?;
@@ -80,7 +80,7 @@ impl Fork {
         Ok((smaller, larger))
     }
 
-    /// As a file.
+    /// Returns the proof as a file.
     pub fn encode(&self) -> Vec<u8> {
         let proof: String = self.proof.iter().map(|hash| STANDARD.encode(hash) + "\n").collect();
         let head = format!(
@@ -92,7 +92,7 @@ impl Fork {
         [head.as_bytes(), &self.smaller, &self.larger].concat()
     }
 
-    /// Reads a file; exactly.
+    /// Decodes a file, exactly.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoFork> {
         let read = || {
             let mut rest = bytes.strip_prefix(FORK.as_bytes())?;

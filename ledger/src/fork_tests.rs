@@ -1,4 +1,4 @@
-//! A fork is proven from two heads and one history, and from nothing less.
+//! A fork is proven from two checkpoints and one history, and from nothing less.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 

@@ -1,13 +1,13 @@
-//! What was recorded: the ledger as a Merkle log, in public formats. docs/SPEC section 9.
+//! The ledger as a Merkle log, in public formats. docs/SPEC section 9.
 //!
-//! Owns: how a leaf is hashed and bounded; the tree of RFC 6962 ([`tree`]), kept in tiles
-//! ([`tile`], C2SP tlog-tiles) and named by signed heads ([`checkpoint`], C2SP tlog-checkpoint); what
-//! witnesses say of them ([`cosignature`], [`policy`], [`witness`]); proof of two histories ([`fork`]).
-//! Does not own: what a leaf says (the wire's record.proto), where leaves and tiles lie (the
-//! stores), who holds the key that signs a head (the broker).
+//! Owns: how a leaf is hashed and its size limit; the tree of RFC 6962 ([`tree`]), stored in tiles
+//! ([`tile`], C2SP tlog-tiles) under signed checkpoints ([`checkpoint`], C2SP tlog-checkpoint);
+//! cosignatures of witnesses ([`cosignature`], [`policy`], [`witness`]); proofs of a fork
+//! ([`fork`]). Does not own: the content of a leaf (the wire's record.proto), where leaves and
+//! tiles are stored (the stores), the private key that signs checkpoints (the broker).
 //!
-//! Invariants: bytes are authoritative — a leaf is hashed as it is, and nothing in it is understood
-//! here; no input makes this crate panic, nor work beyond its own length.
+//! Invariants: bytes are authoritative: a leaf is hashed as it is, and nothing in it is decoded
+//! here; no input makes this crate panic, nor causes work beyond its own length.
 
 pub mod checkpoint;
 pub mod cosignature;
@@ -20,8 +20,8 @@ pub mod witness;
 
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes in a leaf: 4 KiB. The largest record is a hop: two SPIFFE ids and two helper paths
-/// at their bounds leave 2 KiB. What is longer is not appended: the writer puts it beside the tree.
+/// The largest leaf, in bytes: 4 KiB. The largest record is a hop: two SPIFFE ids and two helper
+/// paths at their limits leave 2 KiB. Longer data goes into the payload.
 pub const LEAF_BYTES_MAX: usize = 4 * 1024;
 
 /// A SHA-256 value.
@@ -31,13 +31,13 @@ const LEAF_PREFIX: [u8; 1] = [0x00];
 
 /// A leaf has more than [`LEAF_BYTES_MAX`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a leaf of {bytes} bytes is over the bound of {LEAF_BYTES_MAX}")]
+#[error("a leaf of {bytes} bytes exceeds the limit of {LEAF_BYTES_MAX}")]
 pub struct TooLarge {
-    /// How many it has.
+    /// Its size in bytes.
     pub bytes: usize,
 }
 
-/// SHA-256 over the leaf prefix and the leaf (RFC 6962, section 2.1).
+/// Returns the SHA-256 over the leaf prefix and the leaf (RFC 6962, section 2.1).
 pub fn leaf_hash(leaf: &[u8]) -> Result<Hash, TooLarge> {
     if leaf.len() > LEAF_BYTES_MAX {
         return Err(TooLarge { bytes: leaf.len() });

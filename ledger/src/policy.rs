@@ -1,10 +1,11 @@
-//! Which witnesses are enough: C2SP tlog-policy, <https://c2sp.org/tlog-policy>.
+//! Witness policies, which say which witnesses suffice: C2SP tlog-policy,
+//! <https://c2sp.org/tlog-policy>.
 //!
 //! Owns: reading a policy file, and whether a note meets it. Does not own: asking witnesses (the
-//! broker), the keys of a log that is known otherwise (the trust bundle).
+//! broker), the keys of a log that come from elsewhere (the trust bundle).
 //!
-//! Invariants: a name is defined once, before it is used, and is a member at most once, so that no
-//! witness counts twice; a policy without a quorum line is none.
+//! Invariants: a name is defined once, before it is used, and is a member at most once, so no
+//! witness counts twice; a policy without a quorum line is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,22 +14,22 @@ use signed_note::Verifier;
 use crate::checkpoint::{BadCheckpoint, Checkpoint, HeadKey, open_note};
 use crate::cosignature::WitnessKey;
 
-/// Bytes of a policy that is read.
+/// The largest policy that is read, in bytes.
 const POLICY_BYTES_MAX: usize = 64 * 1024;
 
-/// Logs, witnesses, groups: at most so many each.
+/// The most logs, witnesses and groups, each.
 const NAMES_MAX: usize = 256;
 
-/// A witness that a policy knows.
+/// A witness of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     /// Its key.
     pub key: WitnessKey,
-    /// Where it is asked; a policy for verifying alone need not say it.
+    /// The URL of the witness; `None` in a policy that is only for verifying.
     pub url: Option<String>,
 }
 
-/// A policy.
+/// A witness policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     logs: Vec<HeadKey>,
@@ -44,29 +45,29 @@ struct Group {
     members: Vec<String>,
 }
 
-/// A policy that is none.
+/// Why a text is not a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {detail}")]
 pub struct BadPolicy {
-    /// Counted from 1.
+    /// The number of the line, from 1.
     pub line: usize,
     /// What is wrong.
     pub detail: String,
 }
 
-/// A note that was held against a policy.
+/// A note that was compared with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witnessed {
-    /// The head.
+    /// The checkpoint.
     pub head: Checkpoint,
     /// The names, in the policy, of the witnesses that cosigned it.
     pub by: BTreeSet<String>,
-    /// Whether they are enough.
+    /// Whether they meet the quorum.
     pub enough: bool,
 }
 
 impl Policy {
-    /// Reads a policy file.
+    /// Parses a policy file.
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
         let mut reading = Reading::default();
         if text.len() > POLICY_BYTES_MAX {
@@ -100,13 +101,14 @@ impl Policy {
         })
     }
 
-    /// The witnesses, by their names in the policy.
+    /// Returns the witnesses, by their names in the policy.
     pub fn witnesses(&self) -> impl Iterator<Item = (&str, &Witness)> {
         self.witnesses.iter().map(|(name, witness)| (name.as_str(), witness))
     }
 
-    /// Opens a head under one of these keys of its log, of which a policy that names logs must name
-    /// one, and counts who cosigned it. A cosignature of a known witness that does not hold spoils it.
+    /// Opens a checkpoint under one of these keys of its log, and counts who cosigned it. If the
+    /// policy names logs, the key must be one of them. A cosignature of a known witness that does
+    /// not verify is an error.
     pub fn open(&self, note: &[u8], keys: &[HeadKey]) -> Result<Witnessed, BadCheckpoint> {
         let named = |key: &&HeadKey| self.logs.is_empty() || self.logs.contains(key);
         let logs: Vec<&HeadKey> = keys.iter().filter(named).collect();
@@ -124,11 +126,11 @@ impl Policy {
         Ok(Witnessed { head, by, enough })
     }
 
-    /// Whether these witnesses, by their names in the policy, are a quorum.
+    /// Returns whether these witnesses, by their names in the policy, meet the quorum.
     pub fn enough(&self, by: &BTreeSet<String>) -> bool {
         let Some(quorum) = &self.quorum else { return true };
         let mut there = by.clone();
-        // A group names only what stands before it.
+        // A group names only members that are defined before it.
         for group in &self.groups {
             if group.members.iter().filter(|member| there.contains(*member)).count() >= group.needed
             {

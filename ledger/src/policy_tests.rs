@@ -1,4 +1,4 @@
-//! Policies: C2SP's example, what is none, and notes held against one.
+//! Policies: C2SP's example, texts that are none, and notes compared with one.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -87,7 +87,7 @@ fn head() -> Checkpoint {
     Checkpoint { origin: ORIGIN.into(), size: 7, root: [7; 32] }
 }
 
-/// The head, signed by a log and cosigned by witnesses.
+/// Returns the checkpoint, signed by a log and cosigned by witnesses.
 fn note(of: &Checkpoint, by: u8, witnesses: &[u8]) -> Vec<u8> {
     let signature = signing(by).sign(of.text().as_bytes()).to_bytes();
     let mut note = of.signed(&log(by), &signature).unwrap();

@@ -40,7 +40,7 @@ impl Tiles for TilesOf<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLog {
     /// A resource is missing.
-    #[error("{} is not there", .0.path())]
+    #[error("{} is missing", .0.path())]
     Missing(Resource),
     /// An entry bundle does not have as many leaves as its name says, or one is too large.
     #[error("{} is not a bundle of {width} records", .resource.path())]
@@ -54,7 +54,7 @@ pub enum BadLog {
     #[error("{} is not what its records make", .0.path())]
     Tile(Resource),
     /// The tree has another root than the checkpoint.
-    #[error("its records have another root than its head")]
+    #[error("the root hash of its records is not that of its checkpoint")]
     Root,
 }
 

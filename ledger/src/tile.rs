@@ -1,62 +1,62 @@
-//! The tree in tiles of 256 hashes, and the names under which a log is published: C2SP
-//! tlog-tiles, <https://c2sp.org/tlog-tiles>.
+//! The tree in tiles of 256 hashes, and the paths under which a log is published: C2SP tlog-tiles,
+//! <https://c2sp.org/tlog-tiles>.
 //!
-//! Owns: [`Tree`], a log as far as its next append needs it, which hands out each tile once, when
+//! Owns: [`Tree`], the part of a log that its next append needs, which returns each tile once, when
 //! it is full; [`TreeView`], every node of the tree from full tiles and the right edge; paths and
-//! entry bundles. Does not own: where full tiles lie (a [`Tiles`]).
+//! entry bundles. Does not own: where full tiles are stored (a [`Tiles`]).
 //!
-//! Invariants: a full tile never changes; what is not full is in memory only, and is rebuilt from
-//! full tiles and the last leaves; a path has one spelling.
+//! Invariants: a full tile never changes; tiles that are not full are only in memory, and are
+//! rebuilt from full tiles and the last leaves; a path has one spelling.
 
 use crate::tree::{Frontier, Node, Nodes, node_hash};
 use crate::{Hash, LEAF_BYTES_MAX};
 
-/// Hashes in a full tile, and entries in a full bundle.
+/// The number of hashes in a full tile, and of entries in a full bundle.
 pub const WIDTH: u16 = 256;
 
-/// Levels of the tree in one tile: 2^8 = [`WIDTH`].
+/// The number of levels of the tree in one tile: 2^8 = [`WIDTH`].
 const HEIGHT: u32 = 8;
 
-/// Levels of tiles that 2^64 leaves need.
+/// The number of levels of tiles that 2^64 leaves need.
 const LEVELS: u8 = 8;
 
-/// A tile that is full: 256 hashes, concatenated.
+/// A full tile: 256 hashes, concatenated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullTile {
-    /// 0 for leaf hashes; the hashes of level l are roots of full tiles of level l-1.
+    /// The level: 0 for leaf hashes. The hashes of level l are roots of full tiles of level l-1.
     pub level: u8,
-    /// Counted from the left, among those of its level.
+    /// The index from the left, among the tiles of its level.
     pub index: u64,
-    /// 8,192 bytes.
+    /// The hashes: 8,192 bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Where full tiles are found.
+/// A source of full tiles.
 pub trait Tiles {
-    /// The bytes of a full tile; `None` if it is not there.
+    /// Returns the bytes of a full tile; `None` when it is missing.
     fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>>;
 }
 
-/// A log as far as its next append, its root and its right edge need it.
+/// The part of a log that its next append, its root and its right edge need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     frontier: Frontier,
-    /// For each level of tiles, the hashes of the one that is not full yet.
+    /// For each level of tiles, the hashes of the tile that is not full yet.
     edge: Vec<Vec<Hash>>,
 }
 
-/// A stored tree does not fit together.
+/// Why stored tiles and leaves are not one tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTree {
-    /// A full tile is missing or not of 256 hashes.
+    /// A full tile is missing, or has not 256 hashes.
     #[error("tile {index} of level {level} is missing or damaged")]
     Tile {
-        /// Its level.
+        /// The level of the tile.
         level: u8,
-        /// Its index.
+        /// The index of the tile.
         index: u64,
     },
-    /// Not as many leaves behind the last full tile as the size says.
+    /// There are not as many leaves after the last full tile as the size says.
     #[error("{found} leaves behind the last full tile, {expected} expected")]
     Tail {
         /// How many were given.
@@ -67,8 +67,8 @@ pub enum BadTree {
 }
 
 impl Tree {
-    /// A log that goes on where it stood: its size, its full tiles, and the leaf hashes behind the
-    /// last full one of level 0. Reads at most 255 tiles a level.
+    /// Restores a log from its size, its full tiles, and the leaf hashes after the last full tile
+    /// of level 0. Reads at most 255 tiles of each level.
     pub fn resume(size: u64, tail: Vec<Hash>, tiles: &dyn Tiles) -> Result<Self, BadTree> {
         let expected = size % u64::from(WIDTH);
         let found = u64::try_from(tail.len()).unwrap_or(u64::MAX);
@@ -95,17 +95,17 @@ impl Tree {
         Ok(Tree { frontier, edge: tree.edge })
     }
 
-    /// How many leaves there are.
+    /// Returns how many leaves there are.
     pub fn size(&self) -> u64 {
         self.frontier.size()
     }
 
-    /// The root of all leaves.
+    /// Returns the root hash of all leaves.
     pub fn root(&self) -> Hash {
         self.frontier.root()
     }
 
-    /// Appends a leaf by its hash; what tiles it fills go to `full`.
+    /// Appends a leaf by its hash. The tiles that become full are added to `full`.
     pub fn append(&mut self, leaf_hash: Hash, full: &mut Vec<FullTile>) {
         let edges = &mut self.edge;
         self.frontier.append(leaf_hash, |Node { level, index, hash }| {
@@ -126,13 +126,14 @@ impl Tree {
         });
     }
 
-    /// The tile that is not full, of a level: its hashes, concatenated; empty if it has none.
+    /// Returns the tile of a level that is not full: its hashes, concatenated; empty if it has
+    /// none.
     pub fn partial(&self, level: u8) -> Vec<u8> {
         self.edge.get(usize::from(level)).map(|edge| edge.concat()).unwrap_or_default()
     }
 }
 
-/// Every node of a tree: from full tiles, and from the edge that is in memory.
+/// Every node of a tree: from full tiles, and from the edge in memory.
 #[derive(Clone, Copy)]
 pub struct TreeView<'a> {
     /// The tree.
@@ -144,7 +145,7 @@ pub struct TreeView<'a> {
 impl Nodes for TreeView<'_> {
     fn node(&self, level: u32, index: u64) -> Option<Hash> {
         let (tile_level, above) = (u8::try_from(level / HEIGHT).ok()?, level % HEIGHT);
-        // The node's 2^above hashes lie side by side in one tile.
+        // The node's 2^above hashes are next to each other in one tile.
         let first = index.checked_shl(above)?;
         let (tile, at) =
             (first / u64::from(WIDTH), usize::try_from(first % u64::from(WIDTH)).ok()?);
@@ -159,7 +160,8 @@ impl Nodes for TreeView<'_> {
 }
 
 impl TreeView<'_> {
-    /// The first `width` hashes of a tile, concatenated; `None` when the tree has not as many there.
+    /// Returns the first `width` hashes of a tile, concatenated; `None` when the tree has fewer
+    /// there.
     pub fn hashes(&self, level: u8, index: u64, width: u16) -> Option<Vec<u8>> {
         let there = self.tree.size().checked_shr(HEIGHT * u32::from(level)).unwrap_or(0);
         if there.saturating_sub(index.saturating_mul(u64::from(WIDTH))) < u64::from(width) {
@@ -175,7 +177,8 @@ fn root_of_tile(bytes: &[u8]) -> Option<Hash> {
     if bytes.len() != usize::from(WIDTH) * 32 { None } else { root_of(bytes) }
 }
 
-/// The root of a complete subtree, from its hashes.
+/// Returns the root of a complete subtree from its hashes; `None` when their number is not a power
+/// of two.
 fn root_of(bytes: &[u8]) -> Option<Hash> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() || !hashes.len().is_power_of_two() {
@@ -188,31 +191,31 @@ fn root_of(bytes: &[u8]) -> Option<Hash> {
     row.pop()
 }
 
-/// What a log publishes, and under which path.
+/// A file that a log publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// `checkpoint`: the signed head.
+    /// `checkpoint`: the signed checkpoint.
     Checkpoint,
     /// `tile/L/N` or `tile/L/N.p/W`: hashes.
     Tile {
-        /// L.
+        /// The level L.
         level: u8,
-        /// N.
+        /// The index N.
         index: u64,
-        /// 1 to 256; less for the right edge.
+        /// The number of hashes, 1 to 256; less than 256 only at the right edge.
         width: u16,
     },
     /// `tile/entries/N` or `tile/entries/N.p/W`: leaves.
     Entries {
-        /// N.
+        /// The index N.
         index: u64,
-        /// As for a tile.
+        /// The number of leaves, 1 to 256; less than 256 only at the right edge.
         width: u16,
     },
 }
 
 impl Resource {
-    /// Its path, without a leading slash.
+    /// Returns its path, without a leading slash.
     pub fn path(&self) -> String {
         match *self {
             Resource::Checkpoint => "checkpoint".to_owned(),
@@ -225,7 +228,7 @@ impl Resource {
         }
     }
 
-    /// Whether a log of this size publishes it: full, or its right edge.
+    /// Returns whether a log of this size publishes it: full, or at its right edge.
     pub fn is_of(&self, size: u64) -> bool {
         let (level, index, width) = match *self {
             Resource::Checkpoint => return true,
@@ -237,7 +240,7 @@ impl Resource {
         left.min(u64::from(WIDTH)) == u64::from(width)
     }
 
-    /// The resource of a path; `None` for what has none, or is spelt another way.
+    /// Parses a path; `None` for a path of no resource, and for another spelling.
     pub fn from_path(path: &str) -> Option<Self> {
         let resource = match path.strip_prefix("tile/") {
             None => (path == "checkpoint").then_some(Resource::Checkpoint)?,
@@ -259,12 +262,12 @@ impl Resource {
             Resource::Checkpoint => 1,
             Resource::Tile { width, .. } | Resource::Entries { width, .. } => width,
         };
-        // Whatever was read leniently above has another path than its own.
+        // A path that was read leniently differs from the resource's own path.
         ((1..=WIDTH).contains(&width) && resource.path() == path).then_some(resource)
     }
 
-    /// What a log of this size publishes beside its checkpoint: tiles of every level and bundles,
-    /// the right edge last of each.
+    /// Returns what a log of this size publishes besides its checkpoint: tiles of every level and
+    /// bundles, each ending with the right edge.
     pub fn of_size(size: u64) -> impl Iterator<Item = Self> {
         let width = u64::from(WIDTH);
         (0..LEVELS).flat_map(move |level| {
@@ -281,7 +284,7 @@ impl Resource {
     }
 }
 
-/// N in groups of three digits, all but the last with an x: `x001/x234/067`.
+/// Returns N in groups of three digits, all but the last with an x: `x001/x234/067`.
 fn number(index: u64) -> String {
     let mut text = format!("{:03}", index % 1000);
     let mut left = index / 1000;
@@ -296,18 +299,18 @@ fn partial(width: u16) -> String {
     if width == WIDTH { String::new() } else { format!(".p/{width}") }
 }
 
-/// Leaves as an entry bundle: each behind its length as two bytes, big-endian.
+/// Returns leaves as an entry bundle: each after its length as two bytes, big-endian.
 pub fn bundle<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for leaf in leaves {
-        // A leaf is at most 4 KiB.
+        // A leaf has at most 4 KiB.
         bytes.extend(u16::try_from(leaf.len()).unwrap_or(u16::MAX).to_be_bytes());
         bytes.extend(leaf);
     }
     bytes
 }
 
-/// The leaves of an entry bundle; `None` if it is none: cut short, over the bounds.
+/// Returns the leaves of an entry bundle; `None` when it is cut short or exceeds the limits.
 pub fn leaves(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
     let mut leaves = Vec::new();
     while let Some((length, rest)) = bundle.split_first_chunk::<2>() {

@@ -25,7 +25,7 @@ fn leaf(n: u64) -> Vec<u8> {
     n.to_be_bytes().to_vec()
 }
 
-/// A log with its full tiles, grown leaf by leaf.
+/// A log with its full tiles, appended leaf by leaf.
 struct Grown {
     tree: Tree,
     stored: Stored,

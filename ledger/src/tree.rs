@@ -1,13 +1,12 @@
-//! The Merkle tree of RFC 6962, section 2.1: roots, and proofs that a leaf is in a tree and that
-//! one tree is the beginning of another.
+//! The Merkle tree of RFC 6962, section 2.1: root hashes, inclusion proofs and consistency proofs.
 //!
 //! Owns: [`Frontier`], which grows a tree in memory that is logarithmic in its size; proofs made
-//! from stored [`Nodes`]; their verification (RFC 9162, sections 2.1.3.2 and 2.1.4.2). Does not own:
-//! where nodes lie, who signs a root.
+//! from stored [`Nodes`]; their verification (RFC 9162, sections 2.1.3.2 and 2.1.4.2). Does not
+//! own: where nodes are stored, who signs a root.
 //!
-//! Invariants: a leaf's hash begins with 0x00 and a node's with 0x01, so that neither poses as the
-//! other; a proof is read with as many hashes as its tree demands, neither more nor less; a check
-//! that could not be made is no success.
+//! Invariants: a leaf's hash begins with 0x00 and a node's with 0x01, so neither can be taken for
+//! the other; a proof must have exactly as many hashes as its tree needs; a check that could not be
+//! made is no success.
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,9 +14,9 @@ use crate::Hash;
 
 const NODE_PREFIX: [u8; 1] = [0x01];
 
-/// `SHA-256(0x01 || left || right)`.
+/// Returns `SHA-256(0x01 || left || right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    // In one piece: half of all hashes are nodes.
+    // One update is faster, and half of all hashes are nodes.
     let mut bytes = [0; 65];
     bytes[..1].copy_from_slice(&NODE_PREFIX);
     bytes[1..33].copy_from_slice(left);
@@ -25,23 +24,23 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     Sha256::digest(bytes).into()
 }
 
-/// The root of the empty tree: SHA-256 of nothing.
+/// Returns the root of the empty tree: SHA-256 of nothing.
 pub fn empty_root() -> Hash {
     Sha256::digest([]).into()
 }
 
-/// A complete subtree: its `index`th of those with `2^level` leaves, and its root.
+/// A complete subtree and its root: the `index`th of those with `2^level` leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// 0 for a leaf.
+    /// The level: 0 for a leaf.
     pub level: u32,
-    /// Counted from the left, among those of its level.
+    /// The index from the left, among the subtrees of its level.
     pub index: u64,
-    /// Its root.
+    /// The root of the subtree.
     pub hash: Hash,
 }
 
-/// A growing tree, as far as its next append and its root need it: the roots of its complete
+/// The part of a growing tree that its next append and its root need: the roots of its complete
 /// subtrees, one for each bit of its size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
@@ -51,23 +50,24 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// The tree without a leaf.
+    /// Returns the empty tree.
     pub fn empty() -> Self {
         Frontier::default()
     }
 
-    /// A tree that goes on where it stood, from its stored nodes; `None` if one is missing.
+    /// Restores a tree from its stored nodes; `None` when one is missing.
     pub fn resume(size: u64, nodes: &dyn Nodes) -> Option<Self> {
         let roots = complete(0, size).map(|(level, index)| nodes.node(level, index));
         Some(Frontier { size, roots: roots.collect::<Option<_>>()? })
     }
 
-    /// How many leaves there are.
+    /// Returns how many leaves there are.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Appends a leaf by its hash; the subtrees that it completes, its own level 0 first.
+    /// Appends a leaf by its hash. Calls `completed` for each subtree that becomes complete, the
+    /// leaf first.
     pub fn append(&mut self, leaf_hash: Hash, mut completed: impl FnMut(Node)) {
         let mut node = Node { level: 0, index: self.size, hash: leaf_hash };
         completed(node);
@@ -83,7 +83,7 @@ impl Frontier {
         self.size = self.size.saturating_add(1);
     }
 
-    /// The root of all leaves.
+    /// Returns the root hash of all leaves.
     pub fn root(&self) -> Hash {
         let mut from_the_right = self.roots.iter().rev();
         let Some(last) = from_the_right.next() else { return empty_root() };
@@ -91,14 +91,15 @@ impl Frontier {
     }
 }
 
-/// Where the roots of complete subtrees are found.
+/// A source of the roots of complete subtrees.
 pub trait Nodes {
-    /// The root of the `index`th complete subtree with `2^level` leaves; `None` if it is not there.
+    /// Returns the root of the `index`th complete subtree with `2^level` leaves; `None` when it is
+    /// missing.
     fn node(&self, level: u32, index: u64) -> Option<Hash>;
 }
 
-/// The complete subtrees of the leaves from `begin` to before `end`, left to right, when `begin` is
-/// where such a range of RFC 6962 begins.
+/// Returns the complete subtrees of the leaves from `begin` to before `end`, left to right. `begin`
+/// must be where such a range of RFC 6962 begins.
 fn complete(begin: u64, end: u64) -> impl Iterator<Item = (u32, u64)> {
     let (mut at, mut left) = (begin, end.saturating_sub(begin));
     std::iter::from_fn(move || {
@@ -110,25 +111,27 @@ fn complete(begin: u64, end: u64) -> impl Iterator<Item = (u32, u64)> {
     })
 }
 
-/// The root of the leaves from `begin` to before `end`, of which there is at least one.
+/// Returns the root of the leaves from `begin` to before `end`, of which there must be at least
+/// one; `None` when a node is missing.
 fn range_root(nodes: &dyn Nodes, begin: u64, end: u64) -> Option<Hash> {
     let roots: Option<Vec<Hash>> =
         complete(begin, end).map(|(level, index)| nodes.node(level, index)).collect();
     roots?.into_iter().rev().reduce(|right, left| node_hash(&left, &right))
 }
 
-/// The root of the first `size` leaves; `None` if a node is missing.
+/// Returns the root of the first `size` leaves; `None` when a node is missing.
 pub fn root_at(nodes: &dyn Nodes, size: u64) -> Option<Hash> {
     if size == 0 { Some(empty_root()) } else { range_root(nodes, 0, size) }
 }
 
-/// Where a tree of this many leaves, two at least, is split: the largest power of two below.
+/// Returns where a tree of this many leaves, at least two, is split: the largest power of two
+/// below.
 fn split(leaves: u64) -> u64 {
     1 << leaves.saturating_sub(1).checked_ilog2().unwrap_or(0)
 }
 
-/// The audit path of leaf `index` in the tree of the first `size` leaves (RFC 6962, section 2.1.1),
-/// from the leaf up; `None` when there is no such leaf, or a node is missing.
+/// Returns the inclusion proof of leaf `index` in the tree of the first `size` leaves (RFC 6962,
+/// section 2.1.1), from the leaf up; `None` when there is no such leaf, or a node is missing.
 pub fn inclusion_proof(nodes: &dyn Nodes, index: u64, size: u64) -> Option<Vec<Hash>> {
     if index >= size {
         return None;
@@ -148,8 +151,9 @@ pub fn inclusion_proof(nodes: &dyn Nodes, index: u64, size: u64) -> Option<Vec<H
     Some(from_the_top)
 }
 
-/// That the tree of `old` leaves is the beginning of that of `new` (RFC 6962, section 2.1.2);
-/// `None` when it is not, or a node is missing. Empty for `old` 0 and for two of one size.
+/// Returns the consistency proof that the tree of `new` leaves extends that of `old` (RFC 6962,
+/// section 2.1.2); `None` when it does not, or a node is missing. It is empty for `old` 0 and for
+/// equal sizes.
 pub fn consistency_proof(nodes: &dyn Nodes, old: u64, new: u64) -> Option<Vec<Hash>> {
     if old > new {
         return None;
@@ -168,7 +172,7 @@ pub fn consistency_proof(nodes: &dyn Nodes, old: u64, new: u64) -> Option<Vec<Ha
             begin = middle;
         }
     }
-    // The old tree itself, when the verifier has its root already, is not sent.
+    // The root of the old tree is not sent, because the verifier has it.
     if begin > 0 {
         from_the_top.push(range_root(nodes, begin, end)?);
     }
@@ -176,20 +180,20 @@ pub fn consistency_proof(nodes: &dyn Nodes, old: u64, new: u64) -> Option<Vec<Ha
     Some(from_the_top)
 }
 
-/// What a proof came to. Three answers: a check that did not run is not "true".
+/// The result of a check. It has three values, because a check that was not made is not "true".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Checked {
-    /// It is shown.
+    /// It is proven.
     Holds,
-    /// It is shown to be false: whatever proof may come, these two roots contradict.
+    /// It is proven to be false: no further proof can reconcile these two roots.
     Contradicted,
-    /// Nothing is shown either way: the proof is of another tree, damaged or missing, or there was
-    /// nothing to compare.
+    /// Nothing is proven: the proof is of another tree, damaged or missing, or there was nothing to
+    /// compare.
     NotShown,
 }
 
-/// Whether the leaf with this hash is the `index`th of the tree with this size and root.
+/// Checks that the leaf with this hash is the `index`th of the tree with this size and root.
 pub fn verify_inclusion(
     leaf_hash: &Hash,
     index: u64,
@@ -219,9 +223,9 @@ pub fn verify_inclusion(
     if last == 0 && hash == *root { Checked::Holds } else { Checked::NotShown }
 }
 
-/// Whether the tree with `old` leaves is the beginning of that with `new`. Two roots of one size
-/// that differ contradict each other; of different sizes a proof shows that they agree, and a
-/// failed one shows nothing.
+/// Checks that the tree with `new` leaves extends that with `old`. Two different roots of one size
+/// contradict each other. For different sizes a proof shows that they agree; a proof that fails
+/// shows nothing.
 pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Checked {
     let ((old, old_root), (new, new_root)) = (old, new);
     if old == new {

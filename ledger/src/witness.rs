@@ -1,11 +1,11 @@
-//! What is asked of a witness, and what it answers: C2SP tlog-witness,
-//! <https://c2sp.org/tlog-witness>.
+//! Requests to a witness, and its answers: C2SP tlog-witness, <https://c2sp.org/tlog-witness>.
 //!
-//! Owns: the request, and whether a witness may cosign what it asks for. Does not own: HTTP, where a
-//! witness keeps what it cosigned (the command), the signature (`cosignature`).
+//! Owns: the request, and whether a witness may cosign its checkpoint. Does not own: HTTP, where a
+//! witness stores what it cosigned (the command), the signature (`cosignature`).
 //!
-//! Invariants: a witness cosigns a head that one of the log's keys signed and that is shown to go on
-//! from the one that it cosigned last; it never cosigns two that contradict each other.
+//! Invariants: a witness cosigns a checkpoint only if a key of the log signed it and it is proven
+//! to extend the one that the witness cosigned last; a witness never cosigns two that contradict
+//! each other.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,43 +14,43 @@ use crate::Hash;
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, HeadKey};
 use crate::tree::{Checked, empty_root, verify_consistency};
 
-/// The path, under the witness's own prefix.
+/// The path of the request, under the witness's own prefix.
 pub const ADD_CHECKPOINT: &str = "add-checkpoint";
 
-/// The content type of the answer that says which size the witness knows.
+/// The content type of an answer with the size that the witness knows.
 pub const SIZE_TYPE: &str = "text/x.tlog.size";
 
-/// Lines of a consistency proof.
+/// The most lines of a consistency proof.
 const PROOF_MAX: usize = 63;
 
-/// Bytes of a request.
+/// The largest request, in bytes.
 pub const REQUEST_BYTES_MAX: usize = CHECKPOINT_BYTES_MAX + 4 * 1024;
 
-/// Asks for a cosignature.
+/// A request for a cosignature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddCheckpoint {
-    /// The size that the witness is taken to know.
+    /// The size that the client expects the witness to know.
     pub old: u64,
-    /// That the head goes on from there.
+    /// The proof that the checkpoint extends that size.
     pub proof: Vec<Hash>,
-    /// The signed head.
+    /// The signed checkpoint.
     pub note: Vec<u8>,
 }
 
 impl AddCheckpoint {
-    /// As it is sent.
+    /// Returns the request as it is sent.
     pub fn encode(&self) -> Vec<u8> {
         let proof: String = self.proof.iter().map(|hash| STANDARD.encode(hash) + "\n").collect();
         [format!("old {}\n{proof}\n", self.old).as_bytes(), &self.note].concat()
     }
 
-    /// The name of the log whose head it is, by the head's own word.
+    /// Returns the origin of the log, as the unverified checkpoint states it.
     pub fn origin(&self) -> &str {
         let line = self.note.split(|byte| *byte == b'\n').next().unwrap_or_default();
         std::str::from_utf8(line).unwrap_or_default()
     }
 
-    /// Reads a request; exactly.
+    /// Decodes a request, exactly; `None` when it is none.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(2).position(|two| two == b"\n\n")?;
         let (head, rest) = bytes.split_at_checked(end)?;
@@ -60,7 +60,7 @@ impl AddCheckpoint {
         let hash = |line: &str| STANDARD.decode(line).ok()?.try_into().ok();
         let proof: Vec<Hash> = lines.map(hash).collect::<Option<_>>()?;
         let request = AddCheckpoint { old, proof, note };
-        // Loose base64, leading zeros: whatever is not as it would be written.
+        // Loose base64, leading zeros: every other spelling is refused.
         let exact = request.proof.len() <= PROOF_MAX && request.encode() == bytes;
         exact.then_some(request)
     }
@@ -69,28 +69,28 @@ impl AddCheckpoint {
 /// Why a witness does not cosign.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not a request, or its head is older than the size that it names.
+    /// The bytes are no request, or the checkpoint is smaller than the size that the request names.
     #[error("this is no request to add a checkpoint")]
     Malformed,
-    /// A log that is not known.
+    /// The witness does not know this log.
     #[error("this log is not known here")]
     UnknownLog,
-    /// No key of the log signed it.
+    /// No key of the log signed the checkpoint.
     #[error("no key that is known of this log signed it")]
     Unsigned,
     /// The witness knows another size.
     #[error("{0} records were cosigned last")]
     Size(u64),
-    /// Another root at the size that was cosigned last: the log signed two histories.
+    /// The witness cosigned another root for this size: the log signed two histories.
     #[error("another root was cosigned for this size")]
     Forked,
-    /// It is not shown to go on.
+    /// The checkpoint is not proven to extend the last one.
     #[error("it is not shown to go on from what was cosigned last")]
     NotShown,
 }
 
 impl Refusal {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> u16 {
         match self {
             Refusal::Malformed => 400,
@@ -102,8 +102,8 @@ impl Refusal {
     }
 }
 
-/// The head that may be cosigned, by a witness that knows these keys of logs; `last` is what it
-/// cosigned last of this log.
+/// Returns the checkpoint that may be cosigned, for a witness that knows these keys of logs. `last`
+/// is the checkpoint of this log that it cosigned last.
 pub fn judge(
     request: &AddCheckpoint,
     logs: &[HeadKey],

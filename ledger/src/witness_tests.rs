@@ -1,4 +1,4 @@
-//! What a witness cosigns, against growing and forked logs.
+//! A witness with growing and forked logs.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -14,7 +14,7 @@ fn key(seed: u8) -> HeadKey {
     HeadKey::new(ORIGIN, public.as_bytes()).unwrap()
 }
 
-/// A log of so many leaves, of which the leaf at `other` says something else.
+/// Returns a log of this many leaves. The leaf at `other` differs.
 fn log(size: u64, other: Option<u64>) -> (Tree, Checkpoint, Vec<u8>) {
     let mut tree = Tree::default();
     for index in 0..size {

@@ -1,4 +1,4 @@
-//! Message → domain type, and back, in one place. Whatever does not fit is `Malformed`.
+//! Conversion between messages and domain types. A message that does not convert is `Malformed`.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use sublet_core::state::{Agent, JoinToken, PrincipalPattern, Profile};
 
 use crate::v1;
 
-/// A field that is wrong.
+/// Returns the error of a field that is wrong.
 pub fn field(field: &'static str, detail: impl ToString) -> Malformed {
     Malformed::Field { field, detail: detail.to_string() }
 }
 
-/// Exactly `N` bytes.
+/// Returns exactly `N` bytes; another length is an error.
 pub fn fixed<const N: usize>(name: &'static str, bytes: &[u8]) -> Result<[u8; N], Malformed> {
     bytes.try_into().map_err(|_| field(name, format!("{} bytes, {N} are needed", bytes.len())))
 }
 
-/// A hop's id.
+/// Converts a hop's id.
 pub fn hop_id(name: &'static str, bytes: &[u8]) -> Result<HopId, Malformed> {
     fixed(name, bytes).map(HopId)
 }
 
-/// A public key that must be there.
+/// Converts a public key, which must be present.
 pub fn public_key(name: &'static str, key: Option<&v1::PublicKey>) -> Result<PublicKey, Malformed> {
     let key = key.ok_or_else(|| field(name, "missing"))?;
     let algorithm = Algorithm::from_name(&key.algorithm).ok_or_else(|| {
@@ -36,23 +36,23 @@ pub fn public_key(name: &'static str, key: Option<&v1::PublicKey>) -> Result<Pub
     PublicKey::from_bytes(algorithm, &key.key).map_err(|bad| field(name, bad))
 }
 
-/// A public key as a message.
+/// Returns a public key as a message.
 pub fn public_key_message(key: &PublicKey) -> v1::PublicKey {
     v1::PublicKey { algorithm: key.algorithm().name().to_owned(), key: key.bytes().to_vec() }
 }
 
-/// A scope from JSON long forms.
+/// Parses a scope from JSON long forms.
 pub fn scope(texts: &[String]) -> Result<Scope, Malformed> {
     Ok(Scope::from_jsons(texts)?)
 }
 
-/// A scope as JSON long forms.
+/// Returns a scope as JSON long forms.
 pub fn scope_message(scope: &Scope) -> Vec<String> {
     let text = |json: Vec<u8>| String::from_utf8_lossy(&json).into_owned();
     scope.capabilities().iter().map(|capability| text(capability.to_json())).collect()
 }
 
-/// A profile from its message; its version is given by the decision.
+/// Converts a profile. The decision sets its version.
 pub fn profile(message: Option<v1::Profile>) -> Result<Profile, Malformed> {
     let message = message.ok_or_else(|| field("profile", "missing"))?;
     let pattern = |text: String| PrincipalPattern::try_from(text).map_err(Malformed::from);
@@ -74,7 +74,7 @@ pub fn profile(message: Option<v1::Profile>) -> Result<Profile, Malformed> {
     })
 }
 
-/// A profile as a message.
+/// Returns a profile as a message.
 pub fn profile_message(profile: &Profile) -> v1::Profile {
     v1::Profile {
         name: profile.name.clone(),
@@ -113,7 +113,7 @@ fn enroll_rule_message(rule: &EnrollRule) -> v1::EnrollRule {
     }
 }
 
-/// An agent's row as a message.
+/// Returns an agent's row as a message.
 pub fn agent_message(agent: &Agent) -> v1::AgentRow {
     v1::AgentRow {
         agent_id: agent.id.to_string(),
@@ -124,7 +124,7 @@ pub fn agent_message(agent: &Agent) -> v1::AgentRow {
     }
 }
 
-/// A join token's row as a message, without its secret.
+/// Returns a join token's row as a message, without its secret.
 pub fn join_token_message(row: &JoinToken, now: UnixMillis) -> v1::JoinTokenRow {
     let open = row.state == sublet_core::state::JoinTokenState::Open;
     let state = if open && now >= row.expires_at { "expired" } else { row.state.name() };
@@ -136,7 +136,7 @@ pub fn join_token_message(row: &JoinToken, now: UnixMillis) -> v1::JoinTokenRow 
     }
 }
 
-/// What shall be revoked.
+/// Converts the subject of a revocation, which must be present.
 pub fn target(target: Option<v1::revoke_request::Target>) -> Result<Target, Malformed> {
     use v1::revoke_request::Target as Message;
     match target.ok_or_else(|| field("target", "missing"))? {
@@ -148,7 +148,7 @@ pub fn target(target: Option<v1::revoke_request::Target>) -> Result<Target, Malf
     }
 }
 
-/// The message for what shall be revoked.
+/// Returns the subject of a revocation as a message.
 pub fn target_message(target: &Target) -> v1::revoke_request::Target {
     use v1::revoke_request::Target as Message;
     match target {

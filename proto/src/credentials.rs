@@ -1,11 +1,11 @@
-//! How a caller's credentials travel: in gRPC metadata or in HTTP headers. SPEC 5.12; docs/FORMATS, "On the
+//! A caller's credentials in gRPC metadata or in HTTP headers. SPEC 5.12; docs/FORMATS, "On the
 //! wire".
 //!
-//! Owns: their names and forms on the wire, and that no other name is let pass. Does not own: what they are
-//! (`sublet_core::authorize`), what they are worth.
+//! Owns: their names and forms on the wire, and that no other name is accepted. Does not own: the
+//! type (`sublet_core::authorize`), whether they are valid.
 //!
-//! Invariants: a name that begins with `sublet-` and is not known is refused by its name, and so is a part
-//! that stands twice: nobody believes that something was heard which was not.
+//! Invariants: an unknown name that begins with `sublet-` is refused by its name, and so is a part
+//! that occurs twice, so no caller can believe that an ignored part was considered.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
@@ -27,20 +27,21 @@ const PROOF_HEADER: &str = "sublet-proof";
 const INCLUSION_HEADER: &str = "sublet-inclusion";
 const FURTHER_HEADER: &str = "sublet-further";
 
-/// How the name of every part of ours begins.
+/// The start of the name of every part.
 const OURS: &str = "sublet-";
 
-/// In which of the two forms credentials travel.
+/// The form of credentials on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Metadata of gRPC: each part in a key of its own, as bytes.
+    /// Metadata of gRPC: each part has a key of its own, as bytes.
     Metadata,
-    /// Headers of HTTP: texts, the receipt inside `sublet-token`.
+    /// Headers of HTTP: texts, with the receipt inside `sublet-token`.
     Headers,
 }
 
 impl Form {
-    /// The parts that a reader takes. `sublet-position` is for clusters: known, and without a meaning here.
+    /// Returns the parts that a reader accepts. `sublet-position` is for clusters: it is accepted,
+    /// and has no meaning here.
     fn known(self) -> &'static [&'static str] {
         match self {
             Form::Metadata => &[
@@ -62,7 +63,7 @@ impl Form {
     }
 }
 
-/// Refuses a request with a part that this reader does not know, or that stands twice.
+/// Refuses a request with an unknown part, or with a part that occurs twice.
 pub fn check_names(headers: &HeaderMap, form: Form) -> Result<(), Malformed> {
     for name in headers.keys().filter(|name| name.as_str().starts_with(OURS)) {
         let part =
@@ -82,9 +83,10 @@ pub fn check_names(headers: &HeaderMap, form: Form) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The one further part: nobody understands it yet, and a large one nobody would.
+/// Returns the error of the further part, which no reader understands yet and which may not be
+/// large.
 fn not_understood(name: &HeaderName, value: Option<&HeaderValue>) -> Malformed {
-    // As text; four characters are three bytes.
+    // The value is base64: four characters are three bytes.
     let bytes = value.map_or(0, |value| value.len() / 4 * 3);
     match bytes > FURTHER_BYTES_MAX {
         true => Malformed::PartTooLarge { name: shortened(name), bytes },
@@ -95,12 +97,13 @@ fn not_understood(name: &HeaderName, value: Option<&HeaderValue>) -> Malformed {
     }
 }
 
-/// A name as a message says it.
+/// Returns a name, cut for use in a message.
 fn shortened(name: &HeaderName) -> String {
     name.as_str().chars().take(64).collect()
 }
 
-/// Takes them out of a request's metadata. Refuses a call without a proof, and parts that are not known.
+/// Reads credentials from a request's metadata. A call without a proof is refused, and unknown
+/// parts are.
 pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, Refusal> {
     check_names(metadata.as_ref(), Form::Metadata)?;
     let read = |name: &str| match metadata.get_bin(name) {
@@ -118,7 +121,7 @@ pub fn from_metadata(metadata: &MetadataMap) -> Result<Credentials, Refusal> {
     })
 }
 
-/// Takes them out of HTTP headers. Refuses a call without a proof, and parts that are not known.
+/// Reads credentials from HTTP headers. A call without a proof is refused, and unknown parts are.
 pub fn from_headers(headers: &HeaderMap) -> Result<Credentials, Refusal> {
     check_names(headers, Form::Headers)?;
     let text = |name: &str| match headers.get(name) {
@@ -146,7 +149,7 @@ fn with_proof(found: Credentials) -> Result<Credentials, Refusal> {
     }
 }
 
-/// As HTTP headers; what is not there is left out.
+/// Returns credentials as HTTP headers; missing parts are left out.
 pub fn to_headers(shown: &Credentials) -> Vec<(&'static str, String)> {
     let Credentials { token, receipt, proof, inclusion } = shown;
     let token = token.as_ref().map(|token| {
@@ -158,7 +161,7 @@ pub fn to_headers(shown: &Credentials) -> Vec<(&'static str, String)> {
     token.into_iter().chain([proof]).chain(inclusion).collect()
 }
 
-/// Puts them into a request's metadata; what is not there is left out.
+/// Writes credentials into a request's metadata; missing parts are left out.
 pub fn into_metadata(shown: &Credentials, metadata: &mut MetadataMap) {
     let parts = [
         (TOKEN_METADATA, shown.token.as_deref()),

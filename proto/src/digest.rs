@@ -1,8 +1,8 @@
-//! The layer in front of a guarded service: buffers the unary request, hashes the message as it
-//! arrived, and hands the digest on. docs/FORMATS, "On the wire".
+//! The layer in front of a guarded service: it buffers a unary request, hashes the message as it
+//! arrived, and passes the digest on. docs/FORMATS, "On the wire".
 //!
-//! What a call proof binds is the bytes of the message behind gRPC's 5-byte frame. They are hashed
-//! before anything decodes them, so that what is checked is what was sent.
+//! A call proof covers the bytes of the message inside gRPC's 5-byte frame. They are hashed before
+//! anything decodes them, so the checked message is the one that was sent.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use sublet_core::base::limits;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-/// SHA-256 over the message bytes of this request; in the request's extensions.
+/// The SHA-256 over the message bytes of a request, in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageDigest(pub [u8; 32]);
 
@@ -25,7 +25,7 @@ pub struct DigestLayer {
 }
 
 impl DigestLayer {
-    /// For the services under these path prefixes, such as `/sublet.v1.`.
+    /// Returns the layer for the services under these path prefixes, such as `/sublet.v1.`.
     pub fn new(prefixes: &'static [&'static str]) -> Self {
         DigestLayer { prefixes }
     }
@@ -86,7 +86,7 @@ async fn buffer(request: http::Request<Body>) -> Result<http::Request<Body>, ton
         return Err(tonic::Status::resource_exhausted(detail));
     };
     let bytes = collected.to_bytes();
-    // One byte of flags (0: not compressed), four of length, the message.
+    // The frame: one byte of flags (0: not compressed), a length of four bytes, the message.
     match bytes.split_first_chunk::<5>() {
         Some(([0, a, b, c, d], message))
             if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() =>

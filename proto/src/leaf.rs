@@ -22,7 +22,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLeaf {
     /// The first byte is another than [`LEAF_VERSION`], or missing.
-    #[error("of a version that is not known here")]
+    #[error("its version is unknown here")]
     Version,
     /// The bytes behind the version are no record.
     #[error("not a record")]

@@ -1,6 +1,6 @@
-//! The wire: generated types of `proto/sublet/**.proto`, and how messages become domain types.
+//! The wire: generated types of `proto/sublet/**.proto`, and their conversion to domain types.
 //!
-//! Owns: the shapes that travel. Does not own: what they mean (`sublet-core`).
+//! Owns: the form of messages. Does not own: their meaning (`sublet-core`).
 
 pub mod convert;
 pub mod credentials;
@@ -32,19 +32,21 @@ pub use generated::{demo, record, spiffe, v1};
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/sublet_descriptor.bin"));
 
-/// Metadata that carries the token.
+/// The metadata key of the token.
 pub const TOKEN_METADATA: &str = "sublet-token-bin";
-/// Metadata that carries the receipt.
+/// The metadata key of the receipt.
 pub const RECEIPT_METADATA: &str = "sublet-receipt-bin";
-/// Metadata that carries the call proof.
+/// The metadata key of the call proof.
 pub const PROOF_METADATA: &str = "sublet-proof-bin";
-/// That the hops are in the ledger, where a tool demands it (`sublet.v1.Inclusion`).
+/// The metadata key of the proof that the hops are in the ledger (`sublet.v1.Inclusion`), for tools
+/// that require it.
 pub const INCLUSION_METADATA: &str = "sublet-inclusion-bin";
-/// A further part of a presentation, reserved: refused today.
+/// The metadata key of a further part of a presentation. It is reserved, and refused today.
 pub const FURTHER_METADATA: &str = "sublet-further-bin";
-/// How far a cluster's caller has read. Known, so that it is not refused; nobody reads it yet.
+/// The metadata key of a position that a caller in a cluster has read. It is accepted, and not used
+/// yet.
 pub const POSITION_METADATA: &str = "sublet-position";
-/// Metadata of an answer that says whether it is kept for the same request.
+/// The metadata key of an answer that tells whether the answer is stored for a repeated request.
 pub const ANSWER_METADATA: &str = "sublet-answer";
-/// That it is not, so that the same request sent again would be decided again.
+/// The value that tells that it is not stored, so a repeated request would be decided again.
 pub const NOT_KEPT: &str = "not-kept";

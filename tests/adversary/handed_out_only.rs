@@ -78,7 +78,8 @@ fn not_one_hop_further_than_the_capability_travels() {
     assert_eq!(used(&fleet, &first, "scout"), "granted");
     let refusal = append(&first, &to_helper("deep", terminal), "scout").unwrap_err().to_string();
     assert!(
-        refusal.contains("asks for hop number 2; hop 1 holds hops:1: it goes no further"),
+        refusal
+            .contains("asks for hop number 2; hop 1 holds hops:1: it may not be delegated further"),
         "{refusal}"
     );
     // What is not terminal travels on.

@@ -30,7 +30,7 @@ fn as_many_hops_follow_one_as_the_profile_allows() {
     }
     let refusal: Refusal = house.delegate(&planner, &helper(&root, MOST)).unwrap_err();
     assert_eq!(refusal.code(), "fan_out_exceeded");
-    assert_eq!(refusal.to_string(), "3 hops follow hop 0 already, the delegation allows 3");
+    assert_eq!(refusal.to_string(), "3 hops are directly below hop 0, the delegation allows 3");
     // Made offline and brought later: no way round.
     assert_eq!(code(house.record(&planner, &helper(&root, MOST))), "fan_out_exceeded");
     // What is recorded is recorded, and may be followed itself.

@@ -93,12 +93,12 @@ fn random_bytes_are_called_no_bundle() {
     detail(
         stage.sublet(&["inspect", "root.token", "--trust", "noise"]),
         1,
-        &["noise", "no trust bundle"],
+        &["noise", "not acceptable"],
     );
     let verify = stage.sublet(&["audit", "verify", "noise"]);
-    detail(verify, 40, &["noise", "no evidence bundle", "[ledger_invalid]"]);
+    detail(verify, 40, &["noise", "not an evidence bundle", "[ledger_invalid]"]);
     let replay = stage.sublet(&["audit", "replay", "--all", "--bundle", "noise"]);
-    detail(replay, 1, &["noise", "no evidence bundle"]);
+    detail(replay, 1, &["noise", "not an evidence bundle"]);
 }
 
 #[test]
@@ -112,7 +112,11 @@ fn anothers_token_with_ones_own_key_is_called_that() {
     detail(run(&stage, &call, &CALL), 2, &[&format!("held by {planner}"), "[not_the_holder]"]);
     fs::copy(stage.path("planner/identity.token"), stage.path("reader/identity.token")).unwrap();
     let renew = stage.sublet(&["agent", "renew", "--as", "reader"]);
-    detail(renew, 1, &["reader", "no private key", "the token is another's", "[no_such_key]"]);
+    detail(
+        renew,
+        1,
+        &["reader", "no private key", "the token is for another agent", "[no_such_key]"],
+    );
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn the_wrong_scheme_and_a_certificate_that_is_missing_are_named() {
     detail(
         by_tls(&stage, &["status"]),
         1,
-        &["demands a client certificate", "--client-certificate"],
+        &["requires a client certificate", "--client-certificate"],
     );
     // One that it does not believe.
     let leaf = Authority::new().old_svid("spiffe://prod.example/ns/shop/sa/web");
@@ -143,7 +147,7 @@ fn the_wrong_scheme_and_a_certificate_that_is_missing_are_named() {
     fs::write(stage.path("web-key.pem"), &leaf.key).unwrap();
     let shown = ["--client-certificate", "web.pem", "--client-key", "web-key.pem"];
     let refused = by_tls(&stage, &[&["status"], &shown[..]].concat());
-    detail(refused, 1, &["does not take the client certificate"]);
+    detail(refused, 1, &["refuses the client certificate"]);
 }
 
 /// A time in a message is one that people read: RFC 3339, and no number of seconds.

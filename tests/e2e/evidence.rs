@@ -108,7 +108,8 @@ fn a_bundle_is_believed_under_trusted_keys_alone_and_beside_heads_that_were_kept
     // A later head than the bundle has.
     stage.sublet(&["agent", "create", "agent/later"]).ok();
     fs::write(stage.path("later"), stage.sublet(&["audit", "checkpoint"]).ok()).unwrap();
-    verify(home, "one.sublet", &trust, &["--checkpoint", "later"]).fails(20, "it ends at record");
+    verify(home, "one.sublet", &trust, &["--checkpoint", "later"])
+        .fails(20, "and a checkpoint over");
     // The export is in the ledger itself.
     stage.sublet(&["audit", "export", "--out", "two.sublet"]).ok();
     let two = verify(home, "two.sublet", &trust, &["--output", "json"]).json();

@@ -40,12 +40,12 @@ fn the_brokers_keys_open_with_their_password_and_to_their_owner_alone() {
     serve(&stage).fails(1, "chmod 600");
     private(&key, 0o600);
     fs::write(stage.path("password"), "another horse battery\n").unwrap();
-    serve(&stage).fails(1, "does not open it");
+    serve(&stage).fails(1, "does not decrypt it");
     fs::write(stage.path("password"), "short\n").unwrap();
     serve(&stage).fails(1, "at least 12 bytes");
     fs::write(stage.path("locked.toml"), config.replace("password_file = \"password\"\n", ""))
         .unwrap();
-    serve(&stage).fails(1, "it is under a password");
+    serve(&stage).fails(1, "it is encrypted, and no password");
 }
 
 /// An agent's keys, whose directory says where the password is: nobody has to say it again.
@@ -81,7 +81,7 @@ fn an_agents_keys_lie_under_a_password_through_its_whole_life() {
     let whoami = ["whoami", "--as", "planner"];
     stage.sublet(&whoami).ok();
     password(&stage, "password", "another horse battery\n");
-    stage.sublet(&whoami).fails(1, "does not open it");
+    stage.sublet(&whoami).fails(1, "does not decrypt it");
     private(&stage.path("password"), 0o644);
     stage.sublet(&whoami).fails(1, "chmod 600");
     fs::remove_file(stage.path("password")).unwrap();
@@ -104,18 +104,18 @@ fn the_keys_of_admins_and_helpers_open_with_their_own_password_and_no_other() {
         stage.sublet(&call)
     };
     fs::write(stage.path("none"), "").unwrap();
-    stage.sublet(&call).fails(1, "it is under a password, and none is told");
-    by("other").fails(1, "does not open it");
+    stage.sublet(&call).fails(1, "it is encrypted, and no password is configured");
+    by("other").fails(1, "does not decrypt it");
     by("mine").fails(3, "");
     // An open key in its place is not taken for it.
     fs::copy(&stage.admin_key, &key).unwrap();
-    by("mine").fails(1, "not under the password");
+    by("mine").fails(1, "it is not encrypted");
     // The admin's key, whose broker knows its public half.
     stage.sublet(&["key", "create", "--out", "locked", "--key-password-file", "mine"]).ok();
     stage.stop();
     fs::copy(stage.path("locked/key.pub"), stage.path("own/admin.pub")).unwrap();
     stage.start_configured("sublet.toml", "own", "locked/key.pem");
-    stage.sublet(&["status"]).fails(1, "it is under a password");
+    stage.sublet(&["status"]).fails(1, "it is encrypted, and no password");
     let status = ["status", "--admin-key-password-file", "mine"];
     stage.sublet(&status).ok();
     private(&stage.path("locked/key.pem"), 0o604);

@@ -215,7 +215,7 @@ fn a_ledger_that_was_rolled_back_or_tells_another_past_is_found_and_kept_as_evid
     let before = tree(&stage.path("copy"));
     let forked = stage.sublet(&["audit", "mirror", "copy"]);
     assert!(forked.err.contains("[ledger_forked]"), "{forked:?}");
-    forked.fails(30, "both heads are kept in");
+    forked.fails(30, "both checkpoints are kept in");
     let evidence = fs::read_to_string(stage.path("copy/fork.txt")).unwrap();
     assert!(
         evidence.starts_with(&kept) && evidence.matches("dev.sublet.example/sublet\n").count() == 2

@@ -109,7 +109,7 @@ fn two_witnesses_cosign_a_ledger_that_grows_and_nobody_waits_for_one_that_is_gon
     fs::write(stage.path("strict"), strict).unwrap();
     for what in ["copy", "evidence.sublet"] {
         verify(&stage, what, &["--policy", "both"]).ok();
-        verify(&stage, what, &["--policy", "strict"]).fails(20, "the policy asks for more");
+        verify(&stage, what, &["--policy", "strict"]).fails(20, "the policy requires more");
         verify(&stage, what, &["--policy", "bad"]).fails(1, "not defined before");
     }
     // One is gone: what was witnessed stays, and calls go on.

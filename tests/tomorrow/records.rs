@@ -158,5 +158,5 @@ fn what_it_says_more_is_bound_by_the_leaf() {
         payload: altered.payload().to_vec(),
     };
     let refused = sublet_client::audit::entry::Entry::read(&entry).unwrap_err();
-    assert!(refused.message().contains("not what it names"), "{refused}");
+    assert!(refused.message().contains("its payload is not the one"), "{refused}");
 }

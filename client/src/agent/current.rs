@@ -1,6 +1,6 @@
-//! The identity that an agent has at this moment: a key and the identity token for it.
+//! The current identity of an agent: a key and the identity token for it.
 //!
-//! Owns: what one moment's identity shows and proves. Does not own: how it becomes another (`identity`).
+//! Owns: what the current identity shows and proves. Does not own: how it changes (`identity`).
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::broker::credential::Credential;
 use crate::error::Error;
 use crate::ports::Ports;
 
-/// A key, and the identity token for it.
+/// An agent's key and the identity token for that key.
 #[derive(Clone)]
 pub struct Current {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) token: Arc<VerifiedToken>,
 }
 
-/// Something that has an agent's identity now; it may have another later, as identities are renewed.
+/// A source of an agent's current identity. The identity changes when it is renewed or rotated.
 pub trait Identified: Send + Sync + 'static {
-    /// The identity of this moment.
+    /// Returns the identity that is current at the time of the call.
     fn current(&self) -> Current;
 }
 

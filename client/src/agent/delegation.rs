@@ -1,12 +1,12 @@
-//! A delegation token that this process holds: use it, hand it on, record it.
+//! A delegation token that this process holds: using it, attenuating it for others, recording it.
 //!
-//! Owns: [`Delegation`], the terms of a hop, proofs towards tools. Does not own: what a block says and
-//! who may append it (`sublet_core::token::mint`), identities (`identity`).
+//! Owns: [`Delegation`], the attenuation of a hop, proofs for tools. Does not own: what a block
+//! contains and who may append it (`sublet_core::token::mint`), identities (`identity`).
 //!
-//! Invariants: a token is held only with its holder's key; what is handed on was checked to be
-//! narrower before anyone is asked, by the code that the broker runs (SPEC 4.4); an offline hop is
-//! the same block as an online one, and can be recorded later by anyone in the chain (SPEC 6); a
-//! helper's key is made here and handed to nobody.
+//! Invariants: a token is kept only together with its holder's key; before the broker is asked, a
+//! new hop is checked to be narrower, by the code that the broker runs (SPEC 4.4); an offline hop
+//! is the same block as an online one, and any holder in the chain can record it later (SPEC 6); a
+//! helper's key is made here and given to nobody.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,53 +41,71 @@ use crate::ports::Ports;
 use crate::tool::inclusion::Included;
 use crate::trust::Trust;
 
-/// What a hop shall be good for, and how long.
+/// The attenuation of a new hop: its scope, its lifetime and its limits.
+///
+/// ```
+/// use std::time::Duration;
+/// use sublet_client::Attenuation;
+/// use sublet_core::base::id::UnixMillis;
+///
+/// let scope = ["fs.read@tool://files path=under:/data/q3"];
+/// let part = Attenuation::of(&scope, Duration::from_secs(300))?.hops_max(2);
+/// // A hop must not outlive its parent, which ends 60 s from now here.
+/// let now = UnixMillis::from_seconds(1_760_000_000);
+/// let part = part.no_later_than(now.seconds() + 60);
+/// assert_eq!(part.ttl_seconds(now), 60);
+/// # Ok::<(), sublet_client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attenuation {
-    /// All of what it is good for.
+    /// The capabilities of the hop. The parent must cover all of them.
     pub scope: Scope,
-    /// How long from now, in whole seconds.
+    /// The lifetime of the hop, from its making. Blocks hold whole seconds; a fraction is dropped.
     pub ttl: Duration,
-    /// When it is over at the latest, in seconds, where that is before.
+    /// The latest end of the hop, in seconds since 1970, if that is before the end of `ttl`; `None`
+    /// sets no such bound.
     pub no_later_than: Option<i64>,
-    /// How many hops the whole chain may have, counted from its root; `None` keeps the parent's.
+    /// The greatest number of hops of the whole chain, counted from its root; `None` keeps the
+    /// parent's bound.
     pub hops_max: Option<u32>,
-    /// How many of them may be without a receipt; `None` keeps the parent's.
+    /// The greatest number of hops of the whole chain that no receipt covers; `None` keeps the
+    /// parent's bound.
     pub offline_hops_max: Option<u32>,
 }
 
 impl Attenuation {
-    /// These capabilities for so long, and as deep as the parent allows.
+    /// Returns an attenuation to `scope` for `ttl` that keeps the parent's bounds on hops.
     pub fn new(scope: Scope, ttl: Duration) -> Self {
         Attenuation { scope, ttl, no_later_than: None, hops_max: None, offline_hops_max: None }
     }
 
-    /// The same from SCOPE texts: `fs.read@tool://files path=under:/data`.
+    /// Parses the scope from texts, such as `fs.read@tool://files path=under:/data`. A text that
+    /// does not parse is an error.
     pub fn of<T: AsRef<str>>(scope: &[T], ttl: Duration) -> Result<Self, Error> {
         Ok(Attenuation::new(Scope::from_texts(scope)?, ttl))
     }
 
-    /// Over by then, in seconds, at the latest. With `held.token().expires()` a hop is never refused for
-    /// outliving what is held, whenever it is made.
+    /// Sets the latest end, in seconds since 1970. With `delegation.token().expires()` a hop is
+    /// never refused for outliving its parent, whenever it is made.
     #[must_use]
     pub fn no_later_than(self, seconds: i64) -> Self {
         Attenuation { no_later_than: Some(seconds), ..self }
     }
 
-    /// The chain may have so many hops, counted from its root.
+    /// Sets the greatest number of hops of the whole chain, counted from its root.
     #[must_use]
     pub fn hops_max(self, hops: u32) -> Self {
         Attenuation { hops_max: Some(hops), ..self }
     }
 
-    /// So many of them may be without a receipt.
+    /// Sets the greatest number of hops of the whole chain that no receipt covers.
     #[must_use]
     pub fn offline_hops_max(self, hops: u32) -> Self {
         Attenuation { offline_hops_max: Some(hops), ..self }
     }
 
-    /// How long that is by now, in seconds. Where nothing is left a second is asked for, which is
-    /// refused with the reason.
+    /// Returns the lifetime of a hop that is made now, in seconds. When the latest end has passed
+    /// it returns 1, so that making the hop is refused with the reason.
     pub fn ttl_seconds(&self, now: UnixMillis) -> i64 {
         let left = self.no_later_than.map(|end| end.saturating_sub(now.seconds()).max(1));
         seconds(self.ttl).min(left.unwrap_or(i64::MAX))
@@ -104,29 +122,57 @@ impl Attenuation {
     }
 }
 
-/// Whole seconds, as blocks have them.
+/// Returns whole seconds, as blocks hold them.
 pub(crate) fn seconds(ttl: Duration) -> i64 {
     i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A delegation token with its holder's key.
+/// A delegation token together with its holder's key. `Debug` prints no key.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use sublet_client::{Attenuation, Delegation};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../core/doctests/world.rs")); }
+/// # use {sublet_client::{Clock, Ports, SystemRandom, Trust}, sublet_core::token::Presentation};
+/// # struct Fixed;
+/// # impl Clock for Fixed {
+/// #     fn now(&self) -> sublet_core::base::id::UnixMillis { world::NOW }
+/// #     fn monotonic_ms(&self) -> u64 { 0 }
+/// # }
+/// # let ports = Ports { clock: Arc::new(Fixed), entropy: Arc::new(SystemRandom) };
+/// # let trust = Trust::new(world::bundle());
+/// # let text = Presentation { token: world::delegation().encode(), receipt: None }.to_text();
+/// # let key = Arc::new(world::key(10));
+///
+/// let delegation = Delegation::open(&text, key, &trust)?; // `text` was handed over
+/// # let delegation = delegation.with_ports(ports);
+/// let part = ["fs.read@tool://files path=under:/data/q3"];
+/// let part = Attenuation::of(&part, Duration::from_secs(300))?;
+/// let scout = delegation.spawn_helper("scout", &part)?; // offline
+/// assert_eq!(scout.holder().to_string(), "spiffe://acme.example/agent/planner#scout");
+/// assert_eq!(scout.unrecorded(), 1);
+///
+/// let call = scout.credentials_for("tool://files", "fs.read", r#"{"path":"/data/q3/a.csv"}"#)?;
+/// assert!(call.token.is_some() && !call.proof.is_empty());
+/// # Ok::<(), sublet_client::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Delegation {
     key: Arc<dyn Signer>,
     token: Arc<VerifiedToken>,
     receipt: Option<Vec<u8>>,
-    /// That its hops are in the ledger, as the broker has shown it; `None` until it is asked.
+    /// The proof that its hops are in the ledger; `None` until [`Delegation::get_inclusion_proof`].
     inclusion: Option<Vec<u8>>,
     trust: Trust,
     broker: Option<Broker>,
-    /// The agent that holds it, where it was opened with its identity.
+    /// The agent that holds the token, if the token was opened with the agent's identity.
     identity: Option<Arc<dyn Identified>>,
     ports: Ports,
 }
 
 impl Delegation {
-    /// Opens what was handed over: `sublet1.…` in one line. The key must be the holder's, the
-    /// receipt, if there is one, of this chain.
+    /// Opens a token that was handed over, in text form (`sublet1.…`). `key` must be the holder's.
+    /// A receipt in the text must be of this chain.
     pub fn open(text: &str, key: Arc<dyn Signer>, trust: &Trust) -> Result<Self, Error> {
         let (token, receipt) = trust.verify_text(text)?;
         Delegation::of(token, receipt, key, trust, None, Ports::system())
@@ -164,56 +210,57 @@ impl Delegation {
         })
     }
 
-    /// The same token, with the identity of the agent that holds it.
+    /// Returns the same token with the identity of the agent that holds it.
     pub(crate) fn of_identity(self, identity: Arc<dyn Identified>) -> Self {
         Delegation { identity: Some(identity), ..self }
     }
 
-    /// The same token with a broker to ask.
+    /// Returns the same token with a broker, which the methods that record or revoke need.
     #[must_use]
     pub fn with_broker(self, broker: Broker) -> Self {
         Delegation { ports: broker.ports().clone(), broker: Some(broker), ..self }
     }
 
-    /// The same token with other clocks and randomness.
+    /// Returns the same token with another clock and random source.
     #[must_use]
     pub fn with_ports(self, ports: Ports) -> Self {
         Delegation { ports, ..self }
     }
 
-    /// The token.
+    /// Returns the verified token.
     pub fn token(&self) -> &VerifiedToken {
         &self.token
     }
 
-    /// The receipt's bytes, if there is one.
+    /// Returns the receipt's bytes; `None` when there is no receipt.
     pub fn receipt(&self) -> Option<&[u8]> {
         self.receipt.as_deref()
     }
 
-    /// Who holds it: an agent, or a helper of one.
+    /// Returns who holds the token: an agent, or a helper of an agent.
     pub fn holder(&self) -> Holder {
         self.token.holder()
     }
 
-    /// The id of its last hop.
+    /// Returns the id of the last hop.
     pub fn id(&self) -> HopId {
         self.token.id()
     }
 
-    /// The id of its delegation.
+    /// Returns the id of the delegation, which is the id of its root block.
     pub fn delegation(&self) -> DelegationId {
         self.token.delegation()
     }
 
-    /// Hops that no receipt covers.
+    /// Returns how many hops no receipt covers.
     pub fn unrecorded(&self) -> u32 {
         let receipt = self.receipt().and_then(|receipt| Receipt::decode(receipt).ok());
         let covered = receipt.map_or(0, |receipt| receipt.claims.position);
         self.token.depth().saturating_sub(covered)
     }
 
-    /// What is kept in a file: the token and its receipt, without the key.
+    /// Returns the token and its receipt, without the key, as they are stored in a file or handed
+    /// over.
     pub fn presentation(&self) -> Presentation {
         Presentation { token: self.token.encode(), receipt: self.receipt.clone() }
     }
@@ -224,9 +271,9 @@ impl Delegation {
         })
     }
 
-    /// The caller that this holder is towards the broker. An agent that has changed its key since it was handed
-    /// this token is known there by its identity (SPEC 5.4.3); the block that it appends is signed by the key of
-    /// before all the same.
+    /// Returns the credential for calls to the broker. An agent that rotated its key after it
+    /// received the token shows its identity instead (SPEC 5.4.3). The older key still signs the
+    /// blocks that it appends.
     pub fn as_caller(&self) -> Credential {
         let is_agent = self.token.last().block().helper.is_none();
         let identity = self.identity.as_ref().filter(|_| is_agent).map(|agent| agent.current());
@@ -238,10 +285,10 @@ impl Delegation {
     }
 }
 
-/// Handing on.
+/// Attenuation and delegation to others.
 impl Delegation {
-    /// Hands a part to an enrolled agent: asks for its key, makes the hop, has it recorded. What
-    /// comes back is for that agent, and useless to anyone else.
+    /// Delegates to an enrolled agent: fetches the agent's key, makes the hop and has it recorded.
+    /// Only that agent can use the returned token.
     pub async fn delegate_to_agent(
         &self,
         to: &AgentId,
@@ -251,7 +298,7 @@ impl Delegation {
         self.delegate_online(Recipient::Agent { id: to.clone(), key }, terms).await
     }
 
-    /// Makes the hop and has it recorded before it is handed over.
+    /// Makes a hop and has it recorded before it is handed over.
     pub async fn delegate_online(
         &self,
         to: Recipient,
@@ -267,8 +314,8 @@ impl Delegation {
         Ok(Presentation { token: child.encode(), receipt: Some(answer.receipt) })
     }
 
-    /// Makes the hop without asking anyone. It carries the receipt of the hops before it; a hop
-    /// to an enrolled agent opens no tool until it is recorded.
+    /// Makes a hop offline. The returned token carries the receipt of the hops before it. Tools
+    /// refuse a hop to an enrolled agent until the hop is recorded.
     pub fn delegate_offline(
         &self,
         to: Recipient,
@@ -278,15 +325,16 @@ impl Delegation {
         Ok(Presentation { token: child.encode(), receipt: self.receipt.clone() })
     }
 
-    /// Returns what a hop would narrow, one change a line; the hop is not made. Refused as the hop would
-    /// be.
+    /// Lists in words what the hop would take away, without making it. Returns the error that
+    /// making the hop would return.
     pub fn preview(&self, to: Recipient, terms: &Attenuation) -> Result<Vec<String>, Error> {
         let now = self.ports.clock.now();
         let (child, _) = mint::draft(&self.token, &terms.hop(to, now), now)?;
         Ok(narrowing(self.token.last().block(), &child))
     }
 
-    /// These terms, cut to what this holder may hand on, and what was cut, in words.
+    /// Cuts the terms to what this holder may delegate. Returns the cut terms, and in words what
+    /// was cut.
     pub fn clamp(
         &self,
         to: Recipient,
@@ -300,12 +348,12 @@ impl Delegation {
         Ok((Attenuation { scope: hop.scope, ttl, no_later_than, hops_max, offline_hops_max }, cut))
     }
 
-    /// The current key of an enrolled agent, to hand something to it.
+    /// Fetches the current key of an enrolled agent from the broker.
     pub async fn key_of(&self, agent: &AgentId) -> Result<PublicKey, Error> {
         self.broker()?.key_of(&self.as_caller(), agent).await
     }
 
-    /// Spawns a helper of this holder with a key made now, offline. Record it, unless the root
+    /// Spawns a helper of this holder with a fresh key, offline. Record the helper, unless the root
     /// allows hops without a receipt.
     pub fn spawn_helper(&self, label: &str, terms: &Attenuation) -> Result<Delegation, Error> {
         let key = Arc::new(self.ports.new_key()?);
@@ -314,14 +362,15 @@ impl Delegation {
         Ok(Delegation { key, token, inclusion: None, ..self.clone() })
     }
 
-    /// Narrows what this holder is about to use, offline: a hop to itself, under the same key.
+    /// Attenuates the token for this holder's own next use, offline: a hop to itself, under the
+    /// same key.
     pub fn narrow(&self, terms: &Attenuation) -> Result<Delegation, Error> {
         let token = Arc::new(self.append(Recipient::Oneself, terms)?);
         Ok(Delegation { token, inclusion: None, ..self.clone() })
     }
 
-    /// Has what is not recorded yet recorded, and takes the receipt. Again, it refreshes the
-    /// receipt and what it staples.
+    /// Records the hops that are not recorded yet, and keeps the receipt. A further call refreshes
+    /// the receipt and the revocation status in it.
     pub async fn record(&mut self) -> Result<(), Error> {
         let request = v1::RecordHopRequest { token: self.token.encode() };
         let answer = self.broker()?.record_hop(&self.as_caller(), request).await?;
@@ -333,8 +382,8 @@ impl Delegation {
         Ok(())
     }
 
-    /// Asks for the proof that every hop is in the ledger, for tools that demand it; it is shown
-    /// with every call from then on. The hops must be recorded.
+    /// Fetches the proof that every hop is in the ledger, for tools that require it. The proof is
+    /// then shown with every call. All hops must be recorded.
     pub async fn get_inclusion_proof(&mut self) -> Result<(), Error> {
         let request = v1::GetInclusionProofRequest { token: self.token.encode() };
         let inclusion = self.broker()?.get_inclusion_proof(&self.as_caller(), request).await?;
@@ -348,20 +397,22 @@ impl Delegation {
         Ok(())
     }
 
-    /// That its hops are in the ledger (`sublet.v1.Inclusion`); `None` until it was asked for.
+    /// Returns the encoded proof that the hops are in the ledger (`sublet.v1.Inclusion`); `None`
+    /// before [`Delegation::get_inclusion_proof`].
     pub fn inclusion(&self) -> Option<&[u8]> {
         self.inclusion.as_deref()
     }
 
-    /// Revokes a hop that this holder made or holds, with all below it.
+    /// Revokes a hop that this holder made or holds, with everything below it.
     pub async fn revoke(&self, hop: HopId, reason: &str) -> Result<(), Error> {
         let (who, chain) = (self.as_caller(), self.token.encode());
         let target = Target::Hop(hop);
         self.broker()?.revoke_target(&who, &target, reason, chain).await.map(|_| ())
     }
 
-    /// The stock form, for a verifier that knows no Sublet: a sealed Biscuit for one exact
-    /// audience and action, for at most a minute. Whoever has it can use it.
+    /// Makes the stock form, for a verifier that knows only Biscuit: a sealed token for one exact
+    /// audience and one exact action, for at most 60 s. It is a bearer token: whoever has it can
+    /// use it.
     pub fn stock(&self, scope: &Scope, ttl: Duration) -> Result<Vec<u8>, Error> {
         let now = self.ports.clock.now();
         Ok(mint::stock(&self.token, scope, seconds(ttl), now, self.key.as_ref())?)
@@ -373,15 +424,15 @@ impl Delegation {
     }
 }
 
-/// Using it.
+/// Calls to tools.
 impl Delegation {
-    /// Proves one call with JSON arguments, now.
+    /// Signs a call proof for one call with JSON arguments, at the current time.
     pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Error> {
         let arguments = Arguments::from_json(args.as_bytes())?;
         self.prove_digest(audience, action, arguments.digest())
     }
 
-    /// Proves one call whose arguments have this SHA-256.
+    /// Signs a call proof for one call, by the SHA-256 of its arguments.
     pub fn prove_digest(
         &self,
         audience: &str,
@@ -394,7 +445,8 @@ impl Delegation {
         Ok(CallProof::sign(claims, self.key.as_ref())?)
     }
 
-    /// All that a tool wants to see for one call with JSON arguments.
+    /// Returns everything that a tool needs for one call with JSON arguments: token, receipt and
+    /// proof.
     pub fn credentials_for(
         &self,
         audience: &str,
@@ -404,8 +456,8 @@ impl Delegation {
         Ok(self.credentials_with(&self.prove(audience, action, args)?))
     }
 
-    /// A request to a gRPC tool that shows and proves this call: its arguments are the bytes of
-    /// the message. For one attempt; a proof opens one call.
+    /// Returns a gRPC request with the credentials for this call. Its arguments are the bytes of
+    /// the message. Use the request for one attempt: a proof is accepted once.
     pub fn request<M: Message>(
         &self,
         audience: &str,
@@ -418,7 +470,7 @@ impl Delegation {
         Ok(request)
     }
 
-    /// Token, receipt and this proof.
+    /// Returns token, receipt and this proof.
     pub fn credentials_with(&self, proof: &CallProof) -> Credentials {
         let Presentation { token, receipt } = self.presentation();
         let inclusion = self.inclusion.clone();
@@ -438,24 +490,25 @@ impl fmt::Debug for Delegation {
     }
 }
 
-/// The path that a helper spawned under this label will have below `parent`.
+/// Returns the path of a helper that is spawned under this label below `parent`. A label that does
+/// not parse is an error.
 pub fn helper_path(parent: &Holder, label: &str) -> Result<HelperPath, Error> {
     Ok(HelperPath::child(parent.helper.as_ref(), label)?)
 }
 
-/// To an enrolled agent whose key is known, offline.
+/// Returns the recipient of a hop to an enrolled agent with a known key.
 pub fn to_agent(id: AgentId, key: PublicKey) -> Recipient {
     Recipient::Agent { id, key }
 }
 
-/// What a receipt covers of a token.
+/// Verifies a receipt and returns which hops of the token it covers.
 pub fn coverage(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<Coverage, Error> {
     let receipt = Receipt::decode(receipt).map_err(Malformed::Receipt)?;
     Ok(Coverage::verify(receipt, token, &trust.current())?)
 }
 
-/// What comes with a hop that was recorded: a receipt for all of its chain, and a signed head of the
-/// ledger. A broker's receipt is believed as little as anyone's.
+/// Verifies the broker's answer about a recorded hop: a receipt for the whole chain, and a
+/// checkpoint of the ledger.
 pub(crate) fn holds(
     receipt: &[u8],
     token: &VerifiedToken,
@@ -475,10 +528,10 @@ fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<()
     }
 }
 
-/// A head that the ledger's key has signed, as every answer about a recorded hop brings one.
+/// Verifies a checkpoint against the ledger keys of the trust bundle.
 fn is_head(note: &[u8], trust: &Trust) -> Result<(), Error> {
     let head = Checkpoint::open(note, &head_keys(&trust.current()));
-    head.map(drop).map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))
+    head.map(drop).map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))
 }
 
 #[cfg(test)]

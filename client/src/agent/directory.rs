@@ -1,11 +1,11 @@
 //! An identity on disk: `key.pem`, `identity.token`, `agent.toml`, `trust.json`. docs/FORMATS.
 //!
-//! Owns: names and content of the files, and which key file is meant. Does not own: how a file is
-//! written (`files`), what is asked of the broker (`identity`).
+//! Owns: names and content of the files, and which key file is the current one. Does not own: how a
+//! file is written (`files`), what is asked of the broker (`identity`).
 //!
-//! Invariants: `identity.token` is written last, so a directory with one is whole; the token says
-//! which key is current, not the name of a file, so no moment of a rotation leaves the directory
-//! without an identity; a key file is removed only when nobody can have heard of its key.
+//! Invariants: `identity.token` is written last, so a directory that has it is complete; the token,
+//! and not a file name, says which key is current, so the directory has an identity at every moment
+//! of a rotation; a key file is removed only when nobody can have learnt its public key.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,14 +28,14 @@ use crate::ports::Ports;
 const KEY: &str = "key.pem";
 const LOCK: &str = "identity.lock";
 
-/// How long another process that changes the identity is waited for: it asks the broker meanwhile, and
-/// may have to ask again.
+/// How long to wait for another process that changes the identity. That process may be asking the
+/// broker, more than once.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether it is done.
+/// The interval between two attempts to take the lock.
 const LOCK_EVERY: Duration = Duration::from_millis(10);
 
-/// The idempotency key of a renewal that was begun, behind the id of the identity that it renews.
+/// The id of an identity and the idempotency key of its renewal.
 const RENEWAL: &str = "renewal.key";
 
 const NEXT_KEY: &str = "key-next.pem";
@@ -43,7 +43,7 @@ const TOKEN: &str = "identity.token";
 const ABOUT: &str = "agent.toml";
 const TRUST: &str = "trust.json";
 
-/// What `agent.toml` says.
+/// The content of `agent.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
@@ -51,13 +51,13 @@ pub struct About {
     pub id: AgentId,
     /// The broker's address.
     pub broker: String,
-    /// The trust bundle's file; a relative path begins in the identity's directory.
+    /// The path of the trust bundle. A relative path begins in the identity's directory.
     pub trust: PathBuf,
-    /// The file of the password that the private keys lie under; a relative path begins in the
-    /// identity's directory. They lie open without it.
+    /// The path of the file with the password of the private keys. A relative path begins in the
+    /// identity's directory. `None` when the keys are not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_password_file: Option<PathBuf>,
-    /// How TLS is spoken with the broker.
+    /// The TLS settings for the broker.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls: Tls,
 }
@@ -66,7 +66,7 @@ fn is_default(tls: &Tls) -> bool {
     *tls == Tls::default()
 }
 
-/// Which content a file has, by when it was written and which file it is.
+/// Identifies the content of a file by its modification time and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     written: SystemTime,
@@ -82,13 +82,13 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory at this path, which need not exist; its keys lie open.
+    /// Returns the directory at this path, which need not exist. Its keys are not encrypted.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Directory { path: path.into(), lock: KeyLock::open(), key_password_file: None }
     }
 
-    /// The same, its keys under the password in this file. `agent.toml` says so of an identity that
-    /// comes to be in it.
+    /// Encrypts the keys with the password in this file. `agent.toml` of an identity that is
+    /// enrolled here then names the file. A file that cannot be read is an error.
     pub fn under(self, password_file: &Path) -> Result<Self, Error> {
         let lock = files::read_lock(Some(password_file))?;
         let whole = std::path::absolute(password_file)
@@ -96,7 +96,7 @@ impl Directory {
         Ok(Directory { lock, key_password_file: Some(whole), ..self })
     }
 
-    /// The directory of an identity, and what its `agent.toml` says.
+    /// Opens the directory of an identity, and returns it with the content of `agent.toml`.
     pub(crate) fn open(path: &Path) -> Result<(Self, About), Error> {
         let directory = Directory::new(path);
         let about = directory.about()?;
@@ -106,34 +106,34 @@ impl Directory {
         }
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a whole identity is there.
+    /// Returns whether the directory holds a complete identity.
     pub fn is_enrolled(&self) -> bool {
         self.file(TOKEN).exists()
     }
 
-    /// Makes the directory, for its owner alone.
+    /// Creates the directory with mode 0700.
     pub(crate) fn create(&self) -> Result<(), Error> {
         files::create_directory(&self.path)
     }
 
-    /// What `agent.toml` says.
+    /// Reads `agent.toml`.
     pub fn about(&self) -> Result<About, Error> {
         let path = self.file(ABOUT);
         let text = files::read_text(&path)?;
         toml::from_str(&text).map_err(|bad| Error::file(&path, bad.message()))
     }
 
-    /// The path of the trust bundle.
+    /// Returns the path of the trust bundle.
     pub fn trust_path(&self, about: &About) -> PathBuf {
         self.path.join(&about.trust)
     }
 
-    /// The identity token's bytes.
+    /// Reads the identity token's bytes.
     pub(crate) fn token(&self) -> Result<Vec<u8>, Error> {
         let path = self.file(TOKEN);
         let text = files::read_text(&path)?;
@@ -141,7 +141,7 @@ impl Directory {
         Ok(presentation.token)
     }
 
-    /// What tells one identity token on disk from the next, unread; `None` when there is none.
+    /// Identifies the identity token on disk without reading it; `None` when there is none.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         let about = std::fs::metadata(self.file(TOKEN)).ok()?;
         #[cfg(unix)]
@@ -151,13 +151,13 @@ impl Directory {
         Some(Stamp { written: about.modified().ok()?, file })
     }
 
-    /// Keeps a new identity token.
+    /// Stores a new identity token.
     pub(crate) fn keep_token(&self, token: &VerifiedToken) -> Result<(), Error> {
         let text = Presentation { token: token.encode(), receipt: None }.to_text() + "\n";
         files::replace(&self.file(TOKEN), text.as_bytes())
     }
 
-    /// Keeps what is no secret of a new identity: the trust bundle and `agent.toml`.
+    /// Stores the public part of a new identity: the trust bundle and `agent.toml`.
     pub(crate) fn keep_about(
         &self,
         id: &AgentId,
@@ -173,14 +173,15 @@ impl Directory {
         files::replace(&self.file(ABOUT), text.as_bytes())
     }
 
-    /// The private key of this public key, whichever file it is in: one that a rotation is about to
-    /// take, the current one, or one kept from before a rotation.
+    /// Returns the private key of this public key from whichever file it is in: the next key of a
+    /// rotation, the current key, or a former key. The code of the error is `no_such_key` when no
+    /// file has it.
     ///
-    /// Looked for in the order in which a key goes from file to file, so a rotation by another process
-    /// meanwhile cannot take it out of sight.
+    /// The files are read in the order in which a rotation moves a key, so a rotation by another
+    /// process cannot hide the key.
     pub fn key_of(&self, public: &PublicKey) -> Result<SecretKey, Error> {
         let detail = format!(
-            "{}: no private key for {}, by which the token is held: the token is another's, or the key is",
+            "{}: no private key for {}, the key of the token's holder: the token is for another agent, or the key file is missing",
             self.path.display(),
             public.thumbprint()
         );
@@ -189,14 +190,15 @@ impl Directory {
             match files::find_key(&path, &self.lock) {
                 Ok(Some(key)) if key.public_key() == public => return Ok(key),
                 Ok(_) => {}
-                // It may be that one, and may be not.
+                // This unreadable file may be the key that is wanted.
                 Err(failure) => trouble = failure,
             }
         }
         Err(trouble)
     }
 
-    /// How old the current key is, by when its file was written; `None` when nobody knows.
+    /// Returns the age of the current key by the modification time of its file; `None` when there
+    /// is no such file or its time is in the future.
     pub(crate) fn key_age(&self, now: UnixMillis) -> Option<Duration> {
         #[cfg(unix)]
         let made = std::os::unix::fs::MetadataExt::mtime(&std::fs::metadata(self.file(KEY)).ok()?);
@@ -205,29 +207,29 @@ impl Directory {
         u64::try_from(now.seconds().saturating_sub(made)).ok().map(Duration::from_secs)
     }
 
-    /// The first key: the one that was shown when an enrollment was tried before, or a new one; and
-    /// whether it is new.
+    /// Returns the first key and whether it was made now. A key of an earlier, failed enrollment is
+    /// used again.
     pub(crate) fn first_key(&self, ports: &Ports) -> Result<(SecretKey, bool), Error> {
         self.key_in(KEY, ports)
     }
 
-    /// Takes back a first key that nobody has heard of.
+    /// Removes a first key whose public key nobody has learnt.
     pub(crate) fn drop_first_key(&self) -> Result<(), Error> {
         files::remove(&self.file(KEY))
     }
 
-    /// Sets a first key aside with which nobody can enroll, under its thumbprint.
+    /// Renames a first key that cannot enroll to `key-<thumbprint>.pem`.
     pub(crate) fn set_first_key_aside(&self, key: &SecretKey) -> Result<(), Error> {
         self.rename(KEY, &self.kept(key.public_key()))
     }
 
-    /// The key that a rotation shall take: one that an earlier, cut-off rotation asked for, or a
-    /// new one, on disk.
+    /// Returns the key for a rotation, stored on disk: the one of an interrupted rotation, or a new
+    /// one.
     pub(crate) fn next_key(&self, ports: &Ports) -> Result<SecretKey, Error> {
         self.key_in(NEXT_KEY, ports).map(|(key, _)| key)
     }
 
-    /// The key in a file, or a new one; and whether it is new.
+    /// Returns the key in a file, or a new one, and whether it was made now.
     fn key_in(&self, name: &str, ports: &Ports) -> Result<(SecretKey, bool), Error> {
         let path = self.file(name);
         match files::find_key(&path, &self.lock)? {
@@ -236,8 +238,8 @@ impl Directory {
         }
     }
 
-    /// Whether a rotation away from the current key was asked for and did not end. One that ended but
-    /// for its tidying up is tidied up.
+    /// Returns whether a rotation away from the current key was requested and did not end. If only
+    /// the renaming is missing, it is done here.
     pub(crate) fn is_rotating(&self, current: &PublicKey) -> Result<bool, Error> {
         let path = self.file(NEXT_KEY);
         if !path.exists() {
@@ -250,12 +252,13 @@ impl Directory {
         Ok(false)
     }
 
-    /// Held by the one process that changes the identity now; another that does is waited for.
+    /// Takes the lock for changing the identity. Waits for another process that has it.
     pub(crate) async fn lock(&self, ports: &Ports) -> Result<File, Error> {
         self.lock_within(LOCK_DEADLINE, ports).await
     }
 
-    /// The same, with another that does waited for so long at most.
+    /// Takes the same lock, and waits for at most `deadline`. Otherwise the code of the error is
+    /// `identity_in_use`.
     pub(crate) async fn lock_within(
         &self,
         deadline: Duration,
@@ -278,9 +281,9 @@ impl Directory {
         claimed
     }
 
-    /// The idempotency key with which this identity is renewed: drawn once, and kept until there is
-    /// another identity. A process that was killed before it had its answer asks for the very same;
-    /// whoever copied the directory before does not know it.
+    /// Returns the idempotency key for renewing this identity. It is random and stays the same
+    /// until there is another identity: a process that was killed before the answer repeats the
+    /// same request, and whoever copied the directory earlier does not know the key.
     pub(crate) fn renewal_key(
         &self,
         token: &VerifiedToken,
@@ -296,13 +299,13 @@ impl Directory {
         Ok(key.to_vec())
     }
 
-    /// Sets a key aside that a rotation cannot take, under its thumbprint.
+    /// Renames a next key that cannot be used to `key-<thumbprint>.pem`.
     pub(crate) fn set_next_key_aside(&self, next: &SecretKey) -> Result<(), Error> {
         self.rename(NEXT_KEY, &self.kept(next.public_key()))
     }
 
-    /// Ends a rotation that the broker granted: keeps the old key under its thumbprint, then the
-    /// new token, from which moment the new key is current, then tidies the names up.
+    /// Completes a rotation that the broker granted: stores the old key under its thumbprint, then
+    /// the new token, which makes the new key current, then renames the new key's file.
     pub(crate) fn take_next_key(
         &self,
         old: &SecretKey,

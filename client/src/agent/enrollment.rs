@@ -1,10 +1,10 @@
-//! What an agent shows to be enrolled, and the request that it makes of it.
+//! The credential that an agent shows to enroll, and the enrollment request.
 //!
-//! Owns: the methods of enrollment as the one that comes in sees them. Does not own: what is kept
-//! afterwards (`identity`).
+//! Owns: the enrollment methods on the agent's side. Does not own: what is stored afterwards
+//! (`identity`).
 //!
-//! Invariants: the new key's signature covers the credential, so that what is overheard enrolls nobody
-//! else; a credential is never printed.
+//! Invariants: the signature of the new key covers the credential, so a credential that is
+//! overheard enrolls no other key; a credential is never printed.
 
 use std::sync::Arc;
 
@@ -26,28 +26,28 @@ use crate::error::Error;
 const JOIN_TOKEN: &str = "join_token";
 const FEDERATED: &str = "federated";
 
-/// What an agent shows to be enrolled. A secret.
+/// The credential that an agent shows to enroll. It is a secret.
 pub struct Proof {
     method: &'static str,
     shown: Shown,
 }
 
 enum Shown {
-    /// A text.
+    /// A credential that is a text, such as a join token or a JWT.
     Text(String),
-    /// The certificate of the connection.
+    /// The client certificate of the TLS connection.
     Certificate,
-    /// The identity that another trust domain's broker gave.
+    /// An identity that the broker of another trust domain issued.
     Identity(Arc<dyn Identified>),
 }
 
 impl Proof {
-    /// A join token.
+    /// A join token. It enrolls one agent once.
     pub fn join_token(text: &str) -> Self {
         Proof::text(JOIN_TOKEN, text)
     }
 
-    /// A signed token (RFC 7519) of an issuer that the broker knows.
+    /// A signed JWT (RFC 7519) of an issuer that the broker is configured with.
     pub fn jwt(text: &str) -> Self {
         Proof::text("jwt", text)
     }
@@ -57,12 +57,13 @@ impl Proof {
         Proof::text("jwt_svid", text)
     }
 
-    /// The SPIFFE X.509-SVID that the connection to the broker shows ([`crate::broker::tls::Tls::certificate`]).
+    /// The SPIFFE X.509-SVID that is the client certificate of the connection to the broker
+    /// ([`crate::broker::tls::Tls::certificate`]).
     pub fn x509_svid() -> Self {
         Proof { method: "x509_svid", shown: Shown::Certificate }
     }
 
-    /// An identity in another trust domain, whose broker this one takes as federated.
+    /// An identity in another trust domain that the broker is federated with.
     pub fn federated_domain(identity: &(impl Identified + Clone)) -> Self {
         Proof { method: FEDERATED, shown: Shown::Identity(Arc::new(identity.clone())) }
     }
@@ -71,7 +72,7 @@ impl Proof {
         Proof { method, shown: Shown::Text(text.trim().to_owned()) }
     }
 
-    /// The credential's bytes, for this agent and key.
+    /// Returns the credential's bytes for this agent and this new key.
     async fn credential(
         &self,
         broker: &Broker,
@@ -83,7 +84,8 @@ impl Proof {
             Shown::Certificate => return broker.tls().leaf(),
             Shown::Identity(identity) => identity,
         };
-        // The proof is for the broker that is asked, whoever it says it is: it opens nothing elsewhere.
+        // The proof names the trust domain of the broker that is asked, so it is useless at any
+        // other.
         let bundle = SignedBundle::read(broker.trust_bundle().await?)?;
         let audience = bundle.bundle().trust_domain().broker_audience();
         let enrollment = sha256(&enroll_message(FEDERATED, &[], agent, key));
@@ -103,7 +105,8 @@ impl std::fmt::Debug for Proof {
     }
 }
 
-/// The request of an enrollment.
+/// Builds the enrollment request, signed with the new key. `agent` is the SPIFFE id that the caller
+/// expects; `None` leaves it to the broker.
 pub(crate) async fn enroll_request(
     proof: &Proof,
     broker: &Broker,

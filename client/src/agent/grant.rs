@@ -1,6 +1,6 @@
-//! What an agent asks for on someone's behalf, and what lets it.
+//! The request for a new delegation: what an agent asks for, on whose behalf, and by which consent.
 //!
-//! Owns: the question, before it is asked. Does not own: asking it (`identity`).
+//! Owns: the request before it is sent. Does not own: sending it (`identity`).
 
 use std::fmt;
 use std::time::Duration;
@@ -11,31 +11,45 @@ use sublet_core::state::rows::session::SessionId;
 
 use crate::error::Error;
 
-/// What an agent asks for on someone's behalf.
+/// The request for a new delegation, for [`Identity::ask`](crate::Identity::ask).
+///
+/// ```
+/// use std::time::Duration;
+/// use sublet_client::{Consent, Grant};
+///
+/// let scope = ["fs.read@tool://files path=under:/data"];
+/// let grant = Grant::of("user:alice@acme.example", &scope, Duration::from_secs(900))?;
+/// let grant = grant.hops(3).offline_hops(1);
+/// assert_eq!(grant.on_behalf_of.to_string(), "user:alice@acme.example");
+/// assert_eq!(grant.by, Consent::Profile); // unless another consent is given
+/// # Ok::<(), sublet_client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// On whose behalf.
+    /// The principal whose authority is asked for.
     pub on_behalf_of: Principal,
-    /// All of what it shall be good for.
+    /// The capabilities of the delegation. The agent's profile must allow all of them.
     pub scope: Scope,
-    /// How long, in whole seconds.
+    /// The lifetime of the delegation, from the time of issue. Blocks hold whole seconds; a
+    /// fraction is dropped.
     pub ttl: Duration,
-    /// How many hops may follow.
+    /// The greatest number of hops below the root. 0 forbids delegation to others.
     pub hops: u32,
-    /// How many of them may be without a receipt.
+    /// The greatest number of those hops that no receipt covers. 0 requires that every hop is
+    /// recorded.
     pub offline_hops: u32,
-    /// What lets the agent act for the principal.
+    /// The evidence that the agent may act for the principal.
     pub by: Consent,
 }
 
-/// What lets an agent act for a principal. SPEC 3.10.
+/// The evidence that an agent may act for a principal. SPEC 3.10.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Consent {
-    /// The agent's profile, which names the principals that it may act for.
+    /// The agent's profile, which lists the principals that the agent may act for.
     Profile,
-    /// The user's own signed token (RFC 7519). A secret.
+    /// A signed JWT of the user (RFC 7519). It is a secret and is never printed.
     UserToken(String),
-    /// A session that an operator made.
+    /// The id of a session of authority that the admin granted.
     Session(SessionId),
 }
 
@@ -50,12 +64,14 @@ impl fmt::Debug for Consent {
 }
 
 impl Grant {
-    /// These capabilities on behalf of this principal for so long; not to be handed on.
+    /// Returns a request for `scope` on behalf of a principal for `ttl`, without further hops and
+    /// by the consent of the profile.
     pub fn new(on_behalf_of: Principal, scope: Scope, ttl: Duration) -> Self {
         Grant { on_behalf_of, scope, ttl, hops: 0, offline_hops: 0, by: Consent::Profile }
     }
 
-    /// The same from texts: `user:alice@acme.example`, `fs.read@tool://files path=under:/data`.
+    /// Parses a request from texts, such as `user:alice@acme.example` and `fs.read@tool://files
+    /// path=under:/data`. A text that does not parse is an error.
     pub fn of<T: AsRef<str>>(
         on_behalf_of: &str,
         scope: &[T],
@@ -64,19 +80,19 @@ impl Grant {
         Ok(Grant::new(on_behalf_of.parse()?, Scope::from_texts(scope)?, ttl))
     }
 
-    /// So many hops may follow.
+    /// Sets the greatest number of hops below the root.
     #[must_use]
     pub fn hops(self, hops: u32) -> Self {
         Grant { hops, ..self }
     }
 
-    /// So many of them may be without a receipt.
+    /// Sets the greatest number of hops that no receipt covers.
     #[must_use]
     pub fn offline_hops(self, offline_hops: u32) -> Self {
         Grant { offline_hops, ..self }
     }
 
-    /// With this consent.
+    /// Sets the consent.
     #[must_use]
     pub fn by(self, by: Consent) -> Self {
         Grant { by, ..self }

@@ -1,12 +1,13 @@
-//! An enrolled agent's identity: how it is got, kept and changed, and what can be asked with it.
+//! An enrolled agent's identity: enrolling, storing and changing it, and asking the broker with it.
 //!
-//! Owns: enrollment, renewal, rotation and their order on disk and on the wire. Does not own: the
-//! files (`directory`), what other processes do with them meanwhile (`kept`), when it is time to renew
-//! (`renewal`), delegations (`holder`).
+//! Owns: enrollment, renewal, rotation, and their order on disk and on the wire. Does not own: the
+//! files (`directory`), changes by other processes (`kept`), when to renew (`renewal`), delegations
+//! (`delegation`).
 //!
-//! Invariants: the private key is made here and never leaves this machine; it is on disk before
-//! the broker hears of it; what the broker answers is verified before it is kept; a process that
-//! is killed in the middle can ask again and gets the same answer (SPEC sections 3 and 5).
+//! Invariants: the private key is made here and never leaves this machine; it is on disk before the
+//! broker learns its public key; every answer of the broker is verified before it is stored; a
+//! process that is killed in the middle can ask again and gets the same answer (SPEC sections 3 and
+//! 5).
 
 mod kept;
 
@@ -40,7 +41,23 @@ use crate::error::Error;
 use crate::ports::Ports;
 use crate::trust::Trust;
 
-/// An agent's identity. Cheap to clone; clones are one identity.
+/// An agent's identity. Clones are cheap and share one identity.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use sublet_client::{Broker, Error, Grant, Identity};
+///
+/// # async fn example() -> Result<(), Error> {
+/// let broker = Broker::connect("https://broker.acme.example:7460").await?;
+/// let planner = Identity::enroll(&broker, "sublet-join1.…", "agents/planner").await?;
+/// let _renewal = planner.keep_renewed(); // until it is dropped
+/// let scope = ["fs.read@tool://files path=under:/data"];
+/// let grant = Grant::of("user:alice@acme.example", &scope, Duration::from_secs(900))?;
+/// let delegation = planner.ask(&grant).await?;
+/// println!("{} holds {}", delegation.holder(), delegation.id());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 
@@ -52,28 +69,29 @@ struct Inner {
     ports: Ports,
     broker: OnceLock<Broker>,
     current: RwLock<Current>,
-    /// Which content of the directory `current` is from.
+    /// Identifies the content of the directory that `current` was read from.
     seen: Mutex<Option<Stamp>>,
-    /// Renewals and rotations happen one after the other.
+    /// Serializes renewals and rotations.
     changing: tokio::sync::Mutex<()>,
 }
 
-/// What [`Identity::revoke_former_keys`] has ended.
+/// The result of [`Identity::revoke_former_keys`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndedKeys {
-    /// The keys that it has revoked.
+    /// The thumbprints of the keys that were revoked.
     pub keys: Vec<Thumbprint>,
-    /// Recorded hops that they held; all below them has ended too.
+    /// How many recorded hops those keys held. Everything below these hops ended too.
     pub hops: u64,
-    /// Former keys that are still not revoked, because as many as one agent may revoke are: the admin can.
+    /// How many former keys are still valid, because an agent may revoke only so many. The admin
+    /// can revoke them.
     pub left: u64,
 }
 
-/// Getting one.
+/// Enrolling and loading.
 impl Identity {
-    /// Enrols with a one-time join token: makes a key in `directory`, shows it, keeps the
-    /// identity. The trust bundle that the broker answers with is believed as it is; where an
-    /// operator handed one out, use [`Identity::enroll_trusting`].
+    /// Enrolls with a join token: makes a key in `directory`, proves possession of it, and stores
+    /// the identity. The broker's trust bundle is accepted without verification. If an operator
+    /// handed out a trust bundle, use [`Identity::enroll_trusting`].
     pub async fn enroll(
         broker: &Broker,
         join_token: &str,
@@ -82,7 +100,7 @@ impl Identity {
         Identity::enroll_as(broker, join_token, directory.as_ref(), None, None).await
     }
 
-    /// The same, with a broker that this bundle vouches for and no other.
+    /// Enrolls with a join token at a broker whose trust bundle must be accepted by `trust`.
     pub async fn enroll_trusting(
         broker: &Broker,
         join_token: &str,
@@ -92,7 +110,8 @@ impl Identity {
         Identity::enroll_as(broker, join_token, directory.as_ref(), Some(trust), None).await
     }
 
-    /// The same, with all that can be said: whom to trust, and who the caller says it is.
+    /// Enrolls with a join token. `trust` is the trust bundle to go by, if there is one; `agent` is
+    /// the SPIFFE id that the caller expects, if it has one.
     pub async fn enroll_as(
         broker: &Broker,
         join_token: &str,
@@ -104,8 +123,9 @@ impl Identity {
         Identity::enroll_by(broker, &credential, Directory::new(directory), trust, agent).await
     }
 
-    /// Enrols by any method: with a signed token that a CI system, Kubernetes, an identity provider or
-    /// a SPIFFE workload has anyway.
+    /// Enrolls with any credential, such as a signed token of a CI system, of Kubernetes, of an
+    /// identity provider or of a SPIFFE workload. The code of the error is `already_enrolled` when
+    /// the directory holds an identity.
     pub async fn enroll_by(
         broker: &Broker,
         credential: &Proof,
@@ -122,13 +142,13 @@ impl Identity {
         let (key, made) = directory.first_key(broker.ports())?;
         let request = enroll_request(credential, broker, agent, &key).await?;
         let answer = match broker.enroll(request).await {
-            // Nobody has heard of it.
+            // The first attempt was refused, so nobody knows this key.
             Err(failure) if failure.is_final() && made && failure.attempts() == 1 => {
                 directory.drop_first_key()?;
                 return Err(failure);
             }
-            // It opens nothing any more, and another does next time. Of any other refusal an attempt
-            // before may have been granted, so the key stays to be asked with again.
+            // The key can enroll nobody; the next attempt makes another one. After any other
+            // refusal an earlier attempt may have been granted, so the key stays for asking again.
             Err(failure) if failure.code() == "key_in_use" => {
                 directory.set_first_key_aside(&key)?;
                 return Err(failure);
@@ -148,15 +168,17 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Loads an identity; asks nobody.
+    /// Loads an identity from its directory, offline. Errors: a missing or broken file, or an
+    /// identity token that does not verify.
     pub fn load(directory: impl AsRef<Path>) -> Result<Self, Error> {
         Identity::load_with(directory, Ports::system())
     }
 
-    /// The same, with other clocks and randomness.
+    /// Loads an identity with another clock and random source.
     pub fn load_with(directory: impl AsRef<Path>, ports: Ports) -> Result<Self, Error> {
         let (directory, about) = Directory::open(directory.as_ref())?;
-        // The token first: whoever renews it meanwhile keeps the keys that it needs before it.
+        // Read the token first: a process that renews it stores the key that a token needs before
+        // the token.
         let (seen, token) = (directory.stamp(), directory.token()?);
         let trust = Trust::open(&directory.trust_path(&about), ports.clock.now())?;
         let token = trust.verify_own(&token)?;
@@ -194,9 +216,9 @@ impl Identity {
     }
 }
 
-/// Keeping it.
+/// Renewing and rotating.
 impl Identity {
-    /// A new identity token for the key that it has.
+    /// Fetches a new identity token for the current key.
     pub async fn renew(&self) -> Result<(), Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock(&self.0.ports).await?;
@@ -204,16 +226,17 @@ impl Identity {
         self.refresh_certificates();
         self.take_over().await?;
         if self.0.directory.is_rotating(self.current().key.public_key())? {
-            // A rotation was cut off: the broker may know the new key alone by now, and an identity
-            // under the old one would look like a copy's.
+            // A rotation was interrupted, so the broker may know only the new key by now. A renewal
+            // under the old key would look like one by a copy of this directory.
             return self.rotate().await;
         }
         self.renew_once().await?;
-        // An answer that is given again may be from before its root was tainted.
+        // An answer that the broker repeats may be older than the taint of its root.
         if self.is_tainted() { self.renew_once().await } else { Ok(()) }
     }
 
-    /// Shows the broker the certificate that is in its file now; the one of before, where none can be read.
+    /// Loads the client certificate from its file again. If that fails, the earlier certificate is
+    /// used.
     pub(crate) fn refresh_certificates(&self) {
         let refreshed = self.broker().and_then(Broker::refresh_certificates);
         if let Err(failure) = refreshed {
@@ -221,14 +244,15 @@ impl Identity {
         }
     }
 
-    /// Keeps each X.509-SVID that the Workload API tells of, where this identity's came from there.
+    /// Returns a future that stores each new X.509-SVID of the Workload API; `None` when this
+    /// identity does not use the Workload API.
     pub(crate) fn follow_svids(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
         let socket = self.0.tls.workload_api.clone()?;
         let (directory, ports) = (self.0.directory.path().to_owned(), self.0.ports.clone());
         Some(async move { workload::follow_x509(&socket, &directory, &ports).await })
     }
 
-    /// What is shown with this connection may be over by now; whoever gave it has another.
+    /// The client certificate may have expired. The Workload API has the next one.
     async fn fetch_svid(&self) {
         let Some(socket) = &self.0.tls.workload_api else { return };
         let fetched = workload::x509_svid(socket, self.0.directory.path(), &self.0.tls).await;
@@ -250,9 +274,9 @@ impl Identity {
         Ok(())
     }
 
-    /// Revokes every key that this agent had before its current one, and so all that was handed to them and all
-    /// below: what is done after [`Identity::rotate_key`] when a key may have leaked. What this process holds
-    /// under them ends too.
+    /// Revokes every key that this agent had before its current one, with all hops that these keys
+    /// hold and everything below. Call it after [`Identity::rotate_key`] when a key may have
+    /// leaked. Delegations that this process holds under these keys end too.
     pub async fn revoke_former_keys(&self, reason: &str) -> Result<EndedKeys, Error> {
         let mut ended = EndedKeys::default();
         loop {
@@ -275,13 +299,15 @@ impl Identity {
         }
     }
 
-    /// A new key. The old one stays beside it, for the tokens that are held under it: tools take those until
-    /// they end, and the broker is shown the identity in their place.
+    /// Rotates the key. The old key stays beside the new one for the delegations that are held
+    /// under it: tools accept those until they end, and the broker is shown the new identity
+    /// instead.
     pub async fn rotate_key(&self) -> Result<(), Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let _one_process = self.0.directory.lock(&self.0.ports).await?;
         self.take_over().await?;
-        // One that was cut off behind the broker's answer is tidied up, and not asked for again.
+        // An earlier rotation may have ended but for its renaming; then this renames and does not
+        // ask again.
         self.0.directory.is_rotating(self.current().key.public_key())?;
         self.rotate().await
     }
@@ -291,8 +317,9 @@ impl Identity {
         let next = self.0.directory.next_key(&self.0.ports)?;
         let request = rotate_request(&id, current.key.public_key(), &next)?;
         let answer = match self.broker()?.rotate_key(&current.credential(), request).await {
-            // The key was somebody's: another is needed next time. Of any other refusal the key
-            // may be the current one at the broker already, so it stays to be asked for again.
+            // The key belongs to another agent, so the next attempt needs another key. After any
+            // other refusal the broker may already have made the key current, so it stays for
+            // asking again.
             Err(failure) if failure.code() == "key_in_use" => {
                 self.0.directory.set_next_key_aside(&next)?;
                 return Err(failure);
@@ -308,10 +335,10 @@ impl Identity {
     }
 }
 
-/// Showing it to others than the broker, and to the broker by other ways than gRPC.
+/// Proving the identity to services other than the broker, and to the broker over HTTP.
 impl Identity {
-    /// Headers that prove this identity to its broker for one POST of these bytes to this path, such as
-    /// `/token` (RFC 8693): good once, for 30 seconds.
+    /// Returns headers that prove this identity to its broker for one POST of this body to this
+    /// path, such as `/token` (RFC 8693). They are valid once, for 30 s.
     pub fn headers_for(
         &self,
         path: &str,
@@ -321,13 +348,14 @@ impl Identity {
         Ok(credentials::to_headers(&shown))
     }
 
-    /// Proves who this is to another agent or any service, for one call with JSON arguments: good once,
-    /// there, for 30 seconds. It gives no authority.
+    /// Signs a proof of this identity for another agent or service, for one call with JSON
+    /// arguments. It is valid once, at that audience, for 30 s. It gives no authority.
     pub fn prove(&self, audience: &str, action: &str, args: &str) -> Result<CallProof, Error> {
         self.current().prove(audience, action, args, &self.0.ports)
     }
 
-    /// All that the other one wants to see.
+    /// Returns the identity token with a proof for one call, as a
+    /// [`PeerChecker`](crate::PeerChecker) expects it.
     pub fn credentials_for(
         &self,
         audience: &str,
@@ -341,49 +369,51 @@ impl Identity {
     }
 }
 
-/// What is known of it.
+/// Its parts.
 impl Identity {
-    /// The agent's id.
+    /// Returns the agent's SPIFFE id.
     pub fn id(&self) -> AgentId {
         self.kept().token.root().agent.clone()
     }
 
-    /// When the identity token stops being good, in seconds.
+    /// Returns when the identity token expires, in seconds since 1970.
     pub fn expires(&self) -> i64 {
         self.current().token.expires()
     }
 
-    /// Whether its root was tainted, so that the broker renews it and nobody else takes it.
+    /// Returns whether the identity token's root key is tainted. Then the broker renews the token
+    /// and nobody else accepts it.
     pub(crate) fn is_tainted(&self) -> bool {
         self.trust().is_tainted(self.current().token.root_key())
     }
 
-    /// The identity token.
+    /// Returns the current identity token.
     pub fn token(&self) -> Arc<VerifiedToken> {
         self.current().token
     }
 
-    /// The current key, to sign with.
+    /// Returns the current private key.
     pub fn key(&self) -> Arc<SecretKey> {
         self.current().key
     }
 
-    /// The trust bundle that it goes by.
+    /// Returns the trust bundle of this identity.
     pub fn trust(&self) -> &Trust {
         &self.0.trust
     }
 
-    /// Where it lies.
+    /// Returns the directory of this identity.
     pub fn directory(&self) -> &Directory {
         &self.0.directory
     }
 
-    /// The clocks and randomness in use.
+    /// Returns the clock and random source in use.
     pub fn ports(&self) -> &Ports {
         &self.0.ports
     }
 
-    /// The broker, connected with the first call. Must first be asked for inside a Tokio runtime.
+    /// Returns the broker, which is connected with the first call. The first use must be inside a
+    /// Tokio runtime.
     pub fn broker(&self) -> Result<&Broker, Error> {
         if let Some(broker) = self.0.broker.get() {
             return Ok(broker);
@@ -394,9 +424,10 @@ impl Identity {
     }
 }
 
-/// What can be asked with it.
+/// Asking the broker for authority, and opening tokens.
 impl Identity {
-    /// Asks for authority on someone's behalf, within this agent's profile.
+    /// Asks the broker for authority on behalf of a principal, within this agent's profile. Returns
+    /// the delegation with its receipt, both verified.
     pub async fn ask(&self, grant: &Grant) -> Result<Delegation, Error> {
         let request = v1::IssueRequest {
             on_behalf_of: grant.on_behalf_of.to_string(),
@@ -416,7 +447,7 @@ impl Identity {
             self.broker()?.issue(&current.credential(), request).await
         };
         let answer = match issue(request.clone()).await {
-            // The root of our identity, which this may be the first to hear of.
+            // Our identity token's root was tainted, and this call may be the first to learn it.
             Err(failure) if failure.code() == "key_tainted" => {
                 self.renew().await?;
                 issue(request).await?
@@ -432,12 +463,11 @@ impl Identity {
             return Err(Error::answer("it is not the delegation that was asked for"));
         }
         tracing::debug!(delegation = %token.delegation(), "issued");
-        // The key may have changed since it was asked for.
+        // The key may have been rotated since the request.
         self.held(token, Some(answer.receipt))
     }
 
-    /// Opens a token that was handed over to this agent, under its current key or one from before
-    /// a rotation.
+    /// Opens a token that was handed over to this agent, under its current key or a former one.
     pub fn open(&self, text: &str) -> Result<Delegation, Error> {
         let (token, receipt) = self.trust().verify_text(text)?;
         self.held(token, receipt)
@@ -449,12 +479,13 @@ impl Identity {
             true => current.key,
             false => match self.0.directory.key_of(token.holder_key()) {
                 Ok(key) => Arc::new(key),
-                // Not ours: `Delegation` says so better.
+                // The token is not for this agent. The check in `Delegation::of` gives the better
+                // message.
                 Err(failure) if failure.code() == "no_such_key" => current.key,
                 Err(failure) => return Err(failure),
             },
         };
-        // Outside a runtime a token can still be used and handed on, offline.
+        // Outside a Tokio runtime the token can still be used and attenuated offline.
         let broker = match tokio::runtime::Handle::try_current() {
             Ok(_) => Some(self.broker()?.clone()),
             Err(_) => None,
@@ -482,7 +513,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The bundle of an enrollment: vouched for by the one held, or else the beginning of trust.
+/// Accepts the trust bundle of an enrollment answer: as an update of the given one, or without one
+/// as the first bundle.
 fn accepted(
     text: &[u8],
     trust: Option<&Trust>,
@@ -498,14 +530,14 @@ fn accepted(
     bundle.map_err(Error::answer)
 }
 
-/// The identity token in an answer, which must be this agent's, for this key.
+/// Verifies the identity token of an answer, which must be for this key and, if given, this agent.
 fn own(
     trust: &Trust,
     token: &[u8],
     key: &SecretKey,
     agent: Option<&AgentId>,
 ) -> Result<VerifiedToken, Error> {
-    // Its root may have been tainted since it was signed; then it is renewed at once.
+    // The root may have been tainted after it signed the token; then the token is renewed at once.
     let token = trust.verify_own(token).map_err(Error::answer)?;
     if !token.is_identity() || token.holder_key() != key.public_key() {
         return Err(Error::answer("it is no identity token for this key"));

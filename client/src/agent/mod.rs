@@ -1,4 +1,5 @@
-//! What an agent has: an identity that is enrolled, renewed and rotated, and delegations that it uses and hands on.
+//! What an agent has: an identity, which it enrolls, renews and rotates, and delegations, which it
+//! uses and attenuates for others.
 
 pub mod current;
 pub mod delegation;

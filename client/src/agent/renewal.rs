@@ -1,10 +1,12 @@
-//! Keeping an identity renewed, and its key from growing old.
+//! Background renewal of an identity, and rotation of its key by age.
 //!
-//! Owns: when to renew or rotate, and telling the owner how it goes. Does not own: how (`identity`).
+//! Owns: when to renew or rotate, and reporting the result. Does not own: how to renew
+//! (`identity`).
 //!
-//! Invariants: renewal begins at half of the token's life, or once its root is known to be tainted, so that a broker that is away for less
-//! than the other half is not noticed; the moment has jitter, so that a fleet that started together
-//! does not come together; a failure is told and tried again, and never ends the task.
+//! Invariants: renewal begins at half of the token's life, so a broker that is away for less than
+//! the other half goes unnoticed; it begins at once when the token's root key is tainted; the time
+//! has jitter, so that a fleet that started together does not renew together; a failure is reported
+//! and retried, and never ends the task.
 
 use std::time::Duration;
 
@@ -16,28 +18,29 @@ use crate::agent::identity::Identity;
 use crate::broker::repeats::back_off;
 use crate::error::Error;
 
-/// Between attempts after failures: half a second, doubled up to 32 s.
+/// The wait after the first failed attempt, in milliseconds. It doubles with each further failure,
+/// up to 32 s.
 const BACK_OFF_MS: u64 = 500;
 
-/// Between renewals, at least.
+/// The least time between two renewals.
 const SLEEP_MIN: Duration = Duration::from_millis(500);
 
-/// The longest sleep without a look at the clock and at the trust bundle, so that a host that was
-/// suspended finds out on waking, and an agent soon after its root was tainted.
+/// The longest sleep before the clock and the trust bundle are read again. It bounds how late a
+/// resumed host or a tainted root is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(5);
 
-/// How renewing goes.
+/// The state of the background renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalStatus {
-    /// When the token held expires, in seconds.
+    /// When the current identity token expires, in seconds since 1970.
     pub expires: i64,
-    /// Renewals that were granted since the start.
+    /// How many renewals succeeded since the task started.
     pub renewals: u64,
-    /// Why the last attempt failed; `None` when it did not.
+    /// Why the last attempt failed; `None` when it succeeded or none was made yet.
     pub failure: Option<Error>,
 }
 
-/// The task that renews. Ends when it is dropped.
+/// The background renewal. Dropping this value stops it.
 #[derive(Debug)]
 pub struct Renewal {
     status: watch::Receiver<RenewalStatus>,
@@ -46,12 +49,12 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// How renewing goes now.
+    /// Returns the current state of the renewal.
     pub fn status(&self) -> RenewalStatus {
         self.status.borrow().clone()
     }
 
-    /// To be told of every renewal and failure.
+    /// Returns a receiver that gets the state after every renewal and every failure.
     pub fn watch(&self) -> watch::Receiver<RenewalStatus> {
         self.status.clone()
     }
@@ -64,21 +67,22 @@ impl Drop for Renewal {
     }
 }
 
-/// What else is kept up.
+/// Settings of the background renewal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RenewalPolicy {
-    /// How old a key may become before another takes its place, at the next renewal; never when it is
-    /// `None`. Processes that share a directory go on with the other one.
+    /// The age at which a key is rotated, at the next renewal; `None` never rotates. Other
+    /// processes that share the directory take over the new key.
     pub rotate_key_every: Option<Duration>,
 }
 
 impl Identity {
-    /// Renews at half of each token's life, for as long as what is returned lives.
+    /// Starts a task that renews the identity at half of each token's life, until the returned
+    /// value is dropped. Must be called inside a Tokio runtime.
     pub fn keep_renewed(&self) -> Renewal {
         self.keep(RenewalPolicy::default())
     }
 
-    /// The same, and keeps up more.
+    /// Starts the same task with settings of its own.
     pub fn keep(&self, upkeep: RenewalPolicy) -> Renewal {
         let first = RenewalStatus { expires: self.expires(), renewals: 0, failure: None };
         let (told, status) = watch::channel(first);
@@ -87,7 +91,7 @@ impl Identity {
         Renewal { status, task, svids }
     }
 
-    /// Another identity: for another key, if this one is too old.
+    /// Rotates the key if it is too old; renews the identity otherwise.
     async fn renew_or_rotate(&self, upkeep: RenewalPolicy) -> Result<(), Error> {
         let age = self.directory().key_age(self.ports().clock.now());
         let old = upkeep.rotate_key_every.zip(age).is_some_and(|(most, age)| age >= most);
@@ -99,7 +103,8 @@ async fn keep(identity: Identity, upkeep: RenewalPolicy, told: watch::Sender<Ren
     let mut failures = 0u32;
     loop {
         match failures {
-            // Also where a token lives so short, or a clock is so wrong, that it is always due.
+            // This wait also bounds the rate when a short life or a wrong clock makes renewal
+            // always due.
             0 => tokio::time::sleep(SLEEP_MIN).await,
             n => tokio::time::sleep(back_off(identity.ports(), n, BACK_OFF_MS)).await,
         }
@@ -120,10 +125,11 @@ async fn keep(identity: Identity, upkeep: RenewalPolicy, told: watch::Sender<Ren
     }
 }
 
-/// Half of the token's life after it was issued, or up to a tenth of that life earlier.
+/// Returns the time of the next renewal: half of the token's life after its issue, minus a random
+/// part of up to a tenth of that life.
 fn due(identity: &Identity) -> UnixMillis {
     let token = identity.token();
-    // An identity token has an origin; were there none, it would be due at once.
+    // An identity token always has an origin. Without one, renewal is due at once.
     let issued_at = token.root().role.origin().map_or(0, |origin| origin.issued_at);
     let life_ms = token.expires().saturating_sub(issued_at).saturating_mul(1000).max(0);
     let early = identity.ports().jitter(u64::try_from(life_ms / 10).unwrap_or(0));

@@ -1,10 +1,10 @@
-//! SPIFFE's Workload API: what a workload is given on its host, without a secret of its own.
+//! SPIFFE's Workload API: the SVIDs that a workload gets on its host, without a secret of its own.
 //!
-//! Owns: asking the socket, and keeping an X.509-SVID and those that follow it where TLS finds them.
-//! Does not own: enrolling with it (`credential`, `identity`).
+//! Owns: asking the socket, and storing the X.509-SVID and its successors where TLS reads them.
+//! Does not own: enrolling with an SVID (`enrollment`, `identity`).
 //!
-//! Invariants: private keys are written for their owner alone; what the socket says is believed by
-//! nobody but the broker, which verifies it.
+//! Invariants: private keys are written for their owner alone; what the socket returns is trusted
+//! by nobody before the broker has verified it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,14 +28,15 @@ use crate::ports::Ports;
 
 const SVID: &str = "svid.pem";
 
-/// Between attempts to follow, after failures: half a second, doubled up to 32 s.
+/// The wait after the first failure to follow, in milliseconds. It doubles with each further
+/// failure, up to 32 s.
 const BACK_OFF_MS: u64 = 500;
 
-/// How long the socket may take.
+/// The deadline for one answer of the socket.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A JWT-SVID for this audience, as a proof to enroll with. `socket` is as in SPIFFE_ENDPOINT_SOCKET:
-/// `unix:///run/agent.sock` or `tcp://127.0.0.1:8000`.
+/// Fetches a JWT-SVID for this audience and returns it as a credential for enrollment. `socket` has
+/// the form of SPIFFE_ENDPOINT_SOCKET: `unix:///run/agent.sock` or `tcp://127.0.0.1:8000`.
 pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Error> {
     let mut api = connect(socket).await?;
     let (audience, spiffe_id) = (vec![audience.to_owned()], String::new());
@@ -46,8 +47,8 @@ pub async fn jwt_svid(socket: &str, audience: &str) -> Result<Proof, Error> {
     Ok(Proof::jwt_svid(&svid.svid))
 }
 
-/// The workload's X.509-SVID, kept in a directory as `svid.pem`, and how to show it. `tls` says
-/// whom to believe of the broker.
+/// Fetches the workload's X.509-SVID, stores it as `svid.pem` in `directory`, and returns TLS
+/// settings that show it. The authorities of `tls` are kept.
 pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls, Error> {
     let mut stream = x509_stream(socket).await?;
     let first = tokio::time::timeout(DEADLINE, stream.message()).await;
@@ -58,7 +59,8 @@ pub async fn x509_svid(socket: &str, directory: &Path, tls: &Tls) -> Result<Tls,
     Ok(Tls { certificate: Some(svid.clone()), key: Some(svid), ca: tls.ca.clone(), workload_api })
 }
 
-/// Keeps each X.509-SVID that follows, as the Workload API tells of them, for as long as it is polled.
+/// Stores each following X.509-SVID that the Workload API sends. The future never ends; dropping it
+/// stops the work.
 pub(crate) async fn follow_x509(socket: &str, directory: &Path, ports: &Ports) {
     let mut failures = 0u32;
     loop {
@@ -86,8 +88,8 @@ async fn x509_stream(socket: &str) -> Result<Streaming<X509svidResponse>, Error>
     Ok(answer.map_err(|refusal| refused(socket, &refusal))?.into_inner())
 }
 
-/// Keeps the first of an answer: the default identity (Workload API section 5.2.1). Certificate and
-/// key in one file, so that nobody reads the one of before with the other of now.
+/// Stores the first SVID of an answer, which is the default identity (Workload API section 5.2.1).
+/// Certificate and key are in one file, so a reader never gets a pair that does not match.
 fn keep(answer: X509svidResponse, directory: &Path) -> Result<(), Error> {
     let svid = answer.svids.into_iter().next();
     let svid = svid.ok_or_else(|| Error::answer("the Workload API has no X.509-SVID"))?;
@@ -119,7 +121,8 @@ async fn connect(socket: &str) -> Result<SpiffeWorkloadApiClient<Channel>, Error
     Ok(SpiffeWorkloadApiClient::new(channel))
 }
 
-/// A request that no browser makes (Workload API section 3).
+/// Wraps a request with the header that protects against requests of a browser (Workload API
+/// section 3).
 fn asked<M>(message: M) -> Request<M> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
@@ -131,7 +134,7 @@ fn refused(socket: &str, status: &tonic::Status) -> Error {
     Error::local("workload_api", detail)
 }
 
-/// DER values that stand one behind the other; `None` when they do not.
+/// Splits concatenated DER values; `None` when the bytes are no such sequence.
 fn split(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut values = Vec::new();
     while let Some((0x30, rest)) = bytes.split_first() {
@@ -152,7 +155,7 @@ fn split(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     bytes.is_empty().then_some(values)
 }
 
-/// A PEM text (RFC 7468).
+/// Returns a PEM text (RFC 7468) of these DER bytes.
 fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());

@@ -1,11 +1,11 @@
-//! A tar archive in one form, written and read without holding it in memory: POSIX ustar
+//! A tar archive in one fixed form, written and read without holding it in memory: POSIX ustar
 //! (<https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html>).
 //!
-//! Owns: the form. Does not own: what is in it (`bundle`).
+//! Owns: the form of the archive. Does not own: its content (`bundle`).
 //!
-//! Invariants: files are in the order of their names behind the one that comes first; a header says
-//! name and length and nothing else; what stands there in any other way is refused, so that two
-//! archives of the same files are the same bytes.
+//! Invariants: the first file is fixed, and the others follow in the order of their names; a header
+//! states only name and length; every other form is refused, so two archives of the same files have
+//! the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 
-/// Bytes that are made room for at once, before a file is read: more than an entry bundle mostly has.
+/// The most that is allocated before a file is read, in bytes. Most entry bundles are smaller.
 const READ_AHEAD_MAX: usize = 1 << 20;
 
-/// tar's unit.
+/// The block size of tar, in bytes.
 const BLOCK: u64 = 512;
 
 /// Writes one archive.
@@ -30,7 +30,7 @@ impl<W: Write> Writer<W> {
         Writer(to)
     }
 
-    /// The next file.
+    /// Writes the next file.
     pub(crate) fn file(&mut self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let length = bytes.len() as u64;
         self.0.write_all(header(name, length)?.as_bytes())?;
@@ -38,7 +38,7 @@ impl<W: Write> Writer<W> {
         self.zeros(padding(length))
     }
 
-    /// The end of the archive: two empty blocks.
+    /// Ends the archive with two empty blocks.
     pub(crate) fn finish(mut self) -> std::io::Result<W> {
         self.zeros(2 * BLOCK)?;
         Ok(self.0)
@@ -49,7 +49,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// What stands before a file of this name and length.
+/// Returns the header of a file with this name and length.
 fn header(name: &str, length: u64) -> std::io::Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
     header.set_path(name)?;
@@ -61,22 +61,21 @@ fn header(name: &str, length: u64) -> std::io::Result<tar::Header> {
     Ok(header)
 }
 
-/// Bytes behind a file until the next block.
+/// Returns how many bytes pad a file to the next block.
 fn padding(length: u64) -> u64 {
     length.next_multiple_of(BLOCK).saturating_sub(length)
 }
 
-/// Where a file lies, and what it is.
+/// The position and length of a file in the archive.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     at: u64,
     length: u64,
-    /// SHA-256 over it, if it was asked for.
+    /// The SHA-256 of the file, if it was requested.
     digest: Option<[u8; 32]>,
 }
 
-/// An archive that was read once, from the beginning to the end; its files are read again when
-/// they are asked for.
+/// An archive that was read once from start to end. A file's content is read again on request.
 #[derive(Debug)]
 pub(crate) struct Archive {
     file: File,
@@ -85,8 +84,8 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Reads through an archive whose first file is `first`; takes the digest of each file that
-    /// `hashed` names.
+    /// Reads through an archive whose first file must be `first`. Computes the digest of each file
+    /// for which `hashed` returns true.
     pub(crate) fn open(
         path: &Path,
         first: &str,
@@ -112,22 +111,23 @@ impl Archive {
         Ok(Archive { file: again, first: first.to_owned(), places })
     }
 
-    /// Every file but the first, with its digest if it was asked for; in order.
+    /// Returns the name of every file but the first, in order, with its digest if it was requested.
     pub(crate) fn others(&self) -> impl Iterator<Item = (&str, Option<[u8; 32]>)> {
         let others = self.places.iter().filter(|(name, _)| **name != self.first);
         others.map(|(name, place)| (name.as_str(), place.digest))
     }
 
-    /// Whether it has a file of this name.
+    /// Returns whether the archive has a file of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
     }
 
-    /// The bytes of a file; `None` if it is not there, or cannot be read any more.
+    /// Returns the bytes of a file; `None` when there is no such file, or it cannot be read any
+    /// more.
     pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
         let place = self.places.get(name)?;
         let (mut file, mut bytes) = (&self.file, Vec::new());
-        // A length that nothing stands behind is not asked of the system at once.
+        // The stated length may be false, so no more than this is allocated before reading.
         bytes.reserve_exact(usize::try_from(place.length).ok()?.min(READ_AHEAD_MAX));
         file.seek(SeekFrom::Start(place.at)).ok()?;
         file.take(place.length).read_to_end(&mut bytes).ok()?;
@@ -141,7 +141,7 @@ struct Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<BufReader<R>> {
-    /// The next file's name and length; `None` at the end.
+    /// Reads the next file's name and length; `None` at the end.
     fn header(&mut self) -> Result<Option<(String, u64)>, Error> {
         let mut block = [0; 512];
         self.exactly(&mut block)?;
@@ -162,7 +162,7 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
         Ok(Some((name, length)))
     }
 
-    /// Passes over a file and what pads it.
+    /// Reads past a file and its padding. Returns the digest if it was requested.
     fn content(&mut self, length: u64, hashed: bool) -> Result<Option<[u8; 32]>, Error> {
         if !hashed {
             self.skip(length)?;
@@ -185,7 +185,7 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
         Ok(hashed.then(|| hash.finalize().into()))
     }
 
-    /// Passes over what is not looked at here; that it is there shows when it is read.
+    /// Skips content that is not needed yet. If it is missing, reading it later fails.
     fn skip(&mut self, length: u64) -> Result<(), Error> {
         let relative = i64::try_from(length).map_err(|_| another_form())?;
         self.from.seek_relative(relative).map_err(torn)?;
@@ -201,11 +201,11 @@ impl<R: Read + Seek> Reader<BufReader<R>> {
 }
 
 fn torn(error: std::io::Error) -> Error {
-    invalid(format!("it is no evidence bundle (a tar archive), or cut short: {error}"))
+    invalid(format!("it is not an evidence bundle (a tar archive), or it is cut short: {error}"))
 }
 
 fn another_form() -> Error {
-    invalid("its files stand in it in another form".to_owned())
+    invalid("its files are not in the form of an evidence bundle".to_owned())
 }
 
 fn invalid(detail: String) -> Error {

@@ -1,14 +1,14 @@
-//! The evidence bundle: one file, of public formats only, that verifies on a machine that never met
-//! the broker. docs/DESIGN, "Replay"; docs/FORMATS, "Evidence bundle".
+//! The evidence bundle: one file, of public formats only, that can be verified on a machine that
+//! never met the broker. docs/DESIGN, "Replay"; docs/FORMATS, "Evidence bundle".
 //!
-//! Owns: what is in a bundle, writing it, checking it against keys that the reader trusts. Does not
-//! own: the form of the file (`archive`), tiles and heads (`sublet_ledger`), what records say
-//! (`records`, `history`).
+//! Owns: the content of a bundle, writing it, verifying it against keys that the reader trusts.
+//! Does not own: the form of the file (`archive`), tiles and checkpoints (`sublet_ledger`), the
+//! meaning of records (`records`, `history`).
 //!
-//! Invariants: every file is named by the manifest with its SHA-256, or is part of the tree over which
-//! the head was signed; the keys that a bundle brings along are never the ones that it is checked
-//! with; what is derived is under `derived/` and nothing is concluded from it; checking needs no more
-//! memory for a large ledger than for a small one.
+//! Invariants: every file is either listed in the manifest with its SHA-256 or part of the tree
+//! under the signed checkpoint; a bundle is never verified with the keys that it contains; derived
+//! files are under `derived/`, and no verdict uses them; verifying needs no more memory for a large
+//! ledger than for a small one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,36 +34,37 @@ use crate::error::Error;
 use crate::files;
 use crate::trust::Trust;
 
-/// The format, in the manifest.
+/// The format's name in the manifest.
 const FORMAT: &str = "sublet-evidence/2";
 
-/// The file that names all others.
+/// The file that lists all others.
 const MANIFEST: &str = "manifest.json";
 
-/// Where the tree lies: what is there is held against the head, and no digest is needed.
+/// The folder of the tree. Its files are verified against the checkpoint and need no digest.
 const TREE: &str = "tile/";
 
-/// Bytes of a manifest that is read.
+/// The largest manifest that is read, in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What a bundle says of itself.
+/// The manifest of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// `sublet-evidence/2`.
+    /// The format: `sublet-evidence/2`.
     pub format: String,
-    /// The ledger's name.
+    /// The origin of the ledger.
     pub origin: String,
-    /// Records that the head is over.
+    /// How many records the checkpoint covers.
     pub records: u64,
-    /// The root over them, base64url.
+    /// The root hash over the records, in base64url.
     pub root: String,
-    /// Every other file but those of the tree, with its SHA-256 in base64url.
+    /// The SHA-256, in base64url, of every other file outside the tree.
     pub files: BTreeMap<String, String>,
 }
 
-/// Writes a bundle of a whole ledger: the head (and the last that was witnessed), tiles and entries as C2SP tlog-tiles, what lies
-/// beside each record, the keys (`trust.json`), and what was derived from them.
+/// Writes a bundle of a whole ledger: the checkpoint, the last witnessed checkpoint, tiles and
+/// entries as in C2SP tlog-tiles, the payloads, the keys (`trust.json`), and the files that were
+/// derived from them.
 pub fn write(
     path: &Path,
     ledger: &RawLedger,
@@ -72,10 +73,12 @@ pub fn write(
     keys: &[HeadKey],
 ) -> Result<Manifest, Error> {
     let head = Checkpoint::open(&ledger.note, keys);
-    let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
+    let head = head.map_err(|bad| invalid(format!("the checkpoint of the ledger: {bad}")))?;
     let tree = tree(ledger)?;
     if (tree.tree.size(), tree.tree.root()) != (head.size, head.root) {
-        return Err(invalid("the records have another root than their head".to_owned()));
+        return Err(invalid(
+            "the root hash of the records is not that of the checkpoint".to_owned(),
+        ));
     }
     let mut parts = BTreeMap::from([
         (Resource::Checkpoint.path(), Part::Bytes(ledger.note.clone())),
@@ -91,7 +94,7 @@ pub fn write(
             parts.insert(resource.path(), Part::Tree(resource));
             continue;
         };
-        // Whole bundles are forgotten, or none of it.
+        // Records are pruned in whole entry bundles.
         if records(ledger, index).iter().all(|record| record.leaf().is_some()) {
             parts.insert(resource.path(), Part::Tree(resource));
             parts.insert(payload_path(index), Part::Payloads(index));
@@ -121,7 +124,7 @@ pub fn write(
     Ok(manifest)
 }
 
-/// What a file of a bundle is made of, when it is written.
+/// The source of a file's content while a bundle is written.
 enum Part {
     Bytes(Vec<u8>),
     Tree(Resource),
@@ -166,18 +169,19 @@ fn content(part: &Part, ledger: &RawLedger, whole: &Whole) -> Vec<u8> {
     }
 }
 
-/// The records of one entry bundle: 256 of them, and the rest in the last.
+/// Returns the records of one entry bundle: 256, or fewer in the last.
 fn records(ledger: &RawLedger, index: u64) -> &[RawRecord] {
     let chunk = usize::try_from(index).unwrap_or(usize::MAX);
     ledger.records.chunks(WIDTH.into()).nth(chunk).unwrap_or_default()
 }
 
-/// What lies beside the records of one entry bundle.
+/// Returns the path of the payloads of one entry bundle.
 fn payload_path(index: u64) -> String {
     format!("payloads/{index}")
 }
 
-/// Each behind its length as four bytes, big-endian; empty where nothing lies or it was erased.
+/// Encodes payloads, each after its length as four bytes, big-endian. A record without a payload
+/// has length 0.
 fn payloads(records: &[RawRecord]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for record in records {
@@ -200,20 +204,36 @@ fn split_payloads(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     bytes.is_empty().then_some(payloads)
 }
 
-/// A bundle of which every byte is accounted for.
+/// A verified bundle: every byte is covered by the manifest or the tree.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use sublet_client::audit::bundle::Bundle;
+/// use sublet_client::audit::published::head_keys;
+/// use sublet_client::{Clock as _, Error, SystemClock, Trust};
+///
+/// # fn example() -> Result<(), Error> {
+/// // The keys come from a trust bundle that the reader trusts, not from the evidence.
+/// let trust = Trust::open(Path::new("trust.json"), SystemClock.now())?;
+/// let bundle = Bundle::open(Path::new("evidence.tar"), &head_keys(&trust.current()))?;
+/// let checked = bundle.check_records()?;
+/// println!("{checked} of {} records are there", bundle.manifest.records);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Bundle {
     archive: Archive,
-    /// What it says of itself.
+    /// The manifest.
     pub manifest: Manifest,
-    /// The ledger in it.
+    /// The ledger in the bundle.
     pub ledger: Published,
 }
 
 impl Bundle {
-    /// Reads a bundle and checks it, with these keys and no others: every file against the manifest
-    /// or the tree, every tile against the records, the root against the head. What lies beside
-    /// records is checked when they are read.
+    /// Reads and verifies a bundle with these keys: every file against the manifest or the tree,
+    /// every tile against the records, the root hash against the checkpoint. Payloads are verified
+    /// when they are read.
     pub fn open(path: &Path, keys: &[HeadKey]) -> Result<Self, Error> {
         Bundle::read(path, keys).map_err(|failure| failure.of(path))
     }
@@ -226,17 +246,19 @@ impl Bundle {
         let claims = (manifest.origin.as_str(), manifest.records, manifest.root.as_str());
         let root = base64url(head.root);
         if claims != (head.origin.as_str(), head.size, root.as_str()) {
-            return Err(invalid("its manifest names another head than its own".to_owned()));
+            return Err(invalid(
+                "its manifest states another checkpoint than the bundle contains".to_owned(),
+            ));
         }
         Ok(Bundle { archive, manifest, ledger })
     }
 
-    /// Holds it against heads that were kept elsewhere; see [`Published::against`].
+    /// Compares the ledger with checkpoints that were kept elsewhere; see [`Published::against`].
     pub fn against(&self, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
         self.ledger.against(&|resource: Resource| self.archive.read(&resource.path()), kept)
     }
 
-    /// The last head that witnesses cosigned; empty when there is none.
+    /// Returns the last checkpoint that witnesses cosigned; empty when there is none.
     pub fn witnessed(&self) -> Vec<u8> {
         self.archive.read(WITNESSED).unwrap_or_default()
     }
@@ -245,12 +267,13 @@ impl Bundle {
         self.ledger.signed.head.size
     }
 
-    /// Whether it is small enough for everything in it to be put together.
+    /// Returns whether the ledger is small enough for [`Bundle::records`].
     pub fn can_be_replayed(&self) -> bool {
         self.size() <= ENTRIES_MAX as u64
     }
 
-    /// Every record, with what lies beside it, which its leaf binds.
+    /// Returns every record with its payload, which is verified against the leaf. The code of the
+    /// error is `replay_too_long` when there are too many.
     pub fn records(&self, trust: &Trust) -> Result<Records, Error> {
         if !self.can_be_replayed() {
             let detail = format!("the ledger has over {ENTRIES_MAX} records");
@@ -264,8 +287,8 @@ impl Bundle {
         RawLedger { note, witnessed: self.witnessed(), records }.understand(trust)
     }
 
-    /// Reads every record, and holds what lies beside it against its leaf: one entry bundle at a
-    /// time. How many were there.
+    /// Verifies every payload against its leaf, one entry bundle at a time. Returns how many
+    /// records were there.
     pub fn check_records(&self) -> Result<u64, Error> {
         let (mut index, mut there) = (0, 0);
         for resource in entries_of(self.size()) {
@@ -281,10 +304,10 @@ impl Bundle {
         Ok(there)
     }
 
-    /// The records of one entry bundle.
+    /// Returns the records of one entry bundle.
     fn chunk(&self, resource: Resource) -> Result<Vec<RawRecord>, Error> {
         let Resource::Entries { index, width } = resource else { return Ok(Vec::new()) };
-        let torn = |path: &str| invalid(format!("{path} is torn"));
+        let torn = |path: &str| invalid(format!("{path} is damaged"));
         let Some(bytes) = self.archive.read(&resource.path()) else {
             let hashes = self.archive.read(&Resource::Tile { level: 0, index, width }.path());
             let hashes = hashes.unwrap_or_default();
@@ -308,15 +331,18 @@ fn entries_of(size: u64) -> impl Iterator<Item = Resource> {
     Resource::of_size(size).filter(|resource| matches!(resource, Resource::Entries { .. }))
 }
 
-/// The manifest names every file that is there with its digest, and no other; but for the tree, of
-/// which only what a ledger of this size has may be there.
+/// Verifies that the manifest lists every file outside the tree with its digest, and no other file,
+/// and that the tree has only files of a ledger of this size.
 fn check_manifest(archive: &Archive) -> Result<Manifest, Error> {
     let text = archive.read(MANIFEST).filter(|text| text.len() <= MANIFEST_BYTES_MAX);
     let text = text.ok_or_else(|| invalid("it has no manifest that can be read".to_owned()))?;
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| invalid(format!("its manifest is not one: {error}")))?;
     if manifest.format != FORMAT {
-        return Err(invalid(format!("{:?}, {FORMAT:?} is read here", manifest.format)));
+        return Err(invalid(format!(
+            "the format is {:?}; this version reads {FORMAT:?}",
+            manifest.format
+        )));
     }
     for (path, digest) in archive.others() {
         let good = match digest {
@@ -328,7 +354,7 @@ fn check_manifest(archive: &Archive) -> Result<Manifest, Error> {
         }
     }
     match manifest.files.keys().find(|path| !archive.has(path)) {
-        Some(path) => Err(Error::local("ledger_incomplete", format!("{path} is not there"))),
+        Some(path) => Err(Error::local("ledger_incomplete", format!("{path} is missing"))),
         None => Ok(manifest),
     }
 }

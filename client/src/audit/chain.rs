@@ -1,10 +1,10 @@
-//! Tokens put together again from recorded blocks, and what each hop took away.
+//! Tokens that are assembled again from recorded blocks, and what each hop took away.
 //!
-//! Owns: the tree of a delegation's hops, and the words for a narrowing. Does not own: whether a
-//! chain is authentic: that is `sublet_core::token::verify`, asked of the token as it was.
+//! Owns: the tree of a delegation's hops, and the text of an attenuation. Does not own: whether a
+//! chain is authentic; `sublet_core::token::verify` decides that on the assembled token.
 //!
-//! Invariants: a hop is called verified when the token that ends in it, rebuilt from blocks alone,
-//! verifies, its id is the recorded one, and every field that the record states is the block's.
+//! Invariants: a hop is called verified only if the token that ends in it, assembled from blocks
+//! alone, verifies, its id is the recorded one, and every field of the record equals the block's.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,32 +23,33 @@ use crate::audit::entry::Entry;
 use crate::audit::entry::recorded_id;
 use crate::audit::rebuild::{Unproven, block_payload, rebuild, walk};
 
-/// One hop of a delegation.
+/// One hop of a delegation, as the ledger shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HopReport {
-    /// Its id.
+    /// The id of the hop.
     pub hop: HopId,
-    /// The hop before it; `None` for the root.
+    /// The id of the hop before it; `None` for the root.
     pub parent: Option<HopId>,
-    /// 0 for the root.
+    /// The position in the chain: 0 for the root.
     pub position: u32,
     /// The index of its record in the ledger.
     pub index: u64,
-    /// When it was recorded.
+    /// The broker's time of its record.
     pub recorded_at: UnixMillis,
-    /// Who recorded it.
+    /// The name of the party that recorded it.
     pub recorded_by: String,
-    /// The trace that its recording was part of (W3C Trace Context).
+    /// The id of the trace that the recording was part of (W3C Trace Context); `None` when there
+    /// was none.
     pub trace: Option<String>,
-    /// From whom: the holder before it, or the issuer.
+    /// The delegator: the holder of the hop before it, or the issuer for the root.
     pub from: String,
-    /// To whom.
+    /// The delegate: the holder of this hop.
     pub holder: String,
-    /// When it ends, in seconds.
+    /// When the hop ends, in seconds since 1970.
     pub expires: i64,
-    /// What its block says; `None` when the chain does not verify.
+    /// The content of its block; `None` when the chain does not verify.
     pub block: Option<Block>,
-    /// What it narrowed, one change a line; empty for the root and where nothing was narrowed.
+    /// What the hop took away, as text; empty for the root and for a hop that took nothing away.
     pub narrowing: Vec<String>,
     /// Whether its signatures, id and record hold, from the root on; else what does not.
     pub verified: Result<(), Unproven>,
@@ -67,17 +68,17 @@ struct Recorded {
     trace: Option<String>,
 }
 
-/// A hop above those that are read: the reader has it in its own token.
+/// A hop above the hops that are read. The reader has it in its own token.
 struct Above {
     hop: HopId,
     holder: String,
     block: BlockPayload,
 }
 
-/// The hops of one delegation, as they are read.
+/// The hops of one delegation, while they are read.
 pub(crate) struct Chains {
     bundle: Arc<TrustBundle>,
-    /// Root first; empty where all hops are read.
+    /// The hops above, the root first; empty when all hops are read.
     above: Vec<Above>,
     revoked: HashMap<HopId, u64>,
     order: Vec<HopId>,
@@ -90,7 +91,7 @@ impl Chains {
         Chains { bundle, above, revoked, order: Vec::new(), hops: HashMap::new() }
     }
 
-    /// The same of the hops at and below the last hop of a token.
+    /// Restricts this to the hops at and below the last hop of a token.
     pub(crate) fn below(mut self, token: &VerifiedToken) -> Self {
         let above = token.hops().take(token.signed_blocks().len().saturating_sub(1)).enumerate();
         let above = above.map(|(position, (hop, signed))| Above {
@@ -106,7 +107,7 @@ impl Chains {
         self.above.iter().find(|above| above.hop == *hop).map(|above| above.holder.as_str())
     }
 
-    /// Takes a recorded hop in; its parent must be here already.
+    /// Adds a recorded hop. Its parent must have been added before.
     pub(crate) fn add(
         &mut self,
         entry: &Entry,
@@ -136,7 +137,7 @@ impl Chains {
         Ok(())
     }
 
-    /// Verifies every hop; the reports, and on whose behalf it all was.
+    /// Verifies every hop. Returns the reports, and the principal if the root verifies.
     pub(crate) fn finish(
         self,
         delegation: &DelegationId,
@@ -266,7 +267,7 @@ impl Recorded {
     }
 }
 
-/// A hop in a verified token.
+/// The place of a hop in a verified token.
 struct Place {
     token: Arc<VerifiedToken>,
     position: usize,
@@ -283,8 +284,7 @@ impl Place {
     }
 }
 
-/// Returns what a hop narrowed, one change a line, such as `narrowed: path under:/data → under:/data/q3` or
-/// `removed: fs.list@tool://files`. Empty when it narrowed nothing.
+/// Lists as text what a hop took away from the one before it; empty when nothing.
 pub fn narrowing(parent: &Block, child: &Block) -> Vec<String> {
     let capabilities = |block: &Block| -> Vec<Capability> {
         block.scope.iter().flat_map(|scope| scope.capabilities()).cloned().collect()

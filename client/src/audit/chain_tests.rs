@@ -1,4 +1,4 @@
-//! Records made by hand, put together again.
+//! Records made by hand, and the chains assembled from them.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn terms() -> Attenuation {
     Attenuation::of(&scope, Duration::from_secs(300)).unwrap()
 }
 
-/// The record of the last hop of a token.
+/// Returns the record of the last hop of a token.
 fn hop(token: &VerifiedToken) -> (Body, Vec<u8>) {
     let last = token.last();
     let payload = HopPayload {
@@ -142,7 +142,7 @@ fn a_block_that_is_not_the_recorded_one_is_refused() {
     let mut entries = written(&root, bodies);
     entries[1].payload = entries[2].payload.clone();
     let failure = Entry::read(&entries[1]).unwrap_err();
-    assert!(failure.message().contains("not what it names"), "{failure}");
+    assert!(failure.message().contains("its payload is not the one"), "{failure}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! By whose word an agent acts for somebody, as the ledger shows it. SPEC 3.10.9.
+//! The consents by which agents act for principals, as the ledger shows them. SPEC 3.10.9.
 //!
-//! Owns: reading the records of consent. Does not own: what was issued by it (`audit`, `history`).
+//! Owns: reading the records of consent. Does not own: the delegations that were issued by them
+//! (`replay`, `history`).
 //!
-//! Invariants: a person is named only by what lies beside the record; where that was erased nobody is.
+//! Invariants: only the payload of a record names a person; after it is erased, nobody is named.
 
 use serde::Serialize;
 use sublet_core::base::utc::utc;
@@ -11,30 +12,30 @@ use sublet_proto::record::record::Body;
 
 use crate::audit::entry::Entry;
 
-/// A consent that was recorded.
+/// A recorded consent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordedConsent {
     /// The index of its record.
     pub record: u64,
-    /// When, in milliseconds.
+    /// The broker's time of its record, in milliseconds since 1970.
     pub at_ms: i64,
-    /// The session that it began or went on with; `None` when the record names none.
+    /// The session of authority that it began or continued; `None` when the record names none.
     pub session: Option<String>,
-    /// The agent.
+    /// The agent that may act.
     pub agent: String,
-    /// The issuer of the user's token; `None` for an operator's word.
+    /// The issuer of the user's token; `None` for a grant by the admin.
     pub issuer: Option<String>,
-    /// For whom; `None` when it was erased.
+    /// The principal that the agent may act for; `None` when it was erased.
     pub principal: Option<String>,
-    /// The person whose token it was, as the issuer names it; `None` for an operator's word, when it was
-    /// erased, and in records from before it was kept.
+    /// The user, as the issuer names it; `None` for a grant by the admin, when it was erased, and
+    /// in older records that did not keep it.
     pub subject: Option<String>,
-    /// Whether what lay beside the record was erased.
+    /// Whether the payload of the record was erased.
     pub erased: bool,
 }
 
 impl RecordedConsent {
-    /// The consent that a record is of, if it is of one.
+    /// Returns the consent in a record; `None` when the record is of another kind.
     pub fn of(entry: &Entry) -> Option<Self> {
         let Some(Body::Consented(consent)) = &entry.record.body else { return None };
         let (words, said) = (entry.words(), |text: &String| !text.is_empty());

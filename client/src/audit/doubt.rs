@@ -1,10 +1,10 @@
-//! What an auditor has to doubt: what was done or tried without authority, and whether this is all of it.
-//! SPEC section 9.
+//! An auditor's doubts: what was done or tried without authority, and whether the records are
+//! complete. SPEC section 9.
 //!
-//! Owns: which records answer that. Does not own: what a record shows (`history`).
+//! Owns: which records answer these questions. Does not own: what a record shows (`history`).
 //!
-//! Invariants: every answer names the records that it rests on; what could not be shown is listed and not
-//! left out.
+//! Invariants: every answer names the records that it rests on; what could not be shown is listed
+//! and not left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,51 +17,51 @@ use crate::audit::records::gaps;
 /// Question 8: what was done, or tried, without authority.
 #[derive(Clone, Debug, Serialize)]
 pub struct WithoutAuthority {
-    /// Uses whose chain no record and no evidence shows, or that come out otherwise when they are
-    /// decided again.
+    /// The records of uses whose chain neither records nor evidence show, or whose decision
+    /// diverges when it is made again.
     pub unfounded_uses: Vec<u64>,
-    /// Calls that a tool refused to a holder that proved itself.
+    /// The records of calls that a tool refused although the holder proved possession.
     pub refused_uses: Vec<u64>,
-    /// What the broker refused.
+    /// The refusals of the broker.
     pub refusals: Vec<RefusalAnswer>,
-    /// What the broker refused and only counted, as one caller had too many of them.
+    /// The refusals of the broker that were only counted, because one caller had too many.
     pub refusals_counted: Vec<CountedAnswer>,
 }
 
-/// Refusals of one caller that were counted.
+/// The counted refusals of one caller.
 #[derive(Clone, Debug, Serialize)]
 pub struct CountedAnswer {
-    /// The record.
+    /// The index of the record.
     pub record: u64,
-    /// From then, in milliseconds.
+    /// The time of the first of them, in milliseconds since 1970.
     pub from_ms: i64,
-    /// Until then, in milliseconds.
+    /// The time of the last of them, in milliseconds since 1970.
     pub to_ms: i64,
-    /// Whose they are.
+    /// The caller.
     pub actor: String,
-    /// Method, code, and how often.
+    /// Method, code, and number of refusals.
     pub counts: Vec<(String, String, u64)>,
 }
 
-/// A refusal of the broker's.
+/// One refusal of the broker.
 #[derive(Clone, Debug, Serialize)]
 pub struct RefusalAnswer {
-    /// The record.
+    /// The index of the record.
     pub record: u64,
-    /// When, in milliseconds.
+    /// The broker's time of the refusal, in milliseconds since 1970.
     pub at_ms: i64,
-    /// Who asked.
+    /// The caller, with its key where the name alone proves little.
     pub actor: String,
     /// The stable code.
     pub code: String,
-    /// The reason.
+    /// The reason, as text.
     pub detail: String,
-    /// What was asked.
+    /// The request that was refused, as text.
     pub asked: String,
 }
 
 impl History {
-    /// Anything done without authority, or tried.
+    /// Answers question 8: what was done, or tried, without authority.
     pub fn without_authority(&self) -> WithoutAuthority {
         let unfounded = |used: &&RecordedUse| {
             used.allowed() && (used.token.is_err() || matches!(used.again, Again::Diverged(_)))
@@ -97,25 +97,25 @@ fn counted(counted: &CountedRefusals) -> CountedAnswer {
     }
 }
 
-/// Question 9: is this all of it?
+/// Question 9: whether the records are complete.
 #[derive(Clone, Debug, Serialize)]
 pub struct Completeness {
-    /// The head that every record is under.
+    /// How many records the checkpoint covers.
     pub records: u64,
-    /// What does not fit in a delegation's records.
+    /// What is missing or wrong in the records of a delegation, as text.
     pub delegations: Vec<String>,
-    /// Uses that a tool counted and that are not here: from, to.
+    /// The gaps in each tool's counter: first and last missing number.
     pub verifiers: BTreeMap<String, Vec<(u64, u64)>>,
-    /// Records that were forgotten, of which only hashes are left: from, to.
+    /// Ranges of pruned records, of which only hashes are left: first and last index.
     pub pruned: Vec<(u64, u64)>,
-    /// Records of which something was erased.
+    /// The records whose payload was erased.
     pub erased: Vec<u64>,
-    /// Uses that could not be decided again, and why.
+    /// The uses that could not be decided again, with the reason.
     pub not_shown: Vec<(u64, String)>,
 }
 
 impl History {
-    /// Gaps: by delegation, by tool, and what could not be shown.
+    /// Answers question 9: gaps by delegation and by tool, and what could not be shown.
     pub fn completeness(&self) -> Completeness {
         let problems = self.delegations.iter().flat_map(|(id, report)| {
             report.problems.iter().map(move |problem| format!("delegation {id}: {problem}"))
@@ -124,7 +124,7 @@ impl History {
         for used in &self.uses {
             counters.entry(used.verifier.clone()).or_default().insert(used.used.counter);
         }
-        // A report that was refused for want of proof had a counter too.
+        // A report that was refused because nothing proved it has a counter too.
         for refusal in self.refusals.iter().filter(|refusal| refusal.code == "use_not_proven") {
             let said = refusal.asked.strip_prefix(USES_NOT_TAKEN).unwrap_or_default();
             let said = said.split(' ').filter_map(|counter| counter.parse::<u64>().ok());

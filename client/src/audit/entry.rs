@@ -1,6 +1,7 @@
-//! One record of the ledger, decoded: who acted, what it says, and the payload that its digest binds.
+//! One record of the ledger, decoded: who acted, its content, and the payload that its digest
+//! covers.
 //!
-//! Owns: reading an entry. Does not own: what entries together mean (`replay`, `history`).
+//! Owns: reading a record. Does not own: what several records mean together (`replay`, `history`).
 
 use prost::Message as _;
 use sublet_core::base::bytes::sha256;
@@ -18,18 +19,19 @@ use crate::error::Error;
 /// One record, decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its index in the ledger.
+    /// The index of the record in the ledger.
     pub index: u64,
     /// The hash of its leaf.
     pub leaf_hash: [u8; 32],
-    /// What it says.
+    /// The content of the leaf.
     pub record: Record,
-    /// What lies beside it; `None` when nothing does, and when it was erased.
+    /// The payload; `None` when the record has none, and when it was erased.
     pub content: Option<Content>,
 }
 
 impl Entry {
-    /// Reads one entry: the leaf, and the payload that its digest binds.
+    /// Decodes a record and its payload. Errors: an unknown version, a leaf that is no record, or a
+    /// payload that the leaf's digest does not cover.
     pub fn read(entry: &ReplayEntry) -> Result<Self, Error> {
         let bad = |detail: &str| Error::answer(format!("record {}: {detail}", entry.index));
         let leaf_hash = sublet_ledger::leaf_hash(&entry.leaf)
@@ -38,29 +40,29 @@ impl Entry {
         let content = match entry.payload.as_slice() {
             [] => None,
             payload if record.payload_digest != sha256(payload) => {
-                return Err(bad("what lies beside it is not what it names"));
+                return Err(bad("its payload is not the one whose digest it states"));
             }
             payload => {
                 let payload = Payload::decode(payload);
-                payload.map_err(|_| bad("what lies beside it is not readable"))?.content
+                payload.map_err(|_| bad("its payload cannot be decoded"))?.content
             }
         };
         Ok(Entry { index: entry.index, leaf_hash, record, content })
     }
 
-    /// Who acted, and what shows that it was them.
+    /// Returns who acted, and the key that proves it.
     pub fn actor(&self) -> Actor {
         let key = self.record.actor_key.as_slice().try_into().ok().map(Thumbprint);
         let recorded = Some(self.record.recorded_holder.clone()).filter(|name| !name.is_empty());
         Actor { name: self.record.actor.clone(), key, recorded }
     }
 
-    /// Whether something lay beside it that is there no more.
+    /// Returns whether the record had a payload that was erased.
     pub fn is_erased(&self) -> bool {
         self.content.is_none() && !self.record.payload_digest.is_empty()
     }
 
-    /// A hop's own signed block.
+    /// Returns the signed block of a hop; `None` when the payload is erased or of another kind.
     pub fn block(&self) -> Option<&HopPayload> {
         match &self.content {
             Some(Content::Hop(block)) => Some(block),
@@ -68,7 +70,7 @@ impl Entry {
         }
     }
 
-    /// What was said; empty where nothing was or it was erased.
+    /// Returns the texts of the payload; empty when there are none or they were erased.
     pub fn words(&self) -> Words {
         match &self.content {
             Some(Content::Words(words)) => words.clone(),
@@ -76,24 +78,24 @@ impl Entry {
         }
     }
 
-    /// When it was recorded, by the broker's clock.
+    /// Returns the broker's time of the record.
     pub fn time(&self) -> UnixMillis {
         UnixMillis(self.record.time_ms)
     }
 
-    /// The trace that the call was part of which made it (W3C Trace Context): the one that its caller named,
-    /// or one that the broker began where it sends spans.
+    /// Returns the id of the trace that the recorded call was part of (W3C Trace Context): the
+    /// trace of the caller, or one that the broker began; `None` when there was none.
     pub fn trace(&self) -> Option<String> {
         let id: [u8; 16] = self.record.trace.as_slice().try_into().ok()?;
         Some(format!("{:032x}", u128::from_be_bytes(id)))
     }
 
-    /// The hop that it records, if it records one.
+    /// Returns the hop that the record is of; `None` when it is of another kind.
     pub fn hop(&self) -> Option<&Hop> {
         hop_of(&self.record)
     }
 
-    /// The use that it records, if it records one.
+    /// Returns the use that the record is of; `None` when it is of another kind.
     pub fn used(&self) -> Option<&Use> {
         match &self.record.body {
             Some(Body::Used(used)) => Some(used),
@@ -101,7 +103,7 @@ impl Entry {
         }
     }
 
-    /// What kind of record it is, in `snake_case`.
+    /// Returns the kind of the record in `snake_case`; `unknown` for a kind of a later version.
     pub fn kind(&self) -> &'static str {
         match &self.record.body {
             Some(Body::AgentCreated(_)) => "agent_created",
@@ -142,20 +144,20 @@ fn hop_of(record: &Record) -> Option<&Hop> {
     }
 }
 
-/// Who acted, as a record says it.
+/// The party that acted, as a record states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name: an agent, `agent#helper`, `admin:<thumbprint>`, ….
+    /// The name, such as a SPIFFE id, `agent#helper` or `admin:<thumbprint>`.
     pub name: String,
-    /// The key that signed the request; `None` for the broker itself, for a user, and in records from
-    /// before it was kept.
+    /// The key that signed the request; `None` for the broker itself, for a user, and in older
+    /// records that did not keep it.
     pub key: Option<Thumbprint>,
-    /// The last holder of the actor's chain that was recorded, where the actor's own hop was not.
+    /// The last recorded holder in the actor's chain, if the actor's own hop was not recorded.
     pub recorded: Option<String>,
 }
 
-/// Of a helper, whose name its parent chose, the key too; of a hop that was not recorded, whom the ledger
-/// knows it by.
+/// Also shows the key of a helper, as its parent chose its name, and for a hop that was not
+/// recorded the last recorded holder.
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.name)?;
@@ -172,7 +174,7 @@ impl std::fmt::Display for Actor {
     }
 }
 
-/// The id in a record of a hop.
+/// Returns the hop id in a record of a hop.
 pub(crate) fn recorded_id(hop: &Hop) -> Result<HopId, Error> {
     Ok(hop_id("hop", &hop.hop)?)
 }

@@ -1,12 +1,12 @@
-//! The whole ledger, read as what happened: who did what, on whose behalf, through which hops, and
-//! every decision made again. docs/DESIGN, "Replay"; SPEC section 9.
+//! The whole ledger as a history: who did what, on whose behalf, through which hops, with every
+//! decision made again. docs/DESIGN, "Replay"; SPEC section 9.
 //!
-//! Owns: putting records together, deciding again with the functions that tools decide with. Does
-//! not own: reading them (`records`), what is asked (`question`), one delegation's chain (`audit`).
+//! Owns: combining records, and deciding again with the functions that tools use. Does not own:
+//! reading records (`records`), the questions (`questions`), one delegation's chain (`replay`).
 //!
-//! Invariants: nothing counts that is not under the head; a decision is called reproduced only when
-//! it was made again, from recorded inputs alone, and came out the same; what could not be made
-//! again is called so, and why.
+//! Invariants: only records under the checkpoint count; a decision is called reproduced only if it
+//! was made again from recorded inputs alone and had the same result; a decision that could not be
+//! made again is reported with the reason.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -39,20 +39,20 @@ use crate::audit::records::Records;
 use crate::audit::replay::{self, RecordedRefusal, Report};
 use crate::trust::Trust;
 
-/// A use, and what becomes of it when it is decided again.
+/// A recorded use, and the result of deciding it again.
 #[derive(Clone, Debug)]
 pub struct RecordedUse {
     /// The index of its record.
     pub index: u64,
-    /// When the broker recorded it.
+    /// The broker's time of its record.
     pub recorded_at: UnixMillis,
     /// The tool that reported it.
     pub verifier: String,
-    /// The delegation.
+    /// The delegation of the use.
     pub delegation: DelegationId,
-    /// What the record says.
+    /// The content of the record.
     pub used: Use,
-    /// What lay beside it; `None` when it was erased.
+    /// The evidence in the payload; `None` when it was erased.
     pub evidence: Option<UseEvidence>,
     /// The chain, put together again; else why not.
     pub token: Result<VerifiedToken, Unproven>,
@@ -73,30 +73,30 @@ impl RecordedUse {
         UseVerdict::of_code(self.used.code.clone())
     }
 
-    /// When the tool decided it, by its clock.
+    /// Returns the tool's time of the decision.
     pub fn decided_at(&self) -> UnixMillis {
         UnixMillis(self.used.decided_at_ms)
     }
 
-    /// The position in the revocation feed that it was decided on.
+    /// Returns the position in the revocation feed that the tool had applied when it decided.
     pub fn position(&self) -> FeedPosition {
         FeedPosition::new(self.used.revocation_epoch, self.used.revocation_sequence)
     }
 }
 
-/// What a decision made again came to.
+/// The result of deciding a use again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// The same as was recorded.
+    /// The result is the recorded one.
     Reproduced,
-    /// Another: in words.
+    /// The result is another one, which the text names.
     Diverged(String),
-    /// It could not be made again: why.
+    /// The decision could not be made again, for the reason in the text.
     NotShown(String),
 }
 
 impl Again {
-    /// The word for it.
+    /// Returns the name of the result: `reproduced`, `diverged` or `not_shown`.
     pub fn name(&self) -> &'static str {
         match self {
             Again::Reproduced => "reproduced",
@@ -105,7 +105,7 @@ impl Again {
         }
     }
 
-    /// The words behind it.
+    /// Returns the text of the result; empty for a reproduced one.
     pub fn detail(&self) -> &str {
         match self {
             Again::Reproduced => "",
@@ -114,20 +114,20 @@ impl Again {
     }
 }
 
-/// A revocation, a suspension, a resumption.
+/// A recorded revocation, suspension or resumption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRevocation {
     /// The index of its record.
     pub index: u64,
-    /// Its number in the feed.
+    /// Its number in the revocation feed.
     pub sequence: u64,
-    /// When.
+    /// The broker's time of its record.
     pub time: UnixMillis,
-    /// By whom.
+    /// The party that requested it.
     pub actor: Actor,
-    /// Why; empty when it was erased.
+    /// The reason; empty when it was erased.
     pub reason: String,
-    /// Of what; `None` when the name of a principal was erased.
+    /// The subject; `None` when it is a principal whose name was erased.
     pub revocation: Option<Revocation>,
 }
 
@@ -136,81 +136,82 @@ pub struct RecordedRevocation {
 pub struct CountedRefusals {
     /// The index of the record.
     pub index: u64,
-    /// When the first of them was decided.
+    /// The time of the first of them.
     pub from: UnixMillis,
-    /// When the last of them was decided.
+    /// The time of the last of them.
     pub to: UnixMillis,
-    /// Whose they are: the agent that answers for the caller.
+    /// The agent that is responsible for the caller.
     pub actor: String,
-    /// Method, code and how often; method and code are empty where there were over 31 of them.
+    /// Method, code and number. Where there were more than 31 pairs, the rest is one entry with
+    /// empty method and code.
     pub counts: Vec<(String, String, u64)>,
 }
 
-/// A tool said how far it knows.
+/// A tool's report of the revocations that it has applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sync {
     /// The tool.
     pub verifier: String,
-    /// When the broker heard it.
+    /// The broker's time of the report.
     pub time: UnixMillis,
-    /// Up to here.
+    /// The position in the revocation feed that the tool had reached.
     pub position: FeedPosition,
 }
 
-/// A head of the ledger that a tool was shown, and reported.
+/// A checkpoint that a tool was shown and reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownHead {
-    /// The index of the report.
+    /// The index of the report's record.
     pub index: u64,
     /// The tool.
     pub verifier: String,
-    /// The head, as it was signed.
+    /// The checkpoint, as it was signed.
     pub note: Vec<u8>,
-    /// Over how many records it is; `None` when no key that is trusted signed it.
+    /// How many records the checkpoint covers; `None` when no trusted key signed it.
     pub size: Option<u64>,
-    /// Whether it is of the beginning of these records.
+    /// Whether these records begin with the records of the checkpoint.
     pub consistent: Checked,
 }
 
-/// What happened.
+/// The history of a ledger.
 #[derive(Debug)]
 pub struct History {
-    /// The head that all of it is under.
+    /// The checkpoint that covers all records.
     pub head: Checkpoint,
     /// Each delegation, replayed.
     pub delegations: BTreeMap<DelegationId, Report>,
     /// Every use, in the order of the ledger.
     pub uses: Vec<RecordedUse>,
-    /// Every revocation, in order.
+    /// Every revocation, in the order of the ledger.
     pub revocations: Vec<RecordedRevocation>,
-    /// Every refusal, in order.
+    /// Every refusal, in the order of the ledger.
     pub refusals: Vec<RecordedRefusal>,
-    /// By whose word agents act for somebody, in order.
+    /// Every consent, in the order of the ledger.
     pub consents: Vec<RecordedConsent>,
-    /// What tools said of how far they know.
+    /// The reports of tools about the revocations that they have applied.
     pub syncs: Vec<Sync>,
-    /// Heads that tools were shown, held against these records.
+    /// The checkpoints that tools were shown, compared with these records.
     pub shown: Vec<ShownHead>,
-    /// Records that were forgotten: from, to.
+    /// Ranges of pruned records: first and last index.
     pub pruned: Vec<(u64, u64)>,
-    /// Records of which what lay beside was erased.
+    /// The records whose payload was erased.
     pub erased: Vec<u64>,
-    /// Refusals that were only counted, in order.
+    /// The refusals that were only counted, in the order of the ledger.
     pub counted: Vec<CountedRefusals>,
-    /// Whose each key is, by what agents enrolled with and changed to.
+    /// The agent that each key belongs to, by enrollments and rotations.
     owners: HashMap<Thumbprint, String>,
-    /// Where each recorded hop stands: its delegation, and its place among the hops of it.
+    /// The delegation of each recorded hop, and the hop's index in its report.
     places: HashMap<HopId, (DelegationId, usize)>,
-    /// Every hop that a record is of.
+    /// The ids of all recorded hops.
     recorded: HashSet<HopId>,
-    /// Who is named in any of them.
+    /// The names of agents and principals in the records.
     pub(crate) names: Names,
-    /// By which the records are read.
+    /// The trust bundle that the records are verified with.
     bundle: TrustBundle,
 }
 
 impl History {
-    /// Puts records together, those up to `as_of` if it is given.
+    /// Combines the records up to `as_of`, or all of them if it is `None`.
     pub fn of(records: Records, trust: &Trust, as_of: Option<UnixMillis>) -> Self {
         let pruned = records.pruned();
         let heads = head_keys(&trust.current());
@@ -256,7 +257,7 @@ impl History {
         history
     }
 
-    /// What the ledger shows of a recorded hop.
+    /// Returns what the ledger shows of a recorded hop; `None` when no record has it.
     pub fn hop(&self, hop: &HopId) -> Option<&HopReport> {
         let (delegation, at) = self.places.get(hop)?;
         self.delegations.get(delegation)?.hops.get(*at)
@@ -286,9 +287,9 @@ impl History {
         Some(recorded)
     }
 
-    /// Decides a use again from what is recorded, and holds it against what was.
+    /// Decides a use again from the records and compares the result with the recorded one.
     fn again(&self, recorded: &RecordedUse) -> Again {
-        // What a tool demands beyond the decision that all tools share leaves no inputs behind.
+        // The inputs of a tool's additional requirements are not recorded.
         if recorded.used.code == "not_in_log" {
             return Again::NotShown(
                 "the tool demanded inclusion proofs, which are not kept".to_owned(),
@@ -307,9 +308,9 @@ impl History {
         }
     }
 
-    /// Whether the chain of a use names an agent that no record shows to hold it: the hop is not recorded,
-    /// and the key is not one that the agent enrolled with or changed to. Whoever has a token can append a
-    /// hop in any name with a key of its own.
+    /// Returns a result if the chain of a use names an agent that no record shows to hold it: the
+    /// hop is not recorded, and the key is not one that the agent enrolled with or rotated to.
+    /// Anyone who has a token can append a hop in any name with a key of its own.
     fn unnamed(&self, recorded: &RecordedUse) -> Option<Again> {
         let token = recorded.token.as_ref().ok()?;
         let hops = token.hops().zip(token.thumbprints()).enumerate();
@@ -322,7 +323,7 @@ impl History {
         let agent = &signed.block().agent;
         let detail =
             format!("hop {hop} names {agent}, and no record shows that this agent holds it");
-        // A refusal of it is right, and is no evidence that this agent tried.
+        // Refusing such a chain is right, and is no evidence that this agent tried.
         Some(match self.pruned.is_empty() {
             true if recorded.allowed() => Again::Diverged(detail),
             true => Again::NotShown(detail),
@@ -372,7 +373,7 @@ impl History {
     }
 }
 
-/// The blocks of recorded hops, by hop.
+/// The blocks of recorded hops, by hop id.
 struct Blocks {
     blocks: HashMap<HopId, (Option<HopId>, BlockPayload)>,
     /// Chains that records alone show, verified once.
@@ -391,7 +392,8 @@ impl Blocks {
         Blocks { blocks, verified: HashMap::new() }
     }
 
-    /// The chain that was used: from the records, and from the evidence what no record has.
+    /// Returns the chain that was used: recorded hops from the records, other hops from the
+    /// evidence.
     fn token(
         &mut self,
         used: &Use,
@@ -478,7 +480,7 @@ fn revocation(entry: &Entry) -> Option<RecordedRevocation> {
     })
 }
 
-/// Whose a key became.
+/// Returns the agent that a record gives a key to.
 fn owner(entry: &Entry) -> Option<(Thumbprint, String)> {
     match &entry.record.body {
         Some(
@@ -508,7 +510,7 @@ fn is_tainted_root(key: &BrokerKey) -> bool {
     key.state == KeyState::Tainted.name() && roots.contains(&key.r#use.as_str())
 }
 
-/// What tools reported of heads, in the order of their reports.
+/// Returns the checkpoints that tools reported, in the order of their reports.
 fn shown_heads(records: &Records, keys: &[HeadKey]) -> Vec<ShownHead> {
     let reported = records.entries.iter().filter_map(|entry| match &entry.record.body {
         Some(Body::VerifierSynced(sync)) if !sync.checkpoint.is_empty() => Some((entry, sync)),

@@ -1,12 +1,12 @@
-//! A copy of the ledger in a directory, as C2SP tlog-tiles lays it out: any static web server can
-//! serve it, and it verifies without the broker. SPEC section 9.
+//! A copy of the ledger in a directory, in the layout of C2SP tlog-tiles. Any static web server can
+//! serve it, and it can be verified without the broker. SPEC section 9.
 //!
-//! Owns: pulling what is new, what is checked before it counts, finding that another history is
-//! shown. Does not own: checking a copy by itself (`published`), the tree (`sublet_ledger`).
+//! Owns: pulling new records, what is verified before it counts, detecting another history. Does
+//! not own: verifying a finished copy (`published`), the tree (`sublet_ledger`).
 //!
-//! Invariants: what was pulled is put in place once the tree over it has the root that the broker
-//! signed, the head last; nothing that is there is replaced by something else; a head that does not
-//! go on from the one that is kept is refused and kept as evidence.
+//! Invariants: pulled files are put in place only when the tree over them has the root hash that
+//! the broker signed, and the checkpoint last; nothing in place is replaced by something different;
+//! a checkpoint that does not extend the kept one is refused and kept as evidence.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -29,23 +29,23 @@ use crate::error::Error;
 use crate::files;
 use crate::trust::Trust;
 
-/// Where pulled files wait until the root over them is the signed one.
+/// The folder of pulled files that are not verified yet.
 const STAGE: &str = ".pulled";
 
-/// Where another history is pulled to, to prove that it is one.
+/// The folder that another history is pulled to, to prove the fork.
 const OTHER: &str = ".other";
 
-/// Under what name two heads that contradict each other are kept, with the proof if there is one.
+/// The file that keeps two contradicting checkpoints, with the proof if there is one.
 const FORK: &str = "fork.txt";
 
-/// What became of a copy.
+/// The result of a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirrored {
-    /// The head that it has.
+    /// The checkpoint of the copy.
     pub head: Checkpoint,
-    /// Records that are new.
+    /// How many records are new.
     pub new: u64,
-    /// Records of which the leaf is not there: pruned; their hashes are in the tiles.
+    /// How many of the new records were pruned. Their hashes are in the tiles.
     pub pruned: u64,
 }
 
@@ -54,18 +54,19 @@ pub struct Mirrored {
 pub struct Mirror {
     directory: PathBuf,
     keys: Vec<HeadKey>,
-    /// The head that is kept, if there is one.
+    /// The checkpoint of the copy; `None` when the copy is empty.
     head: Option<SignedHead>,
     tree: Tree,
-    /// The leaves behind the last full bundle.
+    /// The leaves after the last full entry bundle.
     tail: Vec<Vec<u8>>,
-    /// That no other process pulls here.
+    /// The lock against other processes that pull into this directory.
     alone: Option<File>,
 }
 
 impl Mirror {
-    /// Opens a copy, or begins one in a directory that is empty or not there. What is there must be
-    /// what its head says, as far as it is needed to go on.
+    /// Opens a copy, or begins one in a directory that is empty or missing. Verifies the files that
+    /// are needed to continue against the copy's checkpoint. The code of the error is `copy_in_use`
+    /// when another process pulls here.
     pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Error> {
         let mut mirror = Mirror::empty(directory, head_keys(&trust.current()));
         std::fs::create_dir_all(directory)
@@ -94,7 +95,9 @@ impl Mirror {
         let tree = Tree::resume(head.size, tail, &TilesOf(&files))
             .map_err(|bad| broken(bad.to_string()))?;
         if tree.root() != head.root {
-            return Err(broken("its tiles have another root than its head".to_owned()));
+            return Err(broken(
+                "the root hash of its tiles is not that of its checkpoint".to_owned(),
+            ));
         }
         (mirror.tree, mirror.head) = (tree, Some(signed));
         Ok(mirror)
@@ -105,15 +108,16 @@ impl Mirror {
         Mirror { directory, keys, head: None, tree, tail: Vec::new(), alone: None }
     }
 
-    /// How many records it has.
+    /// Returns how many records the copy has.
     pub fn size(&self) -> u64 {
         self.tree.size()
     }
 
-    /// Pulls what is new, by the admin, and puts it in place once it is shown to go on from what is
-    /// here.
+    /// Pulls the new records with the admin's credential, and puts them in place after verifying
+    /// that they extend the copy. The code of the error is `ledger_forked` when they do not.
     pub async fn pull(&mut self, broker: &Broker, who: &Credential) -> Result<Mirrored, Error> {
-        // What is witnessed now is of the records that are pulled behind it.
+        // The witnessed checkpoint is read first, so the records that are pulled next include what
+        // it covers.
         let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
         match self.pull_what_is_new(broker, who).await? {
             Ok(copy) => {
@@ -129,7 +133,7 @@ impl Mirror {
         }
     }
 
-    /// What became of it, or what shows another history.
+    /// Pulls the new records. Returns the result, or the evidence of another history.
     async fn pull_what_is_new(
         &mut self,
         broker: &Broker,
@@ -147,45 +151,46 @@ impl Mirror {
                 },
                 Some(Part::Entries(part)) if head.is_some() => pulled.take(part)?,
                 Some(Part::Pruned(part)) if head.is_some() => pulled.take_pruned(&part)?,
-                Some(_) => return Err(Error::answer("the ledger's head is not first")),
+                Some(_) => return Err(Error::answer("the checkpoint is not first")),
                 None => break,
             }
         }
         let Some(signed) = head else {
-            return Err(Error::answer("the ledger has no head"));
+            return Err(Error::answer("the ledger has no checkpoint"));
         };
         if (pulled.tree.size(), pulled.tree.root()) != (signed.head.size, signed.head.root) {
-            let detail = "the records that it sent have another root".to_owned();
+            let detail = "the root hash of the records that it sent is another one".to_owned();
             return Ok(Err(Other { note: signed.note, detail }));
         }
         self.put_in_place(pulled, signed).map(Ok)
     }
 
-    /// A head that is signed and goes on from the one that is kept; or what shows another history.
+    /// Verifies that a checkpoint is signed and extends the kept one. Otherwise returns the
+    /// evidence of another history.
     fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedHead, Other>, Error> {
         let signed = SignedHead::open(part.checkpoint.clone(), &self.keys)
-            .map_err(|bad| Error::answer(format!("the ledger's head: {bad}")))?;
+            .map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))?;
         let Some(SignedHead { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
         let proof = part.consistency.iter().map(|hash| Hash::try_from(hash.as_slice()));
         let proof = proof.collect::<Result<Vec<_>, _>>();
         let proof = proof.map_err(|_| Error::answer("a proof is not of 32-byte hashes"))?;
         let head = &signed.head;
         let detail = if head.size < held.size {
-            format!("{} records were signed before, now {}", held.size, head.size)
+            format!("an earlier checkpoint has {} records, this one {}", held.size, head.size)
         } else {
             let new = (head.size, &head.root);
             match verify_consistency((held.size, &held.root), new, &proof) {
                 Checked::Holds => return Ok(Ok(signed)),
                 _ if held.size == 0 => return Ok(Ok(signed)),
-                Checked::Contradicted => "two roots of one size".to_owned(),
-                Checked::NotShown => "it is not shown to begin with what is kept here".to_owned(),
+                Checked::Contradicted => "there are two roots for one size".to_owned(),
+                Checked::NotShown => "it is not proven to extend the copy".to_owned(),
             }
         };
         Ok(Err(Other { note: signed.note, detail }))
     }
 
-    /// Pulls the other history as a whole, and proves from it that two were signed; `None` when that
-    /// is not so, or cannot be had.
+    /// Pulls the other history as a whole, and proves from it that two were signed; `None` when it
+    /// is no fork or cannot be read.
     async fn prove(&self, other: &Other, broker: &Broker, who: &Credential) -> Option<Fork> {
         let held = self.head.as_ref()?;
         let directory = self.directory.join(OTHER);
@@ -217,12 +222,12 @@ impl Mirror {
         fork
     }
 
-    /// Keeps the proof that two histories were signed, or else the two heads as they were signed.
+    /// Keeps the proof of the fork, or without one the two checkpoints as they were signed.
     fn keep(&self, other: &Other, fork: Option<Fork>) -> Error {
         let held = self.head.as_ref().map(|signed| signed.note.as_slice()).unwrap_or_default();
         let (what, bytes) = match fork {
             Some(fork) => ("the proof is", fork.encode()),
-            None => ("both heads are", [held, b"\n", &other.note].concat()),
+            None => ("both checkpoints are", [held, b"\n", &other.note].concat()),
         };
         let path = self.directory.join(FORK);
         let kept = match files::replace(&path, &bytes) {
@@ -233,7 +238,8 @@ impl Mirror {
         Error::local("ledger_forked", detail)
     }
 
-    /// Full tiles and bundles, then the right edge, then the head; then what the edge has outgrown.
+    /// Puts in place the full tiles and bundles, then the partial ones, then the checkpoint; then
+    /// removes partial files that are no longer needed.
     fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Error> {
         let head = signed.head.clone();
         let (old, new) = (self.size(), head.size - self.size());
@@ -255,15 +261,15 @@ impl Mirror {
             write(&path, &bytes)?;
             placed.push(path);
         }
-        // A copy that goes on from a head must not be torn by a power cut, as the head would be lost with
-        // it; the first pull, which is long, can be done again.
+        // A copy that extends an earlier checkpoint must survive a power failure, as the checkpoint
+        // would be lost with it. The first pull can be repeated.
         if old > 0 {
             placed.iter().try_for_each(|path| files::sync(path))?;
         }
         write_through(&self.directory.join(Resource::Checkpoint.path()), &signed.note)?;
         if new > 0 {
             let outgrown = Resource::of_size(old).filter(is_partial).filter(|r| !edge.contains(r));
-            // A part of a bundle that was forgotten since is all that is left of it.
+            // If the full bundle was pruned, this partial one is all that is left of it.
             for outgrown in outgrown.filter(|r| self.has_full(*r)) {
                 files::remove(&self.directory.join(outgrown.path()))?;
             }
@@ -273,7 +279,7 @@ impl Mirror {
         Ok(Mirrored { head, new, pruned: pulled.pruned })
     }
 
-    /// Whether what was partial is there in full by now.
+    /// Returns whether the full version of a partial file is there.
     fn has_full(&self, partial: Resource) -> bool {
         let full = match partial {
             Resource::Entries { index, width } if width < WIDTH => {
@@ -287,26 +293,26 @@ impl Mirror {
     }
 }
 
-/// A head that does not go with the one that is kept.
+/// A checkpoint that does not extend the kept one, with the reason.
 struct Other {
     note: Vec<u8>,
     detail: String,
 }
 
-/// What was pulled and is not believed yet: full tiles and bundles in a directory of their own.
+/// Pulled data that is not verified yet: full tiles and bundles in a folder of their own.
 struct Pulled {
     stage: PathBuf,
     tree: Tree,
     tail: Vec<Vec<u8>>,
     written: Vec<Resource>,
-    /// Records that were forgotten before they were pulled.
+    /// How many records were pruned before they were pulled.
     pruned: u64,
 }
 
 impl Pulled {
     fn of(mirror: &Mirror) -> Self {
         let stage = mirror.directory.join(STAGE);
-        // What an interrupted pull left there is pulled again.
+        // The files of an interrupted pull are pulled again.
         let _ = std::fs::remove_dir_all(&stage);
         let (tree, tail) = (mirror.tree.clone(), mirror.tail.clone());
         Pulled { stage, tree, tail, written: Vec::new(), pruned: 0 }
@@ -322,7 +328,7 @@ impl Pulled {
         Ok(())
     }
 
-    /// Records that were forgotten: what there is of their bundle is none.
+    /// Adds pruned records, which have hashes and no leaves.
     fn take_pruned(&mut self, part: &RecordsPruned) -> Result<(), Error> {
         self.due(part.first)?;
         for hash in leaf_hashes(part)? {
@@ -377,12 +383,12 @@ fn make_room(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(parent).map_err(|error| Error::io("create", parent, &error))
 }
 
-/// Writes one file of a copy, whole and for everyone to read. Nothing waits for the disk.
+/// Writes one file of a copy, whole and readable by everyone, without waiting for the disk.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     put(path, bytes, |_| Ok(()))
 }
 
-/// The same, and it is on the disk before what it replaces is gone.
+/// Writes one file of a copy and waits until it is on disk.
 fn write_through(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     put(path, bytes, File::sync_all)?;
     files::sync_directory_of(path)
@@ -405,5 +411,5 @@ fn put(
 }
 
 fn broken(detail: String) -> Error {
-    Error::local("ledger_invalid", format!("the copy cannot go on: {detail}"))
+    Error::local("ledger_invalid", format!("the copy cannot be continued: {detail}"))
 }

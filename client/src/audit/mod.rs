@@ -1,4 +1,5 @@
-//! What an auditor has: the records of a ledger, replayed, questioned, mirrored, and bundled as evidence.
+//! What an auditor has: the records of a ledger, replayed, queried, mirrored, and bundled as
+//! evidence.
 
 mod archive;
 pub mod bundle;

@@ -1,11 +1,11 @@
-//! Which names occur in a ledger, so that an answer of nothing can say why: nothing was done, or nobody
-//! is called so.
+//! The names in a ledger. They tell why an answer is empty: nothing was done under a name, or the
+//! name is unknown.
 //!
-//! Owns: the names of agents and principals that records hold. Does not own: what was done under them
-//! (`history`), what a name is (`sublet_core::base::id`).
+//! Owns: the names of agents and principals in records. Does not own: what was done under them
+//! (`history`), the form of a name (`sublet_core::base::id`).
 //!
-//! Invariants: a name counts as recorded when any record holds it, whether or not it did anything; what
-//! was erased names nobody.
+//! Invariants: a name counts as recorded if any record contains it, whether or not it did anything;
+//! an erased payload names nobody.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use sublet_proto::record::record::Body;
 use crate::audit::entry::Entry;
 use crate::audit::replay::Report;
 
-/// Names of agents and of principals that records hold.
+/// The names of agents and principals in records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     agents: BTreeSet<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The names that records say by themselves: who acted, about whom, for whom.
+    /// Returns the names in these records: actors, subjects and principals.
     pub(crate) fn of(entries: &[Entry]) -> Self {
         let mut names = Names::default();
         for entry in entries {
@@ -51,7 +51,7 @@ impl Names {
         names
     }
 
-    /// The names that chains say: of delegations, and of uses.
+    /// Adds the names in the chains of delegations and uses.
     pub(crate) fn with<'a>(
         mut self,
         delegations: impl IntoIterator<Item = &'a Report>,
@@ -68,17 +68,17 @@ impl Names {
         self
     }
 
-    /// Whether any record names this agent.
+    /// Returns whether any record names this agent.
     pub(crate) fn has_agent(&self, agent: &str) -> bool {
         self.agents.contains(agent)
     }
 
-    /// Whether any record names this principal.
+    /// Returns whether any record names this principal.
     pub(crate) fn has_principal(&self, principal: &str) -> bool {
         self.principals.contains(principal)
     }
 
-    /// An agent's name, also as a part of its helper's.
+    /// Adds an agent's name, which may also be part of a helper's name.
     fn agent(&mut self, name: &str) {
         let agent = name.split_once('#').map_or(name, |(agent, _)| agent);
         if agent.starts_with("spiffe://") && !self.agents.contains(agent) {

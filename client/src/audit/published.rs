@@ -1,12 +1,12 @@
-//! A published ledger, checked by itself: tiles, entries and a signed head, wherever they lie. SPEC
+//! A published ledger, verified by itself: tiles, entries and a checkpoint from any source. SPEC
 //! section 9.
 //!
-//! Owns: which keys sign heads, that what is there makes the root that was signed, that it goes on
-//! from heads that were kept elsewhere. Does not own: how it got there (`mirror`, `bundle`), what the
-//! records say (`records`).
+//! Owns: which keys sign checkpoints, that the files have the signed root hash, that the ledger
+//! extends checkpoints that were kept elsewhere. Does not own: how the files got there (`mirror`,
+//! `bundle`), the meaning of records (`records`).
 //!
-//! Invariants: every leaf that is there is hashed and every tile recomputed; what is missing is
-//! counted and never guessed; two histories are proven, or not claimed.
+//! Invariants: every leaf is hashed and every tile is recomputed; what is missing is counted and
+//! never guessed; a fork is proven, or not claimed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,33 +21,33 @@ use sublet_ledger::tree::root_at;
 
 use crate::error::Error;
 
-/// The keys by which a trust bundle's ledger signs its heads.
+/// Returns the keys that may sign checkpoints of this trust domain's ledger.
 pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
     let origin = bundle.trust_domain().ledger_origin();
-    // A head says no time, so one by a prepared key is believed as soon as that is published; what a
-    // tainted one signed holds no more.
+    // A checkpoint states no time, so a prepared key is accepted as soon as it is published. A
+    // tainted key is never accepted.
     let keys = bundle.keys().iter();
     let keys = keys.filter(|key| key.use_ == KeyUse::Ledger && key.state != KeyState::Tainted);
     keys.filter_map(|key| HeadKey::new(&origin, key.public.bytes())).collect()
 }
 
-/// A head as it was signed.
+/// A checkpoint together with its signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedHead {
-    /// What it says.
+    /// The content of the checkpoint.
     pub head: Checkpoint,
-    /// Its bytes.
+    /// The signed note.
     pub note: Vec<u8>,
 }
 
 impl SignedHead {
-    /// Opens a head that one of these keys signed.
+    /// Verifies a checkpoint that one of these keys must have signed.
     pub fn open(note: Vec<u8>, keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
         Ok(SignedHead { head: Checkpoint::open(&note, keys)?, note })
     }
 }
 
-/// The name of the witnessed head, beside the checkpoint of a copy or a bundle.
+/// The name of the witnessed checkpoint's file, beside the checkpoint of a copy or a bundle.
 pub const WITNESSED: &str = "witnessed";
 
 /// A copy in a directory, as a source.
@@ -56,12 +56,12 @@ pub fn in_directory(directory: &Path) -> impl LogSource {
     move |resource: Resource| std::fs::read(directory.join(resource.path())).ok()
 }
 
-/// A published ledger that holds.
+/// A verified published ledger.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// Its head.
+    /// Its checkpoint.
     pub signed: SignedHead,
-    /// Records of which the leaf is not there: forgotten; their hashes are in the tiles.
+    /// How many records were pruned. Their hashes are in the tiles.
     pub pruned: u64,
     tree: Tree,
 }
@@ -73,7 +73,7 @@ impl Published {
         let missing = BadLog::Missing(Resource::Checkpoint);
         let note = source.get(Resource::Checkpoint).ok_or(missing).map_err(refused)?;
         let signed = SignedHead::open(note, keys);
-        let signed = signed.map_err(|bad| invalid(format!("its head: {bad}")))?;
+        let signed = signed.map_err(|bad| invalid(format!("its checkpoint: {bad}")))?;
         let whole = WholeLog::read(source, signed.head.size, &signed.head.root);
         let WholeLog { tree, pruned } = whole.map_err(refused)?;
         Ok(Published { signed, pruned, tree })
@@ -91,7 +91,7 @@ impl Published {
         for kept in kept {
             if kept.head.size > head.size {
                 let detail = format!(
-                    "it ends at record {}, and a head over {} was signed",
+                    "it has {} records, and a checkpoint over {} was signed",
                     head.size, kept.head.size
                 );
                 return Err(Error::local("ledger_incomplete", detail));
@@ -102,28 +102,30 @@ impl Published {
             let fork = Fork::find((&kept.head, &kept.note), (head, note), &view);
             return match fork {
                 Some(fork) => Ok(Some(fork)),
-                None => Err(invalid("a tile that was there is there no more".to_owned())),
+                None => Err(invalid("a tile has disappeared while it was read".to_owned())),
             };
         }
         Ok(None)
     }
 }
 
-/// A head that the witnesses of a policy cosigned, and that this policy says is enough; with their
-/// names in it. Whether a ledger goes on from it is for [`Published::against`].
+/// Opens a checkpoint that the witnesses of a policy cosigned, and returns it with the names of
+/// these witnesses. It is an error if the quorum of the policy is not met. Whether a ledger extends
+/// it, [`Published::against`] tells.
 pub fn witnessed(
     note: &[u8],
     policy: &Policy,
     keys: &[HeadKey],
 ) -> Result<(SignedHead, BTreeSet<String>), Error> {
     if note.is_empty() {
-        let detail = "no head of it was cosigned by witnesses".to_owned();
+        let detail = "no witness cosigned a checkpoint of it".to_owned();
         return Err(Error::local("ledger_incomplete", detail));
     }
     let found = policy.open(note, keys);
-    let found = found.map_err(|bad| invalid(format!("its witnessed head: {bad}")))?;
+    let found = found.map_err(|bad| invalid(format!("its witnessed checkpoint: {bad}")))?;
     if !found.enough {
-        let detail = format!("its head was cosigned by {:?}, the policy asks for more", found.by);
+        let detail =
+            format!("its checkpoint was cosigned by {:?}, and the policy requires more", found.by);
         return Err(Error::local("ledger_incomplete", detail));
     }
     Ok((SignedHead { head: found.head, note: note.to_vec() }, found.by))

@@ -1,4 +1,5 @@
-//! What an auditor asks of a history, and the answers with their evidence. docs/DESIGN, "Replay".
+//! The questions of an auditor to a history, and the answers with their evidence. docs/DESIGN,
+//! "Replay".
 //!
 //! Owns: which records answer which question. Does not own: what a record shows (`history`).
 //!
@@ -20,18 +21,38 @@ use sublet_core::token::verify::VerifiedToken;
 use crate::audit::chain::{HopReport, narrowing};
 use crate::audit::history::{History, RecordedRevocation, RecordedUse};
 
-/// Which uses are asked for; what is `None` asks for all.
+/// A filter of uses. A field that is `None` matches every use.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use sublet_client::audit::{bundle::Bundle, history::History, published::head_keys};
+/// use sublet_client::audit::questions::Query;
+/// use sublet_client::{Clock as _, Error, SystemClock, Trust};
+///
+/// # fn example() -> Result<(), Error> {
+/// let trust = Trust::open(Path::new("trust.json"), SystemClock.now())?;
+/// let bundle = Bundle::open(Path::new("evidence.tar"), &head_keys(&trust.current()))?;
+/// let history = History::of(bundle.records(&trust)?, &trust, None);
+///
+/// let principal = Some("user:alice@acme.example".parse()?);
+/// for used in history.uses_of(&Query { principal, ..Query::default() }) {
+///     println!("record {}: {} by {:?}: {}", used.record, used.action, used.by, used.verdict);
+/// }
+/// assert!(history.completeness().delegations.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Of one delegation.
+    /// The delegation.
     pub delegation: Option<DelegationId>,
-    /// By a chain in which this agent is a holder.
+    /// An agent that is a holder in the chain of the use.
     pub agent: Option<AgentId>,
-    /// On behalf of this principal.
+    /// The principal.
     pub principal: Option<Principal>,
-    /// Of this tool or a thing that an argument names: itself, and what lies below.
+    /// The tool's audience, or a text that an argument has; what lies below it by path matches too.
     pub resource: Option<String>,
-    /// Of this action.
+    /// The action.
     pub action: Option<String>,
 }
 
@@ -66,83 +87,86 @@ fn touches(used: &RecordedUse, resource: &str) -> bool {
     at_or_below(&used.used.audience) || used.call.as_ref().is_ok_and(named)
 }
 
-/// Questions 1 to 6: one use, by whom, for whom, through which hops, whether it was valid then.
+/// Questions 1 to 6: one use, by whom, for whom, through which hops, and whether it was valid at
+/// that time.
 #[derive(Clone, Debug, Serialize)]
 pub struct UseAnswer {
-    /// The record.
+    /// The index of the record.
     pub record: u64,
-    /// When the tool decided it (its clock) and when the broker recorded it, in milliseconds: it
-    /// happened before the second.
+    /// The tool's time of the decision, in milliseconds since 1970. The broker records a use after
+    /// it happened.
     pub decided_at_ms: i64,
-    /// See above.
+    /// The broker's time of the record, in milliseconds since 1970.
     pub recorded_at_ms: i64,
-    /// The tool that reported it.
+    /// The tool that reported the use.
     pub reported_by: String,
-    /// The tool, as it was called.
+    /// The audience that was called.
     pub audience: String,
-    /// What was called.
+    /// The action that was called.
     pub action: String,
     /// The arguments, as JSON text; `None` when they are not known.
     pub arguments: Option<String>,
-    /// "allowed", or the code of the refusal.
+    /// `allowed`, or the code of the refusal.
     pub verdict: String,
-    /// Who called.
+    /// The holder that called; `None` when the chain could not be assembled.
     pub by: Option<String>,
-    /// The key that it called with, by its thumbprint.
+    /// The thumbprint of the key that proved the call; `None` when the chain could not be
+    /// assembled.
     pub by_key: Option<String>,
-    /// The last holder of the chain that was recorded, where the caller's own hop was not: what stands behind
-    /// it in the chain is the word of whoever appended it.
+    /// The last recorded holder of the chain, if the caller's own hop is not recorded. The names
+    /// after it are only claims of the parties that made those hops.
     pub recorded_holder: Option<String>,
-    /// On whose behalf.
+    /// The principal; `None` when the chain could not be assembled.
     pub on_behalf_of: Option<String>,
-    /// The delegation.
+    /// The id of the delegation.
     pub delegation: String,
-    /// Through which hops; empty when the chain could not be put together.
+    /// The hops of the chain, the root first; empty when the chain could not be assembled.
     pub hops: Vec<UsedHop>,
-    /// What became of the call, by the tool's word; `None` when it does not say.
+    /// The tool's claim of the outcome of the call; `None` when it made none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// For each block, the root first, which capability of its scope admitted the call, by the tool's word;
-    /// empty when it does not say.
+    /// The tool's claim, for each block from the root on, of the index of the capability that
+    /// admitted the call; empty when it made none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<u32>,
-    /// SHA-256 of the answer in base64url, by the tool's word; `None` when it does not say.
+    /// The tool's claim of the SHA-256 of the answer, in base64url; `None` when it made none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// "reproduced", "diverged", "not_shown".
+    /// `reproduced`, `diverged` or `not_shown`.
     pub decided_again: &'static str,
-    /// What is behind that.
+    /// The reason of a result other than `reproduced`; empty otherwise.
     pub detail: String,
-    /// What had been revoked of the chain when it was decided, and was not known to the tool.
+    /// The revocations of the chain that were in force at the decision and that the tool had not
+    /// applied.
     pub stale: Vec<Stale>,
-    /// Records of revocations that concern its chain, before or after.
+    /// The records of revocations that concern the chain, before or after the use.
     pub revoked_by: Vec<u64>,
 }
 
-/// A hop of a use.
+/// One hop in the chain of a use.
 #[derive(Clone, Debug, Serialize)]
 pub struct UsedHop {
-    /// Its id.
+    /// The id of the hop.
     pub hop: String,
-    /// Who held it.
+    /// The holder of the hop.
     pub holder: String,
     /// The index of its record; `None` when no record has it.
     pub record: Option<u64>,
-    /// What it took away.
+    /// What the hop took away, as text.
     pub narrowing: Vec<String>,
 }
 
-/// A decision that did not know of a revocation.
+/// A revocation that a decision did not know of.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stale {
-    /// The record of the revocation.
+    /// The index of the revocation's record.
     pub revocation: u64,
-    /// For how long it had been in force by the broker's clock.
+    /// For how long the revocation had been in force at the decision, in milliseconds.
     pub for_ms: i64,
 }
 
 impl History {
-    /// Whether any record that was read names this: an agent, a principal, a hop.
+    /// Returns whether any record names this agent, principal or hop.
     pub fn is_named(&self, source: &Source) -> bool {
         match source {
             Source::Hop(id) => {
@@ -159,7 +183,8 @@ impl History {
 }
 
 impl History {
-    /// Who touched what, on whose behalf, through which hops, and was it valid then.
+    /// Answers questions 1 to 6 for the uses that match: who touched what, on whose behalf, through
+    /// which hops, and whether it was valid at that time.
     pub fn uses_of(&self, query: &Query) -> Vec<UseAnswer> {
         self.uses.iter().filter(|used| query.matches(used)).map(|used| self.answer(used)).collect()
     }
@@ -221,7 +246,7 @@ impl History {
         self.delegations.values().flat_map(|report| &report.hops)
     }
 
-    /// Revocations that concern the chain of a use; not those of agents that were resumed since.
+    /// Returns the revocations that concern the chain of a use, also suspensions that have ended.
     fn concerning<'a>(
         &'a self,
         used: &'a RecordedUse,
@@ -232,7 +257,8 @@ impl History {
             .filter(move |recorded| token.is_some_and(|token| concerns(recorded, token)))
     }
 
-    /// What was in force when the tool decided and was not known to it.
+    /// Returns the revocations that were in force when the tool decided and that it had not
+    /// applied.
     fn stale(&self, used: &RecordedUse) -> Vec<Stale> {
         let decided_at = used.decided_at();
         let known = used.position().sequence;
@@ -248,7 +274,7 @@ impl History {
             .collect()
     }
 
-    /// Whether a suspension was over by then.
+    /// Returns whether a suspension had ended by this time.
     fn resumed(&self, suspended: &RecordedRevocation, by: UnixMillis) -> bool {
         let Some(Revocation::AgentSuspended(agent)) = &suspended.revocation else { return false };
         let resumed = Revocation::AgentResumed(agent.clone());
@@ -267,7 +293,7 @@ fn concerns(recorded: &RecordedRevocation, token: &VerifiedToken) -> bool {
         Revocation::Hop(hop) => token.hops().any(|(id, _)| id == *hop),
         Revocation::AgentSuspended(agent) => agents(token).any(|held| held == agent),
         Revocation::AgentKey(key) => token.thumbprints().contains(key),
-        // What was issued after it is of a principal that came back.
+        // A delegation that was issued later is of a principal that was restored.
         Revocation::Principal(principal) => {
             token.principal() == Some(principal) && token.issued_at() <= recorded.time
         }
@@ -276,40 +302,41 @@ fn concerns(recorded: &RecordedRevocation, token: &VerifiedToken) -> bool {
     }
 }
 
-/// Questions 5 and 6: what was revoked, by whom, why, and when did each tool know.
+/// Questions 5 and 6: what was revoked, by whom, why, and when each tool knew.
 #[derive(Clone, Debug, Serialize)]
 pub struct RevocationAnswer {
-    /// The record.
+    /// The index of the record.
     pub record: u64,
-    /// When, in milliseconds.
+    /// The broker's time of the revocation, in milliseconds since 1970.
     pub at_ms: i64,
-    /// By whom.
+    /// The party that requested it.
     pub by: String,
-    /// What, in words.
+    /// The subject, as text.
     pub what: String,
-    /// Why.
+    /// The reason; empty when there was none or it was erased.
     pub reason: String,
-    /// When each tool is first shown to have known: by what it said, or by what it decided on.
+    /// When each tool is first shown to have known, by its reports or by the position that it
+    /// decided on.
     pub known: Vec<Known>,
-    /// Tools that are not shown to have known.
+    /// The tools that are not shown to have known.
     pub not_shown: Vec<String>,
-    /// Uses that were allowed without knowing of it.
+    /// The records of uses that a tool allowed without knowing of the revocation.
     pub stale_uses: Vec<u64>,
 }
 
-/// A tool knew.
+/// The time by which a tool knew of a revocation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Known {
     /// The tool.
     pub tool: String,
-    /// At the latest then, in milliseconds.
+    /// The latest time at which it learnt of the revocation, in milliseconds since 1970.
     pub at_ms: i64,
-    /// So long after the revocation.
+    /// The time since the revocation, in milliseconds.
     pub after_ms: i64,
 }
 
 impl History {
-    /// What was revoked, and when each tool knew.
+    /// Answers questions 5 and 6: what was revoked, and when each tool knew.
     pub fn revoked(&self) -> Vec<RevocationAnswer> {
         let said = self.syncs.iter().map(|sync| sync.verifier.as_str());
         let tools: BTreeSet<&str> =
@@ -362,26 +389,26 @@ fn what(recorded: &RecordedRevocation) -> String {
 /// Question 7: what a hop, an agent or a principal reaches, and what was done with it.
 #[derive(Clone, Debug, Serialize)]
 pub struct BlastRadius {
-    /// Of what: the id of a hop, or the full name.
+    /// The subject: the id of a hop, or a full name.
     pub of: String,
-    /// The hops that hang on it, itself among them.
+    /// The ids of the subject's hops and of all hops below them.
     pub hops: Vec<String>,
-    /// Who holds them.
+    /// The holders of these hops.
     pub holders: Vec<String>,
-    /// What they may do, in single capabilities.
+    /// What the holders may do, each as one capability.
     pub may: Vec<String>,
-    /// Whether that is all of it; else some of it has no form as a single capability.
+    /// Whether `may` is complete. Some authority cannot be written as one capability.
     pub may_is_all: bool,
-    /// The records of what was done with them.
+    /// The records of the uses of these hops.
     pub uses: Vec<u64>,
 }
 
-/// What is asked of a blast radius.
+/// The subject of a blast radius.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A hop.
     Hop(HopId),
-    /// An agent, and its helpers.
+    /// An agent, with its helpers.
     Agent(AgentId),
     /// A principal.
     Principal(Principal),
@@ -398,7 +425,7 @@ impl std::fmt::Display for Source {
 }
 
 impl History {
-    /// What else could it do, and what did it do?
+    /// Answers question 7: what else the subject can do, and what it did.
     pub fn blast_radius(&self, source: &Source) -> BlastRadius {
         let mut reached: BTreeSet<HopId> = BTreeSet::new();
         let (mut holders, mut may, mut may_is_all) = (BTreeSet::new(), BTreeSet::new(), true);
@@ -440,7 +467,7 @@ impl History {
     }
 }
 
-/// The hops from the root to this one; parents are recorded first, so this ends.
+/// Returns the hops from the root to this one. Parents are recorded first, so this ends.
 fn chain<'a>(hops: &'a [HopReport], last: &'a HopReport) -> Vec<&'a HopReport> {
     let (mut chain, mut at) = (vec![last], last);
     while let Some(parent) = at.parent.and_then(|id| hops.iter().find(|hop| hop.hop == id)) {
@@ -451,19 +478,20 @@ fn chain<'a>(hops: &'a [HopReport], last: &'a HopReport) -> Vec<&'a HopReport> {
     chain
 }
 
-/// Question 12: what would another revocation have changed?
+/// Question 12: what another revocation would have changed.
 #[derive(Clone, Debug, Serialize)]
 pub struct WhatIf {
-    /// Uses that were allowed and would have been refused, with the code.
+    /// The allowed uses that would have been refused, with the code.
     pub refused: Vec<(u64, String)>,
-    /// Hops that were recorded behind it from then on, and would not have been.
+    /// The records of hops below the revoked one that would not have been recorded.
     pub hops: Vec<u64>,
-    /// Uses of which it cannot be said.
+    /// The uses for which it cannot be decided, with the reason.
     pub not_shown: Vec<(u64, String)>,
 }
 
 impl History {
-    /// Had this hop been revoked at that moment, and every tool known at once.
+    /// Answers question 12 as if this hop had been revoked at this time, and every tool had known
+    /// at once.
     pub fn what_if_revoked(&self, hop: HopId, at: UnixMillis) -> WhatIf {
         let (mut refused, mut not_shown) = (Vec::new(), Vec::new());
         let later = self.uses.iter().filter(|used| used.decided_at() >= at && used.allowed());
@@ -489,18 +517,18 @@ impl History {
 /// Question 13: a capability that was granted and never needed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unused {
-    /// The hop that states it.
+    /// The id of the hop that states it.
     pub hop: String,
-    /// Its record.
+    /// The index of the hop's record.
     pub record: u64,
-    /// Who held it.
+    /// The holder of the hop.
     pub holder: String,
     /// The capability.
     pub capability: String,
 }
 
 impl History {
-    /// Granted against used: what no allowed call under the hop needed.
+    /// Answers question 13: the capabilities that no allowed call under their hop needed.
     pub fn unused(&self) -> Vec<Unused> {
         let mut by_hop: BTreeMap<HopId, Vec<(&VerifiedToken, &Call)>> = BTreeMap::new();
         for used in self.uses.iter().filter(|used| used.allowed()) {

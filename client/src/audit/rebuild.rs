@@ -32,10 +32,10 @@ pub enum Unproven {
     #[error("the name of a revoked principal was erased")]
     PrincipalErased,
     /// The block of a hop is in no record.
-    #[error("the block of hop {0} is not there")]
+    #[error("the block of hop {0} is missing")]
     BlockMissing(HopId),
     /// The block of the hop was erased, or is not in what was read.
-    #[error("the block beside it was erased or left out")]
+    #[error("its block was erased or left out")]
     BlockErased,
     /// A hop's parent is one of its descendants.
     #[error("the recorded hops go round in a circle")]
@@ -64,7 +64,7 @@ pub enum Unproven {
     #[error("the record states another {0} than the block")]
     Differs(&'static str),
     /// A hop was recorded before its parent.
-    #[error("hop {0} was recorded before the hop that it hangs on")]
+    #[error("hop {0} was recorded before its parent")]
     BeforeItsParent(HopId),
     /// A hop was recorded twice.
     #[error("hop {0} was recorded twice")]

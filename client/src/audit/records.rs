@@ -1,10 +1,10 @@
-//! Every record of a ledger, as bytes and as what it says. SPEC section 9.
+//! Every record of a ledger, as bytes and decoded. SPEC section 9.
 //!
-//! Owns: reading the whole ledger from a broker, and under its signed head. Does not own: what
-//! happened (`history`), how a copy or a bundle lies on disk (`mirror`, `bundle`).
+//! Owns: reading the whole ledger from a broker, and verifying it against its checkpoint. Does not
+//! own: what happened (`history`), the layout of a copy or a bundle on disk (`mirror`, `bundle`).
 //!
-//! Invariants: nothing counts that is not under a head that a trusted key signed; what was forgotten
-//! is known by its hash alone, and is said to be missing.
+//! Invariants: only records under a checkpoint that a trusted key signed count; a pruned record is
+//! known only by its hash, and is reported as missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,31 +23,33 @@ use crate::broker::credential::Credential;
 use crate::error::Error;
 use crate::trust::Trust;
 
-/// Every record of a ledger, under its head.
+/// Every record of a ledger, under its checkpoint.
 #[derive(Debug)]
 pub struct Records {
-    /// The head, whose key the bundle trusts.
+    /// The verified checkpoint.
     pub head: Checkpoint,
-    /// From the first to the last; without those that were forgotten.
+    /// The records in the order of the ledger, without pruned ones.
     pub entries: Vec<Entry>,
-    /// The leaf hashes of all.
+    /// The leaf hashes of all records, also of pruned ones.
     hashes: Vec<Hash>,
 }
 
 impl Records {
-    /// The records that were forgotten, as ranges: from, to.
+    /// Returns the ranges of pruned records: first and last index.
     pub fn pruned(&self) -> Vec<(u64, u64)> {
         let there: BTreeSet<u64> = self.entries.iter().map(|entry| entry.index).collect();
         gaps(&there, self.head.size)
     }
 
-    /// Question 10: whether these begin with the records of another head, one that was kept
-    /// elsewhere. Two heads of one ledger that contradict each other show that it was rewritten.
+    /// Answers question 10: whether the ledger begins with the records of a checkpoint that was
+    /// kept elsewhere. Two checkpoints of one ledger that contradict each other show that it was
+    /// rewritten.
     pub fn begin_with(&self, kept: &Checkpoint) -> Checked {
         self.each_begins_with(std::slice::from_ref(kept)).pop().unwrap_or(Checked::NotShown)
     }
 
-    /// The same of many heads, with one walk through the records.
+    /// Compares the ledger with many checkpoints in one pass over the records. The results are in
+    /// the order of `kept`.
     pub fn each_begins_with(&self, kept: &[Checkpoint]) -> Vec<Checked> {
         let mut due: BTreeMap<u64, Hash> = kept.iter().map(|head| (head.size, [0; 32])).collect();
         let mut tree = Tree::default();
@@ -66,22 +68,22 @@ impl Records {
     }
 }
 
-/// A record as it is stored, and what lies beside it; empty when nothing does, or it was erased.
+/// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawRecord {
-    /// It is there.
+    /// The record is there.
     Kept {
-        /// The leaf, verbatim.
+        /// The leaf, unchanged.
         leaf: Vec<u8>,
-        /// The payload, verbatim.
+        /// The payload, unchanged; empty when there is none, or it was erased.
         payload: Vec<u8>,
     },
-    /// It was forgotten; the hash of its leaf.
+    /// The record was pruned. This is the hash of its leaf.
     Pruned(Hash),
 }
 
 impl RawRecord {
-    /// The leaf; `None` when it was forgotten.
+    /// Returns the leaf; `None` when the record was pruned.
     pub fn leaf(&self) -> Option<&[u8]> {
         match self {
             RawRecord::Kept { leaf, .. } => Some(leaf),
@@ -89,7 +91,7 @@ impl RawRecord {
         }
     }
 
-    /// What lies beside it; empty when nothing does, it was erased or forgotten.
+    /// Returns the payload; empty when there is none, or when it was erased or pruned.
     pub fn payload(&self) -> &[u8] {
         match self {
             RawRecord::Kept { payload, .. } => payload,
@@ -98,24 +100,25 @@ impl RawRecord {
     }
 }
 
-/// A whole ledger as bytes: its signed head, and every record.
+/// A whole ledger as bytes: its checkpoint, and every record.
 #[derive(Debug)]
 pub struct RawLedger {
-    /// The signed head.
+    /// The signed checkpoint.
     pub note: Vec<u8>,
-    /// The last head that witnesses cosigned, with their cosignatures; empty when there is none.
+    /// The last checkpoint that witnesses cosigned, with their cosignatures; empty when there is
+    /// none.
     pub witnessed: Vec<u8>,
-    /// From the first to the last.
+    /// The records in the order of the ledger.
     pub records: Vec<RawRecord>,
 }
 
 impl RawLedger {
-    /// Reads every record, and holds all of them against the head, which a key of this bundle must
-    /// have signed.
+    /// Decodes every record and verifies all of them against the checkpoint, which a ledger key of
+    /// the trust bundle must have signed.
     pub fn understand(&self, trust: &Trust) -> Result<Records, Error> {
         let invalid = |detail: String| Error::local("ledger_invalid", detail);
         let head = Checkpoint::open(&self.note, &head_keys(&trust.current()));
-        let head = head.map_err(|bad| invalid(format!("the ledger's head: {bad}")))?;
+        let head = head.map_err(|bad| invalid(format!("the checkpoint of the ledger: {bad}")))?;
         let (mut tree, mut entries, mut hashes) = (Tree::default(), Vec::new(), Vec::new());
         for (index, raw) in (0u64..).zip(&self.records) {
             let hash = match raw {
@@ -133,22 +136,23 @@ impl RawLedger {
             hashes.push(hash);
         }
         if (tree.size(), tree.root()) != (head.size, head.root) {
-            let detail = "the records have another root than the head that was signed over them";
+            let detail = "the root hash of the records is not that of the signed checkpoint";
             return Err(invalid(detail.to_owned()));
         }
         Ok(Records { head, entries, hashes })
     }
 }
 
-/// Reads the whole ledger from a broker, by the admin, and holds it against its signed head. It is
-/// an export, and is recorded as one.
+/// Reads the whole ledger from a broker, with the admin's credential, and verifies it against its
+/// checkpoint. The broker records this as an export.
 pub async fn read(broker: &Broker, who: &Credential, trust: &Trust) -> Result<Records, Error> {
     read_raw(broker, who).await?.understand(trust)
 }
 
-/// The same as bytes, of which nothing is believed yet.
+/// Reads the whole ledger from a broker as bytes, without verifying them.
 pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Error> {
-    // What is witnessed now is of the records that are read behind it.
+    // The witnessed checkpoint is read first, so the records that are read next include what it
+    // covers.
     let witnessed = broker.checkpoint(who, GetCheckpointRequest {}).await?.witnessed;
     let mut stream = broker.tail_stream(who, 0, true).await?;
     let (mut note, mut records) = (None, Vec::new());
@@ -157,7 +161,7 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Er
         let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
         match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
             Some(Part::Head(part)) if note.is_none() => note = Some(part.checkpoint),
-            Some(Part::Head(_)) => return Err(Error::answer("a second head")),
+            Some(Part::Head(_)) => return Err(Error::answer("there is a second checkpoint")),
             Some(Part::Entries(part)) => {
                 due(part.first, &records)?;
                 let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));
@@ -175,11 +179,11 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Er
             return Err(Error::local("replay_too_long", detail));
         }
     }
-    let note = note.ok_or_else(|| Error::answer("the ledger has no head"))?;
+    let note = note.ok_or_else(|| Error::answer("the ledger has no checkpoint"))?;
     Ok(RawLedger { note, witnessed, records })
 }
 
-/// The next part begins where the last one ended.
+/// Checks that a part begins where the last one ended.
 fn due(first: u64, records: &[RawRecord]) -> Result<(), Error> {
     if first == records.len() as u64 {
         return Ok(());
@@ -187,7 +191,7 @@ fn due(first: u64, records: &[RawRecord]) -> Result<(), Error> {
     Err(Error::answer("records are missing in between"))
 }
 
-/// The hashes of records that were forgotten.
+/// Returns the leaf hashes of pruned records.
 pub(crate) fn leaf_hashes(part: &RecordsPruned) -> Result<Vec<Hash>, Error> {
     match part.hashes.as_chunks::<32>() {
         (hashes, []) if !hashes.is_empty() => Ok(hashes.to_vec()),
@@ -195,7 +199,7 @@ pub(crate) fn leaf_hashes(part: &RecordsPruned) -> Result<Vec<Hash>, Error> {
     }
 }
 
-/// The numbers below `end` that are missing, as ranges: from, to (the last one missing).
+/// Returns the numbers below `end` that are missing, as ranges: first and last.
 pub(crate) fn gaps(seen: &BTreeSet<u64>, end: u64) -> Vec<(u64, u64)> {
     let (mut gaps, mut due) = (Vec::new(), 0);
     for number in seen.iter().copied().chain([end]) {

@@ -1,12 +1,12 @@
-//! What happened to one delegation, put together again from its records. SPEC section 9.
+//! The replay of one delegation from its records. SPEC section 9.
 //!
-//! Owns: reading a replay, and checking that it is whole: numbers without a gap, each record bound
-//! to the one before, each payload to its record, and every hop's signature and id recomputed from
-//! the blocks. Does not own: whether the ledger as a whole is the one that others saw (a later
-//! checkpoint says that), who may read it (the broker).
+//! Owns: reading the records, and checking that they are complete: numbers without a gap, each
+//! record bound to the one before, each payload to its record, and every hop's signature and id
+//! recomputed from the blocks. Does not own: whether the whole ledger is the one that others saw (a
+//! later checkpoint shows that), who may read it (the broker decides).
 //!
-//! Invariants: nothing that a record says about a hop is taken for shown by its block unless it
-//! was recomputed; what does not fit is told as a problem, and the rest is still shown.
+//! Invariants: what a record says about a hop counts as shown by its block only if it was
+//! recomputed; what does not fit is reported as a problem, and the rest is still shown.
 
 use std::collections::HashMap;
 
@@ -22,75 +22,75 @@ use crate::broker::credential::Credential;
 use crate::error::Error;
 use crate::trust::Trust;
 
-/// Entries of one replay: at about 1 KiB each 200 MiB. What is longer is read from
-/// `Broker::replay_stream` entry by entry.
+/// The greatest number of records in one replay: about 200 MiB at 1 KiB each. Read a longer one
+/// from `Broker::replay_stream` record by record.
 pub const ENTRIES_MAX: usize = 200_000;
 
-/// A refusal that was recorded.
+/// A recorded refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRefusal {
-    /// Its index in the ledger.
+    /// The index of its record.
     pub index: u64,
-    /// When.
+    /// The broker's time of its record.
     pub time: UnixMillis,
-    /// Who asked.
+    /// The caller.
     pub actor: Actor,
-    /// The full method path.
+    /// The full path of the method.
     pub method: String,
     /// The stable code.
     pub code: String,
-    /// The reason, as the ledger has it.
+    /// The reason, as it is recorded; empty when it was erased.
     pub detail: String,
-    /// What was asked.
+    /// The request that was refused, as text; empty when it was erased.
     pub asked: String,
-    /// The trace that it was asked in; see [`Entry::trace`].
+    /// The id of the trace of the request; see [`Entry::trace`].
     pub trace: Option<String>,
 }
 
-/// A revocation that was recorded.
+/// A recorded revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoked {
-    /// Its index in the ledger.
+    /// The index of its record.
     pub index: u64,
-    /// When.
+    /// The broker's time of its record.
     pub time: UnixMillis,
-    /// By whom.
+    /// The party that requested it.
     pub actor: Actor,
-    /// What kind of thing.
+    /// The kind of the subject, such as `hop` or `principal`.
     pub kind: String,
-    /// Which, as text.
+    /// The subject, as text; empty when it is a principal whose name was erased.
     pub target: String,
-    /// Why.
+    /// The reason; empty when there was none or it was erased.
     pub reason: String,
 }
 
-/// One delegation, replayed.
+/// One replayed delegation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Its id.
+    /// The id of the delegation.
     pub delegation: DelegationId,
-    /// On whose behalf; `None` when the root could not be read.
+    /// The principal; `None` when the root does not verify.
     pub on_behalf_of: Option<String>,
-    /// Every hop, in the order in which they were recorded; parents before children.
+    /// Every hop, in the order of the records: parents before children.
     pub hops: Vec<HopReport>,
-    /// What was refused.
+    /// The refusals.
     pub refusals: Vec<RecordedRefusal>,
-    /// What was revoked.
+    /// The revocations.
     pub revocations: Vec<Revoked>,
-    /// Every record, in order.
+    /// Every record, in the order of the ledger.
     pub entries: Vec<Entry>,
-    /// What does not fit; empty when everything does.
+    /// What is missing or wrong, as text; empty when the records are complete.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// Whether the records are whole and every hop's signature, id and link holds.
+    /// Returns whether the records are complete and every hop's signature, id and link holds.
     pub fn holds(&self) -> bool {
         self.problems.is_empty() && self.hops.iter().all(|hop| hop.verified.is_ok())
     }
 }
 
-/// Asks for all records of a delegation, and puts them together.
+/// Reads all records of a delegation from the broker and replays them.
 pub async fn replay(
     broker: &Broker,
     who: &Credential,
@@ -113,12 +113,13 @@ pub async fn replay(
     }
 }
 
-/// Puts the records of a delegation together, all of them.
+/// Replays a delegation from all of its records.
 pub fn report(delegation: &DelegationId, entries: Vec<Entry>, trust: &Trust) -> Report {
     put_together(delegation, entries, trust, None)
 }
 
-/// The same for whoever is shown what lies at or below its own hop: what lies above is its own token's.
+/// Replays a delegation for a caller that is shown only the records at or below its own hop. The
+/// hops above are in its own token.
 fn report_to(
     who: &Credential,
     delegation: &DelegationId,
@@ -157,8 +158,8 @@ fn put_together(
     Report { delegation, on_behalf_of, hops, refusals, revocations, entries, problems }
 }
 
-/// Whether these are records of this delegation, in order; and if they should be all of them, whether none is
-/// missing and each is bound to the one before.
+/// Lists what is wrong with the sequence: records of another delegation or out of order, and if
+/// `all` is set, missing records and records that are not bound to the one before.
 fn sequence_problems(delegation: &DelegationId, entries: &[Entry], all: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let mut before: Option<&Entry> = None;
@@ -214,7 +215,7 @@ fn revoked(entry: &Entry) -> Option<Revoked> {
     })
 }
 
-/// The hops that were revoked themselves, with the index of the record.
+/// Returns the hops that were revoked themselves, each with the index of the revocation's record.
 fn revoked_hops(delegation: &DelegationId, revocations: &[Revoked]) -> HashMap<HopId, u64> {
     let hop = |revoked: &Revoked| match revoked.kind.as_str() {
         "delegation" => Some((*delegation, revoked.index)),
@@ -224,7 +225,7 @@ fn revoked_hops(delegation: &DelegationId, revocations: &[Revoked]) -> HashMap<H
     revocations.iter().filter_map(hop).collect()
 }
 
-/// The ids of a token's hops, for a reader that looks for them in a report.
+/// Returns the ids of a token's hops, to find them in a report.
 pub fn hops_of(token: &VerifiedToken) -> Vec<HopId> {
     token.hops().map(|(id, _)| id).collect()
 }

@@ -1,11 +1,11 @@
-//! The way to a broker.
+//! The connection to a broker.
 //!
-//! Owns: the channel with its bounds and deadlines, one generic unary call with its retries, one
-//! generic stream. Does not own: who asks (`credential`), what is asked.
+//! Owns: the channel with its limits and deadlines, one generic unary call with its retries, one
+//! generic stream. Does not own: who calls (`credential`), what is called (`rpc`).
 //!
-//! Invariants: every call has a deadline, over all of its attempts; only what nobody decided is
-//! tried again, with the same message bytes (and so the same idempotency key) and a new proof; the
-//! bytes that the proof binds are the bytes that are sent. docs/FORMATS, "On the wire".
+//! Invariants: every call has one deadline over all of its attempts; a call is retried only if
+//! nobody decided it, with the same message bytes (and so the same idempotency key) and a new
+//! proof; the bytes that the proof covers are the bytes that are sent. docs/FORMATS, "On the wire".
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -32,13 +32,13 @@ use crate::broker::unreachable::{at, unreachable};
 use crate::error::Error;
 use crate::ports::Ports;
 
-/// How long one call may take, its retries counted in.
+/// The default deadline of one call, including its retries.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 
-/// How long a connection may take to come about.
+/// The deadline for establishing a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A broker, as its callers see it. Cheap to clone; clones share the connection.
+/// A broker, as its callers see it. Clones are cheap and share the connection.
 #[derive(Clone, Debug)]
 pub struct Broker {
     endpoint: String,
@@ -46,36 +46,38 @@ pub struct Broker {
     connection: Arc<RwLock<Connection>>,
     ports: Ports,
     deadline: Duration,
-    /// Callers whose last answer was not kept, by their keys: their room at the broker is full.
+    /// The keys of callers whose last answer the broker did not keep, because it keeps no more
+    /// answers for them.
     unkept: Arc<Mutex<HashSet<Thumbprint>>>,
     repeats: Arc<RepeatBudget>,
 }
 
-/// When a call of which the answer was lost is sent again, unasked.
+/// When a call whose answer was lost may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeats {
-    /// Always: it reads, or to ask again changes nothing.
+    /// Always: the call only reads, or repeating it changes nothing.
     Always,
-    /// Where the broker keeps this caller's answers; else it might be granted twice.
+    /// Only while the broker keeps this caller's answers. Otherwise the request could be granted
+    /// twice.
     WhereKept,
 }
 
-/// The connection of this moment.
+/// The current connection.
 #[derive(Debug)]
 struct Connection {
     channel: Channel,
-    /// Over the files that it was prepared with.
+    /// SHA-256 over the TLS files that the connection was made with.
     files: [u8; 32],
 }
 
 impl Broker {
-    /// Connects now, so that a broker that is not there is an error here: `http://HOST:PORT` on
-    /// loopback, `https://HOST:PORT`, `unix:PATH`.
+    /// Connects to `http://HOST:PORT` (for loopback), `https://HOST:PORT` or `unix:PATH`. A broker
+    /// that cannot be reached is an error.
     pub async fn connect(endpoint: &str) -> Result<Self, Error> {
         Broker::connect_by(endpoint, &Tls::default()).await
     }
 
-    /// The same with more said about TLS.
+    /// Connects with these TLS settings.
     pub async fn connect_by(endpoint: &str, tls: &Tls) -> Result<Self, Error> {
         let (files, connecting) = (tls.digest()?, prepare(endpoint, tls)?);
         let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting.connect()).await;
@@ -85,12 +87,14 @@ impl Broker {
         Ok(Broker::over(endpoint, tls, Connection { channel, files }))
     }
 
-    /// Connects with the first call. Must be called inside a Tokio runtime.
+    /// Returns a broker that is connected with the first call. Must be called inside a Tokio
+    /// runtime.
     pub fn lazy(endpoint: &str) -> Result<Self, Error> {
         Broker::lazy_by(endpoint, &Tls::default())
     }
 
-    /// The same with more said about TLS.
+    /// Returns a broker that is connected with the first call, with these TLS settings. Must be
+    /// called inside a Tokio runtime.
     pub fn lazy_by(endpoint: &str, tls: &Tls) -> Result<Self, Error> {
         let (files, channel) = (tls.digest()?, prepare(endpoint, tls)?.connect_lazy());
         Ok(Broker::over(endpoint, tls, Connection { channel, files }))
@@ -103,20 +107,21 @@ impl Broker {
         Broker { endpoint, tls, connection, ports, deadline, unkept, repeats }
     }
 
-    /// The same broker with other clocks and randomness.
+    /// Returns the same broker with another clock and random source.
     #[must_use]
     pub fn with_ports(self, ports: Ports) -> Self {
         Broker { ports, ..self }
     }
 
-    /// The same broker with another deadline for each call.
+    /// Returns the same broker with another deadline for each call.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Broker { deadline, ..self }
     }
 
-    /// Connects anew, with the next call, if the files of TLS have changed: a certificate lives for hours.
-    /// Clones do so too. Says whether it did. Must be called inside a Tokio runtime.
+    /// Prepares a new connection, for this broker and its clones, if the TLS files have changed;
+    /// certificates live only for hours. Returns whether they had changed. Must be called inside a
+    /// Tokio runtime.
     pub fn refresh_certificates(&self) -> Result<bool, Error> {
         let files = self.tls.digest()?;
         if self.connection.read().unwrap_or_else(PoisonError::into_inner).files == files {
@@ -128,22 +133,23 @@ impl Broker {
         Ok(true)
     }
 
-    /// Where it is.
+    /// Returns the broker's address.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// How TLS is spoken with it.
+    /// Returns the TLS settings.
     pub fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// The clocks and randomness in use.
+    /// Returns the clock and random source in use.
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
 
-    /// One unary call, tried again while nobody decided it and it may be. `who` of `None` shows nothing.
+    /// Makes one unary call, with retries while nobody decided it and retrying is safe. Without
+    /// `who` no credential is shown.
     pub(crate) async fn unary<Q, R>(
         &self,
         method: &'static str,
@@ -174,7 +180,7 @@ impl Broker {
         }
     }
 
-    /// Opens a stream, once; the deadline is on its opening.
+    /// Opens a stream, without retries. The deadline covers the opening.
     pub(crate) async fn stream<Q, R>(
         &self,
         method: &'static str,
@@ -199,7 +205,7 @@ impl Broker {
         }
     }
 
-    /// The request with fresh credentials for exactly these message bytes.
+    /// Builds the request with fresh credentials for exactly these message bytes.
     fn request<Q>(
         &self,
         method: &str,
@@ -220,7 +226,7 @@ impl Broker {
         Ok(request)
     }
 
-    /// What a status says; one that no broker sent says where none is.
+    /// Converts a status to an error. If no broker was reached, the message names the address.
     fn failure(&self, status: &tonic::Status) -> Error {
         let failure = Error::from_status(status);
         match failure.code().as_str() {
@@ -240,7 +246,7 @@ impl Broker {
         Ok(grpc)
     }
 
-    /// Keeps in mind whether the broker keeps this caller's answers.
+    /// Notes whether the broker keeps this caller's answers.
     fn note(&self, caller: Thumbprint, metadata: &MetadataMap) {
         let answer = metadata.get(ANSWER_METADATA).map(|value| value.as_bytes());
         let mut unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +260,8 @@ impl Broker {
         !self.unkept.lock().unwrap_or_else(PoisonError::into_inner).contains(caller)
     }
 
-    /// `kept` names the caller whose answers must be kept for the call to be sent a second time.
+    /// Makes the attempts of one call. If `kept` is set, a lost answer is only retried while the
+    /// broker keeps that caller's answers.
     async fn attempts<R, F: Future<Output = Result<R, Error>>>(
         &self,
         method: &str,
@@ -265,7 +272,7 @@ impl Broker {
         self.repeats.called();
         loop {
             let wait = match attempt().await {
-                // A busy broker, which decided nothing.
+                // The broker is overloaded and decided nothing.
                 Err(failure) if failure.retry_after().is_some() && made < ATTEMPTS_MAX => {
                     let after = failure.retry_after().unwrap_or_default();
                     if !self.repeats.take() {
@@ -294,7 +301,8 @@ impl Broker {
     }
 }
 
-/// Base64 adds a third; HTTP/2 counts 32 bytes more for each header.
+/// Refuses credentials that are larger than the header list may be. Base64 adds a third; HTTP/2
+/// counts 32 more bytes for each header.
 fn check_size(credentials: &Credentials) -> Result<(), Error> {
     let Credentials { token, receipt, proof, inclusion } = credentials;
     let parts =
@@ -305,7 +313,7 @@ fn check_size(credentials: &Credentials) -> Result<(), Error> {
         .fold(1024usize, usize::saturating_add);
     if bytes > limits::HEADER_LIST_BYTES_MAX as usize {
         let detail = format!(
-            "token, receipt and proofs are {bytes} bytes as headers, {} at most are taken",
+            "token, receipt and proofs are {bytes} bytes as headers; at most {} are accepted",
             limits::HEADER_LIST_BYTES_MAX
         );
         return Err(Error::local("credentials_too_large", detail));
@@ -322,7 +330,7 @@ fn prepare(endpoint: &str, tls: &Tls) -> Result<Endpoint, Error> {
         return Err(bad("https://HOST:PORT, http://HOST:PORT or unix:PATH is expected".to_owned()));
     }
     if !endpoint.starts_with("https://") && *tls != Tls::default() {
-        return Err(bad("certificates are for https://HOST:PORT".to_owned()));
+        return Err(bad("TLS settings are only for https://HOST:PORT".to_owned()));
     }
     let prepared = Endpoint::from_shared(endpoint.to_owned())
         .map_err(|error| bad(error.to_string()))?
@@ -337,7 +345,7 @@ fn prepare(endpoint: &str, tls: &Tls) -> Result<Endpoint, Error> {
     Ok(prepared)
 }
 
-/// An error with what is behind it: transport errors say little by themselves.
+/// Returns an error's text with all of its causes, as transport errors say little by themselves.
 fn reason(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)

@@ -1,10 +1,10 @@
-//! Who asks the broker, and how each call is proven.
+//! The caller of a broker, and the proof of each call.
 //!
-//! Owns: the three credentials (agent, holder, admin) and what each shows. Does not own: how a call travels
-//! (`connect`).
+//! Owns: the three credentials (agent, holder, admin) and what each shows. Does not own: how a call
+//! is sent (`connect`).
 //!
-//! Invariants: a proof is made for one attempt of one call, with a fresh nonce, and binds the broker, the
-//! method and the message bytes (SPEC section 5); no private key leaves its signer.
+//! Invariants: a proof is made for one attempt of one call, with a fresh nonce, and covers the
+//! broker, the method and the message bytes (SPEC section 5); no private key leaves its signer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use sublet_proto::credentials::Credentials;
 use crate::error::Error;
 use crate::ports::Ports;
 
-/// A caller: what it shows, and the signer that proves it.
+/// A caller of the broker: the token that it shows, if any, and the signer of its proofs.
 #[derive(Clone)]
 pub struct Credential {
     shown: Shown,
@@ -34,12 +34,13 @@ enum Shown {
 }
 
 impl Credential {
-    /// An enrolled agent by its identity token. `key` must be the token's.
+    /// Returns the credential of an enrolled agent. `key` must be the key of the identity token.
     pub fn identity(key: Arc<dyn Signer>, token: Arc<VerifiedToken>) -> Self {
         Credential { shown: Shown::Token { token, receipt: None }, signer: key }
     }
 
-    /// The holder of a delegation token, a helper too. `key` must be the holder's.
+    /// Returns the credential of the holder of a delegation token: an agent or a helper. `key` must
+    /// be the holder's.
     pub fn holder(
         key: Arc<dyn Signer>,
         token: Arc<VerifiedToken>,
@@ -48,12 +49,12 @@ impl Credential {
         Credential { shown: Shown::Token { token, receipt }, signer: key }
     }
 
-    /// The admin of the broker of this trust domain.
+    /// Returns the credential of the admin of this trust domain's broker.
     pub fn admin(key: Arc<dyn Signer>, domain: TrustDomain) -> Self {
         Credential { shown: Shown::Admin { domain }, signer: key }
     }
 
-    /// The trust domain of the broker that this is meant for.
+    /// Returns the trust domain of the broker that this credential is for.
     pub fn trust_domain(&self) -> TrustDomain {
         match &self.shown {
             Shown::Token { token, .. } => token.root().agent.trust_domain(),
@@ -61,7 +62,8 @@ impl Credential {
         }
     }
 
-    /// Shows and proves one call to the broker: this method, the message with this SHA-256, now.
+    /// Makes the credentials of one call at the current time: for this method, and the message with
+    /// this SHA-256.
     pub fn credentials(
         &self,
         method: &str,
@@ -81,8 +83,9 @@ impl Credential {
 }
 
 impl Credential {
-    /// The token of a holder that is not the delegation's first: of the records of its delegation it is
-    /// shown what lies at or below its own hop.
+    /// Returns the token if its holder is below the root of its delegation. Such a holder is shown
+    /// only the records at or below its own hop. `None` for the root holder, an agent's identity
+    /// and the admin.
     pub(crate) fn below(&self) -> Option<&VerifiedToken> {
         match &self.shown {
             Shown::Token { token, .. } if token.depth() > 0 => Some(token),
@@ -90,7 +93,7 @@ impl Credential {
         }
     }
 
-    /// The key that proves its calls.
+    /// Returns the thumbprint of the key that signs the proofs.
     pub(crate) fn thumbprint(&self) -> Thumbprint {
         self.signer.public_key().thumbprint()
     }
@@ -105,9 +108,10 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Something that has a credential now; it may have another later, as identities are renewed.
+/// A source of a caller's current credential. The credential changes when an identity is renewed or
+/// rotated.
 pub trait Caller: Send + Sync + 'static {
-    /// The credential of this moment.
+    /// Returns the credential that is current at the time of the call.
     fn credential(&self) -> Result<Credential, Error>;
 }
 

@@ -1,8 +1,9 @@
-//! Whole lists of the broker, page by page.
+//! Whole lists of the broker, fetched page by page.
 //!
-//! Owns: asking for the next page until there is none. Does not own: a page (`ask`).
+//! Owns: asking for the next page until there is none. Does not own: one page (`rpc`).
 //!
-//! Invariants: a row that is added or removed meanwhile may be there or not; every other row is there once.
+//! Invariants: a row that is added or removed meanwhile may be missing; every other row is there
+//! once.
 
 use sublet_proto::v1;
 
@@ -10,7 +11,7 @@ use crate::broker::connect::Broker;
 use crate::broker::credential::Credential;
 use crate::error::Error;
 
-/// Rows of one page: as many as the broker gives.
+/// Rows of one page: the most that the broker sends.
 const PAGE_SIZE: u32 = 500;
 
 macro_rules! whole_lists {
@@ -34,12 +35,12 @@ macro_rules! whole_lists {
 }
 
 whole_lists! {
-    /// Every agent, by id.
+    /// Returns every agent, by id.
     all_agents: list_agents(ListAgentsRequest) -> agents of AgentRow;
-    /// Every profile, by name.
+    /// Returns every profile, by name.
     all_profiles: list_profiles(ListProfilesRequest) -> profiles of Profile;
-    /// Every join token that is kept, by id, without its secret.
+    /// Returns every join token that the broker keeps, by id, without the secrets.
     all_join_tokens: list_join_tokens(ListJoinTokensRequest) -> join_tokens of JoinTokenRow;
-    /// Every session that is kept, by id.
+    /// Returns every session of authority that the broker keeps, by id.
     all_sessions: list_sessions(ListSessionsRequest) -> sessions of SessionRow;
 }

@@ -1,4 +1,4 @@
-//! The way to a broker: connecting, TLS, who asks, and one method for each call.
+//! The connection to a broker: TLS, credentials, retries, and one method for each call.
 
 pub mod connect;
 pub mod credential;

@@ -1,32 +1,33 @@
-//! When a call is made again, and after how long.
+//! Retries: the wait before each, and how many there may be.
 //!
-//! Owns: the wait between attempts, and how many calls may be repeats. Does not own: which failures may be
-//! repeated (`failure`), the attempts (`connect`).
+//! Owns: the wait between attempts, and the budget for retrying refused calls. Does not own: which
+//! failures may be retried (`error`), the attempts (`connect`).
 //!
-//! Invariants: of the calls that a busy broker refuses at most one in ten is made again, so that callers do not
-//! keep busy what is busy.
+//! Invariants: of the calls that an overloaded broker refuses, at most one in ten is retried, so
+//! retries do not keep it overloaded.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::ports::Ports;
 
-/// Attempts of one call, the first counted in.
+/// The greatest number of attempts of one call, including the first.
 pub(crate) const ATTEMPTS_MAX: u32 = 4;
 
-/// The wait before the second attempt; it doubles from one to the next: 0.1 + 0.2 + 0.4 s.
+/// The wait before the second attempt, in milliseconds. It doubles with each attempt: 0.1 + 0.2 +
+/// 0.4 s.
 pub(crate) const BACK_OFF_MS: u64 = 100;
 
 /// The longest wait that a broker may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(5);
 
-/// What a repeat costs; a call brings one.
+/// The cost of one retry. Each call adds 1 to the budget.
 const REPEAT_COST: u32 = 10;
 
-/// What may be saved up: ten repeats in a row.
+/// The greatest budget: ten retries in a row.
 const SAVED_MAX: u32 = 100;
 
-/// How many refused calls may be made again: one for ten calls, and ten at the beginning.
+/// The budget for retrying refused calls: one retry for ten calls, and ten at the start.
 #[derive(Debug)]
 pub(crate) struct RepeatBudget(AtomicU32);
 
@@ -37,27 +38,29 @@ impl Default for RepeatBudget {
 }
 
 impl RepeatBudget {
-    /// A call is made.
+    /// Adds the share of one call to the budget.
     pub(crate) fn called(&self) {
         let more = |saved: u32| Some(saved.saturating_add(1).min(SAVED_MAX));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
-    /// Takes what one repeat costs; says whether there was enough.
+    /// Takes the cost of one retry from the budget. Returns whether there was enough.
     pub(crate) fn take(&self) -> bool {
         let less = |saved: u32| saved.checked_sub(REPEAT_COST);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 }
 
-/// Doubles from attempt to attempt, a half of it at random, so that a fleet does not come at once.
+/// Returns the wait before an attempt: it doubles from attempt to attempt, and half of it is
+/// random, so that a fleet does not retry at once.
 pub(crate) fn back_off(ports: &Ports, attempt: u32, first_ms: u64) -> Duration {
     let most = first_ms.saturating_mul(1 << attempt.saturating_sub(1).min(6));
     let half = most / 2;
     Duration::from_millis(half.saturating_add(ports.jitter(half.saturating_add(1))))
 }
 
-/// What the broker asks to wait, and up to as much again.
+/// Returns a random wait between what the broker asked for and twice that, with a bound on what it
+/// may ask for.
 pub(crate) fn asked(ports: &Ports, asked: Duration) -> Duration {
     let asked = asked.min(ASKED_MAX);
     let millis = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);

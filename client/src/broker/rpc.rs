@@ -1,9 +1,9 @@
 //! One typed method for each call of `sublet.v1`.
 //!
-//! Owns: idempotency keys and the methods' paths. Does not own: who asks (`credential`), how a call travels
-//! (`connect`), what an answer means (`agent`, `audit`).
+//! Owns: idempotency keys and the methods' paths. Does not own: who calls (`credential`), how a
+//! call is sent (`connect`), what an answer means (`agent`, `audit`).
 //!
-//! Invariant: an idempotency key is drawn once for a request and kept over its attempts.
+//! Invariant: an idempotency key is drawn once for a request and stays the same over its attempts.
 
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::id::{AgentId, DelegationId};
@@ -19,7 +19,7 @@ use crate::broker::connect::{Broker, Repeats};
 use crate::broker::credential::Credential;
 use crate::error::Error;
 
-/// Sets the idempotency key of a request that has one and was given none.
+/// Draws the idempotency key of a request that has none yet.
 macro_rules! keyed {
     ($self:ident, $request:ident) => {
         if $request.idempotency_key.is_empty() {
@@ -28,7 +28,7 @@ macro_rules! keyed {
     };
 }
 
-/// A method that reads: shows who asks, sends, takes the answer.
+/// A method that reads: shows the credential, sends the request, returns the answer.
 macro_rules! reads {
     ($($(#[$doc:meta])* $name:ident: $path:literal, $request:ident -> $answer:ident;)*) => {$(
         $(#[$doc])*
@@ -42,8 +42,8 @@ macro_rules! reads {
     )*};
 }
 
-/// The same for a method that writes. An empty idempotency key is drawn here; a caller that may
-/// be killed and ask again brings its own. After `=>` stands when it may be sent again.
+/// A method that writes. An empty idempotency key is drawn here; a caller that may be killed and
+/// ask again sets its own. The word before `=>` says when the request may be sent again.
 macro_rules! writes {
     ($repeats:ident => $($(#[$doc:meta])* $name:ident: $path:literal, $request:ident -> $answer:ident;)*) => {$(
         $(#[$doc])*
@@ -61,7 +61,7 @@ macro_rules! writes {
 
 /// Identity.
 impl Broker {
-    /// Enrols a new key. Shows no credential beside the one in the request.
+    /// Enrolls a new key. The only credential is the one in the request.
     pub async fn enroll(
         &self,
         mut request: v1::EnrollRequest,
@@ -70,7 +70,7 @@ impl Broker {
         self.unary("/sublet.v1.Identity/Enroll", None, &request, Repeats::Always).await
     }
 
-    /// The signed text of `trust.json`, not yet believed: see `trust::Trust`.
+    /// Returns the signed text of `trust.json`, not verified: see [`Trust`](crate::Trust).
     pub async fn trust_bundle(&self) -> Result<Vec<u8>, Error> {
         let request = v1::GetTrustBundleRequest {};
         let path = "/sublet.v1.Identity/GetTrustBundle";
@@ -79,7 +79,8 @@ impl Broker {
         Ok(answer.trust_bundle)
     }
 
-    /// An agent's current key; refused when it has none.
+    /// Returns an agent's current key. The code of the error is `agent_without_key` when the agent
+    /// has not enrolled.
     pub async fn key_of(&self, who: &Credential, agent: &AgentId) -> Result<PublicKey, Error> {
         let request = v1::GetAgentKeyRequest { agent_id: agent.to_string() };
         let answer = self.get_agent_key(who, request).await?;
@@ -87,7 +88,8 @@ impl Broker {
             return Err(Error::answer("it is of another agent"));
         }
         if answer.public_key.is_none() {
-            let detail = format!("{agent} is {} and has no key: it must enrol first", answer.state);
+            let detail =
+                format!("{agent} is {} and has no key: it must enroll first", answer.state);
             return Err(Error::local("agent_without_key", detail));
         }
         let key = sublet_proto::convert::public_key("public_key", answer.public_key.as_ref());
@@ -95,15 +97,15 @@ impl Broker {
     }
 
     reads! {
-        /// An agent's current key and state.
+        /// Returns an agent's current key and state.
         get_agent_key: "Identity/GetAgentKey", GetAgentKeyRequest -> GetAgentKeyResponse;
     }
     writes! { Always =>
-        /// A new identity for the caller's current key.
+        /// Issues a new identity token for the caller's current key.
         renew: "Identity/Renew", RenewRequest -> RenewResponse;
-        /// A new key for the calling agent.
+        /// Replaces the calling agent's key by a new one.
         rotate_key: "Identity/RotateKey", RotateKeyRequest -> RotateKeyResponse;
-        /// Revokes the keys that the calling agent had before its current one.
+        /// Revokes the former keys of the calling agent.
         revoke_former_keys: "Identity/RevokeFormerKeys",
             RevokeFormerKeysRequest -> RevokeFormerKeysResponse;
     }
@@ -112,20 +114,20 @@ impl Broker {
 /// Delegation. `delegate` and `record_hop` are idempotent on hop ids.
 impl Broker {
     reads! {
-        /// Records the hop that the caller has just made.
+        /// Records the hop that the caller made.
         delegate: "Delegation/Delegate", DelegateRequest -> DelegateResponse;
-        /// Records what of a chain is not recorded yet, or refreshes its receipt.
+        /// Records the hops of a chain that are not recorded yet, and returns a fresh receipt.
         record_hop: "Delegation/RecordHop", RecordHopRequest -> RecordHopResponse;
-        /// That every hop of a chain is in the ledger.
+        /// Returns the proof that every hop of a chain is in the ledger.
         get_inclusion_proof: "Delegation/GetInclusionProof", GetInclusionProofRequest -> Inclusion;
-        /// How the broker sees a chain.
+        /// Returns what the broker knows of a chain.
         inspect: "Delegation/Inspect", InspectRequest -> InspectResponse;
-        /// A page of the delegations that the caller may see.
+        /// Returns a page of the delegations that the caller may see.
         list_delegations: "Delegation/ListDelegations",
             ListDelegationsRequest -> ListDelegationsResponse;
     }
     writes! { WhereKept =>
-        /// Authority on someone's behalf.
+        /// Issues a delegation on behalf of a principal.
         issue: "Delegation/Issue", IssueRequest -> IssueResponse;
     }
 }
@@ -133,19 +135,22 @@ impl Broker {
 /// Revocation and audit.
 impl Broker {
     writes! { Always =>
-        /// Revokes one thing; [`Broker::revoke_target`] makes the request.
+        /// Revokes one hop, delegation, agent, key or principal. [`Broker::revoke_target`] builds
+        /// the request.
         revoke: "Revocation/Revoke", RevokeRequest -> RevokeResponse;
         /// Ends sessions of authority, by the admin.
         end_sessions: "Revocation/EndSessions", EndSessionsRequest -> EndSessionsResponse;
     }
 
     writes! { WhereKept =>
-        /// Lets authority be issued for a principal again; what was issued before stays revoked.
+        /// Allows new delegations for a revoked principal again. What was issued before stays
+        /// revoked.
         restore_principal: "Revocation/RestorePrincipal",
             RestorePrincipalRequest -> RestorePrincipalResponse;
     }
 
-    /// Ends a user's login and all that was issued by it, with the user's own token and nothing else.
+    /// Ends a user's login session and everything that was issued in it. The only credential is the
+    /// user's own token.
     pub async fn log_out(
         &self,
         user_token: &str,
@@ -160,9 +165,9 @@ impl Broker {
         self.unary("/sublet.v1.Revocation/EndSessions", None, &request, Repeats::Always).await
     }
 
-    /// Revokes one thing with all below. `chain` is the token that holds the hop, for a broker
-    /// that has not recorded it; else empty. Answers with the feed's position after it, and
-    /// whether the broker has a record of what was named.
+    /// Revokes one target with everything below it. `chain` is a token that contains the hop, for a
+    /// hop that the broker has not recorded; otherwise it is empty. The answer has the new position
+    /// of the revocation feed, and says whether the broker has a record of the target.
     pub async fn revoke_target(
         &self,
         who: &Credential,
@@ -179,7 +184,7 @@ impl Broker {
         self.revoke(who, request).await
     }
 
-    /// The revocation feed after a position; see `follow`.
+    /// Opens the revocation feed after a position; see [`Follower`](crate::Follower).
     pub async fn watch(
         &self,
         who: Option<&Credential>,
@@ -189,7 +194,7 @@ impl Broker {
         self.stream("/sublet.v1.Revocation/Watch", who, &request).await
     }
 
-    /// Every record of one delegation, as a stream; see `audit`.
+    /// Streams every record of one delegation; see [`replay`](crate::audit::replay).
     pub async fn replay_stream(
         &self,
         who: &Credential,
@@ -199,7 +204,8 @@ impl Broker {
         self.stream("/sublet.v1.Audit/Replay", Some(who), &request).await
     }
 
-    /// The ledger behind the first `from` records, as a stream; see `mirror`.
+    /// Streams the ledger's records from index `from` on, with their payloads if `payloads` is set;
+    /// see [`Mirror`](crate::audit::mirror::Mirror).
     pub async fn tail_stream(
         &self,
         who: &Credential,
@@ -211,75 +217,75 @@ impl Broker {
     }
 }
 
-/// The ledger's head.
+/// The ledger, its retention, and reports of tools.
 impl Broker {
     reads! {
-        /// A tool's decisions, with the evidence for each.
+        /// Reports a tool's decisions, with the evidence for each.
         report_uses: "Audit/ReportUses", ReportUsesRequest -> ReportUsesResponse;
-        /// Which revocations a tool has applied.
+        /// Reports up to which position a tool has applied revocations.
         report_verifier_state: "Audit/ReportVerifierState", ReportVerifierStateRequest -> ReportVerifierStateResponse;
-        /// The signed head of the ledger.
+        /// Returns the signed checkpoint of the ledger.
         checkpoint: "Audit/GetCheckpoint", GetCheckpointRequest -> GetCheckpointResponse;
-        /// What of the ledger is kept and what is held.
+        /// Returns which records the ledger keeps, and the legal holds.
         retention: "Audit/GetRetention", GetRetentionRequest -> GetRetentionResponse;
     }
     writes! { WhereKept =>
-        /// Erases what lies beside a record.
+        /// Erases the payload of a record. Its leaf and every proof stay.
         erase: "Audit/Erase", EraseRequest -> EraseResponse;
-        /// Gives up the records below an index.
+        /// Prunes the records below an index. Their hashes and every proof stay.
         prune: "Audit/Prune", PruneRequest -> PruneResponse;
-        /// Keeps records, whatever is pruned.
+        /// Places a legal hold on a range of records, which may then be neither pruned nor erased.
         create_legal_hold: "Audit/CreateLegalHold", CreateLegalHoldRequest -> CreateLegalHoldResponse;
-        /// Lets a hold go.
+        /// Removes a legal hold.
         remove_legal_hold: "Audit/RemoveLegalHold", RemoveLegalHoldRequest -> RemoveLegalHoldResponse;
     }
 }
 
-/// What operators do; every call by the admin.
+/// Administration. Every call needs the admin's credential.
 impl Broker {
     reads! {
-        /// A page of agents.
+        /// Returns a page of agents.
         list_agents: "Admin/ListAgents", ListAgentsRequest -> ListAgentsResponse;
-        /// One agent.
+        /// Returns one agent.
         get_agent: "Admin/GetAgent", GetAgentRequest -> AgentRow;
-        /// All sessions of authority.
+        /// Returns a page of sessions of authority.
         list_sessions: "Admin/ListSessions", ListSessionsRequest -> ListSessionsResponse;
-        /// All profiles.
+        /// Returns a page of profiles.
         list_profiles: "Admin/ListProfiles", ListProfilesRequest -> ListProfilesResponse;
-        /// One profile.
+        /// Returns one profile.
         get_profile: "Admin/GetProfile", GetProfileRequest -> Profile;
-        /// All join tokens, without their secrets.
+        /// Returns a page of join tokens, without their secrets.
         list_join_tokens: "Admin/ListJoinTokens",
             ListJoinTokensRequest -> ListJoinTokensResponse;
-        /// How the broker is.
+        /// Returns the state of the broker.
         status: "Admin/GetStatus", GetStatusRequest -> GetStatusResponse;
     }
     writes! { Always =>
-        /// Stops an agent and its helpers.
+        /// Suspends an agent and its helpers.
         suspend_agent: "Admin/SuspendAgent", SuspendAgentRequest -> AgentRow;
-        /// Lets an agent go on.
+        /// Resumes a suspended agent.
         resume_agent: "Admin/ResumeAgent", ResumeAgentRequest -> AgentRow;
     }
     writes! { WhereKept =>
-        /// A new agent, and a join token for it.
+        /// Creates an agent, and a join token for it.
         create_agent: "Admin/CreateAgent", CreateAgentRequest -> JoinTokenResponse;
         /// Revokes an agent's key, for ever.
         revoke_agent_key: "Admin/RevokeAgentKey", RevokeAgentKeyRequest -> AgentRow;
-        /// A profile, new or changed.
+        /// Creates or changes a profile.
         apply_profile: "Admin/ApplyProfile", ApplyProfileRequest -> Profile;
-        /// One more join token.
+        /// Creates another join token for an agent.
         create_join_token: "Admin/CreateJoinToken", CreateJoinTokenRequest -> JoinTokenResponse;
         /// Revokes a join token that was not used.
         revoke_join_token: "Admin/RevokeJoinToken",
             RevokeJoinTokenRequest -> RevokeJoinTokenResponse;
-        /// One step in the life of a key of the broker.
+        /// Prepares, activates, retires or taints a key of the broker.
         rotate_broker_key: "Admin/RotateBrokerKey", RotateBrokerKeyRequest -> RotateBrokerKeyResponse;
-        /// Lets an agent act for a principal, by the operator's word.
+        /// Grants a session of authority: an agent may act for a principal.
         grant_session: "Admin/GrantSession", GrantSessionRequest -> SessionRow;
     }
 }
 
-/// What a rotation asks: the new key, shown to be held by its signature.
+/// Builds a rotation request. The new key's signature proves possession of it.
 pub(crate) fn rotate_request(
     agent: &AgentId,
     old: &PublicKey,
@@ -294,8 +300,9 @@ pub(crate) fn rotate_request(
     })
 }
 
-/// An idempotency key that follows from what is asked, for requests that a process which was
-/// killed asks again: 16 bytes of a hash over a key made for this one request.
+/// Derives an idempotency key from the content of a request, so that a process that was killed
+/// repeats the same request: 16 bytes of a hash. A part must be unique to this request, such as a
+/// new key.
 pub(crate) fn derived_key(label: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let hashes = parts.iter().flat_map(|part| sha256(part));
     let bytes: Vec<u8> = label.iter().copied().chain(hashes).collect();

@@ -1,6 +1,7 @@
-//! TLS towards a broker: whom to believe, and what to show.
+//! TLS to a broker: the authorities to trust, and the client certificate to show.
 //!
-//! Owns: the files of it, read when a connection is prepared, and again when they have changed. Does not own: the protocol (rustls).
+//! Owns: the TLS files, which are read when a connection is prepared and again when they have
+//! changed. Does not own: the protocol (rustls).
 
 use std::path::{Path, PathBuf};
 
@@ -12,26 +13,29 @@ use zeroize::Zeroizing;
 use crate::error::Error;
 use crate::files;
 
-/// What is said about TLS; by default nothing, and the broker's certificate is of a public authority.
+/// TLS settings. By default no client certificate is shown, and the broker's certificate must be of
+/// a public authority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// The authorities that the broker's certificate may be of, PEM; no public one is then believed.
+    /// The PEM file of the authorities that may have signed the broker's certificate. If it is set,
+    /// public authorities are not trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// The certificate that is shown, PEM: a SPIFFE X.509-SVID.
+    /// The PEM file of the client certificate: a SPIFFE X.509-SVID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// The PEM file of the client certificate's private key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// The Workload API that the two come from, and their next ones.
+    /// The address of the Workload API that certificate and key come from, and their successors
+    /// will.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload_api: Option<String>,
 }
 
 impl Tls {
-    /// The same with paths that hold from everywhere.
+    /// Returns the same settings with absolute paths.
     pub(crate) fn absolute(&self) -> Result<Self, Error> {
         let absolute = |path: &PathBuf| {
             std::path::absolute(path).map_err(|error| Error::io("read", path, &error))
@@ -48,7 +52,7 @@ impl Tls {
         })
     }
 
-    /// SHA-256 over the files of it, as they are now.
+    /// Returns the SHA-256 over the current content of the files.
     pub(crate) fn digest(&self) -> Result<[u8; 32], Error> {
         let files = [&self.ca, &self.certificate, &self.key].into_iter().flatten();
         let digests = files.map(|path| Ok(sha256(&Zeroizing::new(files::read(path)?))));
@@ -63,7 +67,8 @@ impl Tls {
         match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
                 let certificate = pem(certificate)?;
-                // What the Workload API gives is one file by now; who enrolled before was told of two.
+                // An SVID of the Workload API is one file with certificate and key. Settings of
+                // earlier enrollments may name two files.
                 let key = match self.workload_api.is_some() && has_key(&certificate) {
                     true => certificate.clone(),
                     false => pem(key)?,
@@ -75,7 +80,8 @@ impl Tls {
         }
     }
 
-    /// The bytes of the certificate that is shown (DER), which a request may name.
+    /// Reads the client certificate as DER, which an enrollment request includes. The code of the
+    /// error is `bad_tls` when no certificate is set.
     pub fn leaf(&self) -> Result<Vec<u8>, Error> {
         let none = || Error::local("bad_tls", "there is no client certificate to show");
         let path = self.certificate.as_ref().ok_or_else(none)?;
@@ -92,7 +98,7 @@ fn has_key(pem: &[u8]) -> bool {
     String::from_utf8_lossy(pem).contains("-----BEGIN PRIVATE KEY-----")
 }
 
-/// The first certificate of a PEM text (RFC 7468).
+/// Returns the first certificate of a PEM text (RFC 7468) as DER; `None` when there is none.
 fn first_certificate(pem: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
     let (_, from) = pem.split_once("-----BEGIN CERTIFICATE-----")?;

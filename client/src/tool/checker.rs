@@ -1,10 +1,11 @@
-//! What a tool asks before it does anything: may this call be made? SPEC sections 4 to 7: P6.
+//! The decision of a tool on each call, before it does anything. SPEC sections 4 to 7: P6.
 //!
-//! Owns: what the check needs of this process (bundle, view, nonces, chains, clock), and the evidence of
-//! what was decided. Does not own: the check itself and its order (`sublet_core::authorize`).
+//! Owns: the state that the check needs in this process (bundle, revocation view, replay cache,
+//! verified chains, clock), and the evidence of each decision. Does not own: the check itself and
+//! its order (`sublet_core::authorize`).
 //!
-//! Invariants: offline — nobody is asked; what is allowed is kept as evidence before anyone acts on it.
-//! There is no switch that turns a step of the check off.
+//! Invariants: the check is offline; a permitted call is in the spool as evidence before the tool
+//! acts on it; no option turns a step of the check off.
 
 use std::sync::Arc;
 
@@ -27,25 +28,28 @@ use crate::tool::spool::Reporter;
 use crate::trust::Trust;
 use sublet_host::chains::Chains;
 
-/// What a tool may choose.
+/// Settings of a [`Checker`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How old the revocation view, or the receipt that stands in for it, may be.
+    /// The greatest age of the revocation view, or of the receipt that stands in for it, in
+    /// milliseconds.
     pub staleness_ms_max: i64,
-    /// How many used proofs are remembered.
+    /// The limits of the replay cache.
     pub nonces: Bounds,
-    /// For how long after the start proofs are refused that were issued in it. A caller whose
-    /// clock runs ahead of this one could have used such a proof before a restart;
-    /// [`limits::CLOCK_SKEW_MS`] closes that, at the price of refusing for as long.
+    /// How long after the start proofs are refused that were issued in that time, in milliseconds.
+    /// A caller whose clock is ahead could have used such a proof before a restart.
+    /// [`limits::CLOCK_SKEW_MS`] closes that gap, but also refuses valid calls for as long. The
+    /// default is 0.
     pub start_margin_ms: i64,
-    /// About how many bytes of chains seen before are kept, so that they need not be verified
-    /// again. 0 keeps none.
+    /// About how many bytes of verified chains are cached, so that they are not verified again. 0
+    /// caches none.
     pub chain_bytes_max: u64,
-    /// Where decisions are kept as evidence until the broker has them; `None` keeps none.
+    /// The spool of the evidence, until the broker has recorded it; `None` keeps no evidence.
     pub evidence: Option<Arc<Reporter>>,
-    /// Whether every hop must be shown to be in the ledger, once for each: no log, no authority.
+    /// Whether every hop must be proven to be in the ledger. A hop is proven once for each version
+    /// of the trust bundle.
     pub require_inclusion: bool,
-    /// Clocks and randomness.
+    /// The clock and random source.
     pub ports: Ports,
 }
 
@@ -63,7 +67,30 @@ impl Default for Options {
     }
 }
 
-/// Checks the calls of one tool.
+/// Decides the calls to one tool, offline.
+///
+/// ```
+/// use sublet_client::{Checker, Options, SharedView, Trust};
+/// use sublet_core::evidence::call::Arguments;
+/// # use sublet_core::base::{id::UnixMillis, sign::{SecretKey, Signer}};
+/// # use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
+/// # use sublet_proto::credentials::Credentials;
+/// # let (key, end) = (SecretKey::ed25519_from_seed([1; 32]), UnixMillis(4_000_000_000_000));
+/// # let listed = TrustedKey {
+/// #     use_: KeyUse::Bundle, id: KeyId(1), alg: "ed25519".into(), public: key.public_key().clone(),
+/// #     not_before: UnixMillis(0), not_after: end, state: KeyState::Active,
+/// # };
+/// # let domain = "acme.example".parse()?;
+/// # let bundle = TrustBundle::new(domain, 1, UnixMillis(0), end, vec![listed]).unwrap();
+/// let trust = Trust::new(bundle); // usually `Trust::open` of a trust.json
+/// let view = SharedView::empty(trust.domain()); // usually the view of a `Follower`
+/// let checker = Checker::new("tool://files", trust, view, Options::default());
+///
+/// let call = checker.call("fs.read", Arguments::from_json(br#"{"path":"/data/a.csv"}"#)?);
+/// let refusal = checker.check(&Credentials::default(), &call).unwrap_err();
+/// assert_eq!(refusal.code(), "credentials_missing"); // no token and no proof was shown
+/// # Ok::<(), sublet_client::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Checker {
     audience: String,
@@ -76,8 +103,8 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker for the tool of this name. Of several replicas each needs a name of its own:
-    /// they do not share their nonces.
+    /// Returns a checker for the tool with this audience. Replicas do not share their replay
+    /// caches, so each needs an audience of its own.
     pub fn new(
         audience: impl Into<String>,
         trust: impl Into<Trust>,
@@ -96,22 +123,23 @@ impl Checker {
         }
     }
 
-    /// The tool's name.
+    /// Returns the tool's audience.
     pub fn audience(&self) -> &str {
         &self.audience
     }
 
-    /// How old the revocation view is; `None` when it has no head.
+    /// Returns the age of the revocation view in milliseconds; `None` when it has no head.
     pub fn age_ms(&self) -> Option<i64> {
         self.revocations.age_ms(&self.options.ports)
     }
 
-    /// A call of this tool, to be checked.
+    /// Returns a call to this tool, for [`Checker::check`].
     pub fn call(&self, action: impl Into<String>, arguments: Arguments) -> Call {
         Call { audience: self.audience.clone(), action: action.into(), arguments }
     }
 
-    /// Decides one call, offline. A permit is for this call, now, and was given once.
+    /// Decides one call at the current time, offline. A permit is for this call only: the proof is
+    /// accepted once.
     pub fn check(&self, credentials: &Credentials, call: &Call) -> Result<Permit, Refusal> {
         let now = self.options.ports.clock.now();
         let outcome = self.decide(credentials, call, now);
@@ -128,8 +156,8 @@ impl Checker {
         verdict
     }
 
-    /// Decides one unary gRPC call behind `proto::digest::DigestLayer`. `fields` is what the tool
-    /// read out of the message, as JSON: the arguments by name.
+    /// Decides one unary gRPC call behind `proto::digest::DigestLayer`. `fields` holds the
+    /// arguments by name, as a JSON object that the tool read from the message.
     pub fn check_request<M>(
         &self,
         request: &tonic::Request<M>,
@@ -143,8 +171,8 @@ impl Checker {
         self.check(&credentials, &self.call(action, arguments))
     }
 
-    /// What is allowed is kept as evidence before anyone acts on it, and so is what was refused to a
-    /// holder that proved itself. Whoever did not prove itself leaves no evidence.
+    /// Stores the evidence of a permitted call before anyone acts on it, and of a refusal to a
+    /// holder that proved possession. Nothing is stored about any other caller.
     fn with_evidence(
         &self,
         Outcome { verdict, proven }: Outcome,

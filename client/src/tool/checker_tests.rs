@@ -1,4 +1,4 @@
-//! Each attack that a tool meets, against a checker with a clock of its own.
+//! The attacks on a tool, against a checker with a clock of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -329,9 +329,8 @@ fn a_chain_seen_before_is_refused_from_the_moment_of_its_revocation() {
     assert_eq!(ask(&checker, &shown(&held)), "hop_revoked");
 }
 
-/// Callers hold the same chain while it is revoked: whoever asks after the view has the
-/// revocation is refused, however warm the cache.
-// SPEC 2.8.3, 7.1.
+/// Callers use one chain while it is revoked: a call after the view has the revocation is
+/// refused, also from the cache.
 #[test]
 fn no_cached_chain_outlives_a_revocation_in_a_race() {
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,12 +1,12 @@
 //! Following the revocation feed.
 //!
-//! Owns: a shared view of what is revoked, how it is kept up over the network, from where a
-//! snapshot comes. Does not own: what a view accepts (`sublet_core::revocation::feed`), how old is too old
-//! (`check`).
+//! Owns: a shared view of the revocations, keeping it current over the network, reading it from a
+//! snapshot. Does not own: what a view accepts (`sublet_core::revocation::feed`), which age is too
+//! old (`checker`).
 //!
-//! Invariants: nothing counts but what the view accepted under the trust bundle; whatever goes
-//! wrong — no connection, a gap, a fork, a feed that was rolled back — leaves the view as it is,
-//! to go stale, and is told; nothing here makes a view younger than its head. SPEC section 7.
+//! Invariants: only what the view accepted under the trust bundle counts; after any failure (no
+//! connection, a gap, a fork, a feed that was rolled back) the view stays as it is and grows stale,
+//! and the failure is reported; nothing makes a view younger than its head. SPEC section 7.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -28,13 +28,15 @@ use crate::error::Error;
 use crate::ports::Ports;
 use crate::trust::Trust;
 
-/// Heads come every second; a stream that is silent for so long is taken for dead.
+/// The longest silence of a stream before it counts as broken. The broker sends a head every
+/// second.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
-/// A stream is opened anew after so long, to show the credential anew.
+/// The longest life of one stream. Opening the next one shows the current credential.
 const SESSION_MAX: Duration = Duration::from_secs(3600);
 
-/// Between attempts: 0.1 s, doubled up to 6.4 s, which is under the default bound of 10 s.
+/// The wait after the first failure, in milliseconds. It doubles up to 6.4 s, which is below the
+/// default staleness bound of 10 s.
 const BACK_OFF_MS: u64 = 100;
 
 /// A revocation view that one task writes and every checker reads. Clones share it.
@@ -42,17 +44,19 @@ const BACK_OFF_MS: u64 = 100;
 pub struct SharedView(Arc<RwLock<RevocationView>>);
 
 impl SharedView {
-    /// A view that knows nothing, and on which nothing can be decided without a fresh receipt.
+    /// Returns a view that knows no revocations. A call is then permitted only with a fresh
+    /// receipt.
     pub fn empty(feed: TrustDomain) -> Self {
         SharedView::new(RevocationView::new(feed))
     }
 
-    /// Shares a view.
+    /// Shares this view.
     pub fn new(view: RevocationView) -> Self {
         SharedView(Arc::new(RwLock::new(view)))
     }
 
-    /// Reads a snapshot's text, as `sublet` keeps it in a file. It is as old as its head.
+    /// Reads the text of a snapshot, as `sublet` writes it to a file. The view is as old as the
+    /// snapshot's head.
     pub fn from_snapshot(text: &str, trust: &Trust, ports: &Ports) -> Result<Self, Error> {
         let view = SharedView::empty(trust.domain());
         for line in read_snapshot(text)? {
@@ -64,14 +68,14 @@ impl SharedView {
         Ok(view)
     }
 
-    /// Looks at the view, and at how old it is (`None`: it has no head). While this runs nothing
-    /// can be taken in, so it should be short.
+    /// Calls `look` with the view and its age in milliseconds (`None` when it has no head). Updates
+    /// wait meanwhile, so `look` should be short.
     pub fn read<T>(
         &self,
         ports: &Ports,
         look: impl FnOnce(&RevocationView, Option<i64>) -> T,
     ) -> T {
-        // A writer that panicked may have left half of something; then the view has no age.
+        // A writer that panicked may have left an incomplete view, so it gets no age.
         let (view, whole) = match self.0.read() {
             Ok(view) => (view, true),
             Err(poisoned) => (poisoned.into_inner(), false),
@@ -80,24 +84,24 @@ impl SharedView {
         look(&view, age)
     }
 
-    /// The same view by these clocks, as a decision takes it.
+    /// Returns the view with these clocks, as a decision needs it.
     pub(crate) fn by<'a>(&'a self, ports: &'a Ports) -> ViewBy<'a> {
         ViewBy { view: self, ports }
     }
 
-    /// How old it is; `None` when it has no head.
+    /// Returns the age of the view in milliseconds; `None` when it has no head.
     pub fn age_ms(&self, ports: &Ports) -> Option<i64> {
         self.read(ports, |_, age| age)
     }
 
-    /// The position that it reaches.
+    /// Returns the position in the feed up to which the view has applied revocations.
     pub fn position(&self) -> FeedPosition {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         view.position()
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut RevocationView) -> T) -> T {
-        // Poison is kept: `read` sees it.
+        // The poison stays, so that `read` sees it.
         match self.0.write() {
             Ok(mut view) => change(&mut view),
             Err(poisoned) => change(&mut poisoned.into_inner()),
@@ -114,14 +118,14 @@ impl SharedView {
         })
     }
 
-    /// Takes in one event of the feed. Says whether it was a head.
+    /// Applies one event of the feed. Returns whether it was a head.
     pub(crate) fn apply(&self, event: &Event, trust: &Trust, ports: &Ports) -> Result<bool, Error> {
         match event {
             Event::Delta(bytes) => self.write(|view| view.apply_delta(bytes))?,
             Event::Head(bytes) => self.apply_head(bytes, trust, ports)?,
             Event::TrustBundle(text) => match trust.update(text, ports.clock.now()) {
                 Ok(_) => {}
-                // What is held is gone by for as long as it lasts.
+                // The current bundle stays in use until it expires.
                 Err(failure) => {
                     tracing::warn!(code = %failure.code(), "trust bundle not taken: {failure}");
                 }
@@ -131,7 +135,7 @@ impl SharedView {
     }
 }
 
-/// A shared view and the clocks that its age is told by.
+/// A shared view with the clocks that measure its age.
 pub(crate) struct ViewBy<'a> {
     view: &'a SharedView,
     ports: &'a Ports,
@@ -143,8 +147,8 @@ impl RevocationSource for ViewBy<'_> {
     }
 }
 
-/// One snapshot from a broker: everything up to its first head, as text for a file. It was
-/// verified.
+/// Fetches one snapshot from a broker: everything up to the first head. Returns the verified view,
+/// and its text for a file.
 pub async fn snapshot(
     broker: &Broker,
     who: Option<&dyn Caller>,
@@ -183,20 +187,20 @@ async fn next(events: &mut Streaming<sublet_proto::v1::WatchEvent>) -> Result<Ev
     event.event.ok_or_else(|| Error::answer("an event of the feed is empty"))
 }
 
-/// How following goes.
+/// The state of a [`Follower`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The position reached.
+    /// The position in the feed that was reached.
     pub position: FeedPosition,
-    /// Heads accepted since the start.
+    /// How many heads were accepted since the start.
     pub heads: u64,
-    /// The issuer's time in the last one.
+    /// The issuer's time in the last accepted head; `None` before the first.
     pub head_time: Option<UnixMillis>,
-    /// Why the last attempt ended; `None` again with the next accepted head.
+    /// Why the last attempt ended; `None` again after the next accepted head.
     pub failure: Option<Error>,
 }
 
-/// The task that follows. Ends when it is dropped; the view stays, and goes stale.
+/// The task that follows the feed. Dropping it ends the task; the view stays and grows stale.
 #[derive(Debug)]
 pub struct Follower {
     view: SharedView,
@@ -206,7 +210,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows a broker's feed. `who` may be `None` at a broker in `--dev`.
+    /// Starts to follow a broker's feed. `who` may be `None` at a broker in `--dev` mode. Must be
+    /// called inside a Tokio runtime.
     pub fn start(broker: Broker, who: Option<Arc<dyn Caller>>, trust: Trust) -> Self {
         let view = SharedView::empty(trust.domain());
         let (told, progress) = watch::channel(Progress::default());
@@ -215,32 +220,32 @@ impl Follower {
         Follower { view, ports, progress, task }
     }
 
-    /// The view, for a checker.
+    /// Returns the view, for a checker.
     pub fn view(&self) -> SharedView {
         self.view.clone()
     }
 
-    /// How old the view is; `None` before the first head.
+    /// Returns the age of the view in milliseconds; `None` before the first head.
     pub fn age_ms(&self) -> Option<i64> {
         self.view.age_ms(&self.ports)
     }
 
-    /// Why the feed is not followed at the moment.
+    /// Returns why the feed is not followed at present; `None` when it is.
     pub fn last_error(&self) -> Option<Error> {
         self.progress.borrow().failure.clone()
     }
 
-    /// How it goes.
+    /// Returns the current state.
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
     }
 
-    /// To be told of every head and failure.
+    /// Returns a receiver that gets the state after every head and every failure.
     pub fn watch(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
-    /// Waits for the first head, for so long at most.
+    /// Waits for at most `at_most` for the first head. Otherwise returns the last failure.
     pub async fn ready(&self, at_most: Duration) -> Result<(), Error> {
         let mut progress = self.progress.clone();
         let first = tokio::time::timeout(at_most, progress.wait_for(|now| now.heads > 0)).await;
@@ -252,7 +257,7 @@ impl Follower {
         }
     }
 
-    /// Ends following.
+    /// Stops following.
     pub fn stop(self) {
         drop(self);
     }
@@ -290,7 +295,7 @@ async fn follow(feed: Feed) {
     }
 }
 
-/// One connection: goes on from the position held, and ends with what went wrong.
+/// Reads one connection from the current position on. Returns the failure that ended it.
 async fn session(feed: &Feed) -> Error {
     let ports = feed.broker.ports();
     let who = feed.who.as_deref();

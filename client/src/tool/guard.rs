@@ -1,13 +1,13 @@
-//! A tower layer in front of a tool: axum, tonic, or whatever is a service. Nothing behind it runs for a
-//! call that is not allowed. SPEC sections 4 to 7; docs/FORMATS, "On the wire".
+//! A tower layer in front of a tool, for axum, tonic or any other service. A call that is refused
+//! never reaches the service behind it. SPEC sections 4 to 7; docs/FORMATS, "On the wire".
 //!
-//! Owns: taking credentials from headers or metadata, reading the body within a bound, asking the
-//! checker, handing [`Allowed`] on, and refusing in the words of the transport. Does not own: the
-//! decision (`check`), what a request means (the tool says it).
+//! Owns: reading credentials from headers or metadata, reading the body within a limit, asking the
+//! checker, passing [`Allowed`] on, and refusing in the form of the transport. Does not own: the
+//! decision (`checker`), what a request means (the tool says it).
 //!
-//! Invariants: what is behind the layer receives the very bytes that were checked; a request of which the
-//! tool does not know the meaning is refused; one body, one decision; in front of a JSON tool one path
-//! is one action.
+//! Invariants: the service behind the layer receives exactly the bytes that were checked; a request
+//! whose meaning the tool does not know is refused; each body is decided once; for a JSON tool each
+//! path is one action.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,8 +34,8 @@ use tonic::server::NamedService;
 use crate::error;
 use crate::tool::checker::Checker;
 
-/// The call was allowed: who makes it, on whose behalf, by which hop. In the extensions of a request that
-/// passed a [`Guard`].
+/// The permit of the call: who makes it, on whose behalf, by which hop. A [`Guard`] puts it into
+/// the extensions of each request that it lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed(pub Arc<Permit>);
 
@@ -47,26 +47,27 @@ impl std::ops::Deref for Allowed {
     }
 }
 
-/// What a request means, as the tool reads it.
+/// The meaning of a request: its action and its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meaning {
     action: String,
     arguments: Arguments,
-    /// What the tool receives in place of the body; the body itself when there is none.
+    /// The body that the tool receives instead of the request's; `None` passes the request's body
+    /// on.
     body: Option<Bytes>,
 }
 
 impl Meaning {
-    /// A call whose arguments are a JSON object, bound as its RFC 8785 bytes, which are what the tool
-    /// receives.
+    /// Returns a call whose arguments are a JSON object. The tool receives the canonical (RFC 8785)
+    /// bytes of the object, which the proof covers.
     pub fn json(action: impl Into<String>, object: &[u8]) -> Result<Self, Malformed> {
         let arguments = Arguments::from_json(object)?;
         let body = Some(Bytes::from(arguments.evidence()));
         Ok(Meaning { action: action.into(), arguments, body })
     }
 
-    /// A call whose arguments are a message, bound as its bytes; `fields` is what the tool read out of it,
-    /// by name.
+    /// Returns a call whose arguments are a message. The proof covers the message's bytes; `fields`
+    /// holds what the tool read from it, by name.
     pub fn message(
         action: impl Into<String>,
         message: &[u8],
@@ -88,7 +89,22 @@ enum Transport {
     Grpc,
 }
 
-/// The layer.
+/// The layer. It calls its [`Checker`] for every request.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use axum::{Router, extract::Extension, routing::post};
+/// use sublet_client::{Allowed, Checker, Guard};
+///
+/// async fn read(Extension(allowed): Extension<Allowed>) -> String {
+///     format!("{} reads for {}", allowed.holder, allowed.principal)
+/// }
+///
+/// fn router(checker: Arc<Checker>) -> Router {
+///     // POST /fs/read is the action fs.read; its JSON body holds the arguments.
+///     Router::new().route("/fs/read", post(read)).layer(Guard::json(checker))
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Guard {
     checker: Arc<Checker>,
@@ -97,10 +113,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For HTTP, where each path is an action and the body its arguments: `POST /fs/read` with a JSON
-    /// object is `fs.read`. One path is one action, and no other path is that action: what is no
-    /// `/segment/segment…` of `A-Z a-z 0-9 _ -` is refused. So is what the proof does not bind: another
-    /// method, a query, a header that asks for another method.
+    /// Returns a guard for HTTP where each path is one action and the JSON body holds the
+    /// arguments: `POST /fs/read` is `fs.read`. A path must be `/segment/segment…` with segments of
+    /// `A-Z a-z 0-9 _ -`. Everything that the proof does not cover is refused: another method, a
+    /// query, a header that asks for another method.
     pub fn json(checker: Arc<Checker>) -> Self {
         Guard::http(checker, |parts, body| {
             if parts.method != http::Method::POST || parts.uri.query().is_some() {
@@ -119,9 +135,9 @@ impl Guard {
         })
     }
 
-    /// For HTTP, where the tool says what a request means: its head and its body. The proof binds the
-    /// audience, the action and the arguments that are said here, so whatever of the head the tool acts on
-    /// has to be among them.
+    /// Returns a guard for HTTP where the tool reads the meaning from head and body. The proof
+    /// covers only the audience, the action and the arguments that `reads` returns, so it must
+    /// return everything of the head that the tool acts on.
     pub fn http(
         checker: Arc<Checker>,
         reads: impl Fn(&Parts, &[u8]) -> Result<Meaning, Malformed> + Send + Sync + 'static,
@@ -129,8 +145,8 @@ impl Guard {
         Guard { checker, reads: Arc::new(reads), transport: Transport::Http }
     }
 
-    /// For unary gRPC, where the tool says what a message means: the full method path and the message's
-    /// bytes.
+    /// Returns a guard for unary gRPC where the tool reads the meaning from the full method path
+    /// and the message's bytes.
     pub fn grpc(
         checker: Arc<Checker>,
         reads: impl Fn(&str, &[u8]) -> Result<Meaning, Malformed> + Send + Sync + 'static,
@@ -163,7 +179,7 @@ impl Guard {
             Refusal::Overload(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Fault(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        // What is inside a fault is not for the caller.
+        // The detail of a fault is internal and is not sent to the caller.
         let detail = error::status(refusal).message().to_owned();
         let text = json!({"code": refusal.code(), "message": detail}).to_string();
         let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
@@ -174,11 +190,12 @@ impl Guard {
     }
 }
 
-/// Headers by which frameworks take a POST for another method.
+/// Headers that make frameworks treat a POST as another method.
 const METHOD_OVERRIDES: [&str; 3] =
     ["x-http-method-override", "x-http-method", "x-method-override"];
 
-/// The action of a path: `/fs/read` is `fs.read`. No other path is, however a server behind would read it.
+/// Returns the action of a path: `/fs/read` is `fs.read`. Every other form of path is refused, so
+/// no two paths are one action.
 fn action(path: &str) -> Result<String, Malformed> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let segment = |s: &str| !s.is_empty() && s.bytes().all(plain);
@@ -192,7 +209,8 @@ fn action(path: &str) -> Result<String, Malformed> {
     }
 }
 
-/// The message behind gRPC's frame: a byte of flags (0: not compressed), four of length.
+/// Returns the message inside gRPC's frame: one byte of flags (0: not compressed) and a length of
+/// four bytes.
 fn message(body: &[u8]) -> Result<&[u8], Malformed> {
     match body.split_first_chunk::<5>() {
         Some(([0, a, b, c, d], message))
@@ -248,7 +266,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            // Five bytes more: gRPC's frame.
+            // gRPC's frame adds five bytes.
             let whole = Limited::new(body, limits::CALL_BYTES_MAX + 5).collect().await;
             let Ok(whole) = whole else {
                 let detail = format!(

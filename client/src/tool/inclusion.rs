@@ -1,12 +1,11 @@
-//! No log, no authority: that every hop of a chain is in the ledger, shown and not only said.
-//! SPEC section 9.
+//! Proofs that every hop of a chain is in the ledger. SPEC section 9.
 //!
-//! Owns: what a tool asks when it demands inclusion, and which hops were shown before. Does not
-//! own: trees and heads (`sublet_ledger`), receipts.
+//! Owns: the check of a tool that requires inclusion, and which hops are already proven. Does not
+//! own: trees and checkpoints (`sublet_ledger`), receipts.
 //!
-//! Invariants: a hop counts as included only when a head under a ledger key of the bundle holds a
-//! leaf that records this very hop; what was shown once counts under that bundle alone; nothing is
-//! kept of what was refused.
+//! Invariants: a hop counts as included only if a checkpoint signed by a ledger key of the bundle
+//! covers a leaf that records this very hop; a proof counts for one version of the bundle; nothing
+//! is stored about a hop that was refused.
 
 use prost::Message as _;
 use quick_cache::sync::Cache;
@@ -23,10 +22,10 @@ use sublet_proto::v1;
 use crate::audit::published::head_keys;
 use sublet_proto::leaf;
 
-/// Hops that are remembered as included, some 100 bytes each.
+/// How many proven hops are remembered, at about 100 bytes each.
 const HOPS_MAX: usize = 100_000;
 
-/// Hops that were shown to be in the ledger, with the bundle version under which.
+/// The hops that were proven to be in the ledger, each with the version of the bundle at that time.
 pub(crate) struct Included(Cache<HopId, u64>);
 
 impl std::fmt::Debug for Included {
@@ -40,9 +39,9 @@ impl Included {
         Included(Cache::new(HOPS_MAX))
     }
 
-    /// Every hop of the chain is in the ledger: shown now by these bytes (`sublet.v1.Inclusion`),
-    /// or before. The head that they are under now, if it was needed: how many records it is over,
-    /// and its bytes.
+    /// Checks that every hop of the chain is in the ledger, by these bytes (`sublet.v1.Inclusion`)
+    /// or by an earlier proof. Returns the checkpoint, with its number of records, if it was
+    /// needed; `None` when all hops were proven before.
     pub(crate) fn check(
         &self,
         token: &VerifiedToken,
@@ -64,13 +63,17 @@ impl Included {
         let bad = |detail: String| Malformed::Field { field: "inclusion", detail };
         let shown = v1::Inclusion::decode(shown).map_err(|_| bad("not readable".to_owned()))?;
         let head = Checkpoint::open(&shown.checkpoint, &head_keys(bundle))
-            .map_err(|detail| bad(format!("the ledger's head: {detail}")))?;
+            .map_err(|detail| bad(format!("the checkpoint of the ledger: {detail}")))?;
         for (hop, id) in missing {
             let leaf = shown.hops.iter().find(|leaf| records(&leaf.leaf, &id));
             let included = leaf.is_some_and(|leaf| is_included(leaf, &head) == Checked::Holds);
             if !included {
-                let what = if leaf.is_some() { "its proof does not hold" } else { "none of it" };
-                let detail = format!("{what} under the head of {} records", head.size);
+                let what = if leaf.is_some() {
+                    "its inclusion proof does not hold"
+                } else {
+                    "no inclusion proof"
+                };
+                let detail = format!("{what} under the checkpoint of {} records", head.size);
                 return Err(Deny::NotInLog { hop, detail }.into());
             }
             self.0.insert(id, version);
@@ -79,7 +82,7 @@ impl Included {
     }
 }
 
-/// Whether a leaf records this hop.
+/// Returns whether a leaf records this hop.
 fn records(leaf: &[u8], id: &HopId) -> bool {
     let body = leaf::decode(leaf).ok().and_then(|record| record.body);
     matches!(body, Some(Body::Issued(hop) | Body::HopRecorded(hop)) if hop.hop == id.0)

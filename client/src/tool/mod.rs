@@ -1,4 +1,5 @@
-//! What a tool has: a guard or a checker in front of its work, the revocation feed, and evidence of each decision.
+//! What a tool has: a guard or a checker in front of its work, the revocation feed, and evidence of
+//! each decision.
 
 pub mod checker;
 pub mod follow;

@@ -1,11 +1,12 @@
-//! Who calls, by its identity alone: an agent shows another, or any service, who it is. No authority
-//! is asked for and none is given. SPEC sections 2.9, 5 and 7.
+//! Authentication of a caller by its identity token alone. It gives no authority. SPEC sections
+//! 2.9, 5 and 7.
 //!
-//! Owns: what the check needs of this process. Does not own: the check itself (`sublet_core::authorize`). A
-//! delegation is checked by `check`.
+//! Owns: the state that the check needs in this process. Does not own: the check itself
+//! (`sublet_core::authorize`), the check of a delegation (`checker`).
 //!
-//! Invariants: offline; the proof is for this very service, action and arguments, and good once; what
-//! is missing, stale, suspended or revoked is a refusal; a delegation token introduces nobody.
+//! Invariants: the check is offline; the proof is for this service, action and arguments, and is
+//! accepted once; whatever is missing, stale, suspended or revoked leads to a refusal; a delegation
+//! token is refused.
 
 use sublet_core::authorize::{Anew, Authorizer, Credentials, Peer};
 use sublet_core::evidence::call::{Arguments, Call};
@@ -16,7 +17,26 @@ use crate::tool::checker::Options;
 use crate::tool::follow::SharedView;
 use crate::trust::Trust;
 
-/// Recognises agents at the door of one service.
+/// Authenticates agents that call one service.
+///
+/// ```no_run
+/// use sublet_client::{Identity, Options, PeerChecker, SharedView};
+/// use sublet_core::evidence::call::Arguments;
+///
+/// # fn example(view: SharedView) -> Result<(), Box<dyn std::error::Error>> {
+/// let me = Identity::load("agents/mailer")?;
+/// let peers = PeerChecker::new("svc://mailer", me.trust().clone(), view, Options::default());
+///
+/// // The caller, usually in another process:
+/// let caller = Identity::load("agents/planner")?;
+/// let shown = caller.credentials_for("svc://mailer", "mail.list", r#"{"folder":"in"}"#)?;
+///
+/// let arguments = Arguments::from_json(br#"{"folder":"in"}"#)?;
+/// let peer = peers.check(&shown, "mail.list", arguments)?;
+/// println!("{} calls", peer.agent);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PeerChecker {
     audience: String,
@@ -27,8 +47,8 @@ pub struct PeerChecker {
 }
 
 impl PeerChecker {
-    /// A checker for the service of this name, which proofs must be for. Of the options, those about
-    /// authority (evidence, inclusion, chains) have no meaning here.
+    /// Returns a checker for the service with this audience. The options about authority (evidence,
+    /// inclusion, chains) have no effect here.
     pub fn new(
         audience: impl Into<String>,
         trust: impl Into<Trust>,
@@ -40,7 +60,7 @@ impl PeerChecker {
         PeerChecker { audience: audience.into(), trust: trust.into(), revocations, seen, options }
     }
 
-    /// Who shows these credentials, for this action with these arguments.
+    /// Returns the agent that shows these credentials for this action and these arguments.
     pub fn check(
         &self,
         shown: &Credentials,

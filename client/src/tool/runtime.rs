@@ -1,8 +1,8 @@
-//! A tool with an identity of its own, which it keeps renewed: it follows revocations, checks calls
-//! offline, and every decision is kept as evidence and reported.
+//! A tool with an identity of its own: it keeps the identity renewed, follows the revocation feed,
+//! checks calls offline, and reports each decision as evidence.
 //!
-//! Owns: putting the parts together. Does not own: any of them (`follow`, `check`, `report`); a tool
-//! without an identity takes them one by one, and leaves no evidence.
+//! Owns: putting the parts together. Does not own: any of them (`follow`, `checker`, `spool`). A
+//! tool without an identity uses them one by one and leaves no evidence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,27 @@ use crate::tool::checker::{Checker, Options};
 use crate::tool::follow::Follower;
 use crate::tool::spool::{Reporter, SPOOL_BYTES_DEFAULT, Sender};
 
-/// Where a tool's evidence waits for the broker, in its identity's directory.
+/// The folder of the evidence, in the identity's directory.
 const EVIDENCE: &str = "evidence";
 
-/// A tool that runs. It follows, reports and renews its identity for as long as it is held.
+/// A running tool. Dropping it stops following, reporting and renewing.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use sublet_client::{Error, Identity, Options, Tool};
+/// use sublet_core::evidence::call::Arguments;
+///
+/// # async fn example(shown: sublet_proto::credentials::Credentials) -> Result<(), Error> {
+/// let identity = Identity::load("agents/files-tool")?;
+/// let tool = Tool::start("tool://files", identity, Options::default())?;
+/// tool.ready(Duration::from_secs(10)).await?; // until then every call is refused
+/// let checker = tool.checker();
+/// let arguments = Arguments::from_json(br#"{"path":"/data/a.csv"}"#)?;
+/// let permit = checker.check(&shown, &checker.call("fs.read", arguments))?;
+/// println!("{} for {}", permit.holder, permit.principal);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Tool {
     checker: Arc<Checker>,
@@ -29,8 +46,8 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool of this name, by this identity and its broker. Evidence lies in the identity's directory,
-    /// unless the options say otherwise.
+    /// Starts a tool with this audience and identity. The evidence lies in the identity's
+    /// directory, unless the options name another spool. Must be called inside a Tokio runtime.
     pub fn start(
         name: impl Into<String>,
         identity: Identity,
@@ -53,27 +70,29 @@ impl Tool {
         Ok(Tool { checker, follower, reporter, renewal, _sender: sender })
     }
 
-    /// Waits until the revocations are known, at most so long. Until then every call is refused.
+    /// Waits for at most `within` until the revocations are known. Until then every call is
+    /// refused.
     pub async fn ready(&self, within: Duration) -> Result<(), Error> {
         self.follower.ready(within).await
     }
 
-    /// What decides.
+    /// Returns the checker.
     pub fn checker(&self) -> Arc<Checker> {
         self.checker.clone()
     }
 
-    /// How the revocations come in.
+    /// Returns the follower of the revocation feed.
     pub fn follower(&self) -> &Follower {
         &self.follower
     }
 
-    /// How its identity stands, which is renewed for as long as it runs.
+    /// Returns the renewal of the tool's identity.
     pub fn renewal(&self) -> &Renewal {
         &self.renewal
     }
 
-    /// Waits until the broker has all evidence, at most so long; what is left is sent next time.
+    /// Waits for at most `at_most` until the broker has recorded all evidence, and returns whether
+    /// it has. The rest stays in the spool.
     pub async fn flushed(&self, at_most: Duration) -> bool {
         self.reporter.flushed(at_most).await
     }

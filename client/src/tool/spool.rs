@@ -1,12 +1,13 @@
-//! Evidence of use: what a tool decided, kept on its disk until the broker has it in the ledger.
+//! Evidence of use: a tool's decisions, kept on its disk until the broker has recorded them.
 //! docs/DESIGN, "Evidence of use".
 //!
-//! Owns: the spool (a file), the counter, sending. Does not own: what a report says (`check`), what
-//! the broker takes (`sublet_core::decide::ReportUses`).
+//! Owns: the spool (a file), the counter, sending. Does not own: what a report contains
+//! (`checker`), which reports the broker records (`sublet_core::decide::ReportUses`).
 //!
-//! Invariants: a report is in the file before the call that it is of is answered; it leaves the
-//! file when the broker has acknowledged it; the counter has no gap but where something may be
-//! lost; one process at a time has a spool; when the file is full nothing more is allowed that could leave no evidence.
+//! Invariants: a report is in the file before its call is answered; it leaves the file after the
+//! broker has acknowledged it; the counter has no gap, except where reports may be lost; one
+//! process at a time has a spool; when the file is full, a call that would leave no evidence is
+//! refused.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -29,53 +30,54 @@ use crate::error::Error;
 use crate::files;
 use crate::tool::follow::SharedView;
 
-/// The most that waits on disk unless it is said otherwise: some 20,000 uses.
+/// The default limit of a spool, in bytes: about 20,000 uses.
 pub const SPOOL_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// The largest report: a token of 64 KiB, arguments of 16 KiB, and what is around them.
+/// The largest report, in bytes: a token of 64 KiB, arguments of 16 KiB, and the other fields.
 const REPORT_BYTES_MAX: usize = 128 * 1024;
 
-/// Bytes of one request, under the broker's bound of 1 MiB.
+/// The size of one request, in bytes, below the broker's limit of 1 MiB.
 const REQUEST_BYTES_MAX: usize = 768 * 1024;
 
-/// How long the sender rests when nothing is to be sent, and how often it tells how far it knows
-/// of revocations.
+/// How long the sender rests when there is nothing to send, and how often it reports the position
+/// of the revocation view.
 const REST: Duration = Duration::from_secs(1);
 
-/// Between attempts: 0.1 s, doubled up to 6.4 s.
+/// The wait after the first failure, in milliseconds. It doubles up to 6.4 s.
 const BACK_OFF_MS: u64 = 100;
 
-/// Acknowledged bytes at which the file is written anew without them.
+/// How many acknowledged bytes cause the file to be rewritten without them.
 const COMPACT_BYTES: u64 = 1024 * 1024;
 
-/// The counter jumps so far when the machine has started anew since an unclean end: what its disk
-/// had not taken cannot be told, and the gap says so.
+/// How far the counter jumps after an unclean end, if the machine was restarted since. Reports that
+/// were not on disk are lost, and the gap shows it.
 const UNKNOWN_LOSS: u64 = 1 << 20;
 
 const SPOOL: &str = "uses.spool";
 const MARK: &str = "uses.open";
 const LOCK: &str = "uses.lock";
 
-/// Is there once the broker has said which counter it expects.
+/// Exists once the broker has said which counter it expects.
 const INTRODUCED: &str = "uses.introduced";
 
-/// Keeps a tool's decisions and hands them to the broker.
+/// Stores a tool's decisions and sends them to the broker.
 #[derive(Debug)]
 pub struct Reporter {
     spool: Mutex<Spool>,
     news: Notify,
-    /// Reports that the broker does not have yet.
+    /// How many reports the broker has not acknowledged.
     waiting: watch::Sender<u64>,
-    /// The largest head of the ledger that was shown: over how many records, and its bytes.
+    /// The largest checkpoint of the ledger that was shown: its number of records, and its bytes.
     head: Mutex<(u64, Vec<u8>)>,
 }
 
-/// What the broker was told last: how far the view knows, and how large a head was shown.
+/// The last report to the broker: the position of the revocation view, and the size of the largest
+/// checkpoint.
 type Told = (FeedPosition, u64);
 
 impl Reporter {
-    /// Opens the spool in a directory, which is the tool's own; goes on where it stood. At most so
-    /// many bytes wait there.
+    /// Opens the spool in this directory, which must be the tool's own, and continues where it
+    /// ended. `bytes_max` limits the file's size.
     pub fn open(directory: &Path, bytes_max: u64) -> Result<Arc<Self>, Error> {
         let spool = Spool::open(directory, bytes_max)?;
         let (waiting, _) = watch::channel(spool.waiting);
@@ -83,7 +85,7 @@ impl Reporter {
         Ok(Arc::new(Reporter { spool, news: Notify::new(), waiting, head }))
     }
 
-    /// Keeps a report, which gets its counter here.
+    /// Stores a report. Its counter is set here.
     pub(crate) fn keep(&self, report: UseReport) -> Result<(), Refusal> {
         let mut spool = self.lock();
         spool.append(report)?;
@@ -93,8 +95,8 @@ impl Reporter {
         Ok(())
     }
 
-    /// A head of the ledger was shown, and a key of the ledger signed it. The largest is reported: a
-    /// broker that shows one history here and another there signs for both.
+    /// Notes a checkpoint that a ledger key signed. The largest one is reported, so a broker that
+    /// shows different histories to different tools leaves a signed proof of it.
     pub(crate) fn saw(&self, size: u64, note: Vec<u8>) {
         let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
         if size > head.0 {
@@ -102,19 +104,21 @@ impl Reporter {
         }
     }
 
-    /// Reports that wait for the broker.
+    /// Returns how many reports wait for the broker.
     pub fn waiting(&self) -> u64 {
         *self.waiting.borrow()
     }
 
-    /// Waits until the broker has everything, at most so long; what is left stays in the spool.
+    /// Waits for at most `at_most` until the broker has all reports, and returns whether it has.
+    /// The rest stays in the spool.
     pub async fn flushed(&self, at_most: Duration) -> bool {
         let mut waiting = self.waiting.subscribe();
         let empty = waiting.wait_for(|count| *count == 0);
         tokio::time::timeout(at_most, empty).await.is_ok_and(|done| done.is_ok())
     }
 
-    /// Sends from now on, by this agent, and tells how far `view` knows of revocations.
+    /// Starts to send the reports as this agent, and to report how far `view` has applied
+    /// revocations. Must be called inside a Tokio runtime.
     pub fn start(
         self: &Arc<Self>,
         broker: Broker,
@@ -146,7 +150,7 @@ impl Reporter {
         }
     }
 
-    /// Sends one batch; says whether there may be more.
+    /// Sends one batch. Returns whether there may be more.
     async fn round(
         &self,
         broker: &Broker,
@@ -176,13 +180,13 @@ impl Reporter {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Spool> {
-        // Every change of the spool is one write to its file and then its numbers: a thread that
-        // died between them left a report that is sent twice, and recorded once.
+        // Each change writes the file first and then the numbers. A thread that died between them
+        // left a report that is sent twice and recorded once.
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Sends while it is held.
+/// Sends until it is dropped.
 #[derive(Debug)]
 pub struct Sender(JoinHandle<()>);
 
@@ -192,20 +196,20 @@ impl Drop for Sender {
     }
 }
 
-/// The file: a counter that the next report does not go below, as 8 bytes; then reports, each behind
-/// its length as 4 bytes, big-endian.
+/// The file: the least counter of the next report as 8 bytes, then the reports, each after its
+/// length as 4 bytes, big-endian.
 #[derive(Debug)]
 struct Spool {
     directory: PathBuf,
     file: File,
-    /// Held as long as this is: two processes would give one counter twice.
+    /// The lock of the spool. Two processes would give one counter twice.
     _alone: File,
     bytes_max: u64,
-    /// Its length.
+    /// The length of the file in bytes.
     length: u64,
     /// Where the first report begins that is not acknowledged.
     first: u64,
-    /// Reports from there on.
+    /// How many reports follow from there.
     waiting: u64,
     /// The counter of the next report.
     next: u64,
@@ -226,7 +230,8 @@ impl Spool {
         let bad = || Error::file(&path, "not a spool of uses");
         let (floor, mut rest) = bytes.split_first_chunk::<8>().ok_or_else(bad)?;
         let (mut next, mut waiting) = (u64::from_be_bytes(*floor), 0u64);
-        // What is behind the last whole report was torn, and not answered for.
+        // Bytes after the last complete report belong to an interrupted write, whose call was not
+        // answered.
         while let Some((message, behind)) = split(rest) {
             let report = UseReport::decode(message).map_err(|_| bad())?;
             next = next.max(report.counter.saturating_add(1));
@@ -248,9 +253,9 @@ impl Spool {
         Ok(spool)
     }
 
-    /// The broker knows this tool up to this counter. A spool that has never spoken to it begins
-    /// there: one that was lost had counters before, and what has one of them again is taken for
-    /// recorded.
+    /// Takes the counter that the broker expects from this tool. A spool that never spoke to the
+    /// broker continues from it: an earlier spool that was lost had used the counters before, and
+    /// the broker would take a repeated counter for recorded.
     fn introduce(&mut self, next: u64) -> Result<(), Error> {
         let mark = self.directory.join(INTRODUCED);
         if mark.exists() {
@@ -293,7 +298,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The first reports that are not acknowledged, as many as fit one request.
+    /// Returns the first reports that are not acknowledged, as many as fit one request.
     fn batch(&mut self) -> Result<Vec<UseReport>, Error> {
         let bytes = self.read(self.first, REQUEST_BYTES_MAX)?;
         let (mut rest, mut uses) = (bytes.as_slice(), Vec::new());
@@ -305,7 +310,7 @@ impl Spool {
         Ok(uses)
     }
 
-    /// The broker has everything below this counter.
+    /// Removes the reports below this counter, which the broker has recorded.
     fn acknowledged(&mut self, next: u64) -> Result<(), Error> {
         let bytes = self.read(self.first, REQUEST_BYTES_MAX)?;
         let mut rest = bytes.as_slice();
@@ -327,8 +332,8 @@ impl Spool {
         }
     }
 
-    /// Everything is acknowledged: the counter first, then the end. Nothing waits for the disk, as
-    /// calls wait meanwhile.
+    /// Empties the file when everything is acknowledged: first it writes the counter, then it cuts
+    /// the file. It does not wait for the disk, because calls wait meanwhile.
     fn empty(&mut self) -> Result<(), Error> {
         let head = self.file.seek(SeekFrom::Start(0));
         let head = head.and_then(|_| self.file.write_all(&self.next.to_be_bytes()));
@@ -338,17 +343,17 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes the file anew without what is acknowledged.
+    /// Rewrites the file without the acknowledged reports.
     fn compact(&mut self) -> Result<(), Error> {
         let left = usize::try_from(self.length - self.first).unwrap_or(usize::MAX);
         let left = self.read(self.first, left)?;
         self.rewrite(&left)
     }
 
-    /// Puts a file in place that holds these reports and no others.
+    /// Replaces the file by one with these reports only.
     fn rewrite(&mut self, left: &[u8]) -> Result<(), Error> {
         let path = self.path();
-        // Whoever waits has a counter below; that of the next is above all of them.
+        // The counter of the next report is above those of all waiting reports.
         files::replace(&path, &[&self.next.to_be_bytes()[..], left].concat())?;
         self.file = opened(&path)?;
         self.length = HEAD_BYTES.saturating_add(left.len() as u64);
@@ -371,7 +376,7 @@ impl Spool {
 }
 
 impl Drop for Spool {
-    /// A clean end: everything is on the disk, and the next start need not fear for it.
+    /// A clean end: everything is on disk, so the counter need not jump at the next start.
     fn drop(&mut self) {
         if self.file.sync_all().is_ok() {
             let _ = files::remove(&self.directory.join(MARK));
@@ -379,7 +384,8 @@ impl Drop for Spool {
     }
 }
 
-/// Nobody else has this spool.
+/// Takes the lock of the spool. The code of the error is `spool_in_use` when another process has
+/// it.
 fn alone(directory: &Path) -> Result<File, Error> {
     let detail = || format!("another process reports from {}", directory.display());
     files::claim(&directory.join(LOCK))?.ok_or_else(|| Error::local("spool_in_use", detail()))
@@ -391,17 +397,17 @@ fn opened(path: &Path) -> Result<File, Error> {
 }
 
 fn length_of(message: &[u8]) -> [u8; 4] {
-    // At most 128 KiB.
+    // A report has at most 128 KiB.
     u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// The first message and what is behind it; `None` when it is not whole.
+/// Splits off the first report; `None` when it is not complete.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
-/// Changes with every start of the machine; where it cannot be told it is as if it had.
+/// Returns an id that changes with every start of the machine; empty where there is none.
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
@@ -422,7 +428,7 @@ mod tests {
         spool.batch().unwrap().into_iter().map(|report| (report.counter, report.action)).collect()
     }
 
-    /// A process that is killed: nothing of `Drop` runs, but the kernel lets its lock go.
+    /// A process that is killed: `Drop` does not run, but the kernel releases its lock.
     fn killed(spool: Spool) {
         spool._alone.unlock().unwrap();
         std::mem::forget(spool);

@@ -1,12 +1,12 @@
-//! From bytes to a verified chain and what its receipt covers, with a memory of what was verified
+//! Decoding and verifying a chain and its receipt, with a cache of chains that were verified
 //! before. SPEC 2.8.2, 2.8.3.
 //!
-//! Owns: what of a chain has to be verified now. Does not own: what may change from one call to the
-//! next — time, revocation, possession, policy — which is asked on every call, so that no entry of a
-//! memory outlives a revocation; where a memory keeps its entries.
+//! Owns: which parts of a chain must be verified now. Does not own: what may change from call to
+//! call (time, revocation, possession, policy), which is checked on every call, so that no cache
+//! entry outlives a revocation; where a cache keeps its entries.
 //!
-//! Invariants: an entry is found by the SHA-256 of all bytes that were verified, and holds under one
-//! bundle version only; a chain that is over leaves; nothing is kept of what was refused.
+//! Invariants: an entry is found by the SHA-256 of all bytes that were verified, and is valid for
+//! one version of the bundle only; an expired chain is removed; nothing that was refused is kept.
 
 use std::sync::Arc;
 
@@ -18,41 +18,41 @@ use crate::token::verify::{Coverage, VerifiedToken};
 use crate::token::{UnverifiedToken, prefix_digests};
 use crate::trust::bundle::TrustBundle;
 
-/// SHA-256 of the bytes that something was verified from.
+/// The SHA-256 of the bytes that something was verified from.
 pub type Digest = [u8; 32];
 
-/// A verified chain, and what the receipt beside it covers, if there was one.
+/// A verified chain, and what its receipt covers.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    /// The chain.
+    /// The verified chain.
     pub token: Arc<VerifiedToken>,
-    /// What its receipt covers.
+    /// What the receipt covers; `None` when none was shown.
     pub coverage: Option<Arc<Coverage>>,
 }
 
-/// Where verified chains and receipts are kept, within a bound of memory that is the keeper's own. An
-/// entry is given back only under the bundle version with which it was put in.
+/// A cache of verified chains and receipts, with a memory limit of its own. It returns an entry
+/// only for the bundle version under which it was stored.
 pub trait ChainMemory {
-    /// Whether anything is kept at all.
+    /// Whether the cache keeps anything.
     const KEEPS: bool = true;
 
-    /// The chain of this name, verified under this bundle version.
+    /// Returns the chain with this digest, if it was verified under this bundle version.
     fn chain(&self, name: &Digest, bundle: u64) -> Option<Arc<VerifiedToken>>;
 
-    /// Keeps a chain of so many bytes, unless it is there.
+    /// Stores a chain of this many bytes, unless it is there.
     fn keep_chain(&self, name: Digest, bundle: u64, chain: &Arc<VerifiedToken>, bytes: usize);
 
-    /// Gives up the chain of this name.
+    /// Removes the chain with this digest.
     fn drop_chain(&self, name: &Digest);
 
-    /// The receipt of this name, verified under this bundle version.
+    /// Returns the receipt with this digest, if it was verified under this bundle version.
     fn coverage(&self, name: &Digest, bundle: u64) -> Option<Arc<Coverage>>;
 
-    /// Keeps a receipt of so many bytes.
+    /// Stores a receipt of this many bytes.
     fn keep_coverage(&self, name: Digest, bundle: u64, coverage: &Arc<Coverage>, bytes: usize);
 }
 
-/// The memory that keeps nothing: every chain is verified anew.
+/// A cache that keeps nothing: every chain is verified anew.
 #[derive(Clone, Copy, Debug)]
 pub struct Anew;
 
@@ -74,13 +74,13 @@ impl ChainMemory for Anew {
     fn keep_coverage(&self, _: Digest, _: u64, _: &Arc<Coverage>, _: usize) {}
 }
 
-/// Reads and verifies a token by itself: every signature, strictly, one by one.
+/// Decodes and verifies a token without a receipt: every signature strictly, one by one.
 pub fn verify_token(token: &[u8], bundle: &TrustBundle) -> Result<VerifiedToken, Refusal> {
     let token = UnverifiedToken::decode(token).map_err(Malformed::from)?;
     Ok(VerifiedToken::verify(token, bundle)?)
 }
 
-/// The chain and what the receipt covers of it, verified now or before.
+/// Returns the verified chain and what its receipt covers, from the cache or verified now.
 pub fn chain<M: ChainMemory>(
     memory: &M,
     token: &[u8],
@@ -91,7 +91,7 @@ pub fn chain<M: ChainMemory>(
     let keeper = Keeper { memory, token, bundle, now };
     let digests = if M::KEEPS { prefix_digests(token) } else { None };
     let receipt = receipt.map(read_receipt).transpose()?;
-    // What is no open token has no digests, and is refused with the reason.
+    // Bytes that are no open token have no digests. Verifying them gives the error.
     let digests = digests.unwrap_or_default();
     match keeper.longest(&digests)? {
         Some(token) => {
@@ -113,7 +113,7 @@ fn read_receipt(bytes: &[u8]) -> Result<NamedReceipt, Refusal> {
     Ok((sha256(bytes), receipt, bytes.len()))
 }
 
-/// One chain that is looked up, verified, and kept.
+/// The lookup, verification and storing of one chain.
 struct Keeper<'a, M> {
     memory: &'a M,
     token: &'a [u8],
@@ -122,8 +122,8 @@ struct Keeper<'a, M> {
 }
 
 impl<M: ChainMemory> Keeper<'_, M> {
-    /// The chain by the longest beginning that is known, with what is new verified behind it; `None` when
-    /// no beginning is known.
+    /// Returns the chain by its longest known prefix, with the further blocks verified; `None` when
+    /// no prefix is known.
     fn longest(&self, digests: &[Digest]) -> Result<Option<Arc<VerifiedToken>>, Refusal> {
         for (behind, digest) in digests.iter().rev().enumerate() {
             let known = self.memory.chain(digest, self.bundle.version());
@@ -171,7 +171,7 @@ impl<M: ChainMemory> Keeper<'_, M> {
         Ok(coverage)
     }
 
-    /// Keeps a chain that is not over; one that is leaves.
+    /// Stores the chain, or removes it if it has expired.
     fn keep(&self, digests: &[Digest], token: &Arc<VerifiedToken>) {
         let Some(whole) = digests.last() else { return };
         if self.now.seconds() >= token.expires() {

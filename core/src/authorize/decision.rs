@@ -1,11 +1,12 @@
-//! What is decided about a call once token and possession are verified. SPEC sections 4, 6, 7: P1, P2,
+//! The decision on a call whose token and possession are verified. SPEC sections 4, 6, 7: P1, P2,
 //! P5, P6.
 //!
-//! Owns: freshness, depth, receipts, scopes, and the order of these. Does not own: whether a chain is alive
-//! (`alive`, which the broker asks too), what comes before and after (`authorize`).
+//! Owns: freshness, depth, receipts, scopes, and their order. Does not own: whether a chain is
+//! revoked or expired (`alive`, which the broker uses too), the steps before and after
+//! (`authorize`).
 //!
-//! Invariants: nothing is decided about a call that does not name one tool and one action (SPEC 4.8.1);
-//! whatever was compared before, the possession must be of this very call.
+//! Invariants: no decision is made on a call that does not name exactly one tool and one action
+//! (SPEC 4.8.1); the possession must be of this very call, whatever was compared before.
 
 use super::possession::Bound;
 use crate::base::id::{AgentId, HopId, Principal, UnixMillis};
@@ -17,44 +18,44 @@ use crate::revocation::alive::{check_revocations, check_time};
 use crate::revocation::feed::{FeedPosition, RevocationView};
 use crate::token::verify::{Coverage, Holder, Possession, VerifiedToken, is_same_holder};
 
-/// What a tool has in hand when it decides.
+/// The state that a tool decides with.
 #[derive(Clone, Copy)]
 pub struct CallView<'a> {
-    /// What it knows of revocations.
+    /// The view of revocations.
     pub revocations: &'a RevocationView,
-    /// How old that is; `None` when it has no signed head.
+    /// The age of the view in milliseconds; `None` when it has no head.
     pub age_ms: Option<i64>,
-    /// How old it may be.
+    /// The greatest age that is accepted, in milliseconds.
     pub staleness_ms_max: i64,
-    /// What the receipt that came with the token covers, if one came.
+    /// What the receipt covers that came with the token; `None` when none came.
     pub coverage: Option<&'a Coverage>,
 }
 
-/// A call that is allowed, and what it rests on.
+/// A permitted call, and what the decision rests on.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
-    /// Who calls.
+    /// The holder that calls.
     pub holder: Holder,
-    /// On whose behalf.
+    /// The principal on whose behalf it calls.
     pub principal: Principal,
-    /// By which hop.
+    /// The id of the holder's hop.
     pub hop: HopId,
-    /// The position in the revocation feed that it was decided on.
+    /// The position in the revocation feed at the decision.
     pub revocations: FeedPosition,
 }
 
-/// An agent that has shown who it is, and nothing else: no authority comes with it.
+/// An agent that proved its identity. This gives no authority.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Who.
+    /// The agent's SPIFFE id.
     pub agent: AgentId,
-    /// By which key.
+    /// The thumbprint of the agent's key.
     pub key: Thumbprint,
-    /// Until when its identity is good, in seconds.
+    /// When its identity token expires, in seconds since 1970.
     pub until: i64,
-    /// The position in the revocation feed that it was decided on.
+    /// The position in the revocation feed at the decision.
     pub revocations: FeedPosition,
 }
 
@@ -68,9 +69,10 @@ pub fn decide_peer(
 ) -> Result<Peer, Refusal> {
     is_of_call(token, possession, call)?;
     if !token.is_identity() {
-        return Err(
-            Unauthenticated::Kind("a delegation says what may be done, not who it is").into()
-        );
+        return Err(Unauthenticated::Kind(
+            "a delegation token proves no identity: show an identity token",
+        )
+        .into());
     }
     check_fresh(token, CallView { coverage: None, ..view }, now)?;
     check_revocations(token, view.revocations)?;
@@ -83,16 +85,16 @@ pub fn decide_peer(
     })
 }
 
-/// The call names one tool and one action, and whatever was compared when the proof was verified, it
-/// must be of this very call.
+/// Checks that the call names exactly one tool and one action, and that the possession is of this
+/// call.
 fn is_of_call(token: &VerifiedToken, possession: &Possession, call: &Call) -> Result<(), Refusal> {
     call.check_exact().map_err(Malformed::from)?;
     let expected = Bound::of(call).under(token.id());
     Ok(possession.claims().check_call(&expected).map_err(Unauthenticated::Proof)?)
 }
 
-/// What a tool would say of a call by the holder of `token` before it asks for a proof and for what
-/// was revoked: time, depth, receipt and scope of every block.
+/// Makes the checks of a tool that need neither a proof nor revocations: time, depth, receipt, and
+/// the scope of every block.
 pub fn foresee_call(
     token: &VerifiedToken,
     call: &Call,
@@ -105,7 +107,7 @@ pub fn foresee_call(
     Ok(check_scopes(token, call)?)
 }
 
-/// Decides a call by the holder of `token`, whose possession was verified for it.
+/// Decides a call of the token's holder, whose possession was verified for this call.
 pub fn decide_call(
     token: &VerifiedToken,
     possession: &Possession,
@@ -115,7 +117,10 @@ pub fn decide_call(
 ) -> Result<Permit, Refusal> {
     is_of_call(token, possession, call)?;
     let Some(principal) = token.principal() else {
-        return Err(Unauthenticated::Kind("an identity token opens no tool").into());
+        return Err(Unauthenticated::Kind(
+            "an identity token gives no authority: show a delegation token",
+        )
+        .into());
     };
     check_fresh(token, view, now)?;
     check_revocations(token, view.revocations)?;
@@ -128,8 +133,8 @@ pub fn decide_call(
     })
 }
 
-/// The view is young enough, or a receipt of the last hop staples "not revoked" and is, and no
-/// newer feed contradicts it.
+/// Checks that the view is fresh enough. Otherwise the receipt must cover the last hop, be fresh
+/// enough, and have a feed position that is not before the view's.
 fn check_fresh(token: &VerifiedToken, view: CallView<'_>, now: UnixMillis) -> Result<(), Deny> {
     let bound_ms = view.staleness_ms_max;
     let young = |age_ms: i64| (0..=bound_ms).contains(&age_ms.max(0));
@@ -167,8 +172,9 @@ fn check_depth(token: &VerifiedToken, coverage: Option<&Coverage>) -> Result<(),
     }
 }
 
-/// The first hop to an enrolled agent that no receipt covers, so that nothing shows a tool that the agent
-/// holds it. A tool says nothing of such a chain: it would be in a name that anybody can write.
+/// Returns the first hop to an enrolled agent that no receipt covers; `None` when there is none.
+/// Nothing proves to a tool that this agent holds the token, because anyone can append a hop in any
+/// name. So a tool reports nothing about such a chain.
 pub fn unproven_name<'a>(
     token: &'a VerifiedToken,
     coverage: Option<&Coverage>,
@@ -192,7 +198,7 @@ fn check_scopes(token: &VerifiedToken, call: &Call) -> Result<(), Deny> {
             return Err(Deny::NotAllowed { hop, detail: "the block states no scope".to_owned() });
         };
         let standing = token.standing(signed.block());
-        // The very same statement, asked by the same caller, has the same answer.
+        // The same scope gives the same caller the same answer.
         if admitted.is_some_and(|(same, by)| same.is(scope) && by == standing) {
             continue;
         }

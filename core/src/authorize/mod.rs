@@ -1,25 +1,25 @@
-//! May this call be made? The one check of a tool. SPEC sections 2 to 8: P1, P2, P3, P5, P6.
+//! The whole check of a call by a tool. SPEC sections 2 to 8: P1, P2, P3, P5, P6.
 //!
-//! Owns: which steps a call passes, and in which order. A tool, a service that asks who calls, the
-//! replay of a recorded use and the broker's own door take their steps from here. Does not own: what
-//! a step asks (`verify`, `proof`, `receipt`, `feed`, `seen`), where bytes come from, clocks, what is
-//! kept as evidence.
+//! Owns: the steps of the check, and their order. A tool, a service that authenticates its caller,
+//! the replay of a recorded use, and the broker itself use these steps. Does not own: what one step
+//! checks (`verify`, `proof`, `receipt`, `feed`, `replay_cache`), where bytes come from, clocks,
+//! what is kept as evidence.
 //!
-//! Invariants: nothing here asks anybody: bundle, revocations, used proofs and the time are given; a
-//! part that is missing, stale or broken is a refusal; the nonce is spent last, after everything else
-//! admits, so that a call that is refused spends nothing; no switch turns a step off.
+//! Invariants: the check is offline: bundle, revocations, used proofs and time are arguments; a
+//! part that is missing, stale or broken leads to a refusal; the nonce is spent last, so a refused
+//! call spends nothing; no option turns a step off.
 //!
 //! | step | refusal |
 //! |---|---|
-//! | the call is of this tool | malformed |
-//! | the trust bundle is in its time | malformed |
+//! | the call is for this tool | malformed |
+//! | the trust bundle is valid now | malformed |
 //! | token and call proof are present | unauthenticated |
-//! | the proof is understood | malformed |
-//! | token and receipt: understood, signed, of each other ([`chain`]) | malformed, unauthenticated |
-//! | the holder signed this very call, just now ([`prove`]) | unauthenticated |
-//! | the call names one tool and one action | malformed |
-//! | the token's kind; the view is young enough; nothing of the chain is revoked; time, depth, receipt, scope of every block ([`decide_call`]) | unauthenticated, deny |
-//! | whatever more the tool demands (inclusion in the ledger) | its own |
+//! | the proof can be decoded | malformed |
+//! | token and receipt can be decoded, are signed, and belong together ([`chain`]) | malformed, unauthenticated |
+//! | the holder signed this call, just now ([`prove`]) | unauthenticated |
+//! | the call names exactly one tool and one action | malformed |
+//! | the token's kind; the revocation view is fresh enough; nothing of the chain is revoked; time, depth, receipt, scope of every block ([`decide_call`]) | unauthenticated, deny |
+//! | the tool's additional requirement, such as inclusion in the ledger | its own |
 //! | the proof is new ([`spend`]) | unauthenticated, overload |
 
 mod chain;
@@ -40,20 +40,20 @@ use crate::revocation::feed::{FeedPosition, RevocationView};
 use crate::token::verify::{Possession, VerifiedToken};
 use crate::trust::bundle::TrustBundle;
 
-/// Where the revocation view lies. It may be behind a lock that its writer needs, so it is looked at
-/// for as long as a decision takes and no longer.
+/// A source of the revocation view. The view may be behind a lock that its writer needs, so it is
+/// read only for as long as one decision takes.
 pub trait RevocationSource {
-    /// Shows the view and its age in milliseconds; `None` when no signed head was seen, or when the view
-    /// cannot be relied on.
+    /// Calls `look` with the view and its age in milliseconds. The age is `None` when the view has
+    /// no head, or is not reliable.
     fn read<T>(&self, look: impl FnOnce(&RevocationView, Option<i64>) -> T) -> T;
 }
 
-/// A view in hand, of a known age.
+/// A view together with its age.
 #[derive(Clone, Copy, Debug)]
 pub struct AgedView<'a> {
-    /// What is known of revocations.
+    /// The view of revocations.
     pub view: &'a RevocationView,
-    /// Its age in milliseconds; `None` when it has no signed head.
+    /// Its age in milliseconds; `None` when it has no head.
     pub age_ms: Option<i64>,
 }
 
@@ -63,57 +63,83 @@ impl RevocationSource for AgedView<'_> {
     }
 }
 
-/// What a verifier goes by when it decides.
+/// Everything that a verifier decides with.
+///
+/// ```
+/// use sublet_core::authorize::{AgedView, Anew, Authorizer};
+/// use sublet_core::evidence::call::{Arguments, Call};
+/// use sublet_core::evidence::replay_cache::{Bounds, ReplayCache};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/world.rs")); }
+/// # let (bundle, view, now) = (world::bundle(), world::view(), world::NOW);
+///
+/// let authorizer = Authorizer {
+///     audience: "tool://files",
+///     bundle: &bundle,
+///     chains: &Anew, // keeps no verified chains
+///     revocations: AgedView { view: &view, age_ms: Some(200) },
+///     staleness_ms_max: 10_000,
+///     seen: &ReplayCache::new(Bounds::default(), now),
+/// };
+/// let arguments = Arguments::from_json(br#"{"path":"/data/a.csv"}"#)?;
+/// let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
+/// # let shown = world::shown(&world::delegation(), &call, 10);
+/// let permit = authorizer.authorize(&shown, &call, now).verdict?;
+/// assert_eq!(permit.principal.to_string(), "user:alice@acme.example");
+///
+/// let again = authorizer.authorize(&shown, &call, now).verdict.unwrap_err();
+/// assert_eq!(again.code(), "proof_replayed");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Authorizer<'a, M, R> {
-    /// The verifier's own name, which every proof must be for.
+    /// The verifier's own audience, which every proof must be for.
     pub audience: &'a str,
-    /// Whom it trusts.
+    /// The trust bundle.
     pub bundle: &'a TrustBundle,
-    /// The chains that it has verified before; [`Anew`] keeps none.
+    /// The chains that were verified before; [`Anew`] keeps none.
     pub chains: &'a M,
-    /// What it knows of revocations.
+    /// The source of the revocation view.
     pub revocations: R,
     /// The greatest age of that view, or of the receipt that stands in for it, in milliseconds.
     pub staleness_ms_max: i64,
-    /// The proofs that were used.
+    /// The replay cache.
     pub seen: &'a ReplayCache,
 }
 
-/// What came of a call.
+/// The result of a decision on a call.
 #[must_use]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The permit, or why not.
+    /// The permit, or the refusal.
     pub verdict: Result<Permit, Refusal>,
-    /// What the decision was made on; `None` unless the holder proved itself, in a name that is shown to
-    /// be its own. Of anybody else no evidence may be kept.
+    /// The inputs of the decision; `None` unless the holder proved possession, in a name that is
+    /// proven to be its own. No evidence may be kept about any other caller.
     pub proven: Option<Proven>,
 }
 
-/// What the decision about a proven holder was made on.
+/// The inputs of a decision about a proven holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proven {
     /// The position in the revocation feed.
     pub revocations: FeedPosition,
-    /// Their age in milliseconds; `None` when there was no signed head.
+    /// The age of the revocation view in milliseconds; `None` when it had no head.
     pub age_ms: Option<i64>,
 }
 
-/// A token whose holder made this very call.
+/// A verified chain whose holder signed this call.
 struct Shown {
     chain: Chain,
     possession: Possession,
 }
 
 impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
-    /// Decides one call. A permit is for this call, at `now`, and was given once.
+    /// Decides one call at `now`. A permit is for this call only: the proof is accepted once.
     pub fn authorize(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Outcome {
         self.authorize_with(shown, call, now, |_| Ok(()))
     }
 
-    /// The same for a verifier that demands more of a chain than all of them do, such as inclusion in the
-    /// ledger. `more` is asked of what was otherwise admitted, before the nonce is spent.
+    /// Decides one call with an additional requirement, such as inclusion in the ledger. `more` is
+    /// called for a call that would be permitted, before the nonce is spent.
     pub fn authorize_with(
         &self,
         shown: &Credentials,
@@ -138,7 +164,7 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
         let token = chain.token.as_ref();
         let permit = self.revocations.read(|revocations, age_ms| {
             let coverage = chain.coverage.as_deref();
-            // In an agent's name that nothing shows, nobody has proven itself.
+            // If nothing proves the agent's name, the caller has not proven to be that agent.
             if unproven_name(token, coverage).is_none() {
                 *proven = Some(Proven { revocations: revocations.position(), age_ms });
             }
@@ -151,8 +177,7 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
         Ok(permit)
     }
 
-    /// Decides who makes this call, by an identity token alone. No authority is asked for and none is
-    /// given.
+    /// Authenticates the caller by its identity token alone. This gives no authority.
     pub fn recognise(
         &self,
         shown: &Credentials,
@@ -169,7 +194,7 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
         Ok(peer)
     }
 
-    /// Everything up to possession.
+    /// Makes all checks up to possession.
     fn shown(&self, shown: &Credentials, call: &Call, now: UnixMillis) -> Result<Shown, Refusal> {
         if call.audience != self.audience {
             let detail = format!("{:?}, this tool is {:?}", call.audience, self.audience);
@@ -183,8 +208,8 @@ impl<M: ChainMemory, R: RevocationSource> Authorizer<'_, M, R> {
     }
 }
 
-/// The thumbprint of the key that holds a token: that of [`VerifiedToken::holder_key`], which was
-/// computed when the token was read.
+/// Returns the thumbprint of [`VerifiedToken::holder_key`], which was computed when the token was
+/// read.
 fn holder(token: &VerifiedToken) -> crate::base::key::Thumbprint {
     let known = token.thumbprints().last().copied();
     known.unwrap_or_else(|| token.holder_key().thumbprint())

@@ -1,10 +1,10 @@
-//! Did the holder make this very call, and is it the first time? SPEC section 5.
+//! The check that the holder signed this call, and that the proof is new. SPEC section 5.
 //!
-//! Owns: what a proof is held against. Does not own: a proof's layout (`proof`), the set of used proofs
-//! (`seen`).
+//! Owns: which call a proof is compared with. Does not own: a proof's layout (`proof`), the set of
+//! used proofs (`replay_cache`).
 //!
-//! Invariants: what is expected of a proof is named by whoever verifies, and is never read out of the
-//! proof; a [`Possession`] comes from here alone.
+//! Invariants: the verifier names the call that a proof must be for, and never reads it from the
+//! proof; only this file makes a [`Possession`].
 
 use crate::base::id::{HopId, UnixMillis};
 use crate::base::key::{PublicKey, Thumbprint};
@@ -14,19 +14,19 @@ use crate::evidence::replay_cache::{ReplayCache, ReplayRefusal};
 use crate::refusal::{Overload, Refusal, Unauthenticated};
 use crate::token::verify::{Possession, VerifiedToken};
 
-/// What a proof must be of.
+/// The call that a proof must be for.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound<'a> {
-    /// The verifier's own name.
+    /// The verifier's own audience.
     pub audience: &'a str,
-    /// The action called.
+    /// The action of the call.
     pub action: &'a str,
-    /// SHA-256 of the arguments received.
+    /// SHA-256 of the received arguments.
     pub arguments_hash: [u8; 32],
 }
 
 impl<'a> Bound<'a> {
-    /// That of a call.
+    /// Returns the values of a call.
     pub fn of(call: &'a Call) -> Self {
         let (audience, action) = (call.audience.as_str(), call.action.as_str());
         Bound { audience, action, arguments_hash: call.arguments.digest() }
@@ -38,8 +38,8 @@ impl<'a> Bound<'a> {
     }
 }
 
-/// Verifies that the token's holder signed this call, within the proof's window before `now`. That the
-/// proof is new is asked last ([`spend`]).
+/// Verifies that the token's holder signed this call, within the proof's window around `now`.
+/// Whether the proof is new is checked last ([`spend`]).
 pub fn prove(
     token: &VerifiedToken,
     proof: &CallProof,
@@ -49,7 +49,8 @@ pub fn prove(
     Possession::verify(token, proof, &call.under(token.id()), now)
 }
 
-/// The same for a caller that shows no token but holds a known key, and says so under `hop`: the admin.
+/// Verifies the proof of a caller with a known key and no token, under the hop id that stands for
+/// that key: the admin.
 pub fn prove_key(
     key: &PublicKey,
     hop: HopId,
@@ -60,8 +61,8 @@ pub fn prove_key(
     Possession::verify_key(key, proof, &call.under(hop), now)
 }
 
-/// Verifies that the token's holder signed this call at some time. For a call that others decided on
-/// before: it opens nothing.
+/// Verifies that the token's holder signed this call at any time. This serves a call that a tool
+/// decided before; it permits nothing.
 pub fn prove_undated(
     token: &VerifiedToken,
     proof: &CallProof,
@@ -70,8 +71,8 @@ pub fn prove_undated(
     proof.verify_undated(token.holder_key(), &call.under(token.id()))
 }
 
-/// Holds a possession against the call once more: for a verifier that did not have all of the call when
-/// the proof was verified. Some time may have passed since, so the window is asked again.
+/// Compares a verified possession with the call once more, for a verifier that did not have the
+/// whole call when it verified the proof. Time may have passed, so the window is checked again.
 pub fn confirm(
     possession: &Possession,
     call: &Bound<'_>,
@@ -82,8 +83,8 @@ pub fn confirm(
     held.map_err(Unauthenticated::Proof)
 }
 
-/// Spends the proof's nonce under the key that made it. Asked last: what is spent here was otherwise
-/// admitted.
+/// Spends the proof's nonce under the key that signed it. Call this last, for a call that is
+/// otherwise permitted.
 pub fn spend(
     seen: &ReplayCache,
     key: Thumbprint,

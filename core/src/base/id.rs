@@ -1,8 +1,8 @@
 //! Names: trust domains, SPIFFE ids, helpers, principals, hops. SPEC section 3.
 //!
-//! Owns: the one normal form of each name. Does not own: who may bear it.
+//! Owns: the only normal form of each name. Does not own: who has a name.
 //!
-//! Invariants: a name that exists is in normal form, so equal names are equal bytes.
+//! Invariants: every value is in normal form, so equal names have equal bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub enum BadId {
     /// A trust domain is 1 to 255 of `[a-z0-9._-]` (SPIFFE-ID section 2.1).
     #[error("{0:?} is no trust domain: 1 to 255 of a-z 0-9 . _ -")]
     TrustDomain(String),
-    /// A SPIFFE id is `spiffe://trust-domain/path`, with at least one path segment here.
+    /// A SPIFFE id is `spiffe://trust-domain/path`; Sublet requires at least one path segment.
     #[error(
         "{0:?} is no SPIFFE id: spiffe://trust-domain/segment/…, segments of A-Z a-z 0-9 . _ -, none of them . or .., 256 bytes at most"
     )]
@@ -30,37 +30,39 @@ pub enum BadId {
     /// A principal is `kind:name@realm` in lower case.
     #[error("{0:?} is no principal: kind:name@realm in lower case, as in user:alice@acme.example")]
     Principal(String),
-    /// A fixed number of bytes in base64url without padding.
+    /// The text is not the expected number of bytes in base64url without padding.
     #[error("not {bytes} bytes in base64url without padding")]
     NotBase64Url {
-        /// How many bytes the name has.
+        /// The expected number of bytes.
         bytes: usize,
     },
 }
 
-/// A SPIFFE trust domain: the namespace under which agents, issuer and principals live.
+/// A SPIFFE trust domain: the namespace of agents, issuer and principals.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrustDomain(String);
 
 impl TrustDomain {
-    /// The domain as text.
+    /// Returns the domain as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id of the broker of this domain: `spiffe://<domain>/sublet`.
+    /// Returns the id of the domain's broker: `spiffe://<domain>/sublet`.
     pub fn issuer(&self) -> SpiffeId {
         let text = format!("spiffe://{}/sublet", self.0).into();
         SpiffeId { text, domain_bytes: self.0.len() }
     }
 
-    /// The name of this domain's ledger, as its heads and receipts say it: `<domain>/sublet`.
+    /// Returns the origin of the domain's ledger, as checkpoints and receipts state it:
+    /// `<domain>/sublet`.
     pub fn ledger_origin(&self) -> String {
         format!("{}/sublet", self.0)
     }
 
-    /// Whether a ledger of this name is this domain's: [`TrustDomain::ledger_origin`], or a name below it, in
-    /// segments of `A-Z a-z 0-9 . _ -` of which none is empty, `.` or `..`.
+    /// Returns whether a ledger of this origin belongs to the domain:
+    /// [`TrustDomain::ledger_origin`], or a name below it in segments of `A-Z a-z 0-9 . _ -`, none
+    /// empty, `.` or `..`.
     pub fn owns_ledger(&self, origin: &str) -> bool {
         let ok = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         let is_segment =
@@ -74,7 +76,7 @@ impl TrustDomain {
         }
     }
 
-    /// The audience of calls to the broker of this domain: `sublet://<domain>`.
+    /// Returns the audience of calls to the domain's broker: `sublet://<domain>`.
     pub fn broker_audience(&self) -> String {
         format!("sublet://{}", self.0)
     }
@@ -94,6 +96,19 @@ impl FromStr for TrustDomain {
 }
 
 /// A SPIFFE id with a path: an agent, or the broker itself.
+///
+/// ```
+/// use sublet_core::base::id::{AgentId, Principal, TrustDomain};
+///
+/// let agent: AgentId = "spiffe://acme.example/agent/planner".parse()?;
+/// assert_eq!((agent.trust_domain().as_str(), agent.path()), ("acme.example", "agent/planner"));
+///
+/// let domain: TrustDomain = "acme.example".parse()?;
+/// assert_eq!(AgentId::parse_in(&domain, "agent/planner")?, agent);
+/// assert_eq!(Principal::parse_in(&domain, "user:alice")?.as_str(), "user:alice@acme.example");
+/// assert!("spiffe://acme.example".parse::<AgentId>().is_err()); // without a path
+/// # Ok::<(), sublet_core::base::id::BadId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
     text: Arc<str>,
@@ -104,17 +119,17 @@ pub struct SpiffeId {
 pub type AgentId = SpiffeId;
 
 impl SpiffeId {
-    /// The whole id.
+    /// Returns the whole id as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The trust domain it belongs to.
+    /// Returns the trust domain of the id.
     pub fn trust_domain(&self) -> TrustDomain {
         TrustDomain(self.domain().to_owned())
     }
 
-    /// Whether it belongs to this trust domain.
+    /// Returns whether the id belongs to this trust domain.
     pub fn is_in(&self, domain: &TrustDomain) -> bool {
         self.domain() == domain.0
     }
@@ -123,18 +138,18 @@ impl SpiffeId {
         self.text.get(9..9 + self.domain_bytes).unwrap_or_default()
     }
 
-    /// The path behind the domain, without its leading slash: `agent/planner`.
+    /// Returns the path without its leading slash: `agent/planner`.
     pub fn path(&self) -> &str {
         self.text.get(9 + self.domain_bytes + 1..).unwrap_or_default()
     }
 
-    /// The id up to and with its last slash, and what is behind it.
+    /// Splits the id after its last slash.
     pub fn split(&self) -> (&str, &str) {
         let at = self.text.rfind('/').map_or(0, |slash| slash + 1);
         self.text.split_at_checked(at).unwrap_or((&self.text, ""))
     }
 
-    /// A full SPIFFE id, or a path behind `domain`: what people type.
+    /// Parses a full SPIFFE id, or a path in `domain`, as people type it.
     pub fn parse_in(domain: &TrustDomain, text: &str) -> Result<Self, BadId> {
         if text.contains("://") {
             text.parse()
@@ -170,12 +185,12 @@ impl FromStr for SpiffeId {
 pub struct HelperPath(String);
 
 impl HelperPath {
-    /// The path as text.
+    /// Returns the path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path with one more label below it.
+    /// Returns the path with one more label. `None` as the parent means the agent itself.
     pub fn child(parent: Option<&HelperPath>, label: &str) -> Result<HelperPath, BadId> {
         if label.contains('/') {
             return Err(BadId::Helper(label.chars().take(80).collect()));
@@ -186,7 +201,7 @@ impl HelperPath {
         }
     }
 
-    /// The path without its last label; `None` at the top.
+    /// Returns the path without its last label; `None` for a path of one label.
     pub fn parent(&self) -> Option<HelperPath> {
         self.0.rsplit_once('/').map(|(parent, _)| HelperPath(parent.to_owned()))
     }
@@ -206,22 +221,23 @@ impl FromStr for HelperPath {
     }
 }
 
-/// On whose behalf: `kind:name@realm`, where the realm is the trust domain.
+/// The person or job whose authority is used: `kind:name@realm`, where the realm is the trust
+/// domain.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Principal(Arc<str>);
 
 impl Principal {
-    /// The principal as text.
+    /// Returns the principal as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A full principal, or `kind:name` of the realm `domain`: what people type.
+    /// Parses a full principal, or `kind:name` in the realm `domain`, as people type it.
     pub fn parse_in(domain: &TrustDomain, text: &str) -> Result<Self, BadId> {
         if text.contains('@') { text.parse() } else { format!("{text}@{domain}").parse() }
     }
 
-    /// What stands behind the `@`.
+    /// Returns the realm: the text after the `@`.
     pub fn realm(&self) -> &str {
         self.0.rsplit_once('@').map(|(_, realm)| realm).unwrap_or_default()
     }
@@ -259,11 +275,11 @@ macro_rules! shown_as_text {
 }
 shown_as_text!(TrustDomain => 0, SpiffeId => text, HelperPath => 0, Principal => 0);
 
-/// The id of a hop, a hash over the content of the chain up to it. SPEC 2.6.
+/// The id of a hop: a hash over the content of the chain up to it. SPEC 2.6.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HopId(pub [u8; 32]);
 
-/// A delegation is named by the id of its block 0.
+/// The id of a delegation: the id of its block 0.
 pub type DelegationId = HopId;
 
 base64url_name!(HopId, 32);
@@ -274,7 +290,7 @@ pub struct Nonce(pub [u8; 16]);
 
 base64url_name!(Nonce, 16);
 
-/// Milliseconds since the Unix epoch.
+/// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
     Clone,
     Copy,
@@ -292,23 +308,23 @@ base64url_name!(Nonce, 16);
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// Whole seconds since the epoch, rounded down: what Datalog's dates hold.
+    /// Returns whole seconds since 1970, rounded down, as Datalog's dates hold them.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// The instant of whole seconds; saturates at the ends of time.
+    /// Returns the time of whole seconds since 1970. Saturates at the limits of `i64`.
     pub fn from_seconds(seconds: i64) -> Self {
         UnixMillis(seconds.saturating_mul(1000))
     }
 
-    /// This instant and so many milliseconds; saturates at the ends of time.
+    /// Returns this time plus `ms` milliseconds. Saturates at the limits of `i64`.
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Self {
         UnixMillis(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this instant; saturates.
+    /// Returns the milliseconds from `earlier` to this time. Saturates at the limits of `i64`.
     pub fn since(self, earlier: UnixMillis) -> i64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -1,16 +1,16 @@
-//! JSON in one meaning and one spelling: strict reading, RFC 8785 writing. SPEC section 4.
+//! JSON with one meaning and one encoding: strict reading, RFC 8785 writing. SPEC section 4.
 //!
-//! Owns: which JSON is understood (no duplicate key, no lone surrogate, no number that two readers
-//! would read differently) and its canonical bytes (JCS). Does not own: what the values mean, nor
-//! the tokens of the grammar, which are `serde_json`'s.
+//! Owns: which JSON is accepted (no duplicate key, no lone surrogate, no number that two readers
+//! would read differently) and its canonical bytes (JCS). Does not own: the meaning of values, nor
+//! the grammar, which is `serde_json`'s.
 //!
-//! Invariants: what [`Json::parse`] accepts, every conforming reader reads alike; an object that
-//! was parsed or made by [`Json::object`] is sorted by UTF-16 code units without duplicates;
-//! [`Json::parse_canonicalised`] returns a value and bytes of which each follows from the other,
-//! so that what is checked and what is hashed are one.
+//! Invariants: every conforming reader reads what [`Json::parse`] accepts alike; an object that was
+//! parsed or made by [`Json::object`] is sorted by UTF-16 code units without duplicates;
+//! [`Json::parse_canonicalised`] returns a value and bytes that determine each other, so the
+//! checked value is the hashed one.
 //!
-//! Numbers: without point and exponent an integer within ±(2^53-1). With either a decimal, kept
-//! as a count of 10^-6: at most six decimals and 15 significant digits, which is what every
+//! Numbers: without point and exponent an integer within ±(2^53-1). With either a decimal, kept as
+//! a count of 10^-6: at most six decimals and 15 significant digits, which is what every
 //! double-based reader keeps. `-0`, however written, is the integer 0.
 
 use std::cell::RefCell;
@@ -24,13 +24,13 @@ use crate::base::limits;
 /// The greatest integer that JSON readers agree on, 2^53-1 (RFC 7493 section 2.2).
 pub const INTEGER_MAX: i64 = (1 << 53) - 1;
 
-/// Decimals are counts of 10^-6.
+/// A decimal is a count of 10^-6.
 const MILLIONTHS: i64 = 1_000_000;
 
-/// Digits behind the point that 10^-6 can hold.
+/// The most digits after the point.
 const DECIMALS_MAX: usize = 6;
 
-/// Significant digits that survive a double in both directions (`DBL_DIG`).
+/// The significant digits that survive a double in both directions (`DBL_DIG`).
 const SIGNIFICANT_MAX: usize = 15;
 
 /// A JSON value.
@@ -52,40 +52,40 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// Why bytes are not JSON that Sublet understands.
+/// Why bytes are not JSON that Sublet accepts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJson {
-    /// More bytes than a call may have.
+    /// There are more bytes than a call may have.
     #[error("{bytes} bytes of JSON; {} at most", limits::CALL_BYTES_MAX)]
     TooLarge {
-        /// How many there are.
+        /// The number of bytes.
         bytes: usize,
     },
-    /// More arrays and objects inside each other than allowed.
+    /// Arrays and objects are nested more deeply than allowed.
     #[error("JSON nested deeper than {}", limits::JSON_DEPTH_MAX)]
     TooDeep,
-    /// Not the grammar of RFC 8259, or not UTF-8.
+    /// The bytes do not follow the grammar of RFC 8259, or are not UTF-8.
     #[error("not JSON: {0}")]
     Syntax(String),
-    /// Bytes other than white space behind the value.
+    /// Bytes other than white space follow the value.
     #[error("bytes behind the JSON value: {0}")]
     TrailingBytes(String),
-    /// One key twice in an object.
+    /// One key occurs twice in an object.
     #[error("the key {0:?} occurs twice in one object")]
     DuplicateKey(String),
-    /// Half of a surrogate pair, which is no character.
+    /// A `\u` escape is half of a surrogate pair, which is no character.
     #[error("a \\u escape is half of a surrogate pair: {0}")]
     LoneSurrogate(String),
-    /// An integer that a double does not hold exactly.
+    /// An integer is outside of what a double holds exactly.
     #[error("a number beyond ±(2^53-1), which JSON readers do not agree on")]
     IntegerOutOfRange,
-    /// A decimal that is not a count of 10^-6 in 64 bits with 15 significant digits.
+    /// A decimal is not a count of 10^-6 in 64 bits with 15 significant digits.
     #[error("a decimal with more than 6 decimals or 15 significant digits, or out of range")]
     DecimalOutOfRange,
 }
 
 impl BadJson {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadJson::TooLarge { .. } => "json_too_large",
@@ -101,7 +101,16 @@ impl BadJson {
 }
 
 impl Json {
-    /// Reads one JSON value, strictly. At most [`limits::CALL_BYTES_MAX`] bytes.
+    /// Parses one JSON value strictly, of at most [`limits::CALL_BYTES_MAX`] bytes.
+    ///
+    /// ```
+    /// use sublet_core::base::json::Json;
+    ///
+    /// let value = Json::parse(br#"{ "b": 1, "a": "x" }"#)?;
+    /// assert_eq!(value.canonical(), br#"{"a":"x","b":1}"#);
+    /// assert_eq!(Json::parse(br#"{"a":1,"a":2}"#).unwrap_err().code(), "json_duplicate_key");
+    /// # Ok::<(), sublet_core::base::json::BadJson>(())
+    /// ```
     pub fn parse(bytes: &[u8]) -> Result<Json, BadJson> {
         if bytes.len() > limits::CALL_BYTES_MAX {
             return Err(BadJson::TooLarge { bytes: bytes.len() });
@@ -115,15 +124,15 @@ impl Json {
         Ok(value)
     }
 
-    /// Reads JSON, writes its canonical bytes, and reads those: the value and the bytes returned
-    /// say the same. `1.0` becomes the integer `1` here, as its canonical spelling is an integer.
+    /// Parses JSON, writes its canonical bytes, and parses those. The returned value and bytes
+    /// state the same. `1.0` becomes the integer `1`, because its canonical form is an integer.
     pub fn parse_canonicalised(bytes: &[u8]) -> Result<(Json, Vec<u8>), BadJson> {
         let canonical = Json::parse(bytes)?.canonical();
         let value = Json::parse(&canonical)?;
         Ok((value, canonical))
     }
 
-    /// An object of these members in any order; refuses a key that occurs twice.
+    /// Returns an object of these members, in any order. A key that occurs twice is refused.
     pub fn object(mut members: Vec<(String, Json)>) -> Result<Json, BadJson> {
         members.sort_by(|(a, _), (b, _)| by_utf16(a, b));
         let twice = members.windows(2).find_map(|pair| match pair {
@@ -136,7 +145,7 @@ impl Json {
         }
     }
 
-    /// The canonical text, cut to what a line of words can hold.
+    /// Returns the canonical text, cut to 200 characters for use in a message.
     pub fn brief(&self) -> String {
         let text = String::from_utf8_lossy(&self.canonical()).into_owned();
         match text.char_indices().nth(200) {
@@ -145,7 +154,7 @@ impl Json {
         }
     }
 
-    /// The canonical bytes of RFC 8785 (JCS).
+    /// Returns the canonical bytes of RFC 8785 (JCS).
     pub fn canonical(&self) -> Vec<u8> {
         let mut out = String::new();
         self.write(&mut out);
@@ -186,9 +195,9 @@ fn write_object(members: &[(String, Json)], out: &mut String) {
     out.push('}');
 }
 
-/// As ECMAScript writes the nearest double (RFC 8785 section 3.2.2.3). From 10^-6 to 10^13, where
-/// all decimals of this type lie, it never uses an exponent, and neither does Rust; both write
-/// the shortest digits that read back.
+/// Writes a decimal as ECMAScript writes the nearest double (RFC 8785 section 3.2.2.3). From 10^-6
+/// to 10^13, where all decimals of this type lie, neither ECMAScript nor Rust uses an exponent, and
+/// both write the fewest digits that read back.
 fn write_decimal(millionths: i64, out: &mut String) {
     let sign = if millionths < 0 { "-" } else { "" };
     let size = millionths.unsigned_abs();
@@ -200,7 +209,7 @@ fn write_decimal(millionths: i64, out: &mut String) {
     }
 }
 
-/// The escapes of RFC 8785 section 3.2.2.2, and nothing else escaped.
+/// Writes a string with the escapes of RFC 8785 section 3.2.2.2 and no others.
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
@@ -223,7 +232,7 @@ fn by_utf16(a: &str, b: &str) -> Ordering {
     a.encode_utf16().cmp(b.encode_utf16())
 }
 
-/// `serde_json` has no public kinds of error; its texts only choose between refusals here.
+/// Chooses the error by `serde_json`'s text, as it has no public kinds of error.
 fn refusal_of(error: &serde_json::Error) -> BadJson {
     let text = error.to_string();
     if text.contains("surrogate") || text.contains("unexpected end of hex escape") {
@@ -237,8 +246,7 @@ fn refusal_of(error: &serde_json::Error) -> BadJson {
     }
 }
 
-/// Reads one value at a depth. What it refuses itself goes to `refusal`, as serde's errors are
-/// texts.
+/// Reads one value at a depth. Its own refusals go to `refusal`, because serde's errors are texts.
 #[derive(Clone, Copy)]
 struct Reading<'a> {
     refusal: &'a RefCell<Option<BadJson>>,
@@ -252,7 +260,7 @@ impl<'a> Reading<'a> {
         error
     }
 
-    /// One level further in.
+    /// Returns the reader for one level deeper.
     fn deeper<E: serde::de::Error>(self) -> Result<Reading<'a>, E> {
         if self.depth >= limits::JSON_DEPTH_MAX {
             return Err(self.refuse(BadJson::TooDeep));
@@ -329,8 +337,8 @@ fn integer(value: i64) -> Result<Json, BadJson> {
     Ok(Json::Int(value))
 }
 
-/// A number that `serde_json` gave as a double: written with a point or an exponent, or `-0`, or
-/// an integer beyond 64 bits. The last is told by its size: no decimal of ours is that large.
+/// Reads a number that `serde_json` gave as a double: written with a point or an exponent, or `-0`,
+/// or an integer beyond 64 bits. The last case is recognised by its size.
 fn decimal(value: f64) -> Result<Json, BadJson> {
     if value == 0.0 && value.is_sign_negative() {
         return Ok(Json::Int(0));

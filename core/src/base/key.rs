@@ -1,11 +1,11 @@
-//! Public keys and signatures in exactly one form each. SPEC section 2 (2.7, 2.8).
+//! Public keys and signatures, each in one form only. SPEC section 2 (2.7, 2.8).
 //!
-//! Owns: how a key is written, which keys are refused, strict verification. Does not own: who a
-//! key belongs to (the trust bundle, the broker) nor how a private key is kept (`sign`).
+//! Owns: the encoding of a key, which keys are refused, strict verification. Does not own: who has
+//! a key (the trust bundle, the broker), how a private key is kept (`sign`).
 //!
-//! Invariants: a [`PublicKey`] that exists is canonical and not weak; the algorithm of a
-//! signature comes from the key, never from the message; Ed25519 is verified strictly (RFC 8032
-//! with cofactorless equation and small-order keys refused), ECDSA is minimal DER and low-s.
+//! Invariants: every [`PublicKey`] is canonical and not weak; the algorithm of a signature comes
+//! from the key, never from the message; Ed25519 is verified strictly (RFC 8032 with cofactorless
+//! equation and small-order keys refused), ECDSA is minimal DER and low-s.
 
 use std::fmt;
 
@@ -18,14 +18,14 @@ use crate::base::text::base64url;
 /// The signature algorithms of Biscuit v3.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// RFC 8032, 32-byte keys.
+    /// Ed25519 (RFC 8032) with keys of 32 bytes.
     Ed25519,
-    /// ECDSA over P-256 with SHA-256, keys as 33 compressed bytes.
+    /// ECDSA over P-256 with SHA-256, with compressed keys of 33 bytes.
     Secp256r1,
 }
 
 impl Algorithm {
-    /// The name used in files and messages.
+    /// Returns the name in files and messages.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Ed25519 => "ed25519",
@@ -33,7 +33,7 @@ impl Algorithm {
         }
     }
 
-    /// Biscuit's number for it, as written in a block and in a hop id.
+    /// Returns Biscuit's number of the algorithm, as it is written in a block and in a hop id.
     pub fn number(self) -> u8 {
         match self {
             Algorithm::Ed25519 => 0,
@@ -41,7 +41,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm with this Biscuit number, if there is one.
+    /// Returns the algorithm with this number of Biscuit; `None` for an unknown number.
     pub fn from_number(number: i32) -> Option<Self> {
         match number {
             0 => Some(Algorithm::Ed25519),
@@ -50,13 +50,13 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm with this name, if there is one.
+    /// Returns the algorithm with this name; `None` for an unknown name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Algorithm::Ed25519, Algorithm::Secp256r1].into_iter().find(|a| a.name() == name)
     }
 }
 
-/// A message, and who is said to have signed it.
+/// A message with its signature and the key that is said to have signed it.
 pub(crate) struct Signed<'a> {
     pub(crate) key: &'a PublicKey,
     pub(crate) message: Vec<u8>,
@@ -66,24 +66,24 @@ pub(crate) struct Signed<'a> {
 /// Why bytes are not a public key that Sublet accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
-    /// Not 32 bytes (Ed25519) or 33 (secp256r1), or not a point.
+    /// The bytes are not 32 (Ed25519) or 33 (secp256r1), or not a point of the curve.
     #[error("the bytes are no point of the curve")]
     NotAPoint,
-    /// A second spelling of a key that has another, canonical one.
+    /// The bytes are a second encoding of a key that has a canonical one.
     #[error("the key is not in its canonical form")]
     NotCanonical,
-    /// A private key, where a public one is expected.
+    /// The text is a private key instead of a public one.
     #[error("this is a private key, and the public one is expected: key.pub, and not key.pem")]
     Private,
-    /// Not the text form of a public key.
+    /// The text is not the text form of a public key.
     #[error("no public key: one line of ed25519: or secp256r1: and base64url is expected")]
     Text,
-    /// A small-order Ed25519 key, under which signatures verify for many messages.
+    /// The Ed25519 key is of small order, so signatures under it verify for many messages.
     #[error("the key is weak (small order)")]
     Weak,
 }
 
-/// A public key in its one form: canonical, on the curve, not weak.
+/// A public key that is canonical, on the curve and not weak.
 #[derive(Clone)]
 pub struct PublicKey {
     inner: Inner,
@@ -96,7 +96,7 @@ enum Inner {
 }
 
 impl PublicKey {
-    /// Reads a key from its bytes: 32 for Ed25519, 33 compressed for secp256r1.
+    /// Decodes a key from its bytes: 32 for Ed25519, 33 compressed for secp256r1.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, BadKey> {
         let inner = match algorithm {
             Algorithm::Ed25519 => Inner::Ed25519(ed25519_key(bytes)?),
@@ -105,12 +105,12 @@ impl PublicKey {
         Ok(PublicKey { inner })
     }
 
-    /// The key of an Ed25519 signer, which is canonical by construction.
+    /// Returns the key of an Ed25519 signer, which is canonical by construction.
     pub(crate) fn of_ed25519(key: VerifyingKey) -> Self {
         PublicKey { inner: Inner::Ed25519(key) }
     }
 
-    /// The key's algorithm.
+    /// Returns the key's algorithm.
     pub fn algorithm(&self) -> Algorithm {
         match self.inner {
             Inner::Ed25519(_) => Algorithm::Ed25519,
@@ -118,7 +118,7 @@ impl PublicKey {
         }
     }
 
-    /// The key's bytes, as in [`PublicKey::from_bytes`].
+    /// Returns the key's bytes, as in [`PublicKey::from_bytes`].
     pub fn bytes(&self) -> &[u8] {
         match &self.inner {
             Inner::Ed25519(key) => key.as_bytes(),
@@ -126,7 +126,8 @@ impl PublicKey {
         }
     }
 
-    /// Verifies strictly; false for every signature that is not in its one form.
+    /// Verifies a signature strictly. Returns false for a signature in any other than its only
+    /// form.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.inner {
@@ -135,9 +136,9 @@ impl PublicKey {
         }
     }
 
-    /// Verifies Ed25519 signatures together, about twice as fast as one by one. Not strict: some
-    /// signatures pass that [`PublicKey::verify`] refuses, so it serves only messages of which a
-    /// receipt says that the broker verified them strictly. SPEC 2.8.2.
+    /// Verifies Ed25519 signatures as a batch, about twice as fast as one by one. This is not
+    /// strict: some signatures pass that [`PublicKey::verify`] refuses. So it serves only messages
+    /// that the broker verified strictly, as a receipt states. SPEC 2.8.2.
     #[must_use]
     pub(crate) fn verify_batch(signed: &[Signed<'_>]) -> bool {
         let (mut messages, mut signatures, mut keys) = (Vec::new(), Vec::new(), Vec::new());
@@ -157,7 +158,7 @@ impl PublicKey {
         ed25519_dalek::verify_batch(&messages, &signatures, &keys).is_ok()
     }
 
-    /// The RFC 7638 thumbprint: the key's name in revocations, records and `cnf.jkt`.
+    /// Returns the RFC 7638 thumbprint, which names the key in revocations, records and `cnf.jkt`.
     pub fn thumbprint(&self) -> Thumbprint {
         let jwk = match &self.inner {
             Inner::Ed25519(key) => {
@@ -187,22 +188,23 @@ fn ed25519_key(bytes: &[u8]) -> Result<VerifyingKey, BadKey> {
     Ok(key)
 }
 
-/// Whether y, the low 255 bits, is below p = 2^255 - 19 (RFC 8032 section 5.1.3). The only other
-/// second spelling is a sign on x = 0, of two points that are both weak.
+/// Returns whether y, the low 255 bits, is below p = 2^255 - 19 (RFC 8032 section 5.1.3). The only
+/// other second encodings are a sign on x = 0, of two points that are both weak.
 fn is_canonical(bytes: &[u8; 32]) -> bool {
     let [first, middle @ .., last] = bytes;
     *first < 0xed || middle.iter().any(|byte| *byte != 0xff) || last & 0x7f != 0x7f
 }
 
-/// What `VerifyingKey::verify_strict` says of a key that is not weak, without taking the root that
-/// finds the point R: the equation compares the bytes of R with those of a point in canonical
-/// form, so R is of small order exactly if its bytes are among [`SMALL_ORDER`]. Decision 14.
+/// Verifies with the verdict of `VerifyingKey::verify_strict` for a key that is not weak, without
+/// computing the point R from its bytes. The equation compares the bytes of R with those of a point
+/// in canonical form, so R is of small order exactly if its bytes are among [`SMALL_ORDER`].
+/// Decision 14.
 fn verify_ed25519(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
     let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
     !is_small_order(signature.r_bytes()) && key.verify(message, &signature).is_ok()
 }
 
-/// Whether these bytes, whatever their sign of x, are a point whose order divides 8.
+/// Returns whether these bytes are a point whose order divides 8, with either sign of x.
 fn is_small_order(point: &[u8; 32]) -> bool {
     let [y @ .., last] = point;
     SMALL_ORDER.iter().any(|[small @ .., end]| y == small && last & 0x7f == *end)
@@ -256,7 +258,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// `ed25519:BASE64URL`, the text form used in files.
+/// `ed25519:BASE64URL`, the text form in files.
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.algorithm().name(), base64url(self.bytes()))
@@ -279,7 +281,7 @@ impl std::str::FromStr for PublicKey {
 
 crate::base::text::serde_as_text!(PublicKey);
 
-/// SHA-256 over a key's canonical JWK (RFC 7638).
+/// The SHA-256 over a key's canonical JWK (RFC 7638).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Thumbprint(pub [u8; 32]);
 
@@ -297,7 +299,7 @@ mod tests {
         assert_eq!(PublicKey::from_bytes(Algorithm::Ed25519, &identity), Err(BadKey::Weak));
     }
 
-    /// Eight distinct points of small order are all there are: the list misses none.
+    /// There are exactly eight distinct points of small order, so the list is complete.
     #[test]
     fn the_points_of_small_order_are_all_listed() {
         let mut points = std::collections::BTreeSet::new();

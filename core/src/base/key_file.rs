@@ -1,10 +1,11 @@
-//! A private key as it lies in a file: PKCS#8 PEM (RFC 5958), open or under a password.
+//! The file form of a private key: PKCS#8 PEM (RFC 5958), plain or encrypted with a password.
 //!
-//! Owns: the form, both ways. Does not own: files, who may read them (the client's and the broker's), the
-//! key in memory (`sign`).
+//! Owns: reading and writing the form. Does not own: files and their permissions (the client and
+//! the broker), the key in memory (`sign`).
 //!
-//! Invariants: whoever is told of a password takes no key that is not under it, and the reverse, so that
-//! nobody puts another kind of file in a key's place unnoticed; passwords and keys are wiped from memory.
+//! Invariants: with a password only an encrypted key is accepted, and without one only a plain key,
+//! so nobody can put the other kind in a key's place unnoticed; passwords and keys are wiped from
+//! memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,46 +18,47 @@ use zeroize::Zeroizing;
 use crate::base::key::PublicKey;
 use crate::base::sign::{Inner, SecretKey};
 
-/// The shortest password, in bytes: a shorter one is guessed sooner than a key.
+/// The shortest password, in bytes.
 pub const PASSWORD_BYTES_MIN: usize = 12;
 
-/// Why there is no key, or no password.
+/// Why a key file or a password is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyFile {
-    /// Not PKCS#8 PEM of Ed25519 or P-256.
+    /// The text is not PKCS#8 PEM of Ed25519 or P-256.
     #[error("no private key in PKCS#8 PEM of Ed25519 or P-256")]
     NoKey,
-    /// A public key, where a private one is expected.
+    /// The text is a public key instead of a private one.
     #[error("this is a public key, and the private one is expected: key.pem, and not key.pub")]
     Public,
-    /// Encrypted, and nobody was told how.
-    #[error("it is under a password, and none is told")]
+    /// The key is encrypted, and no password is configured.
+    #[error("it is encrypted, and no password is configured")]
     UnderPassword,
-    /// Open, and a password is told.
-    #[error("it is not under the password that is told")]
+    /// The key is not encrypted, and a password is configured.
+    #[error("it is not encrypted, although a password is configured")]
     Open,
-    /// Another one.
-    #[error("the password that is told does not open it")]
+    /// The password does not decrypt the key.
+    #[error("the password does not decrypt it")]
     WrongPassword,
-    /// Too short.
+    /// The password is shorter than [`PASSWORD_BYTES_MIN`].
     #[error("a password of at least {PASSWORD_BYTES_MIN} bytes is expected")]
     ShortPassword,
-    /// The encoder failed, which it does for no valid key.
+    /// The encoder failed. It does not for a valid key.
     #[error("the key cannot be written")]
     NotWritten,
 }
 
-/// What private keys lie under: a password, or nothing. Clones share it.
+/// The password of private keys, or none. Clones share it.
 #[derive(Clone, Default)]
 pub struct KeyLock(Option<Arc<Zeroizing<Vec<u8>>>>);
 
 impl KeyLock {
-    /// Nothing: keys lie open, to whoever may read the file.
+    /// Returns the lock without a password: keys are stored plain.
     pub fn open() -> Self {
         KeyLock(None)
     }
 
-    /// The password that a file holds, without the end of its line.
+    /// Returns the lock with the password in a file's content; trailing white space is ignored. A
+    /// short password is an error.
     pub fn under(file: &[u8]) -> Result<Self, BadKeyFile> {
         let password = Zeroizing::new(file.trim_ascii_end().to_vec());
         if password.len() < PASSWORD_BYTES_MIN {
@@ -65,7 +67,7 @@ impl KeyLock {
         Ok(KeyLock(Some(Arc::new(password))))
     }
 
-    /// Reads a key of its file.
+    /// Reads a private key from the text of its file.
     pub fn read(&self, pem: &str) -> Result<SecretKey, BadKeyFile> {
         let encrypted = pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----");
         match (&self.0, encrypted) {
@@ -79,8 +81,9 @@ impl KeyLock {
         }
     }
 
-    /// Writes a key: open, or PBES2 (RFC 8018) with scrypt (2^15, 8, 1) and AES-256 in CBC mode. The 32
-    /// bytes must be random, and new each time: salt and initialisation vector.
+    /// Returns the text of a key file: plain, or PBES2 (RFC 8018) with scrypt (2^15, 8, 1) and
+    /// AES-256 in CBC mode. The 32 bytes are salt and initialisation vector; they must be random
+    /// and new each time.
     pub fn write(
         &self,
         key: &SecretKey,
@@ -100,7 +103,7 @@ impl fmt::Debug for KeyLock {
     }
 }
 
-/// Why there is no private key in an open text.
+/// Returns why a plain text is no private key.
 fn no_key(text: &str) -> BadKeyFile {
     match text.trim_end().parse::<PublicKey>() {
         Ok(_) => BadKeyFile::Public,

@@ -1,4 +1,4 @@
-//! What everything stands on: names, keys, signatures, bytes, JSON, times and limits.
+//! Names, keys, signatures, bytes, JSON, times and limits, on which all other modules rest.
 
 pub mod bytes;
 pub mod id;

@@ -1,10 +1,11 @@
-//! Private keys, and the trait behind which they hide. SPEC section 2 (2.9).
+//! Private keys, and the trait through which they are used. SPEC section 2 (2.9).
 //!
-//! Owns: making signatures. Every signature of the project, over blocks and over messages, is
-//! made through [`Signer::sign`]; what may be signed is decided where the bytes are built.
-//! Does not own: how a key is written (`key_file`), where it lies (files: the client and the broker).
+//! Owns: making signatures. Every signature of the project, over blocks and over messages, is made
+//! through [`Signer::sign`]; the code that builds the bytes decides what may be signed. Does not
+//! own: the file form of a key (`key_file`), where it is stored (the client and the broker).
 //!
-//! Invariants: a key in memory is zeroed on drop; no `Debug`, no `Display`, no serde shows it.
+//! Invariants: a key in memory is zeroed on drop; no `Debug`, `Display` or serde output contains
+//! it.
 
 use std::fmt;
 
@@ -13,20 +14,33 @@ use zeroize::Zeroizing;
 
 use crate::base::key::{Algorithm, PublicKey};
 
-/// A signer could not sign: the device is gone or the key is unusable. Nothing was signed.
+/// A signer could not sign, because its device is gone or its key is unusable. Nothing was signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signer did not sign: {0}")]
 pub struct SignerFault(pub String);
 
-/// Something that holds one private key.
+/// A holder of one private key: in memory, or in a device.
 pub trait Signer: Send + Sync {
-    /// The public half.
+    /// Returns the public half of the key.
     fn public_key(&self) -> &PublicKey;
-    /// Signs exactly these bytes: 64 bytes for Ed25519, minimal low-s DER for secp256r1.
+    /// Signs exactly these bytes. Returns 64 bytes for Ed25519, and minimal low-s DER for
+    /// secp256r1.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerFault>;
 }
 
 /// A private key in memory.
+///
+/// ```
+/// use sublet_core::base::key::PublicKey;
+/// use sublet_core::base::sign::{SecretKey, Signer};
+///
+/// let key = SecretKey::ed25519_from_seed([7; 32]); // from a random source in real code
+/// let public: PublicKey = key.public_key().to_string().parse()?; // ed25519:BASE64URL
+/// let signature = key.sign(b"message")?;
+/// assert!(public.verify(b"message", &signature));
+/// assert!(!public.verify(b"another", &signature));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SecretKey {
     pub(crate) inner: Inner,
     public: PublicKey,
@@ -38,13 +52,13 @@ pub(crate) enum Inner {
 }
 
 impl SecretKey {
-    /// The Ed25519 key of a 32-byte seed (RFC 8032 section 5.1.5), which must come from a
+    /// Returns the Ed25519 key of a 32-byte seed (RFC 8032 section 5.1.5), which must come from a
     /// cryptographic random source.
     pub fn ed25519_from_seed(seed: [u8; 32]) -> Self {
         SecretKey::ed25519_of(&Zeroizing::new(seed))
     }
 
-    /// The same of a seed that is wiped where it lies, so that no other copy of it is made.
+    /// Returns the Ed25519 key of a seed that its owner wipes, so no further copy of it is made.
     pub fn ed25519_of(seed: &Zeroizing<[u8; 32]>) -> Self {
         SecretKey::of_ed25519(SigningKey::from_bytes(seed))
     }
@@ -54,7 +68,7 @@ impl SecretKey {
         SecretKey { inner: Inner::Ed25519(Box::new(key)), public }
     }
 
-    /// The secp256r1 key with this scalar; `None` for the scalars 0 and ≥ n.
+    /// Returns the secp256r1 key with this scalar; `None` for the scalars 0 and ≥ n.
     pub fn secp256r1_from_seed(scalar: &[u8; 32]) -> Option<Self> {
         let key = p256::ecdsa::SigningKey::from_slice(scalar).ok()?;
         SecretKey::from_p256(key)
@@ -67,8 +81,8 @@ impl SecretKey {
     }
 }
 
-/// A secp256r1 signature of a device, r and s of 32 bytes each (PKCS#11 3.0, section 6.3.1), in the one form
-/// that is taken: minimal DER, low s. `None` if it is none.
+/// Converts a secp256r1 signature of a device, r and s of 32 bytes each (PKCS#11 3.0, section
+/// 6.3.1), to the accepted form: minimal DER, low s. `None` if the bytes are no signature.
 pub fn secp256r1_signature(raw: &[u8]) -> Option<Vec<u8>> {
     let signature = p256::ecdsa::Signature::from_slice(raw).ok()?;
     Some(one_form(signature))
@@ -104,8 +118,7 @@ impl fmt::Debug for SecretKey {
 mod tests {
     use super::*;
 
-    /// What holds a private half in memory wipes it when it is dropped. Does not compile otherwise.
-    // SPEC 2.9.1.
+    /// Types that hold a private key wipe it when they are dropped. Otherwise this does not compile.
     #[test]
     fn a_key_in_memory_is_wiped_when_it_is_dropped() {
         fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}

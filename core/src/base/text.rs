@@ -1,19 +1,19 @@
-//! Small text forms shared by the types of this crate: base64url names and serde through text.
+//! Text forms that several types share: base64url and serde through text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Base64url without padding (RFC 4648 section 5).
+/// Returns base64url without padding (RFC 4648 section 5).
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The bytes of canonical base64url without padding; `None` for anything else.
+/// Decodes canonical base64url without padding; `None` for anything else.
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// Lets a type with `Display` and `FromStr` travel through serde as its text.
+/// Implements serde through the text form of a type with `Display` and `FromStr`.
 macro_rules! serde_as_text {
     ($name:ident) => {
         impl serde::Serialize for $name {
@@ -31,7 +31,8 @@ macro_rules! serde_as_text {
     };
 }
 
-/// Gives a fixed-size byte name its text form, base64url, in `Display`, `FromStr`, `Debug`, serde.
+/// Implements the base64url text form of a type of fixed size: `Display`, `FromStr`, `Debug`,
+/// serde.
 macro_rules! base64url_name {
     ($name:ident, $bytes:literal) => {
         impl std::fmt::Display for $name {

@@ -1,12 +1,13 @@
 //! Times as people and programs read them: RFC 3339, in UTC, to the second.
 //!
-//! Owns: the one text form of a time in messages. Does not own: which time it is.
+//! Owns: the only text form of a time in messages. Does not own: the current time.
 //!
-//! Invariants: what is written is read back as the same second, and nothing else is read.
+//! Invariants: a written time is read back as the same second, and nothing else is read.
 
-/// Seconds since the epoch as UTC: 2026-11-24T10:53:18Z (RFC 3339).
+/// Returns seconds since 1970 in UTC: 2026-11-24T10:53:18Z (RFC 3339).
 pub fn utc(seconds: i64) -> String {
-    // Days to a civil date, after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    // From days to a civil date, after Howard Hinnant, "chrono-Compatible Low-Level Date
+    // Algorithms".
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -22,7 +23,7 @@ pub fn utc(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Milliseconds since the epoch of what [`utc`] prints; `None` for anything else.
+/// Returns the milliseconds since 1970 of a time that [`utc`] wrote; `None` for any other text.
 pub fn from_utc(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let numbers = |text: &str, by: char| -> Option<Vec<i64>> {
@@ -35,7 +36,7 @@ pub fn from_utc(text: &str) -> Option<i64> {
     if !(1970..=9999).contains(year) {
         return None;
     }
-    // The inverse of what `utc` does.
+    // The inverse of `utc`.
     let year_from_march = if *month <= 2 { year - 1 } else { *year };
     let era = year_from_march.div_euclid(400);
     let year_of_era = year_from_march - era * 400;

@@ -1,12 +1,12 @@
-//! What a block says, as a type, and its one rendering. SPEC section 3.
+//! The content of a block, as a type, and its only rendering. SPEC section 3.
 //!
 //! Owns: [`Block`], `lower` (to payload bytes) and `lift` (back). Does not own: signatures and
-//! links (`token`), who may say it (`verify`, `narrow`).
+//! links (`token`), who may make a block (`verify`, `narrow`).
 //!
-//! Invariants: a payload that is not the exact rendering of a block is refused, so what is
-//! enforced here and what a stock Biscuit library enforces are one statement. Every block states
-//! its whole scope and when it ends; nothing is inherited by being left out. Only block 0 says
-//! when a token begins: a hop begins with it.
+//! Invariants: a payload that is not the exact rendering of a block is refused, so Sublet and a
+//! Biscuit library enforce the same statement. Every block states its whole scope and its end; a
+//! missing part is never inherited. Only block 0 states when a token begins: a hop is valid from
+//! its making.
 
 use crate::base::id::{AgentId, BadId, HelperPath, Nonce, Principal, SpiffeId};
 use crate::base::limits;
@@ -16,40 +16,39 @@ use crate::biscuit::datalog::{
 use crate::biscuit::wire::split_last;
 use crate::capability::{BadScope, CALL, Scope, lift_scope, render_scope};
 
-/// The version of this profile, the value of `sublet(…)`.
+/// The version of this profile: the value of `sublet(…)`.
 const PROFILE: i64 = 1;
 
-/// The action that an identity token is good for, and nothing else.
+/// The only action of an identity token.
 pub const IDENTIFY: &str = "sublet.identify";
 
-/// What only block 0 says: who issued the token, when, from when it is good, and what makes it
-/// single. The blocks after it hang on its id, so two hops alike in all they say, to one key and
-/// with one end, are one hop.
+/// The part that only block 0 has: issuer, time of issue, start, and nonce. The ids of later blocks
+/// depend on its id, so two hops of one parent with the same content, key and end are the same hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The broker.
+    /// The broker's SPIFFE id.
     pub issuer: SpiffeId,
-    /// Makes the token's id unique.
+    /// Random bytes that make the token's id unique.
     pub nonce: Nonce,
-    /// When it was issued, in seconds.
+    /// When the token was issued, in seconds since 1970.
     pub issued_at: i64,
-    /// The first second at which the token is good.
+    /// The first second at which the token is valid, since 1970.
     pub not_before: i64,
 }
 
-/// What kind of block it is.
+/// The kind of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Block 0 of a delegation: the broker grants, on someone's behalf.
+    /// Block 0 of a delegation: the broker grants authority on behalf of a principal.
     Grant {
-        /// By whom and when.
+        /// Issuer, time and nonce.
         origin: Origin,
-        /// Whose authority this is.
+        /// The principal.
         on_behalf_of: Principal,
     },
     /// Block 0 of an identity token, which has no other block.
     Identity {
-        /// By whom and when.
+        /// Issuer, time and nonce.
         origin: Origin,
     },
     /// A later block: the holder before it delegates.
@@ -57,7 +56,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// What block 0 says of where the token comes from; `None` for a hop.
+    /// Returns the origin of block 0; `None` for a hop.
     pub fn origin(&self) -> Option<&Origin> {
         match self {
             Role::Grant { origin, .. } | Role::Identity { origin } => Some(origin),
@@ -73,75 +72,76 @@ impl Role {
     }
 }
 
-/// A half-open span of whole seconds: `not_before <= t < not_after`.
+/// A half-open span of whole seconds since 1970: `not_before <= t < not_after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The first second inside.
     pub not_before: i64,
-    /// The first second after.
+    /// The first second after the span.
     pub not_after: i64,
 }
 
 impl Window {
-    /// Whether a second lies inside.
+    /// Returns whether a second lies inside.
     pub fn contains(&self, second: i64) -> bool {
         (self.not_before..self.not_after).contains(&second)
     }
 }
 
-/// What one block says.
+/// The content of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Its role.
+    /// The kind of the block.
     pub role: Role,
-    /// The enrolled agent that holds the token from here on, or that answers for the helper.
+    /// The enrolled agent that receives the token with this block, or that is responsible for the
+    /// helper.
     pub agent: AgentId,
-    /// The helper of that agent that holds it, if it is not the agent itself.
+    /// The helper of that agent that receives it; `None` when the agent itself does.
     pub helper: Option<HelperPath>,
-    /// The first second at which it is good no more.
+    /// The first second at which the block is no longer valid, since 1970.
     pub not_after: i64,
-    /// How many blocks may follow block 0, counted from the root.
+    /// The greatest number of blocks after block 0.
     pub hops_max: u32,
-    /// How many hops of the token may be without a receipt.
+    /// The greatest number of hops of the token that no receipt covers.
     pub offline_hops_max: u32,
-    /// What it is good for; `None` in an identity token.
+    /// The capabilities; `None` in an identity token.
     pub scope: Option<Scope>,
 }
 
-/// Why a payload is no block of ours.
+/// Why a payload is not a Sublet block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBlock {
-    /// Larger than [`limits::BLOCK_BYTES_MAX`].
+    /// The payload is larger than [`limits::BLOCK_BYTES_MAX`].
     #[error("a block of {0} bytes, at most {max} are allowed", max = limits::BLOCK_BYTES_MAX)]
     TooLarge(usize),
-    /// Not the Datalog of any Sublet block.
+    /// The Datalog is not that of any Sublet block.
     #[error(transparent)]
     Datalog(#[from] BadDatalog),
-    /// A fact or check that a block needs is not there, or one is there that it does not have.
+    /// A fact or check is missing, or there is a further one.
     #[error("the block does not state its {0}")]
     Missing(&'static str),
-    /// A name in it is not in normal form.
+    /// A name is not in normal form.
     #[error(transparent)]
     Id(#[from] BadId),
-    /// Its scope check is none of ours.
+    /// The scope check is not that of a Sublet block.
     #[error(transparent)]
     Scope(#[from] BadScope),
-    /// It allows more hops than a token may have. A stock library would refuse every call under it, as
-    /// it is told of no such number.
+    /// The block allows more hops than a token may have. A Biscuit library would refuse every call
+    /// under it, because no call has a fact for that number.
     #[error("the block states {what}({limit}), at most {max} may be stated", max = limits::HOPS_MAX)]
     Limit {
         /// `hops` or `unrecorded`.
         what: &'static str,
-        /// What it states.
+        /// The stated number.
         limit: u32,
     },
-    /// It says a thing of ours in other bytes than ours.
+    /// The bytes are not the canonical rendering of their content.
     #[error("the block is not the canonical rendering of what it says")]
     NotCanonical,
 }
 
 impl BadBlock {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadBlock::TooLarge(_) => "block_too_large",
@@ -156,12 +156,13 @@ impl BadBlock {
 }
 
 impl Block {
-    /// The payload; adds the block's symbols to `symbols`.
+    /// Returns the payload, and adds the block's symbols to `symbols`.
     pub fn lower<'a>(&'a self, symbols: &mut Symbols<'a>) -> Vec<u8> {
         self.render().encode(symbols)
     }
 
-    /// Reads a payload, block 0 when `first`. Refuses whatever `lower` would not write.
+    /// Decodes a payload, of block 0 if `first` is set. Everything that `lower` would not write is
+    /// refused.
     pub fn lift<'a>(
         payload: &'a [u8],
         first: bool,
@@ -175,7 +176,7 @@ impl Block {
         let mut reader = Reader { facts: &datalog.facts, checks: &datalog.checks };
         let block = reader.block(first)?;
         reader.end()?;
-        // Counts the symbols too: one that is not used, or comes in another order, is refused.
+        // This compares the symbols too: an unused symbol, or another order, is refused.
         if block.render().is_encoded_as(payload, known, symbols) {
             Ok(block)
         } else {
@@ -183,9 +184,9 @@ impl Block {
         }
     }
 
-    /// Reads the payload of a block behind another. A scope in the very bytes in which the block
-    /// before states its own is that scope, since symbols once defined never change: it is not read
-    /// again.
+    /// Decodes the payload of a block after another one. If the scope has the same bytes as in the
+    /// block before, it is the same scope, because symbols never change once they are defined; it
+    /// is not decoded again.
     pub(crate) fn lift_behind<'a>(
         payload: &'a [u8],
         before: (&[u8], &Block),
@@ -207,7 +208,7 @@ impl Block {
             rendered.is_encoded_as(head, known, symbols)
         };
         let canonical = but_scope(&block);
-        // What is for delegates names the agent of its block.
+        // `use:delegates` is rendered with the agent of its block.
         if !canonical || (scope.names_its_holder() && block.agent != before.1.agent) {
             return Err(BadBlock::NotCanonical);
         }
@@ -215,7 +216,8 @@ impl Block {
         Ok(block)
     }
 
-    /// Refuses hops or unrecorded hops beyond [`limits::HOPS_MAX`], in every block alike (SPEC 3.2.4).
+    /// Refuses more hops or unrecorded hops than [`limits::HOPS_MAX`], in every block alike (SPEC
+    /// 3.2.4).
     pub fn check_limits(&self) -> Result<(), BadBlock> {
         for (what, limit) in [("hops", self.hops_max), ("unrecorded", self.offline_hops_max)] {
             if limit > limits::HOPS_MAX {
@@ -225,13 +227,13 @@ impl Block {
         Ok(())
     }
 
-    /// Whether what the block says of time holds at this second.
+    /// Returns whether the block is valid at this second, since 1970.
     pub fn is_good_at(&self, second: i64) -> bool {
         let begun = self.role.origin().is_none_or(|origin| origin.not_before <= second);
         begun && second < self.not_after
     }
 
-    /// The block as Datalog text would say it; also what a stock library reads.
+    /// Returns the block as Datalog, as a Biscuit library reads it.
     pub fn render(&self) -> Datalog<'_> {
         Datalog { facts: self.facts(), checks: self.checks() }
     }
@@ -275,7 +277,8 @@ impl Block {
         vec![self.limits(), scope]
     }
 
-    /// `check if time($time), hops(4), unrecorded(0), $time >= …, $time < …`, the `>=` in block 0.
+    /// Returns `check if time($time), hops(4), unrecorded(0), $time >= …, $time < …`; the `>=` only
+    /// in block 0.
     fn limits(&self) -> Check<'_> {
         let time = || Term::variable("time");
         let bound = |operator, seconds| -> Expression<'_> {
@@ -301,11 +304,13 @@ fn text(value: &str) -> Term<'_> {
 }
 
 fn date(seconds: i64) -> Term<'static> {
-    // Times before 1970 cannot be said; they read back as 1970 and so are not canonical.
+    // An earlier time than 1970 has no encoding. It reads back as 1970 and is so refused as not
+    // canonical.
     Term::Date(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// The payload but for its scope, and that scope, if it is in the bytes of the one before.
+/// Returns the payload without its scope, and that scope, if it has the same bytes as in the block
+/// before.
 fn same_scope<'a>(payload: &'a [u8], before: (&[u8], &Block)) -> Option<(&'a [u8], Scope)> {
     let (head, check) = split_last(payload)?;
     let (_, check_before) = split_last(before.0)?;
@@ -313,7 +318,7 @@ fn same_scope<'a>(payload: &'a [u8], before: (&[u8], &Block)) -> Option<(&'a [u8
     Some((head, scope.clone()))
 }
 
-/// Takes facts and checks in the order in which `lower` writes them.
+/// Reads facts and checks in the order in which `lower` writes them.
 struct Reader<'r, 'a> {
     facts: &'r [Predicate<'a>],
     checks: &'r [Check<'a>],
@@ -349,7 +354,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         Ok(block)
     }
 
-    /// Refuses what is left.
+    /// Refuses further facts and checks.
     fn end(&self) -> Result<(), BadBlock> {
         if self.facts.is_empty() && self.checks.is_empty() {
             Ok(())
@@ -358,7 +363,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    /// Whether it is an identity, and the issuer.
+    /// Reads whether it is an identity, and the issuer.
     fn head(&mut self) -> Result<(bool, SpiffeId), BadBlock> {
         match self.fact("sublet") {
             Some([Term::Integer(PROFILE)]) => {}
@@ -389,12 +394,12 @@ impl<'r, 'a> Reader<'r, 'a> {
         };
         let nonce = nonce.ok_or(BadBlock::Missing("nonce"))?;
         let issued_at = issued_at.ok_or(BadBlock::Missing("issued_at"))?;
-        // Says the limits check, which comes later.
+        // The limits check, which comes later, states it.
         let not_before = 0;
         Ok(Origin { issuer, nonce, issued_at, not_before })
     }
 
-    /// The terms of the next fact, if it has this name.
+    /// Returns the terms of the next fact if it has this name.
     fn fact(&mut self, name: &str) -> Option<&'r [Term<'a>]> {
         let (first, rest) = self.facts.split_first()?;
         if first.name != name {
@@ -417,7 +422,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         Some(first)
     }
 
-    /// End, hops and unrecorded hops of the first check, and the beginning of what has an origin.
+    /// Reads the first check: end, hops and unrecorded hops, and in block 0 the start.
     fn limits(&mut self, role: &mut Role) -> Result<(i64, u32, u32), BadBlock> {
         let missing = BadBlock::Missing("limits: time, hops and unrecorded");
         let Some([query]) = self.check().map(|check| check.queries.as_slice()) else {
@@ -516,7 +521,7 @@ pub(crate) mod tests {
         assert!(Block::lift(&second, false, &mut Symbols::default()).is_err());
     }
 
-    /// What is read behind a block is what is read alone.
+    /// A block that is decoded after another one equals the block that is decoded alone.
     fn behind(root: &Block, child: &Block) -> Result<Block, BadBlock> {
         let mut writer = Symbols::default();
         let (first, second) = (root.lower(&mut writer), child.lower(&mut writer));
@@ -651,7 +656,7 @@ pub(crate) mod tests {
         assert_eq!(held, [10, 11]);
     }
 
-    /// A grant of which the payload has exactly so many bytes.
+    /// Returns a grant whose payload has exactly this many bytes.
     pub(crate) fn of_bytes(bytes: usize) -> Block {
         let sized = |letters: usize| {
             let text = |letter: &str, n: usize| letter.repeat(n);

@@ -1,7 +1,7 @@
-//! The part of Biscuit Datalog that a Sublet block may hold, and its one encoding. SPEC section 3.
+//! The part of Biscuit Datalog that a Sublet block may have, and its only encoding. SPEC section 3.
 //!
 //! Owns: facts, and checks made of queries over predicates and expressions; their protobuf bytes
-//! with Biscuit's symbol tables. Does not own: what they mean (`block`, `capability`).
+//! with Biscuit's symbol tables. Does not own: their meaning (`block`, `capability`).
 //!
 //! Invariants: `encode` writes the symbols of a block in order of first use, never twice, never a
 //! default one; `decode` refuses rules, scopes, public keys, contexts, heads other than `query()`,
@@ -76,7 +76,7 @@ pub enum Term<'a> {
     Integer(i64),
     /// A string.
     String(Cow<'a, str>),
-    /// Seconds since the epoch.
+    /// Seconds since 1970.
     Date(u64),
     /// Bytes.
     Bytes(&'a [u8]),
@@ -87,17 +87,17 @@ pub enum Term<'a> {
 }
 
 impl<'a> Term<'a> {
-    /// A string.
+    /// Returns a string.
     pub fn text(value: impl Into<Cow<'a, str>>) -> Self {
         Term::String(value.into())
     }
 
-    /// A variable.
+    /// Returns a variable.
     pub fn variable(name: impl Into<Cow<'a, str>>) -> Self {
         Term::Variable(name.into())
     }
 
-    /// The text of a string.
+    /// Returns the text of a string; `None` for other terms.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Term::String(text) => Some(text),
@@ -106,20 +106,20 @@ impl<'a> Term<'a> {
     }
 }
 
-/// The terms of a predicate: three at most, in what a block holds.
+/// The terms of a predicate. Predicates of a block have at most three.
 pub type Terms<'a> = SmallVec<[Term<'a>; 3]>;
 
-/// `name(term, …)`: a fact when it has no variable.
+/// `name(term, …)`: a fact if it has no variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Predicate<'a> {
-    /// Its name.
+    /// The name.
     pub name: Cow<'a, str>,
-    /// Its terms.
+    /// The terms.
     pub terms: Terms<'a>,
 }
 
 impl<'a> Predicate<'a> {
-    /// A predicate of this name and terms.
+    /// Returns a predicate of this name and these terms.
     pub fn new(name: &'a str, terms: impl IntoIterator<Item = Term<'a>>) -> Self {
         Predicate { name: name.into(), terms: terms.into_iter().collect() }
     }
@@ -127,7 +127,7 @@ impl<'a> Predicate<'a> {
 
 macro_rules! binaries {
     ($($(#[$doc:meta])* $name:ident = $number:literal),* $(,)?) => {
-        /// The operators that Sublet renders, with Biscuit's numbers for them.
+        /// The operators that Sublet renders, with Biscuit's numbers.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Binary { $($(#[$doc])* $name = $number),* }
 
@@ -171,7 +171,7 @@ pub enum Op<'a> {
     Value(Term<'a>),
     /// Negate a boolean.
     Negate,
-    /// Combine two.
+    /// Combine two values.
     Binary(Binary),
 }
 
@@ -194,28 +194,29 @@ pub struct Check<'a> {
     pub queries: Vec<Query<'a>>,
 }
 
-/// What one block holds.
+/// The content of one block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Datalog<'a> {
-    /// Its facts.
+    /// The facts.
     pub facts: Vec<Predicate<'a>>,
-    /// Its checks.
+    /// The checks.
     pub checks: Vec<Check<'a>>,
 }
 
-/// Why bytes are no block of ours.
+/// Why bytes are not the Datalog of a Sublet block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadDatalog {
-    /// Not Biscuit's protobuf.
+    /// The bytes are not Biscuit's protobuf.
     #[error("the block is not Biscuit protobuf")]
     NotProtobuf,
-    /// Another Datalog version.
+    /// The Datalog version is another one.
     #[error("the block is not Datalog version {VERSION}")]
     Version,
-    /// Something that no Sublet block has: a rule, a scope, a context, an operator…
+    /// The block has something that no Sublet block has, such as a rule, a scope, a context or
+    /// another operator.
     #[error("the block holds {0}, which no Sublet block has")]
     Foreign(&'static str),
-    /// A symbol index that the tables up to this block do not define, or a symbol defined twice.
+    /// The tables up to this block do not define a symbol index, or a symbol is defined twice.
     #[error("the block's symbol table is wrong")]
     Symbol,
 }
@@ -226,24 +227,25 @@ impl From<BadWire> for BadDatalog {
     }
 }
 
-/// The symbols defined by the blocks up to here.
+/// The symbols that the blocks so far define.
 #[derive(Clone, Debug, Default)]
 pub struct Symbols<'a> {
     names: Vec<Cow<'a, str>>,
-    /// Where each is, once there are too many to look through.
+    /// The index of each symbol, once there are too many to search.
     indices: HashMap<Cow<'a, str>, u64>,
 }
 
-/// So many symbols are looked through; a usual chain has some thirty, and no hash is as fast.
+/// Up to this many symbols are searched one by one. A usual chain has about thirty, for which
+/// hashing is slower.
 const LOOKED_THROUGH: usize = 48;
 
 impl<'a> Symbols<'a> {
-    /// An empty table with room for so many.
+    /// Returns an empty table with room for this many symbols.
     pub(crate) fn with_capacity(symbols: usize) -> Self {
         Symbols { names: Vec::with_capacity(symbols), indices: HashMap::new() }
     }
 
-    /// Adds the symbols that a payload defines, for a block that shall follow it.
+    /// Adds the symbols that a payload defines, for encoding a further block.
     pub fn define_all(&mut self, payload: &'a [u8]) -> Result<(), BadDatalog> {
         for field in Fields::of(payload) {
             match field? {
@@ -254,7 +256,7 @@ impl<'a> Symbols<'a> {
         Ok(())
     }
 
-    /// How many there are.
+    /// Returns how many symbols there are.
     pub(crate) fn count(&self) -> usize {
         self.names.len()
     }
@@ -290,7 +292,7 @@ impl<'a> Symbols<'a> {
         })
     }
 
-    /// The symbols from the `known`th on, and the version: how a payload begins.
+    /// Returns the beginning of a payload: the symbols from the `known`th on, and the version.
     fn head(&self, known: usize) -> Vec<u8> {
         let mut head = Encoder::with_capacity(1024);
         for name in self.names.iter().skip(known) {
@@ -313,16 +315,16 @@ impl<'a> Symbols<'a> {
     }
 }
 
-/// The index of the symbol at this place of the tables that blocks define.
+/// Returns the index of the symbol at this position of the blocks' tables.
 fn own(at: usize) -> u64 {
     FIRST_OWN_SYMBOL + at as u64
 }
 
-/// Numbers a symbol.
+/// Returns the index of a symbol.
 type Intern<'f, 'a> = dyn FnMut(&Cow<'a, str>) -> u64 + 'f;
 
 impl<'a> Datalog<'a> {
-    /// The block's payload; adds its symbols to `symbols`.
+    /// Returns the block's payload, and adds its symbols to `symbols`.
     pub fn encode<'s>(&self, symbols: &mut Symbols<'s>) -> Vec<u8>
     where
         'a: 's,
@@ -334,8 +336,9 @@ impl<'a> Datalog<'a> {
         payload
     }
 
-    /// Whether `encode` writes this payload after the first `known` of these symbols. The others
-    /// are the payload's own: all of them must be used, in the order of their first use.
+    /// Returns whether `encode` writes this payload after the first `known` of these symbols. The
+    /// other symbols are the payload's own: all of them must be used, in the order of their first
+    /// use.
     pub(crate) fn is_encoded_as(
         &self,
         payload: &[u8],
@@ -354,7 +357,7 @@ impl<'a> Datalog<'a> {
         in_order && all_used && payload.strip_prefix(head.as_slice()) == Some(body.as_slice())
     }
 
-    /// Facts and checks, with symbols numbered by `intern`.
+    /// Returns facts and checks, with symbols numbered by `intern`.
     fn body(&self, intern: &mut Intern<'_, 'a>) -> Vec<u8> {
         let mut body = Encoder::with_capacity(512);
         for fact in &self.facts {
@@ -366,8 +369,8 @@ impl<'a> Datalog<'a> {
         body.finish()
     }
 
-    /// Reads a payload; adds its symbols to `symbols`. That the bytes are canonical is shown by
-    /// encoding what they mean again, which the caller does.
+    /// Decodes a payload, and adds its symbols to `symbols`. The caller encodes the result again to
+    /// check that the bytes are canonical.
     pub fn decode(payload: &'a [u8], symbols: &mut Symbols<'a>) -> Result<Self, BadDatalog> {
         let (mut version, mut datalog) = (None, Datalog::default());
         for field in Fields::of(payload) {
@@ -383,7 +386,7 @@ impl<'a> Datalog<'a> {
                 (6, check) => datalog.checks.push(decode_check(check.bytes()?, symbols)?),
                 (7, _) => return Err(BadDatalog::Foreign("a scope")),
                 (8, _) => return Err(BadDatalog::Foreign("a public key table")),
-                // Whatever it is, it is not written again, so the bytes are not canonical.
+                // Unknown fields are not written again, so the bytes are not canonical.
                 _ => {}
             }
         }
@@ -417,7 +420,7 @@ fn decode_check<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Check<'a>,
 }
 
 fn decode_query<'a>(bytes: &'a [u8], symbols: &Symbols<'a>) -> Result<Query<'a>, BadDatalog> {
-    // Of three constraints, as most: a call, three predicates, five tests.
+    // Capacity for up to three constraints: a call, three predicates, five tests.
     let mut query = Query { body: Vec::with_capacity(4), expressions: Vec::with_capacity(5) };
     for field in Fields::of(bytes) {
         match field? {

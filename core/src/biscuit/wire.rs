@@ -1,11 +1,11 @@
-//! The part of protobuf that a Biscuit is written in: varints and length-prefixed fields.
+//! The part of protobuf that a Biscuit uses: varints and length-prefixed fields.
 //! <https://protobuf.dev/programming-guides/encoding/>
 //!
 //! Owns: reading fields in bounded work, without a copy, and writing them. Does not own: which
-//! fields there are. Reading is lenient (a varint may be longer than it need be), because all that
-//! is read here is written again and compared: SPEC 2.4.
+//! fields there are. Reading is lenient (a varint may be longer than necessary), because everything
+//! that is read here is written again and compared: SPEC 2.4.
 
-/// The bytes are no protobuf of the kinds that a Biscuit uses.
+/// The bytes are not protobuf of the wire types that a Biscuit uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are not the protobuf of a Biscuit")]
 pub struct BadWire;
@@ -13,14 +13,14 @@ pub struct BadWire;
 /// The value of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// Wire type 0.
+    /// A value of wire type 0.
     Varint(u64),
-    /// Wire type 2.
+    /// A value of wire type 2.
     Bytes(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
-    /// The bytes of a length-prefixed field.
+    /// Returns the bytes of a length-prefixed field.
     pub(crate) fn bytes(self) -> Result<&'a [u8], BadWire> {
         match self {
             Value::Bytes(bytes) => Ok(bytes),
@@ -28,12 +28,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A length-prefixed field that holds text.
+    /// Returns the text of a length-prefixed field.
     pub(crate) fn text(self) -> Result<&'a str, BadWire> {
         std::str::from_utf8(self.bytes()?).map_err(|_| BadWire)
     }
 
-    /// A number.
+    /// Returns a number.
     pub(crate) fn number(self) -> Result<u64, BadWire> {
         match self {
             Value::Varint(number) => Ok(number),
@@ -41,12 +41,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A number of 32 bits.
+    /// Returns a number of 32 bits.
     pub(crate) fn number32(self) -> Result<u32, BadWire> {
         u32::try_from(self.number()?).map_err(|_| BadWire)
     }
 
-    /// A number as protobuf's int64.
+    /// Returns a number as protobuf's int64.
     pub(crate) fn signed(self) -> Result<i64, BadWire> {
         Ok(i64::from_ne_bytes(self.number()?.to_ne_bytes()))
     }
@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
         Fields(message)
     }
 
-    /// What is not read yet.
+    /// Returns the bytes that are not read yet.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.0
     }
@@ -109,14 +109,14 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The only field of a message that must have exactly this one.
+/// Returns the field of a message that must have exactly one.
 pub(crate) fn only<'a>(message: &'a [u8]) -> Result<(u64, Value<'a>), BadWire> {
     let mut fields = Fields::of(message);
     let field = fields.next().ok_or(BadWire)??;
     if fields.next().is_some() { Err(BadWire) } else { Ok(field) }
 }
 
-/// The message before its last field, and that field with its tag; `None` of an empty message.
+/// Splits a message before its last field, which includes its tag; `None` for an empty message.
 pub(crate) fn split_last(message: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut fields = Fields::of(message);
     let mut start = 0;
@@ -130,7 +130,7 @@ pub(crate) fn split_last(message: &[u8]) -> Option<(&[u8], &[u8])> {
     message.split_at_checked(start).filter(|(_, last)| !last.is_empty())
 }
 
-/// Writes fields in the order in which it is told them.
+/// Writes fields in the order of the calls.
 #[derive(Default)]
 pub(crate) struct Encoder(Vec<u8>);
 
@@ -148,18 +148,18 @@ impl Encoder {
         self.0.push(u8::try_from(value).unwrap_or(0));
     }
 
-    /// A number, protobuf's uint32, uint64 or enum.
+    /// Writes a number: protobuf's uint32, uint64 or enum.
     pub(crate) fn number(&mut self, field: u64, value: u64) {
         self.put(field << 3);
         self.put(value);
     }
 
-    /// A number, protobuf's int64.
+    /// Writes a number: protobuf's int64.
     pub(crate) fn signed(&mut self, field: u64, value: i64) {
         self.number(field, u64::from_ne_bytes(value.to_ne_bytes()));
     }
 
-    /// Bytes or text.
+    /// Writes bytes or text.
     pub(crate) fn bytes(&mut self, field: u64, value: &[u8]) {
         self.put(field << 3 | 2);
         // A usize has at most 64 bits.
@@ -167,7 +167,7 @@ impl Encoder {
         self.0.extend_from_slice(value);
     }
 
-    /// A message, written by `fill`.
+    /// Writes a message whose content `fill` writes.
     pub(crate) fn message(&mut self, field: u64, fill: impl FnOnce(&mut Self)) {
         self.put(field << 3 | 2);
         let start = self.0.len();
@@ -176,7 +176,8 @@ impl Encoder {
         self.set_length(start);
     }
 
-    /// Writes the length of what follows the byte at `start`, making room when it needs more.
+    /// Writes the length of what follows the byte at `start`, and makes room if it needs more
+    /// bytes.
     fn set_length(&mut self, start: usize) {
         let mut rest = self.0.len().saturating_sub(start + 1);
         let mut at = start;
@@ -195,7 +196,7 @@ impl Encoder {
         }
     }
 
-    /// All that was written.
+    /// Returns everything that was written.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }

@@ -1,11 +1,11 @@
 //! IP addresses as bits. SPEC 4.6.
 //!
-//! An address is compared by its bits. What could be two addresses has no bits: octal or short forms, zones,
-//! and IPv6 that carries an IPv4 address.
+//! An address is compared by its bits. A text that could be two addresses has no bits: octal or
+//! short forms, zones, and IPv6 that carries an IPv4 address.
 
 use core::net::{IpAddr, Ipv6Addr};
 
-/// `4` or `6` and the bits of the address.
+/// Returns `4` or `6`, and the bits of the address.
 pub(crate) fn bits_of(address: IpAddr) -> String {
     match address {
         IpAddr::V4(ip) => format!("4{:032b}", u32::from(ip)),
@@ -13,7 +13,7 @@ pub(crate) fn bits_of(address: IpAddr) -> String {
     }
 }
 
-/// The bits of an address that is one address to everybody.
+/// Returns the bits of an address; `None` for a text that is no address or could be two.
 pub(crate) fn bits(text: &str) -> Option<String> {
     let address: IpAddr = text.parse().ok()?;
     match address {
@@ -22,8 +22,9 @@ pub(crate) fn bits(text: &str) -> Option<String> {
     }
 }
 
-/// IPv4-mapped and -compatible (RFC 4291 2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC
-/// 4380). The unspecified and loopback addresses are no IPv4.
+/// Returns whether an IPv6 address carries an IPv4 address: IPv4-mapped and -compatible (RFC 4291
+/// 2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380). The unspecified and loopback
+/// addresses do not.
 fn carries_ipv4(ip: Ipv6Addr) -> bool {
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => false,

@@ -1,10 +1,12 @@
-//! What holds for one argument: a constraint of any kind. SPEC 4.3.
+//! A condition on one argument: a constraint of any kind. SPEC 4.3.
 //!
-//! Owns: the list of kinds, and what follows from it: which kind a word names, how constraints of different
-//! kinds compare, what they are made of. Does not own: any kind (`kinds`), or what all of them give (`kind`).
+//! Owns: the list of kinds, and what follows from it: which kind a name stands for, how constraints
+//! of different kinds compare, which parts they have. Does not own: any kind (`kinds`), what all of
+//! them provide (`kind`).
 //!
-//! Invariants: no kind knows this file. Adding a kind: its file in `kinds/` and its row in `kinds!` below;
-//! every list here names each kind, so that one more does not compile until it is in all of them.
+//! Invariants: no kind depends on this file. To add a kind, add its file in `kinds/` and its row in
+//! `kinds!` below. Every list here names each kind, so a further kind does not compile until it is
+//! in all of them.
 
 use std::fmt;
 
@@ -20,30 +22,30 @@ use super::tree::Tree;
 use crate::base::json::Json;
 use crate::biscuit::datalog::{Expression, Term};
 
-/// Values that every part allows.
+/// The values that every part allows.
 pub type AllOf = kinds::AllOf<Constraint>;
 
-/// Values that some part allows.
+/// The values that at least one part allows.
 pub type AnyOf = kinds::AnyOf<Constraint>;
 
-/// Values with the same view that the part does not allow.
+/// The values with the same view that the part does not allow.
 pub type Not = kinds::Not<Constraint>;
 
 macro_rules! kinds {
     ($($module:ident $variant:ident),*) => {
-        /// What holds for one argument. SPEC 4.3.
+        /// A condition on one argument. SPEC 4.3.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Constraint {
             $(#[doc = concat!("`", stringify!($module), "`")] $variant($variant)),*
         }
 
         impl Constraint {
-            /// The name of its kind.
+            /// Returns the name of its kind.
             pub fn kind(&self) -> &'static str {
                 match self { $(Constraint::$variant(_) => $variant::NAME),* }
             }
 
-            /// Whether the value, or its absence, is allowed.
+            /// Returns whether the value, or its absence, is allowed.
             pub fn admits(&self, value: Option<&Json>) -> bool {
                 match self { $(Constraint::$variant(kind) => kind.admits(value)),* }
             }
@@ -163,7 +165,8 @@ kinds!(
 );
 
 impl Constraint {
-    /// Whether all that `child` allows is allowed here. Sound, not complete.
+    /// Returns whether everything that `child` allows is allowed here. Sound: it may return false
+    /// for a child that is narrower.
     pub fn covers(&self, child: &Constraint) -> bool {
         if let Some(values) = child.values() {
             return values.iter().all(|value| self.admits(value.as_ref()));
@@ -179,18 +182,18 @@ impl Constraint {
         }
     }
 
-    /// Whether absence is refused.
+    /// Returns whether absence is refused.
     pub(super) fn needs_a_value(&self) -> bool {
         !self.admits(None)
     }
 
-    /// The constraints that it is made of.
+    /// Returns the constraints that it consists of.
     fn parts(&self) -> &[Constraint] {
         match self {
             Constraint::AllOf(all) => all.parts(),
             Constraint::AnyOf(any) => any.parts(),
             Constraint::Not(not) => std::slice::from_ref(not.part()),
-            // Each by its name, so that one more cannot hide what it is made of.
+            // Each kind is named, so a further kind cannot be forgotten here.
             Constraint::Any(_)
             | Constraint::Absent(_)
             | Constraint::Exactly(_)
@@ -210,13 +213,13 @@ impl Constraint {
         }
     }
 
-    /// Constraints in it, itself included, and how deep they nest.
+    /// Returns how many constraints it has, itself included, and how deeply they nest.
     pub(super) fn size(&self) -> (usize, usize) {
         let sizes = self.parts().iter().map(Constraint::size);
         sizes.fold((1, 1), |(count, depth), (c, d)| (count + c, depth.max(d + 1)))
     }
 
-    /// Patterns in it, which are costly to read and to match.
+    /// Returns how many patterns it has. They are costly to read and to match.
     pub(super) fn patterns(&self) -> usize {
         match self {
             Constraint::Regex(_) | Constraint::Glob(_) => 1,
@@ -241,7 +244,7 @@ impl Constraint {
     }
 }
 
-/// Whether no value is allowed by both. Sound, not complete.
+/// Returns whether no value is allowed by both. Sound: it may return false although there is none.
 fn excludes(one: &Constraint, other: &Constraint) -> bool {
     if let Some(values) = other.values() {
         return !values.iter().any(|value| one.admits(value.as_ref()));

@@ -1,24 +1,24 @@
-//! What a chain comes to: the authority that is left when every block has had its say. SPEC 4.10.
+//! The effective authority of a chain: what all of its blocks allow together. SPEC 4.10.
 //!
-//! Owns: [`effective`], for people who read a token. Does not own: the verdict on a call, which
-//! asks every block by itself (`decide`).
+//! Owns: [`effective`], for people who read a token. Does not own: the decision on a call, which
+//! checks every block by itself (`authorize`).
 
 use crate::biscuit::block::Block;
 use crate::capability::{Capability, ChainPosition, HopLimits, Meets, Scope, Step};
 
-/// What the last holder of a chain has.
+/// The effective authority of the last holder of a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective {
-    /// What it may do itself.
+    /// What the holder may do itself.
     pub may: Vec<Capability>,
-    /// What it may only hand out to another agent.
+    /// What the holder may only delegate to another agent.
     pub may_hand_out: Vec<Capability>,
-    /// Whether there is more than could be listed, or said in single capabilities. What is listed
-    /// is allowed in any case.
+    /// Whether there is further authority that cannot be listed, or not as single capabilities.
+    /// What is listed is allowed in any case.
     pub incomplete: bool,
 }
 
-/// The intersection along the chain, block 0 first.
+/// Returns the intersection of the blocks of a chain, block 0 first.
 pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
     let blocks: Vec<&Block> = blocks.into_iter().collect();
     let hops = u32::try_from(blocks.len().saturating_sub(1)).unwrap_or(u32::MAX);
@@ -44,12 +44,13 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
     Effective { may, may_hand_out, incomplete }
 }
 
-/// What one block states, for a holder who stands there: what goes no further is left out, and
-/// what is for delegates says so only to those who are none.
+/// Returns the capabilities of one block that apply at this position of the chain. A capability
+/// whose hop limit is passed is left out. `use:delegates` is kept only where the holder is no
+/// delegate.
 fn stated(scope: Option<&Scope>, standing: ChainPosition) -> Vec<Capability> {
     let capabilities = scope.map(Scope::capabilities).unwrap_or_default().iter();
     let stated = capabilities.filter_map(|capability| {
-        // Every member, so that one more cannot be left out of what a person is told.
+        // Each member is named, so a further one cannot be forgotten here.
         let HopLimits { delegates_only, hops_max } = capability.travel();
         if hops_max.is_some_and(|max| standing.hops > max) {
             return None;

@@ -1,7 +1,7 @@
-//! The facts of a call that checks ask about, by name. SPEC 4.6.
+//! The names of the facts of a call that checks use. SPEC 4.6.
 //!
-//! Owns: the predicates that both who renders a capability and who presents a call write. Does not own: the
-//! views of an argument, each of which has a predicate (`family`).
+//! Owns: the predicates that both a rendered capability and the facts of a call use. Does not own:
+//! the views of an argument, each of which has a predicate of its own (`family`).
 
 use crate::biscuit::datalog::{Predicate, Term};
 
@@ -17,19 +17,19 @@ pub(crate) const NULL: &str = "arg_null";
 /// The fact of a path and of each directory above it.
 pub(crate) const UNDER: &str = "arg_under";
 
-/// The fact that a chain has for every n that it does not exceed: blocks after block 0.
+/// The fact of the number of hops: a chain has it for every n that the number does not exceed.
 pub(crate) const HOPS: &str = "hops";
 
-/// The fact that a chain has for every agent in it, as directory and name, that is not the last
-/// holder or the one that the last holder is a helper of.
+/// The fact that the last holder is a delegate of an agent (directory, name): a chain has it for
+/// every agent that is neither the last holder nor the agent of that helper.
 const DELEGATE_OF: &str = "delegate_of";
 
-/// The fact, and the test, that the caller is a delegate of this agent (directory, name).
+/// Returns the fact, and the test, that the caller is a delegate of this agent (directory, name).
 pub(crate) fn delegate_of<'a>(agent: (&'a str, &'a str)) -> Predicate<'a> {
     Predicate::new(DELEGATE_OF, [Term::text(agent.0), Term::text(agent.1)])
 }
 
-/// Whether a predicate is [`delegate_of`] some agent.
+/// Returns whether a predicate is [`delegate_of`] any agent.
 pub(crate) fn is_delegate_of(predicate: &Predicate<'_>) -> bool {
     predicate.name == DELEGATE_OF
 }

@@ -1,8 +1,8 @@
-//! The typed views under which a call presents an argument. SPEC 4.6.
+//! The typed views of an argument. SPEC 4.6.
 //!
-//! A constraint looks at an argument through one view: its string, its integer, its safe path…
-//! An argument without that view meets no constraint over it, negated ones included: what has no
-//! normal form fails closed.
+//! A constraint sees an argument through one view: its string, its integer, its safe path, and so
+//! on. An argument without that view meets no constraint over it, not even a negated one. So a
+//! value without a normal form is refused.
 
 use super::path::{safe_path, slashed};
 use super::{address, url_parts};
@@ -16,21 +16,22 @@ pub(crate) const MILLION: i64 = 1_000_000;
 /// One typed view of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// A string, as it is.
+    /// A string, unchanged.
     Str,
-    /// A string of at most [`limits::MATCHED_BYTES_MAX`] bytes: what a pattern is matched against.
+    /// A string of at most [`limits::MATCHED_BYTES_MAX`] bytes, which a pattern can be matched
+    /// against.
     Short,
     /// An integer.
     Int,
     /// A number that is no integer, in millionths.
     Dec,
-    /// Any number, in millionths, where they fit an i64.
+    /// Any number in millionths, if they fit an i64.
     Num,
     /// A boolean.
     Bool,
-    /// A safe absolute path with a slash behind it, so that containment is a prefix.
+    /// A safe absolute path with a slash at the end, so that containment is a prefix.
     Path,
-    /// A plain URL with its port written out and a slash behind its path.
+    /// A plain URL with its port written out and a slash at the end of its path.
     Url,
     /// An IP address as `4` or `6` and its bits, so that a network is a prefix.
     Ip,
@@ -59,7 +60,7 @@ pub(crate) const FAMILIES: [Family; 12] = [
 ];
 
 impl Family {
-    /// The predicate of its facts: `predicate(name, view)`.
+    /// Returns the predicate of its facts: `predicate(name, view)`.
     pub(crate) fn predicate(self) -> &'static str {
         match self {
             Family::Str => "arg_str",
@@ -77,12 +78,12 @@ impl Family {
         }
     }
 
-    /// The family of this predicate.
+    /// Returns the view with this predicate; `None` when there is none.
     pub(crate) fn of_predicate(predicate: &str) -> Option<Self> {
         FAMILIES.into_iter().find(|family| family.predicate() == predicate)
     }
 
-    /// The view of a value; `None` when the value has none.
+    /// Returns the view of a value; `None` when the value has no such view.
     pub(crate) fn view(self, value: &Json) -> Option<Term<'_>> {
         match (self, value) {
             (Family::Str, Json::Str(text)) => Some(Term::text(text.as_str())),
@@ -102,7 +103,7 @@ impl Family {
         }
     }
 
-    /// Whether every value with this view has that one too.
+    /// Returns whether every value with this view has the other one too.
     pub(crate) fn implies(self, other: Family) -> bool {
         match other {
             Family::Str => {
@@ -115,7 +116,7 @@ impl Family {
         }
     }
 
-    /// Whether the value has this view.
+    /// Returns whether the value has this view.
     pub(crate) fn has(self, value: Option<&Json>) -> bool {
         value.is_some_and(|value| self.view(value).is_some())
     }
@@ -130,7 +131,7 @@ impl Family {
     }
 }
 
-/// Any number in millionths.
+/// Returns a number in millionths; `None` when it does not fit, or is no number.
 pub(crate) fn millionths(value: &Json) -> Option<i64> {
     match value {
         Json::Int(number) if number.unsigned_abs() <= INTEGER_MAX.unsigned_abs() => {
@@ -141,7 +142,7 @@ pub(crate) fn millionths(value: &Json) -> Option<i64> {
     }
 }
 
-/// Bytes of a string, items of a list.
+/// Returns the bytes of a string, or the items of a list; `None` for other values.
 pub(crate) fn length(value: &Json) -> Option<i64> {
     match value {
         Json::Str(text) => i64::try_from(text.len()).ok(),

@@ -1,42 +1,43 @@
-//! How far a capability travels, and who of its chain may exercise it. SPEC 4.6.
+//! How far a capability may be delegated, and which holders may use it. SPEC 4.6.
 //!
-//! In SCOPE text `hops:2` (counted from the root, as a block counts; the number of the hop that
-//! states it makes it terminal) and `use:delegates` ("may hand out, may not use").
+//! In SCOPE text: `hops:2` (counted from the root, as in a block; the number of the hop that states
+//! it forbids further hops) and `use:delegates` (the holder may delegate the capability and may not
+//! use it).
 
 use super::bad_scope::BadScope;
 use super::facts::{HOPS, delegate_of, is_delegate_of};
 use crate::base::limits;
 use crate::biscuit::datalog::{Predicate, Term};
 
-/// The part that is exceeded when a capability may not travel on at all.
+/// The part that is exceeded when a capability may not be delegated further at all.
 pub(super) const HOP_NUMBER: &str = "hop number";
 
-/// How far a capability travels, and who may exercise it.
+/// How far a capability may be delegated, and which holders may use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopLimits {
-    /// Whether the agent of the block that states it, and its helpers, may not exercise it.
+    /// Whether the agent of the block that states it, and its helpers, may not use it.
     pub delegates_only: bool,
-    /// The last hop that may hold it, counted from the root; `None` bounds nothing beyond what
-    /// the block does.
+    /// The last hop that may hold it, counted from the root; `None` adds no limit to the block's.
     pub hops_max: Option<u32>,
 }
 
-/// Where the one who exercises a capability stands.
+/// The position of the holder that uses a capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChainPosition {
-    /// Blocks after block 0.
+    /// How many hops follow block 0.
     pub hops: u32,
-    /// Whether it is another enrolled agent than that of the block that states the capability, or
-    /// a helper of another. Such a hop is recorded, or the whole chain is refused.
+    /// Whether the holder is another enrolled agent than that of the block that states the
+    /// capability, or a helper of another. Such a hop must be recorded, or the whole chain is
+    /// refused.
     pub is_delegate: bool,
 }
 
-/// The hop by which a child comes by its scope.
+/// The hop that gives a child its scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Its number, 1 for the first after block 0.
+    /// The number of the hop, 1 for the first after block 0.
     pub hop: u32,
-    /// Whether it goes to another enrolled agent.
+    /// Whether the hop goes to another enrolled agent.
     pub to_another: bool,
 }
 
@@ -51,20 +52,22 @@ impl HopLimits {
         }
     }
 
-    /// Why it may not be exercised from there; `None` when it may.
+    /// Returns why the capability may not be used at this position; `None` when it may.
     pub(super) fn refusal(&self, standing: ChainPosition) -> Option<String> {
         let HopLimits { delegates_only, hops_max } = *self;
         if let Some(max) = hops_max.filter(|max| standing.hops > *max) {
             let hops = standing.hops;
             return Some(format!(
-                "the capability travels {max} hops at most, this chain has {hops}"
+                "the capability may be delegated for {max} hops, this chain has {hops}"
             ));
         }
-        (delegates_only && !standing.is_delegate)
-            .then(|| "the capability is for delegates only: its holder may hand it out".to_owned())
+        (delegates_only && !standing.is_delegate).then(|| {
+            "the capability is for delegates only: its holder may delegate it and not use it"
+                .to_owned()
+        })
     }
 
-    /// What of `asked` is more than this: (part, asked, held).
+    /// Returns in what `asked` exceeds these limits: (part, asked, held); `None` when it does not.
     pub(super) fn excess(
         &self,
         asked: &HopLimits,
@@ -84,7 +87,7 @@ impl HopLimits {
             .then(|| ("use", "holder".to_owned(), "delegates".to_owned()))
     }
 
-    /// What it says, of a block that this agent (directory, name) holds.
+    /// Returns the predicates of these limits in a block of this agent (directory, name).
     pub(super) fn render<'a>(
         &self,
         agent: (&'a str, &'a str),
@@ -95,7 +98,7 @@ impl HopLimits {
         hops.into_iter().chain(used)
     }
 
-    /// Takes what it says off the front of a body.
+    /// Reads the limits at the front of a body, and removes them.
     pub(super) fn lift(body: &mut &[Predicate<'_>]) -> Option<Self> {
         let mut travel = HopLimits::default();
         while let Some((first, rest)) = body.split_first() {
@@ -111,12 +114,12 @@ impl HopLimits {
     }
 }
 
-/// Whether a name, as it stands in SCOPE text, begins as one of these words does.
+/// Returns whether a name in SCOPE text begins like one of these words.
 pub(super) fn begins(name: &str) -> bool {
     matches!(name.split_once(':'), Some(("use" | "hops", _)))
 }
 
-/// Reads one word of SCOPE text; whether it was one of these.
+/// Reads one word of SCOPE text. Returns whether it was one of these.
 pub(super) fn read_word(word: &str, travel: &mut HopLimits) -> Result<bool, BadScope> {
     let once = |again: bool| {
         if again { Err(BadScope(format!("{word:?} is said twice"))) } else { Ok(true) }
@@ -131,7 +134,8 @@ pub(super) fn read_word(word: &str, travel: &mut HopLimits) -> Result<bool, BadS
     }
 }
 
-/// The one word that `use` has: what it does not restrict is not said.
+/// Reads the value of `use`. Its only value is `delegates`; without the word there is no
+/// restriction.
 pub(super) fn read_use(value: &str) -> Result<bool, BadScope> {
     match value {
         "delegates" => Ok(true),

@@ -15,7 +15,7 @@ use super::reserved;
 use crate::base::json::Json;
 
 impl Capability {
-    /// Reads the JSON long form; unknown members are refused.
+    /// Parses the JSON long form. Unknown members are refused.
     pub fn from_json(text: &[u8]) -> Result<Self, BadScope> {
         let (json, _) = Json::parse_canonicalised(text)
             .map_err(|bad| BadScope(format!("a capability is not JSON: {bad}")))?;
@@ -50,9 +50,9 @@ impl Capability {
         .travelling(travel)
     }
 
-    /// Writes the JSON long form, in RFC 8785 canonical bytes.
+    /// Returns the JSON long form as RFC 8785 canonical bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        // Every member, so that one more cannot be left out.
+        // Each member is named, so a further one cannot be forgotten here.
         let Capability { audience, action, args, open, travel } = self;
         let HopLimits { delegates_only, hops_max } = *travel;
         let args = args.iter().map(|(name, constraint)| (name.clone(), constraint.to_json()));
@@ -68,7 +68,7 @@ impl Capability {
             members.push(("use".to_owned(), Json::Str("delegates".to_owned())));
         }
         members.extend(hops_max.map(|hops| ("hops".to_owned(), Json::Int(hops.into()))));
-        // `canonical` sorts; names in a capability are unique.
+        // `canonical` sorts the members; argument names in a capability are unique.
         Json::Object(members).canonical()
     }
 }

@@ -1,4 +1,4 @@
-//! Rules that all kinds of constraints keep, or that one does and the laws meet too rarely.
+//! Rules of all kinds of constraints, and rules of one kind that the property tests reach rarely.
 
 use super::kind::Member as _;
 use super::*;
@@ -56,7 +56,7 @@ fn what_is_made_in_code_is_bounded_like_what_is_read() {
     assert!(fine().check().is_ok());
 }
 
-/// What two have in common, and whether there may be more than could be said.
+/// Returns what two scopes have in common, and whether that may be incomplete.
 fn common(one: &str, other: &str) -> (usize, bool) {
     let [one, other] = [one, other].map(|text| vec![capability(text).unwrap()]);
     let meets = Meets::of(&one, &other, Step::default());

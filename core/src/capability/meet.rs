@@ -1,10 +1,10 @@
-//! What two holders' capabilities have in common, as one capability. SPEC 4.10.
+//! The intersection of two capabilities, as one capability. SPEC 4.10.
 //!
-//! Owns: `meet` of constraints and capabilities, [`Meets`], [`Scope::clamp`]. Does not own: whether anything
-//! is allowed; nothing is decided by what is computed here, it only tells people what they have.
+//! Owns: `meet` of constraints and capabilities, [`Meets`], [`Scope::clamp`]. Does not own: whether
+//! a call is permitted; no decision uses these results, they only inform people.
 //!
-//! Invariants: what is returned is covered by both, by `covers`; what cannot be said as one
-//! capability is left out, never widened.
+//! Invariants: both inputs cover the result, by `covers`; what cannot be written as one capability
+//! is left out, never widened.
 
 use std::collections::BTreeMap;
 
@@ -19,22 +19,22 @@ use super::scope::Scope;
 use crate::base::json::Json;
 use crate::base::limits;
 
-/// A child's scope, cut to what its parent holds.
+/// A child's scope, cut to what its parent covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clamped {
     /// What is left; `None` when nothing is.
     pub scope: Option<Scope>,
-    /// For each capability that was cut: what was asked, and what of it is left, as SCOPE text.
+    /// For each capability that was cut: what was asked for, and what is left of it, as SCOPE text.
     pub cut: Vec<(String, Vec<String>)>,
 }
 
-/// What two have in common.
+/// The intersection of two values.
 pub(super) enum Meet<T> {
-    /// This.
+    /// The intersection.
     Of(T),
-    /// Nothing.
+    /// The intersection is empty.
     Nothing,
-    /// Perhaps something, which cannot be said as one.
+    /// The intersection may not be empty, but cannot be written as one value.
     Unsaid,
 }
 
@@ -45,7 +45,7 @@ impl<T> Meet<T> {
 }
 
 impl Constraint {
-    /// A constraint that allows what both allow.
+    /// Returns a constraint that allows what both allow.
     fn meet(&self, other: &Constraint) -> Meet<Constraint> {
         if self.covers(other) {
             return Meet::Of(other.clone());
@@ -80,7 +80,7 @@ fn conjuncts(constraint: &Constraint) -> &[Constraint] {
     }
 }
 
-/// Those of the values that the constraint admits.
+/// Returns the values that the constraint admits.
 fn of_values(values: Vec<Option<Json>>, by: &Constraint) -> Meet<Constraint> {
     let kept: Vec<_> = values.into_iter().filter(|value| by.admits(value.as_ref())).collect();
     Meet::said(match kept.as_slice() {
@@ -95,15 +95,17 @@ fn of_values(values: Vec<Option<Json>>, by: &Constraint) -> Meet<Constraint> {
     })
 }
 
-/// The narrower of two patterns, of which one must cover the other to have anything in common.
+/// Returns the narrower of two patterns; `None` when neither covers the other, as then they have
+/// nothing in common.
 fn narrower<'a, P>(a: &'a P, b: &'a P, covers: impl Fn(&P, &P) -> bool) -> Option<&'a P> {
     if covers(a, b) { Some(b) } else { covers(b, a).then_some(a) }
 }
 
 impl Capability {
-    /// A capability that allows what this one and `asked`, held after this step, both allow.
+    /// Returns a capability that allows what both this one and `asked`, held after this step,
+    /// allow.
     fn meet(&self, asked: &Capability, step: Step) -> Meet<Capability> {
-        // Every member of both, so that one more cannot be left out of what is met.
+        // Each member of both is named, so a further one cannot be forgotten here.
         let Capability { audience, action, args, open, travel } = self;
         let Capability {
             audience: asked_audience,
@@ -131,7 +133,7 @@ impl Capability {
         let open = *open && *asked_open;
         let met = Capability::new(audience.clone(), action.clone(), args, open)
             .and_then(|capability| capability.travelling(travel));
-        // By the same rule that a child is held to.
+        // The result must pass the check for a child.
         let within = |held: &Capability, met: &Capability, step| {
             Scope::one(held).covers_after(&Scope::one(met), step).is_ok()
         };
@@ -156,7 +158,7 @@ impl HopLimits {
 }
 
 impl Scope {
-    /// What of `asked` this scope covers after this step, and what was cut.
+    /// Returns the part of `asked` that this scope covers after this step, and what was cut.
     pub fn clamp(&self, asked: &Scope, step: Step) -> Clamped {
         let (mut kept, mut cut) = (Vec::new(), Vec::new());
         for capability in asked.capabilities() {
@@ -175,17 +177,18 @@ impl Scope {
     }
 }
 
-/// What two lists of capabilities have in common.
+/// The intersection of two lists of capabilities.
 #[derive(Default)]
 pub(crate) struct Meets {
-    /// Each of one with each of the other, without those that another covers.
+    /// The intersections of each with each, without those that another one covers.
     pub(crate) capabilities: Vec<Capability>,
     /// Whether there may be more.
     pub(crate) incomplete: bool,
 }
 
 impl Meets {
-    /// Of what is held and what is asked, which is held after this step.
+    /// Returns the intersection of what is held and what is asked for, which will be held after
+    /// this step.
     pub(crate) fn of(held: &[Capability], asked: &[Capability], step: Step) -> Self {
         let pairs = held.iter().flat_map(|held| asked.iter().map(move |asked| (held, asked)));
         let mut meets = Meets::default();

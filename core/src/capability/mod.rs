@@ -1,17 +1,18 @@
-//! Authority: capabilities, their constraints, and what "narrower" means. SPEC section 4.
+//! Authority: capabilities, their constraints, and when one covers another. SPEC section 4.
 //!
-//! Owns: [`Capability`], [`Scope`], the kinds of constraint (one file each in `kinds/`), `admits` and
-//! `covers`. Does not own: windows, depth, who holds what (`block`, `narrow`).
+//! Owns: [`Capability`], [`Scope`], the kinds of constraint (one file each in `kinds/`), `admits`
+//! and `covers`. Does not own: lifetimes, hops, who holds what (`block`, `token::narrow`).
 //!
-//! Invariants: a capability is closed unless it says otherwise, so a name that is not constrained
-//! must be absent; `covers` is sound: what a covered child admits, its parent admits. It may say
-//! no when unsure. A capability that exists is normal: it names nothing that its default says.
+//! Invariants: a capability is closed unless it says otherwise, so an argument that it does not
+//! name must be absent; `covers` is sound: the parent admits everything that a covered child
+//! admits. It may return false for a child that is in fact narrower. Every capability is in normal
+//! form: it does not repeat its default.
 //!
-//! From below: the views of an argument (`family`, over `path`, `address`, `url_parts`) and the names of
-//! `facts`; what every kind gives (`kind`), the `kinds`, any of them (`constraint`); `one` capability, what a
-//! block says of it (`render`), how it comes to be (`normal`, `text_form`, `json_form`); a `scope` of
-//! several, what it covers (`narrow`) and has in common with another (`meet`). A call is presented by the
-//! lowest of these (`call`), and the rest decide about it.
+//! From the bottom up: the views of an argument (`family`, over `path`, `address`, `url_parts`) and
+//! the names of `facts`; what each kind provides (`kind`), the `kinds`, a constraint of any kind
+//! (`constraint`); `one` capability, its rendering in a block (`render`), its making (`normal`,
+//! `text_form`, `json_form`); a `scope` of several, what it covers (`narrow`) and has in common
+//! with another (`meet`). `evidence::call` uses only the lowest of these.
 
 mod address;
 mod bad_scope;

@@ -1,7 +1,7 @@
-//! Whether a child's scope lies inside its parent's, and if not, why. SPEC 4.4.
+//! Whether a parent's scope covers a child's, and if not, why. SPEC 4.4.
 //!
-//! Every capability of the child must be covered by one capability of the parent. A child that is
-//! covered only by several together is refused: sound, and simple to explain.
+//! One capability of the parent must cover each capability of the child. A child that only several
+//! together would cover is refused. This is sound, and simple to explain.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +9,25 @@ use super::hop_limits::{HOP_NUMBER, Step};
 use super::one::Capability;
 use super::scope::Scope;
 
-/// How a child exceeds its parent: what was asked, what is held, what would pass.
+/// In what a child exceeds its parent: what was asked for, and what is held.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Excess {
     /// The child's capability, as SCOPE text.
     pub capability: String,
-    /// Which part of it: `audience`, `action`, `argument "path"`, `other arguments`, `use`, `hops`,
-    /// or `hop number` when it may not travel on at all.
+    /// The part that exceeds: `audience`, `action`, `argument "path"`, `other arguments`, `use`,
+    /// `hops`, or `hop number` when the capability may not be delegated further.
     pub part: String,
-    /// What the child asks for there.
+    /// What the child asks for.
     pub asked: String,
-    /// What the nearest capability of the parent holds there: the widest that would pass.
+    /// What the nearest capability of the parent holds: the most that would be accepted.
     pub held: String,
 }
 
 impl Excess {
-    /// What would pass.
+    /// Returns what to ask for instead.
     pub fn advice(&self) -> String {
         if self.part == HOP_NUMBER {
-            "it goes no further".to_owned()
+            "it may not be delegated further".to_owned()
         } else {
             format!("ask for {} or less", self.held)
         }
@@ -35,13 +35,26 @@ impl Excess {
 }
 
 impl Scope {
-    /// Whether all of `child` lies inside this scope, in the same hand; else the first excess,
-    /// against the capability of the parent that comes nearest.
+    /// Checks that this scope covers `child`, held by the same holder. The error is the first
+    /// excess over the nearest capability of this scope.
+    ///
+    /// ```
+    /// use sublet_core::capability::Scope;
+    ///
+    /// let parent = Scope::from_texts(&["fs.@tool://files path=under:/data"])?;
+    /// let child = Scope::from_texts(&["fs.read@tool://files path=under:/data/q3"])?;
+    /// assert!(parent.covers(&child).is_ok());
+    ///
+    /// let excess = child.covers(&parent).unwrap_err();
+    /// assert_eq!((excess.part.as_str(), excess.held.as_str()), ("action", "fs.read"));
+    /// assert_eq!(excess.advice(), "ask for fs.read or less");
+    /// # Ok::<(), sublet_core::capability::BadScope>(())
+    /// ```
     pub fn covers(&self, child: &Scope) -> Result<(), Excess> {
         self.covers_after(child, Step::default())
     }
 
-    /// The same when `child` is held after this hop.
+    /// Checks that this scope covers `child`, held after this hop.
     pub fn covers_after(&self, child: &Scope, step: Step) -> Result<(), Excess> {
         child.capabilities().iter().try_for_each(|asked| self.covers_one(asked, step))
     }
@@ -56,10 +69,10 @@ impl Scope {
     }
 }
 
-/// Everything in which `asked` exceeds `held`, the gravest first: (gravity, excess). Empty means
-/// covered.
+/// Returns everything in which `asked` exceeds `held`, the gravest first: (gravity, excess). It is
+/// empty when `asked` is covered.
 fn excesses(held: &Capability, asked: &Capability, step: Step) -> Vec<(u8, Excess)> {
-    // Every member of both, so that one more cannot be covered by silence.
+    // Each member of both is named, so a further one cannot be forgotten here.
     let Capability { audience, action, args, open, travel } = held;
     let Capability {
         audience: asked_audience,

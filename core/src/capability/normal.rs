@@ -1,10 +1,10 @@
-//! How a capability comes to be: in the one way in which it can be written. SPEC 4.5.
+//! Making a capability in its only written form. SPEC 4.5.
 //!
-//! Owns: `Capability::new`, `of_call`, `travelling`. Does not own: its parts and their bounds (`one`), the
-//! rendering (`render`).
+//! Owns: `Capability::new`, `of_call`, `travelling`. Does not own: its parts and their limits
+//! (`one`), the rendering (`render`).
 //!
-//! Invariants: a capability that is made here reads back from its rendering as itself, so what a block
-//! would not say, or says of a simpler one, is refused.
+//! Invariants: a capability made here is read back from its rendering as itself. So one that a
+//! block cannot state, or that has a simpler form, is refused.
 
 use super::bad_scope::BadScope;
 use super::constraint::Constraint;
@@ -18,8 +18,8 @@ use crate::base::json::Json;
 use crate::evidence::call::Call;
 
 impl Capability {
-    /// A capability over these arguments. `open` lets every argument that is not named through;
-    /// closed, which is the rule, it must be absent.
+    /// Returns a capability over these arguments. If it is `open`, arguments that are not named may
+    /// have any value; otherwise they must be absent.
     pub fn new(
         audience: Audience,
         action: Action,
@@ -35,8 +35,19 @@ impl Capability {
         }
     }
 
-    /// The narrowest capability that admits this call: what to ask for. Arguments that are lists or
-    /// empty objects are left as `any`.
+    /// Returns the narrowest capability that admits this call, to ask for. Arguments that are lists
+    /// or empty objects become `any`.
+    ///
+    /// ```
+    /// use sublet_core::capability::Capability;
+    /// use sublet_core::evidence::call::{Arguments, Call};
+    ///
+    /// let arguments = Arguments::from_json(br#"{"path":"/data/a.csv"}"#).unwrap();
+    /// let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
+    /// let capability = Capability::of_call(&call)?;
+    /// assert_eq!(capability.to_string(), "fs.read@tool://files path=exactly:/data/a.csv");
+    /// # Ok::<(), sublet_core::capability::BadScope>(())
+    /// ```
     pub fn of_call(call: &Call) -> Result<Self, BadScope> {
         let exactly = |value: &Json| match Scalar::from_json(value) {
             Ok(scalar) => Constraint::Exactly(Exactly(scalar)),
@@ -46,14 +57,14 @@ impl Capability {
         Capability::new(call.audience.parse()?, call.action.parse()?, args, false)
     }
 
-    /// The same capability, with these bounds on who exercises it and how far it goes.
+    /// Returns the same capability with these limits on its use and its delegation.
     pub fn travelling(mut self, travel: HopLimits) -> Result<Self, BadScope> {
         travel.check()?;
         if travel == self.travel {
             return Ok(self);
         }
         self.travel = travel;
-        // What a block would not say is not promised.
+        // What a block cannot state is refused.
         let lifted = lift(&render(&self, ("", "")));
         match lifted {
             Some(same) if same == self => Ok(self),

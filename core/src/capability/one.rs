@@ -1,10 +1,10 @@
-//! One capability: what it holds, what it admits, and how a person reads it. SPEC 4.1 to 4.3.
+//! One capability: its parts, which calls it admits, and its text. SPEC 4.1 to 4.3.
 //!
-//! Owns: [`Capability`], its parts within their bounds, `admits`, its SCOPE text. Does not own: how one
-//! comes to be (`normal`), what a block says of it (`render`).
+//! Owns: [`Capability`], its parts within their limits, `admits`, its SCOPE text. Does not own: how
+//! one is made (`normal`), its rendering in a block (`render`).
 //!
-//! Invariants: it is closed unless it says otherwise: a name that is not constrained must be absent. It
-//! names nothing that its default says.
+//! Invariants: a capability is closed unless it says otherwise: an argument that it does not name
+//! must be absent. It does not repeat its default.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +22,22 @@ use crate::base::limits;
 use crate::evidence::call::Call;
 
 /// One capability: which tools, which actions, with which arguments.
+///
+/// ```
+/// use sublet_core::capability::{Capability, ChainPosition};
+/// use sublet_core::evidence::call::{Arguments, Call};
+///
+/// let text = "fs.read@tool://files limit=range:1..1000 path=under:/data";
+/// let capability: Capability = text.parse()?;
+/// assert_eq!(capability.to_string(), text);
+/// assert_eq!(Capability::from_json(&capability.to_json())?, capability);
+///
+/// let arguments = Arguments::from_json(br#"{"path":"/etc/passwd","limit":5}"#).unwrap();
+/// let call = Call { audience: "tool://files".into(), action: "fs.read".into(), arguments };
+/// let refusal = capability.refusal(&call, ChainPosition::default()).unwrap();
+/// assert_eq!(refusal, r#"the argument "path" is "/etc/passwd", held is under:/data"#);
+/// # Ok::<(), sublet_core::capability::BadScope>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capability {
     pub(super) audience: Audience,
@@ -32,9 +48,9 @@ pub struct Capability {
 }
 
 impl Capability {
-    /// A capability of these parts, without what its default says. Refused beyond the bounds. There may be
-    /// a simpler way to write it: `normal` refuses that, and a block that was read is rendered again and
-    /// compared.
+    /// Returns a capability of these parts, without those that repeat its default. Parts beyond the
+    /// limits are refused. There may be a simpler form; `normal` refuses that, and a block that was
+    /// read is rendered again and compared.
     pub(super) fn of_parts(
         audience: Audience,
         action: Action,
@@ -75,50 +91,51 @@ impl Capability {
         if open { Constraint::Any(Any) } else { Constraint::Absent(Absent) }
     }
 
-    /// Which tools.
+    /// Returns which tools it is for.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
 
-    /// Which actions.
+    /// Returns which actions it is for.
     pub fn action(&self) -> &Action {
         &self.action
     }
 
-    /// Named constraints, by name.
+    /// Returns the named constraints, sorted by name.
     pub fn args(&self) -> impl Iterator<Item = (&str, &Constraint)> {
         self.args.iter().map(|(name, constraint)| (name.as_str(), constraint))
     }
 
-    /// Whether arguments that are not named are let through.
+    /// Returns whether arguments that are not named may have any value.
     pub fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Who may exercise it, and how far it goes.
+    /// Returns the limits on its use and its delegation.
     pub fn travel(&self) -> HopLimits {
         self.travel
     }
 
-    /// How many arguments a call must have: a closed capability of which none may be missing.
+    /// Returns how many arguments a call must have; `None` unless the capability is closed and all
+    /// of its arguments must be present.
     pub(super) fn exact_count(&self) -> Option<i64> {
         let exact = !self.open && self.args.values().all(Constraint::needs_a_value);
         exact.then(|| i64::try_from(self.args.len()).unwrap_or(i64::MAX))
     }
 
-    /// What holds for an argument of this name.
+    /// Returns the constraint on the argument of this name.
     pub(super) fn constraint(&self, name: &str) -> Constraint {
         self.args.get(name).cloned().unwrap_or_else(|| Self::default_constraint(self.open))
     }
 
-    /// Whether the call, by one who stands there, lies inside this capability.
+    /// Returns whether the capability admits the call of a holder at this position.
     pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
         self.refusal(call, standing).is_none()
     }
 
-    /// What lies outside, in words; `None` when nothing does.
+    /// Returns why it does not admit the call, as text; `None` when it does.
     pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
-        // Every member, so that one more cannot be forgotten here.
+        // Each member is named, so a further one cannot be forgotten here.
         let Capability { audience, action, args, open, travel } = self;
         if !audience.admits(&call.audience) {
             return Some(format!("the audience {:?} is not {audience}", call.audience));
@@ -143,7 +160,7 @@ impl Capability {
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every member, so that one more cannot be left out of what a person reads.
+        // Each member is named, so a further one cannot be left out of what a person reads.
         let Capability { audience, action, args, open, travel } = self;
         write!(f, "{action}@{audience}")?;
         for (name, constraint) in args {
@@ -156,7 +173,8 @@ impl fmt::Display for Capability {
     }
 }
 
-/// An argument's name, quoted where it would read as a word that has, or will have, a meaning.
+/// Returns an argument's name, quoted if it would read as a word with a meaning, now or in a later
+/// version.
 fn name_text(name: &str) -> String {
     match hop_limits::begins(name) || reserved::begins(name) {
         true => quoted(name),

@@ -1,7 +1,7 @@
-//! Paths that mean one thing, whoever reads them. SPEC 4.6.2.
+//! Paths that every reader understands alike. SPEC 4.6.2.
 //!
-//! Owns: which texts are a path, its form with a slash behind, and the directories above it. Does not own:
-//! what a path is compared with (`under`, `url`).
+//! Owns: which texts are a path, its form with a slash at the end, and the directories above it.
+//! Does not own: what a path is compared with (`under`, `url`).
 
 use std::borrow::Cow;
 
@@ -9,9 +9,9 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::base::limits;
 
-/// The path of a string, when it is safe and absolute in exactly one reading (SPEC 4.6.2): a plain
-/// path in Unicode NFKC, so that no other spelling of a name is taken for another name, and without a
-/// dot at the end of a segment, which some file systems leave out.
+/// Returns the path if it is safe and absolute in exactly one reading (SPEC 4.6.2): a plain path in
+/// Unicode NFKC, so that no name has two spellings, and without a dot at the end of a segment,
+/// which some file systems drop. `None` otherwise.
 pub fn safe_path(text: &str) -> Option<&str> {
     let path = plain_path(text)?;
     let is_whole = |segment: &str| !segment.ends_with('.');
@@ -19,10 +19,10 @@ pub fn safe_path(text: &str) -> Option<&str> {
     (is_normal && path.split('/').all(is_whole)).then_some(path)
 }
 
-/// The path of a string, when it names one thing whoever resolves it: no empty, `.` or `..` segment,
-/// also none that is so up to a `;`, which some servers take off with what follows; no trailing slash,
-/// no NUL or control character, no `%`, no `\`, ASCII or alphanumeric Unicode only (so that no
-/// look-alike of a slash or dot is taken for a name).
+/// Returns the path if every reader resolves it alike; `None` otherwise. It has no empty, `.` or
+/// `..` segment, also none before a `;`, because some servers drop the `;` and what follows; no
+/// trailing slash, no NUL or control character, no `%`, no `\`, and only ASCII or alphanumeric
+/// Unicode, so that no character looks like a slash or dot.
 pub(crate) fn plain_path(text: &str) -> Option<&str> {
     let rest = text.strip_prefix('/')?;
     let fine = |c: char| {
@@ -38,7 +38,7 @@ pub(crate) fn plain_path(text: &str) -> Option<&str> {
     (rest.is_empty() || rest.split('/').all(segment)).then_some(text)
 }
 
-/// A safe path and each directory above it, up to the root.
+/// Returns a safe path and each directory above it, up to the root.
 pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     let parents = path
         .char_indices()
@@ -47,7 +47,7 @@ pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     parents.chain((path != "/").then_some(path))
 }
 
-/// The path and a slash, which `/` alone already is.
+/// Returns the path with a slash at the end. `/` stays as it is.
 pub(crate) fn slashed(path: &str) -> Cow<'_, str> {
     if path == "/" { Cow::Borrowed(path) } else { Cow::Owned(format!("{path}/")) }
 }

@@ -1,7 +1,7 @@
-//! Which tools and which actions: one exactly, or all behind a prefix. SPEC 4.1, 4.2.
+//! Which tools and which actions: exactly one, or all with a prefix. SPEC 4.1, 4.2.
 //!
-//! A prefix ends in its separator, `/` for audiences and `.` for actions, so `fs.` never meets
-//! `fsadmin` and nothing exact can look like a prefix.
+//! A prefix ends in its separator, `/` for audiences and `.` for actions. So `fs.` does not match
+//! `fsadmin`, and no exact text looks like a prefix.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,9 +12,9 @@ use crate::base::limits;
 /// One text, or every text with a prefix that ends in the separator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pattern {
-    /// This text.
+    /// Exactly this text.
     Exact(String),
-    /// Every text that begins so.
+    /// Every text with this prefix.
     Prefix(String),
 }
 
@@ -54,28 +54,28 @@ macro_rules! pattern {
         pub struct $name(Pattern);
 
         impl $name {
-            /// Whether the text is meant.
+            /// Returns whether the pattern matches the text.
             pub fn admits(&self, text: &str) -> bool {
                 self.0.admits(text)
             }
 
-            /// Whether all that `child` means is meant here.
+            /// Returns whether the pattern matches everything that `child` matches.
             pub fn covers(&self, child: &Self) -> bool {
                 self.0.covers(&child.0)
             }
 
-            /// The text as it is written, a prefix with its separator.
+            /// Returns the text as it is written; a prefix has its separator.
             pub fn as_str(&self) -> &str {
                 self.0.text()
             }
 
-            /// One exactly, or a prefix.
+            /// Returns the pattern.
             pub fn pattern(&self) -> &Pattern {
                 &self.0
             }
 
-            /// Whether the text names one exactly, as that of a call must: it could stand here and
-            /// would be no prefix.
+            /// Returns whether the text is exact, as that of a call must be: it is valid here and
+            /// no prefix.
             pub(crate) fn is_exact(text: &str) -> bool {
                 !text.ends_with($separator) && check(text).is_ok()
             }
@@ -101,7 +101,7 @@ macro_rules! pattern {
 mod audience {
     use super::*;
 
-    pattern!(Audience, '/', "Which tools: a URI, or a prefix that ends in `/`.");
+    pattern!(Audience, '/', "The tools of a capability: a URI, or a prefix that ends in `/`.");
 
     fn check(text: &str) -> Result<(), BadScope> {
         let scheme = text.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
@@ -123,7 +123,11 @@ mod audience {
 mod action {
     use super::*;
 
-    pattern!(Action, '.', "Which actions: a dotted name, or a prefix that ends in `.`.");
+    pattern!(
+        Action,
+        '.',
+        "The actions of a capability: a dotted name, or a prefix that ends in `.`."
+    );
 
     fn check(text: &str) -> Result<(), BadScope> {
         let ok = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);

@@ -1,9 +1,10 @@
 //! A capability as a query of a Datalog check, and back. SPEC 4.5.
 //!
-//! One capability is one query of the check: `call(audience, action, count)`, then how far it
-//! travels, then each argument in order of its name. A closed capability whose arguments must all be
-//! there bounds their count; one with arguments that may be missing bounds their names. `lift` reads
-//! leniently; the block is rendered again and compared byte by byte, so what it misreads is refused.
+//! One capability is one query of the check: `call(audience, action, count)`, then its limits of
+//! use and delegation, then each argument in the order of names. A closed capability whose
+//! arguments must all be present fixes their number; one whose arguments may be missing fixes the
+//! set of names. `lift` reads leniently; the block is rendered again and compared byte by byte, so
+//! what `lift` misreads is refused.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ use super::tree::{self, Tree, test, within};
 use crate::biscuit::datalog::{Binary, Expression, Op, Predicate, Query, Term};
 
 pub(super) fn render<'a>(capability: &'a Capability, agent: (&'a str, &'a str)) -> Query<'a> {
-    // Every member, so that one more cannot be left out of what a block says; `args` and `open` are
+    // Each member is named, so a further one cannot be left out of a block. `args` and `open` are
     // rendered through the count, the names and `args()`.
     let Capability { audience, action, args: _, open: _, travel } = capability;
     let mut query = Query::default();
@@ -40,7 +41,7 @@ pub(super) fn render<'a>(capability: &'a Capability, agent: (&'a str, &'a str)) 
     query
 }
 
-/// The term for a pattern, and what is tested of it when it is a prefix.
+/// Returns the term of a pattern, and the test if it is a prefix.
 fn render_pattern<'a>(
     variable: &'static str,
     pattern: &'a Pattern,
@@ -55,7 +56,7 @@ fn render_pattern<'a>(
     }
 }
 
-/// The closure over names that may be missing, and the names that must be.
+/// Renders which names may be present, and which must be absent.
 fn render_names<'a>(capability: &'a Capability, query: &mut Query<'a>) {
     let absent = || capability.args().filter(|(_, c)| matches!(c, Constraint::Absent(_)));
     let by_names = !capability.is_open() && capability.exact_count().is_none();
@@ -83,7 +84,7 @@ fn render_argument<'a>(
     query: &mut Query<'a>,
 ) {
     if let Constraint::Any(_) | Constraint::Absent(_) = constraint {
-        // `render_names` has said it.
+        // `render_names` renders it.
     } else if let Constraint::AllOf(all) = constraint {
         all.parts().iter().for_each(|part| render_argument(name, part, views, query));
     } else if let Some((predicate, value)) = constraint.fact() {
@@ -97,7 +98,7 @@ fn render_argument<'a>(
     }
 }
 
-/// The variable of the view that is tested next: `$v0`, `$v1`, …
+/// Returns the variable of the next view that is tested: `$v0`, `$v1`, …
 fn view<'a>(number: usize) -> Term<'a> {
     const NAMES: [&str; 8] = ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"];
     NAMES
@@ -105,7 +106,7 @@ fn view<'a>(number: usize) -> Term<'a> {
         .map_or_else(|| Term::variable(format!("v{number}")), |name| Term::variable(*name))
 }
 
-/// What is left to read of a query.
+/// The rest of a query that is not read yet.
 struct Cursor<'q, 'a> {
     body: &'q [Predicate<'a>],
     expressions: &'q [Expression<'a>],
@@ -118,7 +119,7 @@ impl<'q, 'a> Cursor<'q, 'a> {
         Some(first)
     }
 
-    /// The next expressions that read as trees over this variable.
+    /// Reads the next expressions that are trees over this variable.
     fn tests(&mut self, view: &Term<'a>) -> Vec<Tree<'a>> {
         let mut trees = Vec::with_capacity(2);
         while let Some((first, rest)) = self.expressions.split_first() {
@@ -149,7 +150,7 @@ pub(super) fn lift(query: &Query<'_>) -> Option<Capability> {
     if !cursor.expressions.is_empty() {
         return None;
     }
-    // `travel` is checked by its `lift`.
+    // `HopLimits::lift` has checked `travel`.
     Capability::of_parts(audience, action, args, open, travel).ok()
 }
 
@@ -172,7 +173,7 @@ fn lift_pattern(term: &Term<'_>, cursor: &mut Cursor<'_, '_>) -> Option<String> 
     }
 }
 
-/// Whether the names are closed by their set, with what is known of each by it.
+/// Reads whether the names are fixed by a set, and what that set implies for each name.
 fn lift_names(cursor: &mut Cursor<'_, '_>) -> Option<(bool, Vec<(String, Constraint)>)> {
     let (mut closed, mut args) = (false, Vec::new());
     let Some(names) = cursor.body.first().filter(|first| first.name == NAMES) else {
@@ -214,7 +215,7 @@ fn lift_argument<'a>(
     Some((name, constraint?))
 }
 
-/// What holds for a name that two predicates speak of.
+/// Returns the constraint of a name that two predicates mention.
 fn both(known: Constraint, more: Constraint) -> Option<Constraint> {
     match known {
         Constraint::Any(_) => Some(more),

@@ -1,18 +1,19 @@
-//! Words of a capability that later versions will give a meaning. SPEC 4.11.
+//! Words of a capability that later versions will define. SPEC 4.11.
 //!
-//! Owns: the list of them, and the refusal in their name. Does not own: the words that have a meaning
-//! (`travel`, `kind`).
+//! Owns: the list of them, and their refusal. Does not own: the defined words (`hop_limits`,
+//! `kind`).
 //!
-//! Invariants: a capability with such a word is refused, in every form: who does not understand a word
-//! does not know what it takes away, so it is never read past.
+//! Invariants: a capability with a reserved word is refused in every form. A reader that does not
+//! understand a word does not know what it restricts, so it must not ignore it.
 
 use super::bad_scope::BadScope;
 
-/// Words that are kept for later versions: `approve:` for what somebody must agree to first, `budget:` for
-/// what may be spent in all. Also the names of their JSON members and kinds.
+/// Words that are reserved for later versions: `approve:` for what somebody must approve first,
+/// `budget:` for what may be spent in total. They are reserved as names of JSON members and kinds
+/// too.
 pub const RESERVED_WORDS: [&str; 2] = ["approve", "budget"];
 
-/// Refuses a word, a member or a kind of this name, where it is a reserved one.
+/// Refuses a word, member or kind with a reserved name.
 pub(super) fn refuse(name: &str) -> Result<(), BadScope> {
     match RESERVED_WORDS.contains(&name) {
         false => Ok(()),
@@ -20,7 +21,7 @@ pub(super) fn refuse(name: &str) -> Result<(), BadScope> {
     }
 }
 
-/// Whether a name, as it stands in SCOPE text, begins as such a word does.
+/// Returns whether a name in SCOPE text begins like a reserved word.
 pub(super) fn begins(name: &str) -> bool {
     name.split_once(':').is_some_and(|(word, _)| RESERVED_WORDS.contains(&word))
 }

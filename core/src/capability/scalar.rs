@@ -1,5 +1,5 @@
-//! A single value inside a constraint, of one type. Types never mix: 1, 1.5, "1" and true are
-//! four values under four predicates.
+//! A single value in a constraint, of one type. Types never mix: 1, 1.5, "1" and true are four
+//! values under four predicates.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// The view under which a call presents a value of this type; null has none.
+    /// Returns the view of a value of this type; `None` for null.
     pub(super) fn family(&self) -> Option<Family> {
         match self {
             Scalar::Null => None,
@@ -36,7 +36,7 @@ impl Scalar {
         }
     }
 
-    /// The value as a term; null has none.
+    /// Returns the value as a term; `None` for null.
     pub(super) fn term(&self) -> Option<Term<'_>> {
         match self {
             Scalar::Null => None,
@@ -46,7 +46,7 @@ impl Scalar {
         }
     }
 
-    /// The value of a term under a view.
+    /// Returns the value of a term under a view; `None` when the term has another type.
     pub(super) fn from_term(family: Family, term: &Term<'_>) -> Option<Scalar> {
         match (family, term) {
             (Family::Bool, Term::Bool(value)) => Some(Scalar::Bool(*value)),
@@ -57,7 +57,7 @@ impl Scalar {
         }
     }
 
-    /// Whether a JSON value is this value, of this type.
+    /// Returns whether a JSON value is this value, of this type.
     pub(super) fn is(&self, json: &Json) -> bool {
         match (self, json) {
             (Scalar::Null, Json::Null) => true,
@@ -70,7 +70,7 @@ impl Scalar {
         }
     }
 
-    /// Refuses a value that JSON cannot hold, or that it writes as another: 2^60, or 5.0.
+    /// Refuses a value that JSON cannot hold, or that JSON writes as another one: 2^60, or 5.0.
     pub(super) fn check(&self) -> Result<(), BadScope> {
         let fine = match self {
             Scalar::Null | Scalar::Bool(_) => true,
@@ -109,11 +109,11 @@ impl Scalar {
         }
     }
 
-    /// A bare word is a string; what reads as JSON is that JSON.
+    /// Parses a word: JSON if it reads as JSON, otherwise a string.
     pub(super) fn from_text(word: &str) -> Result<Scalar, BadScope> {
         match Json::parse_canonicalised(word.as_bytes()) {
             Ok((json, _)) => Scalar::from_json(&json),
-            // A number that cannot be held is no word that happens to be made of digits.
+            // A number that is out of range is not read as a string of digits.
             Err(bad @ (BadJson::IntegerOutOfRange | BadJson::DecimalOutOfRange)) => {
                 Err(BadScope(format!("{word}: {bad}")))
             }
@@ -125,7 +125,7 @@ impl Scalar {
     }
 }
 
-/// Bounds a text that goes into a block.
+/// Checks the length of a text that goes into a block.
 pub(super) fn text(value: &str) -> Result<String, BadScope> {
     if value.len() > limits::TEXT_BYTES_MAX {
         return Err(BadScope(format!("a value is over {} bytes", limits::TEXT_BYTES_MAX)));
@@ -133,7 +133,7 @@ pub(super) fn text(value: &str) -> Result<String, BadScope> {
     Ok(value.to_owned())
 }
 
-/// A text as SCOPE text writes it: bare if it reads back as this very string, else quoted.
+/// Returns a text as SCOPE text writes it: bare if it reads back as this string, otherwise quoted.
 pub(super) fn bare_or_quoted(value: &str) -> String {
     match Scalar::from_text(value) {
         Ok(Scalar::Str(same)) if same == value => plain_or_quoted(value),
@@ -141,7 +141,7 @@ pub(super) fn bare_or_quoted(value: &str) -> String {
     }
 }
 
-/// A name as SCOPE text writes it: bare when it is made of plain characters, else quoted.
+/// Returns a name as SCOPE text writes it: bare if it has only plain characters, otherwise quoted.
 pub(super) fn plain_or_quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./:@+~".contains(c);
     if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { quoted(name) }
@@ -151,7 +151,7 @@ pub(super) fn quoted(value: &str) -> String {
     String::from_utf8_lossy(&Json::Str(value.to_owned()).canonical()).into_owned()
 }
 
-/// Reads a string value: quoted as JSON, or as it stands.
+/// Parses a string value: quoted as JSON, or bare.
 pub(super) fn string_from_text(word: &str) -> Result<String, BadScope> {
     if word.starts_with('"') {
         match Scalar::from_text(word)? {
@@ -163,7 +163,7 @@ pub(super) fn string_from_text(word: &str) -> Result<String, BadScope> {
     }
 }
 
-/// Reads a string out of the JSON form.
+/// Parses a string in the JSON form.
 pub(super) fn string_from_json(kind: &str, value: &Json) -> Result<String, BadScope> {
     match value {
         Json::Str(value) => text(value),

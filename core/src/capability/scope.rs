@@ -1,7 +1,7 @@
-//! The authority that one block states: some capabilities, of which any admits. SPEC 4.1.
+//! The authority of one block: capabilities of which at least one must admit a call. SPEC 4.1.
 //!
-//! Owns: [`Scope`], `admits` over several capabilities, how many of them and of their patterns there may
-//! be. Does not own: whether one scope covers another (`narrow`), its check in a block (`scope_check`).
+//! Owns: [`Scope`], `admits` over several capabilities, the limits on capabilities and patterns.
+//! Does not own: whether one scope covers another (`narrow`), its check in a block (`scope_check`).
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::one::Capability;
 use crate::base::limits;
 use crate::evidence::call::Call;
 
-/// The authority that one block states: a call is inside when any capability admits it. Clones
-/// share what they hold.
+/// The authority of one block: a call is in scope when at least one capability admits it. Clones
+/// are cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Arc<[Capability]>);
 
 impl Scope {
-    /// A scope of 1 to [`limits::CAPABILITIES_MAX`] capabilities.
+    /// Returns a scope of 1 to [`limits::CAPABILITIES_MAX`] capabilities.
     pub fn new(capabilities: Vec<Capability>) -> Result<Self, BadScope> {
         match capabilities.len() {
             0 => Err(BadScope("a scope needs at least one capability".into())),
@@ -34,17 +34,17 @@ impl Scope {
         }
     }
 
-    /// Whether it is this very scope, not one that only says the same.
+    /// Returns whether both are the same value in memory, not only equal.
     pub(crate) fn is(&self, other: &Scope) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether its rendering names the agent of its block.
+    /// Returns whether its rendering names the agent of its block.
     pub(crate) fn names_its_holder(&self) -> bool {
         self.0.iter().any(|capability| capability.travel.delegates_only)
     }
 
-    /// Patterns in it: regex, glob, url with a wildcard.
+    /// Returns how many patterns it has: regex, glob, url with a wildcard.
     pub(crate) fn patterns(&self) -> usize {
         self.0
             .iter()
@@ -53,35 +53,47 @@ impl Scope {
             .sum()
     }
 
-    /// Of one capability.
+    /// Returns the scope of one capability.
     pub(super) fn one(capability: &Capability) -> Self {
         Scope([capability.clone()].into())
     }
 
-    /// Reads each text as one capability in SCOPE text form (docs, "SCOPE text").
+    /// Parses each text as one capability in SCOPE text (docs/FORMATS, "SCOPE text").
+    ///
+    /// ```
+    /// use sublet_core::capability::Scope;
+    ///
+    /// let scope = Scope::from_texts(&[
+    ///     "fs.read@tool://files path=under:/data", // exact action; the path and no other argument
+    ///     "mail.@svc://mail to=one_of:alice,bob *=any", // every mail. action, open
+    /// ])?;
+    /// assert_eq!(scope.capabilities().len(), 2);
+    /// assert!(Scope::from_texts(&["fs.read"]).is_err()); // without an audience
+    /// # Ok::<(), sublet_core::capability::BadScope>(())
+    /// ```
     pub fn from_texts<T: AsRef<str>>(texts: &[T]) -> Result<Self, BadScope> {
         let capabilities =
             texts.iter().map(|text| text.as_ref().parse()).collect::<Result<_, _>>()?;
         Scope::new(capabilities)
     }
 
-    /// Reads each text as one capability in its JSON long form.
+    /// Parses each text as one capability in its JSON long form.
     pub fn from_jsons<T: AsRef<[u8]>>(texts: &[T]) -> Result<Self, BadScope> {
         let capabilities = texts.iter().map(|text| Capability::from_json(text.as_ref()));
         Scope::new(capabilities.collect::<Result<_, _>>()?)
     }
 
-    /// The capabilities.
+    /// Returns the capabilities.
     pub fn capabilities(&self) -> &[Capability] {
         &self.0
     }
 
-    /// Whether any capability admits the call, by one who stands there.
+    /// Returns whether any capability admits the call of a holder at this position.
     pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
         self.0.iter().any(|capability| capability.admits(call, standing))
     }
 
-    /// Why no capability admits the call, from the one that comes nearest; `None` if one does.
+    /// Returns why no capability admits the call, from the nearest one; `None` when one does.
     pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
         if self.admits(call, standing) {
             return None;
@@ -92,7 +104,7 @@ impl Scope {
     }
 }
 
-/// A scope travels through serde as the list of its capabilities' JSON long forms.
+/// In serde a scope is the list of its capabilities' JSON long forms.
 impl serde::Serialize for Scope {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let texts = self
@@ -110,7 +122,7 @@ impl<'de> serde::Deserialize<'de> for Scope {
     }
 }
 
-/// Refuses more patterns than a scope or a token may hold.
+/// Refuses more patterns than a scope or a token may have.
 pub(crate) fn check_patterns(count: usize, max: usize, of: &str) -> Result<(), BadScope> {
     if count > max {
         return Err(BadScope(format!(

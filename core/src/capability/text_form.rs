@@ -1,6 +1,7 @@
-//! SCOPE text: `fs.read@tool://files path=under:/data limit=range:1..10 *=any hops:2`. docs/FORMATS.
+//! SCOPE text: `fs.read@tool://files path=under:/data limit=range:1..10 *=any hops:2`.
+//! docs/FORMATS.
 //!
-//! Owns: reading it. How it is written stands with what is written (`one`, `travel`, `constraint`).
+//! Owns: parsing it. Does not own: writing it (`one`, `hop_limits`, `constraint`).
 
 use std::str::FromStr;
 
@@ -17,7 +18,7 @@ impl FromStr for Capability {
     type Err = BadScope;
 
     fn from_str(text: &str) -> Result<Self, BadScope> {
-        // An audience may hold brackets of its own, but no space: the head ends at the first one.
+        // An audience may have brackets but no space, so the head ends at the first space.
         let text = text.trim_start_matches(' ');
         let (head, rest) = text.split_once(' ').unwrap_or((text, ""));
         let words = split(rest, ' ').into_iter().filter(|word| !word.is_empty());
@@ -46,7 +47,7 @@ impl FromStr for Capability {
 }
 
 fn argument(word: &str) -> Result<(&str, Constraint), BadScope> {
-    // A name that is not plain is quoted, and may then hold `=` itself.
+    // A name that is not plain is quoted, and may then have `=` itself.
     let name = split(word, '=').first().copied().unwrap_or_default();
     let constraint = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
     let constraint = constraint.ok_or_else(|| {

@@ -1,13 +1,13 @@
-//! Expressions as trees: what an expression in reverse Polish order tests of one variable.
+//! Expressions as trees: the tests of one variable in an expression in reverse Polish order.
 //!
-//! Reading is lenient; what is lifted is rendered again and compared (`block`).
+//! Reading is lenient; the result is rendered again and compared (`block`).
 
 use smallvec::SmallVec;
 
 use crate::base::limits;
 use crate::biscuit::datalog::{Binary, Expression, Op, Term};
 
-/// What one test compares a view with.
+/// A test of a view, or a combination of tests.
 #[derive(Clone, Debug)]
 pub(crate) enum Tree<'a> {
     /// `$view operator literal`.
@@ -22,17 +22,17 @@ pub(crate) enum Tree<'a> {
     Or(Box<Tree<'a>>, Box<Tree<'a>>),
 }
 
-/// `$view operator literal`.
+/// Returns `$view operator literal`.
 pub(crate) fn test<'a>(view: &Term<'a>, operator: Binary, literal: Term<'a>) -> Expression<'a> {
     [Op::Value(view.clone()), Op::Value(literal), Op::Binary(operator)].into()
 }
 
-/// `set.contains($view)`.
+/// Returns `set.contains($view)`.
 pub(crate) fn within<'a>(view: &Term<'a>, set: Term<'a>) -> Expression<'a> {
     [Op::Value(set), Op::Value(view.clone()), Op::Binary(Binary::Contains)].into()
 }
 
-/// The expressions joined by an operator, from left to right.
+/// Returns the expressions joined by an operator, from left to right.
 pub(crate) fn join<'a>(
     parts: impl IntoIterator<Item = Expression<'a>>,
     operator: Binary,
@@ -47,23 +47,23 @@ pub(crate) fn join<'a>(
     joined
 }
 
-/// Whether a step of an expression matches a pattern.
+/// Returns whether a step of an expression matches a pattern.
 pub(crate) fn is_pattern(op: &Op<'_>) -> bool {
     matches!(op, Op::Binary(Binary::Regex))
 }
 
-/// What is on the stack while an expression is read; a tree with how deep it nests.
+/// An item of the stack while an expression is read. A tree has its nesting depth.
 enum Item<'a> {
     View,
     Literal(Term<'a>),
     Tree(Tree<'a>, usize),
 }
 
-/// A range in a constraint nests once more than the constraint.
+/// The deepest nesting. A range in a constraint nests once more than the constraint.
 const DEPTH_MAX: usize = 2 * limits::CONSTRAINT_DEPTH_MAX;
 
-/// Reads an expression over this variable; `None` if it is none of ours, or nests deeper than any
-/// of ours.
+/// Reads an expression over this variable; `None` if Sublet does not write such expressions, or it
+/// nests too deeply.
 pub(crate) fn read<'a>(expression: &[Op<'a>], view: &Term<'a>) -> Option<Tree<'a>> {
     let mut stack: SmallVec<[Item<'a>; 4]> = SmallVec::new();
     for op in expression {
@@ -93,7 +93,8 @@ pub(crate) fn read<'a>(expression: &[Op<'a>], view: &Term<'a>) -> Option<Tree<'a
 fn combine<'a>(left: Item<'a>, operator: Binary, right: Item<'a>) -> Option<Item<'a>> {
     match (left, operator, right) {
         (Item::Tree(left, l), Binary::And | Binary::Or, Item::Tree(right, r)) => {
-            // A chain of one operator is one level, however long: it leans to the left.
+            // A chain of one operator leans to the left and counts as one level, however long it
+            // is.
             let chain = match operator {
                 Binary::And => matches!(left, Tree::And(..)),
                 _ => matches!(left, Tree::Or(..)),
@@ -117,7 +118,7 @@ fn combine<'a>(left: Item<'a>, operator: Binary, right: Item<'a>) -> Option<Item
 }
 
 impl<'a> Tree<'a> {
-    /// The parts of a chain of `&&`, or the tree alone.
+    /// Returns the parts of a chain of `&&`, or the tree alone.
     pub(crate) fn conjuncts(self) -> Vec<Tree<'a>> {
         self.parts(|tree| match tree {
             Tree::And(left, right) => Ok((*left, *right)),
@@ -125,7 +126,7 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// The parts of a chain of `||`, or the tree alone.
+    /// Returns the parts of a chain of `||`, or the tree alone.
     pub(crate) fn disjuncts(self) -> Vec<Tree<'a>> {
         self.parts(|tree| match tree {
             Tree::Or(left, right) => Ok((*left, *right)),
@@ -133,7 +134,7 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// Chains lean to the left: `((a op b) op c)`.
+    /// Splits a chain, which leans to the left: `((a op b) op c)`.
     fn parts(self, split: impl Fn(Self) -> Result<(Self, Self), Self>) -> Vec<Tree<'a>> {
         let (mut parts, mut rest) = (Vec::new(), self);
         loop {

@@ -1,7 +1,8 @@
-//! URLs that every parser reads alike, in parts and in their normal form. SPEC 4.6.
+//! URLs that every parser reads alike: their parts and normal form. SPEC 4.6.
 //!
-//! Lower-case scheme and host, no user info, no `%` or `\` before the query, no fragment, no dot segments,
-//! also none behind a `;` (`/..;/`), no host that is a disguised address. The query is left out.
+//! Such a URL has a lower-case scheme and host, no user info, no `%` or `\` before the query, no
+//! fragment, no dot segments, also none before a `;` (`/..;/`), and no host that is a disguised
+//! address. The query is left out.
 
 use super::path::{plain_path, slashed};
 
@@ -14,7 +15,8 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// As a person writes it: without a port that the scheme implies, and without a last slash.
+    /// Returns the URL as people write it: without a port that the scheme implies, and without a
+    /// last slash.
     pub(crate) fn written(&self) -> String {
         let port = match default_port(self.scheme) {
             Some(port) if port == self.port => String::new(),
@@ -24,13 +26,13 @@ impl Parts<'_> {
         format!("{}://{}{port}{path}", self.scheme, self.host)
     }
 
-    /// What stands behind the scheme: host, port and path, with a slash behind.
+    /// Returns what follows the scheme: host, port and path, with a slash at the end.
     pub(crate) fn normal_rest(&self) -> String {
         format!("{}:{}{}", self.host, self.port, slashed(self.path))
     }
 }
 
-/// The port that a scheme implies.
+/// Returns the port that a scheme implies; `None` for other schemes.
 pub(crate) fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),
@@ -39,13 +41,14 @@ pub(crate) fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// The normal form of a URL: `https://host:443/path/`. `None` for one that can be read two ways.
+/// Returns the normal form of a URL: `https://host:443/path/`; `None` for a URL that two parsers
+/// may read differently.
 pub(crate) fn normal(url: &str) -> Option<String> {
     let parts = split(url)?;
     Some(format!("{}://{}", parts.scheme, parts.normal_rest()))
 }
 
-/// The parts of a URL; `None` for one that can be read two ways.
+/// Returns the parts of a URL; `None` for a URL that two parsers may read differently.
 pub(crate) fn split(url: &str) -> Option<Parts<'_>> {
     if !url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#' | b'"')) {
         return None;
@@ -71,8 +74,8 @@ fn plain_port(text: &str) -> Option<u16> {
     (port > 0 && port.to_string() == text).then_some(port)
 }
 
-/// A DNS name in lower case, or an IPv4 address in its one dotted form. What ends in a number is
-/// an address to a browser, so it must be that address and no other spelling of one.
+/// Returns whether a host is a DNS name in lower case, or an IPv4 address in its only dotted form.
+/// A browser takes a host that ends in a number for an address, so it must be exactly that address.
 fn plain_host(host: &str) -> bool {
     let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let label = |l: &str| {

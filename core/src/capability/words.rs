@@ -1,10 +1,10 @@
-//! The words of SCOPE text: where one ends, and what stands behind `kind:`. docs/FORMATS.
+//! The words of SCOPE text: where a word ends, and the value after `kind:`. docs/FORMATS.
 
 use super::bad_scope::BadScope;
 use super::scalar::Scalar;
 use crate::base::json::Json;
 
-/// The name that stands for every argument not named.
+/// The name that stands for every argument that is not named.
 pub(super) const OTHERS: &str = "*";
 
 /// Splits at a separator outside JSON strings and brackets.
@@ -29,7 +29,7 @@ pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
     words
 }
 
-/// Refuses a value where a kind has none.
+/// Refuses a value after a kind that has none.
 pub(super) fn no_value(kind: &str, value: Option<&str>) -> Result<(), BadScope> {
     match value {
         None => Ok(()),
@@ -37,12 +37,12 @@ pub(super) fn no_value(kind: &str, value: Option<&str>) -> Result<(), BadScope> 
     }
 }
 
-/// Demands a value where a kind has one.
+/// Returns the value after a kind that needs one; a missing one is an error.
 pub(super) fn value<'a>(kind: &str, value: Option<&'a str>) -> Result<&'a str, BadScope> {
     value.ok_or_else(|| BadScope(format!("{kind} needs a value: {kind}:VALUE")))
 }
 
-/// The values of a list in SCOPE text: by comma, or a JSON array.
+/// Parses the values of a list in SCOPE text: separated by commas, or a JSON array.
 pub(super) fn list(kind: &str, text: Option<&str>) -> Result<Vec<Scalar>, BadScope> {
     let text = value(kind, text)?;
     if text.starts_with('[') {
@@ -51,13 +51,13 @@ pub(super) fn list(kind: &str, text: Option<&str>) -> Result<Vec<Scalar>, BadSco
     split(text, ',').iter().map(|word| Scalar::from_text(word)).collect()
 }
 
-/// The values of a JSON array.
+/// Parses the values of a JSON array.
 pub(super) fn list_from_json(kind: &str, value: &Json) -> Result<Vec<Scalar>, BadScope> {
     let Json::List(items) = value else { return Err(BadScope(format!("{kind} takes a list"))) };
     items.iter().map(Scalar::from_json).collect()
 }
 
-/// JSON inside SCOPE text.
+/// Parses JSON in SCOPE text.
 pub(super) fn json(text: &str) -> Result<Json, BadScope> {
     let parsed = Json::parse_canonicalised(text.as_bytes());
     parsed.map(|(json, _)| json).map_err(|bad| BadScope(format!("{text:?} is no JSON: {bad}")))

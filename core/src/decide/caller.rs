@@ -1,7 +1,7 @@
-//! Who asks, once it is shown. SPEC section 5, docs/FORMATS "Who may call what".
+//! The caller of a request, once it is proven. SPEC section 5, docs/FORMATS "Who may call what".
 //!
-//! Owns: [`Caller`] and [`Authenticated`], which can only be made from verified parts, and [`Account`]:
-//! whom a call is charged to. Does not own: what the caller may do (`decide`).
+//! Owns: [`Caller`] and [`Authenticated`], which can only be made from verified parts, and
+//! [`Account`], which a call counts for. Does not own: what the caller may do (`decide`).
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::refusal::Unauthenticated;
 use crate::state::rows::session::Login;
 use crate::token::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     inner: Inner,
@@ -31,14 +31,15 @@ enum Inner {
     User(Login),
 }
 
-/// Whom a call is charged to, where something is bounded per caller: an enrolled agent with all of its
-/// helpers, or the admin. Keys of helpers cost nothing, so a key is no account.
+/// The account that a call counts for, where something is limited for each caller: an enrolled
+/// agent with all of its helpers, or the admin. Keys of helpers cost nothing, so a key is no
+/// account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Account {
     /// The admin.
     Admin,
-    /// The enrolled agent that answers for the call.
+    /// The enrolled agent that is responsible for the call.
     Agent(AgentId),
 }
 
@@ -51,58 +52,59 @@ impl std::fmt::Display for Account {
     }
 }
 
-/// What a caller is, to be matched on.
+/// The kind of a caller, for matching.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
-    /// The admin key.
+    /// The admin.
     Admin,
     /// An enrolled agent, by its identity token.
     Agent(&'a VerifiedToken),
-    /// An enrolled agent, by an identity of which the root was tainted: to have another one, and for
-    /// nothing else.
+    /// An enrolled agent, by an identity token whose root is tainted. It may only get another
+    /// identity.
     Tainted(&'a VerifiedToken),
     /// The holder of a delegation token, by that token.
     Holder(&'a VerifiedToken),
-    /// Someone who holds a key that is nobody's yet.
+    /// A caller with a key that belongs to nobody yet.
     NewKey(&'a PublicKey),
-    /// A user, by its identity provider's signed word: to end a session of its own, and for nothing else.
+    /// A user, by a signed statement of its identity provider. It may only end its own sessions.
     User(&'a Login),
 }
 
 impl Caller {
-    /// The admin, who holds this key.
+    /// Returns the admin, who holds this key.
     pub fn admin(key: &PublicKey, possession: &Possession) -> Self {
         let proven_at = Some(possession.claims().issued_at);
         Caller { inner: Inner::Admin(key.thumbprint()), proven_at }
     }
 
-    /// Whoever holds this token: an agent by its identity, or a holder by its delegation. The
-    /// possession must be of this token.
+    /// Returns the holder of this token: an agent by its identity, or a holder by its delegation.
+    /// The possession must be of this token.
     pub fn holder(
         token: impl Into<Arc<VerifiedToken>>,
         possession: &Possession,
     ) -> Result<Self, Unauthenticated> {
         let token: Arc<VerifiedToken> = token.into();
         if possession.claims().hop != token.id() {
-            return Err(Unauthenticated::Kind("the proof is of another token"));
+            return Err(Unauthenticated::Kind("the proof is for another token"));
         }
         let inner = if token.is_identity() { Inner::Agent(token) } else { Inner::Holder(token) };
         Ok(Caller { inner, proven_at: Some(possession.claims().issued_at) })
     }
 
-    /// Whoever holds this identity, which is good to be renewed alone. The possession must be of it.
+    /// Returns the holder of this identity, which can only be renewed. The possession must be of
+    /// it.
     pub fn tainted(
         identity: TaintedIdentity,
         possession: &Possession,
     ) -> Result<Self, Unauthenticated> {
         if possession.claims().hop != identity.token().id() {
-            return Err(Unauthenticated::Kind("the proof is of another token"));
+            return Err(Unauthenticated::Kind("the proof is for another token"));
         }
         let proven_at = Some(possession.claims().issued_at);
         Ok(Caller { inner: Inner::Tainted(Arc::new(identity)), proven_at })
     }
 
-    /// Someone who signed an enrollment with a new key; `message` is what must be signed.
+    /// Returns a caller that signed an enrollment with a new key. `message` is what must be signed.
     pub fn new_key(
         key: PublicKey,
         message: &[u8],
@@ -115,12 +117,12 @@ impl Caller {
         }
     }
 
-    /// A user whose token, or whose provider's word about it, was verified.
+    /// Returns a user whose token, or whose provider's statement, was verified.
     pub fn user(login: Login) -> Self {
         Caller { inner: Inner::User(login), proven_at: None }
     }
 
-    /// What the caller is.
+    /// Returns the kind of the caller.
     pub fn kind(&self) -> Kind<'_> {
         match &self.inner {
             Inner::Admin(_) => Kind::Admin,
@@ -132,7 +134,8 @@ impl Caller {
         }
     }
 
-    /// Whom its calls are charged to; `None` for a key that is nobody's yet, and for a user.
+    /// Returns the account that its calls count for; `None` for a key that belongs to nobody yet,
+    /// and for a user.
     pub fn account(&self) -> Option<Account> {
         match &self.inner {
             Inner::Admin(_) => Some(Account::Admin),
@@ -144,12 +147,12 @@ impl Caller {
         }
     }
 
-    /// When the caller made its call proof, by its own clock; `None` where it made none.
+    /// Returns when the caller made its call proof, by its own clock; `None` when it made none.
     pub fn proven_at(&self) -> Option<UnixMillis> {
         self.proven_at
     }
 
-    /// The key that proved the call; `None` for a user.
+    /// Returns the thumbprint of the key that proved the call; `None` for a user.
     pub fn key(&self) -> Option<Thumbprint> {
         match &self.inner {
             Inner::Admin(key) => Some(*key),
@@ -160,7 +163,8 @@ impl Caller {
         }
     }
 
-    /// The caller as records name it, but for the last recorded holder, which the state knows.
+    /// Returns the caller as records name it, without the last recorded holder, which only the
+    /// state knows.
     pub fn actor(&self) -> Actor {
         let hop = match &self.inner {
             Inner::Holder(token) => Some(token.id()),
@@ -169,12 +173,12 @@ impl Caller {
         Actor { name: self.to_string(), key: self.key(), hop, recorded: None }
     }
 
-    /// Whether it is the admin.
+    /// Returns whether it is the admin.
     pub fn is_admin(&self) -> bool {
         matches!(self.inner, Inner::Admin(_))
     }
 
-    /// The enrolled agent that asks with its own identity.
+    /// Returns the enrolled agent that calls with its own identity; `None` for any other caller.
     pub fn agent(&self) -> Option<&AgentId> {
         match &self.inner {
             Inner::Agent(token) => Some(&token.root().agent),
@@ -182,7 +186,8 @@ impl Caller {
         }
     }
 
-    /// The identity that the caller would have another one for: its own, even if its root was tainted.
+    /// Returns the caller's own identity, which another one would replace, even if its root is
+    /// tainted; `None` for any other caller.
     pub fn own_identity(&self) -> Option<&VerifiedToken> {
         match &self.inner {
             Inner::Agent(token) => Some(token),
@@ -191,7 +196,7 @@ impl Caller {
         }
     }
 
-    /// The caller's name as a holder.
+    /// Returns the caller's name as a holder; `None` for a caller that is none.
     pub fn as_holder(&self) -> Option<Holder> {
         match &self.inner {
             Inner::Agent(token) | Inner::Holder(token) => Some(token.holder()),
@@ -200,7 +205,7 @@ impl Caller {
     }
 }
 
-/// The caller's name, as records have it.
+/// The caller's name in records.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.inner {
@@ -208,17 +213,17 @@ impl std::fmt::Display for Caller {
             Inner::Agent(token) | Inner::Holder(token) => write!(f, "{}", token.holder()),
             Inner::Tainted(identity) => write!(f, "{}", identity.token().holder()),
             Inner::NewKey(key) => write!(f, "key:{}", key.thumbprint()),
-            // A leaf names no person: who it was lies beside.
+            // A leaf names no person; the payload does.
             Inner::User(login) => write!(f, "login:{}", login.issuer),
         }
     }
 }
 
-/// A request of which the caller is known.
+/// A request whose caller is proven.
 #[derive(Clone, Debug)]
 pub struct Authenticated<O> {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
-    /// For what.
+    /// The operation.
     pub operation: O,
 }

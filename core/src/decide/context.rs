@@ -1,9 +1,10 @@
-//! What one decision is made from: all that it may read, and nothing else. docs/ARCHITECTURE, "The road".
+//! The input of one decision: everything that it may read, and nothing else. docs/ARCHITECTURE,
+//! "The road".
 //!
-//! Owns: the state and settings as a decision sees them, who asks, the time and the randomness. Does not
-//! own: where any of it comes from.
+//! Owns: the state and settings as a decision sees them, the caller, the time and the randomness.
+//! Does not own: where any of it comes from.
 //!
-//! Invariants: no clock, no store and no random source is asked while deciding.
+//! Invariants: a decision reads no clock, no store and no random source.
 
 use crate::base::bytes::{Label, domain, sha256};
 use crate::base::id::{AgentId, Nonce, UnixMillis};
@@ -14,49 +15,49 @@ use crate::state::{Agent, State};
 use crate::trust::bundle::{KeyUse, TrustBundle, TrustedKey};
 use crate::trust::rotation::Schedule;
 
-/// What a decision may rest on, whoever asks.
+/// What a decision may read, whoever the caller is.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The rows.
     pub state: &'a State,
-    /// What the broker was set up with.
+    /// The broker's settings.
     pub settings: &'a Settings,
 }
 
 impl<'a> View<'a> {
-    /// The trust bundle.
+    /// Returns the trust bundle.
     pub fn trust(self) -> &'a TrustBundle {
         self.state.trust().bundle()
     }
 
-    /// The key that signs for this use now.
+    /// Returns the key that signs for this use now.
     pub(super) fn signing(self, use_: KeyUse) -> Result<&'a TrustedKey, Deny> {
         self.trust().active(use_).ok_or(Deny::NoBrokerKey(use_.name()))
     }
 
-    /// Whether this is revoked.
+    /// Returns whether this subject is revoked.
     pub(super) fn is_revoked(self, revocation: Revocation) -> bool {
         self.state.revoked(&revocation).is_some()
     }
 }
 
-/// What the broker was set up with, as far as decisions need it.
+/// The broker's settings that decisions use.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long an identity token lives, in seconds.
+    /// The lifetime of an identity token, in seconds.
     pub identity_ttl_seconds: i64,
     /// When the broker's keys change.
     pub schedule: Schedule,
-    /// How many hops that live one agent may have made, its helpers counted in.
+    /// How many live hops an agent and its helpers may have made.
     pub hops_live_max: u32,
 }
 
-/// Fresh randomness for one decision: 32 bytes from which named parts are derived.
+/// The randomness of one decision: 32 bytes from which named parts are derived.
 #[derive(Clone, Copy)]
 pub struct Entropy(pub [u8; 32]);
 
 impl Entropy {
-    /// 32 bytes for one purpose.
+    /// Returns 32 bytes for one purpose.
     pub fn bytes(&self, purpose: &str) -> [u8; 32] {
         let mut bytes = domain(Label::Entropy);
         bytes.extend_from_slice(&self.0);
@@ -64,19 +65,19 @@ impl Entropy {
         sha256(&bytes)
     }
 
-    /// A nonce for one purpose.
+    /// Returns a nonce for one purpose.
     pub fn nonce(&self, purpose: &str) -> Nonce {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.bytes(purpose);
         Nonce([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 }
 
-/// All that one decision is made from.
+/// The whole input of one decision.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The state and the settings.
     pub view: View<'a>,
-    /// Who asks.
+    /// The caller.
     pub caller: &'a Caller,
     /// The time.
     pub now: UnixMillis,
@@ -85,7 +86,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The enrolled agent that asks by its identity, or a refusal.
+    /// Returns the enrolled agent that calls with its identity. Any other caller is refused.
     pub(super) fn agent(&self) -> Result<&'a Agent, Deny> {
         let id = self.caller.agent().ok_or(Deny::Forbidden(
             "only an enrolled agent may do this, with its identity token",
@@ -93,7 +94,7 @@ impl<'a> Context<'a> {
         self.known_agent(id)
     }
 
-    /// Refuses everyone but the admin.
+    /// Refuses every caller but the admin.
     pub(super) fn admin_only(&self) -> Result<(), Deny> {
         match self.caller.is_admin() {
             true => Ok(()),
@@ -101,7 +102,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The row of an agent, or a refusal where there is none.
+    /// Returns the row of an agent. An unknown one is refused.
     pub(super) fn known_agent(&self, id: &AgentId) -> Result<&'a Agent, Deny> {
         self.view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })
     }

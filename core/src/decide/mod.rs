@@ -1,7 +1,8 @@
-//! Is it allowed? One pure function for each thing that can be asked. SPEC sections 3 to 7.
+//! The broker's decisions: one pure function for each request. SPEC sections 3 to 7.
 //!
-//! `(operation, context) → verdict`: no clock, no store, no random source. A verdict says what is granted
-//! or refused, and its effects: what must still hold when it is committed, what changes, what is recorded.
+//! `(operation, context) → verdict`: no clock, no store, no random source. A verdict states what is
+//! granted or refused, and its effects: what must still hold when it is committed, what changes,
+//! what is recorded.
 //!
 //! Owns: the decisions. Does not own: who the caller is (`verify`, `caller`), the commit (`state`).
 
@@ -45,7 +46,7 @@ pub use query::read::{
 };
 pub use verdict::{Verdict, decide};
 
-/// Whether an operator may name something so: 1 to 63 of a-z 0-9 -.
+/// Returns whether a text is valid as an operator's name for something: 1 to 63 of a-z 0-9 -.
 fn is_name(text: &str) -> bool {
     let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(ok)

@@ -1,10 +1,11 @@
-//! What an operation is, and what granting one does.
+//! Operations, and the effects of granting one.
 //!
-//! Owns: the one trait of all operations, a grant with its effects, what has to be signed for it. Does not
-//! own: the operations (a file each), the commit.
+//! Owns: the trait of all operations, a grant with its effects, what must be signed for it. Does
+//! not own: the operations (a file each), the commit.
 //!
-//! Invariants: a grant holds typed rows, from which the whole answer is made together with the state that
-//! the commit made ([`crate::state::Basis`]); what rests on nothing being revoked says so.
+//! Invariants: a grant has typed rows, from which the whole answer is made together with the state
+//! that the commit made ([`crate::state::Basis`]); a grant that depends on a subject not being
+//! revoked names it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,79 +25,82 @@ use crate::trust::rotation::NextBundle;
 
 /// A request that can be decided.
 pub trait Operation: Clone + Send + Sync + 'static {
-    /// What is granted: typed rows, of which the answer is made.
+    /// The grant: typed rows from which the answer is made.
     type Granted: Clone + Send + Serialize + DeserializeOwned + 'static;
 
-    /// The full gRPC method path; also the action that the call proof binds.
+    /// The full path of the gRPC method, which is also the action that the call proof covers.
     const METHOD: &'static str;
 
-    /// Whether what was granted is kept, for when the same request is sent again.
+    /// Whether the grant is stored for a repeated request.
     const KEEPS: Keeps = Keeps::WhereThereIsRoom;
 
-    /// What is asked, in one line, for the record of a refusal.
+    /// Describes the request in one line, for the record of a refusal.
     fn describe(&self) -> String;
 
-    /// Decides.
+    /// Decides the request.
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted>;
 
-    /// Takes the token that the broker signed for [`Unsigned`] into what is granted.
+    /// Adds the token that the broker signed for [`Unsigned`] to the grant.
     fn with_token(granted: Self::Granted, token: &VerifiedToken) -> Self::Granted {
         let _ = token;
         granted
     }
 
-    /// The recorded hop that the answer has a receipt of.
+    /// Returns the recorded hop that the answer has a receipt for; `None` when it has no receipt.
     fn receipt(granted: &Self::Granted) -> Option<HopId> {
         let _ = granted;
         None
     }
 
-    /// What of the grant may be kept for a repeated request; `None` when it holds a secret.
+    /// Returns the part of the grant that may be stored for a repeated request; `None` when it
+    /// contains a secret.
     fn remembered(granted: &Self::Granted) -> Option<&Self::Granted> {
         Some(granted)
     }
 
-    /// The identity token among what was granted, where it gives an agent one.
+    /// Returns the identity token in the grant; `None` unless it gives an agent an identity.
     fn identity(granted: &Self::Granted) -> Option<&[u8]> {
         let _ = granted;
         None
     }
 
-    /// Whether what was granted then is an answer now; where it is none, the request is decided anew.
+    /// Returns whether a stored grant is still a valid answer. Otherwise the request is decided
+    /// again.
     fn still_holds(granted: &Self::Granted, view: View<'_>) -> bool {
         let _ = (granted, view);
         true
     }
 }
 
-/// Whether an answer is kept for a repeated request. docs/decisions/0003.
+/// Whether an answer is stored for a repeated request. docs/decisions/0003.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
-    /// It is not: to ask again changes nothing.
+    /// It is not stored, because repeating the request changes nothing.
     Nothing,
-    /// For some minutes, where the caller's room for answers is not full.
+    /// It is stored for some minutes, unless the caller has too many stored answers.
     WhereThereIsRoom,
-    /// Always: it gives an agent an identity, and each agent has room for the last one.
+    /// It is always stored: it gives an agent an identity, and each agent has room for its last
+    /// one.
     TheIdentity,
 }
 
-/// Granted with its effects, or refused.
+/// A grant with its effects, or a refusal.
 pub type Decision<G> = Result<Grant<G>, Deny>;
 
 /// A grant and its effects.
 #[derive(Clone, Debug)]
 pub struct Grant<G> {
-    /// What is granted.
+    /// The grant.
     pub granted: G,
-    /// What it does. Empty for reads, which leave no trace.
+    /// The effects; empty for a read.
     pub effects: Effects,
-    /// What the decision asked whether it was revoked, beside the caller's own token, and was not.
+    /// The subjects, besides the caller's own token, that the decision found not revoked.
     pub not_revoked: Vec<Revocation>,
-    /// What the broker must sign before it commits.
+    /// What the broker must sign before the commit; `None` when nothing.
     pub unsigned: Option<Unsigned>,
 }
 
-/// What one of the broker's keys has to sign.
+/// Something that one of the broker's keys must sign.
 #[derive(Clone, Debug)]
 pub enum Unsigned {
     /// A block 0.
@@ -105,44 +109,45 @@ pub enum Unsigned {
     Trust(Box<NextBundle>),
 }
 
-/// A block 0 to be signed by one of the broker's root keys.
+/// A block 0 to be signed by a root key of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsignedBlock {
     /// The block.
     pub block: Block,
     /// The holder's key.
     pub holder_key: PublicKey,
-    /// Which root signs.
+    /// The root key that signs.
     pub root: TrustedKey,
 }
 
 impl<G> Grant<G> {
-    /// A grant that leaves no trace.
+    /// Returns a grant without effects.
     pub fn read(granted: G) -> Self {
         let effects = Effects::default();
         Grant { granted, effects, not_revoked: Vec::new(), unsigned: None }
     }
 
-    /// The same effects of another grant.
+    /// Returns these effects with another grant.
     pub(super) fn with<H>(self, granted: H) -> Grant<H> {
         let Grant { effects, not_revoked, unsigned, .. } = self;
         Grant { granted, effects, not_revoked, unsigned }
     }
 
-    /// These effects, and behind them those of another grant, whose mutations name no records.
+    /// Returns these effects, followed by those of another grant, whose mutations must not refer to
+    /// records.
     pub(super) fn and(mut self, next: Grant<G>) -> Self {
         self.effects.extend(next.effects);
         self.not_revoked.extend(next.not_revoked);
         self
     }
 
-    /// Only if these still hold when it is committed.
+    /// Adds conditions that must hold at the commit.
     pub(super) fn requiring(mut self, more: impl IntoIterator<Item = Precondition>) -> Self {
         self.effects.preconditions.extend(more);
         self
     }
 
-    /// Only if none of these is revoked when it is committed.
+    /// Adds subjects that must not be revoked at the commit.
     pub(super) fn not_revoked(mut self, subjects: impl IntoIterator<Item = Revocation>) -> Self {
         self.not_revoked.extend(subjects);
         self

@@ -1,7 +1,7 @@
 //! A decision that was made. docs/ARCHITECTURE, "The road".
 //!
-//! Owns: what holds for every operation alike: a caller must be alive, a refusal is recorded, a grant rests
-//! on its caller's chain not being revoked. Does not own: the decision of an operation.
+//! Owns: the rules for all operations: a caller must be valid, a refusal is recorded, a grant
+//! depends on the caller's chain not being revoked. Does not own: the decision of an operation.
 
 use super::Context;
 use super::admin::fleet;
@@ -17,22 +17,23 @@ use crate::token::BlockPayload;
 use crate::token::verify::{Holder, VerifiedToken};
 use crate::trust::bundle::SignedBundle;
 
-/// A decision that was made: what the pipeline commits. Granted or refused, it is recorded.
+/// A decision that was made, for the pipeline to commit. It is recorded, whether granted or
+/// refused.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Verdict<G> {
-    /// Granted, or why not.
+    /// The grant, or the refusal.
     pub outcome: Result<G, Deny>,
-    /// What it does.
+    /// Its effects.
     pub effects: Effects,
-    /// What must be signed first.
+    /// What must be signed first; `None` when nothing.
     pub unsigned: Option<Unsigned>,
-    /// Whether it is the refusal of a caller that is not alive, which is counted and not recorded.
+    /// Whether the caller is not valid. Such a refusal is counted and not recorded.
     pub is_dead: bool,
 }
 
-/// Decides an authenticated request; a refusal becomes a record. The refusal of a caller that is not
-/// alive does not: whoever holds a dead token could write as many as it likes.
+/// Decides an authenticated request. A refusal becomes a record, except for a caller that is not
+/// valid: the holder of an invalid token could write as many records as it likes.
 pub fn decide<O: Operation>(cx: &Context<'_>, operation: &O) -> Verdict<O::Granted> {
     if let Err(deny) = chain::check_caller(cx.view, cx.caller, O::METHOD, cx.now) {
         return match enroll::cloned(cx.view, cx.caller, O::METHOD, deny) {
@@ -49,7 +50,7 @@ pub fn decide<O: Operation>(cx: &Context<'_>, operation: &O) -> Verdict<O::Grant
 fn granted<G>(cx: &Context<'_>, grant: Grant<G>) -> Verdict<G> {
     let Grant { granted, mut effects, mut not_revoked, unsigned } = grant;
     if !effects.mutations.is_empty() {
-        // What is granted rests on what was not revoked.
+        // A grant depends on the caller's chain not being revoked.
         not_revoked.extend(chain::subjects_of_caller(cx.caller));
         effects.preconditions.extend(chain::principal_of_caller(cx.caller));
         if !not_revoked.is_empty() {
@@ -84,12 +85,12 @@ fn refused<O: Operation>(cx: &Context<'_>, operation: &O, deny: Deny) -> Verdict
     Verdict { outcome: Err(deny), effects, unsigned: None, is_dead: false }
 }
 
-/// Says in each record whom the ledger knows the caller's chain by, where it does not know the caller's
-/// own hop: the name of such a hop is the word of whoever made it.
+/// Adds the last recorded holder of the caller's chain to each record, if the caller's own hop is
+/// not recorded. The name in such a hop is only a claim of its maker.
 fn name_recorded(cx: &Context<'_>, records: &mut [Record]) {
     let Kind::Holder(token) = cx.caller.kind() else { return };
     let own = token.id();
-    // Parents are recorded first, so the last one that is known is the deepest.
+    // Parents are recorded first, so the last known hop is the deepest.
     let last = token.hops().filter_map(|(id, _)| cx.view.state.hop(&id)).last();
     let Some(last) = last.filter(|last| last.id != own) else { return };
     let holder = Holder { agent: last.agent.clone(), helper: last.helper.clone() };
@@ -99,7 +100,8 @@ fn name_recorded(cx: &Context<'_>, records: &mut [Record]) {
     }
 }
 
-/// Stops an agent of which somebody has a copy, in the commit that records it: that agent alone.
+/// Suspends an agent of whose key somebody has a copy, in the commit that records it. Only that
+/// agent is suspended.
 fn lock(cx: &Context<'_>, agent: &AgentId) -> Effects {
     let why = "two hold its key: one renewed with an identity that the other had renewed before";
     fleet::suspend(cx, agent, why).map(|stopped| stopped.effects).unwrap_or_default()
@@ -111,7 +113,7 @@ impl<G> Verdict<G> {
         Verdict { outcome: Err(deny), effects, unsigned: None, is_dead: true }
     }
 
-    /// Takes the signed block 0 in: its bytes lie beside the ledger's leaf.
+    /// Adds the signed block 0. Its bytes become the payload of the record.
     pub fn sign<O: Operation<Granted = G>>(mut self, token: &VerifiedToken) -> Self {
         self.unsigned = None;
         self.outcome = self.outcome.map(|granted| O::with_token(granted, token));
@@ -123,14 +125,14 @@ impl<G> Verdict<G> {
         self
     }
 
-    /// Takes the signed bundle in, to be committed.
+    /// Adds the signed bundle to the effects.
     pub fn with_trust(mut self, trust: SignedBundle) -> Self {
         self.unsigned = None;
         self.effects.mutations.push(trust.into());
         self
     }
 
-    /// Whether there is nothing to commit.
+    /// Returns whether there is nothing to commit.
     pub fn is_read(&self) -> bool {
         self.effects.is_empty()
     }

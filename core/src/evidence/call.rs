@@ -1,10 +1,10 @@
 //! A call: which tool, which action, with which arguments. SPEC sections 4 and 5.
 //!
-//! Owns: flattening arguments to named leaves, and the Datalog facts under which a call is
-//! presented to a stock Biscuit library. Does not own: whether it is allowed.
+//! Owns: flattening arguments to named leaves, and the Datalog facts of a call for a Biscuit
+//! library. Does not own: whether the call is permitted.
 //!
-//! Invariants: what is checked and what is hashed come from the same bytes; one leaf a name, one
-//! fact for each predicate and name.
+//! Invariants: the checked and the hashed arguments come from the same bytes; each leaf has one
+//! name, and there is one fact for each predicate and name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,25 +19,25 @@ use crate::capability::path::ancestors;
 pub use crate::capability::path::safe_path;
 use crate::capability::{Action, Audience};
 
-/// Why arguments are not understood.
+/// Why arguments are not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadArguments {
-    /// Not JSON in our strict reading of it.
+    /// The bytes are not JSON that [`Json::parse`] accepts.
     #[error("the arguments are not acceptable JSON: {0}")]
     Json(#[from] BadJson),
-    /// JSON, but not an object.
+    /// The JSON is not an object.
     #[error("the arguments are not a JSON object")]
     NotAnObject,
-    /// More leaves than [`limits::ARGUMENTS_MAX`].
+    /// There are more leaves than [`limits::ARGUMENTS_MAX`].
     #[error("more than {} arguments", limits::ARGUMENTS_MAX)]
     TooMany,
-    /// A larger message than [`limits::CALL_BYTES_MAX`].
+    /// The message is larger than [`limits::CALL_BYTES_MAX`].
     #[error("the arguments are larger than {} bytes", limits::CALL_BYTES_MAX)]
     TooLarge,
 }
 
 impl BadArguments {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadArguments::Json(bad) => bad.code(),
@@ -48,25 +48,39 @@ impl BadArguments {
     }
 }
 
-/// The arguments of one call: named leaves, and the digest that a call proof binds.
+/// The arguments of one call: named leaves, and the digest that a call proof covers.
+///
+/// ```
+/// use sublet_core::base::json::Json;
+/// use sublet_core::evidence::call::Arguments;
+///
+/// let arguments = Arguments::from_json(br#"{"path":"/data/a.csv","page":{"size":10}}"#)?;
+/// assert_eq!(arguments.leaf("page/size"), Some(&Json::Int(10)));
+/// assert_eq!(arguments.leaf("page"), None); // an object with members is no leaf
+///
+/// // The digest is over the canonical form, so spelling does not matter.
+/// let again = Arguments::from_json(br#"{ "page": {"size": 10}, "path": "/data/a.csv" }"#)?;
+/// assert_eq!(arguments.digest(), again.digest());
+/// # Ok::<(), sublet_core::evidence::call::BadArguments>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     leaves: BTreeMap<String, Json>,
     digest: [u8; 32],
-    /// The canonical bytes, where the digest is over them.
+    /// The canonical bytes, if the digest is over them.
     canonical: Option<Vec<u8>>,
 }
 
 impl Arguments {
-    /// From JSON: bound as its RFC 8785 bytes.
+    /// Parses arguments in JSON. The digest is over their RFC 8785 bytes.
     pub fn from_json(text: &[u8]) -> Result<Self, BadArguments> {
         let (json, canonical) = Json::parse_canonicalised(text)?;
         let (leaves, digest) = (leaves(&json)?, sha256(&canonical));
         Ok(Arguments { leaves, digest, canonical: Some(canonical) })
     }
 
-    /// From a binary message (gRPC): bound as its raw bytes; `fields` is what the tool read out
-    /// of those same bytes, as JSON.
+    /// Returns the arguments of a binary message, such as gRPC. The digest is over the message's
+    /// bytes; `fields` is a JSON object that the tool read from them.
     pub fn from_message(message: &[u8], fields: &Json) -> Result<Self, BadArguments> {
         if message.len() > limits::CALL_BYTES_MAX {
             return Err(BadArguments::TooLarge);
@@ -74,13 +88,13 @@ impl Arguments {
         Self::from_digest(sha256(message), fields)
     }
 
-    /// From a message of which the digest was taken as it arrived.
+    /// Returns the arguments of a message whose digest was computed before.
     pub fn from_digest(digest: [u8; 32], fields: &Json) -> Result<Self, BadArguments> {
         Ok(Arguments { leaves: leaves(fields)?, digest, canonical: None })
     }
 
-    /// What is kept of them as evidence: the canonical bytes that the digest is over; of a binary
-    /// message, the names and values that the tool read, as JSON.
+    /// Returns the evidence of the arguments: the canonical bytes that the digest is over. For a
+    /// binary message it is the names and values that the tool read, as JSON.
     pub fn evidence(&self) -> Vec<u8> {
         let read = || {
             let members = self.leaves.iter().map(|(name, value)| (name.clone(), value.clone()));
@@ -89,7 +103,8 @@ impl Arguments {
         self.canonical.clone().unwrap_or_else(read)
     }
 
-    /// From what [`Arguments::evidence`] kept, and the digest that the proof binds.
+    /// Restores arguments from the result of [`Arguments::evidence`] and the digest that the proof
+    /// covers.
     pub fn from_evidence(kept: &[u8], digest: [u8; 32]) -> Result<Self, BadArguments> {
         if sha256(kept) == digest {
             return Self::from_json(kept);
@@ -104,40 +119,40 @@ impl Arguments {
         Ok(Arguments { leaves, digest, canonical: None })
     }
 
-    /// The value under a name; `None` when absent.
+    /// Returns the value of a leaf; `None` when there is no leaf of this name.
     pub fn leaf(&self, name: &str) -> Option<&Json> {
         self.leaves.get(name)
     }
 
-    /// Names and values, by name.
+    /// Returns names and values, sorted by name.
     pub fn leaves(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.leaves.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// SHA-256 over the canonical or raw bytes.
+    /// Returns the SHA-256 over the canonical or raw bytes.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 }
 
-/// One call.
+/// One call: an audience, an action and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The tool, as a URI.
+    /// The audience: the tool's URI.
     pub audience: String,
-    /// The method or tool name, dotted.
+    /// The action: the dotted name of a method or tool.
     pub action: String,
     /// The arguments.
     pub arguments: Arguments,
 }
 
-/// The name of a tool or an action that does not mean one exactly, so that no decision is made on it.
+/// An audience or action that is not exact. No decision is made on such a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the call's {part} {named:?} does not name one exactly: {expected}")]
 pub struct NotExact {
     /// Which of the two: `audience` or `action`.
     pub part: &'static str,
-    /// What was named, or its beginning.
+    /// The name, cut to 80 characters.
     pub named: String,
     /// The form that is expected.
     pub expected: &'static str,
@@ -149,19 +164,19 @@ impl NotExact {
     }
 }
 
-/// Of a name that is refused, how much is said again.
+/// How many characters of a refused name an error repeats.
 const NAMED_CHARS_MAX: usize = 80;
 
 impl Call {
-    /// Refuses a call whose audience or action would not be read as an exact one: [`check_exact`].
+    /// Refuses a call whose audience or action is not exact: [`check_exact`].
     pub fn check_exact(&self) -> Result<(), NotExact> {
         check_exact(&self.audience, &self.action)
     }
 }
 
-/// Refuses an audience or an action that would not be read as an exact one (SPEC 4.8.1). Every decision
-/// about a call asks this before anything else: a call with the name of a prefix would be inside that
-/// prefix, and mean nothing that anybody has said.
+/// Refuses an audience or an action that is not exact (SPEC 4.8.1). Every decision about a call
+/// begins with this check. A call with the name of a prefix would be within that prefix, but it
+/// names no tool and no method.
 pub fn check_exact(audience: &str, action: &str) -> Result<(), NotExact> {
     if !Audience::is_exact(audience) {
         let expected = "a URI such as tool://files, which does not end in /";
@@ -183,7 +198,8 @@ fn leaves(json: &Json) -> Result<BTreeMap<String, Json>, BadArguments> {
     Ok(found)
 }
 
-/// Names are RFC 6901 pointers without the leading slash. The depth is bounded by the JSON reader.
+/// Adds the leaves of a value. A name is an RFC 6901 pointer without the leading slash. The JSON
+/// reader limits the depth.
 fn flatten(
     name: &str,
     value: &Json,
@@ -204,25 +220,25 @@ fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// What a stock authorizer is told of a chain.
+/// The facts about a chain for a Biscuit authorizer.
 #[derive(Clone, Debug)]
 pub struct ChainFacts<'a> {
-    /// Blocks after block 0.
+    /// How many hops follow block 0.
     pub hops: u32,
-    /// Those without a receipt.
+    /// How many hops no receipt covers.
     pub unrecorded: u32,
-    /// The agents in it other than that of the last block.
+    /// The agents in the chain other than the agent of the last block.
     pub delegate_of: BTreeSet<&'a AgentId>,
 }
 
-/// The facts under which a stock Biscuit authorizer sees a call. SPEC 4.6.
+/// Returns the facts of a call for a Biscuit authorizer. SPEC 4.6.
 ///
-/// `time/1` is `now` floored to seconds with no leeway. `hops(n)` says that at most n blocks follow
-/// block 0, for every n for which that is so; `unrecorded(n)` that at most n hops are without a
+/// `time/1` is `now` in whole seconds, without leeway. `hops(n)` says that at most n blocks follow
+/// block 0, for every n for which that holds. `unrecorded(n)` says the same about hops without a
 /// receipt. `delegate_of(directory, name)` says that the caller is neither this agent nor its
 /// helper.
 pub fn facts<'a>(call: &'a Call, now: UnixMillis, chain: &ChainFacts<'a>) -> Vec<Predicate<'a>> {
-    // There are at most ARGUMENTS_MAX of them.
+    // There are at most ARGUMENTS_MAX leaves.
     let count = i64::try_from(call.arguments.leaves.len()).unwrap_or(i64::MAX);
     let who = [Term::text(&call.audience), Term::text(&call.action), Term::Integer(count)];
     let names = call.arguments.leaves.keys().map(Term::text).collect();

@@ -1,7 +1,7 @@
 //! The call proof, and the two proofs of possession at enrollment and rotation. SPEC section 5.
 //!
-//! Owns: the exact layout of what a holder signs when it calls, and whether a proof is of this
-//! very call. Does not own: whether the proof was seen before (`seen`), nor what the call may do.
+//! Owns: the layout of what a holder signs when it calls, and whether a proof is for this call.
+//! Does not own: whether the proof was used before (`replay_cache`), what the call may do.
 //!
 //! Invariants: a message is its label and fields of fixed length, or length-prefixed ones; a proof
 //! decodes exactly, with no byte left; the algorithm of the signature is the key's.
@@ -17,16 +17,17 @@ const CALL_LABEL: Label = Label::CallProof;
 const ENROLL_LABEL: Label = Label::Enroll;
 const ROTATE_LABEL: Label = Label::Rotate;
 
-/// How a proof's text form begins.
+/// The start of a proof's text form.
 pub const PROOF_PREFIX: &str = "sublet1p.";
 
-/// The longest signature: DER of two P-256 integers, 2 + 2·(2 + 33) bytes. Ed25519 has 64.
+/// The longest signature, in bytes: DER of two P-256 integers, 2 + 2·(2 + 33). An Ed25519 signature
+/// has 64.
 pub const SIGNATURE_BYTES_MAX: usize = 72;
 
-/// What the holder says by signing: I make this call, now, under this token.
+/// The claims of a call proof: the holder makes this call, at this time, under this token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallClaims {
-    /// The last hop of the token that the call is made under.
+    /// The id of the token's last hop.
     pub hop: HopId,
     /// SHA-256 of the audience, as text.
     pub audience_hash: [u8; 32],
@@ -34,14 +35,14 @@ pub struct CallClaims {
     pub action_hash: [u8; 32],
     /// SHA-256 of the arguments: canonical JSON, or the raw message of gRPC.
     pub arguments_hash: [u8; 32],
-    /// When the holder made the call, by its clock; not before 1970.
+    /// When the holder made the call, by the holder's clock; not before 1970.
     pub issued_at: UnixMillis,
-    /// What makes the proof single.
+    /// Random bytes that make the proof unique.
     pub nonce: Nonce,
 }
 
 impl CallClaims {
-    /// The claims of a call with these argument bytes.
+    /// Returns the claims of a call with these argument bytes.
     pub fn new(
         hop: HopId,
         audience: &str,
@@ -53,7 +54,7 @@ impl CallClaims {
         Self::of_digest(hop, audience, action, sha256(arguments), issued_at, nonce)
     }
 
-    /// The claims of a call whose arguments were hashed elsewhere (SHA-256).
+    /// Returns the claims of a call by the SHA-256 of its arguments.
     pub fn of_digest(
         hop: HopId,
         audience: &str,
@@ -72,7 +73,7 @@ impl CallClaims {
         }
     }
 
-    /// The bytes that are signed.
+    /// Returns the bytes that are signed.
     pub fn message(&self) -> Vec<u8> {
         Writer::labelled(CALL_LABEL)
             .fixed(&self.hop.0)
@@ -84,7 +85,7 @@ impl CallClaims {
             .finish()
     }
 
-    /// Whether the claims are of exactly this call.
+    /// Checks that the claims are of exactly this call.
     pub(crate) fn check_call(&self, expected: &Expected<'_>) -> Result<(), BadProof> {
         if self.audience_hash != sha256(expected.audience.as_bytes()) {
             return Err(BadProof::WrongAudience { asked: expected.audience.to_owned() });
@@ -101,8 +102,8 @@ impl CallClaims {
         Ok(())
     }
 
-    /// Whether the call was made within the window before `now`: at most [`limits::PROOF_WINDOW_MS`]
-    /// ago, and at most [`limits::CLOCK_SKEW_MS`] ahead.
+    /// Checks that the call was made within the window around `now`: at most
+    /// [`limits::PROOF_WINDOW_MS`] ago, and at most [`limits::CLOCK_SKEW_MS`] ahead.
     pub(crate) fn check_time(&self, now: UnixMillis) -> Result<(), BadProof> {
         let age_ms = now.since(self.issued_at);
         if age_ms > limits::PROOF_WINDOW_MS {
@@ -126,20 +127,20 @@ impl CallClaims {
     }
 }
 
-/// What the verifier has in hand; the proof must be of exactly this. Made by `authorize` alone.
+/// The call that a proof must be for, as the verifier received it. Only `authorize` makes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected<'a> {
-    /// The last hop of the token presented.
+    /// The last hop of the presented token.
     pub(crate) hop: HopId,
-    /// The verifier's own name as a tool.
+    /// The verifier's own audience.
     pub(crate) audience: &'a str,
-    /// The action called.
+    /// The action of the call.
     pub(crate) action: &'a str,
-    /// SHA-256 of the arguments received.
+    /// SHA-256 of the received arguments.
     pub(crate) arguments_hash: [u8; 32],
 }
 
-/// What it may come from that a proof for a broker is not for this one.
+/// Returns the likely cause of a proof that is for another broker.
 fn of_broker(asked: &str) -> &'static str {
     match asked.starts_with("sublet://") {
         true => ": whoever made it goes by the trust bundle of another trust domain",
@@ -147,60 +148,60 @@ fn of_broker(asked: &str) -> &'static str {
     }
 }
 
-/// Why a proof is not one of this call.
+/// Why a proof is not a proof of this call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadProof {
-    /// Not `sublet1p.` and base64url.
+    /// The text is not `sublet1p.` and base64url.
     #[error("not a call proof: one line of {PROOF_PREFIX} and base64url is expected")]
     Text,
-    /// Not the layout of a call proof with a signature of 1 to 72 bytes.
+    /// The bytes are not a call proof with a signature of 1 to 72 bytes.
     #[error("the bytes do not have the layout of a call proof")]
     Layout,
-    /// Made for another tool.
+    /// The proof is for another audience.
     #[error("the proof is for another audience than {asked:?}{}", of_broker(.asked))]
     WrongAudience {
         /// The audience of the call.
         asked: String,
     },
-    /// Made for another action.
+    /// The proof is for another action.
     #[error("the proof is for another action than {asked:?}")]
     WrongAction {
         /// The action of the call.
         asked: String,
     },
-    /// Made for other arguments.
+    /// The proof is for other arguments.
     #[error("the proof is for other arguments than those received")]
     WrongArguments,
-    /// Made under another token.
+    /// The proof is for another token.
     #[error("the proof is for the token that ends in hop {proven}, not for {presented}")]
     WrongToken {
         /// The hop in the proof.
         proven: HopId,
-        /// The last hop of the token presented.
+        /// The last hop of the presented token.
         presented: HopId,
     },
-    /// Not signed by the holder's key.
+    /// The holder's key did not sign the proof.
     #[error("the proof is not signed by the holder's key {holder}")]
     Signature {
-        /// The key of the last hop.
+        /// The thumbprint of the holder's key.
         holder: Thumbprint,
     },
-    /// Older than [`limits::PROOF_WINDOW_MS`].
+    /// The proof is older than [`limits::PROOF_WINDOW_MS`].
     #[error("the proof is {age_ms} ms old; {} ms at most", limits::PROOF_WINDOW_MS)]
     Expired {
-        /// How old, by the verifier's clock.
+        /// The age in milliseconds, by the verifier's clock.
         age_ms: i64,
     },
-    /// Further ahead than [`limits::CLOCK_SKEW_MS`].
+    /// The proof is further ahead than [`limits::CLOCK_SKEW_MS`].
     #[error("the proof is {ahead_ms} ms ahead of this clock; {} ms at most", limits::CLOCK_SKEW_MS)]
     FromFuture {
-        /// How far, by the verifier's clock.
+        /// How far it is ahead in milliseconds, by the verifier's clock.
         ahead_ms: i64,
     },
 }
 
 impl BadProof {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadProof::Text => "proof_text",
@@ -222,10 +223,27 @@ impl From<BadLayout> for BadProof {
     }
 }
 
-/// A signed statement of its holder that it makes one call.
+/// A call proof: the holder's signature over one call.
+///
+/// ```
+/// use sublet_core::base::id::{Nonce, UnixMillis};
+/// use sublet_core::evidence::call::Arguments;
+/// use sublet_core::evidence::proof::{CallClaims, CallProof};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/world.rs")); }
+/// # let (token, key, nonce) = (world::delegation(), world::key(10), Nonce([7; 16]));
+/// # let now = world::NOW;
+///
+/// let digest = Arguments::from_json(br#"{"path":"/data/a.csv"}"#)?.digest();
+/// let (audience, action) = ("tool://files", "fs.read");
+/// let claims = CallClaims::of_digest(token.id(), audience, action, digest, now, nonce);
+/// let proof = CallProof::sign(claims, &key)?;
+/// assert!(proof.to_text().starts_with("sublet1p."));
+/// assert_eq!(CallProof::from_text(&proof.to_text())?, proof);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallProof {
-    /// What is stated.
+    /// The signed claims.
     pub claims: CallClaims,
     /// The holder's signature over [`CallClaims::message`].
     pub signature: Vec<u8>,
@@ -238,32 +256,33 @@ impl CallProof {
         Ok(CallProof { claims, signature })
     }
 
-    /// The message and behind it the signature.
+    /// Returns the message, followed by the signature.
     pub fn encode(&self) -> Vec<u8> {
         [self.claims.message().as_slice(), &self.signature].concat()
     }
 
-    /// Reads what [`CallProof::encode`] writes, and nothing else.
+    /// Decodes the result of [`CallProof::encode`], exactly.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadProof> {
         let mut reader = Reader::labelled(bytes, CALL_LABEL)?;
         let claims = CallClaims::read(&mut reader)?;
         Ok(CallProof { claims, signature: read_signature(reader)? })
     }
 
-    /// One line: `sublet1p.` and base64url.
+    /// Returns one line: `sublet1p.` and base64url.
     pub fn to_text(&self) -> String {
         proof_text(&self.encode())
     }
 
-    /// Reads what [`CallProof::to_text`] writes; one newline behind it is ignored.
+    /// Parses the result of [`CallProof::to_text`]. One newline at the end is ignored.
     pub fn from_text(text: &str) -> Result<Self, BadProof> {
         let line = text.strip_suffix('\n').unwrap_or(text);
         Self::decode(&proof_bytes(line)?)
     }
 
-    /// Whether `key`, the last holder's, made this proof for exactly this call, within the window
-    /// before `now`. Comparisons come before the signature, so that a proof moved from elsewhere
-    /// is named as such. That it was not seen before is asked last, of `seen`.
+    /// Checks that `key`, the last holder's, signed this proof for exactly this call, within the
+    /// window around `now`. The call is compared before the signature is verified, so the error
+    /// names a proof that is for another call. Whether the proof was used before is checked last,
+    /// by the replay cache.
     pub(crate) fn verify(
         &self,
         key: &PublicKey,
@@ -274,7 +293,7 @@ impl CallProof {
         self.claims.check_time(now)
     }
 
-    /// The same, whenever the call was made.
+    /// Checks the proof without its time.
     pub(crate) fn verify_undated(
         &self,
         key: &PublicKey,
@@ -289,17 +308,17 @@ impl CallProof {
     }
 }
 
-/// The text form of a proof's bytes, whatever they are.
+/// Returns the text form of these bytes, which need not be a proof.
 pub fn proof_text(bytes: &[u8]) -> String {
     format!("{PROOF_PREFIX}{}", base64url(bytes))
 }
 
-/// The bytes in a proof's text form; whether they are a proof is for [`CallProof::decode`].
+/// Returns the bytes of a proof's text form. [`CallProof::decode`] tells whether they are a proof.
 pub fn proof_bytes(text: &str) -> Result<Vec<u8>, BadProof> {
     text.strip_prefix(PROOF_PREFIX).and_then(from_base64url).ok_or(BadProof::Text)
 }
 
-/// All that is left of a message, which is a signature of a length that a signature can have.
+/// Returns the rest of a message as a signature. A length that no signature has is an error.
 pub(crate) fn read_signature(reader: Reader<'_>) -> Result<Vec<u8>, BadLayout> {
     let signature = reader.rest();
     if (1..=SIGNATURE_BYTES_MAX).contains(&signature.len()) {
@@ -309,21 +328,21 @@ pub(crate) fn read_signature(reader: Reader<'_>) -> Result<Vec<u8>, BadLayout> {
     }
 }
 
-/// What a new key signs to be enrolled: method, SHA-256 of the method's credential, the agent it
-/// will belong to as the request names it (empty lets the credential say), and itself. Variable
-/// parts are length-prefixed.
+/// Returns what a new key signs at enrollment: the method, the SHA-256 of the credential, the agent
+/// that the request names (empty if it names none), and the key itself. Variable parts are
+/// length-prefixed.
 pub fn enroll_message(method: &str, credential: &[u8], agent: &str, key: &PublicKey) -> Vec<u8> {
     let head = Writer::labelled(ENROLL_LABEL).text(method).fixed(&sha256(credential));
     with_key(head.text(agent), key)
 }
 
-/// What a new key signs to take the place of an agent's old one. The old key signs too: it signs
-/// the call that carries this.
+/// Returns what a new key signs at rotation. The old key signs too: it signs the call that carries
+/// this message.
 pub fn rotate_message(agent: &AgentId, old: &Thumbprint, new: &PublicKey) -> Vec<u8> {
     with_key(Writer::labelled(ROTATE_LABEL).text(agent.as_str()).fixed(&old.0), new)
 }
 
-/// The algorithm's number, two bytes of length (32 or 33), and the key.
+/// Appends the algorithm's number, a length of two bytes (32 or 33), and the key.
 fn with_key(writer: Writer, key: &PublicKey) -> Vec<u8> {
     let length = u16::try_from(key.bytes().len()).unwrap_or(u16::MAX);
     writer.u8(key.algorithm().number()).u16(length).fixed(key.bytes()).finish()

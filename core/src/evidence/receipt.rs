@@ -1,10 +1,10 @@
-//! The broker's word that hops are recorded, and were not revoked. SPEC section 6.
+//! The broker's signed statement that hops are recorded and were not revoked. SPEC section 6.
 //!
-//! Owns: the layout of a receipt and its signature. Does not own: whose chain it is of
-//! (`verify::Coverage`), how fresh it must be (`decide`).
+//! Owns: the layout of a receipt and its signature. Does not own: which chain it is of
+//! (`verify::Coverage`), how fresh it must be (`authorize`).
 //!
-//! Invariants: decoded exactly; the key's number is inside what is signed; one ledger index for
-//! each hop from the root to the last one covered.
+//! Invariants: a receipt is decoded exactly; the signature covers the key's number; there is one
+//! ledger index for each hop from the root to the last one covered.
 
 use crate::base::bytes::{BadLayout, Label, Reader, Writer};
 use crate::base::id::{HopId, SpiffeId, UnixMillis};
@@ -15,25 +15,25 @@ use crate::trust::bundle::KeyId;
 
 const LABEL: Label = Label::Receipt;
 
-/// Why a receipt is none.
+/// Why bytes are not an acceptable receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReceipt {
-    /// Not the layout.
+    /// The bytes do not have the layout.
     #[error(transparent)]
     Layout(#[from] BadLayout),
-    /// A name in it is not in normal form.
+    /// The issuer is not in normal form.
     #[error("the issuer is not named in normal form")]
     Issuer,
-    /// Not one index for each hop.
+    /// The number of ledger indices is not the number of hops.
     #[error("a receipt has one ledger index for each hop, 65 at most")]
     Indices,
-    /// The signature does not hold.
+    /// The signature does not verify.
     #[error("its signature does not hold under the receipt key")]
     Signature,
 }
 
 impl BadReceipt {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadReceipt::Layout(_) => "receipt_layout",
@@ -44,35 +44,35 @@ impl BadReceipt {
     }
 }
 
-/// What a receipt says.
+/// The content of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptClaims {
-    /// The broker.
+    /// The broker's SPIFFE id.
     pub issuer: SpiffeId,
-    /// The ledger's origin line.
+    /// The origin of the ledger.
     pub origin: String,
-    /// The last hop covered.
+    /// The id of the last hop covered.
     pub hop: HopId,
-    /// Its position, 0 for the root.
+    /// The position of that hop, 0 for the root.
     pub position: u32,
-    /// The ledger index of every hop from the root to it.
+    /// The ledger index of every hop from the root to that hop.
     pub indices: Vec<u64>,
-    /// When the last of them was recorded.
+    /// When the last of these hops was recorded.
     pub recorded_at: UnixMillis,
-    /// When nothing of the chain was revoked.
+    /// The time at which nothing of the chain was revoked.
     pub as_of: UnixMillis,
-    /// The epoch of the revocation feed then.
+    /// The epoch of the revocation feed at that time.
     pub revocation_epoch: u64,
-    /// Its sequence number then.
+    /// The number in the revocation feed at that time.
     pub revocation_sequence: u64,
-    /// Until when the staple may be used at all.
+    /// Until when the revocation status of this receipt may be used.
     pub fresh_until: UnixMillis,
 }
 
 /// A signed receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// What it says.
+    /// The content.
     pub claims: ReceiptClaims,
     /// The number of the key that signed it.
     pub key: KeyId,
@@ -91,12 +91,12 @@ impl Receipt {
         Ok(Receipt { claims, key, signature })
     }
 
-    /// The bytes: what is signed, then the signature.
+    /// Returns the signed bytes, followed by the signature.
     pub fn encode(&self) -> Vec<u8> {
         [message(&self.claims, self.key), self.signature.clone()].concat()
     }
 
-    /// Reads the bytes, exactly.
+    /// Decodes a receipt, exactly.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadReceipt> {
         let mut reader = Reader::labelled(bytes, LABEL)?;
         let key = KeyId(reader.u32()?);
@@ -123,7 +123,7 @@ impl Receipt {
         Ok(Receipt { claims, key, signature: reader.rest().to_vec() })
     }
 
-    /// Whether the signature holds under this key.
+    /// Checks that the signature verifies under this key.
     pub fn verify_signature(&self, key: &PublicKey) -> Result<(), BadReceipt> {
         let expected =
             usize::try_from(self.claims.position).ok().and_then(|position| position.checked_add(1));

@@ -1,11 +1,11 @@
-//! What the ledger shall say, as a type. docs/DESIGN, "Leaf and payload"; docs/SPEC section 9.
+//! The records of the ledger, as types. docs/DESIGN, "Leaf and payload"; docs/SPEC section 9.
 //!
 //! Owns: the kinds of record and their fields. Does not own: their bytes (the broker encodes them
 //! once, in the wire's record.proto), their index, or the chain of a delegation's records, which
-//! the committer gives.
+//! the committer assigns.
 //!
-//! Invariants: no record holds a presentable token, a key's private half or a join token; a hop's
-//! own block lies beside the tree as its payload.
+//! Invariants: no record contains a token that somebody could present, a private key or a join
+//! token; a hop's block is the payload of its record.
 
 use crate::base::id::{AgentId, DelegationId, HopId, Principal, UnixMillis};
 use crate::base::key::{PublicKey, Thumbprint};
@@ -15,46 +15,47 @@ use crate::token::BlockPayload;
 use crate::token::verify::Holder;
 use crate::trust::bundle::{KeyId, KeyState, KeyUse};
 
-/// The most that a refusal keeps of what was asked.
+/// The most that a refusal keeps of the request, in bytes.
 pub const ASKED_BYTES_MAX: usize = 2 * 1024;
 
 /// One record to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The delegation that it belongs to, if it belongs to one.
+    /// The delegation that the record belongs to; `None` when it belongs to none.
     pub delegation: Option<DelegationId>,
-    /// Who acted.
+    /// The party that acted.
     pub actor: Actor,
-    /// What happened.
+    /// The event.
     pub body: Body,
 }
 
-/// Who acted, and what shows that it was them. SPEC 9.13.
+/// The party that acted, and the key that proves it. SPEC 9.13.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name as text: an agent, `agent#helper`, `admin:<thumbprint>`, `key:<thumbprint>` for a key
-    /// that is nobody's yet, `login:<issuer>` for a user. A helper's part of it was chosen by whoever spawned the helper.
+    /// The name as text: an agent, `agent#helper`, `admin:<thumbprint>`, `key:<thumbprint>` for a
+    /// key that belongs to nobody yet, `login:<issuer>` for a user. The party that spawned a helper
+    /// chose the helper's part of the name.
     pub name: String,
     /// The key that signed the request; `None` for the broker itself and for a user.
     pub key: Option<Thumbprint>,
     /// The hop that the caller holds; `None` unless it called as the holder of a delegation.
     pub hop: Option<HopId>,
-    /// The last holder of the caller's chain that the ledger has a record of; `None` where it has one of
-    /// the caller's own hop, and unless it called as the holder of a delegation.
+    /// The last recorded holder in the caller's chain; `None` when the caller's own hop is
+    /// recorded, and unless it called as the holder of a delegation.
     pub recorded: Option<RecordedHolder>,
 }
 
-/// A holder that a record names.
+/// A recorded holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedHolder {
-    /// Its hop.
+    /// The id of its hop.
     pub hop: HopId,
-    /// Its name.
+    /// The holder's name.
     pub holder: Holder,
 }
 
 impl From<String> for Actor {
-    /// One that is known by its name alone, such as the broker itself.
+    /// Returns a party that is known by its name alone, such as the broker itself.
     fn from(name: String) -> Self {
         Actor { name, key: None, hop: None, recorded: None }
     }
@@ -66,244 +67,247 @@ impl From<&str> for Actor {
     }
 }
 
-/// What happened.
+/// The event of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// A key of the broker is new, or went on in its life.
+    /// A key of the broker is new, or has another state.
     BrokerKey {
-        /// For what, as the trust bundle says it.
+        /// The use of the key in the trust bundle.
         use_: KeyUse,
-        /// Its number there.
+        /// The number of the key in the trust bundle.
         id: KeyId,
-        /// Which.
+        /// The thumbprint of the key.
         key: Thumbprint,
-        /// Where it is in its life from here on.
+        /// The state of the key after this.
         state: KeyState,
         /// Why; empty when the broker changed it by itself.
         reason: String,
     },
-    /// An agent was created by an admin.
+    /// The admin created an agent.
     AgentCreated {
-        /// Who.
+        /// The agent.
         agent: AgentId,
-        /// Its profile.
+        /// The name of its profile.
         profile: String,
     },
-    /// An agent showed a credential and a key, and got its first identity.
+    /// An agent enrolled: it showed a credential, proved a key and got its first identity.
     AgentEnrolled {
-        /// Who.
+        /// The agent.
         agent: AgentId,
-        /// Its key.
+        /// The thumbprint of its key.
         key: Thumbprint,
         /// The id of the join token used; `None` when it was another credential.
         join_token: Option<String>,
         /// The workload's own token that was shown.
         attested: Option<Attestation>,
     },
-    /// An agent got a new identity for its key.
+    /// An agent got a new identity token for its key.
     AgentRenewed {
-        /// Who.
+        /// The agent.
         agent: AgentId,
-        /// Its key.
+        /// The thumbprint of its key.
         key: Thumbprint,
     },
-    /// An agent changed its key.
+    /// An agent rotated its key.
     KeyRotated {
-        /// Who.
+        /// The agent.
         agent: AgentId,
-        /// From.
+        /// The thumbprint of the previous key.
         old: Thumbprint,
-        /// To.
+        /// The thumbprint of the new key.
         new: Thumbprint,
     },
     /// An agent was suspended.
     AgentSuspended {
-        /// Who.
+        /// The agent.
         agent: AgentId,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
     /// An agent was resumed.
     AgentResumed {
-        /// Who.
+        /// The agent.
         agent: AgentId,
     },
     /// An agent's key was revoked for ever.
     KeyRevoked {
-        /// Whose, if it is known.
+        /// The agent of the key; `None` when it is not known.
         agent: Option<AgentId>,
-        /// Which.
+        /// The thumbprint of the key.
         key: Thumbprint,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
     /// A profile was published.
     ProfileApplied {
-        /// Its name.
+        /// The name of the profile.
         name: String,
-        /// Its JSON.
+        /// The profile as JSON.
         text: String,
     },
-    /// A join token was made.
+    /// A join token was created.
     JoinTokenCreated {
-        /// Its id.
+        /// The id of the join token.
         join_token: String,
-        /// For whom.
+        /// The agent that it enrolls.
         agent: AgentId,
     },
     /// A join token was revoked.
     JoinTokenRevoked {
-        /// Its id.
+        /// The id of the join token.
         join_token: String,
     },
-    /// A user's token, or an operator, lets an agent act for somebody.
+    /// A consent was recorded: a user's token, or a grant by the admin, lets an agent act for a
+    /// principal.
     Consented {
-        /// The session that begins or goes on.
+        /// The session that begins or continues.
         session: SessionId,
         /// The agent.
         agent: AgentId,
-        /// For whom.
+        /// The principal that the agent may act for.
         principal: Principal,
-        /// Whose token it is; `None` when it is an operator's word. The subject is recorded beside the leaf.
+        /// The user of the token; `None` for a grant by the admin. The subject is in the payload.
         person: Option<Person>,
         /// SHA-256 over the token; zeros when there is none.
         token: [u8; 32],
-        /// What it claimed, in canonical JSON, or the operator's reason.
+        /// The claims of the token in canonical JSON, or the admin's reason.
         detail: String,
     },
-    /// A session of authority ended, and all that was issued in it.
+    /// A session of authority ended, with everything that was issued in it.
     SessionEnded {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// Whose authority; `None` when nothing had been issued by it.
+        /// The principal; `None` when nothing was issued in the session.
         principal: Option<Principal>,
-        /// Whose login it was; `None` when it was an operator's word. Recorded beside the leaf.
+        /// The user of the login; `None` for a grant by the admin. It is in the payload.
         person: Option<Person>,
-        /// How many delegations ended with it.
+        /// How many delegations ended.
         delegations: u64,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
     /// A delegation was issued: hop 0.
     Issued(HopRecord),
     /// A hop was recorded.
     HopRecorded(HopRecord),
-    /// Something was refused.
+    /// A request was refused.
     Refused {
-        /// The method that was called.
+        /// The full path of the method.
         method: &'static str,
         /// The stable code.
         code: &'static str,
-        /// The reason, in words.
+        /// The reason, as text.
         detail: String,
-        /// What was asked, at most [`ASKED_BYTES_MAX`] bytes.
+        /// The request, as text of at most [`ASKED_BYTES_MAX`] bytes.
         asked: String,
     },
-    /// Refusals of one caller that have no record of their own, because there were too many of them.
+    /// Refusals of one caller that are only counted, because there were too many of them.
     RefusalsCounted(CountedRefusals),
-    /// Something was revoked.
+    /// A hop, agent, key or principal was revoked.
     Revoked {
-        /// What kind: hop, agent, key, principal.
+        /// The kind of the subject: hop, agent, key, principal.
         kind: &'static str,
-        /// What, as text.
+        /// The subject, as text.
         target: String,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
-    /// A principal that was revoked is back; what was issued for it until then stays revoked.
+    /// A revoked principal was restored. What was issued for it before stays revoked.
     PrincipalRestored {
-        /// Who.
+        /// The principal.
         principal: Principal,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
     /// Records were exported to a reader.
     Exported {
-        /// What.
+        /// Which records, as text.
         what: String,
     },
-    /// A tool decided a call, and reports it.
+    /// A tool reported a decision on a call.
     Used(UseRecord),
-    /// A tool has applied revocations up to a point.
+    /// A tool reported up to which position it has applied revocations.
     VerifierSynced {
-        /// The epoch of the feed.
+        /// The epoch of the revocation feed.
         epoch: u64,
-        /// The number of the last.
+        /// The number of the last applied delta.
         sequence: u64,
         /// The largest checkpoint of the ledger that it was shown; `None` when none was.
         checkpoint: Option<Vec<u8>>,
     },
-    /// Records below an index were pruned, but for those under a hold; their hashes stay.
+    /// Records below an index were pruned, except those under a legal hold. Their hashes stay.
     Pruned {
         /// The index.
         below: u64,
     },
-    /// Records are kept from being forgotten and erased.
+    /// A legal hold was placed on a range of records.
     HoldPlaced {
-        /// The hold's name.
+        /// The name of the hold.
         name: String,
-        /// The first record.
+        /// The index of the first record.
         from: u64,
-        /// The first behind it; `None` for all to come.
+        /// The index after the last record; `None` for all records to come.
         to: Option<u64>,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
-    /// A hold was let go.
+    /// A legal hold was removed.
     HoldReleased {
-        /// Its name.
+        /// The name of the hold.
         name: String,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
-    /// What lay beside a record was erased; its digest stays.
+    /// The payload of a record was erased. Its digest stays.
     Erased {
-        /// The record's index.
+        /// The index of the record.
         index: u64,
-        /// Why.
+        /// The reason, as text.
         reason: String,
     },
 }
 
-/// Refusals of one caller within a minute, counted. SPEC 8.3.2.
+/// The refusals of one caller within a minute, counted. SPEC 8.3.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountedRefusals {
     /// When the first of them was decided.
     pub from: UnixMillis,
     /// When the last of them was decided.
     pub to: UnixMillis,
-    /// How many, by method and code: at most [`COUNTED_KINDS_MAX`] lines, the rest in one of empty names.
+    /// The numbers by method and code: at most [`COUNTED_KINDS_MAX`] lines, the rest in one line
+    /// with empty names.
     pub counts: Vec<RefusalCount>,
-    /// SHA-256 over what the first of them asked.
+    /// SHA-256 over the first refused request.
     pub first: [u8; 32],
-    /// SHA-256 over what the last of them asked.
+    /// SHA-256 over the last refused request.
     pub last: [u8; 32],
 }
 
-/// How often one code was given to calls of one method.
+/// How often calls of one method got one code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalCount {
     /// The full method path; empty for all that found no line of their own.
     pub method: String,
     /// The stable code.
     pub code: String,
-    /// How often.
+    /// How often calls of the method got the code.
     pub count: u64,
 }
 
-/// Lines of one summary of refusals: at about 80 bytes each they fit a leaf of 4 KiB beside the rest.
+/// The most lines of one summary of refusals. At about 80 bytes each they fit a leaf of 4 KiB with
+/// the rest.
 pub const COUNTED_KINDS_MAX: usize = 32;
 
-/// What somebody else said of a workload that enrolled.
+/// The statement of an issuer about a workload that enrolled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attestation {
-    /// How it was said: "jwt", "jwt_svid".
+    /// The method: `jwt`, `jwt_svid`, `x509_svid` or `federated`.
     pub method: &'static str,
-    /// By whom.
+    /// The issuer of the token.
     pub issuer: String,
     /// SHA-256 over the token.
     pub token: [u8; 32],
-    /// What it claimed, in canonical JSON.
+    /// The claims, in canonical JSON.
     pub claims: String,
 }
 
@@ -353,23 +357,23 @@ impl std::fmt::Display for UseVerdict {
 pub struct UseRecord {
     /// The last hop of the chain that was used.
     pub hop: HopId,
-    /// The tool's name.
+    /// The tool's audience.
     pub audience: String,
-    /// What was called.
+    /// The action of the call.
     pub action: String,
     /// What the tool decided.
     pub verdict: UseVerdict,
     /// When it was decided, by the tool's clock.
     pub decided_at: UnixMillis,
-    /// The tool's number for it.
+    /// The tool's counter of the decision.
     pub counter: u64,
-    /// The position in the revocation feed that it was decided on.
+    /// The position in the revocation feed that the tool had applied.
     pub revocations: FeedPosition,
-    /// What lies beside.
+    /// The payload.
     pub evidence: Box<UseEvidence>,
 }
 
-/// What lies beside the record of a use: with the blocks of recorded hops it is all that the
+/// The payload of a use's record. With the blocks of recorded hops it is everything that the
 /// decision was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseEvidence {
@@ -383,39 +387,41 @@ pub struct UseEvidence {
     pub receipt: Option<Vec<u8>>,
     /// Blocks of the chain that the ledger does not have beside a record: the last ones.
     pub blocks: Vec<BlockPayload>,
-    /// The hop that they are behind; `None` when they begin with the root.
+    /// The hop before these blocks; `None` when they begin with the root.
     pub behind: Option<HopId>,
-    /// How old the revocations were; `None` when there was no signed head.
+    /// The age of the tool's revocation view in milliseconds; `None` when it had no head.
     pub age_ms: Option<i64>,
-    /// How old they might have been.
+    /// The greatest age that the tool accepted, in milliseconds.
     pub staleness_ms_max: i64,
 }
 
-/// A hop in the ledger: ids, hashes and positions; its block lies beside.
+/// A hop in the ledger: ids, hashes and positions. Its block is the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopRecord {
-    /// Its id.
+    /// The id of the hop.
     pub hop: HopId,
-    /// The hop before it; `None` for the root.
+    /// The id of the hop before it; `None` for the root.
     pub parent: Option<HopId>,
-    /// 0 for the root.
+    /// The position in the chain: 0 for the root.
     pub position: u32,
-    /// Who holds the token from here on.
+    /// The holder that receives the token with this hop.
     pub holder: Holder,
-    /// The holder's key.
+    /// The thumbprint of the holder's key.
     pub key: Thumbprint,
-    /// When it expires, in seconds.
+    /// When the hop expires, in seconds since 1970.
     pub expires: i64,
-    /// The session that hop 0 was issued in.
+    /// The session that hop 0 was issued in; `None` for every other hop, and when the profile alone
+    /// allowed it.
     pub session: Option<SessionId>,
-    /// The signed block itself; `None` until it is signed.
+    /// The signed block; `None` until it is signed.
     pub block: Option<BlockPayload>,
 }
 
-/// The most that a refusal keeps of its reason.
+/// The most that a refusal keeps of its reason, in bytes.
 pub const SAYS_BYTES_MAX: usize = 512;
 
-/// Cuts a text to `most` bytes, its digest in place of what is cut; `most` is at least 128.
+/// Cuts a text to `most` bytes, which must be at least 128. A cut text ends with the hash of the
+/// whole.
 pub fn cut(text: String, most: usize) -> String {
     if text.len() <= most {
         return text;

@@ -1,15 +1,16 @@
-//! The set of proofs already used. SPEC section 5.
+//! The replay cache: the call proofs that were used. SPEC section 5.
 //!
-//! Owns: that one proof opens one call, within bounds of memory and of work. Does not own: whether
-//! a proof is authentic or in its window (`proof`); ask this last, after everything else admits.
+//! Owns: that one proof permits one call, within limits of memory and work. Does not own: whether a
+//! proof is authentic or within its window (`proof`). Ask this last, after everything else permits
+//! the call.
 //!
 //! Invariants: of all calls with one (holder, nonce) at most one succeeds while the proof could be
-//! valid; what may have been forgotten is refused, so a clock set back revives nothing; a holder
-//! cannot use up another's room; when in doubt, refused.
+//! valid; a proof that may have been forgotten is refused, so setting a clock back revives none; a
+//! holder cannot use up another holder's share; in doubt the answer is a refusal.
 //!
-//! Work: a proof is filed under the second in which it can be forgotten, and whole seconds are
-//! dropped when they are over. So each call pays for its own entry once on the way in and once on
-//! the way out; nothing scans.
+//! Work: a proof is stored under the second in which it can be forgotten, and whole seconds are
+//! dropped when they are over. So each call pays once for storing and once for dropping its own
+//! entry; nothing scans.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
@@ -19,60 +20,63 @@ use crate::base::id::{Nonce, UnixMillis};
 use crate::base::key::Thumbprint;
 use crate::base::limits;
 
-/// How long a proof is remembered after it was issued: its window and the skew of clocks, 35 s.
+/// How long a proof is remembered after it was issued, in milliseconds: its window and the clock
+/// skew, 35 s.
 pub const RETENTION_MS: i64 = limits::PROOF_WINDOW_MS + limits::CLOCK_SKEW_MS;
 
-/// Proofs are forgotten by whole seconds: 35 live buckets, and at most a second kept too long.
+/// The length of a bucket in milliseconds. Proofs are dropped in whole buckets: 35 are live, and a
+/// proof is kept at most a second too long.
 const BUCKET_MS: i64 = 1000;
 
-/// Locks. A call holds one for about a microsecond, so 16 are idle even on a large host.
+/// The number of locks. A call holds one for about a microsecond.
 const SHARDS: usize = 16;
 
-/// How much the set may hold. Over either bound a proof is refused, not another forgotten.
+/// The limits of the cache. When one is reached, a further proof is refused and none is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Proofs of all holders together.
+    /// The most proofs of all holders together.
     pub total: usize,
-    /// Proofs of one holder's key.
+    /// The most proofs of one holder's key.
     pub per_holder: usize,
 }
 
 impl Default for Bounds {
-    /// 36 s of 10,000 proofs a second in all and 1,000 a second by one holder. An entry is 16
-    /// bytes in a hash set and 48 in its bucket, about 100 with slack: 36 MB when full.
+    /// The limits for 36 s of 10,000 proofs a second in all and 1,000 a second by one holder. An
+    /// entry is 16 bytes in a hash set and 48 in its bucket, about 100 with slack: 36 MB when full.
     fn default() -> Self {
         Bounds { total: 360_000, per_holder: 36_000 }
     }
 }
 
-/// Why a proof does not count as new.
+/// Why a proof is not accepted as new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayRefusal {
-    /// This holder's nonce was seen.
+    /// The holder used this nonce before.
     #[error("this proof was used before")]
     Replayed,
-    /// The holder has as many live proofs as it may.
+    /// The holder has reached its limit of live proofs.
     #[error("this holder has {held} live proofs, as many as it may; retry in a few seconds")]
     QuotaExceeded {
         /// How many it has.
         held: usize,
     },
-    /// All holders together have as many live proofs as fit.
+    /// All holders together have reached the limit of live proofs.
     #[error("{held} proofs are live, as many as fit; retry in a few seconds")]
     Full {
         /// How many there are.
         held: usize,
     },
-    /// Issued before the memory of this set begins: it may have been used before.
+    /// The proof was issued before the memory of this cache begins, so it may have been used
+    /// before.
     #[error("this proof was issued before this verifier's memory begins; make a new one")]
     BeforeStart,
-    /// A thread panicked while it held the set, which is not trusted since.
+    /// A thread panicked while it had the cache, so its content is not reliable any more.
     #[error("the set of used proofs is damaged; restart the process")]
     Damaged,
 }
 
 impl ReplayRefusal {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             ReplayRefusal::Replayed => "proof_replayed",
@@ -85,6 +89,22 @@ impl ReplayRefusal {
 }
 
 /// The used proofs of one process.
+///
+/// ```
+/// use sublet_core::base::id::{Nonce, UnixMillis};
+/// use sublet_core::base::key::Thumbprint;
+/// use sublet_core::evidence::replay_cache::{Bounds, ReplayCache, ReplayRefusal};
+///
+/// let start = UnixMillis(1_800_000_000_000);
+/// let cache = ReplayCache::new(Bounds::default(), start);
+/// let (holder, nonce, now) = (Thumbprint([1; 32]), Nonce([7; 16]), start.plus_ms(20));
+///
+/// assert_eq!(cache.check_and_insert(holder, nonce, now, now), Ok(()));
+/// let again = cache.check_and_insert(holder, nonce, now, now);
+/// assert_eq!(again, Err(ReplayRefusal::Replayed));
+/// let older = cache.check_and_insert(holder, Nonce([8; 16]), start.plus_ms(-1), now);
+/// assert_eq!(older, Err(ReplayRefusal::BeforeStart));
+/// ```
 #[derive(Debug)]
 pub struct ReplayCache {
     bounds: Bounds,
@@ -93,21 +113,22 @@ pub struct ReplayCache {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-/// The holders whose thumbprints fall here; all proofs of one holder are in one shard.
+/// The holders whose thumbprints fall into this shard. All proofs of one holder are in one shard.
 #[derive(Debug, Default)]
 struct Shard {
     nonces: HashMap<Thumbprint, HashSet<Nonce>>,
-    /// By the second in which they can be forgotten.
+    /// The proofs by the second in which they can be forgotten.
     buckets: BTreeMap<i64, Vec<(Thumbprint, Nonce)>>,
-    /// The last bucket dropped. What would be filed there or before may have been forgotten.
+    /// The last bucket that was dropped. A proof for this bucket or an earlier one may have been
+    /// forgotten.
     forgotten: Option<i64>,
 }
 
 impl ReplayCache {
-    /// An empty set, which knows nothing of what was used before `started_at` and so refuses every
-    /// proof issued before. A holder whose clock runs ahead can have used a proof just before the
-    /// start that is issued just after it: where that matters, give the start plus
-    /// [`limits::CLOCK_SKEW_MS`], at the price of refusing for as long.
+    /// Returns an empty cache, which refuses every proof issued before `started_at`. A holder whose
+    /// clock is ahead can have used a proof before a restart whose time is just after it.
+    /// [`limits::CLOCK_SKEW_MS`] added to the start closes that gap, but valid proofs are refused
+    /// for as long.
     pub fn new(bounds: Bounds, started_at: UnixMillis) -> Self {
         ReplayCache {
             bounds,
@@ -117,8 +138,8 @@ impl ReplayCache {
         }
     }
 
-    /// Remembers the proof, or says why it does not count as new. The proof must have been
-    /// verified: `issued_at` is at most the skew ahead of `now`.
+    /// Remembers the proof, or returns why it is not accepted as new. The proof must have been
+    /// verified, so `issued_at` is at most the clock skew ahead of `now`.
     pub fn check_and_insert(
         &self,
         holder: Thumbprint,
@@ -138,13 +159,13 @@ impl ReplayCache {
         }
     }
 
-    /// How many proofs are held; expired ones that no call has swept out yet count.
+    /// Returns how many proofs are stored, including expired ones that no call has dropped yet.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Drops what can no longer be valid at `now`. Calls do this on their own; a verifier without
-    /// calls may, to give memory back.
+    /// Drops the proofs that cannot be valid any more at `now`. Calls do this by themselves; a
+    /// verifier without calls can do it to free memory.
     pub fn forget_expired(&self, now: UnixMillis) -> Result<(), ReplayRefusal> {
         for shard in &self.shards {
             let mut shard = shard.lock().map_err(|_| ReplayRefusal::Damaged)?;
@@ -211,7 +232,7 @@ impl Shard {
         self.buckets.entry(bucket_of(issued_at)).or_default().push((holder, nonce));
     }
 
-    /// Drops the buckets that are over, and says how many proofs that were.
+    /// Drops the buckets that are over. Returns how many proofs they had.
     fn forget_expired(&mut self, now: UnixMillis) -> usize {
         let current = now.0.div_euclid(BUCKET_MS);
         let mut count = 0;
@@ -235,7 +256,7 @@ fn forget(nonces: &mut HashMap<Thumbprint, HashSet<Nonce>>, holder: &Thumbprint,
     }
 }
 
-/// The second in which a proof issued then has ended its retention; over when that second is.
+/// Returns the second at whose end a proof of this time can be forgotten.
 fn bucket_of(issued_at: UnixMillis) -> i64 {
     issued_at.plus_ms(RETENTION_MS).0.div_euclid(BUCKET_MS)
 }

@@ -1,12 +1,12 @@
-//! Who a workload is by somebody else's word: what its signed token showed, and which agent of ours
-//! that is. docs/SPEC section 3.7; docs/decisions/0018.
+//! Workload identities: the verified claims of a platform's token, and which agent the workload is.
+//! docs/SPEC section 3.7; docs/decisions/0018.
 //!
-//! Owns: the claims of a token that was verified, the rules of profiles that map them to agents. Does
-//! not own: verifying the token (the broker's `enroll`), what follows from it (`decide::Enroll`).
+//! Owns: the claims of a verified token, the rules of profiles that map them to agents. Does not
+//! own: verifying the token (the broker's `enroll`), what follows from it (`decide::Enroll`).
 //!
-//! Invariants: a rule maps two different workloads to one agent only when it names neither of what
-//! tells them apart; a claim that cannot be part of a SPIFFE id is refused and never changed into one
-//! that can.
+//! Invariants: a rule maps two different workloads to one agent only if it names none of the claims
+//! that tell them apart; a claim that cannot be part of a SPIFFE id is refused and never changed
+//! into one that can.
 
 use std::collections::BTreeMap;
 
@@ -15,34 +15,36 @@ use serde::{Deserialize, Serialize};
 use crate::base::id::{AgentId, BadId, TrustDomain, UnixMillis};
 use crate::base::json::Json;
 
-/// Rules of one profile.
+/// The most rules of one profile.
 pub const RULES_MAX: usize = 64;
 
-/// Claims that one rule demands.
+/// The most claims that one rule requires.
 const CLAIMS_MAX: usize = 32;
 
-/// Bytes of a claim's value, and of a template.
+/// The longest value of a claim, and the longest template, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// What a workload's signed token showed, once its signature, time and audience hold.
+/// The verified statement of a workload's token: signature, time and audience hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attested {
-    /// How: "jwt", "jwt_svid", "x509_svid", "federated".
+    /// The method: `jwt`, `jwt_svid`, `x509_svid` or `federated`.
     pub method: &'static str,
-    /// By whose word: the issuer's URL, or `spiffe://` and a trust domain.
+    /// The issuer: its URL, or `spiffe://` and a trust domain.
     pub issuer: String,
-    /// What it says.
+    /// The claims.
     pub claims: Json,
     /// SHA-256 over the token or certificate.
     pub id: [u8; 32],
-    /// Whether it opens once: a bearer token. A certificate does not travel: its key was proven.
+    /// Whether it enrolls only once, as a bearer token must. A certificate may be used again,
+    /// because its key was proven.
     pub once: bool,
-    /// When it is over.
+    /// When the token or certificate expires.
     pub expires_at: UnixMillis,
 }
 
 impl Attested {
-    /// A claim that is a string: by its name, or by an RFC 6901 pointer where it lies deeper.
+    /// Returns a claim that is a string, by its name or by an RFC 6901 pointer; `None` when it is
+    /// missing or no string.
     pub fn claim(&self, name: &str) -> Option<&str> {
         let value = if name.starts_with('/') {
             name.split('/').skip(1).try_fold(&self.claims, |at, part| {
@@ -59,7 +61,7 @@ impl Attested {
 }
 
 impl Attested {
-    /// A claim that is a whole number.
+    /// Returns a claim that is a whole number; `None` when it is missing or no whole number.
     pub fn number(&self, name: &str) -> Option<i64> {
         match member(&self.claims, name) {
             Some(Json::Int(number)) => Some(*number),
@@ -67,7 +69,7 @@ impl Attested {
         }
     }
 
-    /// Whether a claim is there and true.
+    /// Returns whether a claim is present and true.
     pub fn is_true(&self, name: &str) -> bool {
         matches!(member(&self.claims, name), Some(Json::Bool(true)))
     }
@@ -78,28 +80,28 @@ fn member<'a>(value: &'a Json, name: &str) -> Option<&'a Json> {
         Json::Object(members) => members.iter().find(|(key, _)| key == name).map(|(_, v)| v),
         Json::List(items) => {
             let index: usize = name.parse().ok()?;
-            // One spelling of an index: no leading zero, no sign.
+            // An index has one spelling: no leading zero, no sign.
             if index.to_string() == name { items.get(index) } else { None }
         }
         _ => None,
     }
 }
 
-/// Which workloads of an issuer are which agents, with the profile that it stands in.
+/// A rule of a profile: which workloads of an issuer are which agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrollRule {
-    /// The issuer, as [`Attested::issuer`] names it.
+    /// The issuer, as in [`Attested::issuer`].
     pub issuer: String,
-    /// Claims that it must have, each exactly so.
+    /// The claims that the workload must have, with their exact values.
     pub claims: BTreeMap<String, String>,
     /// The agent: a path with `{claim}` for whole segments, such as `agent/ci/{repository_id}`.
     pub agent: String,
-    /// Whether an agent that is enrolled already may come in again with another key: a workload that
-    /// keeps no key over its restarts.
+    /// Whether an enrolled agent may enroll again with another key. This is for a workload that
+    /// does not keep its key over a restart.
     pub rekey: bool,
 }
 
-/// A rule that is none.
+/// Why a rule is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("enrolment rule for {issuer:?}: {detail}")]
 pub struct BadRule {
@@ -108,7 +110,7 @@ pub struct BadRule {
 }
 
 impl EnrollRule {
-    /// Refuses a rule that could mean anybody, or nobody.
+    /// Refuses a rule that would match every workload of its issuer, or none.
     pub fn check(&self) -> Result<(), BadRule> {
         let bad = |detail: String| Err(BadRule { issuer: self.issuer.clone(), detail });
         if self.issuer.is_empty() || self.issuer.len() > TEXT_BYTES_MAX {
@@ -138,7 +140,7 @@ impl EnrollRule {
         Ok(())
     }
 
-    /// Whether it means this workload.
+    /// Returns whether the rule matches this workload.
     pub fn means(&self, shown: &Attested) -> bool {
         self.issuer == shown.issuer
             && self.claims.iter().all(|(name, value)| shown.claim(name) == Some(value))
@@ -197,14 +199,15 @@ fn segments(template: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The claim's name in `{name}`, which is a whole segment: of two claims in one it could not be told
-/// where the first ends.
+/// Returns the claim's name in `{name}`; `None` for other segments. It must be a whole segment, so
+/// that two claims cannot run together.
 fn placeholder(segment: &str) -> Option<&str> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
     (!name.contains(['{', '}'])).then_some(name)
 }
 
-/// A path segment of a SPIFFE id (SPIFFE-ID section 2.2): letters, digits, `-`, `.`, `_`.
+/// Returns whether a text is a path segment of a SPIFFE id (SPIFFE-ID section 2.2): letters,
+/// digits, `-`, `.`, `_`.
 fn is_segment(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     !matches!(text, "" | "." | "..") && text.len() <= TEXT_BYTES_MAX && text.bytes().all(good)

@@ -1,35 +1,35 @@
-//! Why the word of another about a workload or a user (a certificate, a signed token) does not hold.
+//! Why the certificate or the signed token of a workload or user is not accepted.
 
 use crate::base::utc::utc;
 
-/// Why the certificate that a client showed says nothing of it (X.509-SVID, sections 2 and 5).
+/// Why a client certificate proves no workload (X.509-SVID, sections 2 and 5).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCertificate {
-    /// No SPIFFE id, or two.
-    #[error("it names no workload, which one spiffe:// id does")]
+    /// It has no SPIFFE id, or two.
+    #[error("it must name exactly one SPIFFE id (spiffe://), which says who the workload is")]
     Names,
-    /// Nobody who would know.
-    #[error("no authorities of {0} are known here")]
+    /// No authorities of its trust domain are configured.
+    #[error("no authorities are configured for {0}")]
     Domain(String),
-    /// Signed by somebody else.
-    #[error("no authority of {0} vouches for it")]
+    /// No authority of its trust domain signed it.
+    #[error("no authority of {0} signed it")]
     Authority(String),
-    /// Not now.
-    #[error("it is over, or not valid yet")]
+    /// It has expired, or is not valid yet.
+    #[error("it has expired, or is not valid yet")]
     Time,
-    /// The request is about another one.
-    #[error("the request names another one than the connection showed")]
+    /// The request names another certificate than that of the connection.
+    #[error("the request names another certificate than the connection showed")]
     Another,
-    /// None are taken.
-    #[error("none are taken here")]
+    /// This broker accepts no client certificates.
+    #[error("this broker accepts none")]
     NotTaken,
-    /// Anything else.
+    /// It has another defect, which the text names.
     #[error("{0}")]
     Form(String),
 }
 
 impl BadCertificate {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadCertificate::Names => "certificate_without_spiffe_id",
@@ -43,45 +43,43 @@ impl BadCertificate {
     }
 }
 
-/// Why a workload's signed token (RFC 7519) does not hold.
+/// Why a signed token (RFC 7519) is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJwt {
-    /// Its form.
+    /// It does not have the form of a signed token.
     #[error("{0}")]
     Form(&'static str),
-    /// Its issuer is not one that this broker knows.
-    #[error("no issuer {0:?} is known here")]
+    /// The broker is not configured with its issuer.
+    #[error("the issuer {0:?} is not configured here")]
     Issuer(String),
-    /// The algorithm is not one that its issuer is known to use, or not that of the key.
-    #[error("the algorithm {0:?} is not one that is taken from this issuer for this key")]
+    /// Its algorithm is not configured for its issuer, or is not that of the key.
+    #[error("the algorithm {0:?} is not accepted from this issuer for this key")]
     Algorithm(String),
-    /// Its issuer has no such key.
+    /// Its issuer has no key with this id.
     #[error("its issuer has no key {0:?}")]
     Key(String),
-    /// The signature.
+    /// Its signature does not verify.
     #[error("its signature does not hold")]
     Signature,
-    /// It is for somebody else.
+    /// It is for another audience.
     #[error("it is not for {0}")]
     Audience(String),
-    /// It was made for another client.
-    #[error(
-        "it names {0} as the client that it was made for (azp), and none that is configured as audience"
-    )]
+    /// It was made for another client (`azp`).
+    #[error("it was made for the client {0} (azp), which is not configured as an audience")]
     Party(String),
-    /// It is over.
+    /// It has expired; the time is in seconds since 1970.
     #[error("it expired at {}", utc(*.0))]
     Expired(i64),
-    /// It is not good yet.
-    #[error("it is good only from {}", utc(*.0))]
+    /// It is not valid yet; the time is in seconds since 1970.
+    #[error("it is valid only from {}", utc(*.0))]
     NotYetValid(i64),
-    /// It lives for longer than is taken.
-    #[error("it lives until {}, which is longer than is taken", utc(*.0))]
+    /// It is valid for longer than is accepted; its end is in seconds since 1970.
+    #[error("it is valid until {}, which is longer than is accepted", utc(*.0))]
     Lifetime(i64),
 }
 
 impl BadJwt {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadJwt::Form(_) => "jwt_malformed",

@@ -1,6 +1,6 @@
-//! What is understood, decided and refused: the one exhaustive list. SPEC section 8.
+//! Deny: the request was understood and refused. This is the exhaustive list. SPEC section 8.
 //!
-//! Owns: each refusal with what was asked, what is held and at which hop, its words and its code.
+//! Owns: each refusal with what was asked, what is held and at which hop, its message and its code.
 //! Does not own: the other kinds of refusal.
 
 use crate::base::id::{AgentId, HopId, Principal};
@@ -9,181 +9,183 @@ use crate::capability::Excess;
 use crate::state::rows::session::SessionId;
 use crate::trust::bundle::KeyId;
 
-/// Understood, decided, and refused.
+/// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Deny {
-    // A call at a tool, and anything that rests on a chain.
-    /// A block of the chain is not good yet.
-    #[error("hop {hop} is good only from {}", utc(*from))]
+    // A call at a tool, and everything else that rests on a chain.
+    /// A block of the chain is not valid yet.
+    #[error("hop {hop} is valid only from {}", utc(*from))]
     NotYetValid {
-        /// Which hop, 0 for the root.
+        /// The position of the hop, 0 for the root.
         hop: usize,
-        /// From when.
+        /// The start of its validity, in seconds since 1970.
         from: i64,
     },
-    /// A block of the chain is over.
+    /// A block of the chain has expired.
     #[error("hop {hop} expired at {}", utc(*at))]
     Expired {
-        /// Which hop.
+        /// The position of the hop, 0 for the root.
         hop: usize,
-        /// When.
+        /// When it expired, in seconds since 1970.
         at: i64,
     },
-    /// The chain is longer than a block of it allows.
+    /// The chain has more hops than a block of it allows.
     #[error("the token has {hops} hops, hop {hop} allows {allowed}")]
     TooDeep {
-        /// Hops of the token.
+        /// The number of hops.
         hops: u32,
-        /// Which hop sets the limit.
+        /// The position of the hop that sets the limit.
         hop: usize,
         /// The limit.
         allowed: u32,
     },
-    /// More hops without a receipt than a block of the chain allows.
+    /// More hops are without a receipt than a block of the chain allows.
     #[error(
         "{unrecorded} hops are not recorded, hop {hop} allows {allowed}: record the chain and present its receipt"
     )]
     Unrecorded {
-        /// How many.
+        /// The number of hops without a receipt.
         unrecorded: u32,
-        /// Which hop sets the limit.
+        /// The position of the hop that sets the limit.
         hop: usize,
         /// The limit.
         allowed: u32,
     },
-    /// A hop to an enrolled agent that no receipt covers.
-    #[error("hop {hop} hands the token to the enrolled agent {agent} and is not recorded")]
+    /// No receipt covers a hop to an enrolled agent.
+    #[error(
+        "hop {hop} delegates to the enrolled agent {agent} and is not recorded: record it, and present its receipt"
+    )]
     UnrecordedAgentHop {
-        /// Which hop.
+        /// The position of the hop.
         hop: usize,
-        /// To whom.
+        /// The agent that it names.
         agent: AgentId,
     },
     /// No capability of a block admits the call.
     #[error("hop {hop} does not allow this call: {detail}")]
     NotAllowed {
-        /// Which hop.
+        /// The position of the hop.
         hop: usize,
-        /// What is asked and what is held.
+        /// What was asked and what is held.
         detail: String,
     },
-    /// A hop, and with it everything below, was revoked.
+    /// A hop was revoked, and so everything below it.
     #[error("hop {hop} ({id}) was revoked")]
     HopRevoked {
-        /// Which hop.
+        /// The position of the hop.
         hop: usize,
-        /// Its id.
+        /// The id of the hop.
         id: HopId,
     },
     /// An agent of the chain is suspended.
     #[error("{agent}, holder at hop {hop}, is suspended")]
     AgentSuspended {
-        /// Which hop.
+        /// The position of its hop.
         hop: usize,
-        /// Who.
+        /// The agent.
         agent: AgentId,
     },
     /// A key of the chain was revoked for ever.
     #[error("the key of {agent} at hop {hop} was revoked")]
     KeyRevoked {
-        /// Which hop.
+        /// The position of the key's hop.
         hop: usize,
-        /// Whose.
+        /// The agent of the key.
         agent: AgentId,
     },
     /// The root key was revoked.
     #[error("the root key that signed this token was revoked")]
     RootRevoked,
-    /// The principal's authority was revoked: all of it, or what was issued before its return.
+    /// The principal's authority was revoked: all of it, or what was issued before it was restored.
     #[error("the authority of {principal} was revoked; what was issued before its return stays so")]
     PrincipalRevoked {
-        /// Whose.
+        /// The principal.
         principal: Principal,
     },
-    /// The revocation view is too old to decide on.
+    /// The revocation view is too old to decide with.
     #[error("{}", stale(.age_ms, .bound_ms))]
     StaleView {
-        /// How old; `None` when there is none.
+        /// The age of the view in milliseconds; `None` when there is no view.
         age_ms: Option<i64>,
-        /// The bound.
+        /// The greatest age that is accepted, in milliseconds.
         bound_ms: i64,
     },
 
     // Delegation.
-    /// The child asks for more than its parent holds.
+    /// The hop asks for more than its parent holds.
     #[error("{} asks for {} {}; hop {hop} holds {}: {}", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.advice())]
     ScopeExceeds {
-        /// What exceeds what.
+        /// Which part of which capability exceeds what is held.
         exceeds: Excess,
-        /// The hop that holds it.
+        /// The position of the parent.
         hop: usize,
     },
-    /// The child wants to live longer than its parent.
+    /// The hop would expire after its parent.
     #[error("the child asks to live until {}, {} s longer than hop {hop}, which ends at {}", utc(*asked), asked.saturating_sub(*held), utc(*held))]
     OutlivesParent {
-        /// The end that is asked, in seconds.
+        /// The end that was asked for, in seconds since 1970.
         asked: i64,
-        /// The end that is held, in seconds.
+        /// The end of the parent, in seconds since 1970.
         held: i64,
-        /// The hop that holds it.
+        /// The position of the parent.
         hop: usize,
     },
-    /// A window that is empty.
-    #[error("the time asked for is empty")]
+    /// The lifetime that was asked for is empty.
+    #[error("the lifetime that was asked for is empty")]
     EmptyWindow,
-    /// The child wants to travel further than its parent may.
+    /// The hop asks for more further hops than its parent allows.
     #[error("the child asks for {asked} hops in all, hop {hop} holds {held}")]
     HopsExceed {
-        /// What is asked.
+        /// The number that was asked for.
         asked: u32,
-        /// What is held.
+        /// The number that the parent allows.
         held: u32,
-        /// The hop that holds it.
+        /// The position of the parent.
         hop: usize,
     },
-    /// The parent may not travel on.
+    /// The parent allows no further hop.
     #[error("hop {hop} allows {allowed} hops, this would be hop {next}")]
     NoHopsLeft {
-        /// The hop that sets the limit.
+        /// The position of the hop that sets the limit.
         hop: usize,
         /// The limit.
         allowed: u32,
-        /// What the new hop would be.
+        /// The position of the new hop.
         next: u32,
     },
-    /// The verifier demands that every hop is shown to be in the ledger, and one is not.
+    /// The verifier requires proof that every hop is in the ledger, and it is missing for one.
     #[error("hop {hop} is not shown to be in the ledger: {detail}")]
     NotInLog {
-        /// Which.
+        /// The position of the hop.
         hop: usize,
         /// What is missing.
         detail: String,
     },
-    /// As many hops follow the parent as may.
-    #[error("{followers} hops follow hop {hop} already, the delegation allows {allowed}")]
+    /// The fan-out of the parent is reached.
+    #[error("{followers} hops are directly below hop {hop}, the delegation allows {allowed}")]
     FanOut {
-        /// The hop that was to be followed.
+        /// The position of the parent.
         hop: usize,
-        /// How many follow it and live.
+        /// The number of live hops directly below it.
         followers: u32,
-        /// How many may.
+        /// The limit.
         allowed: u32,
     },
-    /// The agent has made as many hops that live as it may.
+    /// The agent has made as many live hops as it may.
     #[error(
         "{agent} and its helpers have made {live} hops that live, at most {allowed} are kept: wait until some have expired, or delegate for a shorter time"
     )]
     TooManyHops {
-        /// Who made them.
+        /// The agent, which is responsible for its helpers.
         agent: AgentId,
-        /// How many.
+        /// The number of live hops.
         live: u32,
-        /// How many may.
+        /// The limit.
         allowed: u32,
     },
-    /// A hop that was never recorded cannot be recorded now, so it is not revoked by itself.
+    /// A hop that was never recorded cannot be recorded now, so it cannot be revoked by itself.
     #[error(
-        "this hop was never recorded, and cannot be now ({why}): revoke hop {instead}, which is recorded and which it hangs on"
+        "this hop was never recorded, and cannot be now ({why}): revoke hop {instead}, the nearest recorded hop above it"
     )]
     RevokeAbove {
         /// Why it cannot be recorded.
@@ -191,232 +193,234 @@ pub enum Deny {
         /// The nearest recorded hop above it.
         instead: HopId,
     },
-    /// The child allows more hops without a receipt than its parent.
+    /// The hop asks for more hops without a receipt than its parent allows.
     #[error("the child asks for {asked} unrecorded hops, hop {hop} holds {held}")]
     UnrecordedExceed {
-        /// What is asked.
+        /// The number that was asked for.
         asked: u32,
-        /// What is held.
+        /// The number that the parent allows.
         held: u32,
-        /// The hop that holds it.
+        /// The position of the parent.
         hop: usize,
     },
     /// The caller is not the holder that the chain names.
     #[error("the token is held by {holder}, and the caller is {caller}")]
     NotTheHolder {
-        /// Who holds the parent.
+        /// The holder of the parent.
         holder: String,
-        /// Who asks.
+        /// The caller.
         caller: String,
     },
-    /// The next key is not the current key of the agent named.
+    /// The next key is not the current key of the named agent.
     #[error("hop {hop} names {agent} with a key that is not its current key")]
     NotTheAgentsKey {
-        /// Which hop.
+        /// The position of the hop.
         hop: usize,
-        /// Who is named.
+        /// The named agent.
         agent: AgentId,
     },
-    /// A helper's key that belongs to an enrolled agent.
+    /// A helper's key belongs to an enrolled agent.
     #[error("hop {hop} gives a helper a key that belongs to {agent}")]
     KeyOfAnother {
-        /// Which hop.
+        /// The position of the hop.
         hop: usize,
-        /// Whose key it is.
+        /// The agent of the key.
         agent: AgentId,
     },
-    /// The root of the chain is not in this broker's ledger.
+    /// The broker's ledger has no record of the root of the chain.
     #[error("the delegation {id} is not one that this broker issued")]
     UnknownDelegation {
-        /// Its id.
+        /// The id of the delegation.
         id: HopId,
     },
-    /// The chain has nothing to record or to delegate.
+    /// The chain has no hop to record or to delegate.
     #[error("the chain has no hop after its root")]
     NoHop,
 
     // Issue.
-    /// No such agent.
+    /// There is no such agent.
     #[error("no agent {agent} is known here")]
     UnknownAgent {
-        /// Who.
+        /// The agent.
         agent: AgentId,
     },
     /// The agent's profile does not exist.
     #[error("the profile {profile:?} of {agent} does not exist")]
     UnknownProfile {
-        /// Which.
+        /// The name of the profile.
         profile: String,
-        /// Whose.
+        /// The agent.
         agent: AgentId,
     },
-    /// The profile does not let the agent act for this principal.
+    /// The profile does not allow the agent to act for this principal.
     #[error(
         "the profile {profile:?} does not let {agent} act on behalf of {principal}; it allows {allowed}"
     )]
     PrincipalNotAllowed {
-        /// The profile.
+        /// The name of the profile.
         profile: String,
-        /// Who asks.
+        /// The agent.
         agent: AgentId,
-        /// For whom.
+        /// The principal.
         principal: Principal,
-        /// What the profile allows.
+        /// The principals that the profile allows, as text.
         allowed: String,
     },
-    /// The profile allows less.
+    /// The profile has a lower limit.
     #[error("{asked} {what} asked, the profile {profile:?} allows {allowed}")]
     ProfileLimit {
-        /// Of what: `seconds`, `hops`, `offline hops`.
+        /// What is limited: `seconds`, `hops`, `offline hops`.
         what: &'static str,
-        /// What is asked.
+        /// The number that was asked for.
         asked: i64,
-        /// What is allowed.
+        /// The limit.
         allowed: i64,
-        /// The profile.
+        /// The name of the profile.
         profile: String,
     },
-    /// The profile's ceiling is exceeded.
+    /// The scope exceeds the profile's.
     #[error("{} asks for {} {}; the profile {profile:?} holds {}: {}", exceeds.capability, exceeds.part, exceeds.asked, exceeds.held, exceeds.advice())]
     ProfileScope {
-        /// What exceeds what.
+        /// Which part of which capability exceeds what the profile has.
         exceeds: Excess,
-        /// The profile.
+        /// The name of the profile.
         profile: String,
     },
 
     // Identity.
-    /// The join token opens nothing.
+    /// The join token is not accepted.
     #[error("the join token {0}")]
     JoinToken(BadJoinToken),
-    /// Somebody enrolled with this token before.
-    #[error("this token was enrolled with before: ask its issuer for another")]
+    /// An agent enrolled with this credential before.
+    #[error("an agent enrolled with this token before: ask its issuer for another")]
     CredentialUsed,
-    /// No profile, or more than one, says which agent the workload is.
-    #[error("the token of {issuer} enrols nobody: {detail}")]
+    /// No enrollment rule matches the workload, or more than one.
+    #[error("the token of {issuer} enrolls no agent: {detail}")]
     NotEnrollable {
-        /// Whose token it is.
+        /// The issuer of the workload's token.
         issuer: String,
-        /// Why not.
+        /// Why no agent follows from it.
         detail: String,
     },
-    /// The key belongs to somebody already, or did.
+    /// The key belongs, or belonged, to an agent.
     #[error("the key belongs, or belonged, to another agent; make a new one")]
     KeyTaken,
-    /// An identity that another has renewed since: somebody has a copy of the agent's key.
-    #[error("another holder of its key has renewed the identity of {agent}; it is locked")]
+    /// Another party renewed this identity token, so somebody has a copy of the agent's key.
+    #[error(
+        "another party with the same key has renewed the identity of {agent}; the agent is suspended"
+    )]
     IdentityCloned {
-        /// Whose.
+        /// The agent.
         agent: AgentId,
     },
-    /// The agent has the wrong state for this.
+    /// The state of the agent does not allow this.
     #[error("{agent} is {state}")]
     AgentState {
-        /// Who.
+        /// The agent.
         agent: AgentId,
         /// Its state.
         state: &'static str,
     },
 
-    // Admin and revocation.
-    /// It exists already, with other content.
+    // Administration and revocation.
+    /// It exists already, with other content; the text names it.
     #[error("{0} exists already")]
     Exists(String),
-    /// It does not exist, or the caller may not know that it does.
+    /// It does not exist, or the caller may not learn that it does; the text names it.
     #[error("no {0} is known here")]
     NotFound(String),
     /// The caller may not revoke this.
     #[error("the caller may revoke hops that it made or holds, not this")]
     NotYoursToRevoke,
-    /// The same idempotency key with another request.
+    /// The idempotency key was used with another request.
     #[error("this idempotency key was used with another request")]
     IdempotencyConflict,
-    /// A secret is shown once; the first answer had it.
+    /// The request was granted before, and its secret is shown only once.
     #[error(
         "this was done before with the same idempotency key, and its secret is shown only once: create another"
     )]
     SecretShownOnce,
-    /// The record is kept, by a hold.
-    #[error("record {record} is under the hold {hold:?}: release that first")]
+    /// A legal hold covers the record.
+    #[error("record {record} is under the legal hold {hold:?}: remove the hold first")]
     UnderHold {
-        /// Which.
+        /// The index of the record.
         record: u64,
-        /// The hold.
+        /// The name of the legal hold.
         hold: String,
     },
-    /// The agent's own word is not enough.
-    #[error("the profile {profile:?} demands the user's own token, or an operator's session")]
+    /// The profile alone is not enough; a user's token or a session is needed.
+    #[error(
+        "the profile {profile:?} requires the user's own token, or a session that the admin granted"
+    )]
     ConsentNeeded {
-        /// The profile.
+        /// The name of the profile.
         profile: String,
     },
-    /// The user's token, or the operator's session, is somebody else's.
-    #[error("{asked} was asked for, and {proven} was proven")]
+    /// The user's token, or the session, is of another principal.
+    #[error("{asked} was asked for, but the user's token or session is of {proven}")]
     PrincipalNotProven {
-        /// Asked.
+        /// The principal that was asked for.
         asked: Principal,
-        /// Proven.
+        /// The principal of the token or session.
         proven: Principal,
     },
-    /// What is asked for would be good for longer than the word that it rests on.
-    #[error(
-        "{asked} s are longer than the user's token or the session is good: at most {allowed} s"
-    )]
+    /// The delegation would expire after the consent that it rests on.
+    #[error("{asked} s were asked for; the user's token or session allows at most {allowed} s")]
     OutlivesConsent {
-        /// Asked.
+        /// The lifetime that was asked for, in seconds.
         asked: i64,
-        /// What would pass.
+        /// The greatest lifetime that would be granted, in seconds.
         allowed: i64,
     },
-    /// The session that the word is of has ended.
+    /// The session of the consent has ended.
     #[error(
-        "session {session} has ended: the user must log in again, or the operator say so again"
+        "session {session} has ended: the user must log in again, or the admin grant a new session"
     )]
     SessionEnded {
-        /// Which.
+        /// The id of the session.
         session: SessionId,
     },
-    /// Too many delegations are alive in one session.
-    #[error("session {session} has {most} live delegations, which is all that one may have")]
+    /// The session has as many live delegations as it may.
+    #[error("session {session} has {most} live delegations, the most that one session may have")]
     SessionFull {
-        /// Which.
+        /// The id of the session.
         session: SessionId,
-        /// The bound.
+        /// The limit.
         most: usize,
     },
-    /// A step that a broker key cannot take.
+    /// A key of the broker cannot take this step.
     #[error("{detail}")]
     KeyStep {
-        /// Why not.
+        /// Why not, as text.
         detail: String,
     },
-    /// A broker key that was announced for later.
+    /// A prepared key of the broker is activated before the time that was published.
     #[error(
-        "key {key} was announced to sign from {}, so that everybody has heard of it", utc(*from)
+        "key {key} may sign only from {}, so that verifiers learn of it before", utc(*from)
     )]
     KeyTooSoon {
-        /// Which.
+        /// The number of the key.
         key: KeyId,
-        /// From when.
+        /// The published start, in seconds since 1970.
         from: i64,
     },
-    /// What is asked for would be good for longer than the key that signs it.
-    #[error("{asked} s are longer than the broker's key {key} is good for: at most {allowed} s")]
+    /// The delegation would expire after the key that signs it.
+    #[error("{asked} s were asked for; the broker's key {key} allows at most {allowed} s")]
     OutlivesKey {
-        /// Which.
+        /// The number of the key.
         key: KeyId,
-        /// Asked.
+        /// The lifetime that was asked for, in seconds.
         asked: i64,
-        /// What would pass.
+        /// The greatest lifetime that would be granted, in seconds.
         allowed: i64,
     },
-    /// No key of the broker signs this.
+    /// The broker has no active key of this use.
     #[error("the broker has no active {0} key")]
     NoBrokerKey(&'static str),
-    /// The caller's role may not do this.
+    /// The caller may not do this; the text names why.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// A value that was asked for lies outside of what is allowed for anybody.
+    /// A value is outside of its range; the text names which.
     #[error("{0}")]
     OutOfRange(&'static str),
 }
@@ -430,29 +434,29 @@ fn stale(age_ms: &Option<i64>, bound_ms: &i64) -> String {
     }
 }
 
-/// Why a join token opens nothing. Whoever does not have the secret hears that there is none, whatever
-/// became of it.
+/// Why a join token is not accepted. A caller without the secret learns only that the token is
+/// unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJoinToken {
-    /// No such one, or another secret.
-    #[error("is none that this broker knows")]
+    /// There is no such join token, or the secret is wrong.
+    #[error("is not known to this broker")]
     Unknown,
-    /// Somebody came in with it.
-    #[error("was used before: if not by this agent, by somebody who had it")]
+    /// It was used before.
+    #[error("was used before; if not by this agent, then by somebody who had a copy of it")]
     Used,
-    /// By an admin.
+    /// The admin revoked it.
     #[error("was revoked")]
     Revoked,
-    /// Too late.
+    /// It has expired.
     #[error("has expired")]
     Expired,
-    /// It was made for another than is asked for.
+    /// It is for another agent.
     #[error("is for another agent")]
     OfAnother,
 }
 
 impl BadJoinToken {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(self) -> &'static str {
         match self {
             BadJoinToken::Unknown => "join_token",
@@ -465,7 +469,7 @@ impl BadJoinToken {
 }
 
 impl Deny {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Deny::NotYetValid { .. } => "not_yet_valid",

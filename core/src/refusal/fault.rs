@@ -1,27 +1,27 @@
-//! Nothing was decided: the broker or what it needs has a fault. SPEC section 8.
+//! Faults: the broker, or a service that it needs, failed, and nothing was decided. SPEC section 8.
 
-/// Nothing was decided.
+/// A failure. Nothing was decided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The store did not take it; the same request may be sent again.
+    /// The store failed. The same request may be sent again.
     #[error("the store is not available: {0}")]
     Store(String),
-    /// A signer did not sign.
+    /// A signer failed.
     #[error("{0}")]
     Signer(#[from] crate::base::sign::SignerFault),
-    /// The keys of an issuer are not to be had; the same request may be sent again.
-    #[error("the keys of {0} are not to be had")]
+    /// The keys of an issuer cannot be fetched. The same request may be sent again.
+    #[error("the keys of {0} cannot be fetched")]
     IssuerKeys(String),
-    /// A deadline passed; the same request may be sent again.
+    /// A deadline passed. The same request may be sent again.
     #[error("no answer in time")]
     Deadline,
-    /// What must hold does not; trying again won't help.
+    /// An invariant does not hold. A retry does not help.
     #[error("internal: {0}")]
     Internal(String),
 }
 
 impl Fault {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Fault::Store(_) => "store_unavailable",
@@ -32,7 +32,7 @@ impl Fault {
         }
     }
 
-    /// Whether the same request may be sent again.
+    /// Returns whether the same request may be sent again.
     pub fn is_retriable(&self) -> bool {
         !matches!(self, Fault::Internal(_))
     }

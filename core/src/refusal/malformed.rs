@@ -1,4 +1,4 @@
-//! What was not understood. SPEC section 8.
+//! Malformed: the request was not understood. SPEC section 8.
 
 use crate::base::id::BadId;
 use crate::capability::BadScope;
@@ -9,7 +9,7 @@ use crate::revocation::feed::BadFeed;
 use crate::token::BadToken;
 use crate::trust::bundle::BadBundle;
 
-/// Not understood.
+/// The part of a request that was not understood.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Malformed {
     /// The token.
@@ -24,7 +24,7 @@ pub enum Malformed {
     /// The arguments of a call.
     #[error("{0}")]
     Arguments(#[from] BadArguments),
-    /// The tool or the action of a call.
+    /// The audience or the action of a call, which is not exact.
     #[error(transparent)]
     Call(#[from] NotExact),
     /// A scope.
@@ -36,37 +36,37 @@ pub enum Malformed {
     /// A trust bundle.
     #[error("the trust bundle is not acceptable: {0}")]
     Bundle(#[from] BadBundle),
-    /// A revocation feed or a file of one.
+    /// A revocation feed, or a file of one.
     #[error("the revocation feed is not acceptable: {0}")]
     Feed(#[from] BadFeed),
     /// A part of a presentation, by the name of its header or metadata.
     #[error("{name}: {detail}")]
     Part {
-        /// Its name.
+        /// The name of the header.
         name: String,
-        /// Why it is not taken.
+        /// Why it is not accepted.
         detail: String,
     },
-    /// A part of a presentation that is larger than any reader takes.
+    /// A part of a presentation that is larger than any reader accepts.
     #[error("{name}: {bytes} bytes, at most {} are taken", crate::base::limits::FURTHER_BYTES_MAX)]
     PartTooLarge {
-        /// Its name.
+        /// The name of the header.
         name: String,
-        /// Its size, in bytes.
+        /// Its size in bytes.
         bytes: usize,
     },
     /// A field of a request.
     #[error("{field}: {detail}")]
     Field {
-        /// Its name.
+        /// The name of the field.
         field: &'static str,
-        /// What is wrong.
+        /// Why it is not accepted.
         detail: String,
     },
 }
 
 impl Malformed {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Malformed::Token(bad) => bad.code(),

@@ -1,10 +1,10 @@
-//! Five kinds of refusal, never mixed. SPEC section 8; docs/CODES lists each code with its cure.
+//! The five kinds of refusal, which are never mixed. SPEC section 8; docs/CODES lists each code
+//! with its remedy.
 //!
-//! Owns: the types of refusal, their stable codes and words. Does not own: how a kind travels
-//! (gRPC status, exit code), which is the business of the broker's `respond` and of the command
-//! line.
+//! Owns: the types of refusal, their stable codes and messages. Does not own: how a kind is sent
+//! (gRPC status, exit code), which the broker's `respond` and the command line decide.
 //!
-//! Invariants: [`Deny`] is exhaustive: something was understood and decided. `Fault` means that
+//! Invariants: [`Deny`] is exhaustive: the request was understood and decided. `Fault` means that
 //! nothing was decided. A code never changes its meaning.
 
 mod assertion;
@@ -26,19 +26,19 @@ use crate::evidence::replay_cache::ReplayRefusal;
 /// A refusal of any kind.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// It was not understood.
+    /// The request was not understood.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// There is no valid proof of who asks.
     #[error(transparent)]
     Unauthenticated(#[from] Unauthenticated),
-    /// It was understood and decided.
+    /// The request was understood and refused.
     #[error(transparent)]
     Deny(#[from] Deny),
-    /// It was not looked at.
+    /// The request was not looked at, for lack of capacity.
     #[error(transparent)]
     Overload(#[from] Overload),
-    /// Nothing was decided.
+    /// Something failed, and nothing was decided.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -78,7 +78,7 @@ impl Refusal {
     pub fn retry_ms(&self) -> Option<u64> {
         match self {
             Refusal::Overload(refusal) => refusal.retry_ms(),
-            // A proof that is younger than this verifier's memory is as good as any.
+            // A proof that is younger than this verifier's memory will be accepted.
             Refusal::Unauthenticated(Unauthenticated::Replay(ReplayRefusal::BeforeStart)) => {
                 Some(100)
             }
@@ -89,7 +89,7 @@ impl Refusal {
         }
     }
 
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::Malformed(refusal) => refusal.code(),

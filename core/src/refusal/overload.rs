@@ -1,46 +1,46 @@
-//! What was not looked at, and when it may be asked again. SPEC section 8.
+//! Overload: the request was not looked at, and may be sent again. SPEC section 8.
 
 use crate::evidence::replay_cache::ReplayRefusal;
 
-/// Not looked at: come back later.
+/// The request was not looked at, for lack of capacity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overload {
     /// A bounded queue is full.
     #[error("the queue of {0} is full")]
     Queue(&'static str),
-    /// The set of seen proofs has no room.
+    /// The replay cache has no room.
     #[error("{0}")]
     Proofs(ReplayRefusal),
-    /// What the decision rested on kept changing under it.
+    /// The state kept changing while the decision was made.
     #[error("the state kept changing under the decision; try again")]
     Contention,
-    /// A table has reached its bound.
+    /// A table has reached its limit.
     #[error("the table of {0} is full")]
     Table(&'static str),
-    /// Requests in flight hold as many bytes as they may.
-    #[error("requests in flight of {0} hold as many bytes as they may; try again")]
+    /// The requests in flight hold as many bytes as they may.
+    #[error("requests in flight of {0} have reached their limit of bytes; try again")]
     Bytes(&'static str),
-    /// As many calls without a proof are in flight as may be.
-    #[error("as many calls without a proof as may be are in flight from {0}; try again")]
+    /// There are as many calls without a proof in flight as there may be.
+    #[error("calls without a proof from {0} have reached their limit; try again")]
     Calls(&'static str),
-    /// This caller has as many calls waiting as it may, while the broker is busy.
+    /// The broker is busy, and this caller has as many calls waiting as it may.
     #[error(
-        "the broker is busy and this caller has as many calls waiting as it may; try again in {retry_ms} ms"
+        "the broker is busy and this caller has reached its limit of waiting calls; try again in {retry_ms} ms"
     )]
     Busy {
-        /// After how many milliseconds there may be room.
+        /// The time in milliseconds after which there may be capacity.
         retry_ms: u64,
     },
-    /// A message that is larger than this call takes. Trying again won't help.
+    /// The message is larger than this call accepts. A retry does not help.
     #[error("the message is larger than the {bytes_max} bytes that this call takes")]
     TooLarge {
-        /// How many it takes.
+        /// The largest message of this call, in bytes.
         bytes_max: usize,
     },
 }
 
 impl Overload {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Overload::Queue(_) => "queue_full",
@@ -54,8 +54,8 @@ impl Overload {
         }
     }
 
-    /// After how many milliseconds the same call may be made again, with a new proof; `None` where that
-    /// won't help, or not soon.
+    /// Returns after how many milliseconds the same call may be made again, with a new proof;
+    /// `None` when a retry does not help, or not soon.
     pub fn retry_ms(&self) -> Option<u64> {
         match self {
             Overload::Contention => Some(20),

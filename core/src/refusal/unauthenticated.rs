@@ -1,4 +1,4 @@
-//! There is no valid proof of who asks. SPEC section 8.
+//! Unauthenticated: there is no valid proof of who asks. SPEC section 8.
 
 use crate::base::id::{AgentId, TrustDomain};
 use crate::base::key::Thumbprint;
@@ -11,7 +11,8 @@ use crate::trust::bundle::KeyRefusal;
 
 use super::assertion::{BadCertificate, BadJwt};
 
-/// A block's signature that does not hold. Block 0 is signed by a broker, so that one has a likely cause.
+/// Returns the message about a block signature that does not verify. A broker signs block 0, so a
+/// bad signature there has a likely cause.
 fn unsigned(block: usize) -> String {
     match block {
         0 => "the root key that the trust bundle lists did not sign block 0: the token and the trust \
@@ -23,150 +24,149 @@ fn unsigned(block: usize) -> String {
     }
 }
 
-/// No valid proof of who asks.
+/// Why there is no valid proof of who asks.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Unauthenticated {
-    /// Nothing was presented.
+    /// A credential is missing; the text names it.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// The root key is not to be trusted for this.
+    /// The root key is not acceptable.
     #[error("the token's root key: {0}")]
     Root(KeyRefusal),
-    /// A block signature does not hold.
+    /// A block signature does not verify.
     #[error("{}", unsigned(*.block))]
     Signature {
-        /// The block, 0 for the root.
+        /// The position of the block, 0 for the root.
         block: usize,
     },
     /// The issuer is not the broker of the trust domain.
     #[error("the token names the issuer {named}, the trust bundle is of {domain}")]
     Issuer {
-        /// Whom it names.
+        /// The issuer that the token names.
         named: AgentId,
-        /// The bundle's domain.
+        /// The trust domain of the bundle.
         domain: TrustDomain,
     },
-    /// An agent or principal of another trust domain.
+    /// An agent or principal belongs to another trust domain.
     #[error("{named} in block {block} does not belong to the trust domain {domain}")]
     ForeignDomain {
-        /// The block.
+        /// The position of the block.
         block: usize,
-        /// Who.
+        /// The name of the agent or principal.
         named: String,
-        /// The bundle's domain.
+        /// The trust domain of the bundle.
         domain: TrustDomain,
     },
-    /// The broker's own name in place of an agent's.
+    /// A block names the broker itself as a holder.
     #[error("block {block} names the broker itself as the holder, which is no agent")]
     IssuerAsAgent {
-        /// The block.
+        /// The position of the block.
         block: usize,
     },
-    /// A hop to an agent that is not recorded, and whose key was never that agent's.
+    /// A hop names an agent, but it is not recorded, and its key was never that agent's.
     #[error(
         "hop {hop} names {agent}, and nothing shows that this agent holds it: it is not recorded, and its key is not the agent's"
     )]
     AgentNotProven {
-        /// Which hop, 0 for the root.
+        /// The position of the hop, 0 for the root.
         hop: usize,
-        /// Who is named.
+        /// The agent that it names.
         agent: AgentId,
     },
-    /// The holder of a delegation is an agent, and its key is one that the agent had before.
+    /// The token was delegated under a former key of the agent.
     #[error(
-        "the token was handed to {agent} under the key {key}, which is not its key any more: show the agent's identity token, with its current key"
+        "the token was delegated to {agent} under its former key {key}: show the agent's identity token instead, with its current key"
     )]
     FormerKey {
         /// The agent.
         agent: AgentId,
-        /// The key that proved the call.
+        /// The thumbprint of the key that signed the proof.
         key: Thumbprint,
     },
-    /// A helper that its parent could not have spawned.
+    /// A block names a helper that its parent cannot spawn.
     #[error("block {block} names the helper {named:?}, which the holder before it cannot spawn")]
     HelperPath {
-        /// The block.
+        /// The position of the block.
         block: usize,
-        /// The path.
+        /// The helper's path.
         named: String,
     },
-    /// An identity token where a delegation is needed, or the reverse, or one with hops.
+    /// The token is of the wrong kind: an identity token instead of a delegation, or the reverse,
+    /// or one with hops.
     #[error("{0}")]
     Kind(&'static str),
-    /// The call proof does not hold.
+    /// The call proof is not valid.
     #[error("the call proof does not hold: {0}")]
     Proof(BadProof),
-    /// The receipt does not hold.
+    /// The receipt is not valid.
     #[error("the receipt does not hold: {0}")]
     Receipt(BadReceipt),
-    /// The receipt's key is not to be trusted for it.
+    /// The receipt's key is not acceptable.
     #[error("the receipt's key: {0}")]
     ReceiptKey(KeyRefusal),
     /// The receipt is of another chain.
     #[error("the receipt is of another chain or another issuer")]
     ReceiptOfAnotherChain,
-    /// The receipt names a ledger that is not the trust domain's.
+    /// The receipt names a ledger of another trust domain.
     #[error(
         "the receipt is of the ledger {origin:?}; one of {domain} is {domain}/sublet or lies below it"
     )]
     ReceiptOfAnotherLedger {
-        /// What it names, its first 80 characters.
+        /// The origin that it names, cut to 80 characters.
         origin: String,
-        /// The bundle's domain.
+        /// The trust domain of the bundle.
         domain: TrustDomain,
     },
-    /// The proof was used before.
+    /// The proof was used before, or may have been.
     #[error("{0}")]
     Replay(ReplayRefusal),
-    /// The identity is over, or not yet good.
-    #[error("the identity token is good from {} to {}, not now", utc(window.not_before), utc(window.not_after))]
+    /// The identity token has expired, or is not valid yet.
+    #[error("the identity token is valid from {} to {}, not now", utc(window.not_before), utc(window.not_after))]
     IdentityExpired {
-        /// When it is good.
+        /// When it is valid.
         window: Window,
     },
-    /// A workload's signed token does not hold.
+    /// A signed token of a workload or user is not accepted.
     #[error("the token does not hold: {0}")]
     Jwt(#[from] BadJwt),
-    /// The client certificate of the connection is none, or not the one that was named.
+    /// The client certificate of the connection is not accepted.
     #[error("the client certificate: {0}")]
     Certificate(#[from] BadCertificate),
-    /// The client certificate of the connection is somebody else's than the caller's.
+    /// The client certificate of the connection belongs to another agent.
     #[error("the connection shows the certificate of {certificate}, which is not {agent}'s")]
     CertificateOfAnother {
-        /// Whom it names.
+        /// The SPIFFE id of the certificate.
         certificate: AgentId,
-        /// Who calls.
+        /// The agent that calls.
         agent: AgentId,
     },
-    /// A user's token holds, and names nobody here.
+    /// A user's token is valid, but maps to no principal here.
     #[error("the login at {issuer}: {detail}")]
     User {
-        /// Whose token.
+        /// The issuer of the token.
         issuer: String,
-        /// Why not.
+        /// Why it maps to none.
         detail: String,
     },
-    /// Another broker's identity does not hold.
+    /// The identity of another trust domain is not accepted.
     #[error("the identity of another trust domain: {detail}")]
     FederatedDomain {
-        /// Why.
+        /// Why it is not accepted.
         detail: String,
     },
-    /// The admin is taken through the Unix socket alone.
-    #[error("the admin calls through the broker's Unix socket, and nowhere else")]
+    /// The admin may call only through the Unix socket.
+    #[error("the admin may call only through the broker's Unix socket")]
     AdminSocket,
-    /// The enrollment signature does not hold.
-    #[error("the request is not signed by the key that it brings")]
+    /// The new key did not sign the enrollment request.
+    #[error("the request is not signed by the new key in it")]
     NewKey,
-    /// Admin calls are made with the admin key.
-    #[error(
-        "it is not signed by this broker's admin key, which the broker knows by the admin.pub in its data directory"
-    )]
+    /// The admin key did not sign the call.
+    #[error("the call is not signed by this broker's admin key (admin.pub in its data directory)")]
     NotAdmin,
 }
 
 impl Unauthenticated {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Unauthenticated::Missing(_) => "credentials_missing",

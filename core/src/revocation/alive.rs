@@ -1,20 +1,20 @@
-//! Is a chain alive? Time and revocation, asked of every hop. SPEC 7.1: P2.
+//! The check whether a chain is valid: time and revocation of every hop. SPEC 7.1: P2.
 //!
-//! Owns: these questions, over whatever knows revocations: the broker's state or a verifier's view. Does not
-//! own: what is revoked (`feed`, `state`).
+//! Owns: these checks, over any source of revocations: the broker's state or a verifier's view.
+//! Does not own: what is revoked (`feed`, `state`).
 //!
-//! Invariants: broker and tool ask by the same functions.
+//! Invariants: broker and tool use the same functions.
 
 use crate::base::id::{Principal, UnixMillis};
 use crate::refusal::Deny;
 use crate::revocation::feed::{Revocation, RevocationView};
 use crate::token::verify::VerifiedToken;
 
-/// Something that knows what was revoked.
+/// A source of revocations.
 pub(crate) trait Revocations {
-    /// Whether this is revoked now.
+    /// Returns whether this subject is revoked.
     fn is_revoked(&self, revocation: &Revocation) -> bool;
-    /// Whether what was issued for a principal at this time is revoked now.
+    /// Returns whether a delegation that was issued for a principal at this time is revoked.
     fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool;
 }
 
@@ -28,7 +28,7 @@ impl Revocations for RevocationView {
     }
 }
 
-/// Refuses a chain that has not begun, or of which any hop is over.
+/// Refuses a chain that is not valid yet, or of which a hop has expired.
 pub(crate) fn check_time(token: &VerifiedToken, now: UnixMillis) -> Result<(), Deny> {
     let second = now.seconds();
     let from = token.window().not_before;
@@ -44,7 +44,7 @@ pub(crate) fn check_time(token: &VerifiedToken, now: UnixMillis) -> Result<(), D
     Ok(())
 }
 
-/// Refuses a chain of which anything was revoked: a hop, an agent, a key, the principal, the root.
+/// Refuses a chain if a hop, an agent, a key, the principal or the root key is revoked.
 pub(crate) fn check_revocations(
     token: &VerifiedToken,
     known: &dyn Revocations,
@@ -55,7 +55,7 @@ pub(crate) fn check_revocations(
     check_revocations_but_of_the_root(token, known)
 }
 
-/// All of [`check_revocations`] but the root key.
+/// Makes the checks of [`check_revocations`] except that of the root key.
 pub(crate) fn check_revocations_but_of_the_root(
     token: &VerifiedToken,
     known: &dyn Revocations,

@@ -1,4 +1,4 @@
-//! What has ended: the revocation feed, and the question whether a chain is alive. SPEC section 7.
+//! Revocation: the revocation feed, and the check whether a chain is valid. SPEC section 7.
 
 pub(crate) mod alive;
 pub mod feed;

@@ -1,12 +1,13 @@
-//! The state machine: effects in, the next state and what was given out. Pure, so that the committer, a
-//! model in memory and the tests go the same way.
+//! The state machine: it applies effects, and returns what changed. Pure, so the committer, an
+//! in-memory model and the tests use the same code.
 //!
-//! Owns: sequence numbers, ledger indices, the rows that follow from a commit (a delegation's count and
-//! last leaf), the order of changes. Does not own: the decision, the bytes of a record, the disk.
+//! Owns: sequence numbers, ledger indices, the rows that follow from a commit (a delegation's count
+//! and last leaf), the order of changes. Does not own: the decision, the bytes of a record, the
+//! disk.
 //!
-//! Invariants: effects are applied whole or not at all; the changes of [`Applied`], taken in again in the
-//! same order by [`State::follow`], give the same state; a record's time is no earlier than that of the one
-//! before it.
+//! Invariants: effects are applied whole or not at all; the changes of [`Applied`], applied in the
+//! same order by [`State::follow`], give the same state; a record's time is not earlier than that
+//! of the record before it.
 
 use std::collections::BTreeMap;
 
@@ -15,52 +16,54 @@ use super::{Change, Delegation, Effects, Mutation, Row, RowKey, State};
 use crate::base::id::{DelegationId, UnixMillis};
 use crate::revocation::feed::{Delta, FeedFloor};
 
-/// Where a record comes to stand.
+/// The place of a record in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its index in the ledger.
+    /// The index of the record in the ledger.
     pub index: u64,
-    /// Its number among its delegation's records, from 0; 0 outside of one.
+    /// The number of the record among its delegation's records, from 0; 0 for a record of no
+    /// delegation.
     pub position: u64,
-    /// The leaf hash of the delegation's record before it; zeros for the first.
+    /// The leaf hash of the delegation's previous record; zeros for the first.
     pub previous: [u8; 32],
-    /// The number of the last revocation that was in force when it was decided.
+    /// The number of the last revocation that was in force at the decision.
     pub revocation_sequence: u64,
-    /// When it is recorded: at the time of the decision, or at that of the record before it if that is later.
+    /// The time of the record: that of the decision, or of the record before it if that is later.
     pub time: UnixMillis,
 }
 
-/// A record that waits for its place in the ledger.
+/// A record that has no place in the ledger yet.
 pub trait Placed {
-    /// The delegation that it belongs to.
+    /// Returns the delegation that the record belongs to; `None` when it belongs to none.
     fn delegation(&self) -> Option<DelegationId>;
 
-    /// Whether it is of a hop behind a root.
+    /// Returns whether it records a hop after the root.
     fn is_hop(&self) -> bool;
 
-    /// Takes its place, and returns the hash of its leaf.
+    /// Sets the place of the record, and returns the hash of its leaf.
     fn place(&mut self, place: &Place) -> [u8; 32];
 }
 
-/// Something that the decision rests on has changed since. Nothing was applied.
+/// Something that the decision read has changed since. Nothing was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outdated;
 
-/// What a commit gave.
+/// The result of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied<R> {
     /// The changes of rows, in order.
     pub changes: Vec<Change>,
-    /// The records, each at its place; the first has the index `first`.
+    /// The records with their places. The first has the index `first`.
     pub records: Vec<R>,
     /// The index of the first record.
     pub first: u64,
-    /// Older records whose payload is erased, by index.
+    /// The indices of earlier records whose payload is erased.
     pub erased: Vec<u64>,
 }
 
 impl State {
-    /// Applies what was decided at `now`, if all that the decision rests on still holds.
+    /// Applies the effects of a decision that was made at `now`, if all of its preconditions still
+    /// hold.
     pub fn apply<R: Placed>(
         &mut self,
         effects: Effects<R>,
@@ -86,7 +89,7 @@ impl State {
         Ok(Applied { changes, records, first, erased })
     }
 
-    /// Takes in what another state was given: the changes of a commit, and where the ledger ends behind it.
+    /// Applies the changes of another state's commit. `ledger` is the end of the ledger after it.
     pub fn follow(&mut self, changes: impl IntoIterator<Item = Change>, ledger: LedgerEnd) {
         for change in changes {
             match change {
@@ -97,15 +100,16 @@ impl State {
         self.ledger = ledger;
     }
 
-    /// Forgets rows that ended before `before`, at most `most` of them.
+    /// Removes rows that ended before `before`, at most `most` of them. Returns the changes.
     pub fn expire(&mut self, before: UnixMillis, most: usize) -> Vec<Change> {
         let expired = self.expired(before, most);
         expired.iter().for_each(|key| self.forget(key));
         expired.into_iter().map(Change::Forget).collect()
     }
 
-    /// Raises the floor of the revocation feed. `passed` lie below it and are forgotten; `again` lay below it
-    /// and still hold, so they are stated once more, with new numbers.
+    /// Raises the floor of the revocation feed. `passed` are the deltas below it, which are
+    /// removed; `again` are those of them that are in force, which get new numbers. Returns the
+    /// changes.
     pub fn raise_feed_floor(
         &mut self,
         floor: FeedFloor,
@@ -128,7 +132,7 @@ impl State {
 
     fn mutate(&mut self, mutation: Mutation, (now, first): (UnixMillis, u64), made: &mut Made) {
         let row = match mutation {
-            // Its count and last leaf are known once its records have their places.
+            // Its count and last leaf are known only after its records have their places.
             Mutation::Put(row) => match *row {
                 Row::Delegation(row) => {
                     self.put(Row::Delegation(row.clone()));
@@ -145,7 +149,7 @@ impl State {
                 let sequence = self.revocation_sequence.saturating_add(1);
                 Row::Revocation(Delta { sequence, at: now, expires: expires_at, revocation })
             }
-            // What is stored never falls: a restart reads it.
+            // The stored floor never falls, because a restart reads it.
             Mutation::RaiseFloor(floor) => Row::Floor(floor.max(self.retention.floor())),
             Mutation::RemoveLegalHold(name) => {
                 let key = RowKey::Hold(name);
@@ -161,7 +165,7 @@ impl State {
         self.take(row, &mut made.changes);
     }
 
-    /// Gives a record its place: behind the last one of the ledger, and of its delegation.
+    /// Sets the place of a record: after the last one of the ledger, and of its delegation.
     fn place<R: Placed>(
         &mut self,
         record: &mut R,
@@ -191,11 +195,11 @@ impl State {
     }
 }
 
-/// What a commit has given so far.
+/// The result of a commit so far.
 #[derive(Default)]
 struct Made {
     changes: Vec<Change>,
-    /// Delegations whose rows follow from the records.
+    /// The delegations whose rows follow from the records.
     delegations: BTreeMap<DelegationId, Delegation>,
     erased: Vec<u64>,
 }

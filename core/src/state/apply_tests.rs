@@ -9,7 +9,7 @@ use crate::trust::bundle::{KeyId, KeyState, KeyUse, SignedBundle, TrustBundle, T
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
-/// A record of which the leaf hash tells its place.
+/// A record whose leaf hash tells its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Leaf {
     delegation: Option<DelegationId>,
@@ -180,7 +180,7 @@ fn the_floor_never_falls() {
     }
 }
 
-/// A store that takes the changes in order has what the state has: so a restart is no news.
+/// A store that applies the changes in order equals the state, so a restart changes nothing.
 #[test]
 fn whoever_follows_the_changes_has_the_same_state() {
     let (mut state, mut follower) = (state(), state());

@@ -1,9 +1,10 @@
-//! What an answer says of the state, beside what was granted: all of it of one moment.
+//! The part of an answer that describes the state, taken at one moment.
 //!
-//! Owns: the picture and how it is taken. Does not own: the answer's bytes (the broker's `respond`).
+//! Owns: the description and how it is taken. Does not own: the answer's bytes (the broker's
+//! `respond`).
 //!
-//! Invariants: it is taken of the state that a commit made, or of the one that a decision read, and never
-//! of a later one.
+//! Invariants: it is taken from the state that a commit made, or from the state that a decision
+//! read, and never from a later one.
 
 use std::sync::Arc;
 
@@ -11,30 +12,30 @@ use super::State;
 use crate::base::id::HopId;
 use crate::trust::bundle::SignedBundle;
 
-/// What an answer says of the state.
+/// The part of an answer that describes the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Basis {
     /// The trust bundle.
     pub trust: Arc<SignedBundle>,
     /// The number of the last revocation.
     pub revocation_sequence: u64,
-    /// The recorded hop that the answer has a receipt of; `None` where it has none.
+    /// The recorded hop that the answer has a receipt for; `None` when it has no receipt.
     pub hop: Option<HopStatus>,
 }
 
-/// What a receipt says of a recorded hop.
+/// The content of a receipt for a recorded hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopStatus {
-    /// Which.
+    /// The id of the hop.
     pub hop: HopId,
-    /// The ledger indices of the chain up to it, root first.
+    /// The ledger indices of the chain up to the hop, root first.
     pub indices: Vec<u64>,
-    /// Whether nothing of that chain is revoked: hops, agents, keys, the principal.
+    /// Whether nothing of the chain is revoked: hops, agents, keys, the principal.
     pub is_alive: bool,
 }
 
 impl State {
-    /// What an answer says of this state, with a receipt for `hop` if one is asked for.
+    /// Describes this state, with a receipt for `hop` if one is given and it is recorded.
     pub fn basis(&self, hop: Option<&HopId>) -> Basis {
         Basis {
             trust: self.trust.clone(),

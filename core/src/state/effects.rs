@@ -1,6 +1,6 @@
-//! What a decision does, if it is committed.
+//! The effects of a decision, if it is committed.
 //!
-//! Owns: the three parts of it, which go together from the decision into the commit. Does not own: how
+//! Owns: their three parts, which stay together from the decision to the commit. Does not own: how
 //! they change the state (`apply`).
 
 use super::{Precondition, RecordedHop, Row};
@@ -11,33 +11,33 @@ use crate::revocation::feed::Revocation;
 /// One change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
-    /// A row takes the place of the one of its key. Hops, revocations and the floor have mutations of
-    /// their own, because `apply` gives part of their rows.
+    /// A row replaces the row with the same key. Hops, revocations and the floor have mutations of
+    /// their own, because `apply` sets part of their rows.
     Put(Box<Row>),
-    /// A hop is recorded; its ledger index is that of the decision's record `record`.
+    /// A hop is recorded. Its ledger index is that of the decision's record `record`.
     RecordHop {
-        /// The row; its index is given by `apply`.
+        /// The row; `apply` sets its index.
         hop: RecordedHop,
-        /// Which record of the same effects it stands in, from 0.
+        /// The number of the record among these effects, from 0.
         record: usize,
     },
-    /// Something is revoked; the number in the feed is given by `apply`.
+    /// A subject is revoked. `apply` sets the number in the feed.
     Revoke {
-        /// What.
+        /// The subject.
         revocation: Revocation,
-        /// When all that it could end has expired.
+        /// When everything that the revocation could end has expired.
         expires_at: UnixMillis,
     },
-    /// Records below this index may be pruned. Where the floor lies higher it stays there.
+    /// Records below this index may be pruned. A higher floor stays.
     RaiseFloor(u64),
-    /// The hold of this name is gone.
+    /// The legal hold of this name is removed.
     RemoveLegalHold(String),
-    /// The payload beside the record of this index is erased.
+    /// The payload of the record with this index is erased.
     ErasePayload(u64),
 }
 
 impl Mutation {
-    /// Whether the trust bundle changes.
+    /// Returns whether the trust bundle changes.
     pub fn is_trust(&self) -> bool {
         matches!(self, Mutation::Put(row) if matches!(**row, Row::Trust(_)))
     }
@@ -49,14 +49,14 @@ impl<R: Into<Row>> From<R> for Mutation {
     }
 }
 
-/// What a decision does, if it is committed: all of it or nothing.
+/// The effects of a decision, if it is committed: all of them or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effects<R = Record> {
-    /// What must still hold.
+    /// The conditions that must still hold.
     pub preconditions: Vec<Precondition>,
-    /// What changes, in order.
+    /// The changes, in order.
     pub mutations: Vec<Mutation>,
-    /// What is recorded, in order.
+    /// The records, in order.
     pub records: Vec<R>,
 }
 
@@ -67,12 +67,12 @@ impl<R> Default for Effects<R> {
 }
 
 impl<R> Effects<R> {
-    /// Whether there is nothing to commit.
+    /// Returns whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self.mutations.is_empty() && self.records.is_empty()
     }
 
-    /// These effects, and behind them others, whose mutations name no records.
+    /// Appends other effects, whose mutations must not refer to records.
     pub fn extend(&mut self, next: Effects<R>) {
         self.preconditions.extend(next.preconditions);
         self.mutations.extend(next.mutations);

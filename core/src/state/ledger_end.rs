@@ -1,15 +1,15 @@
-//! Where the ledger ends: the next record's index, and the time that it is no earlier than. SPEC 9.2.
+//! The end of the ledger: the next record's index, and its earliest time. SPEC 9.2.
 //!
-//! Owns: the two numbers. Does not own: how they move (`apply`), the tree (`sublet-ledger`).
+//! Owns: the two numbers. Does not own: how they change (`apply`), the tree (`sublet-ledger`).
 
 use crate::base::id::UnixMillis;
 
-/// Where the ledger ends.
+/// The end of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerEnd {
-    /// How many records it has.
+    /// How many records there are.
     pub size: u64,
-    /// The time of its last record; the earliest time there is when it is empty.
+    /// The time of the last record; the earliest possible time when there is none.
     pub last: UnixMillis,
 }
 

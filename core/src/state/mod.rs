@@ -1,10 +1,10 @@
-//! What the broker knows when it decides. docs/ARCHITECTURE, "The store".
+//! The broker's state, from which it decides. docs/ARCHITECTURE, "The store".
 //!
-//! Owns: the rows in memory, their indices, and the one state machine ([`State::apply`]). Does not own:
-//! where rows lie on disk (the stores), what a decision is (`decide`).
+//! Owns: the rows in memory, their indices, and the only state machine ([`State::apply`]). Does not
+//! own: the rows on disk (the stores), what a decision is (`decide`).
 //!
 //! Invariants: the state changes only by [`Effects`] that were committed; every row that can change
-//! carries a version; a key has one owner, ever.
+//! has a version; a key belongs to one agent for ever.
 
 mod apply;
 mod basis;
@@ -68,7 +68,7 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a broker that has just begun, with its first trust bundle.
+    /// Returns the state of a new broker with its first trust bundle.
     pub fn new(trust: SignedBundle) -> Self {
         State {
             trust: Arc::new(trust),
@@ -93,77 +93,77 @@ impl State {
         }
     }
 
-    /// The trust domain.
+    /// Returns the trust domain.
     pub fn domain(&self) -> &TrustDomain {
         self.trust.bundle().trust_domain()
     }
 
-    /// The trust bundle.
+    /// Returns the trust bundle.
     pub fn trust(&self) -> &Arc<SignedBundle> {
         &self.trust
     }
 
-    /// An agent.
+    /// Returns an agent; `None` when there is none with this id.
     pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
         self.agents.get(id)
     }
 
-    /// All agents, by id.
+    /// Returns all agents, by id.
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
         self.agents.values()
     }
 
-    /// Whose a key is.
+    /// Returns the owner of a key; `None` when the key belongs to no agent.
     pub fn key_owner(&self, key: &Thumbprint) -> Option<&KeyOwner> {
         self.key_owners.get(key)
     }
 
-    /// A profile.
+    /// Returns a profile; `None` when there is none with this name.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.get(name)
     }
 
-    /// All profiles, by name.
+    /// Returns all profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
         self.profiles.values()
     }
 
-    /// A join token.
+    /// Returns a join token; `None` when there is none with this id.
     pub fn join_token(&self, id: &str) -> Option<&JoinToken> {
         self.join_tokens.get(id)
     }
 
-    /// All join tokens, by id.
+    /// Returns all join tokens, by id.
     pub fn join_tokens(&self) -> impl Iterator<Item = &JoinToken> {
         self.join_tokens.values()
     }
 
-    /// A delegation.
+    /// Returns a delegation; `None` when there is none with this id.
     pub fn delegation(&self, id: &DelegationId) -> Option<&Delegation> {
         self.delegations.get(id)
     }
 
-    /// Agents with an id behind `after`, by id; all of them where it is `None`.
+    /// Returns the agents with an id after `after`, by id; all of them for `None`.
     pub fn agents_after(&self, after: Option<&AgentId>) -> impl Iterator<Item = &Agent> {
         behind(&self.agents, after)
     }
 
-    /// Profiles with a name behind `after`, by name; all of them where it is `None`.
+    /// Returns the profiles with a name after `after`, by name; all of them for `None`.
     pub fn profiles_after(&self, after: Option<&str>) -> impl Iterator<Item = &Profile> {
         behind(&self.profiles, after)
     }
 
-    /// Join tokens with an id behind `after`, by id; all of them where it is `None`.
+    /// Returns the join tokens with an id after `after`, by id; all of them for `None`.
     pub fn join_tokens_after(&self, after: Option<&str>) -> impl Iterator<Item = &JoinToken> {
         behind(&self.join_tokens, after)
     }
 
-    /// Sessions with an id behind `after`, by id; all of them where it is `None`.
+    /// Returns the sessions with an id after `after`, by id; all of them for `None`.
     pub fn sessions_after(&self, after: Option<&SessionId>) -> impl Iterator<Item = &Session> {
         behind(&self.sessions, after)
     }
 
-    /// Delegations with an id behind `after`, by id; all of them where it is `None`.
+    /// Returns the delegations with an id after `after`, by id; all of them for `None`.
     pub fn delegations_after(
         &self,
         after: Option<DelegationId>,
@@ -171,74 +171,75 @@ impl State {
         behind(&self.delegations, after.as_ref())
     }
 
-    /// A recorded hop.
+    /// Returns a recorded hop; `None` when it is not recorded, or no longer kept.
     pub fn hop(&self, id: &HopId) -> Option<&RecordedHop> {
         self.hops.get(id)
     }
 
-    /// How many hops were recorded behind this one and are still kept.
+    /// Returns how many recorded hops directly below this one are kept.
     pub fn followers(&self, hop: &HopId) -> u32 {
         self.followers.get(hop).copied().unwrap_or(0)
     }
 
-    /// The answers that were given before.
+    /// Returns the answers that were given before.
     pub fn answers(&self) -> &Answers {
         &self.answers
     }
 
-    /// How many live hops are counted for an agent: those that it or its helpers made.
+    /// Returns how many live hops an agent and its helpers have made.
     pub fn hops_of(&self, agent: &AgentId) -> u32 {
         self.hops_of.get(agent).copied().unwrap_or(0)
     }
 
-    /// The keys that an agent has and had, and how many recorded hops each holds.
+    /// Returns the current and former keys of agents, and how many recorded hops each holds.
     pub fn held(&self) -> &HeldKeys {
         &self.held
     }
 
-    /// What is known of a tool that reports.
+    /// Returns the row of a tool that reports; `None` when it has not reported.
     pub fn verifier(&self, agent: &AgentId) -> Option<&Verifier> {
         self.verifiers.get(agent)
     }
 
-    /// Whether somebody enrolled with a signed token, by its SHA-256.
+    /// Returns whether a workload enrolled with the signed token of this SHA-256.
     pub fn is_spent(&self, id: &[u8; 32]) -> bool {
         self.spent.contains_key(id)
     }
 
-    /// How many of them are kept.
+    /// Returns how many such tokens are kept.
     pub fn spent_kept(&self) -> usize {
         self.spent.len()
     }
 
-    /// A session of authority.
+    /// Returns a session of authority; `None` when there is none with this id.
     pub fn session(&self, id: &SessionId) -> Option<&Session> {
         self.sessions.get(id)
     }
 
-    /// All sessions that are kept, by id.
+    /// Returns all sessions that are kept, by id.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values()
     }
 
-    /// The delegations that were issued in a session and are not over.
+    /// Returns the delegations that were issued in a session and have not expired.
     pub fn in_session(&self, id: &SessionId, now: UnixMillis) -> impl Iterator<Item = &Delegation> {
         let issued = self.in_sessions.get(id).into_iter().flatten();
         let issued = issued.filter_map(|id| self.delegations.get(id));
         issued.filter(move |row| row.expires_at > now)
     }
 
-    /// What of the ledger may go.
+    /// Returns which records of the ledger may be pruned.
     pub fn retention(&self) -> &Retention {
         &self.retention
     }
 
-    /// How many agents, delegations and hops there are.
+    /// Returns how many agents, delegations and hops there are.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.agents.len(), self.delegations.len(), self.hops.len())
     }
 
-    /// The ledger indices of the chain up to a recorded hop, root first.
+    /// Returns the ledger indices of the chain up to a recorded hop, root first; `None` when a hop
+    /// is not recorded.
     pub fn indices(&self, hop: &HopId) -> Option<Vec<u64>> {
         let mut indices = Vec::new();
         let mut next = Some(*hop);
@@ -251,17 +252,17 @@ impl State {
         Some(indices)
     }
 
-    /// Where the ledger ends.
+    /// Returns the end of the ledger.
     pub fn ledger(&self) -> LedgerEnd {
         self.ledger
     }
 
-    /// Begins behind the records of a store that is opened.
+    /// Sets the end of the ledger when a store is opened.
     pub fn resume_ledger(&mut self, end: LedgerEnd) {
         self.ledger = end;
     }
 
-    /// Takes a committed row in.
+    /// Applies a committed row.
     pub fn put(&mut self, row: Row) {
         match row {
             Row::Agent(row) => drop(self.agents.insert(row.id.clone(), row)),
@@ -278,7 +279,7 @@ impl State {
             Row::Floor(floor) => self.retention.raise(floor),
             Row::Hold(hold) => self.retention.put(hold),
             Row::Trust(bundle) => self.trust = Arc::new(bundle),
-            // Where the feed begins: its writer goes by it, and no decision.
+            // The feed's writer uses this row, and no decision.
             Row::FeedFloor(_) => {}
         }
     }
@@ -333,9 +334,9 @@ impl State {
         }
     }
 
-    /// Hops, join tokens, spent tokens and answers that ended before `before`, at most `most` of them. Agents,
-    /// keys, profiles and delegations stay: the ledger is read through them. Revocations go with the feed's
-    /// floor.
+    /// Returns the keys of hops, join tokens, spent tokens, answers and sessions that ended before
+    /// `before`, at most `most` of them. Agents, keys, profiles and delegations stay, because
+    /// reading the ledger needs them. Revocations are removed with the feed's floor.
     fn expired(&self, before: UnixMillis, most: usize) -> Vec<RowKey> {
         let hops =
             self.hops.values().filter(|row| row.expires_at < before).map(|row| RowKey::Hop(row.id));
@@ -363,7 +364,7 @@ impl State {
             RowKey::Revocation(sequence, revocation) => {
                 self.forget_revocation(*sequence, revocation);
             }
-            // These stay: the ledger is read through them, or there is one of them, always.
+            // These rows stay: reading the ledger needs them, or there is always exactly one.
             RowKey::Agent(_)
             | RowKey::KeyOwner(_)
             | RowKey::Profile(_)
@@ -377,7 +378,7 @@ impl State {
     }
 }
 
-/// The rows of a table behind a key, in order.
+/// Returns the rows of a table after a key, in order.
 fn behind<'a, K, Q, T>(
     table: &'a BTreeMap<K, T>,
     after: Option<&Q>,

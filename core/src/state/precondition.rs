@@ -1,7 +1,8 @@
-//! What must still hold of the state when a decision is committed. docs/ARCHITECTURE, "The store".
+//! The conditions that must still hold when a decision is committed. docs/ARCHITECTURE, "The
+//! store".
 //!
-//! Owns: the kinds of precondition and how each is checked. Does not own: which of them a decision has
-//! (`decide`), the check before a commit (`apply`).
+//! Owns: the kinds of precondition and how each is checked. Does not own: which of them a decision
+//! has (`decide`), the check before a commit (`apply`).
 //!
 //! Invariants: a decision names everything that it read and that another commit may change; if one
 //! precondition fails, nothing of the commit is applied and the decision is made again.
@@ -10,48 +11,49 @@ use super::{Agent, JoinToken, Profile, RowKey, Session, State, Verifier};
 use crate::base::id::{HopId, Principal, UnixMillis};
 use crate::revocation::feed::Revocation;
 
-/// Something that a decision read and that must be the same when it is committed.
+/// A condition on something that a decision read, which must still hold at the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// The row of this key has this version; `None`: there is no row of this key. Rows that do not count
+    /// The row with this key has this version; `None`: there is no such row. Rows that do not count
     /// their changes have version 0.
     Version(RowKey, Option<u64>),
-    /// Fewer recorded hops than this follow a hop.
+    /// Fewer recorded hops than this are directly below the hop.
     FanOut(HopId, u32),
-    /// None of these is revoked.
+    /// None of these subjects is revoked.
     NotRevoked(Vec<Revocation>),
-    /// What is issued for this principal at this time is not revoked.
+    /// A delegation that is issued for this principal at this time is not revoked.
     PrincipalAlive(Principal, UnixMillis),
     /// This principal is revoked.
     PrincipalRevoked(Principal),
-    /// The record of this index is under no hold.
+    /// No legal hold covers the record with this index.
     NotHeld(u64),
-    /// The floor of the ledger lies below this index.
+    /// The floor of the ledger is below this index.
     FloorBelow(u64),
 }
 
 impl Precondition {
-    /// There is no row of this key.
+    /// Returns the condition that there is no row with this key.
     pub fn absent(key: RowKey) -> Self {
         Precondition::Version(key, None)
     }
 
-    /// There is a row of this key that does not count its changes.
+    /// Returns the condition that there is a row with this key, which does not count its changes.
     pub fn present(key: RowKey) -> Self {
         Precondition::Version(key, Some(0))
     }
 
-    /// The row is as it was read.
+    /// Returns the condition that the row has not changed since it was read.
     pub fn unchanged(row: &impl Versioned) -> Self {
         Precondition::Version(row.row_key(), Some(row.row_version()))
     }
 
-    /// The row of this key is as it was read, or still absent.
+    /// Returns the condition that the row with this key has not changed since it was read, or is
+    /// still absent.
     pub fn as_read(key: RowKey, row: Option<&impl Versioned>) -> Self {
         Precondition::Version(key, row.map(Versioned::row_version))
     }
 
-    /// The trust bundle has this version.
+    /// Returns the condition that the trust bundle has this version.
     pub fn trust(version: u64) -> Self {
         Precondition::Version(RowKey::Trust, Some(version))
     }
@@ -59,9 +61,9 @@ impl Precondition {
 
 /// A row that counts its changes.
 pub trait Versioned {
-    /// The row's key.
+    /// Returns the row's key.
     fn row_key(&self) -> RowKey;
-    /// How often it was changed.
+    /// Returns how often the row was changed.
     fn row_version(&self) -> u64;
 }
 
@@ -82,7 +84,7 @@ macro_rules! versioned {
 versioned!(Agent by id, Profile by name, JoinToken by id, Session by id, Verifier by agent);
 
 impl State {
-    /// Whether all of these hold.
+    /// Returns whether all of these conditions hold.
     pub fn meets(&self, preconditions: &[Precondition]) -> bool {
         preconditions.iter().all(|precondition| match precondition {
             Precondition::Version(key, version) => self.version(key) == *version,
@@ -101,7 +103,8 @@ impl State {
         })
     }
 
-    /// The version of a row, 0 for one that does not count its changes; `None` where there is none.
+    /// Returns the version of a row, 0 for one that does not count its changes; `None` when there
+    /// is no row.
     fn version(&self, key: &RowKey) -> Option<u64> {
         let there = |is_there: bool| is_there.then_some(0);
         match key {

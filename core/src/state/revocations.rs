@@ -1,10 +1,10 @@
-//! What of the state is about revocations: what is in force, what it ends, and what of it nobody knows.
+//! Revocations in the state: what is in force, and what it ends.
 //!
-//! Owns: the rows of revocations, and the questions about them. Does not own: what a revocation says
+//! Owns: the rows of revocations, and reading them. Does not own: the content of a revocation
 //! (`feed`), who may revoke (`decide`).
 //!
-//! Invariants: of two revocations of one thing the one that lasts longer counts; whether a principal's
-//! authority is gone is asked of one function, the one that verifiers ask (`feed`).
+//! Invariants: of two revocations of one subject the one that lasts longer counts; only one
+//! function tells whether a principal's authority is revoked, and verifiers use the same (`feed`).
 
 use super::{Delegation, State};
 use crate::base::id::{HopId, Principal, UnixMillis};
@@ -12,30 +12,31 @@ use crate::base::key::Thumbprint;
 use crate::revocation::feed::{Delta, Revocation};
 
 impl Delegation {
-    /// When it was issued, as its block 0 says it: in whole seconds.
+    /// Returns when it was issued, as its block 0 states it: in whole seconds.
     pub fn block_time(&self) -> UnixMillis {
         UnixMillis::from_seconds(self.issued_at.seconds())
     }
 }
 
 impl State {
-    /// The number of the last revocation.
+    /// Returns the number of the last revocation.
     pub fn revocation_sequence(&self) -> u64 {
         self.revocation_sequence
     }
 
-    /// The delta that revoked this, if it is revoked.
+    /// Returns the delta that revoked this subject; `None` when it is not revoked.
     pub fn revoked(&self, revocation: &Revocation) -> Option<&Delta> {
         self.revoked.get(revocation)
     }
 
-    /// Whether what is issued for a principal at this time is revoked.
+    /// Returns whether a delegation that is issued for a principal at this time is revoked.
     pub fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
         let at = |known: &Revocation| self.revoked(known).map(|delta| delta.at);
         Revocation::ends(principal, issued_at, at)
     }
 
-    /// Whether nothing of the chain up to a recorded hop is revoked: hops, agents, keys, principal.
+    /// Returns whether nothing of the chain up to a recorded hop is revoked: hops, agents, keys,
+    /// principal.
     pub fn is_alive(&self, hop: &HopId) -> bool {
         let revoked = |revocation| self.revoked.contains_key(&revocation);
         let mut next = Some(*hop);
@@ -53,12 +54,13 @@ impl State {
         delegation.is_some_and(|row| !self.ends(&row.principal, row.block_time()))
     }
 
-    /// The number of the last revocation of a store that is opened: what it counts on from.
+    /// Sets the number of the last revocation when a store is opened.
     pub fn resume_revocations(&mut self, sequence: u64) {
         self.revocation_sequence = self.revocation_sequence.max(sequence);
     }
 
-    /// Of two revocations of one thing the one that lasts longer counts, as it does for verifiers.
+    /// Of two revocations of one subject the one that lasts longer counts, as it does for
+    /// verifiers.
     pub(super) fn put_revocation(&mut self, delta: Delta) {
         self.revocation_sequence = self.revocation_sequence.max(delta.sequence);
         if let Revocation::AgentResumed(agent) = &delta.revocation {
@@ -77,32 +79,33 @@ impl State {
         }
     }
 
-    /// Whether a delta of the feed still says something that holds: it is the one by which its subject is
-    /// revoked, and what it could kill is not over by `before`.
+    /// Returns whether a delta of the feed is still in force: its subject is revoked by it, and
+    /// something that it could end has not expired by `before`.
     pub fn is_in_force(&self, delta: &Delta, before: UnixMillis) -> bool {
         let held = self.revoked(&delta.revocation);
         held.is_some_and(|held| held.sequence == delta.sequence) && !delta.is_over(before)
     }
 
-    /// Forgets a delta that the feed's floor has passed; one that was stated again since stays.
+    /// Removes a delta that the feed's floor has passed. One that got a new number since stays.
     pub(super) fn forget_revocation(&mut self, sequence: u64, revocation: &Revocation) {
         if self.revoked(revocation).is_some_and(|held| held.sequence == sequence) {
             self.revoked.remove(revocation);
         }
     }
 
-    /// Whether anybody has shown this key, or a hop that is kept goes to it: looks through all of them.
+    /// Returns whether an agent has shown this key, or a kept hop goes to it. Searches all hops.
     pub fn knows_key(&self, key: &Thumbprint) -> bool {
         self.key_owners.contains_key(key) || self.hops.values().any(|row| row.key == *key)
     }
 
-    /// When something was issued for a principal last, as the token says it: looks through all delegations.
+    /// Returns when something was last issued for a principal, as the token states it; `None` when
+    /// nothing was. Searches all delegations.
     pub fn last_issued_for(&self, principal: &Principal) -> Option<UnixMillis> {
         let issued = self.delegations.values().filter(|row| row.principal == *principal);
         issued.map(Delegation::block_time).max()
     }
 
-    /// Whether anything was issued for this principal, or somebody may act for it: looks through all
+    /// Returns whether something was issued for this principal, or a session names it. Searches all
     /// delegations and sessions.
     pub fn names_principal(&self, principal: &Principal) -> bool {
         let mut sessions = self.sessions.values().filter_map(|row| row.principal.as_ref());

@@ -1,7 +1,7 @@
 //! The rows of the state, and their keys. SPEC sections 3, 6, 7 and 9.
 //!
-//! Owns: the list of all kinds of row. Does not own: what is in a row (a file of its own each), where rows
-//! lie on disk (the stores).
+//! Owns: the list of all kinds of row. Does not own: the content of a row (a file of its own each),
+//! the rows on disk (the stores).
 
 use crate::base::id::{AgentId, DelegationId, HopId};
 use crate::base::key::Thumbprint;
@@ -20,7 +20,7 @@ use crate::trust::bundle::SignedBundle;
 pub enum Row {
     /// An agent.
     Agent(Agent),
-    /// A key's owner.
+    /// The owner of a key.
     KeyOwner(KeyOwner),
     /// A profile.
     Profile(Profile),
@@ -34,28 +34,28 @@ pub enum Row {
     Revocation(Delta),
     /// An answer that was given.
     Answer(GivenAnswer),
-    /// What is known of a tool that reports.
+    /// A tool that reports.
     Verifier(Verifier),
     /// The index below which records may be pruned.
     Floor(u64),
-    /// A hold on records.
+    /// A legal hold.
     Hold(Hold),
-    /// A signed token that was enrolled with.
+    /// A signed token that a workload enrolled with.
     Spent(SpentToken),
     /// The trust bundle.
     Trust(SignedBundle),
     /// A session of authority.
     Session(Session),
-    /// Where the revocation feed begins.
+    /// The floor of the revocation feed.
     FeedFloor(FeedFloor),
 }
 
-/// The key of a row. At any time there is at most one row of each key.
+/// The key of a row. There is at most one row with each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowKey {
     /// An agent, by its id.
     Agent(AgentId),
-    /// A key's owner, by the key.
+    /// The owner of a key, by the key.
     KeyOwner(Thumbprint),
     /// A profile, by its name.
     Profile(String),
@@ -65,30 +65,30 @@ pub enum RowKey {
     Delegation(DelegationId),
     /// A recorded hop, by its id.
     Hop(HopId),
-    /// A revocation, by its number in the feed; the subject is named beside it.
+    /// A revocation, by its number in the feed and its subject.
     Revocation(u64, Revocation),
     /// An answer, by its name.
     Answer(AnswerKey),
-    /// An answer that gave an agent an identity: one for each agent.
+    /// The answer that gave an agent its identity: one for each agent.
     IdentityAnswer(AgentId),
-    /// What is known of a tool, by its agent id.
+    /// A tool that reports, by its agent id.
     Verifier(AgentId),
-    /// The one floor of the ledger.
+    /// The floor of the ledger, of which there is one.
     Floor,
-    /// A hold, by its name.
+    /// A legal hold, by its name.
     Hold(String),
-    /// A signed token that was enrolled with, by its SHA-256.
+    /// A signed token that a workload enrolled with, by its SHA-256.
     Spent([u8; 32]),
-    /// The one trust bundle.
+    /// The trust bundle, of which there is one.
     Trust,
     /// A session, by its id.
     Session(SessionId),
-    /// The one floor of the revocation feed.
+    /// The floor of the revocation feed, of which there is one.
     FeedFloor,
 }
 
 impl Row {
-    /// The row's key.
+    /// Returns the row's key.
     pub fn key(&self) -> RowKey {
         match self {
             Row::Agent(row) => RowKey::Agent(row.id.clone()),
@@ -137,12 +137,12 @@ rows!(
     Session(Session),
 );
 
-/// One step of a committed change of the state. The steps of a commit are applied in order, to the state
-/// in memory and to the store.
+/// One step of a committed change of the state. The steps of a commit are applied in order, to the
+/// state in memory and to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A row takes the place of the one of its key.
+    /// A row replaces the row with the same key.
     Put(Box<Row>),
-    /// The row of this key is gone.
+    /// The row with this key is removed.
     Forget(RowKey),
 }

@@ -1,11 +1,11 @@
-//! Making tokens. The only file that signs blocks. SPEC sections 2 and 3.
+//! Making tokens. Only this file signs blocks. SPEC sections 2 and 3.
 //!
 //! Owns: block 0, appending a hop, and the stock form. Does not own: whether the broker grants
-//! (`decide`), where keys lie (`sign`).
+//! (`decide`), where keys are kept (`base::sign`).
 //!
-//! Invariants: a holder signs only what is built here, and only under a token whose last holder
-//! has the signing key; what is appended was checked to be narrower, by the same code that the
-//! broker runs; a stock token is sealed only when narrowed to one action for at most a minute.
+//! Invariants: a holder signs only what is built here, and only under a token whose last holder has
+//! the signing key; an appended hop was checked to be narrower, by the code that the broker runs; a
+//! stock token is sealed only after attenuation to one action for at most a minute.
 
 use std::sync::Arc;
 
@@ -22,46 +22,49 @@ use crate::token::verify::VerifiedToken;
 use crate::token::{BadToken, SignedBlock, UnverifiedToken, signed_bytes};
 use crate::trust::bundle::KeyId;
 
-/// The longest life of a stock (sealed, hence bearer) token.
+/// The longest life of a stock token, in seconds. It is sealed, and so a bearer token.
 pub const STOCK_SECONDS_MAX: i64 = 60;
 
-/// To whom a hop goes.
+/// The recipient of a hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipient {
-    /// An enrolled agent, with its current key.
+    /// An enrolled agent.
     Agent {
-        /// Who.
+        /// The agent's SPIFFE id.
         id: AgentId,
-        /// Its key.
+        /// The agent's current key.
         key: PublicKey,
     },
     /// A helper that the holder spawns.
     Helper {
-        /// One label of `[a-z0-9-]{1,63}`.
+        /// The last label of the helper's path, of the form `[a-z0-9-]{1,63}`.
         label: String,
-        /// The key that was made for it.
+        /// The helper's fresh key.
         key: PublicKey,
     },
-    /// The holder itself, name and key unchanged: to narrow what it is about to use.
+    /// The holder itself, with unchanged name and key. It attenuates the token for its own next
+    /// use.
     Oneself,
 }
 
-/// What a hop shall say.
+/// The content of a new hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// To whom.
+    /// The recipient.
     pub to: Recipient,
-    /// All of what it is good for.
+    /// The capabilities of the hop. The parent must cover all of them.
     pub scope: Scope,
-    /// How long, from now, in seconds.
+    /// The lifetime of the hop from now, in seconds.
     pub ttl_seconds: i64,
-    /// Hops in all, counted from the root; `None` keeps the parent's.
+    /// The greatest number of hops of the chain, counted from the root; `None` keeps the parent's
+    /// bound.
     pub hops_max: Option<u32>,
-    /// Hops without a receipt; `None` keeps the parent's.
+    /// The greatest number of hops that no receipt covers; `None` keeps the parent's bound.
     pub offline_hops_max: Option<u32>,
 }
 
-/// Signs block 0 with a root key. The block says who holds it; `holder_key` is that holder's.
+/// Signs block 0 with a root key. `holder_key` is the key of the agent that the block names. A
+/// block whose role is [`Role::Hop`] is refused.
 pub fn root(
     block: Block,
     holder_key: &PublicKey,
@@ -69,16 +72,40 @@ pub fn root(
     signer: &dyn Signer,
 ) -> Result<VerifiedToken, Refusal> {
     if matches!(block.role, Role::Hop) {
-        return Err(Deny::Forbidden("a hop is no root").into());
+        return Err(Deny::Forbidden("a hop cannot be block 0").into());
     }
     let signed = sign(block, holder_key, None, Symbols::default(), signer)?;
     let token = UnverifiedToken { root_key, blocks: vec![Arc::new(signed)] };
     Ok(VerifiedToken::of_own_root(token, signer.public_key().clone()))
 }
 
-/// Appends a hop, offline: the same block, by the same code, as an online delegation.
+/// Appends a hop, offline. The block is the same as that of an online delegation.
 ///
-/// `signer` must have the key of the token's holder. Refused when the hop is not narrower.
+/// `signer` must have the key of the token's holder. A hop that is not narrower than its parent is
+/// refused.
+///
+/// ```
+/// use sublet_core::base::sign::Signer;
+/// use sublet_core::capability::Scope;
+/// use sublet_core::token::mint::{Hop, Recipient, append};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/world.rs")); }
+/// # use world::{NOW, delegation, key};
+///
+/// let (parent, planner, helper) = (delegation(), key(10), key(11));
+/// let mut hop = Hop {
+///     to: Recipient::Helper { label: "scout".into(), key: helper.public_key().clone() },
+///     scope: Scope::from_texts(&["fs.read@tool://files path=under:/data/q3"])?,
+///     ttl_seconds: 300,
+///     hops_max: None,
+///     offline_hops_max: None,
+/// };
+/// let child = append(&parent, &hop, NOW, &planner)?;
+/// assert_eq!(child.holder().to_string(), "spiffe://acme.example/agent/planner#scout");
+///
+/// hop.scope = Scope::from_texts(&["fs.read@tool://files path=under:/"])?; // wider
+/// assert_eq!(append(&parent, &hop, NOW, &planner).unwrap_err().code(), "scope_exceeds_parent");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn append(
     parent: &VerifiedToken,
     hop: &Hop,
@@ -100,7 +127,8 @@ pub fn append(
     Ok(longer)
 }
 
-/// The block that `append` would sign, and for which key. Refused when it is not narrower.
+/// Returns the block that [`append`] would sign, and its next key. A hop that is not narrower than
+/// its parent is refused.
 pub fn draft(
     parent: &VerifiedToken,
     hop: &Hop,
@@ -131,8 +159,8 @@ pub fn draft(
     Ok((block, key))
 }
 
-/// The same hop, cut to what the parent's holder may hand on, and what was cut, in words. Refused
-/// when nothing is left of it.
+/// Cuts a hop to what the parent's holder may delegate. Returns the cut hop, and in words what was
+/// cut. Refused when nothing is left.
 pub fn clamp(
     parent: &VerifiedToken,
     hop: &Hop,
@@ -159,10 +187,10 @@ pub fn clamp(
         cut.push(format!("{hops} hops: only {}", held.hops_max));
     }
     let Some(scope) = clamped.scope else {
-        // What was asked first says what is exceeded.
+        // The first capability that was asked for tells what is exceeded.
         let exceeds = scope.covers_after(&hop.scope, step).err();
         let hop = usize::try_from(parent.depth()).unwrap_or(usize::MAX);
-        let none = Deny::OutOfRange("nothing is left of what was asked");
+        let none = Deny::OutOfRange("nothing is left of what was asked for");
         return Err(exceeds.map_or(none, |exceeds| Deny::ScopeExceeds { exceeds, hop }).into());
     };
     let clamped = Hop {
@@ -213,11 +241,11 @@ fn sign(
     Ok(SignedBlock { payload, next_key: next_key.clone(), signature, block })
 }
 
-/// The stock form: a sealed Biscuit for a verifier that knows no Sublet. SPEC 2.12.
+/// Makes the stock form: a sealed Biscuit for a verifier that knows only Biscuit. SPEC 2.12.
 ///
-/// The holder hands the token to itself, narrowed to capabilities of one exact audience and one
-/// exact action, for at most [`STOCK_SECONDS_MAX`] seconds, and seals that. A sealed token is a
-/// bearer token; that is why it is made this narrow.
+/// The holder attenuates the token for itself to one exact audience and one exact action, for at
+/// most [`STOCK_SECONDS_MAX`] seconds, and seals it. A sealed token is a bearer token; therefore
+/// its scope is this narrow.
 pub fn stock(
     token: &VerifiedToken,
     scope: &Scope,
@@ -237,7 +265,7 @@ pub fn stock(
     };
     if !scope.capabilities().iter().all(one) {
         return Err(
-            Deny::OutOfRange("a stock token is good for one exact audience and action").into()
+            Deny::OutOfRange("a stock token must have one exact audience and action").into()
         );
     }
     let hop = Hop {
@@ -251,7 +279,8 @@ pub fn stock(
     Ok(seal(&narrowed, signer)?)
 }
 
-/// Biscuit's seal over the last block (Biscuit specification, "Sealed token").
+/// Returns the token with Biscuit's seal over the last block (Biscuit specification, "Sealed
+/// token").
 fn seal(token: &VerifiedToken, signer: &dyn Signer) -> Result<Vec<u8>, crate::refusal::Fault> {
     let last = token.last();
     let mut message = last.payload().to_vec();
@@ -403,7 +432,7 @@ pub(crate) mod tests {
         );
     }
 
-    /// A hop to oneself that may hand on what it holds, with these constraints more.
+    /// Returns a hop to the holder itself with these further constraints.
     fn onward(parent: &VerifiedToken, args: &str) -> Result<VerifiedToken, Refusal> {
         let hop = Hop {
             to: Recipient::Oneself,
@@ -415,7 +444,7 @@ pub(crate) mod tests {
         append(parent, &hop, NOW, &key(10))
     }
 
-    /// A chain of so many hops, all of one holder.
+    /// Returns a chain of this many hops, all of one holder.
     pub(crate) fn chain(hops: u32) -> VerifiedToken {
         let max = limits::HOPS_MAX;
         let block =
@@ -424,7 +453,7 @@ pub(crate) mod tests {
         (0..hops).fold(first, |token, _| onward(&token, "").unwrap())
     }
 
-    /// Whether a chain may grow to exactly so many bytes.
+    /// Returns whether a chain may have exactly this many bytes.
     pub(crate) fn grown_to(bytes: usize) -> Result<VerifiedToken, Refusal> {
         let (mut token, mut letters) = (chain(0), 950);
         let prefix = |letters: usize| format!("p=prefix:{}", "x".repeat(letters));

@@ -1,5 +1,5 @@
-//! A token from bytes to belief: [`UnverifiedToken`] is read, [`verify`] makes a verified one of it, [`mint`]
-//! makes a new block. SPEC sections 2 to 5.
+//! Tokens: [`UnverifiedToken`] is decoded, [`verify`] verifies it, [`mint`] makes new blocks. SPEC
+//! sections 2 to 5.
 
 pub mod mint;
 pub mod narrow;

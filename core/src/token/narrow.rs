@@ -1,11 +1,11 @@
-//! Is a hop a true sublease of the hop before it? SPEC 3.5, 4.4: P1 and P2 at the moment of
-//! delegation. Verification asks every block again, whatever was checked here.
+//! The check that a hop is narrower than its parent. SPEC 3.5, 4.4: P1 and P2 at the time of
+//! delegation. Verification checks every block again.
 
 use crate::biscuit::block::Block;
 use crate::capability::Step;
 use crate::refusal::Deny;
 
-/// Checks block `hop + 1` against block `hop`, both of one chain: scope, end, depth.
+/// Checks block `hop + 1` against block `hop` of one chain: scope, end and number of hops.
 pub fn check(parent: &Block, child: &Block, hop: usize) -> Result<(), Deny> {
     let next = u32::try_from(hop).unwrap_or(u32::MAX).saturating_add(1);
     if next > parent.hops_max {

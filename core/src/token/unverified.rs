@@ -1,10 +1,10 @@
-//! The envelope: an open Biscuit, its blocks, their ids. SPEC section 2.
+//! The envelope: an open Biscuit, its blocks and their ids. SPEC section 2.
 //!
-//! Owns: the one encoding of a token and of a presentation, block signatures' bytes, hop ids.
-//! Does not own: whether signatures hold (`verify`), who makes them (`mint`).
+//! Owns: the only encoding of a token, the bytes that block signatures cover, hop ids. Does not
+//! own: whether signatures hold (`verify`), who makes them (`mint`).
 //!
-//! Invariants: an [`UnverifiedToken`] is bounded, canonical, open, all of its blocks in signature
-//! version 1 and understood; nothing in it is believed yet.
+//! Invariants: an [`UnverifiedToken`] is within the limits, canonical and open, and all of its
+//! blocks are of signature version 1 and understood; nothing in it is verified.
 
 use std::sync::Arc;
 
@@ -20,53 +20,53 @@ use crate::biscuit::wire::{BadWire, Encoder, Fields, Value, only};
 use crate::capability::{Scope, check_patterns};
 use crate::trust::bundle::KeyId;
 
-/// The only block signature version: it signs the signature before it, so that a block cannot be
-/// moved to another chain of the same signer.
+/// The only version of a block signature. It covers the signature of the block before, so a block
+/// cannot be moved to another chain of the same signer.
 pub const SIGNATURE_VERSION: u32 = 1;
 
-/// Why bytes are no Sublet token.
+/// Why bytes are not a Sublet token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
-    /// Larger than [`limits::TOKEN_BYTES_MAX`].
+    /// The token is larger than [`limits::TOKEN_BYTES_MAX`].
     #[error("a token of {0} bytes, at most {max} are allowed", max = limits::TOKEN_BYTES_MAX)]
     TooLarge(usize),
-    /// Not Biscuit's protobuf.
+    /// The bytes are not Biscuit's protobuf.
     #[error("the bytes are no Biscuit")]
     NotABiscuit,
-    /// The same content in other bytes than the canonical ones.
+    /// The bytes are another encoding than the canonical one.
     #[error("the token is not in its canonical encoding")]
     NotCanonical,
-    /// It carries the private half of its last key, which is then no secret any more.
+    /// The token contains the private half of its last key, which is no longer secret.
     #[error("the token carries a private key: treat that key as leaked")]
     LeakedKey,
-    /// A sealed token is a bearer token.
+    /// The token is sealed, and so a bearer token.
     #[error("the token is sealed; Sublet takes open tokens with a call proof only")]
     Sealed,
-    /// No root key id.
+    /// The token has no root key id.
     #[error("the token names no root key")]
     NoRootKey,
-    /// More than [`limits::HOPS_MAX`] hops.
+    /// The token has more than [`limits::HOPS_MAX`] hops.
     #[error("{0} hops, at most {max} are allowed", max = limits::HOPS_MAX)]
     TooManyHops(usize),
-    /// A block signature of another version than 1.
+    /// A block signature has another version than 1.
     #[error("block {0} is not signed in version {SIGNATURE_VERSION}")]
     SignatureVersion(usize),
-    /// A third-party block.
+    /// A block is a third-party block.
     #[error("block {0} is a third-party block, which Sublet has not")]
     ThirdParty(usize),
-    /// A next key that is not acceptable.
+    /// A next key is not acceptable.
     #[error("the next key of block {0}: {1}")]
     Key(usize, BadKey),
-    /// A block that is not acceptable.
+    /// A block is not acceptable.
     #[error("block {0}: {1}")]
     Block(usize, BadBlock),
-    /// The text form is `sublet1.` and base64url.
+    /// The text is not `sublet1.` and base64url.
     #[error("no token in text form: one line, sublet1. and base64url")]
     Text,
 }
 
 impl BadToken {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadToken::TooLarge(_) => "token_too_large",
@@ -85,7 +85,7 @@ impl BadToken {
     }
 }
 
-/// One signed block: its bytes, and what they say.
+/// One signed block: its bytes and its decoded content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedBlock {
     pub(crate) payload: Vec<u8>,
@@ -95,22 +95,22 @@ pub struct SignedBlock {
 }
 
 impl SignedBlock {
-    /// What the block says.
+    /// Returns the content of the block.
     pub fn block(&self) -> &Block {
         &self.block
     }
 
-    /// The key of whoever holds the token from here on.
+    /// Returns the key of the holder that receives the token with this block.
     pub fn next_key(&self) -> &PublicKey {
         &self.next_key
     }
 
-    /// The payload bytes, as signed.
+    /// Returns the payload's bytes, as they are signed.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
-    /// The signature over [`signed_bytes`].
+    /// Returns the signature over [`signed_bytes`].
     pub fn signature(&self) -> &[u8] {
         &self.signature
     }
@@ -130,8 +130,8 @@ fn encode_key(out: &mut Encoder, field: u64, key: &PublicKey) {
     });
 }
 
-/// What a version 1 block signature covers (Biscuit specification, "Signature version 1"):
-/// payload, next key, and the signature before, if there is one.
+/// Returns the bytes that a block signature of version 1 covers (Biscuit specification, "Signature
+/// version 1"): the payload, the next key, and the signature of the block before, if there is one.
 pub fn signed_bytes(payload: &[u8], next_key: &PublicKey, previous: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(payload.len() + 192);
     bytes.extend_from_slice(b"\0BLOCK\0\0VERSION\0");
@@ -149,15 +149,16 @@ pub fn signed_bytes(payload: &[u8], next_key: &PublicKey, previous: Option<&[u8]
     bytes
 }
 
-/// `id(-1)`: where the ids of all chains under one root key begin. SPEC 2.6.
+/// Returns `id(-1)`, from which the ids of all chains under one root key are computed. SPEC 2.6.
 pub fn root_id(issuer: &SpiffeId, root_key: &PublicKey) -> HopId {
     let hash = hasher(Label::Root).chain_update(issuer.as_str()).chain_update(root_key.bytes());
     HopId(hash.finalize().into())
 }
 
-/// `id(i)`: a hash over content, which a signature made again does not change. SPEC 2.6.
+/// Returns `id(i)` of a block after the block with id `previous`. The id is a hash over the
+/// content, so signing again does not change it. SPEC 2.6.
 pub fn hop_id(previous: &HopId, payload: &[u8], next_key: &PublicKey) -> HopId {
-    // A payload is at most 3 KiB, so its length fits.
+    // A payload has at most 3 KiB, so its length fits.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let hash = hasher(Label::HopId)
         .chain_update(previous.0)
@@ -168,8 +169,7 @@ pub fn hop_id(previous: &HopId, payload: &[u8], next_key: &PublicKey) -> HopId {
     HopId(hash.finalize().into())
 }
 
-/// A token that was read and understood, and is not believed yet. Its blocks are shared with the
-/// tokens that it was made longer from.
+/// A token that was decoded and not verified. Tokens that extend each other share their blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnverifiedToken {
     pub(crate) root_key: KeyId,
@@ -177,12 +177,12 @@ pub struct UnverifiedToken {
 }
 
 impl UnverifiedToken {
-    /// Who it says it is from.
+    /// Returns the issuer that the token names, unverified.
     pub fn issuer(&self) -> Option<&SpiffeId> {
         Some(&self.blocks.first()?.block.role.origin()?.issuer)
     }
 
-    /// Reads the canonical bytes of an open Biscuit in Sublet's profile.
+    /// Decodes the canonical bytes of an open Biscuit in Sublet's profile.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadToken> {
         if bytes.len() > limits::TOKEN_BYTES_MAX {
             return Err(BadToken::TooLarge(bytes.len()));
@@ -201,8 +201,8 @@ impl UnverifiedToken {
         if token.encode() == bytes { Ok(token) } else { Err(BadToken::NotCanonical) }
     }
 
-    /// Reads a token that begins with `known`, block for block, and has more: only what is new is
-    /// read. `None` when it does not begin so.
+    /// Decodes a token that extends `known`; only the additional blocks are read. `None` when the
+    /// token does not begin with the blocks of `known`.
     pub fn decode_longer(bytes: &[u8], known: &UnverifiedToken) -> Option<Result<Self, BadToken>> {
         let before = known.encode();
         let before = before.strip_suffix(OPEN)?;
@@ -227,8 +227,8 @@ impl UnverifiedToken {
         Ok(UnverifiedToken { root_key: self.root_key, blocks })
     }
 
-    /// A token put together again from recorded blocks, block 0 first. Understood like one that
-    /// was decoded, and believed as little.
+    /// Assembles a token from recorded blocks, block 0 first. It is checked like a decoded token,
+    /// and not verified.
     pub fn assemble<'a>(
         root_key: KeyId,
         recorded: impl IntoIterator<Item = &'a BlockPayload>,
@@ -244,16 +244,16 @@ impl UnverifiedToken {
             }))
         };
         let blocks = recorded.into_iter().enumerate().map(block).collect::<Result<_, _>>()?;
-        // What cannot be encoded and read back is no token: sizes and counts are asked there.
+        // Decoding checks the sizes and counts.
         UnverifiedToken::decode(&UnverifiedToken { root_key, blocks }.encode())
     }
 
-    /// The canonical bytes.
+    /// Returns the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         self.encode_with(None)
     }
 
-    /// The bytes with a seal, which makes it a stock token, or open.
+    /// Returns the bytes with a seal, which makes a stock token; `None` leaves the token open.
     pub(crate) fn encode_with(&self, seal: Option<&[u8]>) -> Vec<u8> {
         let sizes = self.blocks.iter().map(|b| b.payload.len() + b.signature.len() + 64);
         let mut out = Encoder::with_capacity(sizes.sum::<usize>() + 96);
@@ -263,39 +263,39 @@ impl UnverifiedToken {
         out.finish()
     }
 
-    /// The root key that the token says it is signed by. A selector, under no signature.
+    /// Returns the number of the root key. It selects a key; no signature covers it.
     pub fn root_key(&self) -> KeyId {
         self.root_key
     }
 
-    /// The blocks, block 0 first; never empty.
+    /// Returns the blocks, block 0 first; never empty.
     pub fn blocks(&self) -> &[Arc<SignedBlock>] {
         &self.blocks
     }
 
-    /// The symbols that the blocks define, for a block that shall follow.
+    /// Returns the symbols that the blocks define, for encoding a further block.
     pub(crate) fn symbols(&self) -> Symbols<'_> {
         let mut symbols = Symbols::with_capacity(16 + 4 * self.blocks.len());
         for signed in &self.blocks {
-            // These payloads were read or written here, so their symbols are in order; were they
-            // not, what is made with them would not verify.
+            // These payloads were read or written here, so their symbols are valid. If they were
+            // not, a token made with them would not verify.
             let _ = symbols.define_all(&signed.payload);
         }
         symbols
     }
 }
 
-/// How an open token ends: a proof, and nothing in it.
+/// The end of an open token: an empty proof.
 const OPEN: &[u8] = &[0x22, 0x00];
 
-/// Blocks, the first of them at this position.
+/// Writes blocks. `first` is the position of the first one.
 fn put_blocks(out: &mut Encoder, blocks: &[Arc<SignedBlock>], first: usize) {
     for (at, block) in blocks.iter().enumerate() {
         out.message(if first + at == 0 { 2 } else { 3 }, |b| block.encode(b));
     }
 }
 
-/// How a token ends that has these blocks last.
+/// Returns the end of a token that has these blocks last.
 fn encode_blocks(blocks: &[Arc<SignedBlock>], first: usize) -> Vec<u8> {
     let mut out = Encoder::default();
     put_blocks(&mut out, blocks, first);
@@ -304,9 +304,9 @@ fn encode_blocks(blocks: &[Arc<SignedBlock>], first: usize) -> Vec<u8> {
     bytes
 }
 
-/// SHA-256 of a token's bytes up to the end of each block, block 0 first; the last is the name of
-/// the whole. `None` for what is no open token. Of an open token's bytes alone: nothing in them is
-/// understood or believed by this.
+/// Returns the SHA-256 of a token's bytes up to the end of each block, block 0 first. The last one
+/// identifies the whole token. `None` when the bytes are no open token. Nothing in the token is
+/// decoded or verified by this.
 pub fn prefix_digests(bytes: &[u8]) -> Option<Vec<[u8; 32]>> {
     let before_end = bytes.len().checked_sub(OPEN.len())?;
     let (mut rest, end) = bytes.split_at_checked(before_end)?;
@@ -330,10 +330,10 @@ pub fn prefix_digests(bytes: &[u8]) -> Option<Vec<[u8; 32]>> {
     (!digests.is_empty()).then_some(digests)
 }
 
-/// A signed block's bytes, as they are recorded beside the tree.
+/// The bytes of a signed block, as they are recorded as a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockPayload {
-    /// The block's payload bytes.
+    /// The block's payload.
     pub payload: Vec<u8>,
     /// The next key.
     pub next_key: PublicKey,
@@ -351,7 +351,7 @@ impl From<&SignedBlock> for BlockPayload {
     }
 }
 
-/// The envelope's fields, as they stand.
+/// The fields of the envelope, not interpreted.
 #[derive(Default)]
 struct Envelope<'a> {
     root_key: Option<u32>,
@@ -375,7 +375,7 @@ impl<'a> Envelope<'a> {
         Ok(envelope)
     }
 
-    /// Open: a proof that is there and empty.
+    /// Checks that the proof is present and empty, so the token is open.
     fn check_proof(&self) -> Result<(), BadToken> {
         match self.proof {
             Some([]) => Ok(()),
@@ -389,8 +389,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Reads blocks behind those that are there. Patterns are counted block by block, so that a token
-/// of too many costs no more than one of as many as it may have.
+/// Reads further blocks. Patterns are counted block by block, so a token with too many costs no
+/// more than one with the most that is allowed.
 fn read_blocks<'a>(
     raw: impl Iterator<Item = (usize, &'a [u8])>,
     mut blocks: Vec<Arc<SignedBlock>>,
@@ -407,7 +407,7 @@ fn read_blocks<'a>(
     Ok(blocks)
 }
 
-/// Patterns in the scopes of blocks.
+/// Returns how many patterns the scopes of these blocks have.
 pub(crate) fn patterns(blocks: &[Arc<SignedBlock>]) -> usize {
     blocks.iter().filter_map(|signed| signed.block.scope.as_ref()).map(Scope::patterns).sum()
 }
@@ -425,8 +425,8 @@ fn read_block<'a>(
     if raw.version != Some(SIGNATURE_VERSION) {
         return Err(BadToken::SignatureVersion(at));
     }
-    // Left out it is 0, as other readers of protobuf have it; written again it is there, so such a
-    // token is refused as another spelling.
+    // A missing algorithm means 0, as protobuf readers have it. Such a token is refused, because
+    // encoding it again writes the field.
     let algorithm = i32::try_from(raw.algorithm.unwrap_or(0)).ok();
     let algorithm = algorithm.and_then(Algorithm::from_number).ok_or(BadToken::NotABiscuit)?;
     let next_key =
@@ -440,7 +440,7 @@ fn read_block<'a>(
     Ok(SignedBlock { payload, next_key, signature, block })
 }
 
-/// A block's fields, as they stand.
+/// The fields of a block, not interpreted.
 #[derive(Default)]
 struct RawBlock<'a> {
     payload: &'a [u8],

@@ -1,7 +1,7 @@
 use super::*;
 use crate::token::mint::tests::{chain, grown_to};
 
-/// The chain as it was read, with blocks more that nobody understood yet.
+/// Returns the decoded chain with further blocks that are not decoded yet.
 fn longer(of: &UnverifiedToken, more: &[&[u8]]) -> UnverifiedToken {
     let mut token = of.clone();
     for payload in more {

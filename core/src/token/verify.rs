@@ -1,11 +1,12 @@
-//! Is it authentic? Signatures, links, names, and the caller's key. SPEC sections 2, 3, 5, 6.
+//! Verification: signatures, links, names, and the possession of the holder's key. SPEC sections 2,
+//! 3, 5, 6.
 //!
-//! Owns: [`VerifiedToken`], [`Possession`], [`Coverage`], which exist only when their checks held.
-//! Does not own: whether anything is allowed (`decide`), which is asked only with these in hand.
+//! Owns: [`VerifiedToken`], [`Possession`], [`Coverage`], which exist only after their checks
+//! succeeded. Does not own: whether a call is permitted (`authorize`), which needs these three.
 //!
-//! Invariants: strict verification, one signature at a time; the key of block i is the next key
-//! of block i-1; a prefix of a chain gains nothing, because the proof must be by the last holder
-//! of what is presented.
+//! Invariants: signatures are verified strictly, one at a time; the key of block i is the next key
+//! of block i-1; a prefix of a chain gives nobody more authority, because the proof must be by the
+//! last holder of the presented chain.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,20 @@ use crate::refusal::{Malformed, Refusal, Unauthenticated};
 use crate::token::{SignedBlock, UnverifiedToken, hop_id, root_id, signed_bytes};
 use crate::trust::bundle::{KeyState, KeyUse, TrustBundle};
 
-/// A token of which every signature and link holds under the trust bundle.
+/// A token whose signatures, links and names are verified under a trust bundle.
+///
+/// ```
+/// use sublet_core::token::UnverifiedToken;
+/// use sublet_core::token::verify::VerifiedToken;
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/world.rs")); }
+/// # let (bundle, bytes) = (world::bundle(), world::delegation().encode());
+///
+/// let token = VerifiedToken::verify(UnverifiedToken::decode(&bytes)?, &bundle)?;
+/// assert_eq!(token.holder().to_string(), "spiffe://acme.example/agent/planner");
+/// assert_eq!(token.principal().unwrap().to_string(), "user:alice@acme.example");
+/// assert_eq!(token.depth(), 0); // no hop after the root
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     token: UnverifiedToken,
@@ -30,14 +44,15 @@ pub struct VerifiedToken {
     keys: Vec<Thumbprint>,
 }
 
-/// An identity of which the root was tainted. Its signature proves nothing any more, as somebody else may
-/// have the root: it is good to be renewed by whoever has the key that the broker knows the agent by, and
-/// for nothing else. SPEC 2.16.4.
+/// An identity token whose root key is tainted. Its signature proves nothing, because somebody else
+/// may have the root key. The token can only be renewed, by the party that has the key under which
+/// the broker knows the agent. SPEC 2.16.4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaintedIdentity(VerifiedToken);
 
 impl TaintedIdentity {
-    /// Verifies all of an identity but that its root was tainted, which it must have been.
+    /// Verifies everything of an identity token but the taint of its root key. A token whose root
+    /// key is not tainted is refused.
     pub fn verify(token: UnverifiedToken, bundle: &TrustBundle) -> Result<Self, Unauthenticated> {
         let tainted = bundle.key(token.root_key).filter(|key| key.state == KeyState::Tainted);
         let is_identity = tainted.is_some_and(|key| key.use_ == KeyUse::Identity);
@@ -49,23 +64,23 @@ impl TaintedIdentity {
         Err(Unauthenticated::Kind("its root is not tainted, or is no identity's"))
     }
 
-    /// What it says.
+    /// Returns the token.
     pub fn token(&self) -> &VerifiedToken {
         &self.0
     }
 
-    /// The same, for the agent that it is of.
+    /// Returns the token, for the agent that it names.
     pub fn into_token(self) -> VerifiedToken {
         self.0
     }
 }
 
-/// Who holds a token: an enrolled agent, or a helper of one.
+/// The holder of a token: an enrolled agent, or a helper of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// The agent.
     pub agent: AgentId,
-    /// The helper, when it is not the agent itself.
+    /// The helper's path; `None` when the agent itself is the holder.
     pub helper: Option<HelperPath>,
 }
 
@@ -79,17 +94,17 @@ impl std::fmt::Display for Holder {
 }
 
 impl VerifiedToken {
-    /// Verifies all of a token: root key by use and time, every block signature strictly, names
-    /// inside the trust domain, helpers spawned by their parents.
+    /// Verifies a token: the root key by use and time, every block signature strictly, all names
+    /// against the trust domain, and that each helper is spawned by its parent.
     pub fn verify(token: UnverifiedToken, bundle: &TrustBundle) -> Result<Self, Unauthenticated> {
         let unsigned = VerifiedToken::check_unsigned(token, bundle)?;
         unsigned.check_signatures(0)?;
         Ok(unsigned)
     }
 
-    /// The same with a receipt. The receipt is verified first and strictly; of the hops that it
-    /// covers, which the broker verified strictly before it recorded them, the signatures are then
-    /// verified together.
+    /// Verifies a token together with its receipt. The receipt is verified first, strictly. Then
+    /// the signatures of the hops that it covers are verified as a batch: the broker verified them
+    /// strictly before it recorded them.
     pub fn verify_recorded(
         token: UnverifiedToken,
         receipt: Receipt,
@@ -102,8 +117,8 @@ impl VerifiedToken {
         Ok((unsigned, coverage))
     }
 
-    /// A chain that begins with this one, block for block, and has more: only what is new is read,
-    /// and verified strictly. `None` when it does not begin so.
+    /// Verifies a token that extends this one; only the additional blocks are read and verified.
+    /// `None` when it does not begin with the blocks of this one.
     pub fn verify_longer(
         &self,
         bytes: &[u8],
@@ -123,7 +138,8 @@ impl VerifiedToken {
         bundle: &TrustBundle,
     ) -> Result<Self, Unauthenticated> {
         let known = self.token.blocks.len();
-        // Asked of the whole again: it is cheap, and the bundle may be another than before.
+        // These checks are repeated for the whole chain: they are cheap, and the bundle may be
+        // another one.
         let root_key = check_all_but_signatures(&token, bundle)?;
         if root_key != self.root_key {
             return Err(Unauthenticated::Signature { block: 0 });
@@ -133,7 +149,8 @@ impl VerifiedToken {
         Ok(longer)
     }
 
-    /// All but the signatures. What it returns is not yet believed and does not leave this file.
+    /// Checks everything but the signatures. The result is not verified and must not leave this
+    /// file.
     fn check_unsigned(
         token: UnverifiedToken,
         bundle: &TrustBundle,
@@ -142,11 +159,11 @@ impl VerifiedToken {
         Ok(VerifiedToken::of_valid(token, root_key))
     }
 
-    /// Block signatures: the first `covered` together, the others strictly, one by one.
+    /// Verifies block signatures: the first `covered` as a batch, the others strictly, one by one.
     fn check_signatures(&self, covered: usize) -> Result<(), Unauthenticated> {
         let covered = covered.min(self.token.blocks.len());
         let together: Vec<_> = (0..covered).filter_map(|block| self.signed(block)).collect();
-        // Who is at fault in a batch is found one by one.
+        // If the batch fails, verifying one by one finds the bad signature.
         let from = if covered > 1 && PublicKey::verify_batch(&together) { covered } else { 0 };
         (from..self.token.blocks.len()).try_for_each(|block| self.check_signature(block))
     }
@@ -158,7 +175,7 @@ impl VerifiedToken {
         }
     }
 
-    /// What is signed at a block, and with which key.
+    /// Returns what block `at` signs, and with which key.
     fn signed(&self, at: usize) -> Option<Signed<'_>> {
         let block = self.token.blocks.get(at)?;
         let previous = at.checked_sub(1).and_then(|before| self.token.blocks.get(before));
@@ -175,7 +192,7 @@ impl VerifiedToken {
         VerifiedToken::named(token, root_key, Vec::new(), Vec::new())
     }
 
-    /// Names the blocks that have no id and thumbprint yet.
+    /// Computes the ids and thumbprints of the blocks that have none yet.
     fn named(
         token: UnverifiedToken,
         root_key: PublicKey,
@@ -194,25 +211,26 @@ impl VerifiedToken {
         VerifiedToken { token, root_key, ids, keys }
     }
 
-    /// A token that begins with this one, which keeps its names.
+    /// Returns a token that extends this one and keeps its ids and thumbprints.
     fn longer(&self, token: UnverifiedToken) -> Self {
         let (ids, keys) = (self.ids.clone(), self.keys.clone());
         VerifiedToken::named(token, self.root_key.clone(), ids, keys)
     }
 
-    /// The token and one more block, which this process has just signed with the holder's key.
+    /// Returns the token with one more block, which this process has just signed with the holder's
+    /// key.
     pub(crate) fn with_own_block(&self, block: SignedBlock) -> Self {
         let mut token = self.token.clone();
         token.blocks.push(Arc::new(block));
         self.longer(token)
     }
 
-    /// A token of one block that this process has just signed with the root key.
+    /// Returns a token of one block, which this process has just signed with the root key.
     pub(crate) fn of_own_root(token: UnverifiedToken, root_key: PublicKey) -> Self {
         VerifiedToken::of_valid(token, root_key)
     }
 
-    /// The chain up to and with hop `position`; `None` when there is no such hop.
+    /// Returns the chain up to and including hop `position`; `None` when there is no such hop.
     pub fn prefix(&self, position: usize) -> Option<Self> {
         let blocks = self.token.blocks.get(..=position)?.to_vec();
         let ids = self.ids.get(..=position)?.to_vec();
@@ -221,22 +239,22 @@ impl VerifiedToken {
         Some(VerifiedToken { token, root_key: self.root_key.clone(), ids, keys })
     }
 
-    /// The canonical bytes.
+    /// Returns the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         self.token.encode()
     }
 
-    /// The signed blocks, block 0 first.
+    /// Returns the signed blocks, block 0 first.
     pub fn signed_blocks(&self) -> &[Arc<SignedBlock>] {
         &self.token.blocks
     }
 
-    /// What each block says, with its hop id, block 0 first.
+    /// Returns the id and the block of each hop, the root first.
     pub fn hops(&self) -> impl Iterator<Item = (HopId, &SignedBlock)> {
         self.ids.iter().copied().zip(self.token.blocks.iter().map(Arc::as_ref))
     }
 
-    /// The thumbprint of the key that holds the token from each block on, block 0 first.
+    /// Returns the thumbprint of the holder's key of each hop, the root first.
     pub fn thumbprints(&self) -> &[Thumbprint] {
         &self.keys
     }
@@ -245,73 +263,74 @@ impl VerifiedToken {
         &self.token
     }
 
-    /// The id of hop `position`, 0 for the root.
+    /// Returns the id of hop `position`, 0 for the root; `None` when there is no such hop.
     pub fn id_at(&self, position: usize) -> Option<HopId> {
         self.ids.get(position).copied()
     }
 
-    /// The id of the last hop.
+    /// Returns the id of the last hop.
     pub fn id(&self) -> HopId {
         self.ids.last().copied().unwrap_or(HopId([0; 32]))
     }
 
-    /// The delegation's id: that of block 0.
+    /// Returns the id of the delegation, which is the id of block 0.
     pub fn delegation(&self) -> DelegationId {
         self.ids.first().copied().unwrap_or(HopId([0; 32]))
     }
 
-    /// Blocks after block 0.
+    /// Returns the number of hops after the root.
     pub fn depth(&self) -> u32 {
         u32::try_from(self.token.blocks.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
-    /// The last block.
+    /// Returns the last block.
     pub fn last(&self) -> &SignedBlock {
         #[expect(clippy::expect_used, reason = "a token that was read or made has block 0")]
         self.token.blocks.last().expect("block 0")
     }
 
-    /// Block 0.
+    /// Returns the content of block 0.
     pub fn root(&self) -> &Block {
         #[expect(clippy::expect_used, reason = "a token that was read or made has block 0")]
         &self.token.blocks.first().expect("block 0").block
     }
 
-    /// When block 0 was issued, in whole seconds.
+    /// Returns when block 0 was issued, in whole seconds.
     pub fn issued_at(&self) -> UnixMillis {
         let origin = self.root().role.origin();
         UnixMillis::from_seconds(origin.map_or(i64::MIN, |origin| origin.issued_at))
     }
 
-    /// The root key that signed block 0.
+    /// Returns the root key that signed block 0.
     pub fn root_key(&self) -> &PublicKey {
         &self.root_key
     }
 
-    /// Where the holder stands to what a block of this token states.
+    /// Returns the position of this token's holder relative to a block of the token.
     pub fn standing(&self, block: &Block) -> ChainPosition {
         ChainPosition { hops: self.depth(), is_delegate: block.agent != self.last().block.agent }
     }
 
-    /// What a stock authorizer is told of the chain, of which so many hops are unrecorded.
+    /// Returns the facts about the chain for a Biscuit authorizer, given how many hops no receipt
+    /// covers.
     pub fn facts(&self, unrecorded: u32) -> ChainFacts<'_> {
         let agents = self.token.blocks.iter().map(|signed| &signed.block.agent);
         let others: BTreeSet<_> = agents.filter(|a| **a != self.last().block.agent).collect();
         ChainFacts { hops: self.depth(), unrecorded, delegate_of: others }
     }
 
-    /// Who holds it.
+    /// Returns the holder.
     pub fn holder(&self) -> Holder {
         let block = &self.last().block;
         Holder { agent: block.agent.clone(), helper: block.helper.clone() }
     }
 
-    /// The key that the holder must prove.
+    /// Returns the holder's key, which must sign each call proof.
     pub fn holder_key(&self) -> &PublicKey {
         &self.last().next_key
     }
 
-    /// On whose behalf; `None` for an identity token.
+    /// Returns the principal; `None` for an identity token.
     pub fn principal(&self) -> Option<&Principal> {
         match &self.root().role {
             Role::Grant { on_behalf_of, .. } => Some(on_behalf_of),
@@ -319,24 +338,24 @@ impl VerifiedToken {
         }
     }
 
-    /// Whether it is an identity token.
+    /// Returns whether this is an identity token.
     pub fn is_identity(&self) -> bool {
         matches!(self.root().role, Role::Identity { .. })
     }
 
-    /// When the whole chain stops being good, in seconds: its earliest end.
+    /// Returns when the chain expires, in seconds since 1970: the earliest end of its blocks.
     pub fn expires(&self) -> i64 {
         self.token.blocks.iter().map(|signed| signed.block.not_after).min().unwrap_or(0)
     }
 
-    /// When the whole chain is good: from what block 0 says to the earliest end.
+    /// Returns when the chain is valid: from the start of block 0 to the earliest end.
     pub fn window(&self) -> Window {
         let not_before = self.root().role.origin().map_or(i64::MAX, |origin| origin.not_before);
         Window { not_before, not_after: self.expires() }
     }
 }
 
-/// Root key, names and helpers. Returns the root key, by which block 0 must be signed.
+/// Checks root key, names and helpers. Returns the root key, which must have signed block 0.
 fn check_all_but_signatures(
     token: &UnverifiedToken,
     bundle: &TrustBundle,
@@ -394,8 +413,8 @@ fn check_names(token: &UnverifiedToken, bundle: &TrustBundle) -> Result<(), Unau
     Ok(())
 }
 
-/// A helper's path is its parent's and one label; block 0 is held by an agent itself. The holder
-/// may also hand the token to itself, name and key unchanged, to narrow what it is about to use.
+/// Checks that a helper's path is its parent's path and one label, and that an agent itself holds
+/// block 0. A holder may also make a hop to itself, with unchanged name and key.
 fn check_helpers(token: &UnverifiedToken) -> Result<(), Unauthenticated> {
     let mut parent: Option<&SignedBlock> = None;
     for (block, signed) in token.blocks.iter().enumerate() {
@@ -412,22 +431,22 @@ fn check_helpers(token: &UnverifiedToken) -> Result<(), Unauthenticated> {
     Ok(())
 }
 
-/// Whether a hop goes from a holder to itself, name and key unchanged.
+/// Returns whether a hop goes from a holder to itself, with unchanged name and key.
 pub(crate) fn is_same_holder(parent: &SignedBlock, child: &SignedBlock) -> bool {
     parent.block.agent == child.block.agent
         && parent.block.helper == child.block.helper
         && parent.next_key == child.next_key
 }
 
-/// The caller holds the key of the token's last holder, and signed this very call.
+/// The proof that the caller has the key of the token's last holder and signed this call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Possession {
     claims: CallClaims,
 }
 
 impl Possession {
-    /// Verifies a call proof against what is called. That the proof is new is asked separately,
-    /// last, of the set of seen proofs.
+    /// Verifies a call proof against the call. Whether the proof is new is checked last, by the
+    /// replay cache.
     pub(crate) fn verify(
         token: &VerifiedToken,
         proof: &CallProof,
@@ -440,7 +459,7 @@ impl Possession {
         Possession::verify_key(token.holder_key(), proof, expected, now)
     }
 
-    /// The same for a caller that shows no token but holds a known key: the admin.
+    /// Verifies a call proof of a caller without a token and with a known key: the admin.
     pub(crate) fn verify_key(
         key: &PublicKey,
         proof: &CallProof,
@@ -451,20 +470,21 @@ impl Possession {
         Ok(Possession { claims: proof.claims.clone() })
     }
 
-    /// What was signed.
+    /// Returns the signed claims.
     pub fn claims(&self) -> &CallClaims {
         &self.claims
     }
 }
 
-/// What a valid receipt says about a token: that hops 0 to `position` are recorded.
+/// A verified receipt of a token: hops 0 to `position` are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     receipt: Receipt,
 }
 
 impl Coverage {
-    /// Verifies a receipt: its key, its signature, that it is of this chain and of a ledger of this domain.
+    /// Verifies a receipt: its key, its signature, that it is of this chain and of a ledger of this
+    /// trust domain.
     pub fn verify(
         receipt: Receipt,
         token: &VerifiedToken,
@@ -479,8 +499,8 @@ impl Coverage {
         Ok(coverage)
     }
 
-    /// That it is of this chain, and of a ledger of the bundle's domain: what is left to ask of a receipt whose signature was verified
-    /// before, under this bundle.
+    /// Checks that the receipt is of this chain and of a ledger of the bundle's domain. This
+    /// suffices for a receipt whose signature was verified before, under this bundle.
     pub fn check_chain(
         &self,
         token: &VerifiedToken,
@@ -499,12 +519,12 @@ impl Coverage {
         Ok(())
     }
 
-    /// The last hop that it covers.
+    /// Returns the position of the last hop that the receipt covers.
     pub fn position(&self) -> u32 {
         self.receipt.claims.position
     }
 
-    /// The receipt.
+    /// Returns the receipt.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }

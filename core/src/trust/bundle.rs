@@ -1,15 +1,15 @@
-//! The trust bundle: which public keys a trust domain's broker signs with, and for what. SPEC 2.11.
+//! The trust bundle: the public keys of a trust domain's broker, each with its use. SPEC 2.11.
 //!
-//! Owns: `trust.json`, its signature, its succession, and which key may have signed what when.
-//! Does not own: how a first bundle reaches a tool (an operator's file), what of a key is read
-//! (`skipped`).
+//! Owns: `trust.json`, its signature, its succession, and which key may have signed what at which
+//! time. Does not own: how a tool gets its first bundle (an operator's file), which members of a
+//! key are read (`skipped`).
 //!
-//! Invariants: a key has one number and one use; what was read was signed by an active bundle key
-//! that it lists itself, in that key's time. A bundle takes the place of an earlier one only when
-//! the earlier one announced the key that signed it, and never the reverse; from one to the next a
-//! number never passes to another key, nor a key to another number or use, and a tainted key stays
-//! listed as tainted. A key of a use or an algorithm that this version does not know signs nothing
-//! here, and a bundle that lists one is never signed here.
+//! Invariants: a key has one number and one use; a bundle that was read is signed by an active
+//! bundle key that it lists itself, within that key's validity. A bundle replaces an earlier one
+//! only if the earlier one lists the key that signed it as active or prepared. From one bundle to
+//! the next a number never passes to another key, nor a key to another number or use, and a tainted
+//! key stays listed as tainted. A key whose use or algorithm is unknown to this version signs
+//! nothing here, and a bundle that lists one is never signed here.
 
 mod key;
 mod refusal;
@@ -32,8 +32,23 @@ pub use self::refusal::{BadBundle, KeyRefusal, LaterBundle};
 use self::skipped::{Content, Form, Listed};
 pub use self::skipped::{RESERVED_USES, SkippedKey};
 
-/// The keys of one trust domain's broker. Made from bytes by [`TrustBundle::open`] and
-/// [`TrustBundle::accept_update`] alone.
+/// The keys of one trust domain's broker. Only [`TrustBundle::open`] and
+/// [`TrustBundle::accept_update`] make one from bytes.
+///
+/// ```
+/// use sublet_core::trust::bundle::{KeyId, TrustBundle};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/world.rs")); }
+/// # let (now, hour) = (world::NOW, 3_600_000);
+/// # let text = world::bundle().sign(KeyId(4), &world::key(4))?;
+///
+/// let bundle = TrustBundle::open(text.as_bytes(), now)?; // `text` is that of a trust.json
+/// assert_eq!(bundle.trust_domain().as_str(), "acme.example");
+///
+/// let later = now.plus_ms(48 * hour);
+/// let refusal = TrustBundle::open(text.as_bytes(), later).unwrap_err();
+/// assert_eq!(refusal.code(), "bundle_expired");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustBundle(Content);
 
@@ -52,7 +67,8 @@ struct BundleSignature {
 }
 
 impl TrustBundle {
-    /// A bundle of these keys; refuses numbers or keys that stand twice.
+    /// Returns a bundle of these keys. A number or key that occurs twice is refused, and an
+    /// algorithm that is not the key's.
     pub fn new(
         trust_domain: TrustDomain,
         version: u64,
@@ -78,15 +94,15 @@ impl TrustBundle {
         Ok(bundle)
     }
 
-    /// Every key that the bundle lists, those of which nothing is believed too.
+    /// Returns every listed key, including the skipped ones.
     fn listed(&self) -> Vec<Listed<'_>> {
         let known = self.keys().iter().map(Listed::from);
         known.chain(self.skipped().iter().map(Listed::from)).collect()
     }
 
-    /// Signs the bundle with one of its active bundle keys, whose signer this must be; the text
-    /// of `trust.json`. Signs nothing that [`TrustBundle::open`] would refuse for its key, and no
-    /// bundle with a key that was skipped, since the text would leave that key out.
+    /// Signs the bundle with one of its active bundle keys, whose signer this must be. Returns the
+    /// text of `trust.json`. A bundle that [`TrustBundle::open`] would refuse because of its key is
+    /// not signed, and none with a skipped key, because the text would leave that key out.
     pub fn sign(&self, key: KeyId, signer: &dyn Signer) -> Result<String, SignerFault> {
         let fault = |what: &dyn std::fmt::Display| SignerFault(what.to_string());
         self.check_understood().map_err(|later| fault(&later))?;
@@ -103,17 +119,17 @@ impl TrustBundle {
         Ok(text + "\n")
     }
 
-    /// Reads a bundle that stands on its own: signed by an active bundle key that it lists, in
-    /// that key's time, and not over.
+    /// Reads a bundle by itself: it must be valid at `now` and signed by an active bundle key that
+    /// it lists, within that key's validity.
     pub fn open(text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
         Ok(Offered::open(text, now)?.bundle)
     }
 
-    /// Reads a bundle that shall take this one's place: one that stands on its own, signed by a
-    /// bundle key that is active or prepared in this one, of the same domain, newer, and true to
-    /// this one's keys. The same version with the same content is no change. A prepared key will
-    /// do, as it was announced for this: who missed the version in which it became active is not
-    /// locked out.
+    /// Reads the bundle that shall replace this one. It must be acceptable by itself, signed by a
+    /// bundle key that is active or prepared in this one, of the same domain, newer, and consistent
+    /// with this one's keys. The same version with the same content is accepted. A prepared key
+    /// suffices, so a reader that missed the version in which the key became active can still
+    /// follow.
     pub fn accept_update(&self, text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
         let offered = Offered::open(text, now)?;
         let announced = [KeyState::Active, KeyState::Prepared];
@@ -132,7 +148,8 @@ impl TrustBundle {
         Ok(next)
     }
 
-    /// The bundle key of this number, if it is in one of these states and may have signed `signed`.
+    /// Returns the bundle key of this number, if it is in one of these states and was valid when
+    /// `signed` was issued.
     fn bundle_key(
         &self,
         id: KeyId,
@@ -151,8 +168,8 @@ impl TrustBundle {
         Ok(&key.public)
     }
 
-    /// Whether the next bundle means by each number and key what this one does, and takes no
-    /// taint back. A tainted key that left could return as another, so it stays.
+    /// Checks that the next bundle gives each number to the same key and use, and keeps every
+    /// taint. A tainted key must stay listed, because it could return with another number.
     fn check_continuity(&self, next: &TrustBundle) -> Result<(), BadBundle> {
         let listed = next.listed();
         for held in self.listed() {
@@ -171,7 +188,7 @@ impl TrustBundle {
         Ok(())
     }
 
-    /// Whether the bundle may be used now.
+    /// Checks that the bundle may be used at `now`.
     pub fn check_time(&self, now: UnixMillis) -> Result<(), BadBundle> {
         if now >= self.0.expires {
             return Err(BadBundle::Expired(self.0.expires));
@@ -182,44 +199,45 @@ impl TrustBundle {
         Ok(())
     }
 
-    /// The trust domain.
+    /// Returns the trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.0.trust_domain
     }
 
-    /// The version; later bundles have greater ones.
+    /// Returns the version. A later bundle has a greater one.
     pub fn version(&self) -> u64 {
         self.0.version
     }
 
-    /// When it was issued.
+    /// Returns when the bundle was issued.
     pub fn issued(&self) -> UnixMillis {
         self.0.issued
     }
 
-    /// When it is over.
+    /// Returns when the bundle expires.
     pub fn expires(&self) -> UnixMillis {
         self.0.expires
     }
 
-    /// The keys that this version knows the use and the algorithm of.
+    /// Returns the keys whose use and algorithm this version knows.
     pub fn keys(&self) -> &[TrustedKey] {
         &self.0.keys
     }
 
-    /// The keys of a use or an algorithm that this version does not know. Nothing that they sign is
-    /// believed.
+    /// Returns the keys whose use or algorithm this version does not know. Nothing that they sign
+    /// is accepted.
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.0.skipped
     }
 
-    /// Refuses a bundle with a key that was skipped. A broker asks this before it goes by a bundle
-    /// of its own: it could make none after it without losing that key.
+    /// Refuses a bundle with a skipped key. A broker checks its own bundle with this, because the
+    /// next bundle that it makes would lose the key.
     pub fn check_understood(&self) -> Result<(), LaterBundle> {
         self.skipped().first().map_or(Ok(()), |key| Err(LaterBundle(key.id, key.use_.clone())))
     }
 
-    /// The key that may have signed something of this use at that time.
+    /// Returns the key that may have signed something of this use at this time. The error tells why
+    /// there is none.
     pub fn signing_key(
         &self,
         use_: KeyUse,
@@ -239,8 +257,8 @@ impl TrustBundle {
         }
     }
 
-    /// The key that may have signed a root of this use at that time, good until `until`: nothing
-    /// outlives the key that signed it.
+    /// Returns the key that may have signed a root of this use at `at` that expires at `until`. A
+    /// root must not outlive its key.
     pub fn root_key(
         &self,
         use_: KeyUse,
@@ -254,15 +272,15 @@ impl TrustBundle {
         }
     }
 
-    /// The bundle by which a ledger is read: what a tainted key signed is understood, as it was recorded
-    /// while the broker signed with it. That it holds no more is among the revocations. Heads of the
-    /// ledger by a tainted key are worth nothing here either.
+    /// Returns the bundle for reading a ledger. It accepts what a tainted delegation or receipt key
+    /// signed, because that was recorded while the key was in use; the taint itself is among the
+    /// recorded revocations. Checkpoints by a tainted key are still not accepted.
     #[must_use]
     pub fn for_replay(&self) -> Self {
         self.forgetting_taints(&[KeyUse::Delegation, KeyUse::Receipt])
     }
 
-    /// What it would be without the taints of keys of these uses.
+    /// Returns the bundle without the taints of keys of these uses.
     pub(crate) fn forgetting_taints(&self, uses: &[KeyUse]) -> Self {
         let mut read = self.clone();
         for key in read.0.keys.iter_mut().filter(|key| uses.contains(&key.use_)) {
@@ -273,24 +291,25 @@ impl TrustBundle {
         read
     }
 
-    /// The key of this number.
+    /// Returns the key of this number; `None` when there is none.
     pub fn key(&self, id: KeyId) -> Option<&TrustedKey> {
         self.keys().iter().find(|key| key.id == id)
     }
 
-    /// The key with which a broker signs for this use: the active one, the newest if there are two.
+    /// Returns the key with which the broker signs for this use: the active one, or the newest if
+    /// there are two; `None` when none is active.
     pub fn active(&self, use_: KeyUse) -> Option<&TrustedKey> {
         let active = self.of(use_, KeyState::Active);
         active.max_by_key(|key| (key.not_before, key.id))
     }
 
-    /// The keys of a use that are in this state.
+    /// Returns the keys of a use that are in this state.
     pub fn of(&self, use_: KeyUse, state: KeyState) -> impl Iterator<Item = &TrustedKey> {
         self.keys().iter().filter(move |key| key.use_ == use_ && key.state == state)
     }
 }
 
-/// A bundle as it was signed: with the text of its `trust.json`.
+/// A bundle together with the text of its `trust.json`, as it was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedBundle {
     bundle: TrustBundle,
@@ -298,26 +317,26 @@ pub struct SignedBundle {
 }
 
 impl SignedBundle {
-    /// Reads a bundle that its own active bundle key signed. Whether its time is over is for
-    /// [`TrustBundle::check_time`].
+    /// Reads a bundle that its own active bundle key signed. [`TrustBundle::check_time`] tells
+    /// whether it is valid now.
     pub fn read(text: Vec<u8>) -> Result<Self, BadBundle> {
         let offered = Offered::read(&text)?;
         offered.check_signature(&offered.bundle, &[KeyState::Active], "its own")?;
         Ok(SignedBundle { bundle: offered.bundle, text })
     }
 
-    /// The bundle.
+    /// Returns the bundle.
     pub fn bundle(&self) -> &TrustBundle {
         &self.bundle
     }
 
-    /// The text of `trust.json`.
+    /// Returns the text of `trust.json`.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
 }
 
-/// A bundle with its signature, and the message that the signature covers, all from one reading.
+/// A bundle with its signature, and the message that the signature covers, from one reading.
 struct Offered {
     bundle: TrustBundle,
     signature: BundleSignature,
@@ -325,7 +344,7 @@ struct Offered {
 }
 
 impl Offered {
-    /// Reads a bundle that stands on its own.
+    /// Reads a bundle that is acceptable by itself at `now`.
     fn open(text: &[u8], now: UnixMillis) -> Result<Self, BadBundle> {
         let offered = Offered::read(text)?;
         offered.check_signature(&offered.bundle, &[KeyState::Active], "its own")?;
@@ -353,7 +372,7 @@ impl Offered {
         Ok(Offered { bundle, signature, message: message(&canonical) })
     }
 
-    /// Whether a bundle key that `by` lists in one of these states signed it.
+    /// Checks that a bundle key that `by` lists in one of these states signed it.
     fn check_signature(
         &self,
         by: &TrustBundle,

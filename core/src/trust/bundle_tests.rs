@@ -32,7 +32,7 @@ fn sign(bundle: &TrustBundle, seed: u8) -> String {
     bundle.sign(KeyId(2), &secret(seed)).unwrap()
 }
 
-/// Signs what `sign` would refuse to: what an attacker can do.
+/// Signs what `sign` would refuse, as an attacker can.
 fn forge(bundle: &TrustBundle, id: u32, seed: u8) -> String {
     let plain = serde_json::to_vec(&bundle.0).unwrap();
     let (_, canonical) = Json::parse_canonicalised(&plain).unwrap();
@@ -45,7 +45,7 @@ fn in_state(state: KeyState, key: TrustedKey) -> TrustedKey {
     TrustedKey { state, ..key }
 }
 
-/// What the holder of `held` says to `keys` in the next version, signed in good order.
+/// Returns the verdict of the holder of `held` on `keys` in a correctly signed next version.
 fn next(held: &[TrustedKey], keys: Vec<TrustedKey>) -> Result<TrustBundle, BadBundle> {
     let text = forge(&bundle(2, keys), 2, 2);
     bundle(1, held.to_vec()).accept_update(text.as_bytes(), NOW)
@@ -170,7 +170,7 @@ fn a_number_is_not_given_to_another_key_nor_a_key_to_another_use() {
     assert!(next(&keys(), rotated).is_ok(), "a key may go and another come");
 }
 
-/// Asks whether a type can be deserialised, without needing it to be.
+/// Tells whether a type can be deserialised, without requiring it.
 trait NotFromBytes {
     const FROM_BYTES: bool = false;
 }

@@ -1,11 +1,11 @@
 //! The life of the broker's own keys: prepared, active, retired or tainted. SPEC 2.16.
 //!
-//! Owns: what each step makes of a trust bundle, and which step is due. Does not own: who may take
-//! one (`decide`), who keeps the private halves and signs the bundle (the broker).
+//! Owns: what each step makes of a trust bundle, and which step is due. Does not own: who may
+//! request a step (`decide`), who keeps the private keys and signs the bundle (the broker).
 //!
-//! Invariants: of each use one key signs, and there is always one; a key is published before it
-//! signs, unless the one before it is tainted; a key that signs no more stays listed until all that it
-//! signed is over, and a tainted one for ever; whoever holds the bundle before can take the next.
+//! Invariants: one key of each use signs, and there is always one; a key is published before it
+//! signs, unless the one before it is tainted; a retired key stays listed until everything that it
+//! signed has expired, and a tainted one for ever; a reader of one bundle can follow to the next.
 
 use crate::base::id::UnixMillis;
 use crate::base::key::{Algorithm, PublicKey, Thumbprint};
@@ -13,56 +13,58 @@ use crate::base::limits;
 use crate::refusal::Deny;
 use crate::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 
-/// How long a key and a bundle are good: a year.
+/// How long a key and a bundle are valid, in milliseconds: a year.
 pub const KEY_MS: i64 = 365 * 24 * 3600 * 1000;
 
-/// Keys that a bundle lists: 300 bytes each, under the 64 KiB that a bundle may have. Six uses that
-/// change every quarter of a year fill it in eight years.
+/// The most keys of a bundle, at 300 bytes each below its 64 KiB. Six uses that change every
+/// quarter of a year reach it in eight years.
 pub const KEYS_MAX: usize = 200;
 
-/// Places kept free for keys that take over from a tainted one.
+/// How many places are reserved for keys that replace a tainted one.
 const EMERGENCIES: usize = 8;
 
 /// All uses, in the order of their first numbers.
 pub const USES: [KeyUse; 6] = KeyUse::ALL;
 
-/// When keys change by themselves.
+/// The schedule of automatic key changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// How long a key signs before the next one takes over.
+    /// How long a key signs before the next one replaces it, in milliseconds.
     pub rotate_ms: i64,
-    /// How long a key is published before it signs.
+    /// How long a key is published before it signs, in milliseconds.
     pub lead_ms: i64,
 }
 
 /// One step in the life of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStep {
-    /// A new key is made and published, to sign from so long on.
+    /// A new key is made and published, to sign later.
     Prepare {
-        /// What it will sign.
+        /// The use of the key.
         use_: KeyUse,
-        /// How long after it is published.
+        /// How long after its publication it may sign, in milliseconds.
         lead_ms: i64,
     },
-    /// A prepared key signs from now on, and the one before it no more.
+    /// A prepared key begins to sign, and the key that signed before is retired.
     Activate {
-        /// Which.
+        /// The number of the key.
         key: KeyId,
-        /// Also before the time that was announced: who has not heard of it refuses until then.
+        /// Whether to activate it before its `not_before`. Readers that do not know of it refuse
+        /// what it signs until then.
         at_once: bool,
     },
-    /// A prepared key will not be used, or one beside the one that signs is used no more.
+    /// A prepared key is dropped, or a further active key of the same use is retired.
     Retire {
-        /// Which.
+        /// The number of the key.
         key: KeyId,
     },
-    /// Nothing that it signed holds. Where it is the one that signs, the next takes over at once.
+    /// A key is declared compromised. If it is the one that signs, the next one replaces it at
+    /// once.
     Taint {
-        /// Which.
+        /// The number of the key.
         key: KeyId,
     },
-    /// The same keys in a bundle that is good for longer.
+    /// The same keys are published in a bundle that is valid for longer.
     Reissue,
 }
 
@@ -78,18 +80,19 @@ impl std::fmt::Display for KeyStep {
     }
 }
 
-/// What a step makes.
+/// The result of a step.
 #[derive(Clone, Debug)]
 pub struct NextBundle {
-    /// The bundle after it.
+    /// The next bundle.
     pub bundle: TrustBundle,
     /// The bundle key that signs it.
     pub signer: TrustedKey,
-    /// The keys that changed, as they are now.
+    /// The changed keys, as the next bundle lists them.
     pub changed: Vec<TrustedKey>,
 }
 
-/// How long after a key signed for the last time something that it signed may still be good.
+/// Returns for how long after its last signature something that a key signed may be valid, in
+/// milliseconds.
 fn longest_ms(use_: KeyUse) -> i64 {
     let seconds = match use_ {
         KeyUse::Delegation => limits::DELEGATION_SECONDS_MAX,
@@ -99,7 +102,7 @@ fn longest_ms(use_: KeyUse) -> i64 {
     seconds.saturating_mul(1000).saturating_add(limits::CLOCK_SKEW_MS)
 }
 
-/// A key of a use as a bundle lists it.
+/// Returns a key as a bundle lists it, valid for [`KEY_MS`] from `from` on.
 pub fn new_key(
     use_: KeyUse,
     id: KeyId,
@@ -112,13 +115,13 @@ pub fn new_key(
     TrustedKey { use_, id, alg, public, not_before: from, not_after, state }
 }
 
-/// Whether keys of an algorithm can be of a use: heads of the ledger are signed notes, which know
-/// Ed25519 alone (C2SP signed-note).
+/// Returns whether a key of this algorithm can have this use. Checkpoints are signed notes, which
+/// know Ed25519 only (C2SP signed-note).
 pub fn can_be(use_: KeyUse, algorithm: Algorithm) -> bool {
     use_ != KeyUse::Ledger || algorithm == Algorithm::Ed25519
 }
 
-/// The step that is due; ask again after it.
+/// Returns the step that is due; `None` when none is. Ask again after each step.
 pub fn due(bundle: &TrustBundle, schedule: &Schedule, now: UnixMillis) -> Option<KeyStep> {
     for use_ in USES {
         let next = bundle.of(use_, KeyState::Prepared).min_by_key(|key| (key.not_before, key.id));
@@ -129,7 +132,8 @@ pub fn due(bundle: &TrustBundle, schedule: &Schedule, now: UnixMillis) -> Option
                 return Some(KeyStep::Activate { key: key.id, at_once: false });
             }
             Some(_) => {}
-            // A bundle is only believed by a key that was announced, so there is always a next one.
+            // A bundle is accepted only under a published key, so a next bundle key must always be
+            // published.
             None if use_ == KeyUse::Bundle => return Some(KeyStep::Prepare { use_, lead_ms: 0 }),
             None if signs_ms >= schedule.rotate_ms.saturating_sub(lead_ms) => {
                 return Some(KeyStep::Prepare { use_, lead_ms });
@@ -142,7 +146,7 @@ pub fn due(bundle: &TrustBundle, schedule: &Schedule, now: UnixMillis) -> Option
 }
 
 impl TrustBundle {
-    /// What a key that a step needs is for; `None` where the step makes none.
+    /// Returns the use of the key that a step needs; `None` when the step makes no key.
     pub fn makes(&self, step: &KeyStep) -> Option<KeyUse> {
         match step {
             KeyStep::Prepare { use_, .. } => Some(*use_),
@@ -158,7 +162,8 @@ impl TrustBundle {
         }
     }
 
-    /// The bundle after a step, with the public half of the key that it makes, if it makes one.
+    /// Returns the bundle after a step. `made` is the public half of the new key, if the step makes
+    /// one.
     pub fn step(
         &self,
         step: &KeyStep,
@@ -180,20 +185,22 @@ impl TrustBundle {
     }
 
     fn then(&self, next: Draft, now: UnixMillis) -> Result<NextBundle, Deny> {
-        // The draft has no key that was skipped: whoever is on a later version would find it gone,
-        // or, where it was tainted, could be given it anew.
+        // The draft has no skipped keys. Readers of a later version would find the key missing, and
+        // a tainted key could return.
         self.check_understood().map_err(|later| refused(later.to_string()))?;
         let (domain, version) = (self.trust_domain().clone(), self.version().saturating_add(1));
         let bundle = TrustBundle::new(domain, version, now, now.plus_ms(KEY_MS), next.keys);
         let bundle = bundle.map_err(|bad| Deny::KeyStep { detail: bad.to_string() })?;
         let signer = bundle.active(KeyUse::Bundle).cloned();
-        let signer = signer.ok_or_else(|| refused("there would be no bundle key that signs"))?;
+        let signer = signer.ok_or_else(|| refused("no bundle key would sign"))?;
         let announced = self
             .key(signer.id)
             .is_some_and(|key| key.public == signer.public && key.not_before <= now);
         if !announced {
-            // Nobody who holds this bundle could take the next.
-            return Err(refused("no bundle key was announced that could sign the next bundle"));
+            // No reader of this bundle could accept the next one.
+            return Err(refused(
+                "the next bundle needs a bundle key that was published before and may sign now",
+            ));
         }
         Ok(NextBundle { bundle, signer, changed: next.changed })
     }
@@ -213,11 +220,11 @@ impl Draft {
         from: UnixMillis,
         state: KeyState,
     ) -> Result<(), Deny> {
-        // Whether one is needed is looked at before this, and may have changed since.
+        // Whether a key is needed was checked earlier, and may have changed since.
         let made = made.ok_or_else(|| refused("the keys have changed meanwhile: ask again"))?;
         if !can_be(use_, made.algorithm()) {
             let algorithm = made.algorithm().name();
-            return Err(refused(format!("no {} key is of {algorithm}", use_.name())));
+            return Err(refused(format!("a {} key cannot be of {algorithm}", use_.name())));
         }
         let kept_free = if state == KeyState::Active { 0 } else { EMERGENCIES };
         if self.keys.len() >= KEYS_MAX - kept_free {
@@ -249,12 +256,12 @@ impl Draft {
         }
         self.change(id, |key| {
             key.state = KeyState::Active;
-            // It has signed nothing before.
+            // The key has signed nothing before.
             key.not_before = now;
         })
     }
 
-    /// Signs no more; listed until all that it signed is over.
+    /// Retires a key. It stays listed until everything that it signed has expired.
     fn end(&mut self, id: KeyId, now: UnixMillis) -> Result<(), Deny> {
         self.change(id, |key| {
             key.state = KeyState::Retired;
@@ -268,7 +275,7 @@ impl Draft {
         let signs = others.filter(|other| other.state == KeyState::Active).count();
         match key.state {
             KeyState::Retired => Ok(()),
-            KeyState::Tainted => Err(refused(format!("key {id} is tainted, which is more"))),
+            KeyState::Tainted => Err(refused(format!("key {id} is tainted already"))),
             KeyState::Active if signs == 0 => Err(refused(format!(
                 "key {id} is the one that signs: activate the next, and it retires"
             ))),
@@ -311,7 +318,8 @@ impl Draft {
     }
 }
 
-/// The thumbprint by which what a root key signed is revoked; `None` for keys that sign no roots.
+/// Returns the thumbprint under which the tokens of a root key are revoked; `None` for a key that
+/// signs no block 0.
 pub fn root_of(key: &TrustedKey) -> Option<Thumbprint> {
     matches!(key.use_, KeyUse::Delegation | KeyUse::Identity).then(|| key.public.thumbprint())
 }

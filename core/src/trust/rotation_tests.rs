@@ -7,12 +7,12 @@ const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-/// The key with this number.
+/// Returns the key with this number.
 fn secret(id: u32) -> SecretKey {
     SecretKey::ed25519_from_seed(crate::base::bytes::sha256(&id.to_be_bytes()))
 }
 
-/// A broker as it begins: six keys, and the next bundle key.
+/// Returns the first bundle of a broker: six keys, and the next bundle key.
 fn first() -> TrustBundle {
     let mut keys: Vec<TrustedKey> = (1..)
         .zip(USES)
@@ -23,7 +23,7 @@ fn first() -> TrustBundle {
     TrustBundle::new("acme.example".parse().unwrap(), 1, NOW, NOW.plus_ms(KEY_MS), keys).unwrap()
 }
 
-/// Takes a step; whoever holds the bundle before must take the one after.
+/// Takes a step. A holder of the bundle before must accept the one after.
 fn step(held: &TrustBundle, step: KeyStep, now: UnixMillis) -> Result<TrustBundle, Deny> {
     let number = held.keys().len() as u32 + 1;
     let made = held.makes(&step).map(|_| secret(number));
@@ -62,7 +62,7 @@ fn whoever_heard_of_the_prepared_key_takes_what_it_signs_without_hearing_more() 
     assert_eq!(
         detail(step(&prepared, activate(8), NOW.plus_ms(HOUR - 1_000))),
         format!(
-            "key_too_soon: key 8 was announced to sign from {}, so that everybody has heard of it",
+            "key_too_soon: key 8 may sign only from {}, so that verifiers learn of it before",
             crate::base::utc::utc(later.seconds())
         )
     );
@@ -115,7 +115,7 @@ fn a_bundle_key_gives_way_to_one_that_was_announced_and_to_no_other() {
     let again = step(&tainted, KeyStep::Taint { key: KeyId(7) }, NOW.plus_ms(2));
     assert_eq!(
         detail(again),
-        "key_step: no bundle key was announced that could sign the next bundle"
+        "key_step: the next bundle needs a bundle key that was published before and may sign now"
     );
     let schedule = Schedule { rotate_ms: 90 * DAY, lead_ms: DAY };
     let due = due(&tainted, &schedule, NOW.plus_ms(2)).unwrap();
@@ -217,7 +217,7 @@ fn a_bundle_key_signs_no_bundle_before_the_time_that_was_announced() {
     let prepared = step(&first(), lead, NOW).unwrap();
     let at_once = KeyStep::Activate { key: KeyId(8), at_once: true };
     let early = detail(step(&prepared, at_once, NOW.plus_ms(HOUR - 1)));
-    assert!(early.starts_with("key_step: no bundle key was announced"), "{early}");
+    assert!(early.starts_with("key_step: the next bundle needs a bundle key"), "{early}");
     assert!(step(&prepared, at_once, NOW.plus_ms(HOUR)).is_ok());
 }
 

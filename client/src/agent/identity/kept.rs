@@ -1,10 +1,10 @@
-//! What an identity is at this moment, where other processes have its directory too.
+//! The current identity of a process that shares its directory with other processes.
 //!
-//! Owns: taking what they have kept, and keeping the trust bundle that an identity needs. Does not own:
-//! asking for another identity (the module above).
+//! Owns: taking over what other processes stored, and storing the trust bundle that an identity
+//! needs. Does not own: asking for another identity (the module above).
 //!
-//! Invariants: what is in memory is what was on disk when it was last looked at, or younger; a bundle on
-//! disk never goes back; an identity is kept behind the bundle that it needs.
+//! Invariants: memory holds what was on disk at the last look, or something newer; a trust bundle
+//! on disk is never replaced by an older one; an identity is stored after the bundle that it needs.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,11 +17,13 @@ use crate::agent::directory::Stamp;
 use crate::error::Error;
 use crate::files;
 
-/// How long a directory is waited for to keep a trust bundle that holds already.
+/// How long storing a trust bundle waits for the lock of the directory. The bundle is in use
+/// already.
 const TRUST_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Identity {
-    /// Takes what another process has kept, by a root that nobody here has heard of where it must be.
+    /// Takes over the identity on disk. If its root key is unknown here, the trust bundle is
+    /// fetched first.
     pub(super) async fn take_over(&self) -> Result<(), Error> {
         match self.reload() {
             Err(failure) if failure.code() == "unknown_key" => {
@@ -33,14 +35,14 @@ impl Identity {
         }
     }
 
-    /// Takes what another process with this directory has renewed or rotated meanwhile.
+    /// Takes over an identity that another process with this directory renewed or rotated.
     fn reload(&self) -> Result<(), Error> {
         let current = self.kept();
         let bytes = self.0.directory.token()?;
         if bytes == current.token.encode() {
             return Ok(());
         }
-        // It may be by a root that this process has not heard of, and the other has.
+        // The other process may have a trust bundle with a root that this process does not know.
         let about = self.0.directory.about()?;
         let trust = files::read(&self.0.directory.trust_path(&about));
         let now = self.0.ports.clock.now();
@@ -55,13 +57,13 @@ impl Identity {
         Ok(())
     }
 
-    /// Takes the broker's trust bundle, if it is newer and the one held vouches for it, and keeps
-    /// it. A bundle outside this directory is an operator's, and left alone.
+    /// Fetches the broker's trust bundle, takes it if it is newer and the current one accepts it,
+    /// and stores it. A bundle outside this directory belongs to an operator and is not written.
     pub async fn refresh_trust(&self) -> Result<(), Error> {
         let text = self.broker()?.trust_bundle().await?;
         self.take_trust(&text)?;
-        // It holds whether or not it can be kept; an identity that needs it keeps it before itself. So
-        // nobody is waited for who holds the directory for long.
+        // The bundle is in use even if it cannot be stored, and an identity that needs it stores it
+        // before itself. So a long wait for the lock is not worth it.
         let kept = match self.0.directory.lock_within(TRUST_DEADLINE, &self.0.ports).await {
             Ok(_one_process) => self.write_trust(&text),
             Err(failure) => Err(failure),
@@ -72,7 +74,7 @@ impl Identity {
         Ok(())
     }
 
-    /// Takes a bundle and keeps it. For whoever has the directory's lock.
+    /// Takes a bundle and stores it. The caller must hold the directory's lock.
     pub(super) fn keep_trust(&self, text: &[u8]) -> Result<(), Error> {
         self.take_trust(text)?;
         self.write_trust(text)
@@ -80,13 +82,14 @@ impl Identity {
 
     fn take_trust(&self, text: &[u8]) -> Result<(), Error> {
         match self.trust().update(text, self.0.ports.clock.now()) {
-            // An answer from before the one that is held.
+            // The answer is older than the bundle in use.
             Err(failure) if failure.code() == "bundle_rolled_back" => Ok(()),
             taken => taken.map(drop),
         }
     }
 
-    /// Whoever shares this trust may have taken the bundle before: what counts is what is on disk.
+    /// Another user of this trust may have taken the bundle already, so the version on disk
+    /// decides.
     fn write_trust(&self, text: &[u8]) -> Result<(), Error> {
         let about = self.0.directory.about()?;
         if !about.trust.is_relative() {
@@ -100,14 +103,14 @@ impl Identity {
         }
     }
 
-    /// The identity of this moment, which another process may have renewed.
+    /// Returns the current identity, after taking over what another process stored.
     pub(crate) fn current(&self) -> Current {
         let now = self.0.directory.stamp();
         let mut seen = self.seen();
         if now.is_some() && *seen != now {
             match self.reload() {
                 Ok(()) => *seen = now,
-                // It is looked at again: what was missing may come.
+                // The stamp is not noted, so the next call tries again.
                 Err(failure) => {
                     tracing::warn!(agent = %self.id(), "what is on disk is not taken: {failure}");
                 }
@@ -121,7 +124,7 @@ impl Identity {
     }
 
     pub(super) fn kept(&self) -> Current {
-        // Replaced whole, so a writer that panicked left a whole one.
+        // The value is replaced whole, so it is complete even if a writer panicked.
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

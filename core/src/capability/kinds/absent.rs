@@ -1,8 +1,9 @@
-//! `absent`: the argument must not be there. What a closed capability says of every other name;
-//! written out only where a capability is open.
+//! `absent`: the argument must not be present. A closed capability implies it for every other name;
+//! it is written out only in an open capability.
 //!
-//! `path=under:/data force=absent *=any`. Renders as `arg_names($names), !$names.contains("force")`:
-//! a negation that first requires its positive fact, which every call has exactly once.
+//! `path=under:/data force=absent *=any`. Renders as `arg_names($names),
+//! !$names.contains("force")`: a negation that first requires its positive fact, which every call
+//! has exactly once.
 
 use crate::base::json::Json;
 use crate::biscuit::datalog::{Expression, Term};
@@ -11,7 +12,7 @@ use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Shown};
 use crate::capability::words::no_value;
 
-/// Absence alone.
+/// Absence only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Absent;
 

@@ -12,18 +12,18 @@ use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Member, Shown};
 use crate::capability::tree::Tree;
 
-/// Values that every part allows.
+/// The values that every part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllOf<M>(Parts<M>);
 
 #[expect(private_bounds, reason = "`Constraint` is the one member that there is")]
 impl<M: Member> AllOf<M> {
-    /// Of two constraints or more, none of them of this very kind.
+    /// Returns the conjunction of at least two constraints, none of them of this kind.
     pub fn new(parts: Vec<M>) -> Result<Self, BadScope> {
         Parts::new(Self::NAME, parts).map(AllOf)
     }
 
-    /// Those that all hold.
+    /// Returns the parts, which must all hold.
     pub(crate) fn parts(&self) -> &[M] {
         self.0.as_slice()
     }
@@ -53,7 +53,7 @@ impl<M: Member> Kind for AllOf<M> {
         let Shown::Tests(family, tests) = shown else { return None };
         let (mut parts, mut rest) = (Vec::new(), *tests);
         while !rest.is_empty() {
-            // A range is two tests, all else is one.
+            // A range is two tests; every other constraint is one.
             let range = rest.split_at_checked(2).and_then(|(two, behind)| {
                 matches!(
                     two,

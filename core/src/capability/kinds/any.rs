@@ -1,7 +1,7 @@
 //! `any`: every value, and absence. The top of the lattice.
 //!
-//! `limit=any` lets the argument be whatever it is, or not be there. It renders as nothing but the
-//! name in the list of known names.
+//! `limit=any` allows the argument to have any value, or to be absent. It renders only as the name
+//! in the list of known names.
 
 use crate::base::json::Json;
 use crate::biscuit::datalog::{Expression, Term};

@@ -11,13 +11,13 @@ use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Kind, Member, Shown};
 use crate::capability::tree::Tree;
 
-/// Values that some part allows.
+/// The values that at least one part allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnyOf<M>(Parts<M>);
 
 #[expect(private_bounds, reason = "`Constraint` is the one member that there is")]
 impl<M: Member> AnyOf<M> {
-    /// Of two constraints or more, none of them of this very kind.
+    /// Returns the disjunction of at least two constraints on one view, none of them of this kind.
     pub fn new(parts: Vec<M>) -> Result<Self, BadScope> {
         let parts = Parts::new(Self::NAME, parts)?;
         AnyOf::on_one_view(parts)
@@ -33,7 +33,7 @@ impl<M: Member> AnyOf<M> {
         Ok(AnyOf(parts))
     }
 
-    /// Those of which one holds at least.
+    /// Returns the parts, of which at least one must hold.
     pub(crate) fn parts(&self) -> &[M] {
         self.0.as_slice()
     }

@@ -1,9 +1,9 @@
-//! Two bounds on a number, both inside: what `range` and `decimal` hold.
+//! Two inclusive bounds on a number, for `range` and `decimal`.
 
 use crate::biscuit::datalog::{Binary, Expression, Term};
 use crate::capability::tree::{Tree, test};
 
-/// From `min` to `max`, both inside; at least one is given.
+/// The numbers from `min` to `max`, both inclusive. At least one bound is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(super) min: Option<i64>,
@@ -21,7 +21,7 @@ impl Bounds {
         low && high
     }
 
-    /// The bounds that both set.
+    /// Returns the intersection of the bounds.
     pub(super) fn meet(&self, other: &Bounds) -> (Option<i64>, Option<i64>) {
         let min = self.min.into_iter().chain(other.min).max();
         (min, self.max.into_iter().chain(other.max).min())

@@ -1,7 +1,7 @@
-//! `cidr`: an IP address inside a network. `client=cidr:10.0.0.0/8`, `cidr:2001:db8::/32`.
+//! `cidr`: an IP address in a network. `client=cidr:10.0.0.0/8`, `cidr:2001:db8::/32`.
 //!
-//! An address is compared by its bits. What could be two addresses has no bits and is refused:
-//! octal or short forms, zones, and IPv6 that carries an IPv4 address.
+//! An address is compared by its bits. A text that could be two addresses has no bits and is
+//! refused: octal or short forms, zones, and IPv6 that carries an IPv4 address.
 
 use core::net::IpAddr;
 
@@ -15,16 +15,16 @@ use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_te
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
 
-/// Addresses of one network.
+/// The addresses of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cidr {
     written: String,
-    /// `4` or `6` and the bits of the network.
+    /// `4` or `6`, and the bits of the network.
     bits: String,
 }
 
 impl Cidr {
-    /// `address/length`, the address being the network's first.
+    /// Parses `address/length`. The address must be the first of the network.
     pub fn new(written: &str) -> Result<Self, BadScope> {
         let bad = || {
             BadScope(format!(

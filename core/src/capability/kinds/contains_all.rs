@@ -1,6 +1,6 @@
-//! `contains_all`: a list with at least these. `tags=contains_all:reviewed,public`.
+//! `contains_all`: a list that has at least these items. `tags=contains_all:reviewed,public`.
 //!
-//! A list of strings, or of integers; a mixed or nested list has no view and is refused.
+//! The list must be of strings or of integers; a mixed or nested list has no view and is refused.
 
 use super::values::{Values, list_family, of_list};
 use crate::base::json::Json;
@@ -12,12 +12,12 @@ use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::{list, list_from_json};
 
-/// A list of strings, or of integers, with all of these in it.
+/// A list of strings, or of integers, that has all of these items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainsAll(Values);
 
 impl ContainsAll {
-    /// Of these; refused when empty, too many, or of mixed types.
+    /// Returns the constraint for these items. None, too many, or mixed types are refused.
     pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
         let values = Values::new(Self::NAME, values)?;
         match list_family(&values) {

@@ -1,8 +1,8 @@
-//! `decimal`: a number between two bounds, both inside, with up to six places.
+//! `decimal`: a number between two inclusive bounds, with up to six decimals.
 //! `amount=decimal:0.5..100`.
 //!
-//! Integers count: JSON writes 10.0 as 10, so an amount of ten is an integer on the wire. A number
-//! that does not fit an i64 of millionths has no view as a decimal and is refused.
+//! Integers are decimals too, because JSON writes 10.0 as 10. A number that does not fit an i64 of
+//! millionths has no view as a decimal and is refused.
 
 use super::bounds::Bounds;
 use super::range::Range;
@@ -14,12 +14,13 @@ use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::words::{json, value};
 
-/// A number from `min` to `max` millionths, both inside; at least one is given.
+/// A number from `min` to `max` millionths, both inclusive. At least one bound is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal(Bounds);
 
 impl Decimal {
-    /// From `min` to `max` millionths; refused when both are missing or `min > max`.
+    /// Returns the numbers from `min` to `max` millionths. Two missing bounds, or `min > max`, are
+    /// refused.
     pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
         match (min, max) {
             (None, None) => Err(BadScope(
@@ -32,7 +33,7 @@ impl Decimal {
         }
     }
 
-    /// What both allow; `None` when nothing is.
+    /// Returns the intersection; `None` when it is empty.
     pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
         let (min, max) = self.0.meet(&other.0);
         Self::new(min, max).ok()
@@ -44,7 +45,7 @@ fn show(limit: Option<i64>) -> String {
     limit.map(text).unwrap_or_default()
 }
 
-/// Millionths as JSON writes them: whole ones as an integer.
+/// Returns millionths as JSON writes them: a whole number as an integer.
 fn number(millionths: i64) -> Json {
     if millionths % MILLION == 0 { Json::Int(millionths / MILLION) } else { Json::Dec(millionths) }
 }

@@ -1,7 +1,8 @@
 //! `glob`: a string that matches as a whole, with `*`, `**` and `?`. `name=glob:q3-*.csv`.
 //!
-//! `*` stands for any run of characters but `/`, `?` for one of them, `**` for any run at all;
-//! everything else for itself. For paths use `under`, which knows `..`.
+//! `*` stands for any run of characters other than `/`, `?` for one of them, `**` for any run of
+//! any characters. Every other character stands for itself. For paths use `under`, which handles
+//! `..`.
 
 use super::pattern_text::Compiled;
 use crate::base::json::Json;
@@ -14,7 +15,7 @@ use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_te
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
 
-/// A string that matches as a whole.
+/// A glob that a whole string must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     pattern: String,
@@ -35,14 +36,14 @@ const RUN: &str = "[^/]*";
 const ANY: &str = "(?s:.*)";
 
 impl Glob {
-    /// Of at most [`limits::PATTERN_BYTES_MAX`] bytes.
+    /// Compiles a glob of at most [`limits::PATTERN_BYTES_MAX`] bytes.
     pub fn new(pattern: &str) -> Result<Self, BadScope> {
         if pattern.len() > limits::PATTERN_BYTES_MAX {
             let max = limits::PATTERN_BYTES_MAX;
             return Err(BadScope(format!("a glob has at most {max} bytes")));
         }
         if pattern.contains("***") {
-            return Err(BadScope(format!("{pattern:?}: three stars are two too many")));
+            return Err(BadScope(format!("{pattern:?}: three stars in a row are not allowed")));
         }
         let mut anchored = String::from(r"\A");
         for piece in pieces(pattern) {
@@ -76,10 +77,11 @@ fn pieces(pattern: &str) -> Vec<Piece> {
     pieces
 }
 
-/// Whether `held` matches all that `asked` matches, since each piece of `asked` lies in one of
-/// `held`. Sound, not complete. Steps: pieces times pieces.
+/// Returns whether `held` matches everything that `asked` matches, because each piece of `asked`
+/// lies within one of `held`. Sound: it may return false although it does. It takes pieces times
+/// pieces steps.
 fn absorbs(held: &[Piece], asked: &[Piece]) -> bool {
-    // reach[i]: the first i pieces of `held` can absorb what was read of `asked`.
+    // reach[i]: the first i pieces of `held` can absorb the pieces of `asked` that were read.
     let empty = |piece: &Piece| matches!(piece, Piece::Run | Piece::Any);
     let close = |reach: &mut Vec<bool>| {
         for (i, piece) in held.iter().enumerate() {
@@ -117,7 +119,7 @@ fn absorbs(held: &[Piece], asked: &[Piece]) -> bool {
     reach.last() == Some(&true)
 }
 
-/// The glob of an anchored pattern that `Glob::new` wrote.
+/// Returns the glob of an anchored pattern that `Glob::new` wrote; `None` for other patterns.
 fn from_anchored(mut rest: &str) -> Option<String> {
     let mut pattern = String::new();
     while let Some(c) = rest.chars().next() {

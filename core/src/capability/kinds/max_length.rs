@@ -1,4 +1,4 @@
-//! `max_length`: a string of at most so many bytes, or a list of at most so many items.
+//! `max_length`: a string of at most this many bytes, or a list of at most this many items.
 //! `comment=max_length:200`.
 
 use crate::base::json::Json;
@@ -9,7 +9,7 @@ use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
 
-/// A string of at most so many bytes in UTF-8, or a list of at most so many items.
+/// A string of at most this many bytes in UTF-8, or a list of at most this many items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxLength(pub u32);
 

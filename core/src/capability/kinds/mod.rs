@@ -1,10 +1,10 @@
 //! The kinds of constraint, one file each. SPEC 4.3.
 //!
-//! Owns: what each kind allows, how it is compared, rendered, read and written. Does not own: what all of
-//! them give (`kind`), the list of them (`constraint`).
+//! Owns: what each kind allows, how it is compared, rendered, read and written. Does not own: what
+//! all of them provide (`kind`), the list of them (`constraint`).
 //!
-//! Invariants: a kind knows the kinds that it understands as children and no others. Those that hold
-//! constraints hold any `Member`: no kind knows the list.
+//! Invariants: a kind depends only on the kinds that it understands as children. Kinds with parts
+//! hold any `Member`, so no kind depends on the list.
 
 mod absent;
 mod all_of;

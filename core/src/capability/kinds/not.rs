@@ -1,9 +1,9 @@
-//! `not`: a value with the same view, and not among these.
+//! `not`: a value with the same view that the part does not allow.
 //! `path=all_of:[{"under":"/data"},{"not":{"under":"/data/secret"}}]`.
 //!
-//! A negation first requires its positive fact: `not` under a path admits safe paths only, and
-//! neither absence nor a value of another type. It compares names byte by byte: what it presumes of
-//! a file system, SPEC 4.6.3 says.
+//! A negation first requires its positive fact: `not` of a path admits safe paths only, and neither
+//! absence nor a value of another type. Names are compared byte by byte; SPEC 4.6.3 says what this
+//! requires of a file system.
 
 use super::not_one_of::NotOneOf;
 use super::one_of::OneOf;
@@ -15,13 +15,14 @@ use crate::capability::family::Family;
 use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::tree::{Tree, join};
 
-/// Values with the same view that the part does not allow.
+/// The values with the same view that the part does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Not<M>(Box<M>);
 
 #[expect(private_bounds, reason = "`Constraint` is the one member that there is")]
 impl<M: Member> Not<M> {
-    /// Of a constraint on one view. `not_one_of` says what `not` of a list would.
+    /// Returns the negation of a constraint on one view. Use `not_one_of` instead of `not` of a
+    /// list of values.
     pub fn new(part: M) -> Result<Self, BadScope> {
         let simpler = [
             (Self::NAME, "what stands inside the inner not"),
@@ -37,7 +38,7 @@ impl<M: Member> Not<M> {
         }
     }
 
-    /// What may not hold.
+    /// Returns the negated constraint.
     pub(crate) fn part(&self) -> &M {
         &self.0
     }

@@ -12,17 +12,17 @@ use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, within};
 use crate::capability::words::{list, list_from_json};
 
-/// A string, or integer, or decimal as these are, and none of them.
+/// A string, integer or decimal, of the type of these values, that is none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotOneOf(Values);
 
 impl NotOneOf {
-    /// Of these; refused when empty, too many, or of mixed types.
+    /// Returns the constraint for these values. None, too many, or mixed types are refused.
     pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
         Values::new(Self::NAME, values).map(NotOneOf)
     }
 
-    /// Whether the other constraint admits none of these.
+    /// Returns whether the other constraint admits none of these values.
     fn excluded_by(&self, other: &impl Member) -> bool {
         !self.0.iter().any(|scalar| other.admits(Some(&scalar.to_json())))
     }

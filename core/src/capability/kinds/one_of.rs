@@ -10,12 +10,12 @@ use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, within};
 use crate::capability::words::{list, list_from_json};
 
-/// One of 1 to `limits::ONE_OF_MAX` strings, or integers, or decimals.
+/// One of 1 to `limits::ONE_OF_MAX` strings, integers or decimals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOf(Values);
 
 impl OneOf {
-    /// Of these; refused when empty, too many, or of mixed types.
+    /// Returns the constraint for these values. None, too many, or mixed types are refused.
     pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
         Values::new(Self::NAME, values).map(OneOf)
     }

@@ -1,4 +1,4 @@
-//! Constraints inside a constraint: what `all_of` and `any_of` hold, and how nesting is written.
+//! The parts of `all_of` and `any_of`, and the text form of nested constraints.
 
 use crate::base::json::Json;
 use crate::biscuit::datalog::{Binary, Expression, Term};
@@ -7,12 +7,13 @@ use crate::capability::kind::Member;
 use crate::capability::tree::join;
 use crate::capability::words::{json, value};
 
-/// Two constraints or more, each on a value.
+/// At least two constraints, each on a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parts<M>(Vec<M>);
 
 impl<M: Member> Parts<M> {
-    /// Refused when fewer than two, when one is of this very kind, `any` or `absent`.
+    /// Returns the parts. Fewer than two are refused, and parts of the kind itself, `any` or
+    /// `absent`.
     pub(super) fn new(kind: &str, parts: Vec<M>) -> Result<Self, BadScope> {
         if parts.len() < 2 || parts.iter().any(|part| part.kind() == kind) {
             let detail = format!("{kind} takes two constraints or more, none of them {kind}");
@@ -34,7 +35,7 @@ impl<M: Member> Parts<M> {
         self.0.iter().try_for_each(M::check)
     }
 
-    /// One expression: each part's tests together, and the parts joined by the operator.
+    /// Returns one expression: the tests of each part, and the parts joined by the operator.
     pub(super) fn joined<'a>(&'a self, view: &Term<'a>, operator: Binary) -> Vec<Expression<'a>> {
         let parts = self.0.iter().map(|part| join(part.tests(view), Binary::And));
         vec![join(parts, operator)]
@@ -53,12 +54,12 @@ impl<M: Member> Parts<M> {
     }
 }
 
-/// In SCOPE text nested constraints are written as their JSON.
+/// Returns nested constraints in SCOPE text, which are JSON.
 pub(super) fn to_text(json: &Json) -> String {
     String::from_utf8_lossy(&json.canonical()).into_owned()
 }
 
-/// Reads what `to_text` writes.
+/// Parses the result of `to_text`.
 pub(super) fn from_text(kind: &str, text: Option<&str>) -> Result<Json, BadScope> {
     let text = value(kind, text)?;
     json(text).map_err(|_| {

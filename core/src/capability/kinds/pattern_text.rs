@@ -1,11 +1,11 @@
-//! Compiled regular expressions, as `regex` and `glob` hold them.
+//! Compiled regular expressions of `regex` and `glob`.
 
 use std::fmt;
 
 use crate::base::limits;
 use crate::capability::bad_scope::BadScope;
 
-/// An anchored pattern and the automaton made of it. Equal patterns are equal.
+/// An anchored pattern and its automaton. Two values are equal if their patterns are.
 #[derive(Clone)]
 pub(crate) struct Compiled {
     anchored: String,
@@ -13,7 +13,8 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// Compiles an anchored pattern within [`limits::REGEX_BYTES_MAX`] of automaton.
+    /// Compiles an anchored pattern. Its automaton may have at most [`limits::REGEX_BYTES_MAX`]
+    /// bytes.
     pub(super) fn new(anchored: String) -> Result<Self, BadScope> {
         let built = regex::RegexBuilder::new(&anchored)
             .size_limit(limits::REGEX_BYTES_MAX)

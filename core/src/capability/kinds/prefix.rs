@@ -1,4 +1,5 @@
-//! `prefix`: a string that begins so. `name=prefix:q3-`. For paths use `under`, which knows `..`.
+//! `prefix`: a string with this prefix. `name=prefix:q3-`. For paths use `under`, which handles
+//! `..`.
 
 use super::under::Under;
 use crate::base::json::Json;
@@ -10,7 +11,7 @@ use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_te
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
 
-/// A string that begins so.
+/// A string with this prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(pub String);
 
@@ -64,7 +65,7 @@ impl<M: Member + Holds<Prefix> + Holds<Under>> Compare<M> for Prefix {
         if let Some(child) = child.as_kind::<Prefix>() {
             return child.0.starts_with(&self.0);
         }
-        // All that `under` admits begins with its base, since only normal paths are admitted.
+        // `under` admits only normal paths, so everything that it admits begins with its base.
         child.as_kind::<Under>().is_some_and(|child| child.base().starts_with(&self.0))
     }
 

@@ -1,4 +1,4 @@
-//! `range`: an integer between two bounds, both inside. `limit=range:1..1000`, `1..`, `..1000`.
+//! `range`: an integer between two inclusive bounds. `limit=range:1..1000`, `1..`, `..1000`.
 
 use super::bounds::Bounds;
 use crate::base::json::Json;
@@ -9,12 +9,12 @@ use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
 use crate::capability::scalar::Scalar;
 use crate::capability::words::value;
 
-/// An integer from `min` to `max`, both inside; at least one is given.
+/// An integer from `min` to `max`, both inclusive. At least one bound is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range(Bounds);
 
 impl Range {
-    /// From `min` to `max`; refused when both are missing or `min > max`.
+    /// Returns the integers from `min` to `max`. Two missing bounds, or `min > max`, are refused.
     pub fn new(min: Option<i64>, max: Option<i64>) -> Result<Self, BadScope> {
         match (min, max) {
             (None, None) => Err(BadScope(
@@ -27,14 +27,14 @@ impl Range {
         }
     }
 
-    /// What both allow; `None` when nothing is.
+    /// Returns the intersection; `None` when it is empty.
     pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
         let (min, max) = self.0.meet(&other.0);
         Self::new(min, max).ok()
     }
 
-    /// The bounds in millionths; `None` when one does not fit, or is missing: an integer beyond it
-    /// would have no view as a decimal.
+    /// Returns the bounds in millionths; `None` when one is missing or does not fit, because larger
+    /// integers have no view as a decimal.
     pub(super) fn in_millionths(&self) -> Option<Bounds> {
         let scaled = |limit: Option<i64>| limit?.checked_mul(MILLION);
         Some(Bounds { min: Some(scaled(self.0.min)?), max: Some(scaled(self.0.max)?) })

@@ -1,9 +1,9 @@
 //! `regex`: a string that matches as a whole. `id=regex:"INV-[0-9]{6}"`.
 //!
-//! The pattern is parsed alone, then anchored, so no `)` or `|` in it reaches the anchors. Only
-//! what every Biscuit library reads alike is taken: no `\w`, `\d` or other escape of a letter or
-//! digit, no flags, no sets inside sets. Matching takes time linear in the text. A regex is
-//! narrowed only by the same regex, or by values that match.
+//! The pattern is parsed alone, then anchored, so no `)` or `|` in it affects the anchors. Only
+//! syntax that every Biscuit library reads alike is accepted: no `\w`, `\d` or other escape of a
+//! letter or digit, no flags, no sets inside sets. Matching takes time linear in the text. A regex
+//! covers only the same regex, and values that match.
 
 use super::pattern_text::Compiled;
 use crate::base::json::Json;
@@ -16,7 +16,7 @@ use crate::capability::scalar::{bare_or_quoted, string_from_json, string_from_te
 use crate::capability::tree::{Tree, test};
 use crate::capability::words::value;
 
-/// A string that matches as a whole.
+/// A regular expression that a whole string must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Regex {
     pattern: String,
@@ -24,14 +24,14 @@ pub struct Regex {
 }
 
 impl Regex {
-    /// Of at most [`limits::PATTERN_BYTES_MAX`] bytes of portable syntax.
+    /// Compiles a pattern of at most [`limits::PATTERN_BYTES_MAX`] bytes in portable syntax.
     pub fn new(pattern: &str) -> Result<Self, BadScope> {
         if pattern.len() > limits::PATTERN_BYTES_MAX {
             let max = limits::PATTERN_BYTES_MAX;
             return Err(BadScope(format!("a regex has at most {max} bytes")));
         }
         if let Some(what) = not_portable(pattern) {
-            return Err(BadScope(format!("{pattern:?}: {what} is not read alike everywhere")));
+            return Err(BadScope(format!("{pattern:?}: not all libraries read {what} alike")));
         }
         Compiled::new(pattern.to_owned())?; // Alone: what only parses between anchors is refused.
         let compiled = Compiled::new(format!(r"\A(?:{pattern})\z"))?;
@@ -39,7 +39,7 @@ impl Regex {
     }
 }
 
-/// What in the pattern has another meaning in another library.
+/// Returns which part of the pattern another library may read differently; `None` when none.
 fn not_portable(pattern: &str) -> Option<&'static str> {
     let (mut escaped, mut in_set) = (false, false);
     let mut rest = pattern.chars().peekable();

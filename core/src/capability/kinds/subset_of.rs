@@ -1,4 +1,4 @@
-//! `subset_of`: a list with nothing but these. `tags=subset_of:draft,public`.
+//! `subset_of`: a list that has only these items. `tags=subset_of:draft,public`.
 //!
 //! The empty list is a subset. A mixed or nested list has no view and is refused.
 
@@ -12,12 +12,12 @@ use crate::capability::scalar::Scalar;
 use crate::capability::tree::{Tree, within};
 use crate::capability::words::{list, list_from_json};
 
-/// A list of strings, or of integers, each of which is one of these.
+/// A list of strings, or of integers, that has only these items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubsetOf(Values);
 
 impl SubsetOf {
-    /// Of these; refused when empty, too many, or of mixed types.
+    /// Returns the constraint for these items. None, too many, or mixed types are refused.
     pub fn new(values: impl IntoIterator<Item = Scalar>) -> Result<Self, BadScope> {
         let values = Values::new(Self::NAME, values)?;
         match list_family(&values) {

@@ -1,9 +1,10 @@
 //! `under`: a path that is the base or lies below it. `path=under:/data`.
 //!
-//! Only a path that is absolute and safe in exactly one reading is admitted (`safe_path`):
-//! no `..`, no `..;`, no `%`, no `\`, no empty segment, no segment that ends in a dot, Unicode NFKC.
-//! What has no such reading is refused, whatever it would resolve to. Renders as `arg_under("path", "/data")`, a fact that a call has for its path
-//! and for each directory above it; inside `any_of` and `not` as `$v.starts_with("/data/")`.
+//! Only an absolute path with exactly one reading is admitted (`safe_path`): no `..`, no `..;`, no
+//! `%`, no `\`, no empty segment, no segment that ends in a dot, Unicode NFKC. Every other path is
+//! refused, wherever it may resolve to. Renders as `arg_under("path", "/data")`, a fact that a call
+//! has for its path and for each directory above it; inside `any_of` and `not` as
+//! `$v.starts_with("/data/")`.
 
 use crate::base::json::Json;
 use crate::biscuit::datalog::{Binary, Expression, Term};
@@ -21,7 +22,7 @@ use crate::capability::words::value;
 pub struct Under(String);
 
 impl Under {
-    /// Below this base, itself a safe absolute path without a trailing slash.
+    /// Returns the constraint with this base: a safe absolute path without a trailing slash.
     pub fn new(base: &str) -> Result<Self, BadScope> {
         match safe_path(base) {
             Some(base) => Ok(Under(base.to_owned())),
@@ -31,7 +32,7 @@ impl Under {
         }
     }
 
-    /// The base.
+    /// Returns the base.
     pub fn base(&self) -> &str {
         &self.0
     }

@@ -1,10 +1,10 @@
 //! `url`: an absolute URL on this host, with its path at or below this one.
 //! `to=url:https://api.acme.example/v1`, `to=url:https://*.acme.example`.
 //!
-//! Scheme, host and port are compared exactly, `*.` stands for one or more labels. Only a URL that
+//! Scheme, host and port are compared exactly; `*.` stands for one or more labels. Only a URL that
 //! every parser reads alike is admitted: lower-case scheme and host, no user info, no `%` or `\`
-//! before the query, no fragment, no dot segments, also none behind a `;` (`/..;/`), no host that is a
-//! disguised address. The query is not constrained.
+//! before the query, no fragment, no dot segments, also none before a `;` (`/..;/`), no host that
+//! is a disguised address. The query is not constrained.
 
 use crate::base::json::Json;
 use crate::biscuit::datalog::{Binary, Expression, Term};
@@ -16,22 +16,22 @@ use crate::capability::tree::{Tree, test};
 use crate::capability::url_parts::{default_port, normal, split};
 use crate::capability::words::value;
 
-/// What a wildcard matches in the regular expression of a stock library.
+/// What a wildcard matches in the regular expression of a Biscuit library.
 const LABELS: &str = "[a-z0-9.-]+";
 
-/// URLs under a base.
+/// The URLs under a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     written: String,
     scheme: String,
-    /// Whether anything may stand before `rest` in the host.
+    /// Whether the host may have further labels before `rest`.
     wildcard: bool,
-    /// Host or its end, port and path, with a slash behind.
+    /// The host or its end, the port and the path, with a slash at the end.
     rest: String,
 }
 
 impl Url {
-    /// Under this base: `scheme://host[:port][/path]`, the host perhaps with `*.` before it.
+    /// Parses a base: `scheme://host[:port][/path]`, the host optionally after `*.`.
     pub fn new(written: &str) -> Result<Self, BadScope> {
         let bad = || {
             BadScope(format!(
@@ -50,7 +50,7 @@ impl Url {
         Ok(Url { written: written.to_owned(), scheme: scheme.to_owned(), wildcard, rest })
     }
 
-    /// Whether it is rendered as a pattern.
+    /// Returns whether it is rendered as a pattern.
     pub(crate) fn is_wildcard(&self) -> bool {
         self.wildcard
     }
@@ -79,7 +79,7 @@ impl Url {
         format!(r"\A{}://{LABELS}{}", self.scheme, escaped.collect::<String>())
     }
 
-    /// The base that renders as this prefix or pattern.
+    /// Returns the base with this prefix or pattern as its rendering; `None` when there is none.
     fn lifted(scheme: &str, wildcard: &str, rest: &str) -> Option<Self> {
         let rest = rest.strip_suffix('/')?;
         let (host, behind) = rest.split_once(':')?;
@@ -153,7 +153,7 @@ impl<M: Member + Holds<Url>> Compare<M> for Url {
     fn covers(&self, child: &M) -> bool {
         let Some(child) = child.as_kind::<Url>() else { return false };
         if child.wildcard {
-            // Hosts that end as the child's end as the parent's, if the child's ending does.
+            // Hosts with the child's ending have the parent's ending if the child's ending has it.
             self.wildcard && self.contains(&format!("{}://x{}", child.scheme, child.rest))
         } else {
             self.contains(&child.prefix())

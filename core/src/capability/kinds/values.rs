@@ -1,4 +1,4 @@
-//! A set of values of one type: what `one_of`, `not_one_of` and the list kinds hold.
+//! A set of values of one type, for `one_of`, `not_one_of` and the kinds for lists.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
 use crate::capability::scalar::Scalar;
 
-/// 1 to [`limits::ONE_OF_MAX`] strings, or integers, or decimals.
+/// 1 to [`limits::ONE_OF_MAX`] strings, integers or decimals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Values(BTreeSet<Scalar>);
 
 impl Values {
-    /// These; refused when empty, too many, or of mixed types.
+    /// Returns the set of these values. None, too many, or mixed types are refused.
     pub(super) fn new(
         kind: &str,
         values: impl IntoIterator<Item = Scalar>,
@@ -40,7 +40,7 @@ impl Values {
         self.0.iter().try_for_each(Scalar::check)
     }
 
-    /// The view that all of them are of.
+    /// Returns the view of all values.
     pub(super) fn family(&self) -> Option<Family> {
         self.0.first().and_then(Scalar::family)
     }
@@ -61,7 +61,7 @@ impl Values {
         Term::Set(self.0.iter().filter_map(Scalar::term).collect())
     }
 
-    /// The values of a set of this view's items.
+    /// Returns the values of a set under this view of its items; `None` when they are none.
     pub(super) fn from_set(kind: &str, family: Family, set: &Term<'_>) -> Option<Self> {
         let Term::Set(terms) = set else { return None };
         let values: Option<Vec<_>> = terms.iter().map(|t| Scalar::from_term(family, t)).collect();
@@ -78,7 +78,7 @@ impl Values {
     }
 }
 
-/// The view of a list of such values; decimals make none.
+/// Returns the view of a list of such values; `None` for decimals.
 pub(super) fn list_family(values: &Values) -> Option<Family> {
     match values.family() {
         Some(Family::Str) => Some(Family::ListStr),
@@ -87,7 +87,7 @@ pub(super) fn list_family(values: &Values) -> Option<Family> {
     }
 }
 
-/// The values of a set under a list's view.
+/// Returns the values of a set under a list's view; `None` when they are none.
 pub(super) fn of_list(kind: &str, family: Family, set: &Term<'_>) -> Option<Values> {
     match family {
         Family::ListStr => Values::from_set(kind, Family::Str, set),

@@ -1,4 +1,4 @@
-//! What the admin asks: agents, profiles, join tokens. docs/FORMATS, "Who may call what".
+//! Requests of the admin: agents, profiles, join tokens. docs/FORMATS, "Who may call what".
 
 use crate::base::bytes::{Label, domain, sha256};
 use crate::base::id::{AgentId, UnixMillis};
@@ -14,13 +14,14 @@ use crate::state::{
     Agent, AgentState, JoinToken, JoinTokenState, KeyOwner, Mutation, Precondition, Profile, RowKey,
 };
 
-/// How a join token begins.
+/// The start of a join token.
 pub(in crate::decide) const JOIN_TOKEN: &str = "sublet-join1.";
 
-/// The longest life of a join token: a day.
+/// The longest life of a join token, in seconds: a day.
 const JOIN_SECONDS_MAX: i64 = 24 * 3600;
 
-/// The id and secret of a join token in text form: `sublet-join1.<uuid>.<base64url of 32 bytes>`.
+/// Returns the id and secret of a join token in text form: `sublet-join1.<uuid>.<base64url of 32
+/// bytes>`; `None` for any other text.
 pub fn split_join_token(text: &str) -> Option<(String, Vec<u8>)> {
     let (id, secret) = text.trim_end().strip_prefix(JOIN_TOKEN)?.split_once('.')?;
     let id = uuid::Uuid::try_parse(id).ok()?.to_string();
@@ -28,19 +29,19 @@ pub fn split_join_token(text: &str) -> Option<(String, Vec<u8>)> {
     (secret.len() == 32).then_some((id, secret))
 }
 
-/// What is kept of a join token.
+/// Returns the hash of a join token, which the broker stores.
 pub fn join_token_hash(text: &str) -> [u8; 32] {
     let mut bytes = domain(Label::JoinToken);
     bytes.extend_from_slice(text.trim_end().as_bytes());
     sha256(&bytes)
 }
 
-/// A join token as it is shown, once.
+/// A new join token. It is shown once.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Invitation {
-    /// The token in text form. A secret.
+    /// The token in text form. It is a secret.
     pub join_token: String,
-    /// Its id.
+    /// The id of the token.
     pub id: String,
     /// When it expires.
     pub expires_at: UnixMillis,
@@ -76,18 +77,18 @@ fn invite(
     Ok((Invitation { join_token, id, expires_at }, row))
 }
 
-/// Create an agent, with a join token for it.
+/// Creates an agent, with a join token for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateAgent {
-    /// Its id.
+    /// The agent's SPIFFE id.
     pub agent: AgentId,
-    /// Its profile's name.
+    /// The name of its profile.
     pub profile: String,
-    /// How long the join token lives, in seconds.
+    /// The lifetime of the join token, in seconds.
     pub join_ttl_seconds: i64,
 }
 
-/// What creating gives.
+/// The grant of [`CreateAgent`].
 pub type Created = Invitation;
 
 impl Operation for CreateAgent {
@@ -134,12 +135,12 @@ impl Operation for CreateAgent {
     }
 }
 
-/// Create one more join token for an agent.
+/// Creates another join token for an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateJoinToken {
-    /// For whom.
+    /// The agent.
     pub agent: AgentId,
-    /// How long it lives, in seconds.
+    /// The lifetime of the join token, in seconds.
     pub ttl_seconds: i64,
 }
 
@@ -167,10 +168,10 @@ impl Operation for CreateJoinToken {
     }
 }
 
-/// Revoke a join token that was not used.
+/// Revokes a join token that was not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokeJoinToken {
-    /// Its id.
+    /// The id of the join token.
     pub id: String,
 }
 
@@ -204,15 +205,15 @@ impl Operation for RevokeJoinToken {
     }
 }
 
-/// Publish a profile, new or changed.
+/// Creates or changes a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyProfile {
-    /// The profile; its version is given here.
+    /// The profile; its version is set here.
     pub profile: Profile,
 }
 
 impl Operation for ApplyProfile {
-    /// The profile as it is from now on.
+    /// The profile after this.
     type Granted = Profile;
     const METHOD: &'static str = "/sublet.v1.Admin/ApplyProfile";
 
@@ -250,11 +251,11 @@ fn check_profile(profile: &Profile) -> Result<(), Deny> {
         return Err(Deny::OutOfRange("hops_max is at most 64, offline_hops_max at most hops_max"));
     }
     if profile.enroll.len() > RULES_MAX {
-        return Err(Deny::OutOfRange("a profile has at most 64 enrolment rules"));
+        return Err(Deny::OutOfRange("a profile has at most 64 enrollment rules"));
     }
     if profile.enroll.iter().any(|rule| rule.check().is_err()) {
         return Err(Deny::OutOfRange(
-            "an enrolment rule names an issuer, at least one claim, and an agent of whole segments",
+            "an enrollment rule needs an issuer, at least one claim, and an agent of whole segments",
         ));
     }
     if profile.fan_out_max > limits::FAN_OUT_MAX {
@@ -263,22 +264,23 @@ fn check_profile(profile: &Profile) -> Result<(), Deny> {
     Ok(())
 }
 
-/// When all that a revocation made now could kill has expired, skew included.
+/// Returns when everything that a revocation made now could end has expired, including the clock
+/// skew.
 pub(in crate::decide) fn horizon(now: UnixMillis) -> UnixMillis {
     now.plus_ms(limits::DELEGATION_SECONDS_MAX * 1000 + limits::CLOCK_SKEW_MS)
 }
 
-/// Suspend an agent: its tokens and its helpers' are refused until it is resumed.
+/// Suspends an agent: its tokens and its helpers' are refused until it is resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuspendAgent {
-    /// Whom.
+    /// The agent.
     pub agent: AgentId,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
 impl Operation for SuspendAgent {
-    /// The agent's row from now on.
+    /// The agent's row after this.
     type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Admin/SuspendAgent";
     const KEEPS: Keeps = Keeps::Nothing;
@@ -306,7 +308,7 @@ pub(in crate::decide) fn suspend(
     let mut row = agent.clone();
     row.state = AgentState::Suspended;
     row.version += 1;
-    // A suspension has no end of its own: it is remembered until the agent is resumed.
+    // A suspension does not expire: it is kept until the agent is resumed.
     let revocation = Revocation::AgentSuspended(agent.id.clone());
     let revoked = Mutation::Revoke { revocation, expires_at: UnixMillis(i64::MAX) };
     let body = Body::AgentSuspended { agent: agent.id.clone(), reason: reason.to_owned() };
@@ -314,15 +316,15 @@ pub(in crate::decide) fn suspend(
     Ok(grant.changing([Mutation::from(row), revoked]).recording(cx.caller, body))
 }
 
-/// Resume a suspended agent. Keys that were revoked stay revoked.
+/// Resumes a suspended agent. Revoked keys stay revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeAgent {
-    /// Whom.
+    /// The agent.
     pub agent: AgentId,
 }
 
 impl Operation for ResumeAgent {
-    /// The agent's row from now on.
+    /// The agent's row after this.
     type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Admin/ResumeAgent";
     const KEEPS: Keeps = Keeps::Nothing;
@@ -348,17 +350,17 @@ impl Operation for ResumeAgent {
     }
 }
 
-/// Revoke an agent's current key, for ever. The agent needs a join token to come back.
+/// Revokes an agent's current key, for ever. The agent needs a credential to enroll again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokeAgentKey {
-    /// Whose.
+    /// The agent.
     pub agent: AgentId,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
 impl Operation for RevokeAgentKey {
-    /// The agent's row from now on.
+    /// The agent's row after this.
     type Granted = Agent;
     const METHOD: &'static str = "/sublet.v1.Admin/RevokeAgentKey";
 
@@ -377,7 +379,8 @@ impl Operation for RevokeAgentKey {
     }
 }
 
-/// Revokes a key for ever. Its agent, if it is the key of one, is left without a key: its row is granted.
+/// Revokes a key for ever. If it is an agent's current key, the agent is left without a key, and
+/// the grant is its row.
 pub(in crate::decide) fn revoke_key(
     cx: &Context<'_>,
     key: &Thumbprint,

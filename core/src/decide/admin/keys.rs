@@ -1,4 +1,4 @@
-//! May a key of the broker go on in its life? SPEC 2.16: by the admin's word, or when it is due.
+//! Steps in the life of the broker's keys, requested by the admin or due. SPEC 2.16.
 
 use crate::base::id::UnixMillis;
 use crate::base::key::PublicKey;
@@ -9,19 +9,19 @@ use crate::state::{Mutation, Precondition};
 use crate::trust::bundle::{KeyState, TrustedKey};
 use crate::trust::rotation::{KeyStep, root_of};
 
-/// An admin has a key of the broker made, activated, retired or tainted.
+/// Prepares, activates, retires or taints a key of the broker, by the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotateBrokerKey {
-    /// Which step.
+    /// The step.
     pub step: KeyStep,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
-    /// The public half of the key that the step makes, where it makes one: it lies safe already.
+    /// The public half of the new key, if the step makes one. The private half is stored already.
     pub made: Option<PublicKey>,
 }
 
 impl Operation for RotateBrokerKey {
-    /// The broker's keys from now on.
+    /// The broker's keys after this.
     type Granted = Vec<TrustedKey>;
     const METHOD: &'static str = "/sublet.v1.Admin/RotateBrokerKey";
 
@@ -70,8 +70,8 @@ fn body(key: &TrustedKey, reason: &str) -> Body {
     }
 }
 
-/// Verifiers hear of a tainted root by the feed too, which is sooner than the next bundle. It stays
-/// there until all that the key could have signed is over.
+/// Verifiers learn of a tainted root from the feed too, which is faster than the next bundle. The
+/// delta stays until everything that the key could have signed has expired.
 fn revocation(view: View<'_>, key: &TrustedKey) -> Option<Mutation> {
     let root = root_of(key).filter(|_| key.state == KeyState::Tainted)?;
     let revocation = Revocation::RootKey(root);

@@ -1,4 +1,4 @@
-//! What the admin changes: agents, profiles, join tokens, the keys of the broker.
+//! Requests of the admin: agents, profiles, join tokens, the keys of the broker.
 
 pub(in crate::decide) mod fleet;
 pub(in crate::decide) mod keys;

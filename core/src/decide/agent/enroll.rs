@@ -1,4 +1,4 @@
-//! May this key be this agent's? Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
+//! Giving an agent an identity for a key: Enroll, Renew, RotateKey. SPEC 3.7, 2.11.
 
 use crate::base::id::{AgentId, UnixMillis};
 use crate::base::key::{PublicKey, Thumbprint};
@@ -19,38 +19,38 @@ use crate::token::UnverifiedToken;
 use crate::token::verify::VerifiedToken;
 use crate::trust::bundle::KeyUse;
 
-/// Someone with a new key and a credential asks for an identity.
+/// A request for an identity, by a caller with a new key and a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enroll {
-    /// What was shown.
+    /// The credential.
     pub credential: Credential,
-    /// The agent that the caller says it is; `None` lets the credential say.
+    /// The agent that the caller expects to be; `None` leaves it to the credential.
     pub agent: Option<AgentId>,
 }
 
-/// What an enrollment rests on.
+/// The credential of an enrollment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A join token of this broker.
     JoinToken {
-        /// Its id.
+        /// The id of the join token.
         id: String,
         /// SHA-256 over the token that was shown (`admin::join_token_hash`).
         hash: [u8; 32],
     },
-    /// Somebody else's word, verified.
+    /// A verified statement of another party about the workload.
     Attested(Box<Attested>),
 }
 
 impl Credential {
-    /// Reads a join token in text form; `None` when it is none.
+    /// Parses a join token in text form; `None` when it is none.
     pub fn from_join_token(text: &str) -> Option<Self> {
         let (id, _) = crate::decide::split_join_token(text)?;
         Some(Credential::JoinToken { id, hash: join_token_hash(text) })
     }
 }
 
-/// Who comes in, and what is left of the credential.
+/// The agent that enrolls, and the changes to its credential.
 struct Admitted {
     agent: Agent,
     /// Whether the agent is new.
@@ -81,7 +81,7 @@ impl Operation for Enroll {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let Kind::NewKey(key) = cx.caller.kind() else {
-            return Err(Deny::Forbidden("enrolment is signed by the new key"));
+            return Err(Deny::Forbidden("the new key must sign the enrollment"));
         };
         let admitted = match &self.credential {
             Credential::JoinToken { id, hash } => self.invited(cx, id, hash)?,
@@ -91,11 +91,12 @@ impl Operation for Enroll {
         if agent.state == AgentState::Suspended {
             return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
         }
-        // One that was enrolled and never heard of it asks again, by whatever it can show by now.
+        // An agent that enrolled and never got the answer asks again, with any credential that it
+        // has by now.
         let own = agent.key.as_ref() == Some(key);
         let thumbprint = if own { key.thumbprint() } else { free_key(cx.view, key)? };
-        // Whoever sends an old request again must not make a copy of the one that has the key: the
-        // identity of before stays the last one, and the one that is given now is younger.
+        // Repeating an old request must not make the agent with the key look like a copy. So the
+        // earlier identity stays the last one, and the one that is issued now is younger.
         let last = agent.identity.filter(|_| own);
         let at_least = last.map_or(i64::MIN, |last| last.issued_at.saturating_add(1));
         let (mut grant, given) = identity(cx, agent, key, at_least)?;
@@ -167,7 +168,7 @@ impl Enroll {
         })
     }
 
-    /// The one agent that the rules of all profiles make of what was shown.
+    /// Returns the only agent that the rules of all profiles give for this workload.
     fn attested(
         &self,
         cx: &Context<'_>,
@@ -179,7 +180,7 @@ impl Enroll {
             return Err(Deny::CredentialUsed);
         }
         if cx.now >= shown.expires_at {
-            return Err(not("it is over".to_owned()));
+            return Err(not("it has expired".to_owned()));
         }
         let rules = cx
             .view
@@ -192,7 +193,7 @@ impl Enroll {
         })?;
         if let Some((other, _)) = meant.next() {
             let detail = format!(
-                "rules of the profiles {:?} and {:?} both mean it",
+                "rules of the profiles {:?} and {:?} both match it",
                 profile.name, other.name
             );
             return Err(not(detail));
@@ -237,7 +238,7 @@ impl Enroll {
     }
 }
 
-/// An agent asks for a new identity for the key that it has.
+/// A request for a new identity token for the agent's current key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renew;
 
@@ -274,7 +275,7 @@ impl Operation for Renew {
     }
 }
 
-/// An agent asks to change its key; that it holds the new one was shown.
+/// A request to replace the agent's key. Possession of the new key was proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotateKey {
     /// The new key.
@@ -314,16 +315,16 @@ impl Operation for RotateKey {
     }
 }
 
-/// A key that is nobody's, ever, before now.
+/// Returns the thumbprint of a key that has never belonged to an agent.
 fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
     let thumbprint = key.thumbprint();
     if view.state.key_owner(&thumbprint).is_some() { Err(Deny::KeyTaken) } else { Ok(thumbprint) }
 }
 
-/// The agent that asks for another identity in place of the one that it shows. Refused is one that
-/// another has renewed since, or under a key that another has rotated away from: of two that hold one
-/// key, one has a copy. An identity that is younger than the last one known here is from before this
-/// broker was restored from a backup, and no copy; where the root is tainted, nothing vouches for that.
+/// Returns the agent that asks for another identity instead of the one that it shows. Refused if
+/// another party has renewed since, or rotated away from the key that is shown: of two parties with
+/// one key, one has a copy. An identity that is younger than the last known one is from before this
+/// broker was restored from a backup, and no copy; but under a tainted root nothing proves that.
 fn keeper<'a>(cx: &Context<'a>) -> Result<&'a Agent, Deny> {
     let shown = cx.caller.own_identity();
     let shown = shown.ok_or(Deny::Forbidden("only an agent may do this, with its identity"))?;
@@ -339,15 +340,15 @@ fn keeper<'a>(cx: &Context<'a>) -> Result<&'a Agent, Deny> {
     Err(Deny::IdentityCloned { agent: id.clone() })
 }
 
-/// When the identity was issued that is shown: what comes in its place is no older, so that the one that
-/// is shown passes for no younger one, within one second either.
+/// Returns when the shown identity was issued. The next one is not older, so the shown one does not
+/// pass for a younger one, even within one second.
 fn shown_at(caller: &Caller) -> i64 {
     let origin = caller.own_identity().and_then(|shown| shown.root().role.origin());
     origin.map_or(i64::MIN, |origin| origin.issued_at)
 }
 
-/// Whether an identity that was given is an answer now: one that was renewed since is a copy's, and a
-/// suspended agent is given none.
+/// Returns whether a stored identity is still a valid answer: it was not renewed since, and the
+/// agent is active.
 fn is_current(given: &[u8], view: View<'_>) -> bool {
     let token = UnverifiedToken::decode(given).ok();
     let first = token.as_ref().and_then(|token| token.blocks().first());
@@ -361,9 +362,9 @@ fn is_current(given: &[u8], view: View<'_>) -> bool {
     })
 }
 
-/// Whether a caller may be given its answer again: whether it is alive, or the agent that it was before
-/// the very rotation which it asks for again. A rotation whose answer was lost is asked for under the key
-/// of before, however long that takes.
+/// Checks that a caller may be given a stored answer: it is valid, or it is the agent as it was
+/// before the very rotation that it repeats. An agent whose rotation was granted but not answered
+/// repeats it under the previous key, however much later.
 pub fn check_repeats(
     view: View<'_>,
     caller: &Caller,
@@ -386,13 +387,14 @@ fn is_former(view: View<'_>, caller: &Caller) -> bool {
     former.is_some_and(|former| former.key == token.holder_key().thumbprint())
 }
 
-/// Whether an identity is the last one that is known, or younger.
+/// Returns whether an identity is the last known one, or younger.
 fn is_no_older(origin: &Origin, last: LastIdentity) -> bool {
     origin.nonce == last.nonce || origin.issued_at > last.issued_at
 }
 
-/// What a refused caller has shown of itself: a key that the agent has rotated away from is held by
-/// whoever has a copy of it. Not so under a tainted root, which anybody may have.
+/// Converts the refusal of a caller that proved a key which the agent has rotated away from: such a
+/// caller has a copy of it. Under a tainted root anybody may have made the identity, so that proves
+/// nothing.
 pub(in crate::decide) fn cloned(view: View<'_>, caller: &Caller, method: &str, deny: Deny) -> Deny {
     match &deny {
         Deny::NotTheAgentsKey { hop: 0, agent }
@@ -416,7 +418,7 @@ fn taking(
         .changing([Mutation::from(owner)])
 }
 
-/// The agent is active with this key and this identity.
+/// Makes the agent active with this key and this identity.
 fn active(
     grant: Grant<serde_bytes::ByteBuf>,
     agent: &Agent,
@@ -433,7 +435,8 @@ fn active(
     grant.changing([Mutation::from(row)])
 }
 
-/// An identity token to be signed for the agent and key, as of now and not before a second.
+/// Returns a grant of an identity token to be signed, issued now, or at `at_least` if that is
+/// later.
 fn identity(
     cx: &Context<'_>,
     agent: &Agent,
@@ -454,7 +457,7 @@ fn identity(
         role: Role::Identity { origin },
         agent: agent.id.clone(),
         helper: None,
-        // Nothing outlives the key that signed it.
+        // An identity must not outlive the key that signed it.
         not_after: seconds.saturating_add(ttl).min(root.not_after.seconds()),
         hops_max: 0,
         offline_hops_max: 0,

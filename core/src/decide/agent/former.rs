@@ -1,7 +1,7 @@
-//! May an agent end what its former keys hold? SPEC 3.7.4: the remedy for a key that leaked.
+//! Revoking an agent's former keys. SPEC 3.7.4: the remedy for a key that leaked.
 //!
-//! A rotation ends nothing: what was handed to the key of before stays good at tools until it ends. This
-//! revokes each key that the agent had before its current one, and so every chain through it.
+//! A rotation ends nothing: tokens that were delegated to the previous key are valid at tools until
+//! they expire. This request revokes each former key of the agent, and so every chain through one.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,28 +13,30 @@ use crate::refusal::Deny;
 use crate::revocation::feed::Revocation;
 use crate::state::{KeyOwner, Mutation, Precondition};
 
-/// Keys that one request revokes, each with a record of its own. What is left is asked for again.
+/// How many keys one request revokes, each with a record of its own. Ask again for the rest.
 pub const FORMER_KEYS_MAX: usize = 64;
 
-/// Former keys of one agent that it may have revoked at once: a rotation each ten minutes for a week, which is
-/// how long a revocation is sent to tools. So much of the feed can one agent fill by changing its key.
+/// How many former keys of one agent may be revoked at one time: a rotation every ten minutes for a
+/// week, which is how long a revocation is sent to tools. This limits how much of the feed one
+/// agent can fill by rotating its key.
 pub const FORMER_KEYS_IN_FORCE_MAX: usize = 1_024;
 
-/// An agent ends what its former keys hold.
+/// Revokes the former keys of the calling agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokeFormerKeys {
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
-/// What was ended.
+/// The result of revoking former keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerKeys {
-    /// The keys that were revoked just now: those that hold most first.
+    /// The thumbprints of the keys that were revoked now, those with the most hops first.
     pub keys: Vec<Thumbprint>,
-    /// Recorded hops that they held. All below them ends too.
+    /// How many recorded hops they held. Everything below these hops ends too.
     pub hops: u64,
-    /// Former keys that are not revoked yet: more than one request takes, or than one agent may have revoked.
+    /// How many former keys are still valid, because one request, or one agent, may revoke only so
+    /// many.
     pub left: u64,
 }
 
@@ -50,7 +52,8 @@ impl Operation for RevokeFormerKeys {
     fn decide(&self, cx: &Context<'_>) -> Decision<FormerKeys> {
         let agent = cx.agent()?;
         let current = agent.key.as_ref().map(|key| key.thumbprint());
-        // Whoever has a copy of the key of before ends nothing with it, for the minute that it is good.
+        // Within the minute in which the previous key is accepted, a holder of a copy must not end
+        // anything.
         if current.is_none() || cx.caller.key() != current {
             return Err(Deny::NotTheAgentsKey { hop: 0, agent: agent.id.clone() });
         }
@@ -76,7 +79,8 @@ impl Operation for RevokeFormerKeys {
             .not_revoked(keys.iter().copied().map(Revocation::AgentKey));
         for key in keys {
             let owner = KeyOwner { key, agent: agent.id.clone(), revoked: true };
-            // What was handed to it ends by then, and nothing is handed to it any more: no longer is told.
+            // By then everything that was delegated to the key has expired, and nothing more can be
+            // delegated to it.
             let (revocation, expires_at) = (Revocation::AgentKey(key), horizon(cx.now));
             let body = Body::KeyRevoked {
                 agent: Some(agent.id.clone()),

@@ -1,4 +1,4 @@
-//! What an agent asks about itself: enrollment, renewal, its keys. SPEC 3.7.
+//! Requests of an agent about itself: enrollment, renewal, its keys. SPEC 3.7.
 
 pub(in crate::decide) mod enroll;
 pub(in crate::decide) mod former;

@@ -1,7 +1,8 @@
-//! What the broker asks of a chain: whose it is, and whether its caller is still who it was. SPEC 5.4, 5.8.
+//! The broker's checks of a chain: who holds it, and whether its caller is still valid. SPEC 5.4,
+//! 5.8.
 //!
-//! Owns: a chain held against the broker's state. Does not own: whether a chain is alive (`alive`), which
-//! a tool asks too.
+//! Owns: comparing a chain with the broker's state. Does not own: whether a chain is revoked or
+//! expired (`alive`), which tools check too.
 
 use crate::base::id::{Principal, UnixMillis};
 use crate::decide::View;
@@ -24,13 +25,14 @@ impl Revocations for State {
     }
 }
 
-/// That the authority behind a chain is not revoked until it is committed; an identity has none.
+/// Returns the condition that the principal of a chain is not revoked at the commit; `None` for an
+/// identity.
 pub(in crate::decide) fn principal_alive(token: &VerifiedToken) -> Option<Precondition> {
     let principal = token.principal()?.clone();
     Some(Precondition::PrincipalAlive(principal, token.issued_at()))
 }
 
-/// The same of a caller's own token.
+/// Returns the same condition for the caller's own token.
 pub(in crate::decide) fn principal_of_caller(caller: &Caller) -> Option<Precondition> {
     match caller.kind() {
         Kind::Admin | Kind::NewKey(_) | Kind::User(_) => None,
@@ -38,7 +40,7 @@ pub(in crate::decide) fn principal_of_caller(caller: &Caller) -> Option<Precondi
     }
 }
 
-/// All else that [`check_revocations`] asks of a chain: what must not be revoked until it is committed.
+/// Returns the other subjects of [`check_revocations`], none of which may be revoked at the commit.
 pub(in crate::decide) fn subjects(token: &VerifiedToken) -> impl Iterator<Item = Revocation> {
     let root = Revocation::RootKey(token.root_key().thumbprint());
     std::iter::once(root).chain(subjects_but_the_root(token))
@@ -51,7 +53,7 @@ fn subjects_but_the_root(token: &VerifiedToken) -> impl Iterator<Item = Revocati
     })
 }
 
-/// The same of a caller's own token.
+/// Returns the same subjects for the caller's own token.
 pub(in crate::decide) fn subjects_of_caller(caller: &Caller) -> Vec<Revocation> {
     match caller.kind() {
         Kind::Admin | Kind::NewKey(_) | Kind::User(_) => Vec::new(),
@@ -60,9 +62,10 @@ pub(in crate::decide) fn subjects_of_caller(caller: &Caller) -> Vec<Revocation> 
     }
 }
 
-/// Refuses a chain in which an agent is named that nothing shows to hold it: each hop to an enrolled
-/// agent must be recorded, or go to a key that was that agent's at some time. Whoever has a token can append a
-/// hop in any agent's name with a key of its own, so nothing else is recorded in that name. SPEC 5.8.
+/// Refuses a chain that names an agent without proof that it holds its hop: each hop to an enrolled
+/// agent must be recorded, or go to a key that was that agent's at some time. Anyone who has a
+/// token can append a hop in any agent's name with a key of its own, so nothing else may be
+/// recorded in that name. SPEC 5.8.
 pub fn check_names(token: &VerifiedToken, state: &State) -> Result<(), Unauthenticated> {
     for (hop, ((id, signed), key)) in token.hops().zip(token.thumbprints()).enumerate() {
         let agent = &signed.block().agent;
@@ -76,10 +79,10 @@ pub fn check_names(token: &VerifiedToken, state: &State) -> Result<(), Unauthent
     Ok(())
 }
 
-/// Refuses a holder that is an enrolled agent itself and proves the call with a key that it has no more: the
-/// token's last key must be its current one, or the one that it had until a moment ago. An agent that has
-/// changed its key shows its identity instead, and is known by name. SPEC 5.4.3. What is revoked is for the
-/// decision, which says so.
+/// Refuses a holder that is an enrolled agent itself and proves the call with a former key: the
+/// token's last key must be the agent's current one, or its previous one within `KEY_CHANGE_MS`. An
+/// agent that rotated shows its identity instead, and is recognised by name. SPEC 5.4.3. A revoked
+/// key passes here; the decision refuses it, with the reason.
 pub fn check_holder_key(
     token: &VerifiedToken,
     state: &State,
@@ -87,7 +90,7 @@ pub fn check_holder_key(
 ) -> Result<(), Unauthenticated> {
     let holder = token.holder();
     if holder.helper.is_some() {
-        // Its key belongs to this token alone.
+        // A helper's key belongs to this token only.
         return Ok(());
     }
     let key = token.holder_key();
@@ -99,8 +102,9 @@ pub fn check_holder_key(
     Err(Unauthenticated::FormerKey { agent: holder.agent, key: thumbprint })
 }
 
-/// Refuses a caller that is no longer who it was: a suspended agent, an identity under a key that is
-/// neither the agent's nor the one that it just had or that is revoked, a helper of a chain that is dead.
+/// Refuses a caller that is no longer valid: a suspended agent, an identity under a key that is
+/// neither the agent's current nor its previous one or that is revoked, a helper of a chain that is
+/// revoked or has expired.
 pub(in crate::decide) fn check_caller(
     view: View<'_>,
     caller: &Caller,

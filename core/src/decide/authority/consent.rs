@@ -1,4 +1,4 @@
-//! By whose word may an agent act for somebody, and when does that end? SPEC 3.10.
+//! Consent: by which evidence an agent may act for a principal, and when that ends. SPEC 3.10.
 
 use crate::base::id::{AgentId, Principal, UnixMillis};
 use crate::base::limits;
@@ -13,11 +13,11 @@ use crate::state::rows::session::{
 };
 use crate::state::{Agent, Mutation, Precondition, Profile, RowKey};
 
-/// How long the end of a login is remembered that nothing was issued by yet: as long as a token that
-/// was issued before it may live.
+/// How long the end of a login without delegations is kept, in milliseconds: as long as a token
+/// that was issued before it may be valid.
 const ENDED_MS: i64 = 26 * 3600 * 1000;
 
-/// What an issue by somebody's word rests on, and leaves.
+/// The consent of an issue, and what it changes.
 #[derive(Default)]
 pub(in crate::decide) struct Consented {
     pub(in crate::decide) session: Option<SessionId>,
@@ -27,7 +27,7 @@ pub(in crate::decide) struct Consented {
 }
 
 impl Issue {
-    /// Whether the word that was given is enough for what is asked, for as long as it is asked.
+    /// Checks that the consent suffices for this request, for its whole lifetime.
     pub(in crate::decide) fn consent(
         &self,
         cx: &Context<'_>,
@@ -54,7 +54,8 @@ impl Issue {
         let (id, all) = (user.login.id(), user.login.any().id());
         let ended = |row: &&Session| row.is_over_for(user.issued_at);
         let rows = [id, all].map(|id| cx.view.state.session(&id));
-        // What a user signed before its principal was restored is of before, seen or not.
+        // A token that was signed before its principal was restored belongs to the time before,
+        // whether it was shown then or not.
         let before = cx.view.state.ends(&user.principal, user.issued_at);
         if before || rows.iter().flatten().any(ended) {
             return Err(Deny::SessionEnded { session: id });
@@ -72,7 +73,7 @@ impl Issue {
             consent.preconditions.push(Precondition::as_read(RowKey::Session(all), row));
         }
         if known.is_none() {
-            // The first issue by this token: what it says is recorded once.
+            // The first issue by this token: its claims are recorded once.
             let expires_at = row.map_or(user.expires_at, |row| row.expires_at.max(user.expires_at));
             consent.mutation = Some(Mutation::from(Session {
                 id,
@@ -84,7 +85,7 @@ impl Issue {
                     Some(row) => row.began_at.min(user.issued_at),
                     None => user.issued_at,
                 },
-                // What ended stays so: a token from before that end must open nothing after it.
+                // An end stays: a token from before it must not be accepted after it.
                 ended_at: row.and_then(|row| row.ended_at),
                 over_until: row.and_then(|row| row.over_until),
                 live: true,
@@ -108,7 +109,7 @@ impl Issue {
         agent: &Agent,
         id: &SessionId,
     ) -> Result<Consented, Deny> {
-        // One that is another agent's answers like one that is not there.
+        // A session of another agent gets the same answer as one that does not exist.
         let row = cx.view.state.session(id);
         let row = row.filter(|row| row.source == Source::Operator(agent.id.clone()));
         let row = row.ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
@@ -121,7 +122,8 @@ impl Issue {
         Ok(Consented { session: Some(*id), preconditions, ..Consented::default() })
     }
 
-    /// The principal is the one that the word is of, and nothing outlives the word.
+    /// Checks that the principal is that of the consent, and that the delegation does not outlive
+    /// the consent.
     fn check_word(
         &self,
         cx: &Context<'_>,
@@ -147,16 +149,16 @@ impl Issue {
     }
 }
 
-/// An operator lets an agent act for somebody, for some time.
+/// Grants a session of authority, by the admin: an agent may act for a principal for some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantSession {
     /// The agent.
     pub agent: AgentId,
-    /// For whom.
+    /// The principal.
     pub principal: Principal,
-    /// For how long.
+    /// The lifetime of the session, in seconds.
     pub ttl_seconds: i64,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -209,28 +211,29 @@ impl Operation for GrantSession {
     }
 }
 
-/// The longest that an operator's word lasts.
+/// The longest lifetime of a session that the admin grants, in seconds.
 const SESSION_SECONDS_MAX: i64 = 90 * 24 * 3600;
 
 /// Which sessions end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// One.
+    /// One session.
     Session(SessionId),
-    /// All of a principal's; it may begin others.
+    /// All sessions of a principal, which may begin others.
     Principal(Principal),
-    /// What somebody's signed word says.
+    /// The sessions that a signed logout statement ends.
     Login(LoggedOut),
 }
 
-/// Somebody ends sessions of authority, with everything that was issued in them. What is issued beside
-/// the first decision is in time for it, and refused after it: asked again, this ends those too. Whoever
-/// asks goes on until nothing is left, as no word of a session that has ended issues anything.
+/// Ends sessions of authority, with everything that was issued in them. A delegation that is issued
+/// concurrently is either ended by this decision, or refused after it; asked again, this ends those
+/// too. The caller repeats until nothing is left, because no consent of an ended session issues
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndSessions {
-    /// Which.
+    /// Which sessions end.
     pub which: Ending,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -267,7 +270,7 @@ impl Operation for EndSessions {
             remember(cx, word, &self.reason, &mut grant);
         }
         if let (Ending::Session(id), (0, _)) = (&self.which, grant.granted) {
-            // Ended before is granted and changes nothing.
+            // Ending a session again is granted and changes nothing.
             cx.view.state.session(id).ok_or_else(|| Deny::NotFound(format!("session {id}")))?;
         }
         Ok(grant)
@@ -301,7 +304,8 @@ impl EndSessions {
     }
 }
 
-/// Revokes what is alive in a session, and ends it if nobody has, with its tokens until this time.
+/// Revokes the live delegations of a session, and ends the session if it is live. Its tokens that
+/// were issued up to `over_until` are then invalid.
 pub(in crate::decide) fn end(
     view: View<'_>,
     actor: &Actor,
@@ -342,8 +346,8 @@ pub(in crate::decide) fn end(
     grant.effects.records.push(record(None, body));
 }
 
-/// What is still alive in sessions that have ended, revoked by the broker itself: a broker that was
-/// killed after the end of a session and before the end of what was issued in it goes on with that.
+/// Revokes what is still alive in ended sessions, in the broker's own name. A broker that was
+/// killed between the end of a session and the end of its delegations continues here.
 pub fn sweep_sessions(view: View<'_>, actor: &Actor, now: UnixMillis) -> Grant<(u64, u64)> {
     let mut grant = Grant::read((0, 0));
     for session in view.state.sessions().filter(|session| !session.live) {
@@ -352,12 +356,13 @@ pub fn sweep_sessions(view: View<'_>, actor: &Actor, now: UnixMillis) -> Grant<(
     grant
 }
 
-/// The end of a login that nothing was issued by yet, or that has begun anew: a token from before the
-/// word must open nothing later. One that began after the word goes on.
+/// Stores the end of a login that nothing was issued in yet, or that has begun again: a token from
+/// before the logout must not be accepted later. A login that began after it continues.
 fn remember(cx: &Context<'_>, word: &LoggedOut, reason: &str, grant: &mut Grant<(u64, u64)>) {
     let id = word.login.id();
     let row = cx.view.state.session(&id);
-    // One that was live was ended with the others; and what is over already until then is told once.
+    // A live session was ended with the others, and an end that is stored already is not stored
+    // again.
     if row.is_some_and(|row| row.is_over_for(word.issued_at) || (row.live && word.ends(row))) {
         return;
     }
@@ -389,8 +394,9 @@ fn remember(cx: &Context<'_>, word: &LoggedOut, reason: &str, grant: &mut Grant<
     }
 }
 
-/// Until when tokens are over of a login of which none was shown here. Where its provider does not tell
-/// logins apart, one that was issued after the word may be of a newer login.
+/// Returns until which issue time the tokens of a login are invalid that was not shown here. If the
+/// provider does not tell logins apart, a token that was issued after the logout may be of a later
+/// login.
 fn remembered(word: &LoggedOut, now: UnixMillis) -> UnixMillis {
     match word.login.sid.is_none() {
         true => word.issued_at,

@@ -1,4 +1,4 @@
-//! May this agent be issued a delegation? SPEC 3.3: never more than its profile allows.
+//! Issuing a delegation to an agent. SPEC 3.3: never more than its profile allows.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,48 +17,48 @@ use crate::token::verify::{Holder, VerifiedToken};
 use crate::token::{hop_id, root_id};
 use crate::trust::bundle::{KeyUse, TrustedKey};
 
-/// An agent asks for authority on someone's behalf.
+/// A request for a delegation on behalf of a principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
-    /// On whose behalf.
+    /// The principal.
     pub on_behalf_of: Principal,
-    /// What for.
+    /// The capabilities.
     pub scope: Scope,
-    /// How long, in seconds.
+    /// The lifetime, in seconds.
     pub ttl_seconds: i64,
-    /// How many hops may follow.
+    /// The greatest number of hops below the root.
     pub hops: u32,
-    /// How many of them without a receipt.
+    /// The greatest number of those hops that no receipt covers.
     pub offline_hops: u32,
-    /// By whose word.
+    /// The consent.
     pub by: Consent,
 }
 
-/// What lets an agent act for a principal. SPEC 3.10.
+/// The consent by which an agent may act for a principal. SPEC 3.10.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// The agent's profile, which names the principals that it may act for.
+    /// The agent's profile, which lists the principals that it may act for.
     Profile,
     /// The user's own signed token.
     UserToken(Box<UserToken>),
-    /// A session that an operator made.
+    /// A session that the admin granted.
     Session(SessionId),
 }
 
 /// A delegation that was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
-    /// Hop 0.
+    /// The id of hop 0.
     pub hop: HopId,
     /// The token's bytes; empty until it is signed.
     pub token: serde_bytes::ByteBuf,
-    /// On whose behalf.
+    /// The principal.
     pub principal: Principal,
     /// The agent that it was issued to.
     pub agent: AgentId,
-    /// Its key.
+    /// The thumbprint of the agent's key.
     pub key: Thumbprint,
-    /// When it is over, in seconds.
+    /// When it expires, in seconds since 1970.
     pub expires: i64,
 }
 
@@ -205,7 +205,7 @@ impl Issue {
         }
     }
 
-    /// Nothing outlives the key that signed it.
+    /// Checks that the delegation does not outlive the key that signs it.
     fn check_root(&self, root: &TrustedKey, now: UnixMillis) -> Result<(), Deny> {
         let (asked, allowed) = (self.ttl_seconds, root.not_after.seconds() - now.seconds());
         if asked > allowed {
@@ -237,8 +237,8 @@ impl Issue {
     }
 }
 
-/// Nothing is given for a principal that is revoked, nor in the second in which it came back: its end is
-/// the time up to which everything stays revoked, and a token knows whole seconds.
+/// Refuses a principal that is revoked, also in the second in which it was restored: everything up
+/// to that time stays revoked, and a token states whole seconds.
 pub(in crate::decide) fn check_principal(
     view: View<'_>,
     principal: &Principal,
@@ -250,8 +250,8 @@ pub(in crate::decide) fn check_principal(
     }
 }
 
-/// An agent, with its helpers, makes so many hops that live and no more: each is a row in the broker's
-/// memory, and may become one of the revocation feed.
+/// Refuses more live hops of an agent and its helpers than `hops_live_max`. Each is a row in the
+/// broker's memory, and may become one of the revocation feed.
 pub(in crate::decide) fn check_room(
     view: View<'_>,
     agent: &AgentId,

@@ -1,4 +1,4 @@
-//! Authority: issued, delegated, recorded, consented to, revoked. SPEC 3, 5, 7.
+//! Authority: issuing, delegating, recording, consent, revoking. SPEC 3, 5, 7.
 
 pub(in crate::decide) mod chain;
 pub(in crate::decide) mod consent;

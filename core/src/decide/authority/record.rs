@@ -1,7 +1,8 @@
-//! May these hops be recorded? Delegate and RecordHop. SPEC 3.5, 6.2: P1, P2, P4, P5.
+//! Recording hops: Delegate and RecordHop. SPEC 3.5, 6.2: P1, P2, P4, P5.
 //!
-//! One decision for both: what is not yet recorded of a chain is checked hop by hop and recorded.
-//! A chain that is recorded already is granted again and written never: idempotent on hop ids.
+//! Both use one decision: the hops of a chain that are not recorded yet are checked one by one and
+//! recorded. For a chain that is recorded already the same grant is returned and nothing is
+//! written: both are idempotent on hop ids.
 
 use std::sync::Arc;
 
@@ -18,26 +19,26 @@ use crate::token::SignedBlock;
 use crate::token::narrow;
 use crate::token::verify::{Holder, VerifiedToken, is_same_holder};
 
-/// A holder makes the last hop of a chain now, and has it recorded.
+/// A holder makes the last hop of a chain, and has it recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegate {
-    /// The chain with the new hop last; every signature holds.
+    /// The verified chain, with the new hop last.
     pub token: Arc<VerifiedToken>,
 }
 
-/// A chain whose last hops were made offline is recorded.
+/// Records a chain whose last hops were made offline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHop {
-    /// The chain; every signature holds.
+    /// The verified chain.
     pub token: Arc<VerifiedToken>,
 }
 
-/// What was recorded.
+/// The result of recording.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recording {
-    /// The last hop, of which the receipt is.
+    /// The id of the last hop, for which the receipt is.
     pub hop: HopId,
-    /// How many hops were recorded just now; 0 when all were before.
+    /// How many hops were recorded now; 0 when all were recorded before.
     pub recorded: u32,
 }
 
@@ -50,8 +51,8 @@ impl Operation for Delegate {
     }
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Recording> {
-        // The caller must be the holder that the last block was signed by, by name; the two keys may
-        // differ after a rotation.
+        // The caller must be the holder that signed the last block, by name; the keys may differ
+        // after a rotation.
         let holders = holders(&self.token);
         let maker = holders.len().checked_sub(2).and_then(|before| holders.get(before));
         check_caller(cx.caller, maker.or(holders.last()).into_iter())?;
@@ -75,7 +76,7 @@ impl Operation for RecordHop {
     }
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Recording> {
-        // The caller must be anyone in the chain.
+        // The caller must be a holder in the chain.
         check_caller(cx.caller, holders(&self.token).iter())?;
         record(cx, &self.token)
     }
@@ -103,8 +104,8 @@ fn holders(token: &VerifiedToken) -> Vec<(HopId, Holder)> {
     token.hops().map(|(id, signed)| (id, holder(signed))).collect()
 }
 
-/// Refuses a caller that is none of these holders. An outsider learns nothing, not even whether the chain is
-/// known.
+/// Refuses a caller that is none of these holders. Others learn nothing, not even whether the chain
+/// is known.
 fn check_caller<'a>(
     caller: &Caller,
     holders: impl Iterator<Item = &'a (HopId, Holder)>,
@@ -125,7 +126,7 @@ fn check_caller<'a>(
     Err(Deny::NotTheHolder { holder, caller: caller.to_string() })
 }
 
-/// Records what of a chain is not recorded yet, if the chain is alive.
+/// Records the hops of a chain that are not recorded yet, if the chain is valid.
 fn record(cx: &Context<'_>, token: &VerifiedToken) -> Decision<Recording> {
     let delegation = token.delegation();
     let row = cx.view.state.delegation(&delegation);
@@ -142,8 +143,8 @@ fn record(cx: &Context<'_>, token: &VerifiedToken) -> Decision<Recording> {
     Ok(grant.not_revoked(subjects(token)))
 }
 
-/// Checks and records every hop of a chain that is not recorded yet. Whether the chain is alive was asked
-/// before, or is of no account.
+/// Checks and records every hop of a chain that is not recorded yet. The caller has checked whether
+/// the chain is valid, or does not need it.
 pub(in crate::decide) fn new_hops(
     cx: &Context<'_>,
     token: &VerifiedToken,
@@ -200,7 +201,7 @@ fn holder(signed: &SignedBlock) -> Holder {
     Holder { agent: signed.block().agent.clone(), helper: signed.block().helper.clone() }
 }
 
-/// No more hops follow one hop than the profile allowed when the delegation was issued.
+/// Checks that the fan-out of the profile at the time of issue is not exceeded.
 fn check_fan_out(
     cx: &Context<'_>,
     parent: Option<HopId>,
@@ -214,8 +215,8 @@ fn check_fan_out(
     Ok(parent.map(|parent| Precondition::FanOut(parent, allowed)))
 }
 
-/// An enrolled agent is named with its current key, or the one that it had a moment ago; a helper's key
-/// is nobody's.
+/// Checks the key of a hop's recipient: an agent's current key, or its previous one within
+/// `KEY_CHANGE_MS`; a helper's key must belong to no agent.
 fn check_recipient(
     cx: &Context<'_>,
     parent: &SignedBlock,

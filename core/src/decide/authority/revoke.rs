@@ -1,7 +1,7 @@
-//! May this be revoked by this caller? SPEC 7.2.
+//! Revoking: what each caller may revoke. SPEC 7.2.
 //!
-//! An admin revokes anything; a delegator the hops that it made; a holder its own. Everything
-//! below a revoked hop dies with it, in one row. A principal alone comes back, for what is issued anew.
+//! The admin may revoke anything; a delegator the hops that it made; a holder its own. One row ends
+//! a hop and everything below it. Only a principal can be restored, for what is issued afterwards.
 
 use std::sync::Arc;
 
@@ -22,18 +22,18 @@ use crate::state::rows::session::Session;
 use crate::state::{Mutation, Precondition};
 use crate::token::verify::{Holder, VerifiedToken};
 
-/// What is revoked.
+/// The subject of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A hop and all below.
+    /// A hop and everything below it.
     Hop(HopId),
-    /// A delegation: hop 0 and all below.
+    /// A delegation: hop 0 and everything below it.
     Delegation(HopId),
-    /// An agent: suspended.
+    /// An agent, which is suspended.
     Agent(AgentId),
     /// A key, for ever.
     Key(Thumbprint),
-    /// A user's authority.
+    /// A principal's authority.
     Principal(Principal),
 }
 
@@ -60,19 +60,20 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Someone asks for a revocation.
+/// A request for a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoke {
-    /// Of what.
+    /// The subject.
     pub target: Target,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
-    /// A chain that shows the caller's right to it, where the ledger does not know the hop.
+    /// A chain that proves the caller's right to revoke, for a hop that is not recorded; `None`
+    /// otherwise.
     pub chain: Option<Arc<VerifiedToken>>,
 }
 
 impl Operation for Revoke {
-    /// Whether the broker has a record of what is named; it is revoked all the same.
+    /// Whether the broker has a record of the subject. The subject is revoked in either case.
     type Granted = bool;
     const METHOD: &'static str = "/sublet.v1.Revocation/Revoke";
     const KEEPS: Keeps = Keeps::Nothing;
@@ -85,7 +86,7 @@ impl Operation for Revoke {
         match &self.target {
             Target::Hop(id) | Target::Delegation(id) => self.hop(cx, id),
             _ if !cx.caller.is_admin() => Err(Deny::NotYoursToRevoke),
-            // An agent that is not known is refused.
+            // An unknown agent is refused.
             Target::Agent(agent) => Ok(suspend(cx, agent, &self.reason)?.with(true)),
             Target::Key(key) => {
                 let recorded = cx.view.state.knows_key(key);
@@ -96,7 +97,7 @@ impl Operation for Revoke {
                     return Err(Deny::NotFound(format!("principal {principal}")));
                 }
                 let recorded = cx.view.state.names_principal(principal);
-                // A principal's revocation has no end of its own.
+                // A principal's revocation does not expire.
                 let revocation = Revocation::Principal(principal.clone());
                 if cx.view.is_revoked(revocation.clone()) {
                     return Ok(Grant::read(recorded));
@@ -125,7 +126,7 @@ impl Revoke {
                 is_party(cx.caller, (*id, &shown.token.holder()), parent)
             });
         if !may {
-            // What a caller may not see answers like what does not exist.
+            // A hop that the caller may not see gets the same answer as one that does not exist.
             return Err(Deny::NotYoursToRevoke);
         }
         if matches!(self.target, Target::Delegation(_)) && cx.view.state.delegation(id).is_none() {
@@ -140,13 +141,15 @@ impl Revoke {
                 Ok(grant.with(true))
             }
             (None, Some(shown)) => self.shown(cx, &shown),
-            // An admin is believed: what it could kill is over after the longest life of a token.
+            // The admin's request is accepted: everything that the hop could end has expired after
+            // the longest life of a token.
             (None, None) => Ok(self.grant(cx, id, (horizon(cx.now), None)).with(false)),
         }
     }
 
-    /// A hop that was never recorded is recorded first, so that no more can be revoked than may be
-    /// recorded. Where it cannot be, an admin is believed, and anyone else revokes the hop above it.
+    /// Records a hop that was never recorded before it is revoked, so that no more hops can be
+    /// revoked than may be recorded. If it cannot be recorded, the admin's request is accepted, and
+    /// any other caller must revoke the hop above it.
     fn shown(&self, cx: &Context<'_>, shown: &Shown) -> Decision<bool> {
         let (id, delegation) = (shown.token.id(), shown.token.delegation());
         let row = cx.view.state.delegation(&delegation);
@@ -167,7 +170,7 @@ impl Revoke {
         }
     }
 
-    /// Revokes a hop that is not revoked, until all below it is over.
+    /// Revokes a hop that is not revoked yet, until everything below it has expired.
     fn grant(
         &self,
         cx: &Context<'_>,
@@ -188,7 +191,7 @@ impl Revoke {
     ) -> Grant<()> {
         let target = self.target.to_string();
         let body = Body::Revoked { kind: self.target.kind(), target, reason: self.reason.clone() };
-        // Of two who ask at once the second finds it revoked.
+        // Of two concurrent requests the second finds it revoked.
         let grant = Grant::read(()).not_revoked([revocation.clone()]);
         let grant = grant.changing([Mutation::Revoke { revocation, expires_at }]);
         match delegation {
@@ -198,22 +201,22 @@ impl Revoke {
     }
 }
 
-/// A principal whose authority was revoked comes back: new authority may be issued for it. What was issued
-/// up to then stays revoked, and the sessions that are by words from before end.
+/// Restores a revoked principal: new authority may be issued for it. What was issued before stays
+/// revoked, and sessions by earlier consent end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestorePrincipal {
-    /// Whom.
+    /// The principal.
     pub principal: Principal,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
-/// A principal is back.
+/// The result of restoring a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
-    /// When: what was issued up to then stays revoked.
+    /// When it was restored. What was issued up to then stays revoked.
     pub at: UnixMillis,
-    /// From when something may be issued for it again: the next whole second, as tokens say seconds.
+    /// From when on something may be issued for it: the next whole second, as tokens state seconds.
     pub issues_from: UnixMillis,
 }
 
@@ -230,7 +233,7 @@ impl Operation for RestorePrincipal {
         let revoked = cx.view.state.revoked(&Revocation::Principal(self.principal.clone()));
         let not_found = || Deny::NotFound(format!("a revocation of principal {}", self.principal));
         let revoked = revoked.ok_or_else(not_found)?;
-        // What is alive again is told apart by its time.
+        // The times tell what is valid again.
         let last = cx.view.state.last_issued_for(&self.principal);
         if revoked.at >= cx.now || last.is_some_and(|last| last > cx.now) {
             return Err(Deny::OutOfRange(
@@ -247,7 +250,7 @@ impl Operation for RestorePrincipal {
             at: cx.now,
             issues_from: UnixMillis::from_seconds(cx.now.seconds().saturating_add(1)),
         };
-        // All that it still ends is over after the longest life of a token.
+        // Everything that it still ends has expired after the longest life of a token.
         let revocation = Revocation::PrincipalRestored(self.principal.clone());
         let body = Body::PrincipalRestored {
             principal: self.principal.clone(),
@@ -261,9 +264,9 @@ impl Operation for RestorePrincipal {
     }
 }
 
-/// A hop as a verified chain shows it.
+/// A hop, as a verified chain shows it.
 struct Shown {
-    /// The chain up to and with the hop.
+    /// The chain up to and including the hop.
     token: VerifiedToken,
     parent: Option<(HopId, Holder)>,
 }
@@ -277,8 +280,8 @@ impl Shown {
     }
 }
 
-/// Whether the caller holds the hop or made it. A helper is known by its token, not by its name,
-/// which may stand in other delegations too.
+/// Returns whether the caller holds the hop or made it. A helper is recognised by its token and not
+/// by its name, which may also occur in other delegations.
 fn is_party(caller: &Caller, hop: (HopId, &Holder), parent: Option<(HopId, &Holder)>) -> bool {
     let is = |(id, holder): (HopId, &Holder)| match caller.kind() {
         Kind::Agent(identity) => *holder == identity.holder(),

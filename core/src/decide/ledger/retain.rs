@@ -1,4 +1,4 @@
-//! What of the ledger is kept, erased and forgotten: by the admin. docs/SPEC section 9.10.
+//! Erasing, pruning and legal holds, by the admin. docs/SPEC section 9.10.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use crate::refusal::Deny;
 use crate::state::rows::retention::{HOLDS_MAX, Hold};
 use crate::state::{Mutation, Precondition, RowKey};
 
-/// The admin has what lies beside a record erased: whatever a person asked to have forgotten. The
-/// record and every proof of it stay.
+/// Erases the payload of a record, for example on request of a person. The leaf and every proof
+/// stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erase {
-    /// The record's index. The ledger has such a record.
+    /// The index of the record, which must exist.
     pub index: u64,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -38,15 +38,15 @@ impl Operation for Erase {
     }
 }
 
-/// The admin has records below an index forgotten, but for those under a hold. Their hashes stay.
+/// Prunes the records below an index, except those under a legal hold. Their hashes stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prune {
-    /// The index. The ledger has as many records.
+    /// The index. The ledger must have as many records.
     pub below: u64,
 }
 
 impl Operation for Prune {
-    /// The floor from now on.
+    /// The floor after this.
     type Granted = u64;
     const METHOD: &'static str = "/sublet.v1.Audit/Prune";
 
@@ -67,16 +67,16 @@ impl Operation for Prune {
     }
 }
 
-/// The admin keeps records from being forgotten and erased.
+/// Places a legal hold: records may be neither pruned nor erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateLegalHold {
-    /// Its name.
+    /// The name of the hold.
     pub name: String,
-    /// The first record.
+    /// The index of the first record.
     pub from: u64,
-    /// The first record behind it; `None` for all that is still to come.
+    /// The index after the last record; `None` for all records to come.
     pub to: Option<u64>,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -113,12 +113,12 @@ impl Operation for CreateLegalHold {
     }
 }
 
-/// The admin lets a hold go.
+/// Removes a legal hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveLegalHold {
-    /// Its name.
+    /// The name of the hold.
     pub name: String,
-    /// Why.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -142,16 +142,16 @@ impl Operation for RemoveLegalHold {
     }
 }
 
-/// What of the ledger is kept.
+/// Which records of the ledger are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retained {
     /// The index below which records may be pruned.
     pub floor: u64,
-    /// The holds, by name.
+    /// The legal holds, by name.
     pub holds: Vec<Hold>,
 }
 
-/// What is kept and what is held; for the admin.
+/// Returns the floor and the legal holds; for the admin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadRetention;
 

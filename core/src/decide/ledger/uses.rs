@@ -1,8 +1,9 @@
-//! What tools report: uses of authority, and how far they know of revocations. docs/DESIGN, "Evidence of use".
+//! Reports of tools: uses of authority, and the applied revocations. docs/DESIGN, "Evidence of
+//! use".
 //!
-//! Invariants: a use is recorded only with the holder's own signature over the call, under a chain
-//! of which every signature holds; what a tool reports twice is recorded once, by its counter; what
-//! does not hold is recorded as the refusal of a report.
+//! Invariants: a use is recorded only with the holder's signature over the call, under a chain
+//! whose signatures all verify; a use that is reported twice is recorded once, by its counter; a
+//! use that does not verify is recorded as the refusal of a report.
 
 use crate::authorize::{Bound, prove_undated};
 use crate::base::id::{AgentId, DelegationId, HopId, UnixMillis};
@@ -19,33 +20,35 @@ use crate::state::{Mutation, Precondition, RowKey, State, Verifier};
 use crate::token::verify::VerifiedToken;
 use crate::token::{BadToken, BlockPayload};
 
-/// Uses in one report.
+/// The most uses in one report.
 pub const USES_MAX: usize = 64;
 
-/// The names of a tool and an action, and a code: a ledger leaf has to hold all three.
+/// The longest names of a tool and an action, and the longest code, in bytes. A ledger leaf has to
+/// hold all three.
 const NAMES_BYTES_MAX: [usize; 3] = [1024, 512, 64];
 
-/// Arguments that are kept with a use; of what is longer the hash alone, which is in the proof.
+/// The largest arguments that are kept with a use, in bytes. For larger ones only the hash in the
+/// proof is kept.
 pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
 
-/// A use, as a tool reports it; not believed.
+/// A use as a tool reports it, not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedUse {
-    /// The tool's own number for it, without a gap.
+    /// The tool's counter of the use, without a gap.
     pub counter: u64,
-    /// The tool's name.
+    /// The tool's audience.
     pub audience: String,
-    /// What was called.
+    /// The action of the call.
     pub action: String,
     /// What the tool decided; a code of at most 64 bytes.
     pub verdict: UseVerdict,
     /// When it was decided, by the tool's clock.
     pub decided_at: UnixMillis,
-    /// The position in the revocation feed that it was decided on.
+    /// The position in the revocation feed that the tool had applied.
     pub revocations: FeedPosition,
-    /// How old they were; `None` when there was no signed head.
+    /// The age of the tool's revocation view in milliseconds; `None` when it had no head.
     pub age_ms: Option<i64>,
-    /// How old they might have been.
+    /// The greatest age that the tool accepted, in milliseconds.
     pub staleness_ms_max: i64,
     /// The arguments as the tool read them, at most [`ARGUMENTS_BYTES_MAX`]; `None` when they were longer.
     pub arguments: Option<Vec<u8>>,
@@ -96,7 +99,7 @@ impl From<BadProof> for BadUse {
     }
 }
 
-/// A use of which every signature holds: the holder's over the call, and those of the chain.
+/// A use whose signatures verify: the holder's over the call, and those of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenUse {
     reported: ReportedUse,
@@ -128,20 +131,20 @@ impl ProvenUse {
         Ok(ProvenUse { reported, token })
     }
 
-    /// Whether every agent that its chain names is shown to hold its hop ([`check_names`]). Of a chain with
-    /// another name nothing is recorded: it would be that agent's.
+    /// Returns whether every agent in its chain is proven to hold its hop ([`check_names`]).
+    /// Otherwise nothing is recorded, because it would be recorded in that agent's name.
     pub fn names_hold(&self, state: &State) -> bool {
         check_names(&self.token, state).is_ok()
     }
 
-    /// The delegation that it belongs to, if it is one of this broker's.
+    /// Returns the delegation that it belongs to; `None` when this broker did not issue it.
     fn delegation(&self, view: View<'_>) -> Option<DelegationId> {
         let id = self.token.delegation();
         view.state.delegation(&id).map(|_| id)
     }
 
-    /// The blocks of the chain that the ledger does not have beside a record, and the hop that they
-    /// are behind. A hop is recorded on a recorded one alone, so they are the last.
+    /// Returns the blocks of the chain that no record has, and the hop before them. A hop is only
+    /// recorded after its parent, so they are the last ones.
     fn unrecorded(&self, view: View<'_>) -> (Option<HopId>, Vec<BlockPayload>) {
         let is_known = |(id, _): &(HopId, _)| view.state.hop(id).is_some();
         let known = self.token.hops().take_while(is_known).count();
@@ -200,13 +203,13 @@ impl Operation for ReportUses {
                 Ok(proven) => proven.reported.counter,
                 Err((counter, _)) => *counter,
             };
-            // Below: it was recorded before. Above: what lies between was lost, and shows.
+            // A lower counter was recorded before. A gap shows that uses were lost.
             if counter < row.next {
                 continue;
             }
             row.next = counter.saturating_add(1);
             match proven {
-                // Its counter is missing from the tool's, which shows.
+                // Its counter is missing among the tool's, which shows it.
                 Ok(proven) if !proven.names_hold(cx.view.state) => {}
                 Ok(proven) => match proven.delegation(cx.view) {
                     Some(id) => {
@@ -231,13 +234,13 @@ impl Operation for ReportUses {
     }
 }
 
-/// A tool says which revocations it has applied.
+/// Reports up to which position a tool has applied revocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportVerifierState {
-    /// Up to here.
+    /// The position.
     pub revocations: FeedPosition,
-    /// The largest head of the ledger that it was shown, which a key of the ledger signed: how many
-    /// records it is over, and its bytes.
+    /// The largest checkpoint that the tool was shown and that a ledger key signed: its number of
+    /// records, and its bytes; `None` when none was shown.
     pub head: Option<(u64, Vec<u8>)>,
 }
 
@@ -255,7 +258,7 @@ impl Operation for ReportVerifierState {
         let agent = cx.agent()?;
         let (before, mut row) = verifier(cx.view, &agent.id);
         let grant = Grant::read(row.next);
-        // Told twice, or less than before, it is no news.
+        // A repeated or older report is not recorded.
         let head = self.head.as_ref().filter(|(size, _)| *size > row.head);
         if before.is_some() && self.revocations <= row.revocations && head.is_none() {
             return Ok(grant);
@@ -272,7 +275,7 @@ impl Operation for ReportVerifierState {
     }
 }
 
-/// The row of a verifier as it is, and as it is written next; a new one when there is none.
+/// Returns the row of a verifier as it is, and as it will be written; a new one when there is none.
 fn verifier<'a>(view: View<'a>, agent: &AgentId) -> (Option<&'a Verifier>, Verifier) {
     let before = view.state.verifier(agent);
     let next = match before {
@@ -299,5 +302,5 @@ fn refused(not_taken: &[(u64, BadUse)]) -> Body {
     }
 }
 
-/// How the record begins of uses that were not taken; their counters follow.
+/// The start of the text in such a record; the counters follow.
 pub const USES_NOT_TAKEN: &str = "uses ";

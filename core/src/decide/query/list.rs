@@ -1,9 +1,11 @@
-//! Lists: pages of typed rows, decided and answered from one view. docs/FORMATS, "Who may call what".
+//! Lists: pages of typed rows, decided and answered from one view. docs/FORMATS, "Who may call
+//! what".
 //!
 //! Owns: what a page is, and which rows a caller sees. Does not own: the rows.
 //!
-//! Invariants: a page has at most 500 rows, in the order of their keys; the next page begins behind the
-//! last row of this one, also where rows came or went meanwhile; what a caller may not see is not there.
+//! Invariants: a page has at most 500 rows, in the order of their keys; the next page begins after
+//! the last row of this one, even if rows were added or removed meanwhile; rows that a caller may
+//! not see are left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,23 +16,23 @@ use crate::revocation::feed::Revocation;
 use crate::state::rows::session::{Session, SessionId};
 use crate::state::{Agent, Delegation, JoinToken, Profile};
 
-/// Rows on a page of which nobody says how large it is.
+/// The number of rows of a page whose size is not given.
 const PAGE_DEFAULT: usize = 100;
 
-/// Rows on one page.
+/// The most rows of one page.
 const PAGE_MAX: usize = 500;
 
-/// Which page of a list is asked for.
+/// The page of a list that is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageOf<K> {
-    /// The key behind which it begins; `None` for the first page.
+    /// The key after which it begins; `None` for the first page.
     pub after: Option<K>,
-    /// How many rows, at most 500; 0 means 100.
+    /// The number of rows, at most 500; 0 means 100.
     pub size: u32,
 }
 
 impl<K> PageOf<K> {
-    /// The page of rows that are behind its beginning already.
+    /// Returns the page of these rows, which are after its beginning.
     fn take<T>(&self, mut rows: impl Iterator<Item = T>, key: impl Fn(&T) -> K) -> Page<T, K> {
         let size = usize::try_from(self.size).unwrap_or(PAGE_MAX);
         let size = if size == 0 { PAGE_DEFAULT } else { size.min(PAGE_MAX) };
@@ -45,11 +47,11 @@ impl<K> PageOf<K> {
 pub struct Page<T, K> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where the next page begins; `None` at the end.
+    /// The key after which the next page begins; `None` at the end.
     pub next: Option<K>,
 }
 
-/// The agents, by id; for the admin.
+/// Lists the agents, by id; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListAgents(pub PageOf<AgentId>);
 
@@ -68,7 +70,7 @@ impl Operation for ListAgents {
     }
 }
 
-/// The profiles, by name; for the admin.
+/// Lists the profiles, by name; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListProfiles(pub PageOf<String>);
 
@@ -87,7 +89,7 @@ impl Operation for ListProfiles {
     }
 }
 
-/// The join tokens, without their secrets, by id; for the admin.
+/// Lists the join tokens, without their secrets, by id; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListJoinTokens(pub PageOf<String>);
 
@@ -106,16 +108,16 @@ impl Operation for ListJoinTokens {
     }
 }
 
-/// A session of authority, as a list has it.
+/// A session of authority in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedSession {
     /// The session.
     pub session: Session,
-    /// How many delegations that were issued in it are not over.
+    /// How many delegations that were issued in it have not expired.
     pub delegations: u64,
 }
 
-/// The sessions of authority, by id; for the admin.
+/// Lists the sessions of authority, by id; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListSessions(pub PageOf<SessionId>);
 
@@ -137,16 +139,16 @@ impl Operation for ListSessions {
     }
 }
 
-/// A delegation, as a list has it.
+/// A delegation in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedDelegation {
     /// The delegation.
     pub delegation: Delegation,
-    /// Whether its root was revoked.
+    /// Whether its root is revoked.
     pub revoked: bool,
 }
 
-/// The delegations that the caller may see, by id.
+/// Lists the delegations that the caller may see, by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListDelegations(pub PageOf<DelegationId>);
 
@@ -168,7 +170,8 @@ impl Operation for ListDelegations {
     }
 }
 
-/// The admin sees all, an agent what was issued to it, a holder the delegation of its token.
+/// Returns whether a caller may see a delegation: the admin sees all, an agent those that were
+/// issued to it, a holder that of its token.
 pub(in crate::decide) fn may_see(caller: &Caller, row: &Delegation) -> bool {
     match caller.kind() {
         Kind::Admin => true,

@@ -1,4 +1,4 @@
-//! What may be seen, and by whom: reads and lists.
+//! Reads and lists, and who may see what.
 
 pub(in crate::decide) mod list;
 pub(in crate::decide) mod read;

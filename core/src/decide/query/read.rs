@@ -1,6 +1,6 @@
-//! May this be seen? Reads are decided like everything else; granted, they leave no trace.
+//! Reads. They are decided like every other request; a granted read has no effects.
 //!
-//! What a caller may not see answers like what does not exist.
+//! What a caller may not see gets the same answer as what does not exist.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::revocation::feed::Revocation;
 use crate::state::{Agent, Profile};
 use crate::token::verify::VerifiedToken;
 
-/// An agent's current key and state.
+/// Returns an agent's current key and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetAgentKey {
-    /// Whose.
+    /// The agent.
     pub agent: AgentId,
 }
 
@@ -36,32 +36,32 @@ impl Operation for GetAgentKey {
     }
 }
 
-/// How the broker sees a chain.
+/// Returns what the broker knows of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspect {
     /// The chain.
     pub token: Arc<VerifiedToken>,
 }
 
-/// How the broker sees one hop.
+/// What the broker knows of one hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectedHop {
-    /// Its id.
+    /// The id of the hop.
     pub id: HopId,
-    /// Its ledger index, if it is recorded.
+    /// Its ledger index; `None` when it is not recorded.
     pub index: Option<u64>,
-    /// Whether it was itself revoked.
+    /// Whether the hop itself is revoked.
     pub revoked: bool,
-    /// Whether its own window is over.
+    /// Whether the hop itself has expired.
     pub expired: bool,
 }
 
-/// How the broker sees a chain.
+/// What the broker knows of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspected {
     /// Each hop, root first.
     pub hops: Vec<InspectedHop>,
-    /// Why the chain as a whole is dead; `None` while it is alive.
+    /// Why the chain as a whole is not valid, as text; `None` while it is valid.
     pub dead: Option<String>,
 }
 
@@ -88,7 +88,8 @@ impl Operation for Inspect {
     }
 }
 
-/// That every hop of a chain is in the ledger; for whoever may inspect the chain.
+/// Returns the ledger indices for the proof that every hop of a chain is in the ledger; for callers
+/// that may inspect the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetInclusionProof {
     /// The chain.
@@ -111,7 +112,7 @@ impl Operation for GetInclusionProof {
     }
 }
 
-/// Refuses whoever does not appear in a chain, as if there were no such chain.
+/// Refuses a caller that is not in the chain, as if there were no such chain.
 fn check_appears(cx: &Context<'_>, token: &VerifiedToken) -> Result<(), Deny> {
     let appears = match cx.caller.kind() {
         Kind::Admin => true,
@@ -128,21 +129,21 @@ fn check_appears(cx: &Context<'_>, token: &VerifiedToken) -> Result<(), Deny> {
     }
 }
 
-/// What of a delegation's records a caller may see.
+/// Which records of a delegation a caller may see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// The delegation.
     pub delegation: DelegationId,
-    /// The hop at and below which they may be seen; `None` where all may.
+    /// The hop at and below which records may be seen; `None` when all may.
     pub below: Option<HopId>,
 }
 
-/// The records of one delegation: all of them for the admin and the agent that it was issued to; for the
-/// holder of a hop, by its token, what lies at or below that hop. What others do with their own hops, and
-/// with which arguments, is not for it.
+/// Returns the records of one delegation: all of them to the admin and the agent that it was issued
+/// to; to the holder of a hop, by its token, those at or below that hop. It does not learn what
+/// others do with their own hops, and with which arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// Which.
+    /// The delegation.
     pub delegation: DelegationId,
 }
 
@@ -165,13 +166,13 @@ impl Operation for Replay {
     }
 }
 
-/// The ledger from a record on: by the admin. With what lies beside the records it is an export,
-/// and is recorded.
+/// Returns the ledger from a record on; for the admin. With payloads it is an export, which is
+/// recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadLedger {
-    /// The first record.
+    /// The index of the first record.
     pub from: u64,
-    /// Whether payloads are asked for too.
+    /// Whether payloads are included.
     pub payloads: bool,
 }
 
@@ -194,7 +195,7 @@ impl Operation for ReadLedger {
     }
 }
 
-/// The signed head of the ledger: by the admin, and by any identity or holder.
+/// Returns the checkpoint of the ledger; for the admin, and any agent or holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadHead;
 
@@ -211,7 +212,7 @@ impl Operation for ReadHead {
     }
 }
 
-/// Following the revocation feed: by the admin, and by any identity or holder that is alive.
+/// Opens the revocation feed; for the admin, and any agent or holder that is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchFeed;
 
@@ -228,20 +229,20 @@ impl Operation for WatchFeed {
     }
 }
 
-/// Whoever has shown more than a new key.
+/// Refuses a caller without an identity or a delegation.
 fn known_only(cx: &Context<'_>) -> Decision<()> {
     match cx.caller.kind() {
         Kind::Tainted(_) | Kind::NewKey(_) | Kind::User(_) => {
-            Err(Deny::Forbidden("an identity is needed"))
+            Err(Deny::Forbidden("an identity or delegation token is needed"))
         }
         Kind::Admin | Kind::Agent(_) | Kind::Holder(_) => Ok(Grant::read(())),
     }
 }
 
-/// An agent's row; for the admin.
+/// Returns an agent's row; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetAgent {
-    /// Whose.
+    /// The agent.
     pub agent: AgentId,
 }
 
@@ -259,10 +260,10 @@ impl Operation for GetAgent {
     }
 }
 
-/// A profile; for the admin.
+/// Returns a profile; for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetProfile {
-    /// Its name.
+    /// The name of the profile.
     pub name: String,
 }
 
@@ -285,15 +286,15 @@ impl Operation for GetProfile {
 /// How many rows of each kind there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Agents.
+    /// The number of agents.
     pub agents: u64,
-    /// Delegations.
+    /// The number of delegations.
     pub delegations: u64,
-    /// Recorded hops.
+    /// The number of recorded hops.
     pub hops: u64,
 }
 
-/// What the broker holds; for the admin.
+/// Returns the state of the broker; for the admin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GetStatus;
 

@@ -1,9 +1,9 @@
-//! What can be revoked, and the hash chain that its deltas form. SPEC 7.4.
+//! The deltas of the revocation feed, and the hash chain that they form. SPEC 7.4.
 //!
 //! Invariants: a delta has one encoding; the hash at a number depends on the feed, the epoch and
-//! every delta up to it, so two lists that end in one hash are one list. A delta of a kind below
-//! [`SKIPPED_FROM`] is understood or refused; one of a kind from there on is never written here, has
-//! its number and its place in the hash chain, and revokes and lifts nothing.
+//! every delta up to it, so two lists with one hash are the same list. A delta of a kind below
+//! [`SKIPPED_FROM`] is understood or refused. A delta of a kind from there on is never written
+//! here; it has its number and its place in the hash chain, and revokes and lifts nothing.
 
 use super::BadFeed;
 use crate::base::bytes::{BadLayout, Label, Reader, Writer, domain, sha256};
@@ -11,36 +11,38 @@ use crate::base::id::{AgentId, HopId, Principal, TrustDomain, UnixMillis};
 use crate::base::key::Thumbprint;
 use crate::base::limits;
 
-/// The first kind of delta that a reader skips where it does not know it (SPEC 7.4.2). Whatever a
-/// reader must not miss has a kind below.
+/// The first kind of delta that a reader skips if it does not know it (SPEC 7.4.2). A delta that no
+/// reader may miss has a lower kind.
 pub(super) const SKIPPED_FROM: u8 = 128;
 
-/// Bytes of the subject of a delta that is skipped, at most: more than any name has.
+/// The longest subject of a skipped delta, in bytes. It is longer than any name.
 pub(super) const SKIPPED_SUBJECT_MAX: usize = 512;
 
-/// Something that is revoked, or no longer.
+/// The subject of a delta: what is revoked or suspended, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Revocation {
-    /// A hop and everything below it.
+    /// A hop and everything below it is revoked.
     Hop(HopId),
-    /// An agent, until it is resumed.
+    /// An agent is suspended, until it is resumed.
     AgentSuspended(AgentId),
-    /// An agent is back.
+    /// An agent is resumed.
     AgentResumed(AgentId),
-    /// An agent's key, for ever.
+    /// An agent's key is revoked for ever.
     AgentKey(Thumbprint),
-    /// A user's authority, until it is restored.
+    /// A principal is revoked, until it is restored.
     Principal(Principal),
-    /// A user's authority is back: for what is issued after this, and for nothing from before.
+    /// A principal is restored: for delegations that are issued from now on, and for no earlier
+    /// one.
     PrincipalRestored(Principal),
-    /// A root key.
+    /// A root key is revoked.
     RootKey(Thumbprint),
 }
 
 impl Revocation {
-    /// Whether what was issued for a principal at this time is revoked. The one place where revocations of
-    /// principals are read: all of it is while the principal is revoked, and after its return what was
-    /// issued up to then. `at` gives the time of the delta by which something is in force, if it is.
+    /// Returns whether a delegation that was issued for a principal at this time is revoked. Only
+    /// this function reads revocations of principals: while the principal is revoked, all are;
+    /// after it was restored, those that were issued before. `at` returns the time of the delta
+    /// that revoked or restored a subject, if that is in force.
     pub(crate) fn ends(
         principal: &Principal,
         issued_at: UnixMillis,
@@ -55,24 +57,26 @@ impl Revocation {
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
-    /// Its number; the first is 1 and there is no gap.
+    /// The delta's number. The first is 1, and there is no gap.
     pub sequence: u64,
-    /// When it was committed.
+    /// When the delta was committed.
     pub at: UnixMillis,
-    /// When all that it could kill has expired.
+    /// When everything that the delta can end has expired.
     pub expires: UnixMillis,
-    /// What.
+    /// The subject.
     pub revocation: Revocation,
 }
 
 impl Delta {
-    /// Whether all that it could kill had expired by `now`, skew included.
+    /// Returns whether everything that the delta can end had expired by `now`, including the clock
+    /// skew.
     pub fn is_over(&self, now: UnixMillis) -> bool {
         self.expires.plus_ms(limits::CLOCK_SKEW_MS) <= now
     }
 
-    /// The revocation of a principal that this lifts where it is from before it. By time and not by number:
-    /// a return that is stated again behind a later revocation lifts nothing.
+    /// Returns the revocation that this delta lifts if that one is earlier; `None` for a delta that
+    /// lifts none. The times are compared and not the numbers, because a restoration that is
+    /// repeated after a later revocation lifts nothing.
     pub(crate) fn lifts(&self) -> Option<Revocation> {
         match &self.revocation {
             Revocation::PrincipalRestored(principal) => {
@@ -82,7 +86,7 @@ impl Delta {
         }
     }
 
-    /// The bytes.
+    /// Returns the delta's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, subject): (u8, &[u8]) = match &self.revocation {
             Revocation::Hop(id) => (1, &id.0),
@@ -98,8 +102,8 @@ impl Delta {
         head.u8(kind).fixed(subject).finish()
     }
 
-    /// Reads the bytes, exactly. Refuses every kind that it does not know: whoever goes on from its own
-    /// deltas, as a broker does, has to understand each.
+    /// Decodes a delta, exactly. Every unknown kind is refused, because a broker that continues its
+    /// own feed must understand each delta.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFeed> {
         match Received::decode(bytes)? {
             Received::Understood(delta) => Ok(delta),
@@ -108,12 +112,12 @@ impl Delta {
     }
 }
 
-/// A delta as a reader of the feed meets it.
+/// A delta as a reader of the feed receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Of a kind that is known here.
+    /// A delta of a known kind.
     Understood(Delta),
-    /// Of a kind that may be unknown: only its number counts, and its bytes in the hash chain.
+    /// A delta of an unknown kind. Only its number and its bytes in the hash chain count.
     Skipped { sequence: u64 },
 }
 
@@ -125,7 +129,7 @@ impl Received {
         }
     }
 
-    /// Reads the bytes, exactly.
+    /// Decodes a delta, exactly.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, BadFeed> {
         let mut reader = Reader::labelled(bytes, Label::FeedDelta)?;
         let (sequence, at, expires, kind) =
@@ -151,7 +155,7 @@ impl Received {
     }
 }
 
-/// Where the hash chain of a feed begins.
+/// Returns the hash before the first delta of a feed.
 pub(super) fn genesis(feed: &TrustDomain, epoch: u64) -> [u8; 32] {
     let bytes = Writer::labelled(Label::Feed).text(feed.as_str()).u64(epoch).finish();
     sha256(&bytes)

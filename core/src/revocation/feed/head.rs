@@ -1,4 +1,4 @@
-//! Heads: the whole feed up to a number, in one hash, under one signature. SPEC 7.5.
+//! Heads: the whole feed up to a number, as one hash under one signature. SPEC 7.5.
 //!
 //! Invariants: a head has one encoding, and its signature covers the number of its key.
 
@@ -10,20 +10,20 @@ use crate::trust::bundle::KeyId;
 
 const HEAD: Label = Label::FeedHead;
 
-/// What a head says: the whole feed up to a number, in one hash, at the issuer's time.
+/// The content of a head: the feed up to a number, as one hash, at the issuer's time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The feed, named by its trust domain.
+    /// The trust domain of the feed.
     pub feed: TrustDomain,
-    /// Counts restarts of the sequence; never goes back.
+    /// The epoch: it counts restarts of the numbering, and never decreases.
     pub epoch: u64,
     /// The number of the last delta.
     pub sequence: u64,
     /// The hash over all deltas.
     pub hash: [u8; 32],
-    /// Everything up to this number has expired and need not be sent.
+    /// The floor: deltas up to this number need not be sent, as they have no effect any more.
     pub floor_sequence: u64,
-    /// The hash up to there: where a fresh reader begins.
+    /// The hash up to the floor, where a new reader begins.
     pub floor_hash: [u8; 32],
     /// The issuer's time.
     pub time: UnixMillis,
@@ -32,27 +32,27 @@ pub struct Head {
 /// A head and its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedHead {
-    /// What it says.
+    /// The content.
     pub head: Head,
-    /// The number of the key.
+    /// The number of the key that signed it.
     pub key: KeyId,
     /// The signature.
     pub signature: Vec<u8>,
 }
 
 impl SignedHead {
-    /// Signs a head.
+    /// Signs a head with the key of this number.
     pub fn sign(head: Head, key: KeyId, signer: &dyn Signer) -> Result<Self, SignerFault> {
         let signature = signer.sign(&head.message(key))?;
         Ok(SignedHead { head, key, signature })
     }
 
-    /// The bytes.
+    /// Returns the signed bytes, followed by the signature.
     pub fn encode(&self) -> Vec<u8> {
         [self.head.message(self.key), self.signature.clone()].concat()
     }
 
-    /// Reads the bytes, exactly.
+    /// Decodes a head, exactly.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFeed> {
         let mut reader = Reader::labelled(bytes, HEAD)?;
         let key = KeyId(reader.u32()?);
@@ -70,12 +70,12 @@ impl SignedHead {
 }
 
 impl Head {
-    /// How far the feed reaches.
+    /// Returns the position that the feed had reached.
     pub fn position(&self) -> FeedPosition {
         FeedPosition::new(self.epoch, self.sequence)
     }
 
-    /// What the signature covers.
+    /// Returns the bytes that the signature covers.
     pub(super) fn message(&self, key: KeyId) -> Vec<u8> {
         Writer::labelled(HEAD)
             .u32(key.0)

@@ -1,14 +1,13 @@
-//! Revocations, and the signed feed that carries them to tools. SPEC section 7.
+//! Revocations, and the signed feed that brings them to tools. SPEC section 7.
 //!
 //! Owns: what can be revoked, the deltas and their hash chain ([`Delta`]), signed heads
-//! ([`SignedHead`]), the view that a verifier keeps of them and how old it is
-//! ([`RevocationView`]), and the broker's side ([`FeedWriter`]).
-//! Does not own: who may revoke (`decide`), sockets.
+//! ([`SignedHead`]), a verifier's view of them and its age ([`RevocationView`]), and the broker's
+//! side ([`FeedWriter`]). Does not own: who may revoke (`decide`), sockets.
 //!
-//! Invariants: a delta counts only once a verified head binds it; sequence numbers have no gap; a
-//! view never goes back; what is revoked stays so until it expires on the issuer's clock, or its
-//! agent is resumed, or its principal restored; and a view's age is on the issuer's clock, so an old list that is played
-//! again does not become fresh.
+//! Invariants: a delta counts only after a verified head covers it; numbers have no gap; a view
+//! never goes back; a revocation stays in force until it expires on the issuer's clock, or its
+//! agent is resumed, or its principal restored; a view's age is measured on the issuer's clock, so
+//! replaying an old list does not make it fresh.
 
 mod delta;
 mod head;
@@ -31,79 +30,79 @@ pub use snapshot::{SnapshotLine, read_snapshot, snapshot_text};
 pub use view::{PENDING_MAX, RevocationView};
 pub use writer::{FeedFloor, FeedWriter, Trim};
 
-/// Why something of a feed is refused.
+/// Why a part of a feed is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFeed {
-    /// Not the layout.
+    /// The bytes do not have the layout.
     #[error(transparent)]
     Layout(#[from] BadLayout),
-    /// A head that no feed key of the bundle signed.
+    /// No feed key of the bundle may have signed the head.
     #[error("the head's key: {0}")]
     Key(KeyRefusal),
-    /// The signature does not hold.
+    /// The head's signature does not verify.
     #[error("the head's signature does not hold")]
     Signature,
-    /// Another feed.
+    /// The feed is of another trust domain.
     #[error("the feed is of {found}, not of {held}")]
     OtherFeed {
-        /// Of whom it is.
+        /// The trust domain of the feed.
         found: TrustDomain,
-        /// Whose is followed.
+        /// The trust domain that is followed.
         held: TrustDomain,
     },
-    /// A delta that does not follow the last one.
+    /// A delta does not follow the last one.
     #[error("delta {found} does not follow {held}")]
     Gap {
-        /// Its number.
+        /// The number of the delta.
         found: u64,
-        /// The last number held.
+        /// The last number of the view.
         held: u64,
     },
-    /// The head goes back behind what is held.
+    /// The head is older than the view.
     #[error(
         "the head ({epoch}, {sequence}) is behind what was seen before: the feed was rolled back. What was revoked stays revoked here. The operator of the broker must put its newest store back, or, where that is lost, begin a new epoch of the feed by removing `store.reached`, and revoke anew what was revoked since"
     )]
     RolledBack {
-        /// Its epoch.
+        /// The epoch of the head.
         epoch: u64,
-        /// Its sequence.
+        /// The number of the head.
         sequence: u64,
     },
-    /// Two heads at one number, or deltas that the head does not bind.
+    /// There are two heads at one number, or the head does not cover the deltas that were sent.
     #[error(
         "the head at {sequence} does not bind the deltas that were sent: the feed is forked or altered"
     )]
     Forked {
-        /// At which number.
+        /// The number.
         sequence: u64,
     },
-    /// The head counts deltas that were not sent.
+    /// The head covers deltas that were not sent.
     #[error("the head is at {head}, the deltas only reach {held}")]
     Incomplete {
-        /// Its number.
+        /// The number of the head.
         head: u64,
-        /// The last number held.
+        /// The last number that was sent.
         held: u64,
     },
     /// The head is from the future.
     #[error("the head is {ahead_ms} ms ahead of this clock")]
     FromFuture {
-        /// By how much.
+        /// How far it is ahead, in milliseconds.
         ahead_ms: i64,
     },
-    /// Too many deltas without a head.
+    /// There are too many deltas without a head.
     #[error("over {PENDING_MAX} deltas without a head")]
     TooMany,
-    /// Not the text form.
-    #[error("no revocation snapshot in text form, line {line}")]
+    /// The text is not that of a snapshot.
+    #[error("line {line} is not a line of a revocation snapshot")]
     Text {
-        /// Which line.
+        /// The number of the first bad line, from 1.
         line: usize,
     },
 }
 
 impl BadFeed {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadFeed::Layout(_) => "feed_layout",

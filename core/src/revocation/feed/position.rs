@@ -1,27 +1,27 @@
-//! How far a reader of the feed has come. SPEC section 7.
+//! The position of a reader in the feed. SPEC section 7.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A position in the revocation feed: everything up to and with this number, in this epoch. Positions are
-/// ordered by epoch, then by number. Stored as the two numbers.
+/// A position in the revocation feed: all deltas up to and including this number, in this epoch.
+/// Positions are ordered by epoch, then by number. Serialised as the two numbers.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct FeedPosition {
-    /// Counts restarts of the numbering; never goes back.
+    /// The epoch: it counts restarts of the numbering, and never decreases.
     pub epoch: u64,
     /// The number of the last delta; 0 before the first.
     pub sequence: u64,
 }
 
 impl FeedPosition {
-    /// Before everything: where a reader begins that has nothing.
+    /// The position of a reader that has nothing.
     pub const BEGINNING: FeedPosition = FeedPosition::new(0, 0);
 
-    /// The position after the delta of this number.
+    /// Returns the position after the delta of this number.
     pub const fn new(epoch: u64, sequence: u64) -> Self {
         FeedPosition { epoch, sequence }
     }

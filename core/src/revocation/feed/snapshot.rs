@@ -1,4 +1,4 @@
-//! A snapshot of a feed as text, for files. It is believed no more than the lines in it are.
+//! A snapshot of a feed as text, for files. Reading it verifies nothing.
 
 use super::BadFeed;
 use crate::base::text::{base64url, from_base64url};
@@ -6,7 +6,7 @@ use crate::base::text::{base64url, from_base64url};
 const DELTA_LINE: &str = "sublet1d.";
 const HEAD_LINE: &str = "sublet1h.";
 
-/// A snapshot as text, for files: a line for each delta, and one for the head.
+/// Returns the text of a snapshot: one line for each delta, and one for the head.
 pub fn snapshot_text<'a>(deltas: impl IntoIterator<Item = &'a [u8]>, head: &[u8]) -> String {
     let mut text = String::new();
     for delta in deltas {
@@ -18,13 +18,13 @@ pub fn snapshot_text<'a>(deltas: impl IntoIterator<Item = &'a [u8]>, head: &[u8]
 /// One line of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotLine {
-    /// A delta's bytes.
+    /// The bytes of a delta.
     Delta(Vec<u8>),
-    /// A head's bytes.
+    /// The bytes of a head.
     Head(Vec<u8>),
 }
 
-/// Reads what `snapshot_text` writes.
+/// Parses the text of [`snapshot_text`].
 pub fn read_snapshot(text: &str) -> Result<Vec<SnapshotLine>, BadFeed> {
     let line = |(at, line): (usize, &str)| {
         let delta = line.strip_prefix(DELTA_LINE).and_then(from_base64url).map(SnapshotLine::Delta);

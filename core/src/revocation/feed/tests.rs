@@ -1,4 +1,4 @@
-//! The feed as a reader meets it, and each attack on it.
+//! The feed as its reader sees it, and the attacks on it.
 
 use super::*;
 use crate::base::id::{AgentId, HopId, Principal, UnixMillis};
@@ -51,7 +51,7 @@ fn head(writer: &FeedWriter, time: UnixMillis) -> Vec<u8> {
     signed(writer.head(time))
 }
 
-/// Raises the floor over what is over.
+/// Raises the floor past the deltas that have no effect any more.
 fn advance_floor(writer: &mut FeedWriter, now: UnixMillis) {
     let Some(trim) = writer.trim(|delta| !delta.is_over(now), usize::MAX) else { return };
     assert_eq!(trim.again, [], "nothing is outnumbered");
@@ -394,8 +394,7 @@ fn a_refused_head_costs_nothing_that_is_in_force() {
     assert!(view.is_revoked(&hop(2)));
 }
 
-/// A principal that is back is so for what is issued later, in whatever way the reader hears of it.
-// SPEC 7.3.1.
+/// A restored principal is valid for what is issued later, however the reader learns of it.
 #[test]
 fn what_was_issued_before_a_principals_return_stays_revoked() {
     let (mut writer, mut view) = (writer(), view());
@@ -436,8 +435,8 @@ fn what_was_issued_before_a_principals_return_stays_revoked() {
     assert_eq!(FeedWriter::resume(domain(), 1, written).unwrap().head(NOW), writer.head(NOW));
 }
 
-/// Who was away while a principal came back, and for so long that nobody says it any more, does not keep
-/// it revoked.
+/// A reader that was away until the restoration of a principal was no longer sent does not keep the
+/// principal revoked.
 #[test]
 fn a_revocation_of_a_principal_that_the_floor_has_passed_was_lifted() {
     let (mut writer, mut view) = (writer(), view());

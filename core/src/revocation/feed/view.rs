@@ -1,14 +1,14 @@
-//! A verifier's view of what is revoked. SPEC section 7.
+//! A verifier's view of revocations. SPEC section 7.
 //!
-//! Deltas come in first and wait in one gapless run; a head then says where its chain begins (what
-//! is held, or the floor) and how far it reaches. What it reaches is taken in, what lies beyond it
-//! waits on.
+//! Deltas arrive first and wait as one gapless sequence. A head then states where its chain begins
+//! (at the view's position, or at the floor) and which number it reaches. Deltas up to that number
+//! take effect; later ones wait.
 //!
-//! Invariants: only deltas that a verified head binds are in force; the position never goes back,
-//! nor does the floor in its epoch; a refused head changes nothing that is in force; an entry
-//! leaves only when it expired by the issuer's time, or its agent was resumed, or its principal
-//! restored. A new epoch adds entries and takes none away. A delta that is skipped (SPEC 7.4.2) is
-//! numbered and bound as every other, and changes no entry.
+//! Invariants: only deltas that a verified head covers are in force; the position never goes back,
+//! nor does the floor within an epoch; a refused head changes nothing that is in force; an entry is
+//! removed only when it has expired by the issuer's time, its agent was resumed, or its principal
+//! was restored. A new epoch adds entries and removes none. A skipped delta (SPEC 7.4.2) has a
+//! number and a place in the chain, and changes no entry.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -19,32 +19,53 @@ use crate::base::id::{Principal, TrustDomain, UnixMillis};
 use crate::base::limits;
 use crate::trust::bundle::{KeyUse, TrustBundle};
 
-/// Deltas that a view holds while no head binds them, at about 250 bytes each. A snapshot is at most some
-/// twice as large as what is revoked, and one agent can revoke no more than the hops that it has made and
-/// that live (a broker's `hops_live_max`, 262,144 by default): so many take eight agents that do nothing
-/// else.
+/// The most deltas that wait for a head, at about 250 bytes each. A snapshot is at most about twice
+/// as large as the revocations in force, and one agent can revoke no more than its own live hops
+/// (the broker's `hops_live_max`, 262,144 by default). So eight agents that do nothing else reach
+/// this number.
 pub const PENDING_MAX: usize = 4_194_304;
 
-/// What a verifier knows of revocations.
+/// A verifier's knowledge of revocations.
+///
+/// ```
+/// use sublet_core::revocation::feed::{FeedWriter, Revocation, RevocationView};
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctests/world.rs")); }
+/// # let (bundle, now, hop) = (world::bundle(), world::NOW, world::delegation().id());
+/// # let domain = bundle.trust_domain().clone();
+///
+/// // The broker revokes a hop, and signs a head.
+/// let mut feed = FeedWriter::new(domain.clone(), 1);
+/// let delta = feed.append(Revocation::Hop(hop), now, now.plus_ms(900_000));
+/// # let head = world::head(&feed);
+///
+/// // A verifier applies the delta, and then the head that covers it.
+/// let mut view = RevocationView::new(domain);
+/// view.apply_delta(&delta.encode())?;
+/// assert!(!view.is_revoked(&Revocation::Hop(hop))); // no head covers it yet
+/// view.apply_head(&head, &bundle, now, 0)?; // 0: the time of a monotonic clock
+/// assert!(view.is_revoked(&Revocation::Hop(hop)));
+/// assert_eq!(view.age_ms(now.plus_ms(400), 400), Some(400));
+/// # Ok::<(), sublet_core::revocation::feed::BadFeed>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RevocationView {
     feed: TrustDomain,
     held: Option<Seen>,
-    /// Of a view that was put together from records; it has no head, and so no age.
+    /// The position of a view that was built from records; it has no head, and so no age.
     recorded: Option<FeedPosition>,
     revoked: HashMap<Revocation, ChainPosition>,
-    /// Numbered without a gap.
+    /// The waiting deltas, numbered without a gap.
     pending: VecDeque<(Received, Vec<u8>)>,
 }
 
-/// Since when something is revoked, and until when that is to be kept.
+/// Since when a subject is revoked, and until when that must be kept.
 #[derive(Clone, Copy, Debug)]
 struct ChainPosition {
     at: UnixMillis,
     expires: UnixMillis,
 }
 
-/// The last head that was verified, and when it was first seen on the monotonic clock.
+/// The last verified head, and when it was first seen on the monotonic clock.
 #[derive(Clone, Debug)]
 struct Seen {
     head: Head,
@@ -52,12 +73,12 @@ struct Seen {
 }
 
 impl RevocationView {
-    /// How far the view reaches.
+    /// Returns the position that the view has reached.
     pub fn position(&self) -> FeedPosition {
         FeedPosition::new(self.epoch(), self.sequence())
     }
 
-    /// A view that knows nothing yet, and so has no age.
+    /// Returns a view without revocations and without a head, so without an age.
     pub fn new(feed: TrustDomain) -> Self {
         RevocationView {
             feed,
@@ -68,9 +89,9 @@ impl RevocationView {
         }
     }
 
-    /// The view that somebody had at a position, from what is recorded up to
-    /// there, in order, each with its time: to decide again what was decided then. No head binds it,
-    /// so it has no age, and who decides on its age refuses.
+    /// Builds the view that a tool had at a position, from the recorded revocations up to it, in
+    /// order, each with its time. It serves to decide again what was decided then. It has no head
+    /// and so no age; a decision that needs the age refuses.
     pub fn recorded(
         feed: TrustDomain,
         position: FeedPosition,
@@ -84,9 +105,9 @@ impl RevocationView {
         view
     }
 
-    /// Takes a delta in; it counts once a head binds it. One that does not follow those waiting
-    /// takes their place: a new epoch, a raised floor and a repeated answer all begin so, and only
-    /// a head can tell them from a gap.
+    /// Takes a delta, which has no effect before a head covers it. A delta that does not follow the
+    /// waiting ones replaces them: a new epoch, a raised floor and a repeated answer begin like
+    /// this, and only a head tells them from a gap.
     pub fn apply_delta(&mut self, bytes: &[u8]) -> Result<(), BadFeed> {
         let delta = Received::decode(bytes)?;
         let follows = |last: &Received| last.sequence().checked_add(1) == Some(delta.sequence());
@@ -100,10 +121,10 @@ impl RevocationView {
         Ok(())
     }
 
-    /// Verifies a head and, with it, the waiting deltas up to its number; later ones wait on.
-    /// `monotonic_ms` is the time of a clock that is never set back. On an error nothing in force
-    /// changes. Deltas that the head contradicts are dropped, so that the reader asks again from
-    /// where it is; after any other error they wait on.
+    /// Verifies a head and the waiting deltas up to its number, which then take effect.
+    /// `monotonic_ms` is the time of a clock that is never set back. After an error nothing that is
+    /// in force has changed. Deltas that the head contradicts are dropped, so the reader asks again
+    /// from its position; after any other error they keep waiting.
     pub fn apply_head(
         &mut self,
         bytes: &[u8],
@@ -123,7 +144,8 @@ impl RevocationView {
         Ok(())
     }
 
-    /// The head, if a feed key of the bundle signed it for this feed, and not ahead of time.
+    /// Returns the head if a feed key of the bundle signed it for this feed and it is not from the
+    /// future.
     fn authenticate(
         &self,
         bytes: &[u8],
@@ -145,7 +167,7 @@ impl RevocationView {
         Ok(head)
     }
 
-    /// Refuses a head that goes back behind the one held, or tells another past.
+    /// Refuses a head that goes back, or that contradicts the current one.
     fn check_succession(&self, head: &Head) -> Result<(), BadFeed> {
         let forked = |at: u64| Err(BadFeed::Forked { sequence: at });
         let floor = (head.floor_sequence, head.floor_hash);
@@ -173,9 +195,9 @@ impl RevocationView {
         Ok(())
     }
 
-    /// Where the head's chain begins: at what is held, or at its floor when nothing is held, when
-    /// its epoch is new, or when the floor has passed what is held. In the last case the deltas
-    /// between have all expired by the issuer's word.
+    /// Returns where the head's chain begins: at the view's position, or at the head's floor if the
+    /// view is empty, of an earlier epoch, or below the floor. In the last case the issuer states
+    /// that all deltas between have expired.
     fn start_of(&self, head: &Head) -> (u64, [u8; 32]) {
         match &self.held {
             Some(Seen { head: held, .. })
@@ -187,7 +209,7 @@ impl RevocationView {
         }
     }
 
-    /// Whether the waiting deltas lead from the start to the head's number and hash.
+    /// Checks that the waiting deltas lead from the start to the head's number and hash.
     fn check_chain(&self, head: &Head, start: (u64, [u8; 32])) -> Result<(), BadFeed> {
         let (mut sequence, mut hash) = start;
         let news = self.pending.iter().skip_while(|(delta, _)| delta.sequence() <= start.0);
@@ -206,9 +228,9 @@ impl RevocationView {
         Ok(())
     }
 
-    /// Puts in force what the head binds: the waiting deltas after `start` and up to its number. Where the
-    /// floor has passed what is held, a suspension or the revocation of a principal that is not stated again
-    /// was lifted in between; all else stays until it expires.
+    /// Applies the waiting deltas after `start` up to the head's number. If the floor has passed
+    /// the view's position, a suspension or a revocation of a principal that is not repeated was
+    /// lifted in between; everything else stays until it expires.
     fn take_in(&mut self, head: Head, start: u64, monotonic_ms: u64) {
         let passed = |held: &Seen| held.head.epoch == head.epoch && held.head.sequence < start;
         if self.held.as_ref().is_some_and(passed) {
@@ -230,7 +252,7 @@ impl RevocationView {
         self.held = Some(Seen { head, first_seen_ms: same.unwrap_or(monotonic_ms) });
     }
 
-    /// Of two revocations of one thing the one that lasts longer counts.
+    /// Applies a delta. Of two revocations of one subject the one that lasts longer counts.
     fn count(&mut self, delta: Delta) {
         if let Some(lifted) = delta.lifts()
             && self.revoked.get(&lifted).is_some_and(|held| held.at < delta.at)
@@ -253,8 +275,8 @@ impl RevocationView {
         }
     }
 
-    /// How old the view is: on the issuer's clock, and at least as long as the head was held.
-    /// `None` when there is no head.
+    /// Returns the age of the view in milliseconds, by the issuer's clock, and at least the time
+    /// since the head was first seen. `None` when there is no head.
     pub fn age_ms(&self, now: UnixMillis, monotonic_ms: u64) -> Option<i64> {
         let held = self.held.as_ref()?;
         let held_for =
@@ -262,46 +284,46 @@ impl RevocationView {
         Some(now.since(held.head.time).max(held_for))
     }
 
-    /// The epoch held; 0 before the first head.
+    /// Returns the epoch; 0 before the first head.
     pub fn epoch(&self) -> u64 {
         let recorded = self.recorded.map_or(0, |position| position.epoch);
         self.held.as_ref().map_or(recorded, |held| held.head.epoch)
     }
 
-    /// The sequence number held; 0 before the first head.
+    /// Returns the number of the last applied delta; 0 before the first head.
     pub fn sequence(&self) -> u64 {
         let recorded = self.recorded.map_or(0, |position| position.sequence);
         self.held.as_ref().map_or(recorded, |held| held.head.sequence)
     }
 
-    /// The last head held.
+    /// Returns the last accepted head; `None` before the first.
     pub fn head(&self) -> Option<&Head> {
         self.held.as_ref().map(|held| &held.head)
     }
 
-    /// How many revocations are in force.
+    /// Returns how many revocations are in force.
     pub fn len(&self) -> usize {
         self.revoked.len()
     }
 
-    /// Whether no revocation is in force.
+    /// Returns whether no revocation is in force.
     pub fn is_empty(&self) -> bool {
         self.revoked.is_empty()
     }
 
-    /// Whether this very thing is revoked.
+    /// Returns whether exactly this subject is revoked.
     pub fn is_revoked(&self, revocation: &Revocation) -> bool {
         self.revoked.contains_key(revocation)
     }
 
-    /// Whether what was issued for a principal at this time is revoked.
+    /// Returns whether a delegation that was issued for a principal at this time is revoked.
     pub fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
         let at = |known: &Revocation| self.revoked.get(known).map(|standing| standing.at);
         Revocation::ends(principal, issued_at, at)
     }
 
-    /// Drops revocations of which all that they could kill has expired, skew included. A clock
-    /// that runs ahead of the issuer's drops nothing early: the last head's time is the limit.
+    /// Drops revocations when everything that they can end has expired, including the clock skew.
+    /// The time of the last head is the limit, so a clock that is ahead drops nothing early.
     pub fn prune(&mut self, now: UnixMillis) {
         let Some(held) = &self.held else { return };
         let now = now.min(held.head.time);
@@ -309,7 +331,7 @@ impl RevocationView {
     }
 }
 
-/// Whether two accounts of one number have two hashes.
+/// Returns whether two statements about one number have different hashes.
 fn differs(one: (u64, [u8; 32]), other: (u64, [u8; 32])) -> bool {
     one.0 == other.0 && one.1 != other.1
 }

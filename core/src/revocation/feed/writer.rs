@@ -1,7 +1,7 @@
 //! The broker's side of the feed. SPEC section 7.
 //!
-//! Invariants: deltas are numbered from the floor on without a gap; the floor only rises, over deltas that
-//! say nothing any more or that are stated again above it.
+//! Invariants: deltas are numbered from the floor on without a gap; the floor only rises, past
+//! deltas that have no effect any more or that are repeated above it.
 
 use std::collections::VecDeque;
 
@@ -11,31 +11,31 @@ use super::delta::{genesis, link};
 use super::{BadFeed, Delta, FeedPosition, Head, Revocation};
 use crate::base::id::{TrustDomain, UnixMillis};
 
-/// Deltas that may lie above the floor though they say nothing any more, beside as many as say something:
-/// so that the floor does not move with every revocation.
+/// How many deltas without effect may lie above the floor in addition to as many as have effect. So
+/// the floor does not move with every revocation.
 const SLACK: usize = 1024;
 
-/// Where a feed begins for a reader that knows nothing.
+/// Where a feed begins for a new reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedFloor {
-    /// The number of the last delta that is not sent any more; 0 where all are.
+    /// The number of the last delta that is no longer sent; 0 when all are sent.
     pub sequence: u64,
-    /// The hash up to there.
+    /// The hash up to that number.
     pub hash: [u8; 32],
 }
 
-/// A portion of a feed that goes.
+/// The deltas that a rise of the floor removes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trim {
-    /// The floor behind it.
+    /// The floor after it.
     pub floor: FeedFloor,
     /// The deltas that the floor passes.
     pub passed: Vec<Delta>,
-    /// Those of them that are in force, and are to be stated again with new numbers.
+    /// Those of them that are in force and must be repeated with new numbers.
     pub again: Vec<Delta>,
 }
 
-/// The broker's side: numbers deltas, chains them, says what to send.
+/// The broker's side: it numbers and chains deltas, and selects what to send.
 #[derive(Clone, Debug)]
 pub struct FeedWriter {
     feed: TrustDomain,
@@ -48,12 +48,12 @@ pub struct FeedWriter {
 }
 
 impl FeedWriter {
-    /// How far the feed reaches.
+    /// Returns the position that the feed has reached.
     pub fn position(&self) -> FeedPosition {
         FeedPosition::new(self.epoch(), self.sequence())
     }
 
-    /// A feed that has just begun.
+    /// Returns an empty feed.
     pub fn new(feed: TrustDomain, epoch: u64) -> Self {
         let hash = genesis(&feed, epoch);
         FeedWriter {
@@ -67,7 +67,7 @@ impl FeedWriter {
         }
     }
 
-    /// A feed that goes on after a restart, from all of its deltas in order.
+    /// Restores a feed after a restart from all of its deltas, in order.
     pub fn resume(
         feed: TrustDomain,
         epoch: u64,
@@ -77,8 +77,7 @@ impl FeedWriter {
         FeedWriter::resume_from(feed, epoch, floor, deltas)
     }
 
-    /// A feed that goes on after a restart, from the floor of a head that it gave and the deltas
-    /// after it in order.
+    /// Restores a feed after a restart from a floor that it had, and the deltas after it, in order.
     pub fn resume_from(
         feed: TrustDomain,
         epoch: u64,
@@ -107,7 +106,7 @@ impl FeedWriter {
         Ok(writer)
     }
 
-    /// Takes in a delta that was committed; its number is the next.
+    /// Appends a committed delta with the next number, and returns it.
     pub fn append(&mut self, revocation: Revocation, at: UnixMillis, expires: UnixMillis) -> Delta {
         let delta = Delta { sequence: self.sequence.saturating_add(1), at, expires, revocation };
         self.push(delta.clone());
@@ -121,11 +120,11 @@ impl FeedWriter {
         self.deltas.push_back((delta, bytes));
     }
 
-    /// What of the feed may go now, in one portion of at most `most` deltas. Deltas at the front that say
-    /// nothing any more go by themselves. Behind one that does, the others stay until they outnumber those
-    /// that hold: then what holds is stated again at the end, so that the floor can pass it. So a reader
-    /// from the floor is sent at most twice what is in force and `SLACK` more, and each delta is stated
-    /// again once for each time that as many others have gone.
+    /// Returns what can be removed now, at most `most` deltas; `None` when nothing can. Deltas at
+    /// the front without effect are removed. Behind a delta that is in force, the others stay until
+    /// they outnumber those in force. Then those in force are repeated at the end, so that the
+    /// floor can pass them. So a reader from the floor gets at most twice the number in force and
+    /// `SLACK` more, and a delta is repeated once each time that as many others were removed.
     pub fn trim(&self, in_force: impl Fn(&Delta) -> bool, most: usize) -> Option<Trim> {
         let holding = self.deltas.iter().filter(|(delta, _)| in_force(delta)).count();
         let idle = self.deltas.len().saturating_sub(holding);
@@ -144,7 +143,7 @@ impl FeedWriter {
         (!trim.passed.is_empty()).then_some(trim)
     }
 
-    /// Raises the floor to what [`FeedWriter::trim`] gave.
+    /// Raises the floor to the result of [`FeedWriter::trim`].
     pub fn raise_floor(&mut self, floor: &FeedFloor) {
         while self.deltas.front().is_some_and(|(delta, _)| delta.sequence <= floor.sequence) {
             self.deltas.pop_front();
@@ -153,43 +152,43 @@ impl FeedWriter {
         self.floor_hash = floor.hash;
     }
 
-    /// Where it begins for who knows nothing.
+    /// Returns the floor, where a new reader begins.
     pub fn floor(&self) -> FeedFloor {
         FeedFloor { sequence: self.floor_sequence, hash: self.floor_hash }
     }
 
-    /// How many deltas there are above the floor: as many as a reader is sent that knows nothing.
+    /// Returns how many deltas are above the floor, which is how many a new reader gets.
     pub fn len(&self) -> usize {
         self.deltas.len()
     }
 
-    /// Whether there is no delta above the floor.
+    /// Returns whether no delta is above the floor.
     pub fn is_empty(&self) -> bool {
         self.deltas.is_empty()
     }
 
-    /// The epoch.
+    /// Returns the epoch.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The number of the last delta.
+    /// Returns the number of the last delta.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The deltas that a reader at this position lacks, with their numbers. A reader of another
-    /// epoch, or from below the floor, gets all.
+    /// Returns the deltas that a reader at this position lacks, with their numbers. A reader of
+    /// another epoch, or below the floor, gets all.
     pub fn deltas_after(&self, epoch: u64, sequence: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let known =
             epoch == self.epoch && (self.floor_sequence..=self.sequence).contains(&sequence);
         let after = if known { sequence } else { self.floor_sequence };
-        // They are numbered from the floor on without a gap.
+        // The deltas are numbered from the floor on without a gap.
         let passed = usize::try_from(after - self.floor_sequence).unwrap_or(usize::MAX);
         self.deltas.iter().skip(passed).map(|(delta, bytes)| (delta.sequence, bytes.as_slice()))
     }
 
-    /// The head to be signed now.
+    /// Returns the head to be signed at this time.
     pub fn head(&self, time: UnixMillis) -> Head {
         Head {
             feed: self.feed.clone(),

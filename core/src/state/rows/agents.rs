@@ -1,4 +1,4 @@
-//! Agents, their keys, and what they came in with: rows of the state. SPEC 3.7.
+//! Agents, their keys, and the credentials that they enrolled with: rows of the state. SPEC 3.7.
 //!
 //! Owns: the rows. Does not own: how they change (`state`), who may change them (`decide`).
 
@@ -8,20 +8,20 @@ use crate::base::id::{AgentId, Nonce, UnixMillis};
 use crate::base::key::{PublicKey, Thumbprint};
 use crate::base::limits;
 
-/// What an agent may do at this moment.
+/// The state of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentState {
-    /// Created, has not enrolled, or lost its key for ever: needs a join token.
+    /// Created and not enrolled, or its key was revoked for ever. It needs a credential to enroll.
     Invited,
     /// Enrolled.
     Active,
-    /// Stopped by an admin; its tokens and its helpers' are refused.
+    /// Suspended by the admin. Its tokens and its helpers' are refused.
     Suspended,
 }
 
 impl AgentState {
-    /// The word for it.
+    /// Returns the name of the state.
     pub fn name(self) -> &'static str {
         match self {
             AgentState::Invited => "invited",
@@ -34,29 +34,31 @@ impl AgentState {
 /// An agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
-    /// Its id.
+    /// The agent's SPIFFE id.
     pub id: AgentId,
-    /// Its profile's name.
+    /// The name of its profile.
     pub profile: String,
     /// Its state.
     pub state: AgentState,
-    /// Its current key; `None` before enrollment and after its key was revoked.
+    /// Its current key; `None` before enrollment and after the key was revoked.
     pub key: Option<PublicKey>,
     /// When it was created.
     pub created_at: UnixMillis,
-    /// The identity token that it got last: whoever renews with an older one has a copy.
+    /// The last identity token that it got; `None` before enrollment. A renewal with an earlier one
+    /// shows that somebody has a copy.
     #[serde(default)]
     pub identity: Option<LastIdentity>,
-    /// The key that it had until it rotated; `None` once it came in anew.
+    /// The key that it had before its last rotation; `None` when it did not rotate since it
+    /// enrolled.
     #[serde(default)]
     pub former: Option<FormerKey>,
-    /// Counts changes of this row.
+    /// How often this row was changed.
     pub version: u64,
 }
 
 impl Agent {
-    /// Whether a key is the agent's, or was until a moment ago: what is asked, and what is handed to it,
-    /// while its key changes must not be refused.
+    /// Returns whether `key` is this agent's current key, or its previous one within
+    /// `KEY_CHANGE_MS`. The overlap keeps requests signed just before a rotation from failing.
     pub fn has(&self, key: &PublicKey, now: UnixMillis) -> bool {
         let former = || {
             let former = self.former.filter(|former| former.key == key.thumbprint());
@@ -65,7 +67,7 @@ impl Agent {
         self.key.as_ref().is_some_and(|current| current == key || former())
     }
 
-    /// An agent that has not come in yet.
+    /// Returns an agent that has not enrolled yet.
     pub fn invited(id: AgentId, profile: &str, now: UnixMillis) -> Self {
         Agent {
             id,
@@ -80,32 +82,32 @@ impl Agent {
     }
 }
 
-/// The key of before a rotation.
+/// The key that an agent had before its last rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerKey {
-    /// Which.
+    /// The thumbprint of the key.
     pub key: Thumbprint,
-    /// When the agent had another.
+    /// When the key was replaced.
     pub until: UnixMillis,
 }
 
-/// Names an identity token that was given out.
+/// Identifies an identity token that was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastIdentity {
-    /// Its nonce.
+    /// The nonce of the token.
     pub nonce: Nonce,
-    /// When, in seconds.
+    /// When it was issued, in seconds since 1970.
     pub issued_at: i64,
 }
 
-/// Whose a key is. Never removed: a key belongs to one agent, ever.
+/// The owner of a key. The row is never removed: a key belongs to one agent for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyOwner {
-    /// The key.
+    /// The thumbprint of the key.
     pub key: Thumbprint,
     /// The agent.
     pub agent: AgentId,
-    /// Whether it was revoked for ever.
+    /// Whether the key was revoked for ever.
     pub revoked: bool,
 }
 
@@ -115,14 +117,14 @@ pub struct KeyOwner {
 pub enum JoinTokenState {
     /// Not used yet.
     Open,
-    /// Used, once.
+    /// Used once, so used up.
     Spent,
-    /// Revoked by an admin.
+    /// Revoked by the admin.
     Revoked,
 }
 
 impl JoinTokenState {
-    /// The word for it.
+    /// Returns the name of the state.
     pub fn name(self) -> &'static str {
         match self {
             JoinTokenState::Open => "open",
@@ -132,7 +134,7 @@ impl JoinTokenState {
     }
 }
 
-/// A join token: only its hash is kept.
+/// A join token. Only its hash is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
     /// Its id, a UUID.
@@ -145,15 +147,16 @@ pub struct JoinToken {
     pub expires_at: UnixMillis,
     /// Its state.
     pub state: JoinTokenState,
-    /// Counts changes of this row.
+    /// How often this row was changed.
     pub version: u64,
 }
 
-/// A signed token that was enrolled with: kept as a hash until it is over, so that it is used once.
+/// A signed token that a workload enrolled with. Its hash is stored until it expires, so that it is
+/// used once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpentToken {
     /// SHA-256 over the token.
     pub id: [u8; 32],
-    /// When it is over.
+    /// When it expires.
     pub expires_at: UnixMillis,
 }

@@ -1,12 +1,14 @@
-//! Answers that were given, kept so that a request that is sent again gets its answer again.
-//! SPEC 5.9; docs/decisions/0003.
+//! Answers that were given, stored so that a repeated request gets the same answer. SPEC 5.9;
+//! docs/decisions/0003.
 //!
 //! Owns: the rows, how they are found and counted, how many one caller and all callers may have.
-//! Does not own: which operations are kept (`decide::Ask::KEEPS`), how long (the pipeline).
+//! Does not own: which operations store answers (`decide::Operation::KEEPS`), for how long (the
+//! pipeline).
 //!
-//! Invariants: an answer is found by the key that proved the request, so that nobody gets another's;
-//! it is counted by account, so that helpers, whose keys cost nothing, fill only their agent's room;
-//! of what gives an agent an identity there is one answer an agent, which always has room.
+//! Invariants: an answer is found by the key that proved the request, so nobody gets another
+//! caller's; it is counted by account, so helpers, whose keys cost nothing, use only their agent's
+//! share; each agent has one stored answer that gave it an identity, for which there is always
+//! room.
 
 use std::collections::HashMap;
 
@@ -16,22 +18,24 @@ use crate::base::id::{AgentId, UnixMillis};
 use crate::base::key::Thumbprint;
 use crate::decide::caller::Account;
 
-/// Answers of one account: for ten minutes, seven requests a second. At about 1 KiB each 4 MiB.
+/// The most answers of one account: seven requests a second for ten minutes. At about 1 KiB each 4
+/// MiB.
 pub const PER_ACCOUNT_MAX: usize = 4_096;
 
-/// Answers of all accounts together, about 128 MiB.
+/// The most answers of all accounts together, about 128 MiB.
 pub const TOTAL_MAX: usize = 131_072;
 
-/// Answers that an account may have however many the others have: an agent that asks now and then is
-/// never without.
+/// How many answers an account may have however many the others have, so an agent that asks rarely
+/// always has room.
 pub const PER_ACCOUNT_MIN: usize = 16;
 
-/// Names an answer: whose key proved the request, what was called, the caller's own key for it.
+/// Identifies an answer: the key that proved the request, the method, and the caller's idempotency
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AnswerKey {
     /// The thumbprint of the key that proved the request.
     pub caller: Thumbprint,
-    /// The full method path.
+    /// The full path of the method.
     pub method: String,
     /// The idempotency key.
     pub key: [u8; 16],
@@ -40,21 +44,22 @@ pub struct AnswerKey {
 /// An answer that was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenAnswer {
-    /// Its name.
+    /// Its identification.
     pub name: AnswerKey,
-    /// Whom it is counted for.
+    /// The account that it is counted for.
     pub account: Account,
-    /// The agent that it gave an identity, of which it is the one answer; `None` for any other.
+    /// The agent that it gave an identity to, whose only such answer it is; `None` for any other
+    /// answer.
     pub identity_of: Option<AgentId>,
     /// SHA-256 over the request without its idempotency key.
     pub request: [u8; 32],
-    /// The answer; `None` when it held a secret that is shown once.
+    /// The answer; `None` when it contained a secret that is shown once.
     pub answer: Option<serde_bytes::ByteBuf>,
-    /// Until when it is kept; never over for the answer that gave an identity.
+    /// Until when it is stored. An answer that gave an identity is stored until the next one.
     pub expires_at: UnixMillis,
 }
 
-/// The answers that are kept.
+/// The stored answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     given: HashMap<AnswerKey, GivenAnswer>,
@@ -63,45 +68,45 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The answer of this name.
+    /// Returns the answer with this identification; `None` when there is none.
     pub fn get(&self, name: &AnswerKey) -> Option<&GivenAnswer> {
         self.given.get(name)
     }
 
-    /// The answer that gave this agent its last identity.
+    /// Returns the answer that gave this agent its last identity; `None` when there is none.
     pub fn of_identity(&self, agent: &AgentId) -> Option<&GivenAnswer> {
         self.identities.get(agent).and_then(|name| self.given.get(name))
     }
 
-    /// Whether one more answer of this account may be kept.
+    /// Returns whether one more answer of this account may be stored.
     pub fn has_room(&self, account: &Account) -> bool {
         let own = self.of(account);
         let shared = self.given.len().saturating_sub(self.identities.len()) < TOTAL_MAX;
         own < PER_ACCOUNT_MIN || (own < PER_ACCOUNT_MAX && shared)
     }
 
-    /// How many answers are counted for an account.
+    /// Returns how many answers are counted for an account.
     pub fn of(&self, account: &Account) -> usize {
         self.counted.get(account).copied().unwrap_or(0)
     }
 
-    /// How many answers are kept, those that gave identities included.
+    /// Returns how many answers are stored, including those that gave identities.
     pub fn len(&self) -> usize {
         self.given.len()
     }
 
-    /// Whether none is kept.
+    /// Returns whether no answer is stored.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()
     }
 
-    /// The names of answers that were over before `before`.
+    /// Returns the identifications of answers that expired before `before`.
     pub fn expired(&self, before: UnixMillis) -> impl Iterator<Item = &AnswerKey> {
         let over = move |row: &&GivenAnswer| row.identity_of.is_none() && row.expires_at < before;
         self.given.values().filter(over).map(|row| &row.name)
     }
 
-    /// Takes an answer in. One that gave an identity takes the place of the agent's last one.
+    /// Stores an answer. One that gave an identity replaces the agent's previous one.
     pub fn put(&mut self, row: GivenAnswer) {
         self.forget(&row.name);
         match &row.identity_of {
@@ -116,7 +121,7 @@ impl Answers {
         self.given.insert(row.name.clone(), row);
     }
 
-    /// Forgets an answer.
+    /// Removes an answer.
     pub fn forget(&mut self, name: &AnswerKey) {
         let Some(row) = self.given.remove(name) else { return };
         if let Some(agent) = row.identity_of {

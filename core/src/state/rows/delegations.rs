@@ -11,52 +11,54 @@ use crate::state::rows::session::SessionId;
 /// A delegation that was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delegation {
-    /// Its id.
+    /// The id of the delegation.
     pub id: DelegationId,
-    /// On whose behalf.
+    /// The principal.
     pub principal: Principal,
     /// The agent that it was issued to.
     pub agent: AgentId,
-    /// When.
+    /// When it was issued.
     pub issued_at: UnixMillis,
-    /// When it is over.
+    /// When it expires.
     pub expires_at: UnixMillis,
-    /// The session that it was issued in; `None` when it is by the agent's own word.
+    /// The session that it was issued in; `None` when the agent's profile alone allowed it.
     #[serde(default)]
     pub session: Option<SessionId>,
-    /// How many recorded hops may follow one of its hops, as the profile said at issue.
+    /// The fan-out: how many recorded hops may be directly below one of its hops, as the profile
+    /// said at issue.
     pub fan_out_max: u32,
-    /// Hops recorded after the root.
+    /// How many hops were recorded after the root.
     pub hops: u64,
-    /// How many records of the ledger belong to it, and the leaf hash of the last.
+    /// How many records of the ledger belong to it.
     pub records: u64,
     /// The leaf hash of its last record.
     pub last_leaf: [u8; 32],
 }
 
-/// A hop that is in the ledger.
+/// A recorded hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedHop {
-    /// Its id.
+    /// The id of the hop.
     pub id: HopId,
-    /// The hop before it.
+    /// The id of the hop before it; `None` for the root.
     pub parent: Option<HopId>,
     /// The delegation.
     pub delegation: DelegationId,
-    /// 0 for the root.
+    /// The position in the chain: 0 for the root.
     pub position: u32,
-    /// The agent that holds it or answers for the helper.
+    /// The agent that holds it, or that is responsible for the helper.
     pub agent: AgentId,
-    /// The helper.
+    /// The helper's path; `None` when the agent itself holds it.
     pub helper: Option<HelperPath>,
-    /// The holder's key.
+    /// The thumbprint of the holder's key.
     pub key: Thumbprint,
     /// When it expires.
     pub expires_at: UnixMillis,
-    /// The agent that made it, or whose helper did: the one that it was issued to, or that held the hop
-    /// before it. The hop is counted for it. `None` in rows from before hops were counted.
+    /// The agent that made it, or whose helper did: the agent of the hop before it, or for the root
+    /// the agent that it was issued to. The hop counts for this agent. `None` in older rows that
+    /// did not count hops.
     #[serde(default)]
     pub maker: Option<AgentId>,
-    /// Its index in the ledger; given by the committer.
+    /// Its index in the ledger, which the committer sets.
     pub index: u64,
 }

@@ -1,17 +1,18 @@
-//! Which keys an agent has had, and how many recorded hops each of them holds: what ends when one is revoked.
-//! SPEC 3.7.4.
+//! The keys that each agent has had, and how many recorded hops each key holds. They tell what ends
+//! when a key is revoked. SPEC 3.7.4.
 //!
-//! Owns: the two indices. Does not own: whose a key is and what a hop is (rows of the `state`).
+//! Owns: the two indices. Does not own: the owner of a key and the content of a hop (rows of the
+//! `state`).
 //!
-//! Invariants: counted are hops that go to an agent itself, as a helper's key is nobody else's and dies with
-//! its hop; a key that holds none takes no room.
+//! Invariants: only hops to an agent itself are counted, because a helper's key belongs to nobody
+//! else and ends with its hop; a key without hops takes no space.
 
 use std::collections::HashMap;
 
 use crate::base::id::AgentId;
 use crate::base::key::Thumbprint;
 
-/// Keys by agent, and hops by key.
+/// The keys of each agent, and the number of hops of each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldKeys {
     keys: HashMap<AgentId, Vec<Thumbprint>>,
@@ -19,13 +20,14 @@ pub struct HeldKeys {
 }
 
 impl HeldKeys {
-    /// Every key that was ever this agent's, oldest first but after a restart, when they are in no order.
+    /// Returns every current and former key of this agent, the oldest first. After a restart they
+    /// are in no order.
     pub fn keys_of(&self, agent: &AgentId) -> &[Thumbprint] {
         self.keys.get(agent).map_or(&[], Vec::as_slice)
     }
 
-    /// How many recorded hops go to this key of an agent. One that has ended counts until it is forgotten, about
-    /// a minute later.
+    /// Returns how many recorded hops go to this key of an agent. A hop that has ended counts until
+    /// it is removed, about a minute later.
     pub fn hops_of(&self, key: &Thumbprint) -> u32 {
         self.hops.get(key).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! The rows of the state. Each file has one kind of row; how rows change is `State::apply`'s.
+//! The rows of the state. Each file has one kind of row; `State::apply` changes them.
 
 pub mod agents;
 pub mod answers;

@@ -1,6 +1,7 @@
-//! Profiles: the ceiling of what agents may be issued, and on whose behalf. docs/FORMATS, "Profile".
+//! Profiles: the upper bound of what agents may be issued, and on whose behalf. docs/FORMATS,
+//! "Profile".
 //!
-//! Owns: the row, and which principals a pattern means. Does not own: what is decided by it.
+//! Owns: the row, and which principals a pattern matches. Does not own: the decisions that use it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +9,13 @@ use crate::base::id::Principal;
 use crate::capability::Scope;
 use crate::evidence::workload::EnrollRule;
 
-/// For whom an agent may act: one principal, or all of one kind in one realm.
+/// The principals that an agent may act for: one, or all of one kind in one realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PrincipalPattern(String);
 
 impl PrincipalPattern {
-    /// Whether the principal is meant.
+    /// Returns whether the pattern matches the principal.
     pub fn admits(&self, principal: &Principal) -> bool {
         match self.0.split_once(":*@") {
             Some((kind, realm)) => {
@@ -25,7 +26,7 @@ impl PrincipalPattern {
         }
     }
 
-    /// As it is written.
+    /// Returns the pattern as it is written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,30 +47,30 @@ impl From<PrincipalPattern> for String {
     }
 }
 
-/// The ceiling of what agents with this profile may be issued.
+/// The upper bound of what agents with this profile may be issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Its name.
+    /// The name of the profile.
     pub name: String,
-    /// On whose behalf.
+    /// The principals that the agents may act for.
     pub principals: Vec<PrincipalPattern>,
-    /// How long, in seconds.
+    /// The longest lifetime of a delegation, in seconds.
     pub ttl_seconds_max: i64,
-    /// How deep.
+    /// The most hops below the root.
     pub hops_max: u32,
-    /// How many hops offline.
+    /// The most hops without a receipt.
     pub offline_hops_max: u32,
-    /// How many recorded hops may follow one hop.
+    /// The fan-out: the most recorded hops directly below one hop.
     pub fan_out_max: u32,
-    /// What.
+    /// The scope that the profile covers.
     pub allow: Scope,
-    /// Which workloads are agents with it, by somebody else's word.
+    /// The enrollment rules: which workloads are agents with this profile.
     #[serde(default)]
     pub enroll: Vec<EnrollRule>,
-    /// Whether an agent's own word is not enough: a user's token, or an operator's, is needed.
+    /// Whether the profile alone is not enough, so a user's token or a session is needed.
     #[serde(default)]
     pub consent_required: bool,
-    /// Counts changes of this row.
+    /// How often this row was changed.
     pub version: u64,
 }
 

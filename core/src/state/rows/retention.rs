@@ -1,10 +1,10 @@
-//! What of the ledger may go. docs/DESIGN, "Erasure and pruning"; docs/decisions/0017.
+//! Retention of the ledger. docs/DESIGN, "Erasure and pruning"; docs/decisions/0017.
 //!
-//! Owns: the index below which records may be forgotten, and the holds that keep some of them all
-//! the same. Does not own: the forgetting itself (the committer).
+//! Owns: the index below which records may be pruned, and the legal holds, which keep records below
+//! it. Does not own: the pruning (the committer).
 //!
-//! Invariants: the floor only rises; what a hold touches stays, whole, until it is released; hashes
-//! of records are never forgotten, so that every proof stays.
+//! Invariants: the floor only rises; whatever a legal hold touches stays whole until the hold is
+//! removed; hashes of records are never removed, so every proof stays valid.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,17 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::UnixMillis;
 
-/// Holds at once.
+/// The most legal holds at one time.
 pub const HOLDS_MAX: usize = 1_000;
 
-/// Keeps records from being forgotten and from being erased.
+/// A legal hold: these records may be neither pruned nor erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Its name, an operator's: 1 to 63 of a-z 0-9 -.
+    /// The name that an operator gave it: 1 to 63 of a-z 0-9 -.
     pub name: String,
-    /// The first record that it keeps.
+    /// The index of the first record.
     pub from: u64,
-    /// The first record behind it; `u64::MAX` for all that is still to come.
+    /// The index after the last record; `u64::MAX` for all records to come.
     pub to: u64,
     /// When it was placed.
     pub placed_at: UnixMillis,
@@ -35,7 +35,7 @@ impl Hold {
     }
 }
 
-/// The floor and the holds.
+/// The floor and the legal holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     floor: u64,
@@ -43,27 +43,27 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Records with a lower index may be forgotten.
+    /// Returns the floor. Records with a lower index may be pruned.
     pub fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// All holds, by name.
+    /// Returns all legal holds, by name.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.values()
     }
 
-    /// A hold.
+    /// Returns a legal hold; `None` when there is none with this name.
     pub fn hold(&self, name: &str) -> Option<&Hold> {
         self.holds.get(name)
     }
 
-    /// A hold that touches these records.
+    /// Returns a legal hold that touches these records; `None` when there is none.
     pub fn held(&self, records: &Range<u64>) -> Option<&Hold> {
         self.holds.values().find(|hold| hold.touches(records))
     }
 
-    /// Whether all of these records may be forgotten now.
+    /// Returns whether all of these records may be pruned now.
     pub fn may_go(&self, records: &Range<u64>) -> bool {
         records.end <= self.floor && self.held(records).is_none()
     }

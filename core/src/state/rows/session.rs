@@ -1,12 +1,12 @@
-//! Sessions of authority: by what right an agent acts for a user, and that it ends. SPEC 3.10.
+//! Sessions of authority: the consent by which an agent acts for a user, and its end. SPEC 3.10.
 //!
-//! Owns: a user's login as its own signed token shows it, an operator's word in place of one, and which
-//! principal a login is. Does not own: verifying the token (the broker's `login`), what follows
-//! (`decide`).
+//! Owns: a user's login as the user's signed token shows it, a grant by the admin instead of one,
+//! and which principal a login is. Does not own: verifying the token (the broker's `login`), what
+//! follows (`decide`).
 //!
-//! Invariants: a login is one principal by one template, of this trust domain, and a name that cannot be
-//! one is refused and never changed into one that can; a session that ended stays so for every token
-//! from before its end; a word that a login is over ends nothing that began after it.
+//! Invariants: a login maps to one principal of this trust domain by one template, and a name that
+//! cannot be a principal is refused and never changed into one; a session that ended stays ended
+//! for every token from before its end; a logout ends nothing that began after it.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +15,16 @@ use crate::base::id::{AgentId, BadId, Principal, TrustDomain, UnixMillis};
 use crate::base::text::{base64url, from_base64url};
 use crate::evidence::workload::Attested;
 
-/// Live delegations of one session: what ends with it ends in one commit.
+/// The most live delegations of one session. Everything that ends with the session ends in one
+/// commit.
 pub const DELEGATIONS_MAX: usize = 4_096;
 
-/// Names a session.
+/// The id of a session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub [u8; 32]);
 
 impl SessionId {
-    /// Reads the text form.
+    /// Parses the text form; `None` when it is not 32 bytes in base64url.
     pub fn from_text(text: &str) -> Option<Self> {
         Some(SessionId(from_base64url(text)?.try_into().ok()?))
     }
@@ -41,9 +42,9 @@ impl std::fmt::Debug for SessionId {
     }
 }
 
-/// A person, as the identity provider that knows it names it. Beside the principal it says whose login
-/// a word rests on: a principal is a name of this realm, made of a claim that may change. The subject is
-/// personal data: in the ledger it lies beside a leaf alone.
+/// A person, as an identity provider names it. A principal is a name of this realm that is made
+/// from a claim, and may change; the person tells whose login it was. The subject is personal data:
+/// in the ledger it is only in a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Person {
     /// The provider (`iss`).
@@ -52,19 +53,19 @@ pub struct Person {
     pub subject: String,
 }
 
-/// A login at somebody else's identity provider.
+/// A login at an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Login {
-    /// Whose word it is.
+    /// The provider.
     pub issuer: String,
-    /// Whose login, as the issuer names it.
+    /// The person that logged in, as the provider names it.
     pub subject: String,
     /// Which of its logins (OpenID Connect `sid`); `None` where the issuer does not tell them apart.
     pub sid: Option<String>,
 }
 
 impl Login {
-    /// The session that it is.
+    /// Returns the id of the login's session.
     pub fn id(&self) -> SessionId {
         let mut bytes = domain(Label::Login);
         for part in [&self.issuer, &self.subject, self.sid.as_deref().unwrap_or_default()] {
@@ -74,12 +75,12 @@ impl Login {
         SessionId(sha256(&bytes))
     }
 
-    /// Whose it is.
+    /// Returns the person that logged in.
     pub fn person(&self) -> Person {
         Person { issuer: self.issuer.clone(), subject: self.subject.clone() }
     }
 
-    /// All logins of this subject.
+    /// Returns the login that stands for all logins of this person.
     #[must_use]
     pub fn any(&self) -> Self {
         Login { sid: None, ..self.clone() }
@@ -92,36 +93,39 @@ impl std::fmt::Display for Login {
     }
 }
 
-/// Somebody's signed word that a login is over: the user's own token of it, or its provider's logout
-/// token. It ends what began by the time at which it was issued, and nothing newer: whoever keeps an old
-/// one ends no later login with it.
+/// A signed statement that a login has ended: the user's own token of that login, or the provider's
+/// logout token. It ends what began by the time at which it was issued, and nothing later, so an
+/// old statement ends no later login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedOut {
-    /// Which login, or all of its subject's where it does not say which.
+    /// The login; all logins of the person if it names no `sid`.
     pub login: Login,
-    /// When the word was issued.
+    /// When the statement was issued.
     pub issued_at: UnixMillis,
-    /// Whether it is a token of that very login, and not its provider's word.
+    /// Whether it is the user's own token of that login, and not the provider's logout token.
     pub own: bool,
 }
 
 impl LoggedOut {
-    /// Whether it ends this session. Of one that has ended before, what is left is always ended.
+    /// Returns whether it ends this session. If the session has ended before, whatever is left of
+    /// it is ended.
     pub fn ends(&self, session: &Session) -> bool {
         let Source::Login(one) = &session.source else { return false };
         let is_it = *one == self.login || (self.login.sid.is_none() && one.any() == self.login);
         is_it && (!session.live || session.began_at <= self.issued_at || self.is_of(session))
     }
 
-    /// Whether the user's own token is of this very login, and that did not end after it was issued.
-    /// Then the login began before the token, whatever tokens of it were shown here.
+    /// Returns whether the user's own token is of exactly this login, which did not end after the
+    /// token was issued. Then the login began before the token, whatever tokens of it were shown
+    /// here.
     fn is_of(&self, session: &Session) -> bool {
         let named = self.own && self.login.sid.is_some() && session.id == self.login.id();
         named && !session.is_over_for(self.issued_at)
     }
 
-    /// Until when the tokens of a session that it ends are over, issued by then: until it was issued
-    /// itself. A login whose own token it is ends now, with the tokens that it was given since.
+    /// Returns until which issue time the tokens of a session that it ends are invalid: its own
+    /// issue time. For the login of the user's own token it is at least `now`, so tokens that were
+    /// issued since are invalid too.
     pub fn over_until(&self, session: &SessionId, now: UnixMillis) -> UnixMillis {
         match self.own && *session == self.login.id() {
             true => self.issued_at.max(now),
@@ -130,18 +134,18 @@ impl LoggedOut {
     }
 }
 
-/// By whose word an agent acts for somebody.
+/// The consent of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// The user's own: a login.
+    /// The user's own, by a login.
     Login(Login),
-    /// An operator's, for this agent alone.
+    /// A grant by the admin, for this agent only.
     Operator(AgentId),
 }
 
 impl Source {
-    /// The person whose word it is; `None` for an operator's.
+    /// Returns the person who logged in; `None` for a grant by the admin.
     pub fn person(&self) -> Option<Person> {
         match self {
             Source::Login(login) => Some(login.person()),
@@ -153,54 +157,54 @@ impl Source {
 /// A session of authority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// Its id.
+    /// The id of the session.
     pub id: SessionId,
-    /// Whose authority; `None` of a login that ended before anything was issued by it.
+    /// The principal; `None` for a login that ended before anything was issued in it.
     pub principal: Option<Principal>,
-    /// By whose word.
+    /// The consent of the session.
     pub source: Source,
     /// SHA-256 of the token that showed it last; zeros when none did.
     pub token: [u8; 32],
-    /// When it, and all that was issued in it, is over.
+    /// When the session, and everything that was issued in it, expires.
     pub expires_at: UnixMillis,
-    /// When the first token was issued that has shown it since it ended last; in a row from before this
-    /// was kept, 1970.
+    /// The issue time of the first token that showed it since it last ended; 1970 in older rows
+    /// that did not keep it.
     #[serde(default)]
     pub began_at: UnixMillis,
-    /// When it was ended last. What was issued here before that stays ended, also when the user has
-    /// logged in again since.
+    /// When it last ended; `None` when it never did. What was issued before stays ended, even if
+    /// the user has logged in again since.
     pub ended_at: Option<UnixMillis>,
-    /// The tokens of its login that were issued until then open nothing. In a row from before this was
-    /// kept: see `ended_at`.
+    /// Tokens of the login that were issued up to this time are not accepted. `None` in older rows,
+    /// for which `ended_at` counts.
     #[serde(default)]
     pub over_until: Option<UnixMillis>,
-    /// Whether it goes on: it was not ended, or its user has logged in again.
+    /// Whether it is live: it did not end, or its user has logged in again.
     pub live: bool,
-    /// Counts changes of this row.
+    /// How often this row was changed.
     pub version: u64,
 }
 
 impl Session {
-    /// Whether a token of its login that was issued then opens nothing any more.
+    /// Returns whether a token of the login that was issued at this time is no longer accepted.
     pub fn is_over_for(&self, issued_at: UnixMillis) -> bool {
         self.over_until.or(self.ended_at).is_some_and(|until| until >= issued_at)
     }
 }
 
-/// What a user's own signed token showed, once it holds.
+/// The content of a user's own signed token, which was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserToken {
     /// The login.
     pub login: Login,
-    /// Who it is here.
+    /// The principal that the login maps to.
     pub principal: Principal,
     /// When the token was issued.
     pub issued_at: UnixMillis,
-    /// When it is over.
+    /// When the token expires.
     pub expires_at: UnixMillis,
     /// SHA-256 over the token.
     pub id: [u8; 32],
-    /// What it claimed, in canonical JSON.
+    /// The claims, in canonical JSON.
     pub claims: String,
 }
 
@@ -208,13 +212,13 @@ pub struct UserToken {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUserToken {
     /// It has no `sub`.
-    #[error("it is about nobody (sub)")]
+    #[error("it has no subject (sub)")]
     NoSubject,
     /// It has no `iat`.
     #[error("it does not say when it was issued (iat)")]
     NoTime,
     /// The configured template is not `kind:{claim}`.
-    #[error("the template of principals is none")]
+    #[error("the template of principals is not valid")]
     Template,
     /// It has no claim of the template's name.
     #[error("it has no claim {0:?}")]
@@ -262,7 +266,7 @@ impl UserToken {
     }
 }
 
-/// The kind and the claim of a template; `None` for one that is none.
+/// Returns the kind and the claim of a template; `None` for a text that is no template.
 pub fn template(text: &str) -> Option<(&str, &str)> {
     let (kind, claim) = text.split_once(':')?;
     let claim = claim.strip_prefix('{')?.strip_suffix('}')?;
@@ -274,7 +278,7 @@ pub fn template(text: &str) -> Option<(&str, &str)> {
 fn principal(shown: &Attested, text: &str, realm: &TrustDomain) -> Result<Principal, BadUserToken> {
     let (kind, claim) = template(text).ok_or(BadUserToken::Template)?;
     let value = shown.claim(claim).ok_or_else(|| BadUserToken::NoClaim(claim.to_owned()))?;
-    // An address that anybody may type in is nobody's (OpenID Connect Core 5.7).
+    // An unverified address may be anybody's (OpenID Connect Core 5.7).
     if claim == "email" && !shown.is_true("email_verified") {
         return Err(BadUserToken::EmailNotVerified);
     }
@@ -332,7 +336,7 @@ mod tests {
                 "not of acme.example",
             ),
             (r#"{"sub":"a@b@acme.example","iat":1}"#, "user:{sub}", "a@b"),
-            (r#"{"iat":1}"#, "user:{sub}", "nobody"),
+            (r#"{"iat":1}"#, "user:{sub}", "no subject"),
             (r#"{"sub":"1"}"#, "user:{sub}", "iat"),
         ] {
             let refused = read(claims, template).unwrap_err().to_string();

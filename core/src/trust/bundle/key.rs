@@ -1,17 +1,17 @@
-//! A key of a trust bundle: its number, use, state and time. SPEC 2.11.
+//! A key of a trust bundle: its number, use, state and validity. SPEC 2.11.
 //!
-//! Owns: the types. Does not own: which of them a bundle takes (`skipped`),
-//! how one bundle follows another.
+//! Owns: the types. Does not own: which of them a bundle accepts (`skipped`), how one bundle
+//! follows another.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::UnixMillis;
 use crate::base::key::PublicKey;
 
-/// A bundle's bytes: some 200 a key, room for hundreds of keys.
+/// The largest bundle, in bytes: about 200 bytes a key, so hundreds of keys.
 pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
 
-/// A key's number, unique in its bundle. Selects a key and is trusted for nothing else.
+/// A key's number, unique in its bundle. It selects a key and has no other meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(pub u32);
@@ -51,7 +51,7 @@ impl KeyUse {
         KeyUse::Bundle,
     ];
 
-    /// The word for it, as in a bundle.
+    /// Returns the name of the use in a bundle.
     pub fn name(self) -> &'static str {
         match self {
             KeyUse::Delegation => "delegation",
@@ -63,24 +63,24 @@ impl KeyUse {
         }
     }
 
-    /// The use with this word, `None` if this version knows none.
+    /// Returns the use with this name; `None` for a name that this version does not know.
     pub fn from_name(name: &str) -> Option<Self> {
         KeyUse::ALL.into_iter().find(|use_| use_.name() == name)
     }
 }
 
-/// Where a key is in its life.
+/// The state of a key in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
-    /// Published ahead, so that what it signs from `not_before` on is believed by whoever has not
-    /// heard yet that it has become active.
+    /// Published before it signs. What it signs from `not_before` on is accepted by a reader that
+    /// does not know yet that it has become active.
     Prepared,
     /// Signs.
     Active,
-    /// Signs no more; what it signed in its time holds.
+    /// Signs no more. What it signed during its validity stays valid.
     Retired,
-    /// Compromised: nothing that it signed holds.
+    /// Compromised. Nothing that it signed is accepted.
     Tainted,
 }
 
@@ -88,25 +88,25 @@ pub enum KeyState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedKey {
-    /// What it signs.
+    /// What the key signs.
     #[serde(rename = "use")]
     pub use_: KeyUse,
-    /// Its number.
+    /// The key's number.
     pub id: KeyId,
-    /// Its algorithm; must be that of `public`.
+    /// The name of its algorithm, which must be that of `public`.
     pub alg: String,
-    /// The key.
+    /// The public key.
     pub public: PublicKey,
-    /// From when it may sign.
+    /// The time from which on it may sign.
     pub not_before: UnixMillis,
-    /// From when it may sign no more, and what it signed for a time is over.
+    /// The time from which on it may not sign. What it signed must expire by then.
     pub not_after: UnixMillis,
-    /// Where it is in its life.
+    /// The state of the key.
     pub state: KeyState,
 }
 
 impl KeyState {
-    /// The word for it, as in a bundle.
+    /// Returns the name of the state in a bundle.
     pub fn name(self) -> &'static str {
         match self {
             KeyState::Prepared => "prepared",

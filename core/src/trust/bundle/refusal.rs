@@ -5,7 +5,7 @@ use crate::base::id::{TrustDomain, UnixMillis};
 use crate::base::json::BadJson;
 use crate::base::utc::utc;
 
-/// What it may come from that no key of this bundle signed another.
+/// Returns the likely cause of a bundle that no expected key signed.
 fn unsigned(of: &str) -> &'static str {
     match of {
         HELD => "it is another broker's, or a rotation of the bundle key was missed",
@@ -13,62 +13,62 @@ fn unsigned(of: &str) -> &'static str {
     }
 }
 
-/// The bundle that is held already, in words.
+/// The name of the current bundle in messages.
 pub(super) const HELD: &str = "the bundle held";
 
 /// Why a bundle is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBundle {
-    /// Larger than [`BUNDLE_BYTES_MAX`].
+    /// The text is larger than [`BUNDLE_BYTES_MAX`].
     #[error("larger than {BUNDLE_BYTES_MAX} bytes")]
     TooLarge,
-    /// Not JSON.
+    /// The text is not JSON.
     #[error(transparent)]
     Json(#[from] BadJson),
-    /// Not the form of a bundle.
+    /// The JSON does not have the form of a bundle.
     #[error("not the form of a trust bundle: {0}")]
     Form(String),
-    /// One number for two keys, one key twice, or an algorithm that is not its key's.
-    #[error("key {0} stands twice, or has two uses, or is not of its algorithm")]
+    /// One number has two keys, one key is listed twice, or an algorithm is not the key's.
+    #[error("key {0} is listed twice, or with two uses, or with the wrong algorithm")]
     Keys(KeyId),
-    /// Not signed by a bundle key that may sign it.
+    /// No bundle key that may sign it signed it.
     #[error("not signed by an active bundle key of {}: {}", .0, unsigned(.0))]
     Signature(&'static str),
     /// Its signing key was not valid when it was issued.
     #[error("its signing key {0} was not valid when it was issued")]
     SignedOutOfTime(KeyId),
-    /// Over.
+    /// It has expired.
     #[error("it expired at {}", utc(.0.seconds()))]
     Expired(UnixMillis),
-    /// Issued in the future.
+    /// It was issued in the future.
     #[error("it is issued in the future")]
     FromFuture,
-    /// Of another trust domain.
+    /// It is of another trust domain.
     #[error("it is of the trust domain {found}, not of {held}")]
     Domain {
-        /// What it is of.
+        /// The trust domain of the bundle.
         found: TrustDomain,
-        /// What is held.
+        /// The trust domain of the current bundle.
         held: TrustDomain,
     },
-    /// Older than the one held, or as old and different.
+    /// It is older than the current bundle, or of the same version and different.
     #[error("version {found} does not follow version {held}")]
     RolledBack {
-        /// Its version.
+        /// The version of the bundle.
         found: u64,
-        /// The version held.
+        /// The version of the current bundle.
         held: u64,
     },
-    /// A number that the bundle held gives to another key, or a key that it knows otherwise.
+    /// It gives a number to another key, or a key another number or use, than the current bundle.
     #[error("key {0} is another key, or has another number or use, than in the bundle held")]
     KeyChanged(KeyId),
-    /// A key that the bundle held calls tainted is missing, or no longer tainted.
+    /// A key that is tainted in the current bundle is missing, or not tainted.
     #[error("key {0} is tainted in the bundle held: it must stay listed as that")]
     Untainted(KeyId),
 }
 
 impl BadBundle {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BadBundle::TooLarge => "bundle_too_large",
@@ -86,7 +86,7 @@ impl BadBundle {
     }
 }
 
-/// A broker's own bundle lists a key that this version does not know.
+/// The broker's own bundle lists a key that this version does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the trust bundle lists key {0} for the use {1:?}, which this version does not understand: a bundle \
@@ -100,22 +100,22 @@ pub enum KeyRefusal {
     /// The bundle lists no such key for this use.
     #[error("key {0} is not in the trust bundle for this use")]
     Unknown(KeyId),
-    /// It is published ahead, for later than this was signed.
-    #[error("key {0} is published for later than this was signed")]
+    /// The key is prepared, for later than this was signed.
+    #[error("key {0} may sign only later than this was signed")]
     Prepared(KeyId),
-    /// What it signed would be good for longer than the key.
-    #[error("this would be good for longer than key {0}, which signed it")]
+    /// What it signed expires after the key.
+    #[error("this is valid for longer than key {0}, which signed it")]
     Outlived(KeyId),
-    /// It was signed outside the key's time.
+    /// This was signed outside the key's validity.
     #[error("key {0} was not valid when this was signed")]
     OutsideItsTime(KeyId),
     /// The key is tainted.
-    #[error("key {0} is tainted: nothing that it signed holds")]
+    #[error("key {0} is tainted: nothing that it signed is accepted")]
     Tainted(KeyId),
 }
 
 impl KeyRefusal {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             KeyRefusal::Unknown(_) => "unknown_key",

@@ -3,9 +3,9 @@
 //! Owns: the form of the list of keys, [`SkippedKey`]. Does not own: what follows from a key
 //! (`bundle`).
 //!
-//! Invariants: a key is skipped only where its use or its algorithm is not known here; what is said
-//! of a skipped key is compared (numbers, keys and uses do not change hands, a taint stays) and
-//! believed in nothing else.
+//! Invariants: a key is skipped only if its use or its algorithm is unknown here; a skipped key is
+//! compared (numbers, keys and uses do not pass to others, a taint stays) and accepted for nothing
+//! else.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,11 +15,11 @@ use super::refusal::BadBundle;
 use crate::base::id::{TrustDomain, UnixMillis};
 use crate::base::key::{Algorithm, PublicKey};
 
-/// Words that are kept for uses of later versions: who signs releases, leases, and SVIDs. This
-/// version makes no such key, and skips one that it reads.
+/// Names that are reserved for uses of later versions: keys that sign releases, leases, and SVIDs.
+/// This version makes no such key, and skips one that it reads.
 pub const RESERVED_USES: [&str; 3] = ["release", "lease", "svid"];
 
-/// What the signature covers, as JSON. Written only where nothing is skipped.
+/// The signed content as JSON. It is written only if no key is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Content {
     pub(super) trust_domain: TrustDomain,
@@ -31,30 +31,30 @@ pub(super) struct Content {
     pub(super) skipped: Vec<SkippedKey>,
 }
 
-/// A key of a use or an algorithm that this version does not know. It signs nothing here.
+/// A key whose use or algorithm this version does not know. It signs nothing here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedKey {
-    /// What it is said to sign.
+    /// The name of its use.
     #[serde(rename = "use")]
     pub use_: String,
-    /// Its number.
+    /// The key's number.
     pub id: KeyId,
-    /// What it is said to be.
+    /// The name of its algorithm.
     pub alg: String,
-    /// The key, as it is written.
+    /// The key, as it is written in the bundle.
     pub public: String,
-    /// From when it may sign.
+    /// The time from which on it may sign.
     pub not_before: UnixMillis,
-    /// From when it may sign no more.
+    /// The time from which on it may not sign.
     pub not_after: UnixMillis,
-    /// Where it is said to be in its life.
+    /// The state of the key.
     pub state: KeyState,
-    /// All that the bundle says of it.
+    /// All members of the key in the bundle.
     #[serde(skip)]
     whole: Value,
 }
 
-/// What must be said of a key, whatever it is for. More may be said of one that is skipped.
+/// The members that every key must have. A skipped key may have others.
 #[derive(Deserialize)]
 struct Least {
     #[serde(rename = "use")]
@@ -67,7 +67,7 @@ struct Least {
     state: KeyState,
 }
 
-/// The members of a bundle, but for its signature.
+/// The members of a bundle without its signature.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Form {
@@ -79,7 +79,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Parts the keys that are known from those that are skipped.
+    /// Separates the known keys from the skipped ones.
     pub(super) fn read(self) -> Result<Content, BadBundle> {
         let Form { trust_domain, version, issued, expires, keys: all } = self;
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
@@ -101,8 +101,8 @@ fn of_json<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, BadBundle
 }
 
 impl Least {
-    /// Refuses a key that calls itself something that it is not: a key of a known algorithm has one
-    /// text, so that no key stands twice under two.
+    /// Refuses a key whose `alg` is not that of `public`. A key of a known algorithm has one text
+    /// form, so no key can be listed twice in two forms.
     fn skip(self, whole: Value) -> Result<SkippedKey, BadBundle> {
         let Least { use_, id, alg, public, not_before, not_after, state } = self;
         let known = public.parse::<PublicKey>().ok().map(|key| key.algorithm());
@@ -113,7 +113,7 @@ impl Least {
     }
 }
 
-/// What of every listed key is held against every other.
+/// The members of a listed key that are compared with every other key.
 pub(super) struct Listed<'a> {
     pub(super) id: KeyId,
     pub(super) public: String,
