@@ -6,6 +6,7 @@ use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, Credential, Enroll, Renew, ResumeAgent,
     RevokeAgentKey, RevokeJoinToken, RotateKey, SuspendAgent, join_token_hash,
 };
+use sublet_core::revocation::feed::Revocation;
 use sublet_core::state::{AgentState, Row};
 use sublet_tests::{House, agent, code, key};
 
@@ -62,6 +63,21 @@ fn a_join_token_opens_once_for_its_agent() {
     assert!(fleet.verify(&identity).unwrap().is_identity());
     assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Active);
     assert_eq!(code(house.ask(&newcomer("second"), &ask)), "join_token_used");
+}
+
+/// An identity under a revoked key is dead, and the join token would be spent for it.
+#[test]
+fn a_key_that_was_revoked_becomes_no_agents() {
+    let (_, mut house, planner) = staffed();
+    let invited = created(&mut house, "reader");
+    let ask = enroll(&invited.id, &invited.join_token);
+    let rotate = RotateKey { new_key: key("reader").public_key().clone() };
+    let decided = house.decided(&planner, &rotate).effects.preconditions;
+    house.revoked(Revocation::AgentKey(key("reader").public_key().thumbprint()));
+    assert!(!house.state.meets(&decided), "it is asked again at the commit");
+    assert_eq!(code(house.ask(&newcomer("reader"), &ask)), "key_revoked");
+    assert_eq!(code(house.ask(&planner, &rotate)), "key_revoked");
+    assert_eq!(code(house.ask(&newcomer("another"), &ask)), "granted");
 }
 
 #[test]

@@ -107,6 +107,23 @@ fn the_principal_is_the_one_that_the_token_proves_and_nothing_outlives_it() {
 }
 
 // SPEC 3.10.9.
+/// The first issue by a user's token has two records, its consent and the hop: a receipt names the second.
+#[test]
+fn hop_0_stands_in_its_own_record_and_not_in_that_of_the_consent() {
+    let (fleet, mut house, planner) = staffed();
+    let first = house.state.ledger().size - house.records.len() as u64;
+    for user in [alice("phone"), alice("phone")] {
+        let token = issued(&fleet, &mut house, &planner, &by_user(user));
+        let index = house.state.hop(&token.id()).unwrap().index;
+        let record = &house.records[usize::try_from(index - first).unwrap()];
+        assert!(
+            matches!(&record.body, Body::Issued(hop) if hop.hop == token.id()),
+            "record {index} is of something else: {:?}",
+            record.body
+        );
+    }
+}
+
 #[test]
 fn the_person_is_recorded_beside_the_principal_and_an_operator_is_none() {
     let (_, mut house, planner) = staffed();

@@ -68,3 +68,21 @@ fn the_last_place_is_given_once() {
     }
     assert!(!house.state.meets(&[room]));
 }
+
+/// The same of the hops that one agent may have made: of two that both see the last place, one is recorded.
+#[test]
+fn the_last_hop_of_an_agent_is_recorded_once() {
+    let (fleet, mut house, planner) = staffed();
+    let root = issued(&fleet, &mut house, &planner);
+    house.allow_hops(2);
+    let [one, other] = [0, 1].map(|number| {
+        let token = helper(&root, number).into();
+        let decided = house.decided(&planner, &sublet_core::decide::Delegate { token });
+        assert!(decided.outcome.is_ok());
+        decided.effects.preconditions
+    });
+    assert!(house.state.meets(&one) && house.state.meets(&other));
+    house.delegate(&planner, &helper(&root, 0)).unwrap();
+    assert!(!house.state.meets(&other));
+    assert_eq!(code(house.delegate(&planner, &helper(&root, 1))), "hops_full");
+}

@@ -6,7 +6,7 @@ use sublet_core::refusal::Refusal;
 use sublet_core::revocation::feed::Revocation;
 use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse};
 use sublet_core::trust::rotation::KeyStep;
-use sublet_tests::{Fleet, House, code, key_id};
+use sublet_tests::{Fleet, House, NOW, code, key_id};
 
 use crate::staffed;
 
@@ -55,6 +55,23 @@ fn what_is_issued_is_signed_by_the_key_that_is_active_at_that_moment() {
     assert_eq!(verdict(&house, &after), "key_tainted");
     let anew = issue(&mut house, &planner, 600).unwrap();
     assert_eq!(verdict(&house, &anew), "granted", "there is always one that signs");
+}
+
+/// A token from before its key's time is good nowhere, and a join token would be spent for it.
+#[test]
+fn nothing_is_signed_before_the_time_of_the_key_where_the_clock_was_set_back() {
+    let (_, mut house, planner) = staffed();
+    house.now = NOW.plus_ms(3_000);
+    rotate(&mut house, KeyUse::Delegation);
+    rotate(&mut house, KeyUse::Identity);
+    house.now = NOW.plus_ms(2_000);
+    assert_eq!(code(issue(&mut house, &planner, 600)), "key_too_soon");
+    assert_eq!(code(house.ask(&planner, &Renew)), "key_too_soon");
+    house.now = NOW.plus_ms(3_000);
+    let token = issue(&mut house, &planner, 600).unwrap();
+    assert_eq!(verdict(&house, &token), "granted");
+    let identity = house.ask(&planner, &Renew).unwrap();
+    assert_eq!(verdict(&house, &identity), "granted");
 }
 
 #[test]

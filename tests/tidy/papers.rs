@@ -19,7 +19,8 @@ fn paths(line: &str) -> impl Iterator<Item = &str> {
     let part = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
     line.split(move |c: char| !part(c))
         .map(|word| word.trim_end_matches(['.', '/', '-']))
-        .filter(|word| !word.is_empty())
+        // What begins with a slash is behind a folder that is named elsewhere, as in `concat!`.
+        .filter(|word| !word.is_empty() && !word.starts_with('/'))
 }
 
 /// Whether a word is a path from the root of the repository.

@@ -30,9 +30,15 @@ impl<'a> View<'a> {
         self.state.trust().bundle()
     }
 
-    /// Returns the key that signs for this use now.
-    pub(super) fn signing(self, use_: KeyUse) -> Result<&'a TrustedKey, Deny> {
-        self.trust().active(use_).ok_or(Deny::NoBrokerKey(use_.name()))
+    /// The key that signs for this use at `now`. It is refused before its time, because no verifier accepts what
+    /// it signs then. An active key has such a time ahead if the clock was set back since it was activated.
+    pub(super) fn signing(self, use_: KeyUse, now: UnixMillis) -> Result<&'a TrustedKey, Deny> {
+        let key = self.trust().active(use_).ok_or(Deny::NoBrokerKey(use_.name()))?;
+        // Tokens state whole seconds.
+        if UnixMillis::from_seconds(now.seconds()) < key.not_before {
+            return Err(Deny::KeyTooSoon { key: key.id, from: key.not_before.seconds() });
+        }
+        Ok(key)
     }
 
     /// Returns whether this subject is revoked.

@@ -8,7 +8,7 @@
 //! precondition fails, nothing of the commit is applied and the decision is made again.
 
 use super::{Agent, JoinToken, Profile, RowKey, Session, State, Verifier};
-use crate::base::id::{HopId, Principal, UnixMillis};
+use crate::base::id::{AgentId, HopId, Principal, UnixMillis};
 use crate::revocation::feed::Revocation;
 
 /// A condition on something that a decision read, which must still hold at the commit.
@@ -19,6 +19,8 @@ pub enum Precondition {
     Version(RowKey, Option<u64>),
     /// Fewer recorded hops than this are directly below the hop.
     FanOut(HopId, u32),
+    /// Fewer live hops than this are counted for an agent.
+    HopsOf(AgentId, u32),
     /// None of these subjects is revoked.
     NotRevoked(Vec<Revocation>),
     /// A delegation that is issued for this principal at this time is not revoked.
@@ -89,6 +91,7 @@ impl State {
         preconditions.iter().all(|precondition| match precondition {
             Precondition::Version(key, version) => self.version(key) == *version,
             Precondition::FanOut(id, most) => self.followers(id) < *most,
+            Precondition::HopsOf(agent, most) => self.hops_of(agent) < *most,
             Precondition::NotRevoked(subjects) => {
                 !subjects.iter().any(|subject| self.revoked(subject).is_some())
             }

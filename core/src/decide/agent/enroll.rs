@@ -11,6 +11,7 @@ use crate::decide::{Context, Decision, Grant, Keeps, Operation, Unsigned, Unsign
 use crate::evidence::record::{Attestation, Body};
 use crate::evidence::workload::Attested;
 use crate::refusal::{BadJoinToken, Deny};
+use crate::revocation::feed::Revocation;
 use crate::state::{
     Agent, AgentState, FormerKey, JoinTokenState, KeyOwner, LastIdentity, Mutation, Precondition,
     RowKey, SpentToken,
@@ -94,7 +95,7 @@ impl Operation for Enroll {
         // An agent that enrolled and never got the answer asks again, with any credential that it
         // has by now.
         let own = agent.key.as_ref() == Some(key);
-        let thumbprint = if own { key.thumbprint() } else { free_key(cx.view, key)? };
+        let thumbprint = if own { key.thumbprint() } else { free_key(cx.view, &agent.id, key)? };
         // Repeating an old request must not make the agent with the key look like a copy. So the
         // earlier identity stays the last one, and the one that is issued now is younger.
         let last = agent.identity.filter(|_| own);
@@ -294,7 +295,7 @@ impl Operation for RotateKey {
     fn decide(&self, cx: &Context<'_>) -> Decision<Self::Granted> {
         let agent = keeper(cx)?;
         let old = agent.key.as_ref().ok_or(Deny::Forbidden("the agent has no key"))?.thumbprint();
-        let new = free_key(cx.view, &self.new_key)?;
+        let new = free_key(cx.view, &agent.id, &self.new_key)?;
         let body = Body::KeyRotated { agent: agent.id.clone(), old, new };
         let (grant, given) = identity(cx, agent, &self.new_key, shown_at(cx.caller))?;
         let former = FormerKey { key: old, until: cx.now };
@@ -315,10 +316,17 @@ impl Operation for RotateKey {
     }
 }
 
-/// Returns the thumbprint of a key that has never belonged to an agent.
-fn free_key(view: View<'_>, key: &PublicKey) -> Result<Thumbprint, Deny> {
+/// The thumbprint of a key that never had an owner and was not revoked. An identity under a revoked key would be
+/// dead.
+fn free_key(view: View<'_>, agent: &AgentId, key: &PublicKey) -> Result<Thumbprint, Deny> {
     let thumbprint = key.thumbprint();
-    if view.state.key_owner(&thumbprint).is_some() { Err(Deny::KeyTaken) } else { Ok(thumbprint) }
+    if view.state.key_owner(&thumbprint).is_some() {
+        return Err(Deny::KeyTaken);
+    }
+    if view.is_revoked(Revocation::AgentKey(thumbprint)) {
+        return Err(Deny::KeyRevoked { hop: 0, agent: agent.clone() });
+    }
+    Ok(thumbprint)
 }
 
 /// Returns the agent that asks for another identity instead of the one that it shows. Refused if
@@ -415,6 +423,7 @@ fn taking(
     let owner = KeyOwner { key: key.thumbprint(), agent: agent.id.clone(), revoked: false };
     grant
         .requiring([Precondition::absent(RowKey::KeyOwner(owner.key))])
+        .not_revoked([Revocation::AgentKey(owner.key)])
         .changing([Mutation::from(owner)])
 }
 
@@ -444,7 +453,7 @@ fn identity(
     at_least: i64,
 ) -> Result<(Grant<serde_bytes::ByteBuf>, LastIdentity), Deny> {
     let seconds = cx.now.seconds().max(at_least);
-    let root = cx.view.signing(KeyUse::Identity)?;
+    let root = cx.view.signing(KeyUse::Identity, cx.now)?;
     let ttl = cx.view.settings.identity_ttl_seconds.min(limits::IDENTITY_SECONDS_MAX);
     let origin = Origin {
         issuer: cx.view.state.domain().issuer(),

@@ -87,10 +87,10 @@ impl Operation for Issue {
         })?;
         self.check_profile(cx, agent, profile)?;
         check_principal(cx.view, &self.on_behalf_of, cx.now)?;
-        check_room(cx.view, &agent.id, 1)?;
+        let room = check_room(cx.view, &agent.id, 1)?;
         let consent = self.consent(cx, agent, profile)?;
         let block = self.block(cx, agent);
-        let root = cx.view.signing(KeyUse::Delegation)?;
+        let root = cx.view.signing(KeyUse::Delegation, cx.now)?;
         self.check_root(root, cx.now)?;
         let id = hop_id(
             &root_id(&cx.view.state.domain().issuer(), &root.public),
@@ -103,6 +103,7 @@ impl Operation for Issue {
             Precondition::unchanged(agent),
             Precondition::unchanged(profile),
             Precondition::absent(RowKey::Delegation(id)),
+            room,
             Precondition::PrincipalAlive(
                 self.on_behalf_of.clone(),
                 UnixMillis::from_seconds(cx.now.seconds()),
@@ -117,10 +118,12 @@ impl Operation for Issue {
             expires: block.not_after,
         };
         let delegation = self.delegation(id, agent, profile, session, cx.now);
+        // The record of the consent, where there is one, comes first.
+        let record_number = usize::from(consent.record.is_some());
         let mut grant = Grant::read(issued)
             .requiring(guards)
             .requiring(consent.preconditions)
-            .changing([delegation, root_row(id, &block, &key)])
+            .changing([delegation, root_row(id, &block, &key, record_number)])
             .changing(consent.mutation);
         if let Some(body) = consent.record {
             grant = grant.recording_in(id, cx.caller, body);
@@ -250,18 +253,19 @@ pub(in crate::decide) fn check_principal(
     }
 }
 
-/// Refuses more live hops of an agent and its helpers than `hops_live_max`. Each is a row in the
-/// broker's memory, and may become one of the revocation feed.
+/// Checks that an agent, with its helpers, has room for `more` live hops. Each is a row in the broker's memory, and
+/// may become one of the revocation feed. Returns what must hold at the commit, so that there is room then too.
 pub(in crate::decide) fn check_room(
     view: View<'_>,
     agent: &AgentId,
     more: u32,
-) -> Result<(), Deny> {
+) -> Result<Precondition, Deny> {
     let (live, allowed) = (view.state.hops_of(agent), view.settings.hops_live_max);
     if live.saturating_add(more) > allowed {
         return Err(Deny::TooManyHops { agent: agent.clone(), live, allowed });
     }
-    Ok(())
+    let below = allowed.saturating_sub(more).saturating_add(1);
+    Ok(Precondition::HopsOf(agent.clone(), below))
 }
 
 fn hop_record(id: HopId, block: &Block, key: &PublicKey, session: Option<SessionId>) -> HopRecord {
@@ -277,7 +281,8 @@ fn hop_record(id: HopId, block: &Block, key: &PublicKey, session: Option<Session
     }
 }
 
-fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Mutation {
+/// The row of hop 0, which stands in the record of this number of the same effects.
+fn root_row(id: HopId, block: &Block, key: &PublicKey, record: usize) -> Mutation {
     let hop = RecordedHop {
         id,
         parent: None,
@@ -290,5 +295,5 @@ fn root_row(id: HopId, block: &Block, key: &PublicKey) -> Mutation {
         maker: Some(block.agent.clone()),
         index: 0,
     };
-    Mutation::RecordHop { hop, record: 0 }
+    Mutation::RecordHop { hop, record }
 }

@@ -165,10 +165,11 @@ pub(in crate::decide) fn new_hops(
         let maker = &parent.block().agent;
         let own = blocks.iter().take(position).skip(known.saturating_sub(1));
         let own = own.filter(|before| before.block().agent == *maker).count();
-        check_room(cx.view, maker, u32::try_from(own).unwrap_or(u32::MAX))?;
+        let own_room = check_room(cx.view, maker, u32::try_from(own).unwrap_or(u32::MAX))?;
         let body = Body::HopRecorded(hop_record(&row, signed));
         grant = grant
-            .requiring(guard.into_iter().chain(room).chain([Precondition::absent(RowKey::Hop(id))]))
+            .requiring(guard.into_iter().chain(room))
+            .requiring([own_room, Precondition::absent(RowKey::Hop(id))])
             .changing([Mutation::RecordHop { hop: row, record }])
             .recording_in(delegation, cx.caller, body);
     }
