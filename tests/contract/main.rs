@@ -457,6 +457,18 @@ async fn another_schema_and_another_domain_are_refused() {
     assert!(open(trust()).err().unwrap().to_string().contains("sublet 99"));
 }
 
+/// A row of a kind that nobody reads would be lost with each start, in silence.
+#[tokio::test]
+async fn a_row_of_an_unknown_kind_is_refused() {
+    let disk = OnSled::new();
+    drop(disk.open().unwrap());
+    Raw::open(&disk.path().join("store")).write(b"\xf0row", b"something");
+    let backend =
+        once_free(|| Sled::open(&disk.path().join("store"), Durability::Process)).unwrap();
+    let refused = Store::open(backend, trust(), notary()).err().unwrap().to_string();
+    assert!(refused.contains("cannot be read"), "{refused}");
+}
+
 /// Stores of before have smaller segments.
 #[tokio::test]
 async fn a_store_with_smaller_segments_goes_on_with_them() {

@@ -46,8 +46,7 @@ pub(super) mod prefix {
     pub(crate) const SESSION: u8 = b's';
     /// `b`: the trust bundle, as the text of `trust.json`.
     pub(crate) const TRUST: u8 = b'b';
-    /// `q` SHA-256 over the answer's name: an answer given. (`i` was that before answers were found by a
-    /// key; what is left of it is not read.)
+    /// `q` SHA-256 over the answer's name: an answer given.
     pub(crate) const ANSWER: u8 = b'q';
     /// `y` SPIFFE id: the last answer that gave this agent an identity.
     pub(crate) const IDENTITY_ANSWER: u8 = b'y';
@@ -109,9 +108,9 @@ pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
     }
 }
 
-/// A row from its prefix and value; `None` for a prefix that holds no rows.
-pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
-    Ok(Some(match prefix {
+/// A row from its prefix and value.
+pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Row, Fault> {
+    Ok(match prefix {
         prefix::AGENT => Row::Agent(from_cbor(value)?),
         prefix::KEY_OWNER => Row::KeyOwner(from_cbor(value)?),
         prefix::PROFILE => Row::Profile(from_cbor(value)?),
@@ -129,8 +128,14 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Option<Row>, Fault> {
         prefix::TRUST => {
             Row::Trust(SignedBundle::read(value.to_vec()).map_err(|bad| broken(&bad))?)
         }
-        _ => return Ok(None),
-    }))
+        // A kind of row that is written and not read would be lost with a restart.
+        _ => {
+            return Err(Fault::Internal(format!(
+                "rows under {:?} cannot be read",
+                char::from(prefix)
+            )));
+        }
+    })
 }
 
 /// A value as CBOR.

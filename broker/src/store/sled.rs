@@ -182,13 +182,13 @@ impl Backend for Sled {
         let mut rows = Vec::new();
         let skipped =
             [prefix::META, prefix::LEAF, prefix::OF_DELEGATION, prefix::TILE, prefix::CHECKPOINT];
-        for first in b'a'..=b'z' {
+        for first in u8::MIN..=u8::MAX {
             if skipped.contains(&first) {
                 continue;
             }
             for item in self.db.scan_prefix([first]) {
                 let (_, value) = item.map_err(|error| fault("read", &error))?;
-                rows.extend(codec::decode(first, &value)?);
+                rows.push(codec::decode(first, &value)?);
             }
         }
         Ok(Loaded { rows, ledger })
