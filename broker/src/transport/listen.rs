@@ -44,7 +44,7 @@ pub struct Via {
     pub local: bool,
     /// The certificate that the connection showed; `None` if it showed none.
     shown: Option<Arc<Shown>>,
-    /// The shared facts of the connection; `None` in tests.
+    /// The shared facts of the connection; `None` if the request has none.
     link: Option<Arc<Link>>,
 }
 
