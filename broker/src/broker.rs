@@ -75,8 +75,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Writes this trust bundle as `trust.json` in the data directory, unless this version is already
-    /// there.
+    /// Writes this trust bundle as `trust.json` in the data directory, unless this version is already there.
     fn publish(&self, data: &Path, trust: &SignedBundle) -> Result<(), Fault> {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         let version = trust.bundle().version();
@@ -108,8 +107,7 @@ pub(crate) struct Callers {
 pub(crate) struct Refused {
     /// The number of calls without a valid proof since the start.
     pub(crate) unauthenticated: AtomicU64,
-    /// The number of calls since the start whose caller is no longer valid: expired, revoked or
-    /// suspended.
+    /// The number of calls since the start whose caller is no longer valid: expired, revoked or suspended.
     pub(crate) dead: AtomicU64,
     /// Refusals of authenticated callers that were too many for a record each.
     pub(crate) counted: Refusals,

@@ -107,8 +107,7 @@ pub struct StoreConfig {
 pub struct TracesConfig {
     /// The collector, which speaks OTLP over gRPC: `http://HOST:4317` or `https://…`. Required.
     pub collector: String,
-    /// The PEM file of the authorities of the collector's certificate; default: the authorities of the
-    /// Web.
+    /// The PEM file of the authorities of the collector's certificate; default: the authorities of the Web.
     pub ca: Option<PathBuf>,
     /// The part of the calls that are traced, if the caller does not decide: 0 to 1; default 1.
     #[serde(default = "default_ratio")]
@@ -264,8 +263,7 @@ pub struct KeysConfig {
     /// How many days a key signs before the next one takes over: 1 to 180; default 90.
     #[serde(default = "default_rotate_days")]
     pub rotate_days: u32,
-    /// How many hours a key is published before it signs: 1 to 720, and less than `rotate_days`; default
-    /// 24.
+    /// How many hours a key is published before it signs: 1 to 720, and less than `rotate_days`; default 24.
     #[serde(default = "default_lead_hours")]
     pub lead_hours: u32,
     /// A file with the password that encrypts the private keys. Without it the key files are only

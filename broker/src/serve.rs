@@ -54,8 +54,7 @@ use crate::transport::tls::{self, Tls};
 use sublet_host::files;
 use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 
-/// After how many heartbeats with the same batch in work the store counts as hanging: ten, so five
-/// seconds.
+/// After how many heartbeats with the same batch in work the store counts as hanging: ten, so five seconds.
 const HANGING_BEATS: u32 = 10;
 
 /// How long calls in flight and open connections may take to end when the broker stops.

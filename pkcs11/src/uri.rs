@@ -79,8 +79,7 @@ impl FromStr for Uri {
     }
 }
 
-/// Returns the text with its percent-encoding decoded (RFC 3986, section 2.1); `None` if it is not
-/// valid.
+/// Returns the text with its percent-encoding decoded (RFC 3986, section 2.1); `None` if it is not valid.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

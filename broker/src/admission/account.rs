@@ -23,8 +23,7 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// Returns the account of a caller with a valid proof; `None` if it is neither an agent nor the
-    /// admin.
+    /// Returns the account of a caller with a valid proof; `None` if it is neither an agent nor the admin.
     pub(crate) fn of(caller: &Caller) -> Option<Self> {
         caller.account().map(Account::Caller)
     }

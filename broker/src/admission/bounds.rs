@@ -64,8 +64,7 @@ pub(crate) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// of 1 MiB arrives at 150 kbit/s.
 pub(crate) const UNPROVEN_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Seconds from accepting a connection to its first whole request head: the TLS handshake, and 10 s
-/// more.
+/// Seconds from accepting a connection to its first whole request head: the TLS handshake, and 10 s more.
 const FIRST_REQUEST_SECONDS: u64 = 20;
 
 /// Seconds without a request after which a connection without a valid proof is closed.
@@ -100,8 +99,7 @@ const METRICS_CONNECTIONS_MAX: usize = 32;
 
 /// File descriptors that are not connections of peers: standard streams, poll and signals (10), the
 /// store and its files (20), listeners and locks (10), files that are read or written for a moment (20),
-/// connections to issuers of keys, witnesses and the collector (60), accepted ones that are being closed
-/// (8).
+/// connections to issuers of keys, witnesses and the collector (60), accepted ones that are being closed (8).
 const OWN_DESCRIPTORS: usize = 128;
 
 /// The least number of descriptors for connections. With fewer a broker does not start.
@@ -229,8 +227,7 @@ impl Bounds {
         if total < CONNECTIONS_MIN {
             return Err(TooFew { found: descriptors, needed: reserve + CONNECTIONS_MIN });
         }
-        // Half of all is always left to proven callers. Of the other half no address gets more than
-        // half.
+        // Half of all is always left to proven callers. Of the other half no address gets more than half.
         let unproven = UNPROVEN_CONNECTIONS_MAX.min(total / 2);
         let tcp = ConnectionBounds {
             total,

@@ -1,5 +1,4 @@
-//! The connections of one listener: how many each peer has, and which one is closed when there are too
-//! many.
+//! The connections of one listener: how many each peer has, and which one is closed when there are too many.
 //!
 //! Owns: the table, its bounds, deadlines. Does not own: accepting (`listen`), bytes on the way
 //! (`watched`), what a valid proof is (`authenticate`).
@@ -166,8 +165,7 @@ impl Connections {
     }
 
     /// Closes one connection for a new one from this address: the oldest stranger; or, without
-    /// strangers, the oldest idle connection of the caller that has most. Returns whether one was
-    /// closed.
+    /// strangers, the oldest idle connection of the caller that has most. Returns whether one was closed.
     pub(crate) fn close_one(&self, bound: Bound, by: Option<IpAddr>) -> bool {
         let mut table = self.lock();
         let most = || table.callers.values().max_by_key(|own| own.len());

@@ -3,8 +3,7 @@
 //! Owns: its requests in flight, since when there are none, the share that they count for, whether it is
 //! to close or is paused. Does not own: the bounds (`connections`, `turns`), its bytes (`watched`).
 //!
-//! Invariants: a connection that is to close stays so. It counts for a caller only after the caller's
-//! proof.
+//! Invariants: a connection that is to close stays so. It counts for a caller only after the caller's proof.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -2,8 +2,7 @@
 //!
 //! Owns: counting, and at most one warning a minute of each kind. Does not own: the bounds.
 //!
-//! Invariants: a flood does not fill the log. A warning names an address and numbers, and no token or
-//! key.
+//! Invariants: a flood does not fill the log. A warning names an address and numbers, and no token or key.
 
 use std::fmt;
 use std::sync::Arc;

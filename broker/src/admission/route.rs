@@ -19,9 +19,9 @@ pub(super) enum Proof {
     Metadata,
     /// A call proof in HTTP headers.
     Headers,
-    /// None. But a proof that is shown must be valid.
+    /// No proof is needed, but a proof that is shown must be valid.
     IfShown,
-    /// None.
+    /// No proof is needed.
     None,
 }
 

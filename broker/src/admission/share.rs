@@ -14,8 +14,7 @@ pub(crate) enum Share {
     Caller(Account),
     /// An address, on a connection without a valid proof.
     Address(Network),
-    /// An address, on a connection with failed proofs. New connections of the address do not wait for
-    /// them.
+    /// An address, on a connection with failed proofs. New connections of the address do not wait for them.
     Suspect(Network),
     /// A connection on the admin's socket or behind a proxy, where the address says nothing.
     Connection(u64),

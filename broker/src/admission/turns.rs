@@ -1,5 +1,4 @@
-//! Turns: how many calls are in work at once, and which is next. SPEC 5.11; docs/RELIABILITY,
-//! "Overload".
+//! Turns: how many calls are in work at once, and which is next. SPEC 5.11; docs/RELIABILITY, "Overload".
 //!
 //! Owns: one lane: its turns, its waiting calls, and their order. Does not own: which lane a call is in
 //! (`lanes`), what a call does.
@@ -27,8 +26,7 @@ use super::share::Share;
 /// The longest wait for a turn. The room of a share is half of this, so few calls wait so long.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// The room of a share as time, in milliseconds: what the lane does in it is divided by the active
-/// shares.
+/// The room of a share as time, in milliseconds: what the lane does in it is divided by the active shares.
 const ROOM_MS: u64 = 500;
 
 /// The least room of a share in calls, however busy the lane and however slow the machine.
@@ -471,8 +469,7 @@ impl Drop for Turn {
     }
 }
 
-/// A call that had its turn and waits. It counts as begun until this is dropped or the time limit is
-/// over.
+/// A call that had its turn and waits. It counts as begun until this is dropped or the time limit is over.
 #[derive(Debug)]
 pub(crate) struct Waits {
     turns: Arc<Turns>,

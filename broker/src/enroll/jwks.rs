@@ -31,8 +31,7 @@ const FRESH_MS: i64 = 5 * 60 * 1000;
 /// How long keys are accepted while their issuer does not answer, in milliseconds.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 
-/// The shortest time between two fetches, in milliseconds. It doubles for each failure, up to
-/// [`FRESH_MS`].
+/// The shortest time between two fetches, in milliseconds. It doubles for each failure, up to [`FRESH_MS`].
 const BACK_OFF_MS: i64 = 10 * 1000;
 
 /// Where keys come from.

@@ -1,5 +1,5 @@
-//! Enrollment with the signed token of an OpenID provider, a CI system or Kubernetes (RFC 7519, RFC
-//! 8725), or with a SPIFFE JWT-SVID.
+//! Enrollment with the signed token of an OpenID provider, a CI system or Kubernetes
+//! (RFC 7519, RFC 8725), or with a SPIFFE JWT-SVID.
 //!
 //! Owns: reading such a token, and checking its issuer, algorithm, key, signature, audience and times.
 //! Does not own: the keys (`jwks`), which agent it is (profiles), that it is used once (the decision).
@@ -123,8 +123,7 @@ impl Issuer {
         self.check_claims(&token.claims, now).map_err(bad)
     }
 
-    /// Checks audience and times. This comes after the signature, so that a forged token reveals
-    /// nothing.
+    /// Checks audience and times. This comes after the signature, so that a forged token reveals nothing.
     fn check_claims(&self, claims: &Json, now: UnixMillis) -> Result<(), BadJwt> {
         let for_us = match member(claims, "aud") {
             Some(Json::Str(audience)) => self.audiences.contains(audience),
@@ -196,7 +195,7 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
     };
     let signs = match &key.common.public_key_use {
         None | Some(PublicKeyUse::Signature) => true,
-        // SPIFFE bundles mark the keys of JWT-SVIDs so.
+        // SPIFFE bundles mark the keys of JWT-SVIDs with this use.
         Some(PublicKeyUse::Other(other)) => other == "jwt-svid",
         Some(PublicKeyUse::Encryption) => false,
     };

@@ -40,8 +40,7 @@ pub struct Presented<'a> {
     pub certificate: Option<&'a Certificate>,
 }
 
-/// Returns the claims of a SPIFFE id for use in rules: the id as `sub`, the segments of its path as
-/// `spiffe`.
+/// Returns the claims of a SPIFFE id for use in rules: the id as `sub`, the segments of its path as `spiffe`.
 pub(super) fn spiffe_claims(id: &SpiffeId) -> Json {
     let segments = id.path().split('/').map(|segment| Json::Str(segment.to_owned())).collect();
     let subject = Json::Str(id.to_string());

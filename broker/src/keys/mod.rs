@@ -43,8 +43,7 @@ pub struct KeyRing {
     pub admin: Option<PublicKey>,
 }
 
-/// The file of the bearer token for reading the ledger over HTTP. The operator gives the token to
-/// readers.
+/// The file of the bearer token for reading the ledger over HTTP. The operator gives the token to readers.
 const BEARER: &str = "ledger.bearer";
 
 /// The directory of the private keys.
@@ -137,8 +136,7 @@ pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
         .map_err(|error| BadKeys::Io { path, error })
 }
 
-/// Makes the admin key of a broker that has none: `admin.pem` for the admin, and `admin.pub` for the
-/// broker.
+/// Makes the admin key of a broker that has none: `admin.pem` for the admin, and `admin.pub` for the broker.
 pub fn make_admin(data: &Path, entropy: &dyn RandomSource) -> Result<(), BadKeys> {
     let public = data.join("admin.pub");
     if public.exists() {

@@ -33,8 +33,7 @@ impl Witnessed {
         self.note.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps a checkpoint that met the policy, in place of the earlier one. An error if it cannot be
-    /// written.
+    /// Keeps a checkpoint that met the policy, in place of the earlier one. An error if it cannot be written.
     pub(crate) fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
         files::replace(&self.path, 0o644, &note)?;
         *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;

@@ -21,8 +21,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(10);
 /// How long rows are kept after they ended, in milliseconds, because clocks differ.
 const PRUNE_AFTER_MS: i64 = 60_000;
 
-/// The most entry bundles that one round examines: a million records, more than are added between two
-/// rounds.
+/// The most entry bundles that one round examines: a million records, more than are added between two rounds.
 const BUNDLES_MAX: u64 = 4096;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;

@@ -181,8 +181,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Answers one scrape. Each scrape is a connection of its own, so that none is closed during the next
-/// one.
+/// Answers one scrape. Each scrape is a connection of its own, so that none is closed during the next one.
 async fn show(
     State((broker, admission, calls)): State<(Arc<Broker>, Arc<Admission>, Calls)>,
 ) -> Response {

@@ -1,5 +1,4 @@
-//! Traces: OpenTelemetry spans that show what a call waited for, sent to a collector. docs/FORMATS,
-//! "Traces".
+//! Traces: OpenTelemetry spans that show what a call waited for, sent to a collector. docs/FORMATS, "Traces".
 //!
 //! Owns: one span for each call and one for each of its steps, and sending them over OTLP. Does not own:
 //! what the steps do; the trace-id in the ledger (`store`).

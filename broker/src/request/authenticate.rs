@@ -42,8 +42,7 @@ use crate::transport::listen::Via;
 /// The most used enrollment tokens that are kept, at 100 bytes each. Each is kept until it expires.
 const SPENT_MAX: usize = 500_000;
 
-/// The longest checkpoint that goes into a record, in bytes: an origin, a root hash and a few
-/// signatures.
+/// The longest checkpoint that goes into a record, in bytes: an origin, a root hash and a few signatures.
 const HEAD_BYTES_MAX: usize = 2 * 1024;
 
 /// The caller according to the headers of a request: token, signature, time, audience and method are

@@ -227,8 +227,7 @@ fn count_refusals<G>(
     });
 }
 
-/// Returns the account that a call is charged to; `None` if there is neither a known caller nor an
-/// address.
+/// Returns the account that a call is charged to; `None` if there is neither a known caller nor an address.
 pub(crate) fn charged(caller: &Caller, from: Option<Network>) -> Charged {
     Account::of(caller).or(from.map(Account::Network))
 }

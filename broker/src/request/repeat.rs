@@ -51,8 +51,7 @@ pub(crate) enum Found<G> {
 }
 
 impl Request {
-    /// Makes it from the request. `None` if this operation keeps no answers, or if no key proved the
-    /// request.
+    /// Makes it from the request. `None` if this operation keeps no answers, or if no key proved the request.
     pub(crate) fn of<O: Operation>(
         caller: &Caller,
         repeatable: Option<Repeatable>,
@@ -120,8 +119,7 @@ impl Request {
     }
 }
 
-/// Returns the agent that an identity token names and the token's nonce; `None` if it is no identity
-/// token.
+/// Returns the agent that an identity token names and the token's nonce; `None` if it is no identity token.
 fn identity(token: &[u8]) -> Option<(AgentId, Nonce)> {
     let token = UnverifiedToken::decode(token).ok()?;
     let block = token.blocks().first()?.block();
@@ -137,8 +135,7 @@ fn identity(token: &[u8]) -> Option<(AgentId, Nonce)> {
 pub struct Heard(RwLock<HashMap<AgentId, (Nonce, UnixMillis)>>);
 
 impl Heard {
-    /// Notes that an agent has proven a call with this identity. Ignores an identity that is not the
-    /// latest.
+    /// Notes that an agent has proven a call with this identity. Ignores an identity that is not the latest.
     pub(crate) fn saw(&self, shown: &VerifiedToken, proven_at: UnixMillis, state: &State) {
         let root = shown.root();
         let Some(origin) = root.role.origin() else { return };

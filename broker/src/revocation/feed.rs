@@ -32,8 +32,7 @@ pub struct Feed {
 
 #[derive(Clone)]
 struct Published {
-    /// The head's sequence number, its floor, and a number that grows with each signing. Larger is
-    /// newer.
+    /// The head's sequence number, its floor, and a number that grows with each signing. Larger is newer.
     at: (u64, u64, u64),
     bytes: Vec<u8>,
 }
@@ -79,8 +78,7 @@ impl Feed {
     }
 
     /// Returns what a reader at this position lacks, up to the last head. If the floor has risen since
-    /// that head, a new head is signed first, because the old one does not bind deltas above the new
-    /// floor.
+    /// that head, a new head is signed first, because the old one does not bind deltas above the new floor.
     pub fn portion(&self, after: FeedPosition, now: UnixMillis) -> Result<Portion, Fault> {
         for _ in 0..PORTIONS_MAX {
             let head = self.head.read().map_err(|_| damaged())?.clone();

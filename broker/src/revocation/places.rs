@@ -12,8 +12,7 @@ use sublet_core::refusal::Overload;
 
 use crate::request::refusals::Charged;
 
-/// The most places of all callers: 100 MB when all are taken. Each costs a task and a buffer of a few
-/// KiB.
+/// The most places of all callers: 100 MB when all are taken. Each costs a task and a buffer of a few KiB.
 const TOTAL_MAX: usize = 10_000;
 
 /// The most places of one caller: an agent that watches in this many processes.

@@ -106,8 +106,7 @@ impl<B: Backend> Committer<B> {
             self.take(first, &mut round);
             for _ in 1..BATCH_MAX {
                 match jobs.try_recv() {
-                    // The feed is trimmed as it is stored, and this batch has deltas that are not stored
-                    // yet.
+                    // The feed is trimmed as it is stored, and this batch has deltas that are not stored yet.
                     Ok(job @ Job::Prune(..)) if !round.deltas.is_empty() => {
                         self.next = Some(job);
                         break;

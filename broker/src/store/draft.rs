@@ -32,8 +32,7 @@ pub(crate) fn salt(of_commit: &[u8; 16], number: u64) -> [u8; 16] {
 }
 
 impl Draft {
-    /// Encodes a record that was decided at this time, in this trace. `salt` is used for its payload
-    /// only.
+    /// Encodes a record that was decided at this time, in this trace. `salt` is used for its payload only.
     pub(crate) fn of(
         record: &Record,
         time: UnixMillis,

@@ -2,8 +2,7 @@
 //! docs/DESIGN, "Append".
 //!
 //! Owns: the check of a stored ledger before it is continued, the signing of its checkpoints, and what
-//! readers see of it. Does not own: the tree (`sublet_ledger`), how bytes are stored on disk (a
-//! backend).
+//! readers see of it. Does not own: the tree (`sublet_ledger`), how bytes are stored on disk (a backend).
 //!
 //! Invariants: a checkpoint is signed after its records are durable, and once for every size. Every
 //! signed checkpoint is stored; the last one is stored with the next batch, and after a restart it is

@@ -55,8 +55,7 @@ impl Store {
         let Loaded { rows, ledger } = backend.load(&domain)?;
         let (reader, name) = (backend.reader(), backend.name());
         let trust = newest(trust, &rows)?;
-        // Otherwise the first change of a key would drop the fields that this version does not
-        // understand.
+        // Otherwise the first change of a key would drop the fields that this version does not understand.
         let understood = trust.bundle().check_understood();
         understood.map_err(|later| Fault::Internal(later.to_string()))?;
         let tree = ledger::resume(&ledger, reader.as_ref(), &head_keys(trust.bundle()))?;
@@ -75,8 +74,7 @@ impl Store {
         };
         let feed = feed.map_err(|bad| Fault::Internal(format!("the stored revocations: {bad}")))?;
         let mut state = State::new(trust);
-        // If all its revocations were removed below the floor, the feed still continues from its last
-        // number.
+        // If all its revocations were removed below the floor, the feed still continues from its last number.
         state.resume_revocations(feed.sequence());
         rows.into_iter().for_each(|row| state.put(row));
         let (revocations, _) = watch::channel(feed.sequence());

@@ -1,12 +1,10 @@
 //! A client certificate: which workload a connection is from (X.509-SVID; compare RFC 8705).
 //!
 //! Owns: the check against the authorities of the certificate's own trust domain. Does not own: the
-//! handshake, which proves possession of the key (`tls`); which agent it is (`enroll::x509`,
-//! `authenticate`).
+//! handshake, which proves possession of the key (`tls`); which agent it is (`enroll::x509`, `authenticate`).
 //!
 //! Invariants: the bundles of trust domains are never merged. A certificate that names no workload or
-//! two is refused. If a connection shows a certificate that is not valid, nothing else of it is
-//! accepted.
+//! two is refused. If a connection shows a certificate that is not valid, nothing else of it is accepted.
 
 use std::collections::HashMap;
 use std::sync::Arc;

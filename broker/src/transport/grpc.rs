@@ -110,8 +110,7 @@ fn deadline(headers: &HeaderMap) -> Duration {
     asked.map_or(CALL_DEADLINE, |asked| asked.min(CALL_DEADLINE))
 }
 
-/// Reads a timeout: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). `None` if it is not
-/// valid.
+/// Reads a timeout: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). `None` if it is not valid.
 fn timeout(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let fine = (1..=8).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());

@@ -1,7 +1,6 @@
 //! The client certificate that a connection showed, until it is known to be valid.
 //!
-//! Owns: checking it again with each call until it is valid. Does not own: the check (`certificate`,
-//! `tls`).
+//! Owns: checking it again with each call until it is valid. Does not own: the check (`certificate`, `tls`).
 //!
 //! Invariants: a certificate that was found valid stays valid for its connection.
 
