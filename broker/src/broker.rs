@@ -1,4 +1,4 @@
-//! What a running broker consists of; wiring and nothing else.
+//! The parts of a running broker, and how they are put together.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -27,37 +27,37 @@ use crate::store::reached::Reached;
 use sublet_host::chains::Chains;
 use sublet_host::ports::{Clock, RandomSource};
 
-/// Proofs that are remembered: 36 s of 25,000 calls a second, some 100 MB when full.
+/// Call proofs that are remembered: 36 s at 25,000 calls a second. A full cache takes about 100 MB.
 const PROOFS_MAX: Bounds = Bounds { total: 900_000, per_holder: 300_000 };
 
-/// Memory of chains that were verified: some 5,000 of three hops. Whoever fills it costs others the time to
-/// verify a chain anew, and nothing else.
+/// Memory for verified chains, in bytes: about 5,000 chains of three hops. A caller that fills it only
+/// makes the broker verify other callers' chains again.
 const CHAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Time and randomness, and when the broker began.
+/// The clock, the random source, and the time at which the broker started.
 pub(crate) struct Ports {
-    /// The time.
+    /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The random source.
     pub(crate) entropy: Arc<dyn RandomSource>,
-    /// When the broker began.
+    /// The time at which the broker started.
     pub(crate) started_at: UnixMillis,
 }
 
-/// What is stored and published: the state, the ledger, the revocation feed.
+/// What the broker stores and publishes: the state, the ledger and the revocation feed.
 pub(crate) struct Log {
     /// The state and the ledger.
     pub(crate) store: Store,
-    /// How far the store has come, kept beside it.
+    /// The mark beside the store that says how far the store has come.
     pub(crate) reached: Reached,
     /// The revocation feed.
     pub(crate) feed: Feed,
-    /// The last checkpoint of the ledger that enough witnesses cosigned.
+    /// The last checkpoint that enough witnesses cosigned.
     pub(crate) witnessed: Witnessed,
 }
 
 impl Log {
-    /// The trust bundle of this moment.
+    /// Returns the current trust bundle. A fault if the store has ended.
     pub(crate) fn trust(&self) -> Result<Arc<SignedBundle>, Fault> {
         Ok(self.store.view()?.trust().clone())
     }
@@ -65,16 +65,17 @@ impl Log {
 
 /// The broker's keys, and the trust bundle in `trust.json` that publishes them.
 pub(crate) struct Keys {
-    /// The private halves.
+    /// The private keys.
     pub(crate) ring: KeyRing,
-    /// Told when a key of the broker went on in its life.
+    /// Notified when the state of a broker key changed.
     pub(crate) changed: Notify,
-    /// The version of `trust.json`, held while it is written; 0 before it is known.
+    /// The version of the trust bundle in `trust.json`; 0 until it is first written. The lock is held
+    /// while the file is written.
     published: Mutex<u64>,
 }
 
 impl Keys {
-    /// Writes this trust bundle as `trust.json` in the data directory, unless it is there.
+    /// Writes this trust bundle as `trust.json` in the data directory, unless this version is already there.
     fn publish(&self, data: &Path, trust: &SignedBundle) -> Result<(), Fault> {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         let version = trust.bundle().version();
@@ -87,49 +88,49 @@ impl Keys {
     }
 }
 
-/// What is known of those who call, beside the state.
+/// What the broker knows about callers and does not keep in the state.
 pub(crate) struct Callers {
-    /// How agents are enrolled.
+    /// The enrollment methods.
     pub(crate) methods: Methods,
-    /// Whose users agents act for.
+    /// The identity providers whose users agents may act for.
     pub(crate) logins: Logins,
     /// Chains that were verified, so that they need not be verified again.
     pub(crate) chains: Chains,
-    /// Call proofs that were seen.
+    /// The call proofs that were accepted, to refuse their replay.
     pub(crate) proofs: ReplayCache,
-    /// Which identity each agent has shown.
+    /// The identity that each agent has shown last.
     pub(crate) heard: Heard,
 }
 
-/// Refusals that are counted and not recorded one by one.
+/// Counters of refusals that get no record of their own.
 #[derive(Default)]
 pub(crate) struct Refused {
-    /// Calls without a valid proof.
+    /// The number of calls without a valid proof since the start.
     pub(crate) unauthenticated: AtomicU64,
-    /// Calls by callers that are not alive any more.
+    /// The number of calls since the start whose caller is no longer valid: expired, revoked or suspended.
     pub(crate) dead: AtomicU64,
-    /// Refusals that are too many to be recorded one by one.
+    /// Refusals of authenticated callers that were too many for a record each.
     pub(crate) counted: Refusals,
 }
 
-/// A running broker, shared by all that serve it.
+/// A running broker. All services share it.
 pub struct Broker {
     pub(crate) config: Config,
-    /// What decisions need of the configuration.
+    /// The part of the configuration that decisions need.
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     pub(crate) keys: Keys,
     pub(crate) log: Arc<Log>,
     pub(crate) callers: Callers,
     pub(crate) refused: Refused,
-    /// Where spans go; nowhere when it is not said.
+    /// Where spans are sent; `None` if tracing is not configured.
     pub(crate) traces: Option<Traces>,
-    /// Turns true when the broker is told to stop; streams that never end by themselves end then.
+    /// Becomes true when the broker is told to stop. Streams without an end of their own end then.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Broker {
-    /// Puts a broker together.
+    /// Makes a broker from its parts. A fault if the revocation feed cannot be signed.
     pub fn new(
         config: Config,
         ring: KeyRing,
@@ -166,37 +167,37 @@ impl Broker {
         }))
     }
 
-    /// The trust domain.
+    /// Returns the trust domain.
     pub fn domain(&self) -> &TrustDomain {
         &self.config.trust_domain
     }
 
-    /// The trust bundle of this moment.
+    /// Returns the current trust bundle. A fault if the store has ended.
     pub fn trust(&self) -> Result<Arc<SignedBundle>, Fault> {
         self.log.trust()
     }
 
-    /// The key that signs for a use at this moment.
+    /// Returns the key that signs for this use now. A fault if there is none.
     pub fn signing(&self, use_: KeyUse) -> Result<OwnKey, Fault> {
         self.keys.ring.signers.active(self.trust()?.bundle(), use_)
     }
 
-    /// Writes the trust bundle of this moment as `trust.json`, unless it is there.
+    /// Writes the current trust bundle as `trust.json`, unless this version is already there.
     pub(crate) fn publish_trust(&self) -> Result<(), Fault> {
         self.keys.publish(&self.config.data, self.trust()?.as_ref())
     }
 
-    /// What a decision may rest on, over a state that is held.
+    /// Returns what a decision may read, over this state.
     pub fn view<'a>(&'a self, state: &'a State) -> View<'a> {
         View { state, settings: &self.settings }
     }
 
-    /// Begins a step of the call that is served; it ends when the answer is dropped.
+    /// Starts a span for one step of the current call. The span ends when the returned value is dropped.
     pub(crate) fn step(&self, name: &'static str) -> Step {
         traces::step(self.traces.as_ref(), name)
     }
 
-    /// The thumbprint of the admin key; `None` when there is no admin.
+    /// Returns the thumbprint of the admin key; `None` if there is no admin key.
     pub fn admin(&self) -> Option<Thumbprint> {
         self.keys.ring.admin.as_ref().map(|key| key.thumbprint())
     }

@@ -1,4 +1,4 @@
-//! What an operator sets: TOML, unknown fields refused. docs/FORMATS, "Files".
+//! The configuration of a broker, in TOML. Unknown fields are refused. docs/FORMATS, "Files".
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,101 +11,105 @@ use sublet_core::trust::rotation::{Schedule, USES};
 
 use crate::enroll::names;
 
-/// The trust domain of a broker started with `--dev`.
+/// The trust domain of a broker that was started with `--dev`.
 pub const DEV_TRUST_DOMAIN: &str = "dev.sublet.example";
 
-/// Where a broker listens unless it is told otherwise.
+/// The default of `listen`.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7373";
 
-/// The shortest life of an identity token: half of it is left when it is renewed, which is time for a
-/// few attempts.
+/// The least `identity_ttl_seconds`. An agent renews when half of the lifetime is left; that must leave
+/// time for a few attempts.
 const IDENTITY_SECONDS_MIN: i64 = 5;
 
-/// Hops that live and that one agent and its helpers made: at 500 bytes each, held twice, 256 MiB. A
-/// hop counts until it is pruned, some 70 s after its end: of tokens of five minutes, 700 hops a second.
+/// The default of `hops_live_max`. A hop takes 500 bytes and is held twice: 256 MiB. A hop counts until
+/// it is pruned, about 70 s after it expires. With tokens of five minutes this admits 700 hops a second.
 const HOPS_LIVE_DEFAULT: u32 = 262_144;
 
-/// The least that an operator may set it to.
+/// The least `hops_live_max`.
 const HOPS_LIVE_MIN: u32 = 1_000;
 
-/// What survives what.
+/// What a recorded answer survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// An answer survives a power cut: every batch ends with `fdatasync`.
+    /// It survives a power cut. Every batch ends with `fdatasync`.
     #[default]
     PowerLoss,
-    /// An answer survives a killed process, not a power cut.
+    /// It survives a killed process, and not a power cut. Faster.
     Process,
 }
 
-/// The whole configuration.
+/// The configuration of a broker.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The trust domain whose broker this is.
+    /// The trust domain of this broker. Required.
     pub trust_domain: TrustDomain,
-    /// The address to listen on; port 0 takes a free one.
+    /// The TCP address to listen on; default `127.0.0.1:7373`. Port 0 takes a free port. An address
+    /// other than loopback needs `[tls]`.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
-    /// The directory of keys, store and `trust.json`.
+    /// The directory of the keys, the store and `trust.json`. Required.
     pub data: PathBuf,
-    /// How long an identity token lives, in seconds; at most a day.
+    /// The lifetime of an identity token in seconds: 5 to 86,400; default 3,600.
     #[serde(default = "default_identity_ttl")]
     pub identity_ttl_seconds: i64,
-    /// How long a receipt staples "not revoked", in milliseconds.
+    /// How long a fresh receipt states "not revoked", in milliseconds: 0 to 60,000; default 10,000.
     #[serde(default = "default_staple")]
     pub receipt_staple_ms: i64,
-    /// How many hops that live one agent and its helpers may have made: 1,000 at least.
+    /// The most live hops that one agent and its helpers may have made: at least 1,000; default 262,144.
+    /// More are refused (`hops_full`).
     #[serde(default = "default_hops_live")]
     pub hops_live_max: u32,
-    /// The store.
+    /// `[store]`: how durable an answer is.
     #[serde(default)]
     pub store: StoreConfig,
-    /// The ledger.
+    /// `[ledger]`: retention and witnesses.
     #[serde(default)]
     pub ledger: LedgerConfig,
-    /// Where metrics are served, in plain text: they name nobody.
+    /// The address that serves Prometheus metrics in plain text; no metrics if unset. Metrics name no
+    /// agent and no person.
     pub metrics: Option<SocketAddr>,
-    /// Where spans are sent (OpenTelemetry): they name nobody.
+    /// `[traces]`: where OpenTelemetry spans are sent; none if unset. Spans name no agent and no person.
     pub traces: Option<TracesConfig>,
-    /// A Unix socket for the admin, who is then taken nowhere else.
+    /// The path of a Unix socket for the admin. If set, the admin is accepted only there.
     pub admin_socket: Option<PathBuf>,
-    /// TLS.
+    /// `[tls]`: TLS of `listen`.
     #[serde(default)]
     pub tls: TlsConfig,
-    /// The broker's own keys.
+    /// `[keys]`: rotation and storage of the broker's keys.
     #[serde(default)]
     pub keys: KeysConfig,
-    /// Whose signed tokens are believed, where agents enroll with them.
+    /// `[[issuer]]`: the issuers whose signed tokens or certificates enroll agents; default none.
     #[serde(default)]
     pub issuer: Vec<IssuerConfig>,
-    /// Whose logins of users are believed, where agents act for them.
+    /// `[[user_issuer]]`: the identity providers whose users agents may act for; default none.
     #[serde(default)]
     pub user_issuer: Vec<UserIssuerConfig>,
-    /// Whether this is a broker to try things with: loopback only, made up of itself.
+    /// Whether the broker was started with `--dev`: loopback only, no configuration file, an admin key
+    /// of its own. Not a setting of the file.
     #[serde(skip)]
     pub dev: bool,
 }
 
-/// The store's part.
+/// The `[store]` section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
-    /// What an answer survives.
+    /// What an answer survives: `power-loss` (default) or `process`.
     #[serde(default)]
     pub durability: Durability,
 }
 
-/// Where spans go.
+/// The `[traces]` section.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracesConfig {
-    /// A collector that speaks OTLP over gRPC: `http://HOST:4317`, or https.
+    /// The collector, which speaks OTLP over gRPC: `http://HOST:4317` or `https://…`. Required.
     pub collector: String,
-    /// The authority of its certificate, PEM; those of the Web without it.
+    /// The PEM file of the authorities of the collector's certificate; default: the authorities of the Web.
     pub ca: Option<PathBuf>,
-    /// Of calls whose caller does not say whether they are traced, how many are: 0 to 1.
+    /// The part of the calls that are traced, if the caller does not decide: 0 to 1; default 1.
     #[serde(default = "default_ratio")]
     pub ratio: f64,
 }
@@ -114,85 +118,91 @@ fn default_ratio() -> f64 {
     1.0
 }
 
-/// TLS of the broker's address.
+/// The `[tls]` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The broker's certificate and those between it and its authority, PEM. Taken anew when the file
-    /// changes.
+    /// The PEM file of the broker's certificate and its chain up to the authority. Read again when the
+    /// file changes. Needs `key`.
     pub certificate: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// The PEM file of its private key. Needs `certificate`.
     pub key: Option<PathBuf>,
-    /// Whether a proxy in front ends TLS, so that plain text is spoken beyond loopback.
+    /// Whether a proxy in front of the broker terminates TLS; default false. If true, plain text is
+    /// accepted on any address, so only the proxy may reach it.
     #[serde(default)]
     pub terminated_by_proxy: bool,
-    /// Whether whoever connects must show a certificate of an issuer with an `x509_bundle`.
+    /// Whether a client must show a certificate: `optional` (default) or `required`. Accepted are
+    /// certificates of an issuer with an `x509_bundle`.
     #[serde(default)]
     pub client_certificates: ClientCertificates,
 }
 
-/// Whether clients show certificates.
+/// Whether clients must show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientCertificates {
-    /// Those that have one; it must be of who calls.
+    /// A client may show one. If it does, the certificate must be of the agent that calls.
     #[default]
     Optional,
-    /// All.
+    /// Every client must show one.
     Required,
 }
 
-/// An issuer of signed tokens.
+/// An `[[issuer]]`: an issuer of workload identities.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerConfig {
-    /// As its tokens name it (`iss`), an https URL; or `spiffe://` and a trust domain, for JWT-SVIDs.
+    /// The name as in its tokens (`iss`): an https URL, or `spiffe://` and a trust domain. Required.
     pub name: String,
-    /// For whom its tokens must be; the broker's own name unless it is said.
+    /// The audience that its tokens must have, one or a list; default: the broker's own name,
+    /// `sublet://` and the trust domain.
     pub audience: Option<OneOrSome>,
-    /// The file of its keys, a JWK set.
+    /// A file with its keys, a JWK set.
     pub jwks_file: Option<PathBuf>,
-    /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.
+    /// The URL of its keys, a JWK set. Without `jwks_file` and `jwks_url` the keys are found by OpenID
+    /// Connect Discovery.
     pub jwks_url: Option<String>,
-    /// The authorities of its X.509-SVIDs, PEM, of a `spiffe://` issuer.
+    /// The PEM file of the authorities of its X.509-SVIDs. Only for a `spiffe://` issuer.
     pub x509_bundle: Option<PathBuf>,
-    /// The `trust.json` of its Sublet broker, of a `spiffe://` issuer: its agents may be agents here.
+    /// The `trust.json` of the Sublet broker of that domain (federation). Only for a `spiffe://` issuer.
     pub trust_bundle: Option<PathBuf>,
-    /// The algorithms that are taken from it.
+    /// The accepted signature algorithms; default RS256, ES256 and EdDSA. A symmetric algorithm is never
+    /// accepted.
     #[serde(default = "default_algorithms")]
     pub algorithms: Vec<String>,
 }
 
 impl IssuerConfig {
-    /// The method of enrollment that its signed tokens belong to.
+    /// Returns the enrollment method of its signed tokens: `jwt_svid` or `jwt`.
     pub fn method(&self) -> &'static str {
         if self.is_spiffe() { names::JWT_SVID } else { names::JWT }
     }
 
-    /// Whether it is a SPIFFE trust domain.
+    /// Returns whether it is a SPIFFE trust domain.
     pub fn is_spiffe(&self) -> bool {
         self.name.starts_with("spiffe://")
     }
 
-    /// Whether its JWTs are taken: always, unless it is a trust domain that is known by other things.
+    /// Returns whether its JWTs are accepted. They are not, if only an `x509_bundle` or a `trust_bundle`
+    /// is set.
     pub fn signs_jwts(&self) -> bool {
         let other = self.x509_bundle.is_some() || self.trust_bundle.is_some();
         !other || self.jwks_file.is_some() || self.jwks_url.is_some()
     }
 }
 
-/// A string, or a list of some.
+/// A string, or a list of strings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum OneOrSome {
-    /// One.
+    /// A single string.
     One(String),
-    /// Some.
+    /// A list.
     Some(Vec<String>),
 }
 
 impl OneOrSome {
-    /// All of it.
+    /// Returns all strings as a list.
     pub fn into_all(self) -> Vec<String> {
         match self {
             OneOrSome::One(one) => vec![one],
@@ -201,29 +211,30 @@ impl OneOrSome {
     }
 }
 
-/// An identity provider of users.
+/// A `[[user_issuer]]`: an identity provider of users.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserIssuerConfig {
-    /// As its tokens name it (`iss`), an https URL.
+    /// The name as in its tokens (`iss`), an https URL. Required.
     pub name: String,
-    /// For whom its tokens must be (`aud`), one or some: the client id that the users log in with, for
-    /// their ID tokens; the name of an API, for access tokens.
+    /// The audience that its tokens must have (`aud`), one or a list. Required. For ID tokens it is the
+    /// client id that the users log in with; for access tokens, the name of an API.
     pub audience: OneOrSome,
-    /// The file of its keys, a JWK set.
+    /// A file with its keys, a JWK set.
     pub jwks_file: Option<PathBuf>,
-    /// The URL of its keys. Without either they are found as OpenID Connect Discovery says.
+    /// The URL of its keys, a JWK set. Without `jwks_file` and `jwks_url` the keys are found by OpenID
+    /// Connect Discovery.
     pub jwks_url: Option<String>,
-    /// The algorithms that are taken from it.
+    /// The accepted signature algorithms; default RS256, ES256 and EdDSA.
     #[serde(default = "default_algorithms")]
     pub algorithms: Vec<String>,
-    /// Which principal a login is: `kind:{claim}`.
+    /// The principal of a login: `kind:{claim}`; default `user:{sub}`.
     #[serde(default = "default_principal")]
     pub principal: String,
 }
 
 impl UserIssuerConfig {
-    /// Its part that says which tokens hold.
+    /// Returns the part that says which of its tokens are valid.
     pub fn issuer(&self) -> IssuerConfig {
         IssuerConfig {
             name: self.name.clone(),
@@ -245,21 +256,23 @@ fn default_algorithms() -> Vec<String> {
     ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
 }
 
-/// The keys' part.
+/// The `[keys]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
-    /// How many days a key signs before the next one takes over: 1 to 180.
+    /// How many days a key signs before the next one takes over: 1 to 180; default 90.
     #[serde(default = "default_rotate_days")]
     pub rotate_days: u32,
-    /// How many hours a key is published before it signs: 1 to 720, and less than it signs.
+    /// How many hours a key is published before it signs: 1 to 720, and less than `rotate_days`; default 24.
     #[serde(default = "default_lead_hours")]
     pub lead_hours: u32,
-    /// The file of the password that the private keys lie under; open to their owner alone without it.
+    /// A file with the password that encrypts the private keys. Without it the key files are only
+    /// protected by their file mode.
     pub password_file: Option<PathBuf>,
-    /// The PKCS#11 token that keys are made in, a URI (RFC 7512); files without it.
+    /// The PKCS#11 token in which keys are made, a URI (RFC 7512). Without it keys are files. Needs the
+    /// feature `pkcs11`.
     pub pkcs11: Option<String>,
-    /// Keys of which uses are made there; all unless it is said.
+    /// The uses whose keys are made in the PKCS#11 token; default all six. Keys of other uses are files.
     #[serde(default = "default_pkcs11_uses")]
     pub pkcs11_uses: Vec<KeyUse>,
 }
@@ -277,7 +290,7 @@ impl Default for KeysConfig {
 }
 
 impl KeysConfig {
-    /// The same in milliseconds.
+    /// Returns the rotation schedule, in milliseconds.
     pub fn schedule(&self) -> Schedule {
         Schedule {
             rotate_ms: i64::from(self.rotate_days) * 24 * HOUR_MS,
@@ -303,43 +316,43 @@ fn default_lead_hours() -> u32 {
     24
 }
 
-/// The ledger's part.
+/// The `[ledger]` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerConfig {
-    /// A policy (C2SP tlog-policy): the witnesses that are shown every new head, and how many of them
-    /// are enough.
+    /// A file with the witness policy (C2SP tlog-policy): the witnesses that are asked to cosign every
+    /// new checkpoint, and how many are enough. Without it there are no witnesses.
     pub witness_policy: Option<PathBuf>,
-    /// Records older than this, in days, are pruned; kept for ever when it is not set. Hashes stay.
+    /// After how many days a record is pruned: 1 to 36,500; kept for ever if unset. Hashes stay.
     pub retention_days: Option<u32>,
 }
 
-/// Why there is no configuration.
+/// Why there is no valid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
     /// The file cannot be read.
     #[error("{}: {error}", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// It is not a configuration.
+    /// The file is not a configuration in TOML.
     #[error("{}: {error}", path.display())]
     Form {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the TOML reader, with its place.
         error: Box<toml::de::Error>,
     },
-    /// A value is out of its bounds.
+    /// A value is out of its range, or two values contradict each other.
     #[error("{0}")]
     Value(String),
 }
 
 impl Config {
-    /// Reads a TOML file.
+    /// Reads and checks a TOML file.
     pub fn read(path: &Path) -> Result<Self, BadConfig> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| BadConfig::Read { path: path.to_owned(), error })?;
@@ -348,7 +361,7 @@ impl Config {
         config.checked()
     }
 
-    /// A broker to try things with: its own trust domain, loopback only.
+    /// Returns the configuration of `--dev`: its own trust domain, loopback only.
     pub fn dev(data: PathBuf, listen: SocketAddr) -> Result<Self, BadConfig> {
         let trust_domain =
             DEV_TRUST_DOMAIN.parse().map_err(|bad| BadConfig::Value(format!("{bad}")))?;
@@ -373,7 +386,8 @@ impl Config {
         config.checked()
     }
 
-    /// Refuses values out of bounds; also after flags have changed some.
+    /// Returns the configuration if its values are in range and fit together. Call it again after flags
+    /// changed values.
     pub fn checked(self) -> Result<Self, BadConfig> {
         let bad = |detail: String| Err(BadConfig::Value(detail));
         if self.dev && !self.listen.ip().is_loopback() {
@@ -408,7 +422,8 @@ impl Config {
 }
 
 impl Config {
-    /// Plain text stays on loopback, unless somebody says that TLS ends in front.
+    /// Refuses plain text on an address other than loopback, unless a proxy terminates TLS. Refuses
+    /// contradicting settings of TLS and issuers.
     fn check_transport(&self) -> Result<(), BadConfig> {
         let bad = |detail: String| Err(BadConfig::Value(detail));
         let tls = &self.tls;

@@ -1,13 +1,13 @@
-//! Who is asked: the Sublet broker.
+//! The Sublet broker, which issues and records delegations.
 //!
-//! The road, one word a step, one file a step:
+//! The road of a request:
 //!
 //! ```text
 //! receive → authenticate → decide → record → respond
 //! ```
 //!
-//! `service` receives and hands on; in `request`, `authenticate` shows who asks, `pipeline` has
-//! `sublet_core::decide` decide and the `store` record, `respond` answers. `serve` is the wiring.
+//! `service` reads the message. In `request`, `authenticate` shows who calls; `pipeline` lets
+//! `sublet_core::decide` decide and the `store` record; `respond` answers. `serve` is the wiring.
 
 mod admission;
 pub mod broker;

@@ -1,4 +1,4 @@
-//! Wiring: a broker behind a socket, until it is told to stop.
+//! The wiring: opens a broker, binds its sockets and serves until it is told to stop.
 
 use std::fs::File;
 use std::future::Future;
@@ -54,55 +54,55 @@ use crate::transport::tls::{self, Tls};
 use sublet_host::files;
 use sublet_host::ports::{Clock, RandomSource, SystemClock, SystemRandom};
 
-/// How many beats one batch may take before the store hangs: five seconds.
+/// After how many heartbeats with the same batch in work the store counts as hanging: ten, so five seconds.
 const HANGING_BEATS: u32 = 10;
 
-/// How long calls in flight, and connections, have to end when the broker stops.
+/// How long calls in flight and open connections may take to end when the broker stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Why a broker does not run.
+/// Why a broker does not start, or no longer serves.
 #[derive(Debug, thiserror::Error)]
 pub enum NotServing {
-    /// Its keys.
+    /// Its keys cannot be opened.
     #[error("keys: {0}")]
     Keys(#[from] keys::BadKeys),
-    /// Its trust bundle.
+    /// Its trust bundle is not valid.
     #[error("its trust bundle: {0}")]
     Trust(String),
-    /// Its store, or something inside.
+    /// Its store failed, or there is an internal fault.
     #[error("{0}")]
     Fault(#[from] Fault),
-    /// Its configuration.
+    /// Its configuration is not valid.
     #[error("{0}")]
     Config(#[from] crate::config::BadConfig),
-    /// The policy of its ledger's witnesses.
+    /// The witness policy cannot be read.
     #[error("the policy of witnesses {0}")]
     Policy(String),
-    /// Its data directory.
+    /// The data directory cannot be used.
     #[error("the data directory {0}")]
     Data(String),
-    /// Its socket.
+    /// The socket cannot be bound.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// Where.
+        /// The address that was to be bound.
         address: SocketAddr,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// Its limit of open files.
+    /// The limit of open files is too low.
     #[error("{found} descriptors are too few, {needed} are needed: raise the limit of open files")]
     Descriptors {
-        /// How many there are.
+        /// The file descriptors that the process may open.
         found: usize,
-        /// How many are needed.
+        /// The file descriptors that the broker needs.
         needed: usize,
     },
-    /// The transport.
+    /// The transport ended with an error.
     #[error("serving ended: {0}")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// A broker that has its socket and does not serve yet.
+/// A broker whose sockets are bound and that does not serve yet.
 pub struct Bound {
     /// The broker.
     pub broker: Arc<Broker>,
@@ -110,20 +110,21 @@ pub struct Bound {
     pub address: SocketAddr,
     sockets: Sockets,
     metrics: Option<TcpListener>,
-    /// What peers can take of it.
+    /// The limits for connections and callers.
     admission: Arc<Admission>,
-    /// That no other broker has the data directory.
+    /// The lock on the data directory. It keeps another broker out.
     alone: File,
-    /// Whom the ledger's heads are shown to.
+    /// The witness policy: who is asked to cosign the ledger's checkpoints.
     policy: Option<Policy>,
 }
 
-/// Opens keys and store and binds the socket. What is wrong shows here, before anyone is served.
+/// Opens the keys and the store and binds the sockets, with the system's clock and random source.
+/// Whatever is wrong with them is an error here, before a call is served.
 pub async fn bind(config: Config) -> Result<Bound, NotServing> {
     bind_with(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await
 }
 
-/// The same by another clock and source of randomness.
+/// Like [`bind`], with this clock and this random source.
 pub async fn bind_with(
     config: Config,
     clock: Arc<dyn Clock>,
@@ -176,7 +177,7 @@ pub async fn bind_with(
     Ok(Bound { broker, address, sockets, metrics, admission, alone, policy })
 }
 
-/// Refuses a bundle that nobody would believe now.
+/// Refuses a trust bundle that no verifier would accept at this time.
 fn check_time(bundle: &TrustBundle, now: UnixMillis) -> Result<(), NotServing> {
     let Err(bad) = bundle.check_time(now) else { return Ok(()) };
     Err(NotServing::Trust(match bad {
@@ -199,23 +200,24 @@ async fn listening(address: SocketAddr) -> Result<TcpListener, NotServing> {
     listener.map_err(|error| NotServing::Listen { address, error })
 }
 
-/// The policy of witnesses.
+/// Reads the witness policy from this file.
 fn read_policy(path: &Path) -> Result<Policy, NotServing> {
     let bad = |detail: String| NotServing::Policy(format!("{}: {detail}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     Policy::parse(&text).map_err(|error| bad(error.to_string()))
 }
 
-/// The data directory, open to its owner alone.
-/// Held by the broker that has the data directory.
+/// The file in the data directory that a running broker holds locked.
 const LOCK: &str = "broker.lock";
 
-/// Claims a data directory for as long as what this gives lives.
+/// Locks the data directory. The lock is held until the returned file is dropped. An error if another
+/// broker holds it.
 fn claim(data: &Path) -> std::io::Result<File> {
     let held = files::lock(File::create(data.join(LOCK))?)?;
     held.ok_or_else(|| std::io::Error::other("another broker is at work in it"))
 }
 
+/// Creates the data directory if it is missing, and makes it accessible to its owner only.
 fn make_private(config: &Config) -> Result<(), NotServing> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let data = &config.data;
@@ -225,7 +227,7 @@ fn make_private(config: &Config) -> Result<(), NotServing> {
 }
 
 impl Bound {
-    /// Serves until `stop` is ready, then lets calls in flight end.
+    /// Serves until `stop` is ready, then lets calls in flight end. An error if the store ended first.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NotServing> {
         let (broker, _alone) = (self.broker, self.alone);
         let (store, ended, last) =
@@ -268,7 +270,7 @@ impl Bound {
         let incoming = self.sockets.incoming(&admission);
         let mut stopping = broker.stopping.subscribe();
         let serving = Server::builder()
-            // For the ledger alone: gRPC is HTTP/2.
+            // HTTP/1 serves the ledger's files and OAuth; gRPC uses HTTP/2.
             .accept_http1(true)
             .concurrency_limit_per_connection(STREAMS_MAX as usize)
             .max_concurrent_streams(STREAMS_MAX)
@@ -284,12 +286,12 @@ impl Bound {
             .serve_with_incoming_shutdown(incoming, async move {
                 tokio::select! {
                     () = stop => {}
-                    // Whoever supervises this process starts another, which recovers.
+                    // The supervisor of this process starts another one, which recovers.
                     () = store.ended() => {}
                 }
                 broker.stopping.send_replace(true);
             });
-        // A connection that does not end by itself holds nobody up, least of all a restart.
+        // An open connection must not delay a restart.
         let late = async {
             let _ = stopping.wait_for(|stopping| *stopping).await;
             tokio::time::sleep(STOP_DEADLINE).await;
@@ -310,7 +312,7 @@ impl Bound {
         rotation.abort();
         counting.abort();
         marking.abort();
-        // What was counted since the last minute.
+        // Records what was counted since the last minute.
         pipeline::record_counted(&last).await;
         let _ = last.log.reached.keep(&last.log.store).await;
         policy.iter().chain(&certificates).chain(&metrics).for_each(JoinHandle::abort);
@@ -322,7 +324,7 @@ impl Bound {
     }
 }
 
-/// Records each minute what was refused and only counted.
+/// Records, once a minute, the refusals that were only counted.
 async fn count_refusals(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(COUNTED_EVERY);
     loop {
@@ -331,7 +333,8 @@ async fn count_refusals(broker: Arc<Broker>) {
     }
 }
 
-/// Says beside the store how far it has come, so that an older copy in its place is noticed.
+/// Writes beside the store how far it has come, once a second. A broker then notices an older copy of
+/// the store.
 async fn mark_the_store(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(KEPT_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -343,9 +346,9 @@ async fn mark_the_store(broker: Arc<Broker>) {
     }
 }
 
-/// Signs a head at least every second, so that verifiers see that the broker is there: one that can
-/// revoke. Where its store has ended or hangs it cannot, and tools shall see that. Sees to it that
-/// `trust.json` is the bundle of this moment, whatever came in between.
+/// Signs a head of the feed at least every second. Tools see by it that the broker can revoke, so no
+/// head is signed when the store has ended or hangs. Also writes `trust.json` again where an earlier
+/// write failed.
 async fn heartbeat(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,7 +1,7 @@
 //! Signing with a key of a token.
 //!
-//! Invariant: what leaves here verifies under the key's public half, in the one form that
-//! [`sublet_core::base::key::PublicKey::verify`] takes.
+//! Invariant: every signature that is returned verifies under the public key, in the one form that
+//! [`sublet_core::base::key::PublicKey::verify`] accepts.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
@@ -61,7 +61,7 @@ impl TokenKey {
     }
 }
 
-/// The handle of a private half in this session.
+/// Returns the handle of a private key in this session; `None` if the token does not have it.
 pub(crate) fn private(
     session: &Session,
     public: &PublicKey,

@@ -2,8 +2,8 @@
 //!
 //! Owns: their attributes. Does not own: the session (`token`), signing (`key`).
 //!
-//! Invariants: a key that is made is marked sensitive and not extractable; its CKA_ID is the thumbprint of
-//! its public half (RFC 7638), by which it is found.
+//! Invariants: a new key is marked sensitive and not extractable. Its CKA_ID is the thumbprint of its
+//! public key (RFC 7638), by which it is found.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
@@ -14,14 +14,14 @@ use crate::DeviceError;
 use crate::key::{TokenKey, private};
 use crate::token::Token;
 
-/// CKA_EC_PARAMS of Ed25519: the curve's name, as PKCS#11 3.0 section 6.3.3 has it.
+/// The CKA_EC_PARAMS of Ed25519: the curve's name (PKCS#11 3.0, section 6.3.3).
 const EDWARDS25519: &[u8] = b"\x13\x0cedwards25519";
 
-/// CKA_EC_PARAMS of secp256r1: its object identifier (RFC 5480, section 2.1.1.1).
+/// The CKA_EC_PARAMS of secp256r1: its object identifier (RFC 5480, section 2.1.1.1).
 const SECP256R1: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
 impl Token {
-    /// Makes a key that stays here.
+    /// Makes a key that never leaves the token.
     pub fn make(&self, label: &str) -> Result<TokenKey, DeviceError> {
         let (mechanism, parameters) = match self.algorithm()? {
             Algorithm::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, EDWARDS25519),
@@ -53,13 +53,14 @@ impl Token {
         Ok(TokenKey::new(self.clone(), key))
     }
 
-    /// The key with this public half, if it is here.
+    /// Returns the key with this public key; `None` if the token does not have it.
     pub fn find(&self, public: &PublicKey) -> Result<Option<TokenKey>, DeviceError> {
         let found = self.with(|session| private(session, public))?;
         Ok(found.map(|_| TokenKey::new(self.clone(), public.clone())))
     }
 
-    /// The one key with this label, if there is one.
+    /// Returns the key with this label; `None` if there is none. An error if several have it, or if
+    /// sublet did not make it.
     pub fn labelled(&self, label: &str) -> Result<Option<TokenKey>, DeviceError> {
         let template = [
             Attribute::Class(ObjectClass::PUBLIC_KEY),
@@ -87,7 +88,7 @@ impl Token {
     }
 }
 
-/// Gives both halves of a new key the id by which it is found.
+/// Sets the CKA_ID of a new key pair, by which it is found.
 fn named(
     session: &Session,
     public: ObjectHandle,
@@ -100,7 +101,7 @@ fn named(
     Ok(key)
 }
 
-/// Reads a public half: CKA_EC_POINT is an OCTET STRING around the point, or the bare point.
+/// Reads a public key. CKA_EC_POINT is an OCTET STRING around the point, or the bare point.
 fn public_key(session: &Session, object: ObjectHandle) -> Result<PublicKey, DeviceError> {
     let asked = [AttributeType::EcPoint, AttributeType::EcParams];
     let (mut point, mut parameters) = (Vec::new(), Vec::new());

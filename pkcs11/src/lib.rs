@@ -1,9 +1,9 @@
 //! Keys in a PKCS#11 token: an HSM, a smart card, SoftHSM.
 //!
-//! A [`Token`] is named by a [`Uri`] (RFC 7512). It makes keys that never leave it, finds them again by
-//! their public halves, and signs with them as a [`sublet_core::base::sign::Signer`]. It makes Ed25519 keys where
-//! it offers them (PKCS#11 3.0, section 6.3), else secp256r1. Every signature is verified before it leaves
-//! here, so that a device that errs is a fault and no bad token.
+//! A [`Uri`] (RFC 7512) names a [`Token`]. The token makes keys that never leave it, finds them by their
+//! public keys, and signs with them as a [`sublet_core::base::sign::Signer`]. It makes Ed25519 keys if
+//! it can (PKCS#11 3.0, section 6.3), else secp256r1. Every signature is verified before it is returned,
+//! so an error of the device is a fault and never an invalid token.
 
 mod key;
 mod keys;
@@ -16,26 +16,26 @@ pub use self::key::TokenKey;
 pub use self::token::Token;
 pub use self::uri::Uri;
 
-/// Why there is no token, or no key.
+/// Why a token or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// Not a URI of RFC 7512 with what is needed.
+    /// It is not a URI of RFC 7512, or an attribute is missing or not understood.
     #[error("{0}")]
     Uri(String),
     /// The module cannot be loaded.
     #[error("the module {}: {}", path.display(), said(.error))]
     Module {
-        /// Which.
+        /// The path of the module.
         path: PathBuf,
-        /// Why.
+        /// The error of the module.
         error: cryptoki::error::Error,
     },
-    /// The PIN cannot be read.
+    /// The PIN cannot be read or was refused before.
     #[error("the PIN in {}: {detail}", path.display())]
     Pin {
-        /// Where.
+        /// The path of the PIN's file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong.
         detail: String,
     },
     /// No token has this label.
@@ -44,26 +44,26 @@ pub enum DeviceError {
     /// More than one key has this label.
     #[error("{found} keys are labelled {label:?}: one is needed")]
     Object {
-        /// Which.
+        /// The label.
         label: String,
-        /// How many.
+        /// The number of keys with this label.
         found: usize,
     },
-    /// A key with this label was made by somebody else, and is not found by its thumbprint.
+    /// Another program made the key with this label, so it is not found by its thumbprint.
     #[error("the key that is labelled {0:?} was not made by sublet")]
     NotOurs(String),
-    /// The token makes neither kind.
+    /// The token makes neither Ed25519 nor secp256r1 keys.
     #[error("the token makes no Ed25519 and no secp256r1 keys")]
     NoAlgorithm,
-    /// A key that is none of ours.
+    /// A key of the token is of another kind.
     #[error("a key of the token is no Ed25519 or secp256r1 key: {0}")]
     Key(String),
-    /// What the token says.
+    /// The token returned an error.
     #[error("the token: {}", said(.0))]
     Device(#[from] cryptoki::error::Error),
 }
 
-/// The name of what was called and of the answer: the words of the standard are a page.
+/// Returns the function and the error code. The full text of the standard is a page long.
 fn said(error: &cryptoki::error::Error) -> String {
     match error {
         cryptoki::error::Error::Pkcs11(why, called) => format!("{called:?}: {why:?}"),

@@ -1,8 +1,8 @@
-//! One token and the session with it: opened anew when the device has forgotten it.
+//! One token and the session with it. The session is opened again when the device has lost it.
 //!
 //! Owns: module, slot, login. Does not own: keys (`keys`), signing (`key`).
 //!
-//! Invariants: the PIN is read when it is needed and not kept.
+//! Invariants: the PIN is read when it is needed, and not kept.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{DeviceError, Uri};
 
-/// A token that is open. Clones share its session.
+/// An open token. Clones share its session.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 
@@ -31,12 +31,12 @@ struct Inner {
     session: Mutex<Held>,
 }
 
-/// What is held between two calls.
+/// The session, and the PIN that was refused.
 #[derive(Default)]
 struct Held {
     session: Option<Session>,
-    /// SHA-256 of a PIN that the token has refused. Tokens lock themselves after a few wrong ones, so it is
-    /// not shown again: not before the file says another.
+    /// The SHA-256 of a PIN that the token refused. It is not shown again until the file has another
+    /// one, because tokens lock themselves after a few wrong PINs.
     refused: Option<[u8; 32]>,
 }
 
@@ -57,7 +57,8 @@ impl Token {
         Ok(token)
     }
 
-    /// The kind of keys that it makes: Ed25519 where it offers them, else secp256r1.
+    /// Returns the kind of keys that the token makes: Ed25519 if it can, else secp256r1. An error if it
+    /// makes neither.
     pub fn algorithm(&self) -> Result<Algorithm, DeviceError> {
         let offered = self.0.context.get_mechanism_list(self.0.slot()?)?;
         let all = |needed: [MechanismType; 2]| needed.iter().all(|one| offered.contains(one));
@@ -70,8 +71,8 @@ impl Token {
         Err(DeviceError::NoAlgorithm)
     }
 
-    /// Does something in a session where the user is logged in. If it fails the session may be what is
-    /// wrong: a device was taken out, a connection broke. So it is tried once more, in a new one.
+    /// Runs work in a session with a logged-in user. If it fails, the session may be broken, because the
+    /// device was removed or a connection failed. The work is then tried once more in a new session.
     pub(crate) fn with<T>(
         &self,
         work: impl Fn(&Session) -> Result<T, DeviceError>,
@@ -82,7 +83,7 @@ impl Token {
         {
             return Ok(done);
         }
-        // Closed first: some tokens have one session alone.
+        // The old session is closed first, because some tokens have only one.
         held.session = None;
         let session = self.0.log_in(&mut held.refused)?;
         work(held.session.insert(session))
@@ -118,14 +119,14 @@ impl Inner {
     }
 }
 
-/// Whether the token says that it is the PIN.
+/// Returns whether the error is about the PIN.
 fn is_of_the_pin(error: &Error) -> bool {
     use RvError::{PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked};
     let of_the_pin = [PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked];
     matches!(error, Error::Pkcs11(why, _) if of_the_pin.contains(why))
 }
 
-/// The user's PIN, without the end of its line. A file that others may read is refused.
+/// Returns the user's PIN, without the end of its line. An error if others may read the file.
 fn pin(path: &Path) -> Result<AuthPin, DeviceError> {
     let bad = |detail: String| DeviceError::Pin { path: path.to_owned(), detail };
     let about = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;

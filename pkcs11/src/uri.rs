@@ -1,7 +1,7 @@
-//! Which token, by which module: RFC 7512.
+//! The URI of a token and its module: RFC 7512.
 //!
-//! Owns: the attributes that are understood: `token`, `object`, and of the query `module-path` and
-//! `pin-source`. Any other is refused, as it would narrow what is meant.
+//! Owns: the attributes that are understood: `token` and `object`, and in the query `module-path` and
+//! `pin-source`. Any other is refused, because ignoring it could select another token.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,22 +18,22 @@ pub struct Uri {
 }
 
 impl Uri {
-    /// The label of the token.
+    /// Returns the label of the token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// The label of a key, where one is meant.
+    /// Returns the label of a key; `None` if the URI names none.
     pub fn object(&self) -> Option<&str> {
         self.object.as_deref()
     }
 
-    /// The module that speaks with it.
+    /// Returns the path of the PKCS#11 module.
     pub fn module(&self) -> &Path {
         &self.module
     }
 
-    /// The file of the user's PIN.
+    /// Returns the path of the file with the user's PIN.
     pub fn pin(&self) -> &Path {
         &self.pin
     }
@@ -79,7 +79,7 @@ impl FromStr for Uri {
     }
 }
 
-/// Without its percent signs (RFC 3986, section 2.1).
+/// Returns the text with its percent-encoding decoded (RFC 3986, section 2.1); `None` if it is not valid.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

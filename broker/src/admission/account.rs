@@ -1,40 +1,41 @@
-//! Whom a bound counts against.
+//! The account that a bound counts for.
 //!
-//! Owns: [`Account`], [`Network`], and how an address is shown. Does not own: who a caller is (`authenticate`), any bound.
+//! Owns: [`Account`], [`Network`], and how an address is shown. Does not own: who a caller is
+//! (`authenticate`), any bound.
 //!
-//! Invariants: an account of a caller is made from a [`Caller`], which exists only when its proof held; a
-//! claimed name makes none.
+//! Invariants: a caller's account is made from a [`Caller`], which exists only after a valid proof. A
+//! claimed name makes no account.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use sublet_core::decide::caller::{self, Caller};
 
-/// Whom connections, requests and bytes count against.
+/// The account that connections, requests and bytes count for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Account {
-    /// One that is known: an enrolled agent with its helpers, or the admin.
+    /// A known caller: an enrolled agent with its helpers, or the admin.
     Caller(caller::Account),
-    /// Whoever has the bearer token of the ledger.
+    /// A reader that has the ledger's bearer token.
     Ledger,
-    /// Nobody who is known: where it comes from.
+    /// An unknown caller: the network that it comes from.
     Network(Network),
 }
 
 impl Account {
-    /// The account of a caller whose proof held; `None` for one that is no agent and not the admin.
+    /// Returns the account of a caller with a valid proof; `None` if it is neither an agent nor the admin.
     pub(crate) fn of(caller: &Caller) -> Option<Self> {
         caller.account().map(Account::Caller)
     }
 }
 
-/// Where a connection comes from, as one share: an IPv4 address, or the /64 of an IPv6 address, of which
-/// one customer has all 2^64.
+/// A network that counts as one: an IPv4 address, or the /64 of an IPv6 address, because one customer
+/// has all addresses of a /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Network(IpAddr);
 
 impl Network {
-    /// The network of an address. An IPv4 address inside IPv6 is the IPv4 address.
+    /// Returns the network of an address. An IPv4 address inside IPv6 counts as the IPv4 address.
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Network(IpAddr::V4(address)),
@@ -55,7 +56,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// Where a peer is, for the log.
+/// The address of a peer, for the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address(pub(crate) Option<IpAddr>);
 

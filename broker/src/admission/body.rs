@@ -1,11 +1,11 @@
-//! Reading a body within what is left to its caller, and holding an answer to its time.
+//! Reads a body within the caller's byte budget, and gives up an answer that takes too long.
 //!
-//! Owns: bytes from the stream into one buffer, counted before they are kept; the frame of gRPC. Does not
-//! own: how much is left (`budget`), what the message says.
+//! Owns: reading from the stream into one buffer, counting bytes before they are kept, the frame of
+//! gRPC. Does not own: how many bytes are left (`budget`), what the message says.
 //!
-//! Invariants: a buffer is never larger than what was counted for it; the chunks of the transport are
-//! copied and let go, since a chunk of one byte holds the whole buffer that it was read in; a message is
-//! hashed as it arrived.
+//! Invariants: a buffer is never larger than what was counted for it. Chunks of the transport are copied
+//! and dropped, because even a chunk of one byte keeps its whole read buffer alive. A message is hashed
+//! as it arrived.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,15 +24,15 @@ use super::link::InFlight;
 use super::pool::Taken;
 use crate::request::respond;
 
-/// gRPC's frame: a byte of flags, four of length.
+/// The frame of gRPC: one byte of flags, four bytes of length.
 pub(super) const FRAME_BYTES: usize = 5;
 
-/// Why a body was not taken.
+/// Why a body was not accepted.
 #[derive(Debug)]
 pub(super) enum NotTaken {
-    /// What the sender has to do otherwise.
+    /// The body is not valid; the sender must change it.
     Refusal(Refusal),
-    /// There is no room.
+    /// There is no room for it.
     NoRoom(NoRoom),
 }
 
@@ -42,7 +42,7 @@ impl From<NoRoom> for NotTaken {
     }
 }
 
-/// One uncompressed gRPC message of at most so many bytes, in its frame.
+/// Reads one uncompressed gRPC message of at most `bytes_max` bytes, with its frame.
 pub(super) async fn message(
     body: Body,
     bytes_max: usize,
@@ -58,12 +58,12 @@ pub(super) async fn message(
     }
 }
 
-/// Bytes, at most so many.
+/// Reads a body of at most `bytes_max` bytes.
 pub(super) async fn form(body: Body, bytes_max: usize, held: &mut Held) -> Result<Bytes, NotTaken> {
     read(body, bytes_max, held, |_| Ok(())).await
 }
 
-/// What is wrong with a message shows in its first five bytes, before the rest is read.
+/// Checks the first five bytes of a message, before the rest is read: the flags and the length.
 fn check_frame(sofar: &[u8], bytes_max: usize) -> Result<(), NotTaken> {
     match sofar.first_chunk::<FRAME_BYTES>() {
         Some(frame) if announced(frame) > bytes_max => Err(too_large(bytes_max)),
@@ -93,7 +93,7 @@ async fn read(
         }
         let capacity = bytes.capacity();
         if length > capacity {
-            // Doubled, so that a body of many small chunks is not copied over and over.
+            // The buffer doubles, so that a body of many small chunks is not copied again and again.
             let larger = capacity.saturating_mul(2).clamp(length, bytes_max);
             held.grow(larger.saturating_sub(capacity))?;
             bytes.reserve_exact(larger.saturating_sub(bytes.len()));
@@ -116,7 +116,8 @@ fn bad(detail: &str) -> NotTaken {
     NotTaken::Refusal(field("message", detail).into())
 }
 
-/// A body that ends with an error when it is longer than so many bytes. For what is read behind the gate.
+/// A body that ends with an error if it is longer than the limit. It is for bodies that a service reads
+/// itself.
 pub(super) struct Bounded {
     inner: Body,
     bytes_max: usize,
@@ -157,10 +158,10 @@ impl HttpBody for Bounded {
     }
 }
 
-/// An answer, with what is held until it is sent or given up.
+/// An answer, with what the request holds until the answer is sent or given up.
 pub(super) struct Answered {
     pub(super) inner: Body,
-    /// When it is given up, if it is to be.
+    /// The time at which the answer is given up; `None` for no limit.
     pub(super) until: Option<Pin<Box<Sleep>>>,
     pub(super) _in_flight: Option<InFlight>,
     pub(super) _call: Option<Taken>,
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(budget.used(), 0, "given back");
     }
 
-    /// What is counted is what is kept, from the first byte on, and it is given back whatever happens.
+    /// What is counted is what is kept, from the first byte on. It is given back in every case.
     // SPEC 5.7.1.
     #[tokio::test]
     async fn a_body_is_counted_while_it_arrives_and_given_back_when_it_is_let_go() {
@@ -259,7 +260,7 @@ mod tests {
         };
         let sending = async {
             chunks.send(Bytes::from(vec![7; 300])).await.unwrap();
-            // The next one is taken when the first one has been.
+            // The next chunk is sent when the first one was read.
             chunks.send(Bytes::from(vec![7; 1])).await.unwrap();
             chunks.reserve().await.unwrap();
             assert!(budget.used() >= 301, "{}", budget.used());

@@ -1,11 +1,11 @@
-//! Bytes of requests in flight: headers and bodies, from when they arrive until the answer begins.
+//! Bytes of requests in flight: headers and bodies, from their arrival until the answer begins.
 //!
-//! Owns: the order of the levels (connection, account, all) and what has room beside them. Does not own:
-//! reading a body (`body`), who asks (`gate`).
+//! Owns: the order of the levels (connection, account, all) and the reserves beside them. Does not own:
+//! reading a body (`body`), who calls (`gate`).
 //!
-//! Invariants: bytes are counted before they are kept; what does not fit is refused at once and takes
-//! nothing; a call that must have room (SPEC 5.7.2) has some of its own, of its caller, when the rest is
-//! full.
+//! Invariants: bytes are counted before they are kept. Bytes that do not fit are refused at once and
+//! take nothing. A call that must have room (SPEC 5.7.2) gets it from a reserve of its caller when the
+//! rest is full.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::bounds::ByteBounds;
 use super::notices::Bound;
 use super::pool::{Full, Pool, Taken};
 
-/// The bytes of a process.
+/// The byte counts of the process.
 pub(crate) struct Budget {
     proven: Arc<Pool>,
     reserve: Arc<Pool>,
@@ -27,7 +27,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// A budget of which nothing is taken.
+    /// Makes a budget with nothing in use.
     pub(crate) fn new(bounds: &ByteBounds) -> Self {
         Budget {
             proven: Pool::new(bounds.proven),
@@ -38,7 +38,7 @@ impl Budget {
         }
     }
 
-    /// Nothing yet, for a request of a caller that has proven itself.
+    /// Starts the count of a request of a proven caller, at 0 bytes.
     pub(crate) fn proven(
         &self,
         connection: Option<&Arc<Pool>>,
@@ -53,7 +53,8 @@ impl Budget {
         Held::new(connection, self.proven.open(account), reserve)
     }
 
-    /// Nothing yet, for a request of somebody who has not. Without an address it counts against the whole.
+    /// Starts the count of a request without a valid proof, at 0 bytes. Without an address only the
+    /// bound of all holds.
     pub(crate) fn unproven(
         &self,
         connection: Option<&Arc<Pool>>,
@@ -64,7 +65,7 @@ impl Budget {
         Held::new(connection, self.unproven.open(address), reserve)
     }
 
-    /// Bytes that are taken now.
+    /// Returns the bytes in use now.
     pub(crate) fn used(&self) -> usize {
         let pools =
             [&self.proven, &self.reserve, &self.admin, &self.unproven, &self.unproven_reserve];
@@ -72,14 +73,14 @@ impl Budget {
     }
 }
 
-/// Bytes of one request, given back when this is dropped.
+/// The bytes of one request. They are given back when it is dropped.
 pub(crate) struct Held {
     connection: Option<Taken>,
     share: Taken,
     reserve: Option<Taken>,
 }
 
-/// No room for more bytes.
+/// There is no room for more bytes, because of this bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom(pub(crate) Bound);
 
@@ -98,7 +99,7 @@ impl Held {
         Held { connection: connection.map(|pool| pool.open(None)), share, reserve }
     }
 
-    /// Takes so many bytes more, or none.
+    /// Takes this many more bytes. If they do not fit, takes none.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let taken = self.grow_in_turn(bytes);
         let Some(reserve) = self.reserve.as_mut().filter(|_| taken.is_err()) else { return taken };
@@ -161,7 +162,7 @@ mod tests {
         let mut other = budget.proven(Some(&other_connection), agent("b"), false);
         other.grow(10).unwrap();
         assert_eq!(other.grow(1), Err(NoRoom(Bound::AllBytes)));
-        // What did not fit is not counted against the connection either.
+        // Bytes that did not fit are not counted for the connection either.
         assert_eq!((other_connection.used(), budget.used()), (10, 30));
         drop((first, second, other));
         assert_eq!((other_connection.used(), connection.used(), budget.used()), (0, 0, 0));
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(budget.proven(None, agent("c"), false).grow(1), Err(NoRoom(Bound::AllBytes)));
         let mut revoke = budget.proven(None, agent("c"), true);
         assert_eq!(revoke.grow(4), Ok(()));
-        // Nobody takes another's, and nobody the admin's.
+        // No caller takes another's reserve, and none takes the admin's.
         assert_eq!(revoke.grow(1), Err(NoRoom(Bound::AllBytes)));
         let mut other = budget.proven(None, agent("d"), true);
         assert_eq!(other.grow(4), Ok(()));
@@ -189,7 +190,7 @@ mod tests {
             budget.proven(None, Some(Account::Caller(caller::Account::Admin)), true).grow(5),
             Ok(())
         );
-        // Strangers never were in the same.
+        // Callers without a proof have pools of their own.
         let mut stranger = budget.unproven(None, address(1), false);
         assert_eq!(stranger.grow(6), Ok(()));
         assert_eq!(stranger.grow(1), Err(NoRoom(Bound::CallerBytes)));

@@ -1,11 +1,11 @@
-//! The connections of one listener: who has how many, and which one goes when there are too many.
+//! The connections of one listener: how many each peer has, and which one is closed when there are too many.
 //!
-//! Owns: the table, the bounds on it, deadlines. Does not own: accepting (`listen`), bytes on the way
-//! (`watched`), what is a proof (`authenticate`).
+//! Owns: the table, its bounds, deadlines. Does not own: accepting (`listen`), bytes on the way
+//! (`watched`), what a valid proof is (`authenticate`).
 //!
-//! Invariants: there are never more than `total`, those that are being closed counted in; while there is a
-//! stranger, no connection on which somebody has proven itself is closed for a new one; of strangers the
-//! oldest goes, so that silence wins nothing; one with a request in flight is not idle.
+//! Invariants: there are never more than `total` connections, with those that are being closed. While
+//! there is a stranger, no proven connection is closed for a new one. Of strangers the oldest is closed,
+//! so staying silent does not help. A connection with a request in flight is not idle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ const PLACE_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Connections {
     bounds: ConnectionBounds,
-    /// Whether strangers are told apart by their addresses: not where a proxy has them all behind its own.
+    /// Whether strangers are counted by address. False behind a proxy, where all have its address.
     by_address: bool,
     table: Mutex<Table>,
     places: Arc<Semaphore>,
@@ -35,7 +35,7 @@ pub(crate) struct Connections {
     notices: Arc<Notices>,
 }
 
-/// Ids are given in the order in which connections came, so the first of a set is its oldest.
+/// The table. Ids grow in order of arrival, so the first id of a set is its oldest connection.
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
@@ -51,7 +51,7 @@ struct Entry {
     caller: Option<Account>,
 }
 
-/// The place of one connection in the table; free when it is dropped.
+/// A connection's place in the table. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     connections: Arc<Connections>,
@@ -60,7 +60,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What is known of the connection.
+    /// Returns the shared facts of the connection.
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
@@ -72,14 +72,14 @@ impl Drop for Place {
     }
 }
 
-/// What a connection knows of its table.
+/// Returns the table that a connection reports to.
 fn table_of(connections: &Arc<Connections>) -> Weak<dyn link::Table> {
     let table: Arc<dyn link::Table> = connections.clone();
     Arc::downgrade(&table)
 }
 
 impl link::Table for Connections {
-    /// Somebody has proven itself on this connection: it is that caller's from now on.
+    /// Notes that this caller made a valid proof on this connection, which then counts for the caller.
     fn proven(&self, id: u64, account: &Account) {
         let mut table = self.lock();
         let Some(entry) = table.open.get(&id).filter(|entry| !entry.link.is_closing()) else {
@@ -103,7 +103,7 @@ impl link::Table for Connections {
 }
 
 impl Connections {
-    /// No connections yet.
+    /// Makes a table without connections.
     pub(crate) fn new(
         bounds: ConnectionBounds,
         by_address: bool,
@@ -115,15 +115,15 @@ impl Connections {
         Arc::new(Connections { bounds, by_address, table, places, seconds, notices })
     }
 
-    /// How many are open, and on how many of them somebody has proven itself.
+    /// Returns the number of open connections, and of those with a valid proof.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let table = self.lock();
         let proven = table.callers.values().map(BTreeSet::len).fold(0, usize::saturating_add);
         (table.open.len(), proven)
     }
 
-    /// A place for a new connection. At a bound another one is closed for it; `None` when there is none
-    /// to close.
+    /// Returns a place for a new connection. At a bound another connection is closed for it; `None` if
+    /// none can be closed.
     pub(crate) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
         let permit = match self.places.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -164,8 +164,8 @@ impl Connections {
         }
     }
 
-    /// Closes the oldest stranger, or, where there is none, the oldest idle one of the caller that has
-    /// most; for one more connection, from this address. Says whether there was one.
+    /// Closes one connection for a new one from this address: the oldest stranger; or, without
+    /// strangers, the oldest idle connection of the caller that has most. Returns whether one was closed.
     pub(crate) fn close_one(&self, bound: Bound, by: Option<IpAddr>) -> bool {
         let mut table = self.lock();
         let most = || table.callers.values().max_by_key(|own| own.len());
@@ -181,7 +181,7 @@ impl Connections {
         victim.is_some()
     }
 
-    /// Another second has passed: closes what is over its deadline. No pause lasts longer.
+    /// Called every second. Closes connections past their deadline, and ends every pause of reading.
     pub(crate) fn look(&self) {
         let mut table = self.lock();
         table.open.values().for_each(|entry| entry.link.resume());
@@ -206,8 +206,8 @@ impl Connections {
         }
     }
 
-    /// Tells a connection to close. It has left every set but that of open ones, where it stays until it
-    /// is gone.
+    /// Tells a connection to close, and removes it from every set except that of open ones. It stays
+    /// there until its socket is closed.
     fn close(&self, table: &mut Table, id: u64, bound: Bound, number: usize) {
         let Some(link) = table.open.get(&id).map(|entry| entry.link.clone()) else { return };
         table.leave(id, link.peer().network);
@@ -216,13 +216,13 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // Sets of numbers: one that a panic left behind is one that `remove` takes out.
+        // The table holds sets of numbers. `remove` takes out an entry that a panic left behind.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    /// Takes a connection out of the sets that bounds are on.
+    /// Removes a connection from the sets that bounds count.
     fn leave(&mut self, id: u64, network: Option<Network>) {
         self.unproven.remove(&id);
         if let Some(network) = network {
@@ -240,7 +240,7 @@ impl Table {
         self.open.remove(&id);
     }
 
-    /// The oldest of these without a request in flight.
+    /// Returns the oldest of these without a request in flight; `None` if all have one.
     fn oldest_idle(&self, ids: &[u64]) -> Option<u64> {
         let idle = |id: &&u64| self.open.get(id).is_some_and(|entry| !entry.link.is_busy());
         ids.iter().find(idle).copied()

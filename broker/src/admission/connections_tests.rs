@@ -1,4 +1,4 @@
-//! Which connection goes at which bound, with small bounds and seconds that pass when the test says.
+//! Which connection is closed at which bound, with small bounds and a clock that the test moves.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -82,18 +82,18 @@ async fn a_connection_on_which_somebody_proved_itself_goes_for_no_stranger() {
     assert_eq!(connections.counts(), (9, 2));
 }
 
-/// `admit` waits a second for a place; nothing here closes by itself.
+/// `admit` waits a second for a place. No connection here closes by itself.
 #[tokio::test]
 async fn there_are_never_more_than_in_all() {
     let bounds = ConnectionBounds { total: 3, unproven: 3, unproven_each: 3, ..SMALL };
     let (connections, _) = connections(bounds);
     let mut places = some(&connections, &[1, 2, 3]).await;
-    // The one that was told to close does not, so there is no place.
+    // The connection that was told to close stays open, so there is no place.
     assert!(connections.admit(from(4)).await.is_none());
     assert_eq!(closing(&places), [true, false, false]);
     drop(places.remove(0));
     places.push(connections.admit(from(4)).await.unwrap());
-    // With proven ones alone, an idle one goes, and where none is idle the new one stays outside.
+    // If all are proven, an idle one is closed; if none is idle, the new one is not accepted.
     places.iter().for_each(|place| place.link().proven(agent("a")));
     assert_eq!(connections.counts().0, 3);
 }
@@ -108,7 +108,7 @@ async fn a_caller_with_too_many_loses_its_own_oldest_idle_one() {
         place.link().proven(agent("a"));
     }
     assert_eq!(closing(&places), [false, true, false]);
-    // One that goes over to another caller counts for that one.
+    // A connection that changes to another caller counts for that caller.
     let last = places.last().unwrap();
     last.link().proven(agent("b"));
     let more = some(&connections, &[4]).await;
@@ -185,7 +185,7 @@ async fn with_no_descriptor_left_the_oldest_stranger_goes() {
     places.first().unwrap().link().proven(agent("a"));
     assert!(connections.close_one(Bound::Descriptors, None));
     assert_eq!(closing(&places), [false, true]);
-    // Then an idle one of whoever has most.
+    // Then an idle connection of the caller that has most.
     assert!(connections.close_one(Bound::Descriptors, None));
     assert_eq!(closing(&places), [true, true]);
     assert!(!connections.close_one(Bound::Descriptors, None));

@@ -1,12 +1,12 @@
-//! Letting one request in: its turn, its credentials, then its body. SPEC 5.4.2, 5.7, 5.11.
+//! Lets one request in: its turn, its credentials, then its body. SPEC 5.4.2, 5.7, 5.11.
 //!
-//! Owns: the order. Does not own: whose turn it is (`turns`), what a credential is worth (`authenticate`), how
-//! many bytes are left (`budget`), what is asked (`service`).
+//! Owns: the order of these steps. Does not own: the order of turns (`turns`), the check of credentials
+//! (`authenticate`), how many bytes are left (`budget`), the operation (`service`).
 //!
-//! Invariants: no signature is checked outside of a turn; a call that needs a proof has its body read only
-//! when its headers hold one; what is refused here was not read; after the proof the turn, the room and the
-//! bytes are the caller's who made it; nobody has a turn, or a place among those who wait, while its body is
-//! on the way.
+//! Invariants: a signature is checked only in a turn. If a call needs a proof, its body is read only
+//! after its headers are verified. The body of a refused call is not read. After the proof the turn, the
+//! room and the bytes count for the proven caller. No call holds a turn or a place in a lane while its
+//! body is on the way.
 
 use std::future::Future;
 use std::pin::pin;
@@ -42,9 +42,9 @@ use crate::request::authenticate::{self, Introduced};
 use crate::transport::listen::Via;
 use sublet_host::ports;
 
-/// A request that was let in, and what it holds. Fields are dropped in this order.
+/// A request that was let in, and what it holds. Its fields are dropped in this order.
 pub(super) struct LetIn {
-    /// The request, its body read, but for a stream of messages.
+    /// The request. Its body was read, unless it is a stream of messages.
     pub(super) request: Request<Body>,
     /// Its turn.
     pub(super) turn: Turn,
@@ -52,11 +52,11 @@ pub(super) struct LetIn {
     pub(super) ticket: Ticket,
     /// Its bytes.
     pub(super) held: Held,
-    /// Its place among the calls of strangers.
+    /// Its place among the calls without a valid proof; `None` after a valid proof.
     pub(super) call: Option<Taken>,
 }
 
-/// Where one request is let in.
+/// Lets in one request of this connection and route.
 pub(super) struct Entrance<'a> {
     pub(super) broker: &'a Broker,
     pub(super) admission: &'a Admission,
@@ -64,7 +64,7 @@ pub(super) struct Entrance<'a> {
     pub(super) route: Route,
 }
 
-/// A place in a lane, a turn, and room for bytes, of one share.
+/// A place in a lane, a turn and counted bytes, of one share.
 struct Seat {
     turn: Turn,
     ticket: Ticket,
@@ -72,7 +72,7 @@ struct Seat {
 }
 
 impl Entrance<'_> {
-    /// Lets a request in, or says why not.
+    /// Lets a request in, or returns why not.
     pub(super) async fn let_in(&self, mut parts: Parts, content: Body) -> Result<LetIn, Refusal> {
         let header_bytes = header_bytes(&parts.headers);
         let share = self.share(&parts.headers);
@@ -109,9 +109,9 @@ impl Entrance<'_> {
         Ok(LetIn { request, turn, ticket, held, call })
     }
 
-    /// Whose share the request takes, as far as its connection shows.
+    /// Returns the share that the request counts for, before its proof is checked.
     fn share(&self, headers: &HeaderMap) -> Share {
-        // A caller without a call proof: whoever has the bearer token of the ledger.
+        // A reader with the ledger's bearer token needs no call proof.
         let reads = self.route.proof == Proof::None && self.route.content == Content::Nothing;
         if reads && publish::may_read(headers, &self.broker.keys.ring.ledger_bearer) {
             return Share::Caller(Account::Ledger);
@@ -123,13 +123,13 @@ impl Entrance<'_> {
             Proof::None => false,
         };
         match (&share, self.via.link()) {
-            // Whoever sends a call that proves nothing is an address, whoever proved itself before.
+            // A call without a proof counts for its address, also on a connection with a valid proof.
             (Share::Caller(_), Some(link)) if !proves => link.stranger(),
             _ => share,
         }
     }
 
-    /// Bytes for the headers, a place in the lane of this share, and a turn.
+    /// Takes bytes for the headers, a place in the lane of this share, and a turn.
     async fn seat(&self, share: Share, header_bytes: usize) -> Result<Seat, Refusal> {
         let mut held = self.held(&share);
         held.grow(header_bytes).map_err(|refusal| self.no_room(refusal.into()))?;
@@ -137,7 +137,7 @@ impl Entrance<'_> {
         Ok(Seat { turn, ticket, held })
     }
 
-    /// A turn, and the place in the lane that it was waited for in.
+    /// Takes a place in the lane, and waits for a turn.
     async fn turn(&self, share: Share) -> Result<(Turn, Ticket), Refusal> {
         let lane = self.admission.lanes.of(&share, self.route.must_have_room);
         let entered = lane.enter(share, self.via.link(), ports::monotonic());
@@ -155,18 +155,18 @@ impl Entrance<'_> {
         }
     }
 
-    /// In which form credentials come on this route; `None` where there are none.
+    /// Returns how credentials are sent on this route; `None` if it reads none.
     fn form(&self) -> Option<Form> {
         match self.route.content {
             Content::Message | Content::Messages => Some(Form::Metadata),
             Content::Form => Some(Form::Headers),
-            // Nobody reads any.
+            // No code reads credentials here.
             Content::Nothing => None,
         }
     }
 
-    /// Who is shown by the headers alone; `None` where nobody has to be. What fails is charged to the
-    /// connection and its share.
+    /// Verifies the headers; `None` if no proof is needed. A failure counts against the connection and
+    /// its share.
     fn introduced(
         &self,
         parts: &mut Parts,
@@ -197,7 +197,7 @@ impl Entrance<'_> {
         Ok(Some(Arc::new(introduced?)))
     }
 
-    /// The same place as one of the caller's who has proven itself, if it is another's.
+    /// Returns the same seat under the share of the proven caller, if it was taken under another share.
     async fn of_caller(
         &self,
         seat: Seat,
@@ -213,7 +213,8 @@ impl Entrance<'_> {
         }
     }
 
-    /// The body. While it is on the way somebody else has the turn and the place in the lane.
+    /// Reads the body. If it has not arrived yet, the turn and the place in the lane are given back
+    /// meanwhile.
     async fn body(
         &self,
         content: Body,
@@ -246,14 +247,14 @@ impl Entrance<'_> {
         }
     }
 
-    /// A place among the calls of those who have not proven themselves.
+    /// Takes a place among the calls without a valid proof.
     fn stranger(&self) -> Result<Taken, Refusal> {
         let pool = match self.route.must_have_room {
             true => &self.admission.reserved_calls,
             false => &self.admission.unproven_calls,
         };
         let mut call = pool.open(self.via.network().map(Account::Network));
-        // On loopback alone: its watchers have a bound of their own.
+        // A `--dev` broker listens on loopback only, and its watchers have a bound of their own.
         let units = usize::from(!(self.broker.config.dev && self.route.lasts));
         let Err(full) = call.grow(units) else { return Ok(call) };
         let (bound, whose) = match full {
@@ -280,7 +281,7 @@ impl Entrance<'_> {
     }
 }
 
-/// What headers cost while they are held.
+/// Returns what the headers cost while they are held, in bytes.
 fn header_bytes(headers: &HeaderMap) -> usize {
     let each = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     each.fold(REQUEST_BYTES, usize::saturating_add)

@@ -1,10 +1,10 @@
 //! The gate in front of every request of the broker.
 //!
-//! Owns: that each is let in or refused, and for how long it holds what it was given. Does not own: the
-//! order in which it is let in (`enter`), what is asked (`service`).
+//! Owns: letting each request in or refusing it, and how long it holds what it was given. Does not own:
+//! the order of letting in (`enter`), the operation (`service`).
 //!
-//! Invariants: whatever is held for a request is given back when its answer begins, and its connection and
-//! call when the answer ends.
+//! Invariants: bytes and turn are given back when the answer begins. The connection's count and the
+//! call's place are given back when the answer ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ where
     }
 }
 
-/// In the words of whoever asked: gRPC, OAuth, or HTTP.
+/// Returns the refusal in the form of the protocol: gRPC, OAuth or HTTP.
 fn refusal(refusal: &Refusal, proof: Proof, content: Content) -> Response<Body> {
     match (proof, content) {
         (Proof::Headers, _) | (_, Content::Form) => oauth::refusal(refusal).map(Body::new),

@@ -1,15 +1,15 @@
-//! A bound on what an HTTP/1 peer sends before there is a request.
+//! A bound on what an HTTP/1 peer sends before its request is complete.
 //!
 //! Owns: telling HTTP/1 from HTTP/2 by the first bytes, and counting. Does not own: reading, HTTP.
 //!
-//! Invariants: HTTP/2 has its own bound on headers and is not counted.
+//! Invariants: HTTP/2 is not counted, because it has its own bound on headers.
 
 use super::bounds::HTTP1_HEAD_BYTES_MAX;
 
-/// How the preface of HTTP/2 begins; no method of HTTP/1 does.
+/// The first bytes of the HTTP/2 preface. No method of HTTP/1 begins with them.
 const HTTP2: [u8; 3] = *b"PRI";
 
-/// What a connection has sent so far, of which nothing became a request.
+/// What a connection has sent that has not become a request.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     first: [u8; HTTP2.len()],
@@ -18,7 +18,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// These bytes were read, while a request was in flight or not. Says whether that is within the bound.
+    /// Counts bytes that were read, while a request was in flight or not. Returns whether they are
+    /// within the bound.
     pub(crate) fn take(&mut self, bytes: &[u8], is_busy: bool) -> bool {
         for (slot, byte) in self.first.iter_mut().skip(self.seen).zip(bytes) {
             *slot = *byte;
@@ -43,7 +44,7 @@ mod tests {
         assert!(http1.take(b"G", false));
         assert!(http1.take(&vec![b'x'; HTTP1_HEAD_BYTES_MAX - 1], false));
         assert!(!http1.take(b"x", false));
-        // A body is not a head.
+        // A body does not count as a head.
         let mut body = Head::default();
         for _ in 0..10 {
             assert!(body.take(&vec![b'x'; HTTP1_HEAD_BYTES_MAX], true));

@@ -1,9 +1,9 @@
-//! The lanes of the broker: which calls wait for which others.
+//! The lanes of the broker. Calls wait only for calls of the same lane.
 //!
-//! Owns: the four lanes and how many turns each has. Does not own: the order inside one (`turns`).
+//! Owns: the four lanes and their numbers of turns. Does not own: the order inside a lane (`turns`).
 //!
-//! Invariants: what takes authority away, renews it or shows that the broker is there waits for nothing
-//! else; whoever has not proven itself takes no turn of those who have.
+//! Invariants: calls that end authority, renew it, or show that the broker is alive do not wait for
+//! other calls. Callers without a proof take no turn of proven callers.
 
 use std::sync::Arc;
 
@@ -21,19 +21,19 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes that nobody is in.
+    /// Makes empty lanes.
     pub(crate) fn new(bounds: &LaneBounds) -> Self {
         let lane = |turns, begun| Turns::new(TurnBounds { turns, begun, total: bounds.total });
         Lanes {
             proven: lane(bounds.turns, bounds.begun),
             urgent: lane(bounds.turns_urgent, bounds.begun),
-            // Those that wait for an issuer's keys are bounded by their calls in flight.
+            // Calls that wait for an issuer's keys are bounded by the number of calls in flight.
             strangers: lane(TURNS_STRANGERS, bounds.total),
             strangers_urgent: lane(TURNS_STRANGERS, bounds.total),
         }
     }
 
-    /// The lane of a call of this share, which must have room or not.
+    /// Returns the lane of a call of this share; `must_have_room` selects a lane of its own.
     pub(crate) fn of(&self, share: &Share, must_have_room: bool) -> &Arc<Turns> {
         match (share.is_proven(), must_have_room) {
             (true, false) => &self.proven,
@@ -43,7 +43,7 @@ impl Lanes {
         }
     }
 
-    /// Calls in all lanes, and those of them that are in work.
+    /// Returns the number of calls in all lanes, and of those in work.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let lanes = [&self.proven, &self.urgent, &self.strangers, &self.strangers_urgent];
         lanes

@@ -1,9 +1,9 @@
-//! What is known of one connection while it is open, shared by whoever reads, serves and counts it.
+//! What the broker knows of one open connection. Its reader, its service and the table share it.
 //!
-//! Owns: requests in flight on it, since when there are none, whose share they take, that it is to close or is
-//! not read from for a moment. Does not own: the bounds (`connections`, `turns`), its bytes (`watched`).
+//! Owns: its requests in flight, since when there are none, the share that they count for, whether it is
+//! to close or is paused. Does not own: the bounds (`connections`, `turns`), its bytes (`watched`).
 //!
-//! Invariants: what is to close stays so; a share is a caller's only after its proof.
+//! Invariants: a connection that is to close stays so. It counts for a caller only after the caller's proof.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,23 +17,23 @@ use super::notices::Seconds;
 use super::pool::Pool;
 use super::share::Share;
 
-/// So many proofs in a row that do not hold make a connection one of a stranger again.
+/// After this many failed proofs in a row a connection counts for its address again.
 const FAILED_MAX: usize = 4;
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// Its number: a larger one came later.
+    /// The number of the connection. Later connections have larger numbers.
     pub(crate) id: u64,
-    /// Its address, for the log; `None` for a Unix socket.
+    /// The address, for the log; `None` for a Unix socket.
     pub(crate) address: Option<IpAddr>,
-    /// What it counts against before anybody has proven itself; `None` where addresses tell nothing.
+    /// The network that it counts for without a valid proof; `None` behind a proxy or on a Unix socket.
     pub(crate) network: Option<Network>,
 }
 
-/// Where connections are counted.
+/// The table in which connections are counted.
 pub(crate) trait Table: std::fmt::Debug + Send + Sync {
-    /// Somebody has proven itself on the connection of this number.
+    /// A caller made a valid proof on the connection with this number.
     fn proven(&self, id: u64, account: &Account);
 }
 
@@ -45,16 +45,16 @@ pub(crate) struct Link {
     seconds: Seconds,
     bytes: Arc<Pool>,
     closing: AtomicBool,
-    /// Whether it is not read from for the moment.
+    /// Whether reading from it is paused.
     paused: AtomicBool,
     waker: AtomicWaker,
     asked: AtomicBool,
     in_flight: AtomicUsize,
-    /// The second in which it came, or its last request ended.
+    /// The second in which it was accepted, or in which its last request ended.
     since: AtomicU64,
-    /// Proofs on it that did not hold since the last that did.
+    /// Failed proofs since the last valid one.
     failed: AtomicUsize,
-    /// Who has proven itself on it last.
+    /// The account of the last valid proof.
     caller: Mutex<Option<Account>>,
 }
 
@@ -86,41 +86,41 @@ impl Link {
         self.peer.id
     }
 
-    /// Where it comes from.
+    /// Returns its origin.
     pub(crate) fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// Bytes of its requests in flight.
+    /// Returns the count of bytes of its requests in flight.
     pub(crate) fn bytes(&self) -> &Arc<Pool> {
         &self.bytes
     }
 
-    /// Counts a request, until what is returned is dropped.
+    /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.asked.store(true, Ordering::Release);
         InFlight(self.clone())
     }
 
-    /// Whether a request is in flight on it.
+    /// Returns whether a request is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) > 0
     }
 
-    /// Whether there was a request at all.
+    /// Returns whether there was a request at all.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
 
-    /// Seconds without a request; `None` while one is in flight.
+    /// Returns the seconds without a request; `None` while one is in flight.
     pub(super) fn idle(&self, now: u64) -> Option<u64> {
         let since = self.since.load(Ordering::Acquire);
         (!self.is_busy()).then(|| now.saturating_sub(since))
     }
 
-    /// Whose share its requests take before their proofs are looked at: of the caller that has proven
-    /// itself on it last, unless proofs on it do not hold any more.
+    /// Returns the share that its requests count for before their proofs are checked: that of the caller
+    /// of the last valid proof, unless several proofs failed since.
     pub(crate) fn share(&self) -> Share {
         let failed = self.failed.load(Ordering::Relaxed);
         let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -130,7 +130,7 @@ impl Link {
         }
     }
 
-    /// Whose share its requests take that prove nothing.
+    /// Returns the share of its requests without a proof.
     pub(crate) fn stranger(&self) -> Share {
         match self.peer.network {
             Some(network) if self.failed.load(Ordering::Relaxed) == 0 => Share::Address(network),
@@ -139,12 +139,12 @@ impl Link {
         }
     }
 
-    /// A proof on it did not hold.
+    /// Notes that a proof failed.
     pub(crate) fn failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// This caller has proven itself on it.
+    /// Notes a valid proof of this caller.
     pub(crate) fn proven(&self, account: Account) {
         self.failed.store(0, Ordering::Relaxed);
         let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,50 +152,49 @@ impl Link {
             return;
         }
         *caller = Some(account.clone());
-        // Under the lock, so that the table has the last one too.
+        // Under the lock, so that the table and this connection agree on the last caller.
         if let Some(table) = self.table.upgrade() {
             table.proven(self.peer.id, &account);
         }
     }
 
-    /// Whether it is to close.
+    /// Returns whether it is to close.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// It is to close. Whoever reads from it or writes to it is woken.
+    /// Tells it to close. Wakes the tasks that read and write.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Nothing is read from it until [`Link::resume`]. Returns whether that is new. A connection of which the
-    /// address tells nothing may be a proxy's: it carries the calls of many callers, and is never paused for
-    /// those of one.
+    /// Pauses reading until [`Link::resume`], and returns whether that is new. A connection behind a
+    /// proxy is never paused, because it may carry the calls of many callers.
     pub(super) fn pause(&self) -> bool {
         self.peer.network.is_some() && !self.paused.swap(true, Ordering::AcqRel)
     }
 
-    /// It is read from again.
+    /// Ends the pause.
     pub(super) fn resume(&self) {
         if self.paused.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
-    /// Whether nothing is read from it for the moment.
+    /// Returns whether reading is paused.
     pub(super) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
     }
 
-    /// Whether it is to close; if not, this task is woken when it is.
+    /// Returns whether it is to close. If not, the task is woken when it is told to.
     pub(super) fn poll_closing(&self, context: &mut Context<'_>) -> bool {
         self.waker.register(context.waker());
         self.is_closing()
     }
 }
 
-/// A request in flight on a connection, its answer included.
+/// A request in flight on a connection, until its answer ends.
 #[derive(Debug)]
 pub(crate) struct InFlight(Arc<Link>);
 

@@ -1,11 +1,12 @@
-//! What a peer of the network can take of the broker. SPEC 5.7; docs/RELIABILITY.
+//! The limits for peers of the network. SPEC 5.7; docs/RELIABILITY.
 //!
 //! Owns: connections (`connections`), bytes and calls in flight (`budget`, `pool`), letting requests in
-//! (`gate`, `enter`), whose turn it is (`lanes`, `turns`). Does not own: sockets (`listen`), who a caller is (`authenticate`), what may be done.
+//! (`gate`, `enter`), the order in which calls are served (`lanes`, `turns`). Does not own: sockets
+//! (`listen`), who a caller is (`authenticate`), what a caller may do.
 //!
-//! Invariants: each bound is of one caller before it is of all; before anybody has proven itself the
-//! caller is an address, and a claimed name is nobody's; what takes authority away, renews it, or shows
-//! that the broker is there has room of its own.
+//! Invariants: each bound holds for one caller before it holds for all. Before a proof the caller is an
+//! address; a claimed name counts for nothing. Calls that end authority, renew it, or show that the
+//! broker is alive have room of their own.
 
 mod account;
 mod body;
@@ -45,12 +46,12 @@ use budget::Budget;
 use lanes::Lanes;
 use notices::{Notices, Seconds};
 
-/// How often deadlines of connections are looked at, which is what their seconds are counted by.
+/// How often the deadlines of connections are checked. Their seconds are counted by these checks.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The bounds of a broker, and what is taken of them.
+/// The bounds of a broker, and what is in use of them.
 pub(crate) struct Admission {
-    /// Connections to its TCP address.
+    /// Connections to the TCP address.
     pub(crate) tcp: Arc<Connections>,
     /// Connections to the admin's Unix socket.
     pub(crate) local: Arc<Connections>,
@@ -65,7 +66,8 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Nothing is taken yet. Where a proxy ends TLS, all strangers have its address.
+    /// Makes it with nothing in use. `by_address` is false behind a proxy, where all strangers have one
+    /// address.
     pub(crate) fn new(bounds: &Bounds, by_address: bool) -> Arc<Self> {
         let seconds = Seconds::default();
         let notices = Notices::new(seconds.clone());
@@ -85,7 +87,7 @@ impl Admission {
         })
     }
 
-    /// Closes what is over its deadline, for as long as the broker runs.
+    /// Closes connections that are past their deadline, for as long as the broker runs.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(SECOND);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -98,17 +100,17 @@ impl Admission {
         }
     }
 
-    /// Bytes of requests in flight.
+    /// Returns the bytes of requests in flight.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.used()
     }
 
-    /// Calls that were let into a lane, and those of them that are in work.
+    /// Returns the number of calls in a lane, and of those in work.
     pub(crate) fn calls(&self) -> (usize, usize) {
         self.lanes.counts()
     }
 
-    /// How often each bound was met since the start.
+    /// Returns how often each bound was met since the start.
     pub(crate) fn met(&self) -> impl Iterator<Item = (Bound, u64)> {
         Bound::ALL.into_iter().map(|bound| (bound, self.notices.count(bound)))
     }

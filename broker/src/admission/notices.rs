@@ -1,8 +1,8 @@
-//! What a bound did, as numbers for the metrics and as words for the log.
+//! Counts for the metrics how often each bound was met, and warns in the log.
 //!
-//! Owns: counting, and warning at most once a minute of each kind. Does not own: the bounds.
+//! Owns: counting, and at most one warning a minute of each kind. Does not own: the bounds.
 //!
-//! Invariants: a flood fills no log; a warning names an address and numbers, and no token or key.
+//! Invariants: a flood does not fill the log. A warning names an address and numbers, and no token or key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,56 +11,56 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seconds between two warnings of one kind.
 const EVERY_SECONDS: u64 = 60;
 
-/// Seconds since the broker began, counted by the one task that closes what is idle: a clock that nobody
-/// sets.
+/// Seconds since the broker started. The task that closes idle connections counts them, so the system's
+/// clock has no effect.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seconds(Arc<AtomicU64>);
 
 impl Seconds {
-    /// How many have passed.
+    /// Returns the seconds that have passed.
     pub(crate) fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// One more has passed.
+    /// Adds one second.
     pub(crate) fn pass(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A bound at which something is closed or refused.
+/// A bound at which a connection is closed or a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// Unproven connections of one address.
+    /// Connections without a valid proof, of one address.
     AddressConnections,
-    /// Unproven connections in all.
+    /// Connections without a valid proof, of all addresses.
     UnprovenConnections,
     /// Connections of one caller.
     CallerConnections,
-    /// Connections in all.
+    /// Connections of all peers.
     Connections,
-    /// Descriptors of the process.
+    /// File descriptors of the process.
     Descriptors,
-    /// Time to the first request.
+    /// Time until the first request.
     FirstRequest,
     /// Time without a request.
     Idle,
     /// Bytes of one connection.
     ConnectionBytes,
-    /// Bytes of one caller, or address.
+    /// Bytes of one caller or address.
     CallerBytes,
-    /// Bytes in all.
+    /// Bytes of all callers.
     AllBytes,
-    /// Unproven calls of one address.
+    /// Calls without a valid proof, of one address.
     AddressCalls,
-    /// Unproven calls in all.
+    /// Calls without a valid proof, of all addresses.
     UnprovenCalls,
-    /// Calls of one caller, or address, that wait for a turn.
+    /// Waiting calls of one caller or address.
     Turns,
 }
 
 impl Bound {
-    /// All of them, as they are numbered.
+    /// All bounds, in the order of their numbers.
     pub(crate) const ALL: [Bound; 13] = [
         Bound::AddressConnections,
         Bound::UnprovenConnections,
@@ -77,7 +77,7 @@ impl Bound {
         Bound::Turns,
     ];
 
-    /// Its name in the metrics and in the log.
+    /// Returns the name in the metrics and in the log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Bound::AddressConnections => "unproven_connections_of_an_address",
@@ -96,18 +96,18 @@ impl Bound {
         }
     }
 
-    /// Whether it closes connections; else it refuses calls.
+    /// Returns whether the bound closes connections. If not, it refuses calls.
     pub(crate) fn closes(self) -> bool {
         (self as usize) < Bound::ConnectionBytes as usize
     }
 
-    /// Whether an operator has to know: time that passes is no trouble.
+    /// Returns whether an operator needs to know. An expired deadline is normal.
     fn is_trouble(self) -> bool {
         !matches!(self, Bound::FirstRequest | Bound::Idle)
     }
 }
 
-/// How often each bound was met, and when it was told last.
+/// How often each bound was met, and when the last warning was.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     seconds: Seconds,
@@ -117,24 +117,24 @@ pub(crate) struct Notices {
 #[derive(Debug, Default)]
 struct Kind {
     count: AtomicU64,
-    /// The count that was told last.
+    /// The count at the last warning.
     told: AtomicU64,
-    /// The second after the one in which it was told; 0 before that.
+    /// The second after the one of the last warning; 0 if there was none.
     when: AtomicU64,
 }
 
 impl Notices {
-    /// Nothing was met yet.
+    /// Makes it with all counts at 0.
     pub(crate) fn new(seconds: Seconds) -> Arc<Self> {
         Arc::new(Notices { seconds, kinds: Default::default() })
     }
 
-    /// How often a bound was met since the start.
+    /// Returns how often a bound was met since the start.
     pub(crate) fn count(&self, bound: Bound) -> u64 {
         self.kind(bound).map_or(0, |kind| kind.count.load(Ordering::Relaxed))
     }
 
-    /// A bound was met by this peer, where this many were open or in use. Says whether it was logged.
+    /// Counts that this peer met a bound, with this many open or in use. Returns whether it was logged.
     pub(crate) fn met(&self, bound: Bound, peer: &dyn fmt::Display, number: usize) -> bool {
         let Some(kind) = self.kind(bound) else { return false };
         let count = kind.count.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -182,14 +182,14 @@ mod tests {
         let notices = Notices::new(seconds.clone());
         assert!(notices.met(Bound::Connections, &"192.0.2.1", 5));
         assert!(!notices.met(Bound::Connections, &"192.0.2.1", 5));
-        // Another kind is another matter.
+        // Another kind of bound has a warning of its own.
         assert!(notices.met(Bound::AllBytes, &"192.0.2.1", 5));
         (0..59).for_each(|_| seconds.pass());
         assert!(!notices.met(Bound::Connections, &"192.0.2.1", 5));
         seconds.pass();
         assert!(notices.met(Bound::Connections, &"192.0.2.1", 5));
         assert_eq!(notices.count(Bound::Connections), 4);
-        // Time that passes is no trouble.
+        // An expired deadline is not logged.
         assert!(!notices.met(Bound::Idle, &"192.0.2.1", 5));
         assert_eq!(notices.count(Bound::Idle), 1);
     }

@@ -1,34 +1,34 @@
-//! A number of units that are shared: so many in all, so many for each account.
+//! A number of units with two bounds: one for each account and one for all.
 //!
-//! Owns: taking, and giving back when a [`Taken`] is dropped. Does not own: what a unit is.
+//! Owns: taking units, and giving them back when a [`Taken`] is dropped. Does not own: what a unit is.
 //!
-//! Invariants: no account has more than `each`, and all together no more than `all`; an account with
-//! nothing taken costs no memory; what was taken is given back exactly once.
+//! Invariants: no account has more than `each`, and all together have no more than `all`. An account
+//! without units takes no memory. Units are given back exactly once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::account::Account;
 
-/// How much there is.
+/// The two bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shares {
-    /// Units that one account may have.
+    /// The most units of one account.
     pub(crate) each: usize,
-    /// Units that all may have together.
+    /// The most units of all accounts together.
     pub(crate) all: usize,
 }
 
-/// What is full.
+/// Which bound is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The share of this account.
+    /// The bound of this account.
     Each,
-    /// The whole.
+    /// The bound of all.
     All,
 }
 
-/// Units that are shared.
+/// A pool of units.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shares: Shares,
@@ -42,17 +42,17 @@ struct Used {
 }
 
 impl Pool {
-    /// A pool of which nothing is taken.
+    /// Makes a pool with no unit in use.
     pub(crate) fn new(shares: Shares) -> Arc<Self> {
         Arc::new(Pool { shares, used: Mutex::default() })
     }
 
-    /// Units that are taken, by all together.
+    /// Returns the units in use, of all accounts.
     pub(crate) fn used(&self) -> usize {
         self.lock().all
     }
 
-    /// Nothing yet, for this account; `None` counts against the whole alone.
+    /// Starts a count at 0 for this account. With `None` only the bound of all holds.
     pub(crate) fn open(self: &Arc<Self>, account: Option<Account>) -> Taken {
         Taken { pool: self.clone(), account, units: 0 }
     }
@@ -90,12 +90,12 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Used> {
-        // Two numbers that are changed together, with nothing in between that could panic.
+        // Both numbers change together, and nothing in between can panic.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Units of one account, given back when this is dropped.
+/// The units of one holder. They are given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pool: Arc<Pool>,
@@ -104,14 +104,14 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Takes so many more, or none.
+    /// Takes this many more units. If they do not fit, takes none.
     pub(crate) fn grow(&mut self, units: usize) -> Result<(), Full> {
         self.pool.take(self.account.as_ref(), units)?;
         self.units = self.units.saturating_add(units);
         Ok(())
     }
 
-    /// Gives back so many of them.
+    /// Gives this many units back.
     pub(crate) fn shrink(&mut self, units: usize) {
         let units = units.min(self.units);
         self.units -= units;
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((one.grow(1), one.grow(1), one.grow(1)), (Ok(()), Ok(()), Err(Full::Each)));
         assert_eq!((other.grow(1), other.grow(1)), (Ok(()), Err(Full::All)));
         assert_eq!(pool.open(None).grow(1), Err(Full::All));
-        // What did not fit took nothing.
+        // Units that did not fit were not taken.
         assert_eq!(pool.used(), 3);
         one.shrink(1);
         assert_eq!((pool.used(), other.grow(1)), (2, Ok(())));

@@ -1,9 +1,9 @@
-//! What a request needs to be let in, told by its method and path alone.
+//! What a request needs to be let in, by its method and path alone.
 //!
-//! Owns: which calls need a proof, how large their messages may be, which of them must have room. Does
-//! not own: letting in (`gate`).
+//! Owns: which calls need a proof, how large their messages may be, which must have room. Does not own:
+//! letting in (`gate`).
 //!
-//! Invariants: a method of the broker that stands in no list here needs a proof.
+//! Invariants: a method of the broker that is in no list here needs a proof.
 
 use tonic::codegen::http::Method;
 
@@ -12,29 +12,29 @@ use super::bounds::{
 };
 use crate::observe::calls;
 
-/// Who may send a body.
+/// The proof that a body needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Whoever shows a call proof in gRPC metadata.
+    /// A call proof in gRPC metadata.
     Metadata,
-    /// The same in HTTP headers.
+    /// A call proof in HTTP headers.
     Headers,
-    /// Anybody; a proof that is shown must hold.
+    /// No proof is needed, but a proof that is shown must be valid.
     IfShown,
-    /// Anybody.
+    /// No proof is needed.
     None,
 }
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// One uncompressed gRPC message.
     Message,
-    /// Bytes.
+    /// A form: bytes.
     Form,
-    /// Messages while the call lasts, read behind the gate.
+    /// A stream of messages, which the service reads.
     Messages,
-    /// Nothing that anybody reads.
+    /// No body is read.
     Nothing,
 }
 
@@ -43,15 +43,15 @@ pub(super) enum Content {
 pub(super) struct Route {
     pub(super) proof: Proof,
     pub(super) content: Content,
-    /// Bytes of its body.
+    /// The most bytes of its body.
     pub(super) bytes_max: usize,
-    /// Whether it has room when others have none left.
+    /// Whether it has a reserve when all else is in use.
     pub(super) must_have_room: bool,
-    /// Whether its answer may last, without a proof.
+    /// Whether its answer may stay open without a valid proof.
     pub(super) lasts: bool,
 }
 
-/// What takes authority away, keeps it alive, or lets others see that: it has room when nothing else has.
+/// Calls that end authority, keep it alive, or let tools see that. They have a reserve.
 const MUST_HAVE_ROOM: [&str; 11] = [
     "/sublet.v1.Revocation/Revoke",
     "/sublet.v1.Revocation/EndSessions",
@@ -66,7 +66,7 @@ const MUST_HAVE_ROOM: [&str; 11] = [
     "/sublet.v1.Audit/GetCheckpoint",
 ];
 
-/// Messages without content, or with a number or two.
+/// Methods whose messages are empty or hold a few numbers.
 const SMALL: [&str; 4] = [
     "/sublet.v1.Identity/GetTrustBundle",
     "/sublet.v1.Revocation/Watch",
@@ -77,7 +77,7 @@ const SMALL: [&str; 4] = [
 const WATCH: &str = "/sublet.v1.Revocation/Watch";
 
 impl Route {
-    /// What this request needs. On a `--dev` broker Watch is open.
+    /// Returns what this request needs. With `--dev` Watch needs no proof.
     pub(super) fn of(method: &Method, path: &str, dev: bool) -> Self {
         if path.starts_with("/sublet.v1.") {
             return Route::of_ours(path, dev);
@@ -98,7 +98,7 @@ impl Route {
         let form = Route { content: Content::Form, bytes_max: FORM_BYTES_MAX, ..open };
         match path {
             "/grpc.health.v1.Health/Check" => health,
-            // One that is asked for ends after a while like any stranger's answer, and is asked for anew.
+            // A health watch ends like any answer without a proof, and the client asks again.
             "/grpc.health.v1.Health/Watch" => Route { must_have_room: false, ..health },
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => {
                 Route { content: Content::Messages, bytes_max: REFLECTION_BYTES_MAX, ..open }
@@ -113,11 +113,11 @@ impl Route {
         let is_known = calls::known(path).is_some();
         let proof = match path {
             "/sublet.v1.Identity/Enroll" | "/sublet.v1.Identity/GetTrustBundle" => Proof::None,
-            // A login is ended by the user's own token, which is in the message.
+            // A user ends a login with the token in the message.
             "/sublet.v1.Revocation/EndSessions" => Proof::IfShown,
             WATCH if dev => Proof::IfShown,
             _ if is_known => Proof::Metadata,
-            // Nobody reads it.
+            // No code reads it.
             _ => Proof::None,
         };
         let bytes_max = match path {

@@ -1,28 +1,27 @@
-//! Whose share of the broker's work a request takes, before and after its proof.
+//! The share of the broker's work that a request counts for, before and after its proof.
 //!
 //! Owns: [`Share`]. Does not own: how work is shared (`turns`), who a caller is (`authenticate`).
 //!
-//! Invariants: a share of a caller is taken only on a connection on which a proof of that caller held
-//! last, or after the proof of the request itself; a claimed name takes none.
+//! Invariants: a request counts for a caller only if the last proof on its connection was that caller's,
+//! or after its own proof. A claimed name counts for nothing.
 
 use super::account::{Account, Network};
 
-/// Whose share a request takes.
+/// The share that a request counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Share {
-    /// A caller that has proven itself.
+    /// A proven caller.
     Caller(Account),
-    /// An address of which nobody has proven itself yet on this connection.
+    /// An address, on a connection without a valid proof.
     Address(Network),
-    /// The same, of connections on which proofs did not hold: whoever is new at that address does not
-    /// wait behind them.
+    /// An address, on a connection with failed proofs. New connections of the address do not wait for them.
     Suspect(Network),
-    /// A connection of which the address tells nothing: of the admin's socket, or of a proxy.
+    /// A connection on the admin's socket or behind a proxy, where the address says nothing.
     Connection(u64),
 }
 
 impl Share {
-    /// Whether somebody has proven itself.
+    /// Returns whether it is a proven caller's.
     pub(crate) fn is_proven(&self) -> bool {
         matches!(self, Share::Caller(_))
     }

@@ -1,7 +1,7 @@
-//! Work in a turn, and how much of the processor it uses.
+//! Runs work in a turn, and measures its processor time.
 //!
-//! Owns: giving the turn back when the work waits for something else than the processor, and adding up what
-//! its polls take. Does not own: what a share is charged (`turns`).
+//! Owns: giving the turn back when the work waits for something other than the processor, and adding up
+//! the time of its polls. Does not own: what a share is charged (`turns`).
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,7 +12,7 @@ use super::bounds::WAITS_MAX;
 use super::turns::Turn;
 use sublet_host::ports;
 
-/// A future of which the polls are timed.
+/// A future whose polls are timed.
 struct Timed<F> {
     work: F,
     spent: Duration,
@@ -29,9 +29,9 @@ impl<F: Future + Unpin> Future for Timed<F> {
     }
 }
 
-/// Runs a future in a turn until it is done or waits for something else than the processor. What it does after
-/// that, building its answer, is charged to its share as well, and needs no second turn. While it waits, for
-/// [`WAITS_MAX`] at most, it is one of those that have begun.
+/// Runs a future in a turn until it ends or waits for something other than the processor. What it does
+/// after waiting is charged to its share too and needs no second turn. While it waits it counts as
+/// begun, for at most [`WAITS_MAX`].
 pub(super) async fn in_turn<F: Future>(mut turn: Turn, work: F) -> F::Output {
     let mut work = Timed { work: pin!(work), spent: Duration::ZERO };
     let first = poll_fn(|context| match Pin::new(&mut work).poll(context) {
@@ -56,7 +56,7 @@ pub(super) async fn in_turn<F: Future>(mut turn: Turn, work: F) -> F::Output {
     }
 }
 
-/// Runs something in a turn, and adds its time to it.
+/// Runs a function in a turn, and adds its time to the turn.
 pub(super) fn timed<T>(turn: &mut Turn, work: impl FnOnce() -> T) -> T {
     let began = ports::monotonic();
     let done = work();

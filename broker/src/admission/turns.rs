@@ -1,16 +1,17 @@
-//! Turns: how many calls are in work at once, and who is next. SPEC 5.11; docs/RELIABILITY, "Overload".
+//! Turns: how many calls are in work at once, and which is next. SPEC 5.11; docs/RELIABILITY, "Overload".
 //!
-//! Owns: one lane: its turns, those who wait for one, and the order among them. Does not own: which lane a
-//! call is in (`lanes`), what a call does.
+//! Owns: one lane: its turns, its waiting calls, and their order. Does not own: which lane a call is in
+//! (`lanes`), what a call does.
 //!
-//! The order is fair queueing by processor time. Each share has a tag, the time that it was served for. The
-//! next turn goes to the waiting share with the smallest tag; what its call really cost is added to the tag
-//! when the call is over. A share that comes back after it was idle begins at the tag of who is served now, so
-//! that nobody saves turns up.
+//! The order is fair queueing by processor time. Each share has a tag: the time that it was served for.
+//! The next turn goes to the waiting share with the smallest tag. When the call ends, its real cost is
+//! added to the tag. A share that comes back after it was idle starts at the tag of the share served
+//! last, so that no share saves turns.
 //!
-//! Invariants: no more turns than there are; a share waits only for shares that were served less; no share
-//! has more than its room waiting, which is what the lane does in half a second divided by the shares
-//! that are there; what does not fit is refused at once and has cost a look into a table.
+//! Invariants: no more turns are given than there are. A share waits only for shares that were served
+//! less. No share has more calls in the lane than its room, which is what the lane does in half a
+//! second, divided by the active shares. A call that does not fit is refused at once, at the cost of one
+//! look into a table.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,59 +23,59 @@ use tokio::sync::oneshot;
 use super::link::Link;
 use super::share::Share;
 
-/// How long a call waits for its turn at most. Its room is half of this, so few calls wait so long.
+/// The longest wait for a turn. The room of a share is half of this, so few calls wait so long.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// What a share may have waiting, as time: what the lane does in it, divided by the shares that are there.
+/// The room of a share as time, in milliseconds: what the lane does in it is divided by the active shares.
 const ROOM_MS: u64 = 500;
 
-/// Calls that a share may have in the lane however busy it is, and however slow the machine.
+/// The least room of a share in calls, however busy the lane and however slow the machine.
 const ROOM_MIN: usize = 16;
 
-/// The same when the share is alone: the streams of eight connections.
+/// The most room of a share in calls: the streams of eight connections.
 const ROOM_MAX: usize = 1_024;
 
-/// A share with fewer than this finds room when the lane as a whole is full.
+/// A share with fewer calls than this is let in when the lane is full.
 const FEW: usize = 2;
 
-/// Calls a second that a lane is taken to do before it is seen to do more.
+/// The assumed pace of a lane in calls a second, until it is measured to be higher.
 const PACE_MIN: u64 = 1_000;
 
-/// Over how long the pace and refusals are counted.
+/// The window in which the pace and refusals are counted.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Refusals in a window, of all shares together, that are answered at once: 5,000 a second. At some 20 us
-/// each (docs/BENCHMARKS, "Overload") a tenth of one core. Over its part of them a share's connections are not
-/// read from until half of its room is free.
+/// The refusals of all shares in one window that are answered at once: 5,000 a second. At about 20 us
+/// each (docs/BENCHMARKS, "Overload") they use a tenth of one core. If a share exceeds its part of them,
+/// its connections are paused until half of its room is free.
 const REFUSED_MAX: usize = 500;
 
-/// The least of a share.
+/// The least part of one share.
 const REFUSED_MIN: usize = 8;
 
-/// What a call is taken to cost before it is known, in microseconds.
+/// The assumed cost of a call before it is measured, in microseconds.
 const COST_GUESS_US: u64 = 300;
 
-/// A proof that does not hold costs its sender so many times what it cost.
+/// A failed proof is charged this many times its cost.
 const FAILED_COST: u64 = 8;
 
-/// Shortest and longest time after which a refused caller is told to come again.
+/// The shortest and longest time after which a refused caller is told to retry, in milliseconds.
 const RETRY_MS: (u64, u64) = (50, 2_000);
 
-/// Bounds of one lane.
+/// The bounds of one lane.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TurnBounds {
-    /// Calls in work at once.
+    /// The most calls in work at once.
     pub(crate) turns: usize,
-    /// Calls in work, or waiting for the disk after they were.
+    /// The most calls in work, or waiting for the disk after work.
     pub(crate) begun: usize,
-    /// Calls in the lane, in work or waiting. Twice as many when each share has few.
+    /// The most calls in the lane, in work or waiting; twice as many if each share has few.
     pub(crate) total: usize,
 }
 
-/// No turn for this call.
+/// There is no turn for this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Busy {
-    /// After how many milliseconds there may be one.
+    /// After how many milliseconds to retry.
     pub(crate) retry_ms: u64,
 }
 
@@ -104,7 +105,7 @@ struct Table {
     shares: HashMap<Share, Entry>,
     /// Shares with a call that waits for a turn, by tag.
     waiting: BTreeSet<(u64, Share)>,
-    /// The tag of who was served last.
+    /// The tag of the share served last.
     now: u64,
     pace: Pace,
 }
@@ -114,13 +115,13 @@ struct Entry {
     tag: u64,
     entered: usize,
     waiting: VecDeque<oneshot::Sender<Turn>>,
-    /// The window in which it was refused last, and how often.
+    /// The window of its last refusal, and the number of refusals in it.
     refused: (u64, usize),
-    /// Connections that are not read from until there is room.
+    /// Connections that are paused until there is room.
     paused: Vec<Weak<Link>>,
 }
 
-/// How many calls the lane does.
+/// The pace of the lane.
 #[derive(Debug, Default)]
 struct Pace {
     window: u64,
@@ -155,14 +156,14 @@ impl Pace {
 }
 
 impl Table {
-    /// Calls that each share may have in the lane now.
+    /// Returns how many calls each share may have in the lane now.
     fn room(&self) -> usize {
         let shares = u64::try_from(self.active.max(1)).unwrap_or(u64::MAX);
         let room = self.pace.per_second().saturating_mul(ROOM_MS) / 1_000 / shares;
         usize::try_from(room).unwrap_or(ROOM_MAX).clamp(ROOM_MIN, ROOM_MAX)
     }
 
-    /// How long until a share that is full has done half of what it has in the lane.
+    /// Returns the milliseconds until a full share has done half of its calls.
     fn retry_ms(&self, entered: usize) -> u64 {
         let shares = u64::try_from(self.active.max(1)).unwrap_or(u64::MAX);
         let ahead = u64::try_from(entered).unwrap_or(u64::MAX).saturating_mul(shares);
@@ -170,7 +171,7 @@ impl Table {
         (ahead.saturating_mul(500) / self.pace.per_second()).clamp(least, most)
     }
 
-    /// Adds to what a share was served for, or takes from it.
+    /// Changes the tag of a share.
     fn charge(&mut self, share: &Share, change: impl FnOnce(u64) -> u64) {
         let Some(entry) = self.shares.get_mut(share) else { return };
         let (before, is_waiting) = (entry.tag, !entry.waiting.is_empty());
@@ -186,17 +187,17 @@ impl Table {
         self.begun = self.begun.saturating_add(1);
     }
 
-    /// Whether there is a turn to give.
+    /// Returns whether a turn is free.
     fn has_turn(&self, bounds: &TurnBounds) -> bool {
         self.at_work < bounds.turns && self.begun < bounds.begun
     }
 
-    /// The next one that waits, if any; its turn is counted.
+    /// Returns the next waiting call and counts its turn; `None` if none waits.
     fn next(&mut self) -> Option<(Share, oneshot::Sender<Turn>)> {
         while let Some((tag, share)) = self.waiting.pop_first() {
             let Some(entry) = self.shares.get_mut(&share) else { continue };
             let next = std::iter::from_fn(|| entry.waiting.pop_front())
-                // One that has gone meanwhile.
+                // Skips callers that are gone.
                 .find(|waiting| !waiting.is_closed());
             let is_served = next.is_some();
             if is_served {
@@ -214,7 +215,8 @@ impl Table {
         None
     }
 
-    /// A call has left. A share that was served no more than who is served now has nothing to remember.
+    /// Removes a call from the lane, and returns the connections to resume. A share whose tag is not
+    /// ahead of the last served one is removed from the table.
     fn leave(&mut self, share: &Share) -> Vec<Weak<Link>> {
         self.entered = self.entered.saturating_sub(1);
         let (now, room) = (self.now, self.room());
@@ -228,7 +230,7 @@ impl Table {
             let is_over = entry.tag <= now;
             self.active = self.active.saturating_sub(1);
             if self.entered == 0 {
-                // Nobody is there to be fair to.
+                // No share is left to compare with.
                 self.shares.clear();
             } else if is_over {
                 self.shares.remove(share);
@@ -237,7 +239,7 @@ impl Table {
         resumed
     }
 
-    /// Calls of this share that waited have gone.
+    /// Drops the waiting calls of this share whose callers are gone.
     fn forget_gone(&mut self, share: &Share) {
         let Some(entry) = self.shares.get_mut(share) else { return };
         entry.waiting.retain(|waiting| !waiting.is_closed());
@@ -248,19 +250,19 @@ impl Table {
 }
 
 impl Turns {
-    /// A lane that nobody is in.
+    /// Makes an empty lane.
     pub(crate) fn new(bounds: TurnBounds) -> Arc<Self> {
         Arc::new(Turns { bounds, table: Mutex::default() })
     }
 
-    /// Calls in the lane, and those of them that are in work.
+    /// Returns the number of calls in the lane, and of those in work.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let table = self.lock();
         (table.entered, table.at_work)
     }
 
-    /// Enters a call. Where its share has no room it is refused, and its connection, when that happens
-    /// often, is not read from for a while: at most until [`Link::resume`] is called.
+    /// Enters a call. Refuses it if its share has no room. If a share is refused often, the connection
+    /// is paused until [`Link::resume`] is called.
     pub(crate) fn enter(
         self: &Arc<Self>,
         share: Share,
@@ -291,7 +293,7 @@ impl Turns {
         Ok(Ticket { turns: self.clone(), share, state: State::Entered })
     }
 
-    /// A turn of this share, at once; `None` when one has to be waited for.
+    /// Returns a turn of this share; if none is free, a receiver for the next one.
     fn at_once(self: &Arc<Self>, share: &Share) -> Result<Turn, oneshot::Receiver<Turn>> {
         let mut table = self.lock();
         if table.has_turn(&self.bounds) && table.waiting.is_empty() {
@@ -312,7 +314,7 @@ impl Turns {
         Err(told)
     }
 
-    /// A turn is over and cost so much; its call waits, or is done. The next ones have theirs.
+    /// Ends a turn that cost this much. Its call waits or is done. Gives free turns to waiting calls.
     fn over(self: &Arc<Self>, share: &Share, cost: u64, waits: bool) {
         let mut table = self.lock();
         table.at_work = table.at_work.saturating_sub(1);
@@ -323,7 +325,7 @@ impl Turns {
         self.serve(table);
     }
 
-    /// A call has left, and had its turn, or went away while it waited.
+    /// Removes a call that had its turn, or whose caller left while it waited.
     fn left(self: &Arc<Self>, share: &Share, state: State) {
         let mut table = self.lock();
         match state {
@@ -336,7 +338,7 @@ impl Turns {
         resumed.iter().filter_map(Weak::upgrade).for_each(|link| link.resume());
     }
 
-    /// Gives the turns that are free to those who wait.
+    /// Gives free turns to waiting calls.
     fn serve(self: &Arc<Self>, mut table: MutexGuard<'_, Table>) {
         let mut told = Vec::new();
         while table.has_turn(&self.bounds) {
@@ -345,18 +347,18 @@ impl Turns {
         }
         drop(table);
         for (share, tell) in told {
-            // One that has gone gives its turn back by dropping it.
+            // If the caller is gone, dropping the turn gives it back.
             drop(tell.send(Turn::new(self.clone(), share)));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // Numbers and sets that are changed together, with nothing in between that could panic.
+        // Numbers and sets change together, and nothing in between can panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts a refusal, and stops reading from a connection that brings too many.
+/// Counts a refusal, and pauses a connection with too many.
 fn refused(table: &mut Table, share: &Share, link: &Arc<Link>) {
     let window = table.pace.window;
     let Some(entry) = table.shares.get_mut(share) else { return };
@@ -371,7 +373,7 @@ fn refused(table: &mut Table, share: &Share, link: &Arc<Link>) {
     }
 }
 
-/// How far a call has come in its lane.
+/// The state of a call in its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Entered,
@@ -379,7 +381,7 @@ enum State {
     Served,
 }
 
-/// A call in a lane. It leaves when this is dropped.
+/// A call in a lane. It leaves the lane when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     turns: Arc<Turns>,
@@ -388,19 +390,19 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Waits for a turn, at most [`WAIT_MAX`].
+    /// Waits for a turn, for at most [`WAIT_MAX`].
     pub(crate) async fn turn(&mut self) -> Result<Turn, Busy> {
         let turn = match self.turns.at_once(&self.share) {
             Ok(turn) => {
-                // Whoever came meanwhile enters first. Without this, calls that never wait for anything would
-                // queue up in front of the lane, where nobody asks whose they are.
+                // Lets calls that came meanwhile enter first. Without this, calls that never wait would
+                // form a queue in front of the lane, where no share is counted.
                 tokio::task::yield_now().await;
                 Ok(turn)
             }
             Err(told) => {
                 self.state = State::Waiting;
                 let waited = tokio::time::timeout(WAIT_MAX, told).await;
-                // Nobody drops who waits, so only time does this.
+                // A waiting call is never dropped by the lane, so only the time limit ends it.
                 waited.map_err(drop).and_then(|told| told.map_err(drop))
             }
         };
@@ -417,7 +419,7 @@ impl Ticket {
         }
     }
 
-    /// Whose share it takes.
+    /// Returns the share that the call counts for.
     pub(crate) fn share(&self) -> &Share {
         &self.share
     }
@@ -429,7 +431,7 @@ impl Drop for Ticket {
     }
 }
 
-/// A turn, given back when this is dropped.
+/// A turn. It is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
@@ -443,18 +445,18 @@ impl Turn {
         Turn { turns, share, cost: 0, waits: false }
     }
 
-    /// So much of the processor was used in it.
+    /// Adds processor time that was used in it.
     pub(crate) fn spent(&mut self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.cost = self.cost.saturating_add(micros);
     }
 
-    /// A proof did not hold in it, which costs more.
+    /// Notes that a proof failed in it, which costs more.
     pub(crate) fn failed(&mut self) {
         self.cost = self.cost.saturating_mul(FAILED_COST);
     }
 
-    /// Gives it back, as its call waits for something else than the processor.
+    /// Gives the turn back, because its call waits for something other than the processor.
     pub(crate) fn waits(mut self) -> Waits {
         self.waits = true;
         Waits { turns: self.turns.clone(), share: self.share.clone() }
@@ -467,8 +469,7 @@ impl Drop for Turn {
     }
 }
 
-/// A call that had its turn and waits. When this is dropped it waits no more, or has waited so long that
-/// others begin beside it.
+/// A call that had its turn and waits. It counts as begun until this is dropped or the time limit is over.
 #[derive(Debug)]
 pub(crate) struct Waits {
     turns: Arc<Turns>,
@@ -476,7 +477,7 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// So much of the processor was used after it waited.
+    /// Adds processor time that was used after waiting.
     pub(crate) fn spent(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.turns.lock().charge(&self.share, |tag| tag.saturating_add(micros));

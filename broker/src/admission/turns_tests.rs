@@ -1,7 +1,7 @@
 use super::*;
 use crate::admission::account::{Account, Network};
 
-/// Long after any window.
+/// A time long after any window.
 fn later(now: Instant) -> Instant {
     now + WINDOW * 2
 }
@@ -18,13 +18,13 @@ fn enter(turns: &Arc<Turns>, last: u8) -> Result<Ticket, Busy> {
     turns.enter(share(last), None, sublet_host::ports::monotonic())
 }
 
-/// Takes a turn that must be there.
+/// Takes a turn that must be free.
 async fn at_once(turns: &Arc<Turns>, last: u8) -> (Turn, Ticket) {
     let mut ticket = enter(turns, last).unwrap();
     (ticket.turn().await.unwrap(), ticket)
 }
 
-/// Waits for a turn beside others; says who had it, and gives it back after so much work.
+/// Waits for a turn beside others, notes its share, and gives it back after this much work.
 fn waits(
     turns: &Arc<Turns>,
     last: u8,
@@ -72,7 +72,7 @@ async fn turns_are_shared_by_what_calls_cost_and_not_by_their_number() {
     tokio::task::yield_now().await;
     drop(first);
     all(waiting).await;
-    // By the time that the dear one had its second turn, the cheap one had ten.
+    // When the expensive share had its second turn, the cheap one had ten.
     let order = order.lock().unwrap().clone();
     let second = order.iter().enumerate().filter(|(_, one)| **one == 1).nth(1).unwrap().0;
     let cheap = order[..second].iter().filter(|one| **one == 2).count();
@@ -98,7 +98,7 @@ async fn a_proof_that_does_not_hold_costs_its_sender_more() {
     tokio::task::yield_now().await;
     drop(first);
     all(waiting).await;
-    // Its next turn comes after what a failed proof costs: the other had all of its six.
+    // Its next turn comes after the cost of a failed proof. By then the other had all six.
     assert_eq!(*order.lock().unwrap(), [1, 2, 2, 2, 2, 2, 2, 1]);
 }
 
@@ -107,7 +107,7 @@ async fn a_proof_that_does_not_hold_costs_its_sender_more() {
 async fn a_share_has_its_room_and_nobody_elses() {
     let turns = Turns::new(TurnBounds { turns: 1, begun: 8, total: 10_000 });
     let (now, mut held) = (sublet_host::ports::monotonic(), Vec::new());
-    // Alone it has half a second of the slowest pace.
+    // Alone, it has half a second of the slowest pace.
     let busy = loop {
         match turns.enter(share(1), None, now) {
             Ok(ticket) => held.push(ticket),
@@ -116,7 +116,7 @@ async fn a_share_has_its_room_and_nobody_elses() {
     };
     assert_eq!(held.len(), 500);
     assert!((50..=2_000).contains(&busy.retry_ms), "{busy:?}");
-    // Another comes, and has as much as both may have now.
+    // Another share comes, and gets as much as both may have now.
     let other: Vec<_> =
         std::iter::from_fn(|| turns.enter(share(2), None, now).ok()).take(1_000).collect();
     assert_eq!(other.len(), 250);
@@ -133,7 +133,7 @@ async fn who_has_little_in_a_full_lane_is_let_in() {
     assert_eq!(full.len(), 100);
     let few: Vec<_> = std::iter::from_fn(|| enter(&turns, 2).ok()).collect();
     assert_eq!(few.len(), FEW);
-    // Twice as many is the end for everybody.
+    // Twice as many is the limit for all.
     let others: Vec<_> = (3..=250).filter_map(|last| enter(&turns, last).ok()).collect();
     assert_eq!(others.len(), 98);
 }
@@ -160,7 +160,7 @@ async fn who_goes_away_while_it_waits_holds_nobody_up() {
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
     drop(first);
-    // Nothing is left of it, so the next one has its turn at once.
+    // Nothing is left of it, so the next call gets its turn at once.
     assert_eq!(turns.counts(), (0, 0));
     let next = at_once(&turns, 2).await;
     assert_eq!(turns.counts(), (1, 1));
@@ -183,7 +183,7 @@ async fn nobody_waits_longer_than_a_second() {
 async fn saved_up_turns_are_worth_nothing() {
     let (turns, order) = (lane(1), Arc::default());
     let first = at_once(&turns, 0).await;
-    // Share 1 is served for long while share 2 is not there.
+    // Share 1 is served for long while share 2 is idle.
     let mut waiting: Vec<_> = (0..10).map(|_| waits(&turns, 1, 300, &order)).collect();
     tokio::task::yield_now().await;
     drop(first);
@@ -207,7 +207,7 @@ async fn who_waits_for_the_disk_lets_another_work_until_enough_have_begun() {
     let waiting = first.waits();
     let (second, two) = at_once(&turns, 2).await;
     let other = second.waits();
-    // Two have begun, so the third waits though nobody is in work.
+    // Two calls have begun, so the third waits although none is in work.
     let order = Arc::default();
     let third = waits(&turns, 3, 300, &order);
     tokio::task::yield_now().await;

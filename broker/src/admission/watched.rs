@@ -1,9 +1,9 @@
-//! The bytes of a connection that can be closed from outside, or not be read for a moment.
+//! The bytes of a connection that can be closed or paused from outside.
 //!
-//! Owns: ending reads and writes once the connection is to close, pausing reads, and freeing its place with its socket.
-//! Does not own: when that is (`connections`), TLS, HTTP.
+//! Owns: ending reads and writes when the connection is to close, pausing reads, freeing its place
+//! together with its socket. Does not own: when to close (`connections`), TLS, HTTP.
 //!
-//! Invariants: the place is free when the socket is closed, and not before.
+//! Invariants: the place is freed when the socket is closed, and not earlier.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connections::Place;
 use super::link::Link;
 
-/// A socket with its place in the table. Fields are dropped in this order.
+/// A socket with its place in the table. Its fields are dropped in this order.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     socket: S,
@@ -27,7 +27,7 @@ impl<S> Watched<S> {
         Watched { socket, place }
     }
 
-    /// What is known of the connection.
+    /// Returns the shared facts of the connection.
     pub(crate) fn link(&self) -> &Arc<Link> {
         self.place.link()
     }
@@ -38,7 +38,7 @@ impl<S> Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    /// To whoever reads, a connection that is to close is one whose peer has hung up.
+    /// A connection that is to close reads as if the peer had hung up.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if self.place.link().poll_closing(context) {
             return Poll::Ready(Ok(()));
         }
-        // Whoever resumes wakes the task that was registered above.
+        // Resuming wakes the task that was registered above.
         if self.place.link().is_paused() {
             return Poll::Pending;
         }

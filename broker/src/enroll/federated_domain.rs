@@ -1,11 +1,11 @@
-//! Enrollment by the identity token of another Sublet broker: federation of trust domains.
+//! Enrollment with the identity token of another Sublet broker: federation of trust domains.
 //!
-//! Owns: whether such a token and its proof hold, by the trust bundle of its own domain. Does not own:
-//! which agent of ours it is (profiles).
+//! Owns: the check of such a token and its proof, with the trust bundle of its domain. Does not own:
+//! which agent of this domain it is (profiles).
 //!
-//! Invariants: one bundle a domain, never merged with ours or another's, and only ever followed by a
-//! bundle that it vouches for; the proof binds the token to this broker, this enrollment and this new
-//! key; a proof opens one enrollment.
+//! Invariants: each domain has one bundle, which is never merged with another. A bundle is only replaced
+//! by one that it vouches for. The proof binds the token to this broker, this enrollment and this new
+//! key. A proof enrolls once.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +27,7 @@ use super::method::{Method, Presented, spiffe_claims};
 use super::names::FEDERATED;
 use crate::config::{BadConfig, Config};
 
-/// The brokers whose identities are taken.
+/// The federated domains.
 pub struct FederatedDomains {
     audience: String,
     brokers: Vec<FederatedDomain>,
@@ -40,7 +40,8 @@ struct FederatedDomain {
 }
 
 impl FederatedDomains {
-    /// Those that a configuration names; `None` when it names none.
+    /// The federated domains of a configuration; `None` if there are none. An error if a bundle cannot
+    /// be read.
     pub fn of(config: &Config) -> Result<Option<Self>, BadConfig> {
         let named = config.issuer.iter().filter_map(|issuer| {
             issuer.trust_bundle.as_ref().map(|path| (issuer.name.as_str(), path))
@@ -72,7 +73,7 @@ impl FederatedDomain {
         Ok(FederatedDomain { domain, path, held: Mutex::new(held) })
     }
 
-    /// The bundle in its file, if the one held vouches for it; else the one held.
+    /// Returns the bundle in the file, if the held one vouches for it; else the held one.
     fn bundle(&self, now: UnixMillis) -> TrustBundle {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let text = std::fs::read(&self.path).unwrap_or_default();
@@ -110,17 +111,17 @@ impl Method for FederatedDomains {
             method: FEDERATED,
             issuer: format!("spiffe://{domain}"),
             claims: spiffe_claims(&token.root().agent),
-            // What was proven, not how it was written down.
+            // The id covers what was proven, and not how it was encoded.
             id: sha256(&[&token.id().0[..], &proof_nonce].concat()),
             once: true,
-            // Longer than its proof is good.
+            // Longer than a proof is valid.
             expires_at: now.plus_ms(2 * 60_000),
         })))
     }
 }
 
 impl FederatedDomains {
-    /// An identity token that holds now, by the bundle of the one federated domain that it is of.
+    /// Verifies an identity token with the bundle of its federated domain.
     fn token(
         &self,
         bytes: &[u8],

@@ -1,4 +1,4 @@
-//! Enrollment by a join token: a secret that an admin was shown once, good for one enrollment.
+//! Enrollment with a join token: a secret that the admin was shown once, and that enrolls once.
 
 use sublet_core::base::id::UnixMillis;
 use sublet_core::decide::Credential;
@@ -7,7 +7,7 @@ use sublet_core::state::State;
 
 use super::method::{Method, Presented};
 
-/// The method.
+/// The method `join_token`.
 pub struct JoinToken;
 
 #[tonic::async_trait]

@@ -1,10 +1,10 @@
-//! The keys of an issuer: a JWK set (RFC 7517) from a file or by HTTPS, where it is kept a while.
+//! The keys of an issuer: a JWK set (RFC 7517) from a file or by HTTPS, kept for a while.
 //!
-//! Owns: fetching, keeping, when it is asked again. Does not own: which key a token needs (`jwt`).
+//! Owns: fetching, keeping, when to fetch again. Does not own: which key a token needs (`jwt`).
 //!
-//! Invariants: keys that were fetched are believed for a day at most; an unknown key is asked for, but
-//! not more often than the back-off lets, so that nobody makes the broker ask by showing noise; what is
-//! fetched is bounded, and comes from where the configuration says and nowhere else.
+//! Invariants: fetched keys are accepted for at most a day. An unknown key makes the broker fetch again,
+//! but not more often than the back-off permits, so junk tokens cannot make it fetch. What is fetched is
+//! bounded, and comes only from where the configuration says.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,32 +16,33 @@ use serde::Deserialize;
 use sublet_core::base::id::UnixMillis;
 use tokio::sync::watch;
 
-/// Bytes of a key set, and of an issuer's description of itself.
+/// The largest key set, or description of an OpenID provider, in bytes.
 const BYTES_MAX: usize = 256 * 1024;
 
-/// Keys of one set.
+/// The most keys of one set.
 const KEYS_MAX: usize = 256;
 
-/// How long an issuer has for its answer.
+/// How long an issuer may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Keys are asked for again when they are older than this.
+/// Keys that are older than this are fetched again, in milliseconds.
 const FRESH_MS: i64 = 5 * 60 * 1000;
 
-/// Keys are believed for so long when their issuer does not answer.
+/// How long keys are accepted while their issuer does not answer, in milliseconds.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 
-/// Between two questions at least; doubled for each that failed, up to [`FRESH_MS`].
+/// The shortest time between two fetches, in milliseconds. It doubles for each failure, up to [`FRESH_MS`].
 const BACK_OFF_MS: i64 = 10 * 1000;
 
 /// Where keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file, read as often as a URL would be asked.
+    /// A file. It is read as often as a URL would be fetched.
     File(PathBuf),
     /// A URL.
     Url(String),
-    /// What an OpenID provider says of itself (OpenID Connect Discovery 1.0): its issuer URL.
+    /// The issuer URL of an OpenID provider, whose description names the URL of the keys (OpenID Connect
+    /// Discovery 1.0).
     Discovery(String),
 }
 
@@ -60,33 +61,34 @@ struct Kept {
     fetched_at: Option<UnixMillis>,
     tried_at: Option<UnixMillis>,
     failures: u32,
-    /// Why there was no answer the last time.
+    /// The error of the last failed fetch.
     trouble: String,
-    /// Closed when the question is over that goes on.
+    /// Closed when the running fetch ends; `None` if there was none.
     asking: Option<watch::Receiver<()>>,
 }
 
 /// Why there is no key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoKey {
-    /// The issuer has none of this name; or several, and none was named.
+    /// The issuer has no key with this name; or the token names none, and the issuer has several.
     Unknown,
-    /// The issuer's keys are not to be had: in words, for the log.
+    /// The issuer's keys cannot be fetched. The text is for the log.
     Unavailable(String),
 }
 
 impl Keys {
-    /// Keys from a source; an error when HTTPS cannot be spoken here.
+    /// Keys from this source. An error if HTTPS does not work here.
     pub fn new(source: Source) -> Result<Self, String> {
         let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
         let client = client.build().map_err(|error| error.to_string())?;
         Ok(Keys(Arc::new(Inner { source, client, kept: Mutex::default() })))
     }
 
-    /// The key of this name, or the only one when no name is given.
+    /// Returns the key with this name; without a name, the issuer's only key. Waits for a fetch if one
+    /// is needed.
     pub async fn find(&self, kid: Option<&str>, now: UnixMillis) -> Result<Jwk, NoKey> {
         if let Some(mut asking) = self.ask(kid, now) {
-            // Closed is what it becomes when there is an answer, or none.
+            // The channel closes when the fetch ends, with or without success.
             let _ = asking.changed().await;
         }
         let kept = self.0.kept();
@@ -96,8 +98,8 @@ impl Keys {
         pick(&kept.keys, kid).cloned().ok_or(NoKey::Unknown)
     }
 
-    /// The question that this one has to wait for, if it has to: the one that goes on, or a new one where
-    /// it is time. Nobody who stops waiting ends it, and nobody else waits.
+    /// Returns the fetch to wait for; `None` if none is needed or permitted. It joins a running fetch or
+    /// starts one. A fetch runs on when its callers stop waiting.
     fn ask(&self, kid: Option<&str>, now: UnixMillis) -> Option<watch::Receiver<()>> {
         let mut kept = self.0.kept();
         let stale = kept.fetched_at.is_none_or(|at| now.since(at) >= FRESH_MS);
@@ -123,7 +125,7 @@ impl Keys {
 
 impl Inner {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // It is changed in one step, so a thread that panicked left a whole one.
+        // It changes in one step, so it is whole even after a panic.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -195,7 +197,7 @@ fn pick<'a>(keys: &'a [Jwk], kid: Option<&str>) -> Option<&'a Jwk> {
     match (kid, keys) {
         (Some(kid), keys) => {
             let mut named = keys.iter().filter(|key| key.common.key_id.as_deref() == Some(kid));
-            // Two keys of one name are none: which of them signed is not for us to try.
+            // Two keys with one name count as none. The broker does not try which of them signed.
             named.next().filter(|_| named.next().is_none())
         }
         (None, [one]) => Some(one),
@@ -203,7 +205,8 @@ fn pick<'a>(keys: &'a [Jwk], kid: Option<&str>) -> Option<&'a Jwk> {
     }
 }
 
-/// The keys of a set that are understood here; the others are let lie.
+/// Returns the keys of a set that are understood; others are skipped. An error if the set is too large
+/// or no JSON.
 fn read(text: &[u8]) -> Result<Vec<Jwk>, String> {
     if text.len() > BYTES_MAX {
         return Err(format!("a key set of over {BYTES_MAX} bytes"));
@@ -215,7 +218,7 @@ fn read(text: &[u8]) -> Result<Vec<Jwk>, String> {
     Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
 }
 
-/// Keys come by HTTPS, or from this machine.
+/// Refuses a URL that is neither HTTPS nor on this machine.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
     let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
     let local = match parsed.host_str() {
@@ -250,10 +253,10 @@ mod tests {
 
     use super::*;
 
-    /// What an issuer answers, and how often it was asked.
+    /// The key name that the issuer answers with, and how often it was asked.
     type Issuer = Arc<Lock<(Option<&'static str>, usize)>>;
 
-    /// An issuer on loopback that has a key of this name, or is out of order.
+    /// An issuer on loopback that has a key with this name, or is out of order.
     fn issuer() -> (Issuer, Keys) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
@@ -320,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_hangs_up_takes_no_answer_along_and_holds_nobody_up() {
         let (issuer, keys) = issuer();
-        // The issuer takes its time, as long as this is held.
+        // The issuer does not answer while this lock is held.
         let slow = issuer.lock().unwrap();
         let hurried = Duration::from_millis(20);
         let gone = tokio::time::timeout(hurried, has(&keys, "noise", 0)).await;
@@ -358,7 +361,7 @@ mod tests {
         let day = 24 * 60 * MINUTE;
         assert_eq!(has(&keys, "one", day - SECOND).await, Ok(()));
         assert!(matches!(has(&keys, "one", day).await, Err(NoKey::Unavailable(_))));
-        // A broker that never had any says so, and does not ask with every question.
+        // A broker that never had keys says so, and does not fetch for each token.
         let (issuer, keys) = super::tests::issuer();
         issuer.lock().unwrap().0 = None;
         for _ in 0..3 {

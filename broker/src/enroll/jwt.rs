@@ -1,13 +1,12 @@
-//! Enrollment by somebody else's signed token: an OpenID provider, a CI system, Kubernetes (RFC 7519,
-//! RFC 8725); a SPIFFE JWT-SVID.
+//! Enrollment with the signed token of an OpenID provider, a CI system or Kubernetes
+//! (RFC 7519, RFC 8725), or with a SPIFFE JWT-SVID.
 //!
-//! Owns: reading such a token, and whether it holds: issuer, algorithm, key, signature, audience, time.
-//! Does not own: the keys (`jwks`), which agent it is about (profiles), that it is used once (the
-//! decision).
+//! Owns: reading such a token, and checking its issuer, algorithm, key, signature, audience and times.
+//! Does not own: the keys (`jwks`), which agent it is (profiles), that it is used once (the decision).
 //!
-//! Invariants: the issuer's configuration says which algorithms are taken, the key which of them it is
-//! for, and the token's header may only agree; nothing in a header leads to a key; a token without
-//! audience, subject or end is none.
+//! Invariants: the configuration of the issuer says which algorithms are accepted. The key says which of
+//! them it is for. The token's header may only agree. No header names a source of keys. A token without
+//! audience, subject or end is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,13 +26,13 @@ use super::method::{Method, Presented};
 use super::names::{JWT, JWT_SVID};
 use crate::config::{BadConfig, Config, IssuerConfig};
 
-/// Bytes of a token.
+/// The largest token in bytes.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// How much longer a token may live: its hash is kept for so long.
+/// The longest time that a token may still be valid, in seconds. Its hash is kept for that time.
 const LIFE_SECONDS_MAX: i64 = 25 * 3600;
 
-/// What may be configured; nothing symmetric, ever.
+/// The algorithms that may be configured. A symmetric algorithm is never accepted.
 const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("RS256", Algorithm::RS256),
     ("RS384", Algorithm::RS384),
@@ -50,7 +49,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
 }
 
-/// An issuer that is believed.
+/// An issuer whose tokens are accepted.
 pub struct Issuer {
     name: String,
     audiences: Vec<String>,
@@ -60,7 +59,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// From its part of the configuration.
+    /// Makes it from its part of the configuration. An error if that part is not valid.
     pub fn new(issuer: &IssuerConfig, config: &Config) -> Result<Self, BadConfig> {
         let bad = |detail: String| BadConfig::Value(format!("issuer {:?}: {detail}", issuer.name));
         let source = match (&issuer.jwks_file, &issuer.jwks_url) {
@@ -96,13 +95,13 @@ impl Issuer {
         })
     }
 
-    /// The same, whose tokens are users' logins, made for a client that is told of.
+    /// Makes it an issuer of users' logins, whose tokens are made for a client (see `check_party`).
     #[must_use]
     pub fn of_users(self) -> Self {
         Issuer { of_users: true, ..self }
     }
 
-    /// What a token of this issuer shows, if it holds now.
+    /// Checks that a token of this issuer is valid now.
     async fn attest(&self, token: &Token<'_>, now: UnixMillis) -> Result<(), Refusal> {
         let wrong = || BadJwt::Algorithm(token.header.alg.clone());
         let named = self.algorithms.contains(&token.header.alg);
@@ -124,7 +123,7 @@ impl Issuer {
         self.check_claims(&token.claims, now).map_err(bad)
     }
 
-    /// Audience and time; after the signature, so that nobody learns anything by trying.
+    /// Checks audience and times. This comes after the signature, so that a forged token reveals nothing.
     fn check_claims(&self, claims: &Json, now: UnixMillis) -> Result<(), BadJwt> {
         let for_us = match member(claims, "aud") {
             Some(Json::Str(audience)) => self.audiences.contains(audience),
@@ -160,9 +159,9 @@ impl Issuer {
 }
 
 impl Issuer {
-    /// Which client a token was made for, beside those that it is for (`azp`; OpenID Connect Core,
-    /// section 3.1.3.7): one of ours. A login that is for several must say. Of a workload's token, which
-    /// is made for the workload itself, it counts where that is for several.
+    /// Checks the client that a token was made for (`azp`; OpenID Connect Core, section 3.1.3.7). It
+    /// must be one of the configured audiences. A login with several audiences must have it. In a
+    /// workload's token it counts only if there are several audiences.
     fn check_party(&self, claims: &Json) -> Result<(), BadJwt> {
         let several = matches!(member(claims, "aud"), Some(Json::List(all)) if all.len() > 1);
         match member(claims, "azp") {
@@ -183,8 +182,8 @@ fn bad(bad: BadJwt) -> Refusal {
     sublet_core::refusal::Unauthenticated::Jwt(bad).into()
 }
 
-/// Whether a key may be used so: of this family, for signatures, and for this algorithm where it says
-/// one.
+/// Returns whether the key is for signatures, of this algorithm's family, and for this algorithm if the
+/// key names one.
 fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     let family = match (&key.algorithm, algorithm) {
@@ -196,7 +195,7 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
     };
     let signs = match &key.common.public_key_use {
         None | Some(PublicKeyUse::Signature) => true,
-        // A SPIFFE bundle says so of the keys of JWT-SVIDs.
+        // SPIFFE bundles mark the keys of JWT-SVIDs with this use.
         Some(PublicKeyUse::Other(other)) => other == "jwt-svid",
         Some(PublicKeyUse::Encryption) => false,
     };
@@ -205,14 +204,14 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
     family && signs && detail.is_none_or(|detail| Some(detail.as_str()) == named)
 }
 
-/// One method: the tokens of these issuers.
+/// One enrollment method: the tokens of these issuers.
 pub struct SignedToken {
     method: &'static str,
     issuers: Vec<Issuer>,
 }
 
 impl SignedToken {
-    /// The method of this name, for these issuers.
+    /// The method with this name, for these issuers.
     pub fn new(method: &'static str, issuers: Vec<Issuer>) -> Self {
         SignedToken { method, issuers }
     }
@@ -230,7 +229,7 @@ impl Method for SignedToken {
 }
 
 impl SignedToken {
-    /// What a token shows, if it holds now.
+    /// Returns what a token shows, if it is valid now.
     pub(crate) async fn attest(
         &self,
         credential: &[u8],
@@ -257,7 +256,8 @@ impl SignedToken {
             method: self.method,
             issuer: issuer.name.clone(),
             claims,
-            // Without the signature: ECDSA has two of each, and whoever has one can make the other.
+            // The id leaves out the signature, because anyone can make a second valid ECDSA signature
+            // from the first.
             id: sha256(token.signed.as_bytes()),
             once: true,
             expires_at,
@@ -265,7 +265,7 @@ impl SignedToken {
     }
 }
 
-/// A token that was taken apart, of which nothing is believed.
+/// A token that was taken apart. Nothing of it is verified yet.
 struct Token<'a> {
     signed: &'a str,
     signature: &'a str,
@@ -275,7 +275,7 @@ struct Token<'a> {
     subject: String,
 }
 
-/// What is looked at in a header. What else may stand there (`jku`, `x5c`, `jwk` …) leads nowhere.
+/// The header fields that are read. Others (`jku`, `x5c`, `jwk` …) are ignored.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -322,7 +322,7 @@ fn trust_domain(subject: &str) -> Option<&str> {
     Some(rest.split_once('/').map_or(rest, |(domain, _)| domain))
 }
 
-/// The claims, with the segments of the SPIFFE id's path under `spiffe`, for rules to name.
+/// Returns the claims, with the segments of the SPIFFE id's path as `spiffe`, for use in rules.
 fn with_path(claims: Json, subject: &str) -> Result<Json, BadJwt> {
     let path = subject.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/'));
     let (_, path) = path.ok_or(BadJwt::Form("its subject is no SPIFFE id of a workload"))?;

@@ -1,11 +1,11 @@
-//! Users: what their own signed token shows, and their identity provider's word that they have logged
-//! out (OpenID Connect Core; Back-Channel Logout 1.0). SPEC 3.10.
+//! Users: what a user's signed token shows, and the logout tokens of identity providers (OpenID Connect
+//! Core; Back-Channel Logout 1.0). SPEC 3.10.
 //!
-//! Owns: whose logins are believed, and which principal each is. Does not own: whether a token holds
-//! (`enroll::jwt`), sessions (`sublet_core::state::rows::session`, `decide`).
+//! Owns: whose logins are accepted, and which principal each login is. Does not own: the check of a
+//! token (`enroll::jwt`), sessions (`sublet_core::state::rows::session`, `decide`).
 //!
-//! Invariants: a token that says that somebody logged out is no login, and the reverse; a word that a
-//! login is over says when it was given.
+//! Invariants: a logout token is never accepted as a login, and a login never as a logout token. A
+//! logout token must say when it was issued.
 
 use sublet_core::base::id::{TrustDomain, UnixMillis};
 use sublet_core::base::json::Json;
@@ -17,7 +17,7 @@ use crate::config::{BadConfig, Config};
 use crate::enroll::jwt::{Issuer, SignedToken};
 use crate::enroll::names::JWT;
 
-/// What a logout token says that happened.
+/// The event of a logout token.
 const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// The identity providers of users.
@@ -28,7 +28,7 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// Those that a configuration names.
+    /// The identity providers of a configuration. An error if one is not valid.
     pub fn of(config: &Config) -> Result<Self, BadConfig> {
         let mut templates: Vec<(String, String)> = Vec::new();
         let mut issuers = Vec::new();
@@ -50,7 +50,7 @@ impl Logins {
         Ok(Logins { realm: config.trust_domain.clone(), tokens, templates })
     }
 
-    /// Who a user is, by its own token.
+    /// Returns the user and principal of a user's signed token.
     pub async fn show(&self, token: &[u8], now: UnixMillis) -> Result<UserToken, Refusal> {
         let shown = self.tokens.attest(token, now).await?;
         if events(&shown).is_some() {
@@ -65,7 +65,7 @@ impl Logins {
         })
     }
 
-    /// Whose login has ended, by its provider's word, and when that was given.
+    /// Returns the login that a logout token ends, and when the token was issued.
     pub async fn logged_out(&self, token: &[u8], now: UnixMillis) -> Result<LoggedOut, Refusal> {
         let shown = self.tokens.attest(token, now).await?;
         let says_so = events(&shown).is_some_and(|events| {

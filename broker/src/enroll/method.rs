@@ -1,6 +1,6 @@
-//! What a method of enrollment is. docs/FORMATS, "Enrollment".
+//! What an enrollment method is. docs/FORMATS, "Enrollment".
 //!
-//! Owns: the trait of all methods, and what an enrollment brings. Does not own: a method.
+//! Owns: the trait of all methods, and their input. Does not own: a method.
 
 use sublet_core::base::id::{SpiffeId, UnixMillis};
 use sublet_core::base::json::Json;
@@ -11,35 +11,36 @@ use sublet_core::state::State;
 
 use crate::transport::certificate::Certificate;
 
-/// One way to come in.
+/// One enrollment method.
 #[tonic::async_trait]
 pub trait Method: Send + Sync {
-    /// Its name in a request.
+    /// Returns its name in a request.
     fn name(&self) -> &'static str;
 
-    /// What a credential shows.
+    /// Returns what a credential shows, if it is valid now.
     async fn show(&self, shown: &Presented<'_>, now: UnixMillis) -> Result<Credential, Refusal>;
 
-    /// Whether this broker could have to do with it at all; else the caller has shown nothing.
+    /// Returns whether this broker can have issued the credential. If not, the caller counts as
+    /// unauthenticated.
     fn is_known(&self, credential: &Credential, state: &State) -> bool {
         let _ = (credential, state);
         true
     }
 }
 
-/// What an enrollment brings.
+/// The input of an enrollment.
 pub struct Presented<'a> {
     /// The credential.
     pub credential: &'a [u8],
-    /// The agent that is asked for; empty when the credential says.
+    /// The agent that the caller claims to be; empty if the credential says it.
     pub agent: &'a str,
-    /// The new key, which the caller has shown to hold.
+    /// The new key. The caller has proven possession of it.
     pub key: &'a PublicKey,
-    /// The certificate of the connection.
+    /// The client certificate of the connection; `None` if it showed none.
     pub certificate: Option<&'a Certificate>,
 }
 
-/// What a SPIFFE id shows, for rules to name: the id as `sub`, the segments of its path as `spiffe`.
+/// Returns the claims of a SPIFFE id for use in rules: the id as `sub`, the segments of its path as `spiffe`.
 pub(super) fn spiffe_claims(id: &SpiffeId) -> Json {
     let segments = id.path().split('/').map(|segment| Json::Str(segment.to_owned())).collect();
     let subject = Json::Str(id.to_string());

@@ -1,12 +1,10 @@
-//! How an agent comes in: the methods of enrollment, each a module behind one trait. docs/FORMATS,
-//! "Enrollment".
+//! The enrollment methods. Each is a module that implements one trait. docs/FORMATS, "Enrollment".
 //!
 //! Owns: which methods there are, and what each needs of the configuration. Does not own: which agent a
-//! credential is (`sublet_core::decide::Enroll`, the profiles), the key that it is bound to
-//! (`authenticate`).
+//! credential is (`sublet_core::decide::Enroll`, the profiles), the new key (`authenticate`).
 //!
-//! Invariants: a method says what was shown only when it holds now, for this broker; it decides
-//! nothing.
+//! Invariants: a method returns what a credential shows only if the credential is valid now and for this
+//! broker. It decides nothing.
 
 pub mod federated_domain;
 pub mod join_token;
@@ -25,11 +23,12 @@ use self::method::Method;
 use crate::config::{BadConfig, Config};
 use crate::transport::tls::Tls;
 
-/// The methods of a broker.
+/// The enrollment methods of a broker.
 pub struct Methods(Vec<Box<dyn Method>>);
 
 impl Methods {
-    /// Those that a configuration has: join tokens always, others where it names issuers.
+    /// Makes the methods of a configuration: always join tokens, and others for its issuers. An error if
+    /// an issuer is not valid.
     pub fn of(config: &Config, tls: Option<&Arc<Tls>>) -> Result<Self, BadConfig> {
         let mut methods: Vec<Box<dyn Method>> = vec![Box::new(join_token::JoinToken)];
         for method in [names::JWT, names::JWT_SVID] {
@@ -50,7 +49,7 @@ impl Methods {
         Ok(Methods(methods))
     }
 
-    /// The method of this name.
+    /// Returns the method with this name. Malformed if the broker does not have it.
     pub fn get(&self, name: &str) -> Result<&dyn Method, Refusal> {
         let found = self.0.iter().find(|method| method.name() == name);
         found.map(Box::as_ref).ok_or_else(|| {

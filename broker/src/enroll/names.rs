@@ -1,12 +1,12 @@
-//! The names of the methods of enrollment, as requests and records have them. docs/FORMATS, "Enrollment".
+//! The names of the enrollment methods in requests and records. docs/FORMATS, "Enrollment".
 
-/// The method of OpenID tokens and all that look like them.
+/// The method of OpenID tokens and similar signed tokens.
 pub const JWT: &str = "jwt";
 
 /// The method of SPIFFE JWT-SVIDs.
 pub const JWT_SVID: &str = "jwt_svid";
 
-/// The method of other brokers' identities.
+/// The method of other brokers' identity tokens.
 pub const FEDERATED: &str = "federated";
 
 /// The method of SPIFFE X.509-SVIDs.

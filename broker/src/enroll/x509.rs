@@ -1,10 +1,10 @@
-//! Enrollment by a SPIFFE X.509-SVID, shown in TLS (X.509-SVID section 5; RFC 8705 in spirit).
+//! Enrollment with a SPIFFE X.509-SVID, shown in TLS (X.509-SVID section 5; compare RFC 8705).
 //!
-//! Owns: that the certificate of the connection is the one that the request names, and holds now. Does
-//! not own: the handshake (`tls`), which agent it is (profiles).
+//! Owns: the check that the connection's certificate is the one that the request names and is valid now.
+//! Does not own: the handshake (`tls`), which agent it is (profiles).
 //!
-//! Invariants: the new key's signature covers the certificate, so that nobody's request is enrolled on
-//! another's connection; authorities are those of the certificate's own trust domain.
+//! Invariants: the new key's signature covers the certificate, so a request cannot be enrolled on
+//! another connection. Only authorities of the certificate's own trust domain are used.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use super::names::X509_SVID;
 use crate::transport::certificate::Certificate;
 use crate::transport::tls::Tls;
 
-/// The method.
+/// The method `x509_svid`.
 pub struct X509Svid(Arc<Tls>);
 
 impl X509Svid {
-    /// By the certificates that this TLS takes.
+    /// The method for the certificates that this TLS accepts.
     pub fn new(tls: Arc<Tls>) -> Self {
         X509Svid(tls)
     }
@@ -42,13 +42,13 @@ impl Method for X509Svid {
         if certificate.leaf() != shown.credential {
             return Err(Unauthenticated::from(BadCertificate::Another).into());
         }
-        // It held when the connection's first call came.
+        // The certificate was valid at the connection's first call, and is checked again here.
         self.0.verify(&certificate.chain, now).map_err(Unauthenticated::from)?;
         Ok(Credential::Attested(Box::new(attested(certificate, now))))
     }
 }
 
-/// What a certificate shows.
+/// Returns what a certificate shows.
 pub(crate) fn attested(certificate: &Certificate, now: UnixMillis) -> Attested {
     Attested {
         method: X509_SVID,
@@ -56,7 +56,7 @@ pub(crate) fn attested(certificate: &Certificate, now: UnixMillis) -> Attested {
         claims: spiffe_claims(&certificate.id),
         id: sha256(certificate.leaf()),
         once: false,
-        // It held a moment ago; the decision is made in this one.
+        // It is valid now, and the decision follows at once.
         expires_at: now.plus_ms(60_000),
     }
 }

@@ -1,6 +1,6 @@
-//! A device that makes keys and signs with them and lets nobody have them.
+//! A device that makes keys and signs with them. The private keys never leave it.
 //!
-//! Owns: what the broker asks of one. Does not own: how one is spoken to (`sublet_pkcs11`, with the
+//! Owns: the trait of a device. Does not own: the protocol of a device (`sublet_pkcs11`, with the
 //! feature `pkcs11`).
 
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use sublet_core::trust::bundle::KeyUse;
 
 use crate::config::KeysConfig;
 
-/// What is asked of it. A string says what is wrong.
+/// A device. Its errors are texts for people.
 pub trait Device: Send + Sync {
-    /// Whether keys of this use are made here.
+    /// Returns whether keys of this use are made here.
     fn holds(&self, use_: KeyUse) -> bool;
-    /// The key of this name: one that a broker left which was killed at its first start, or a new one.
+    /// Returns the key with this name, from an interrupted first start; if there is none, makes it.
     fn first(&self, name: &str) -> Result<Arc<dyn Signer>, String>;
     /// Makes a key.
     fn make(&self, use_: KeyUse) -> Result<Arc<dyn Signer>, String>;
-    /// The signer of a key, if it is here.
+    /// Returns the signer of this public key; `None` if the device does not have it.
     fn find(&self, key: &PublicKey) -> Result<Option<Arc<dyn Signer>>, String>;
     /// Destroys a key for ever.
     fn forget(&self, key: &PublicKey) -> Result<(), String>;
 }
 
-/// The device of a configuration, if it names one.
+/// Returns the device of a configuration; `None` if it names none.
 #[cfg(not(feature = "pkcs11"))]
 pub(super) fn open(
     config: &KeysConfig,
@@ -57,7 +57,7 @@ mod pkcs11 {
         uses: Vec<KeyUse>,
     }
 
-    /// The device of a configuration, if it names one.
+    /// Opens the device of a configuration; `None` if it names none.
     pub(in crate::keys) fn open(
         config: &KeysConfig,
         domain: &TrustDomain,
@@ -75,7 +75,7 @@ mod pkcs11 {
         Ok(Some(Box::new(Hsm { token, domain: domain.clone(), uses })))
     }
 
-    /// A key that takes its time: the thread that waits for it serves nobody else, so another does.
+    /// A key whose signatures take long. Other tasks of the thread continue on another thread meanwhile.
     struct Aside(TokenKey);
 
     impl Signer for Aside {

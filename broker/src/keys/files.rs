@@ -1,9 +1,10 @@
-//! Private keys as files of the data directory, and the other files of it that are secret.
+//! Private keys as files of the data directory, and its other secret files.
 //!
-//! Owns: reading and writing them. Does not own: the form of a key (`sublet_core::base::key_file`).
+//! Owns: reading and writing them. Does not own: the format of a key (`sublet_core::base::key_file`).
 //!
-//! Invariants: a key is a file of mode 0600, under a password where one is configured, never written over
-//! another and whole when it has its name; a secret that others may read is refused.
+//! Invariants: a key is a file of mode 0600, encrypted if a password is configured. It never replaces
+//! another file, and it is whole when it appears under its name. A secret file that others may read is
+//! refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,31 +20,31 @@ use zeroize::Zeroizing;
 
 use sublet_host::ports::RandomSource;
 
-/// Why there are no keys.
+/// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadKeys {
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// A file is not what it must be.
+    /// A file has the wrong content or the wrong mode.
     #[error("{}: {detail}", path.display())]
     Form {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         detail: String,
     },
-    /// The device that keys lie in.
+    /// The device that holds keys does not work.
     #[error("keys.pkcs11: {0}")]
     Device(String),
 }
 
-/// The directory of the broker's own keys.
+/// The directory of the broker's keys.
 pub struct KeyFiles {
     directory: PathBuf,
     lock: KeyLock,
@@ -51,7 +52,7 @@ pub struct KeyFiles {
 }
 
 impl KeyFiles {
-    /// The directory at this path, which is made if it is not there.
+    /// The directory at this path. It is created if it is missing.
     pub fn open(
         directory: PathBuf,
         lock: KeyLock,
@@ -62,7 +63,7 @@ impl KeyFiles {
         Ok(KeyFiles { directory, lock, entropy })
     }
 
-    /// Every key that is there.
+    /// Returns every key in the directory.
     pub fn all(&self) -> Result<Vec<SecretKey>, BadKeys> {
         let io = |error| BadKeys::Io { path: self.directory.clone(), error };
         let mut keys = Vec::new();
@@ -75,19 +76,19 @@ impl KeyFiles {
         Ok(keys)
     }
 
-    /// The key of this name: one that a broker left which was killed at its first start, or a new one.
+    /// Returns the key with this name, from an interrupted first start; if there is none, makes it.
     pub fn first(&self, name: &str) -> Result<SecretKey, BadKeys> {
         named_key(&self.directory.join(format!("{name}.pem")), self.entropy.as_ref(), &self.lock)
     }
 
-    /// A new key of a use.
+    /// Makes a key of this use.
     pub fn make(&self, use_: KeyUse) -> Result<SecretKey, BadKeys> {
         let key = new_key(&self.directory, self.entropy.as_ref())?;
         write_key(&self.path(use_, key.public_key()), &key, self.entropy.as_ref(), &self.lock)?;
         Ok(key)
     }
 
-    /// Takes back a key that [`KeyFiles::make`] made and nobody heard of.
+    /// Removes a key that [`KeyFiles::make`] made and that was never published.
     pub fn forget(&self, use_: KeyUse, key: &PublicKey) -> Result<(), BadKeys> {
         let path = self.path(use_, key);
         fs::remove_file(&path).map_err(|error| BadKeys::Io { path, error })
@@ -98,7 +99,7 @@ impl KeyFiles {
     }
 }
 
-/// What private keys lie under: the password in a file, or nothing without one.
+/// Returns the encryption of key files: by the password in this file; without a file, none.
 pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, BadKeys> {
     let Some(path) = path else { return Ok(KeyLock::open()) };
     check_private(path)?;
@@ -106,7 +107,7 @@ pub fn read_lock(path: Option<&Path>) -> Result<KeyLock, BadKeys> {
     KeyLock::under(&Zeroizing::new(text)).map_err(|bad| at(path, &bad))
 }
 
-/// The key in a file, which is made where there is none.
+/// Returns the key in this file; if there is no file, makes it.
 pub(super) fn named_key(
     path: &Path,
     entropy: &dyn RandomSource,
@@ -149,7 +150,7 @@ fn at(path: &Path, bad: &BadKeyFile) -> BadKeys {
     BadKeys::Form { path: path.to_owned(), detail: format!("{bad} (keys.password_file)") }
 }
 
-/// Randomness for a file.
+/// Returns random bytes for a file.
 pub(super) fn drawn(at: &Path, entropy: &dyn RandomSource) -> Result<Entropy, BadKeys> {
     let form = |detail: String| BadKeys::Form { path: at.to_owned(), detail };
     entropy.draw().map_err(|fault| form(fault.to_string()))
@@ -167,7 +168,7 @@ fn check_private(path: &Path) -> Result<(), BadKeys> {
     Err(BadKeys::Form { path: path.to_owned(), detail })
 }
 
-/// Writes a file that must not exist yet, whole or not at all.
+/// Writes a new file, whole or not at all. An error if it exists.
 pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), BadKeys> {
     sublet_host::files::create(path, mode, content)
         .map_err(|error| BadKeys::Io { path: path.to_owned(), error })

@@ -1,11 +1,11 @@
-//! The broker's own keys and its trust bundle, in the data directory.
+//! The broker's keys and its trust bundle, in the data directory.
 //!
-//! Owns: `trust.json`, `ledger.bearer`, `admin.pem` (dev only); making all of it on the first start and
-//! refusing to start with half of it. Does not own: where private halves lie (`signers`, `files`,
-//! `device`), their life (`sublet_core::trust::rotation`).
+//! Owns: `trust.json`, `ledger.bearer`, `admin.pem` (`--dev` only); making all of it on the first start,
+//! and refusing to start with a part of it. Does not own: where private keys are stored (`signers`,
+//! `files`, `device`), their rotation (`sublet_core::trust::rotation`).
 //!
-//! Invariants: private halves lie safe before the bundle that publishes their public ones is written; a
-//! bundle is only replaced by the next one.
+//! Invariants: private keys are safely stored before the bundle with their public keys is written. A
+//! bundle is only replaced by its successor.
 
 mod device;
 mod files;
@@ -31,29 +31,29 @@ pub use self::signers::{OwnKey, Signers};
 use crate::config::KeysConfig;
 use sublet_host::ports::RandomSource;
 
-/// What a data directory holds of keys.
+/// The keys of a data directory.
 pub struct KeyRing {
-    /// The private halves.
+    /// The private keys.
     pub signers: Signers,
-    /// What `trust.json` says. The store may know a newer one.
+    /// The bundle in `trust.json`. The store may hold a newer one.
     pub trust: SignedBundle,
-    /// SHA-256 of the token by which the ledger is read over HTTP.
+    /// The SHA-256 of the bearer token for reading the ledger over HTTP.
     pub ledger_bearer: [u8; 32],
-    /// Who is the admin; `None` when nobody is.
+    /// The admin's public key; `None` if there is no admin.
     pub admin: Option<PublicKey>,
 }
 
-/// Holds the token by which the ledger is read over HTTP; whoever may read it is given it.
+/// The file of the bearer token for reading the ledger over HTTP. The operator gives the token to readers.
 const BEARER: &str = "ledger.bearer";
 
-/// Where the private halves lie.
+/// The directory of the private keys.
 pub(crate) const KEYS: &str = "keys";
 
-/// The published bundle.
+/// The file of the published trust bundle.
 const TRUST: &str = "trust.json";
 
 impl KeyRing {
-    /// Loads the ring of a data directory, or makes it when the directory has none.
+    /// Loads the keys of a data directory. On the first start makes them.
     pub fn open(
         data: &Path,
         domain: &TrustDomain,
@@ -103,8 +103,8 @@ impl KeyRing {
     }
 }
 
-/// Makes the keys of a new broker and the bundle that publishes them: one of each use, and the bundle
-/// key after the first, as a bundle is only believed by one that was announced.
+/// Makes the keys of a new broker and their bundle: one key of each use, and the next bundle key,
+/// because a bundle is only accepted if an earlier one announced its key.
 fn make(
     data: &Path,
     domain: &TrustDomain,
@@ -129,15 +129,14 @@ fn make(
     write_new(&path, text.as_bytes(), 0o644)
 }
 
-/// Publishes a bundle as `trust.json`, in place of the one before.
+/// Writes a bundle as `trust.json`, in place of the earlier one.
 pub fn publish(data: &Path, trust: &SignedBundle) -> Result<(), BadKeys> {
     let path = data.join(TRUST);
     sublet_host::files::replace(&path, 0o644, trust.text())
         .map_err(|error| BadKeys::Io { path, error })
 }
 
-/// Makes the admin key of a broker that has none: `admin.pem` for whoever may be admin, and
-/// `admin.pub`, by which the broker knows it.
+/// Makes the admin key of a broker that has none: `admin.pem` for the admin, and `admin.pub` for the broker.
 pub fn make_admin(data: &Path, entropy: &dyn RandomSource) -> Result<(), BadKeys> {
     let public = data.join("admin.pub");
     if public.exists() {

@@ -1,9 +1,7 @@
-//! The private halves of the broker's keys, wherever they lie: files, or a device that lets nobody have
-//! them.
+//! The broker's private keys, in files or in a device.
 //!
-//! Owns: finding the signer of a key that the trust bundle lists, and where a new key is made. Does not
-//! own: which of them signs (the trust bundle in the store says so), their life
-//! (`sublet_core::trust::rotation`).
+//! Owns: finding the signer of a key in the trust bundle, and where a new key is made. Does not own:
+//! which key signs (the trust bundle in the store), rotation (`sublet_core::trust::rotation`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,22 +18,22 @@ use super::files::{BadKeys, KeyFiles};
 /// One key that signs.
 #[derive(Clone)]
 pub struct OwnKey {
-    /// Its number in the bundle.
+    /// Its number in the trust bundle.
     pub id: KeyId,
-    /// The signer.
+    /// Its signer.
     pub signer: Arc<dyn Signer>,
 }
 
-/// The private halves, by their public ones. Clones share them.
+/// The private keys, by their public keys. Clones share them.
 #[derive(Clone, Default)]
 pub struct Signers(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     known: RwLock<HashMap<Thumbprint, Arc<dyn Signer>>>,
-    /// Made for steps of which it is not known what became.
+    /// Keys that were made for a step whose result is unknown.
     spare: Mutex<Vec<(KeyUse, PublicKey)>>,
-    /// Where new ones are made; nowhere for tests that bring their own.
+    /// Where new keys are made; `None` in tests that bring their own keys.
     place: Option<Place>,
 }
 
@@ -45,7 +43,7 @@ struct Place {
 }
 
 impl Signers {
-    /// Those of a directory and of a device.
+    /// The keys of a directory and of a device.
     pub fn open(files: KeyFiles, device: Option<Box<dyn Device>>) -> Result<Self, BadKeys> {
         let keys = files.all()?;
         let place = Some(Place { files, device });
@@ -54,7 +52,7 @@ impl Signers {
         Ok(signers)
     }
 
-    /// The signer of a key that the trust bundle lists.
+    /// Returns the signer of a key in the trust bundle. A fault if there is no private key for it.
     pub fn of(&self, key: &TrustedKey) -> Result<Arc<dyn Signer>, Fault> {
         let name = key.public.thumbprint();
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
@@ -70,7 +68,7 @@ impl Signers {
         Ok(signer)
     }
 
-    /// The key that signs for a use by this bundle, and its signer.
+    /// Returns the active key of a use in this bundle, and its signer. A fault if there is none.
     pub fn active(&self, bundle: &TrustBundle, use_: KeyUse) -> Result<OwnKey, Fault> {
         let key = bundle.active(use_);
         let key =
@@ -78,8 +76,8 @@ impl Signers {
         Ok(OwnKey { id: key.id, signer: self.of(key)? })
     }
 
-    /// Whether there is a signer for each use. What is missing shows before anyone is served. Of a key that
-    /// is to sign later it is told: it can be retired, by a broker that runs.
+    /// Checks that there is a signer for each use. A fault if one is missing, before any call is served.
+    /// If a prepared key has none, it is only logged, because it can be retired while the broker runs.
     pub fn check(&self, bundle: &TrustBundle) -> Result<(), Fault> {
         USES.iter().try_for_each(|use_| self.active(bundle, *use_).map(drop))?;
         for key in bundle.keys().iter().filter(|key| key.state == KeyState::Prepared) {
@@ -90,14 +88,14 @@ impl Signers {
         Ok(())
     }
 
-    /// One more.
+    /// Adds a signer.
     pub fn add(&self, signer: Arc<dyn Signer>) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(signer.public_key().thumbprint(), signer);
     }
 
-    /// A key of a broker that starts for the first time, by its name, so that one that was killed meanwhile
-    /// finds those that it had made: of the device where it holds that use, else a file.
+    /// Returns a key of the first start, by its name: from the device if it holds that use, else from a
+    /// file. If the first start was interrupted, the key that it made is returned.
     pub(super) fn first(&self, use_: KeyUse, name: &str) -> Result<PublicKey, BadKeys> {
         let place = self.place()?;
         match place.device_of(use_) {
@@ -106,7 +104,7 @@ impl Signers {
         }
     }
 
-    /// Makes a key, which lies safe before anybody hears of its public half. Blocks.
+    /// Makes a key and stores it safely before it returns the public key. Blocks.
     pub fn make(&self, use_: KeyUse) -> Result<PublicKey, BadKeys> {
         let place = self.place()?;
         match place.device_of(use_) {
@@ -115,7 +113,7 @@ impl Signers {
         }
     }
 
-    /// Takes back a key that was made and nobody heard of. Blocks.
+    /// Destroys a key that was made and never published. Blocks.
     pub fn forget(&self, use_: KeyUse, key: &PublicKey) -> Result<(), BadKeys> {
         let place = self.place()?;
         self.0.known.write().unwrap_or_else(PoisonError::into_inner).remove(&key.thumbprint());
@@ -125,12 +123,12 @@ impl Signers {
         }
     }
 
-    /// Keeps a key for the next step that makes one of its use.
+    /// Keeps a key for the next step that needs a new one of this use.
     pub fn keep_spare(&self, use_: KeyUse, key: PublicKey) {
         self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).push((use_, key));
     }
 
-    /// A key of this use that was kept, if it is still free.
+    /// Returns a kept key of this use that is still free; `None` if there is none.
     pub fn take_spare(
         &self,
         use_: KeyUse,

@@ -1,9 +1,9 @@
-//! Which records of a delegation lie at or below one hop. SPEC 9.14.
+//! Finds the records of a delegation that lie at or below one hop. SPEC 9.14.
 //!
-//! Owns: telling them apart, from the records alone, read in order. Does not own: who may see what
+//! Owns: finding them from the records alone, which are read in order. Does not own: who may see them
 //! (`core::decide::Replay`).
 //!
-//! Invariants: a record of which that is not shown is not one of them.
+//! Invariants: a record counts only if the records read so far show that it lies at or below the hop.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ use sublet_proto::v1::PublicKey;
 use crate::store::Entry;
 use sublet_proto::leaf;
 
-/// The hops at and below one, as far as the records that were read show them.
+/// The hops at and below one hop, as far as the records read so far show them.
 pub(crate) struct Below(HashSet<HopId>);
 
 impl Below {
@@ -26,7 +26,7 @@ impl Below {
         Below(HashSet::from([hop]))
     }
 
-    /// Whether the next record lies at or below the hop.
+    /// Returns whether the next record lies at or below the hop. Call it for every record, in order.
     pub(crate) fn has(&mut self, entry: &Entry) -> bool {
         let Some(Record { body: Some(body), actor_hop, recorded_hop, .. }) =
             leaf::decode(&entry.leaf).ok()
@@ -40,7 +40,7 @@ impl Below {
             Body::Revoked(revoked) => {
                 revoked.target.parse().is_ok_and(|hop: HopId| self.0.contains(&hop))
             }
-            // Of a caller whose own hop is not recorded: what it hangs on.
+            // If the caller's own hop is not recorded, the last recorded hop of its chain counts.
             Body::Refused(_) => self.knows(&actor_hop) || self.knows(&recorded_hop),
             _ => false,
         }
@@ -50,7 +50,8 @@ impl Below {
         read_hop("hop", hop).is_ok_and(|hop| self.0.contains(&hop))
     }
 
-    /// Takes a hop in whose parent is one of them: parents are recorded first.
+    /// Adds a hop whose parent is known, and returns whether it is. Parents are recorded before their
+    /// children.
     fn joins(&mut self, parent: &[u8], hop: &[u8]) -> bool {
         let joins = self.knows(parent);
         if let (true, Ok(hop)) = (joins, read_hop("hop", hop)) {
@@ -59,8 +60,8 @@ impl Below {
         joins
     }
 
-    /// Whether the chain of a use goes through one of them: by the last hop of it that was recorded, or by
-    /// a block that no record has.
+    /// Returns whether the chain of a use goes through one of the hops: through its last recorded hop,
+    /// or through a block that is in the evidence only.
     fn has_used(&self, entry: &Entry) -> bool {
         let payload = entry.payload.as_deref().map(<Payload as prost::Message>::decode);
         let Some(Ok(Payload { content: Some(Content::Use(evidence)), .. })) = payload else {

@@ -1,4 +1,4 @@
-//! The ledger towards others: published as tiles, shown to witnesses, read below a hop. SPEC section 9.
+//! The ledger for others: published as tiles, cosigned by witnesses, read below a hop. SPEC section 9.
 
 pub(crate) mod below;
 pub(crate) mod publish;

@@ -1,10 +1,10 @@
-//! The ledger over HTTP, as C2SP tlog-tiles lays it out: `/checkpoint`, `/tile/…`. SPEC 9.7.
+//! The ledger over HTTP, with the paths of C2SP tlog-tiles: `/checkpoint`, `/tile/…`. SPEC 9.7.
 //!
-//! Owns: paths, caching, who may read: whoever shows the bearer token of `ledger.bearer`. Does not
-//! own: the bytes (`store::Published`).
+//! Owns: paths, caching, who may read (a caller with the bearer token of `ledger.bearer`). Does not own:
+//! the bytes (`store::Published`).
 //!
-//! Invariants: only what a signed head covers is served; nothing is served without the token, nor
-//! told of whether it is there; payloads are never served.
+//! Invariants: only what a signed checkpoint covers is served. Without the token nothing is served, and
+//! the answer does not tell whether the path exists. Payloads are never served.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use crate::broker::Broker;
 use crate::request::authenticate;
 use crate::transport::listen::Via;
 
-/// A full tile never changes.
+/// The caching of a full tile or bundle, which never changes.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 
-/// The head, and what is not full, are others a moment later.
+/// The caching of the checkpoint and of partial tiles, which change.
 const NOT_AT_ALL: &str = "no-store";
 
-/// The routes of the log.
+/// Returns the routes of the ledger.
 pub(crate) fn routes(broker: Arc<Broker>) -> Router {
     Router::new()
         .route("/checkpoint", get(serve))
@@ -61,7 +61,8 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
     }
 }
 
-/// Whether the bearer token is shown. Hashes are compared, so that the time taken tells nothing of the token.
+/// Returns whether the request has the bearer token. Hashes are compared, so the time taken reveals
+/// nothing of the token.
 pub(crate) fn may_read(headers: &HeaderMap, bearer_hash: &[u8; 32]) -> bool {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = shown.and_then(|value| value.strip_prefix("Bearer "));
@@ -81,7 +82,7 @@ fn found(resource: Resource, bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], bytes).into_response()
 }
 
-/// What has no route; gRPC was answered before (`transport`).
+/// The answer for a path that does not exist. gRPC paths were answered before (`transport`).
 pub(crate) async fn unknown() -> StatusCode {
     StatusCode::NOT_FOUND
 }

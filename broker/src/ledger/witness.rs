@@ -1,11 +1,12 @@
-//! Witnesses: heads of the ledger are shown to others, who cosign what goes on from what they saw.
-//! C2SP tlog-witness; docs/SPEC section 9.11.
+//! Witnesses cosign the ledger's checkpoints if each one extends the checkpoint before. C2SP
+//! tlog-witness; docs/SPEC section 9.11.
 //!
-//! Owns: asking the witnesses of the policy. Does not own: what they are asked (`sublet_ledger::witness`),
-//! who is enough (`sublet_ledger::policy`), the last head that a quorum cosigned (`witnessed`).
+//! Owns: asking the witnesses of the policy. Does not own: the form of a request
+//! (`sublet_ledger::witness`), which witnesses are enough (`sublet_ledger::policy`), the last witnessed
+//! checkpoint (`witnessed`).
 //!
-//! Invariants: nobody waits for a witness; all are asked for one head at a time; what is published as
-//! witnessed met the policy.
+//! Invariants: no call waits for a witness. All witnesses are asked for one checkpoint at a time. A
+//! checkpoint is published as witnessed only if it meets the policy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,16 +20,16 @@ use tokio::task::JoinSet;
 use crate::broker::Log;
 use crate::store::{Published, head_keys};
 
-/// How often a new head is shown, when there is one.
+/// How often witnesses are asked, if there is a new checkpoint.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long a witness has for its answer.
+/// How long a witness may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer that is read.
+/// The longest answer of a witness that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// Shows every new head to the witnesses of a policy, for as long as the broker runs.
+/// Asks the witnesses of a policy to cosign every new checkpoint, for as long as the broker runs.
 pub(crate) async fn run(log: Arc<Log>, policy: Policy) {
     let client = Client::builder().timeout(ANSWER_DEADLINE).redirect(redirect::Policy::none());
     let Ok(client) = client.build() else {
@@ -53,9 +54,9 @@ pub(crate) async fn run(log: Arc<Log>, policy: Policy) {
 struct Round {
     client: Client,
     policy: Policy,
-    /// The size that each witness cosigned last, by its name in the policy.
+    /// The size that each witness cosigned last, by the witness's name in the policy.
     known: BTreeMap<String, u64>,
-    /// Records under the last head that was witnessed.
+    /// The size of the last witnessed checkpoint.
     shown: u64,
 }
 
@@ -80,7 +81,7 @@ impl Round {
             match answer {
                 Ok(lines) => {
                     let with = [note.as_slice(), &lines].concat();
-                    // A cosignature that does not hold would spoil those of the others.
+                    // An invalid cosignature would make the whole note invalid.
                     match self.policy.open(&with, &keys) {
                         Ok(found) if found.by.contains(&name) => {
                             self.known.insert(name, published.tree.size());
@@ -103,7 +104,7 @@ impl Round {
     }
 }
 
-/// Asks one witness for its cosignature on one head.
+/// A request to one witness for its cosignature on one checkpoint.
 struct Ask {
     client: Client,
     log: Arc<Log>,
@@ -112,7 +113,8 @@ struct Ask {
 }
 
 impl Ask {
-    /// Its lines; it may say first which size it knows.
+    /// Returns the cosignature lines of the witness. If the witness knows another size than `known`,
+    /// asks again with that size. The error is a text for the log.
     async fn cosigned(&self, known: u64) -> Result<Vec<u8>, String> {
         let mut answer = self.post(known).await;
         if let Err(Refusal::Knows(size)) = answer {
@@ -163,9 +165,9 @@ impl Ask {
 }
 
 enum Refusal {
-    /// It knows another size.
+    /// The witness knows this size instead.
     Knows(u64),
-    /// In words.
+    /// A reason, as text for the log.
     Says(String),
 }
 

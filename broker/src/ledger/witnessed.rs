@@ -1,8 +1,8 @@
-//! The last head of the ledger that enough witnesses cosigned.
+//! The last checkpoint that enough witnesses cosigned.
 //!
-//! Owns: the head in memory and beside the store. Does not own: asking witnesses (`witness`).
+//! Owns: this checkpoint in memory and in its file. Does not own: asking witnesses (`witness`).
 //!
-//! Invariants: what is shown was kept on disk before.
+//! Invariants: it is written to disk before it is shown.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::sync::{PoisonError, RwLock};
 
 use sublet_host::files;
 
-/// Where the last witnessed head is kept.
+/// The file of the last witnessed checkpoint.
 const FILE: &str = "ledger.witnessed";
 
-/// The last head that enough witnesses cosigned.
+/// The last checkpoint that enough witnesses cosigned.
 #[derive(Debug, Default)]
 pub(crate) struct Witnessed {
     path: PathBuf,
@@ -21,19 +21,19 @@ pub(crate) struct Witnessed {
 }
 
 impl Witnessed {
-    /// What was kept in a data directory.
+    /// Reads it from a data directory. Empty if there is none.
     pub(crate) fn open(data: &Path) -> Self {
         let path = data.join(FILE);
         let note = fs::read(&path).unwrap_or_default();
         Witnessed { path, note: RwLock::new(note) }
     }
 
-    /// The head with its cosignatures; empty when there is none.
+    /// Returns the checkpoint with its cosignatures; empty if there is none.
     pub(crate) fn note(&self) -> Vec<u8> {
         self.note.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps a head that met the policy, in place of the one before.
+    /// Keeps a checkpoint that met the policy, in place of the earlier one. An error if it cannot be written.
     pub(crate) fn keep(&self, note: Vec<u8>) -> std::io::Result<()> {
         files::replace(&self.path, 0o644, &note)?;
         *self.note.write().unwrap_or_else(PoisonError::into_inner) = note;

@@ -1,4 +1,4 @@
-//! What the broker does by itself: its keys change when it is time, and what has ended is pruned.
+//! What the broker does by itself: it rotates its keys, and prunes what has ended.
 
 pub(crate) mod retain;
 pub(crate) mod rotate;

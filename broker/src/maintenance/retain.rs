@@ -1,7 +1,7 @@
-//! Forgetting what has ended, by the broker itself: rows, and records older than what is kept.
+//! Prunes what has ended: expired rows, and records that are older than the retention time.
 //!
-//! Owns: when, and up to which record. Does not own: what may go (`core::retention`, holds), the
-//! forgetting (the committer).
+//! Owns: when, and up to which record. Does not own: what may be pruned (`core::retention`, legal
+//! holds), the pruning itself (the committer).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::request::pipeline;
 use crate::store::{NotCommitted, PRUNE_MAX, Store};
 use sublet_proto::leaf;
 
-/// How often.
+/// How often the broker prunes.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 
-/// Rows are kept this long after they ended: clocks differ.
+/// How long rows are kept after they ended, in milliseconds, because clocks differ.
 const PRUNE_AFTER_MS: i64 = 60_000;
 
-/// Entry bundles that one round looks at: a million records, more than can come in meanwhile.
+/// The most entry bundles that one round examines: a million records, more than are added between two rounds.
 const BUNDLES_MAX: u64 = 4096;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Forgets what has ended, in bounded portions, faster than it can come in.
+/// Prunes what has ended, in bounded portions, faster than it can be added.
 pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(PRUNE_EVERY);
     loop {
@@ -41,7 +41,8 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     }
 }
 
-/// Begins to delete what was pruned just now: some of it before this returns, the rest behind it.
+/// Starts to delete what was just pruned. The first portion is deleted before this returns, the rest
+/// afterwards.
 pub(crate) async fn begin(broker: &Arc<Broker>) {
     if is_full(portion(broker).await) {
         let broker = broker.clone();
@@ -49,7 +50,7 @@ pub(crate) async fn begin(broker: &Arc<Broker>) {
     }
 }
 
-/// Whether there may be more to forget. Each portion looks at every row, on the thread that commits.
+/// Returns whether there may be more to prune. Each portion reads every row, on the committer thread.
 fn is_full(portion: Result<usize, NotCommitted>) -> bool {
     portion.is_ok_and(|forgotten| forgotten >= PRUNE_MAX)
 }
@@ -75,7 +76,8 @@ async fn prune_old_records(broker: &Arc<Broker>) -> Result<(), String> {
     }
 }
 
-/// The end of the last entry bundle of which every record is older; `None` when that is no news.
+/// Returns the index after the last entry bundle whose records are all older; `None` if it is not above
+/// the floor.
 fn first_kept(store: &Store, before: UnixMillis) -> Result<Option<u64>, Fault> {
     let floor = store.view()?.retention().floor();
     let (reader, size) = (store.reader(), store.published()?.tree.size());

@@ -1,10 +1,10 @@
-//! The broker's keys change, by an admin's word or by themselves when it is time. SPEC 2.16.
+//! Rotates the broker's keys, by the admin or when a step is due. SPEC 2.16.
 //!
-//! Owns: looking whether a step is due, and the key that a step makes, until it is listed. Does not own:
-//! which step is due and what it means (`sublet_core::trust::rotation`), taking it (`pipeline`).
+//! Owns: checking whether a step is due, and the new key of a step until the bundle lists it. Does not
+//! own: which step is due and its effect (`sublet_core::trust::rotation`), committing it (`pipeline`).
 //!
-//! Invariants: a key lies safe before the bundle that lists it is decided on; one that nobody can have
-//! heard of is given up.
+//! Invariants: a key is safely stored before the bundle that lists it is decided on. A key that was
+//! certainly never published is destroyed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +21,20 @@ use crate::broker::Broker;
 use crate::request::pipeline::{self, Asked, Recorded};
 use crate::store::NotCommitted;
 
-/// How often the clock is looked at: steps are days apart.
+/// How often the broker checks whether a step is due. Steps are days apart.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Steps that one look takes: two for each use, and the bundle.
+/// The most steps of one check: two for each use, and the bundle.
 const STEPS_MAX: usize = 16;
 
-/// Takes every step that is due, for as long as the broker runs.
+/// Makes every step that is due, for as long as the broker runs.
 pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            // One that took over leaves the place of the next one free.
+            // When a key was activated, the next one may be due for preparation.
             () = broker.keys.changed.notified() => {}
         }
         for _ in 0..STEPS_MAX {
@@ -54,7 +54,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     }
 }
 
-/// Takes the step that is due, if one is.
+/// Makes the step that is due. Returns whether there was one.
 async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
     let trust = broker.trust().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
     let Some(step) = due(trust.bundle(), &broker.settings.schedule, broker.ports.clock.now())
@@ -74,7 +74,7 @@ async fn step(broker: &Arc<Broker>) -> Result<bool, NotCommitted> {
     Ok(true)
 }
 
-/// Takes a step that a caller asks for.
+/// Makes a step that a caller asks for. It runs on when the caller hangs up.
 pub(crate) async fn change(
     broker: &Arc<Broker>,
     asked: Asked<RotateBrokerKey>,
@@ -87,7 +87,7 @@ async fn made_and_taken(
     mut asked: Asked<RotateBrokerKey>,
 ) -> Result<Recorded<Vec<TrustedKey>>, Refusal> {
     let Authenticated { caller, operation } = &mut asked.authenticated;
-    // Nobody else has keys made.
+    // Keys are made for the admin only.
     let made = match caller.is_admin() {
         true => {
             check(&broker, &operation.step)?;
@@ -105,18 +105,18 @@ async fn made_and_taken(
 struct Made {
     use_: KeyUse,
     public: PublicKey,
-    /// Whether it was made for a step before, whose commit may come yet.
+    /// Whether it was made for an earlier step whose commit may still succeed.
     spare: bool,
 }
 
-/// Refuses a step to a key that nobody here can sign with.
+/// Refuses to activate a key for which there is no private key.
 fn check(broker: &Broker, step: &KeyStep) -> Result<(), Fault> {
     let KeyStep::Activate { key, .. } = step else { return Ok(()) };
     let trust = broker.trust()?;
     trust.bundle().key(*key).map_or(Ok(()), |key| broker.keys.ring.signers.of(key).map(drop))
 }
 
-/// The key that a step makes, if it makes one: one that was left over, or a new one.
+/// Returns the new key of a step: a kept one, or one made now; `None` if the step makes no key.
 async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<Made>, Fault> {
     let trust = broker.trust()?;
     let Some(use_) = trust.bundle().makes(step) else { return Ok(None) };
@@ -130,9 +130,9 @@ async fn made(broker: &Broker, step: &KeyStep) -> Result<Option<Made>, Fault> {
     Ok(Some(Made { use_, public, spare: false }))
 }
 
-/// What becomes of a key whose step was decided. One that the trust bundle does not list is given up: its
-/// step was refused, or taken before. Where that is not sure, as the commit may come yet, it is kept for
-/// the next step of that use.
+/// Decides about the key after its step. If the trust bundle does not list it, the step was refused or
+/// was made before, and the key is destroyed. If the commit may still succeed, the key is kept for the
+/// next step of its use.
 async fn settle(broker: &Broker, made: Option<Made>, unsure: bool) {
     let (Some(made), Ok(trust)) = (made, broker.trust()) else { return };
     let Made { use_, public, spare } = made;
@@ -140,7 +140,7 @@ async fn settle(broker: &Broker, made: Option<Made>, unsure: bool) {
     if lists(trust.bundle(), &public) {
         return;
     }
-    // Nor is it ever sure again of one that was left over.
+    // For a kept key the result of its first step stays unknown, so it is never destroyed.
     if unsure || spare {
         signers.keep_spare(use_, public);
         return;

@@ -1,10 +1,11 @@
-//! What calls are called, in numbers and in spans: words that are few and known.
+//! The names of calls in metrics and spans. They are few and known.
 //!
-//! Owns: the method of a path and the kind of an answer. Does not own: what is counted or traced.
+//! Owns: the method of a path, and the outcome of an answer. Does not own: what is counted or traced.
 
 use tonic::codegen::http::Response;
 
-/// The method of a path: those of ours, and the two of OAuth. Others could be anything.
+/// Returns the method of a path: a method of the broker, or one of the two OAuth paths. `None` for other
+/// paths, which anyone can invent.
 pub(crate) fn known(path: &str) -> Option<String> {
     if path == "/token" || path == "/logout" {
         return Some(path.to_owned());
@@ -14,7 +15,7 @@ pub(crate) fn known(path: &str) -> Option<String> {
     (named && METHODS.contains(&method)).then(|| method.to_owned())
 }
 
-/// In the words of the five kinds of refusal.
+/// Returns the outcome of an answer, in the names of the five kinds of refusal.
 pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
     let status = answer.headers().get("grpc-status").and_then(|value| value.to_str().ok());
     match (status, answer.status().as_u16()) {
@@ -27,7 +28,7 @@ pub(crate) fn outcome<R>(answer: &Response<R>) -> &'static str {
     }
 }
 
-/// Every method of the broker, so that a label is one of these.
+/// All methods of the broker. A label is one of these.
 pub(crate) const METHODS: [&str; 42] = [
     "Admin/CreateAgent",
     "Admin/ListAgents",

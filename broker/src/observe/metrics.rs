@@ -1,9 +1,9 @@
-//! What the broker does, as numbers for Prometheus, on a listener of their own. docs/FORMATS, "Metrics".
+//! Metrics for Prometheus, on a listener of their own. docs/FORMATS, "Metrics".
 //!
-//! Owns: counting calls by method and outcome, and reading the rest when somebody asks. Does not own:
-//! what happens.
+//! Owns: counting calls by method and outcome, and reading other numbers when they are scraped. Does not
+//! own: what the numbers count.
 //!
-//! Invariants: no label says who, for whom or what: methods and outcomes are few and known.
+//! Invariants: no label names an agent, a principal or a target. Methods and outcomes are few and known.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,7 +34,8 @@ use crate::observe::calls::{known, outcome};
 use crate::transport::listen::Scrapes;
 use sublet_host::ports::Clock;
 
-/// From an answer out of memory to one that waits for the disk, in seconds.
+/// The bounds of the duration buckets, in seconds: from answers out of memory to those that wait for the
+/// disk.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,7 +59,7 @@ struct AtBound {
     bound: String,
 }
 
-/// What is counted while it happens.
+/// The numbers that are counted while calls run.
 #[derive(Clone)]
 pub(crate) struct Calls {
     total: Family<Call, Counter>,
@@ -73,7 +74,7 @@ impl Calls {
     }
 
     fn count(&self, method: &str, outcome: &str, began: UnixMillis) {
-        // To the millisecond, and none where the clock was set back.
+        // In whole milliseconds; 0 if the clock was set back.
         let millis = u32::try_from(self.clock.now().since(began)).unwrap_or(0);
         let method = method.to_owned();
         self.seconds
@@ -82,7 +83,7 @@ impl Calls {
         self.total.get_or_create(&Call { method, outcome: outcome.to_owned() }).inc();
     }
 
-    /// Everything, as text.
+    /// Returns all metrics as text. A fault if the store cannot be read.
     fn text(&self, broker: &Broker, admission: &Admission) -> Result<String, Fault> {
         let mut registry = Registry::with_prefix("sublet");
         registry.register("calls", "Calls of the broker by outcome", self.total.clone());
@@ -141,7 +142,7 @@ impl Calls {
     }
 }
 
-/// What peers have of the broker, and how often a bound was met.
+/// Adds what peers use of each bound, and how often each bound was met.
 fn register_admission(registry: &mut Registry, admission: &Admission) {
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut gauge = |name: &str, help: &str, value: usize| {
@@ -165,7 +166,7 @@ fn register_admission(registry: &mut Registry, admission: &Admission) {
     registry.register("requests_refused", "Requests refused, by the bound", refused);
 }
 
-/// Serves them until the broker ends.
+/// Serves the metrics until the broker ends.
 pub(crate) async fn serve(
     listener: TcpListener,
     broker: Arc<Broker>,
@@ -180,7 +181,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Each scrape is a connection of its own, so that none is closed in the middle of the next one.
+/// Answers one scrape. Each scrape is a connection of its own, so that none is closed during the next one.
 async fn show(
     State((broker, admission, calls)): State<(Arc<Broker>, Arc<Admission>, Calls)>,
 ) -> Response {

@@ -1,4 +1,4 @@
-//! What can be watched: metrics and traces.
+//! Observability: metrics and traces.
 
 pub(crate) mod calls;
 pub(crate) mod metrics;

@@ -1,10 +1,10 @@
-//! What a call waited for, as spans for OpenTelemetry, sent to a collector. docs/FORMATS, "Traces".
+//! Traces: OpenTelemetry spans that show what a call waited for, sent to a collector. docs/FORMATS, "Traces".
 //!
-//! Owns: one span a call and one for each step of its road, and sending them over OTLP. Does not own:
-//! what happens; the trace's id in the ledger (`store`).
+//! Owns: one span for each call and one for each of its steps, and sending them over OTLP. Does not own:
+//! what the steps do; the trace-id in the ledger (`store`).
 //!
-//! Invariants: no span says who, for whom or what; a call waits for no collector, and what one does not
-//! take in time is dropped.
+//! Invariants: no span names an agent, a principal or a target. No call waits for the collector. Spans
+//! that the collector does not take in time are dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,13 +31,13 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use crate::config::{BadConfig, TracesConfig};
 use crate::observe::calls;
 
-/// Spans that wait to be sent, some 500 bytes each.
+/// The most spans that wait to be sent, at about 500 bytes each.
 const SPANS_MAX: usize = 8192;
 
-/// How long one attempt to send may take, and how long the last one holds up a broker that stops.
+/// How long one attempt to send may take. The last one delays the end of the broker by at most this.
 const SEND_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Where the spans of a broker go. Clones share it.
+/// Sends the spans of a broker. Clones share it.
 #[derive(Clone)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -46,8 +46,8 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Makes ready to send to the collector that is configured; connects with the first spans. Must be
-    /// called inside a Tokio runtime.
+    /// Prepares sending to the configured collector. It connects with the first spans. Call it inside a
+    /// Tokio runtime. An error if the configuration is not valid.
     pub fn open(config: &TracesConfig, domain: &TrustDomain) -> Result<Self, BadConfig> {
         let bad =
             |detail: String| BadConfig::Value(format!("traces: {}: {detail}", config.collector));
@@ -74,15 +74,15 @@ impl Traces {
         Ok(Traces { provider, tracer, propagator: Arc::default() })
     }
 
-    /// Sends what waits, within a few seconds. Blocks.
+    /// Sends the waiting spans, within a few seconds. Blocks.
     pub fn end(&self) {
         if let Err(error) = self.provider.shutdown_with_timeout(SEND_DEADLINE) {
             tracing::warn!(%error, "the last spans were not sent");
         }
     }
 
-    /// The span of a call that begins. Its parent is the caller's, by `traceparent`; from here on it is
-    /// the one that is named there, so that the ledger has the trace's id.
+    /// Starts the span of a call. Its parent is the caller's span in `traceparent`. The header then
+    /// names the new span, so that the ledger records the trace-id.
     fn call(&self, method: &str, headers: &mut HeaderMap) -> Context {
         let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
         let span = self
@@ -97,7 +97,7 @@ impl Traces {
     }
 }
 
-/// Whose word the collector's certificate is taken at.
+/// Returns the TLS settings for the collector's certificate.
 fn client_tls(config: &TracesConfig) -> Result<ClientTlsConfig, BadConfig> {
     let tls = ClientTlsConfig::new();
     let Some(path) = &config.ca else { return Ok(tls.with_webpki_roots()) };
@@ -113,12 +113,12 @@ fn resource(domain: &TrustDomain) -> Resource {
         .build()
 }
 
-/// A step of a call's road: a span that ends when this is dropped.
+/// A step of a call: a span that ends when this is dropped.
 pub(crate) struct Step(
     #[expect(dead_code, reason = "its end is when it is dropped")] Option<Context>,
 );
 
-/// Begins a step of the call that is served here; nothing outside one.
+/// Starts a step of the current call. Does nothing outside a call.
 pub(crate) fn step(traces: Option<&Traces>, name: &'static str) -> Step {
     let Some(traces) = traces else { return Step(None) };
     let call = Context::current();
@@ -129,7 +129,7 @@ pub(crate) fn step(traces: Option<&Traces>, name: &'static str) -> Step {
     Step(Some(call.with_span(span)))
 }
 
-/// What goes on beside a call is within its span.
+/// Runs work inside the span of the current call.
 pub(crate) fn within_the_call<F: Future>(work: F) -> impl Future<Output = F::Output> {
     work.with_context(Context::current())
 }
@@ -189,7 +189,8 @@ where
     }
 }
 
-/// Headers, as propagators read them: `traceparent` alone. `tracestate` is anybody's words, and long.
+/// Headers for the propagator to read: `traceparent` only. `tracestate` can be long, and its sender
+/// chooses it.
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
@@ -202,7 +203,7 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Headers, as propagators write them.
+/// Headers for the propagator to write.
 struct HeadersMut<'a>(&'a mut HeaderMap);
 
 impl Injector for HeadersMut<'_> {

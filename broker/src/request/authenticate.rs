@@ -1,12 +1,12 @@
-//! The second step: who asks? SPEC 5.4; docs/FORMATS, "Who may call what".
+//! The second step: who calls. SPEC 5.4; docs/FORMATS, "Who may call what".
 //!
-//! Owns: turning credentials and the digest of a message into a `Caller`, in two steps: `introduce` in
-//! front of the message, which `admission` asks before it reads one, and `caller` behind it. Does not
-//! own: what the caller may do.
+//! Owns: making a `Caller` from the credentials and the digest of the message, in two steps. `introduce`
+//! verifies the headers, and `admission` calls it before it reads the message. `caller` does the rest
+//! after the message. Does not own: what the caller may do.
 //!
-//! Invariants: the proof is bound to this broker, this method and these message bytes; that it is
-//! new is asked last, so that nobody spends another's nonces or fills the set with noise; a connection
-//! is a caller's only after that.
+//! Invariants: the proof is bound to this broker, this method and these message bytes. The nonce is
+//! spent last, so nobody can spend another caller's nonces or fill the replay cache with junk. A
+//! connection belongs to a caller only after that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,14 +39,14 @@ use crate::store::head_keys;
 use crate::transport::certificate::Certificate;
 use crate::transport::listen::Via;
 
-/// Signed tokens that were enrolled with and are kept until they are over, 100 bytes each.
+/// The most used enrollment tokens that are kept, at 100 bytes each. Each is kept until it expires.
 const SPENT_MAX: usize = 500_000;
 
-/// Of a head that goes into a leaf: an origin, a root, and a signature or a few.
+/// The longest checkpoint that goes into a record, in bytes: an origin, a root hash and a few signatures.
 const HEAD_BYTES_MAX: usize = 2 * 1024;
 
-/// Who calls, by the headers of a request alone: token, signature, time, audience and method hold. That the
-/// message is the proven one, and the proof is new, is still to be asked; nothing is granted before.
+/// The caller according to the headers of a request: token, signature, time, audience and method are
+/// valid. The message and the nonce are not checked yet, so nothing may be granted on it.
 #[derive(Clone, Debug)]
 pub struct Introduced {
     caller: Caller,
@@ -55,13 +55,14 @@ pub struct Introduced {
 }
 
 impl Introduced {
-    /// Who it will be, if the message is the proven one.
+    /// Returns who the caller is, if the message turns out to be the signed one.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }
 }
 
-/// Shows who is about to make a call of this method. In front of the message: the proof covers its hash.
+/// Verifies the headers of a call of this method, before the message is read. The proof covers the
+/// message's hash.
 pub fn introduce(
     broker: &Broker,
     credentials: Result<Credentials, Refusal>,
@@ -73,7 +74,8 @@ pub fn introduce(
     counted(broker, shown())
 }
 
-/// Shows who makes this request, for the method at this path.
+/// Returns the caller of this request, for the method with this path. Compares the message with what was
+/// signed and spends the nonce.
 pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<Caller, Refusal> {
     let shown = || {
         let introduced = request.extensions().get::<Arc<Introduced>>();
@@ -88,7 +90,7 @@ pub fn caller<M>(broker: &Broker, request: &Request<M>, method: &str) -> Result<
     counted(broker, shown)
 }
 
-/// The same over plain HTTP, where what is proven is the body.
+/// Like [`caller`], for plain HTTP, where the body is what was signed.
 pub fn http_caller(
     broker: &Broker,
     introduced: Option<&Introduced>,
@@ -99,8 +101,8 @@ pub fn http_caller(
     counted(broker, complete(broker, introduced, sha256(body), via, action))
 }
 
-/// Shows that an enrollment is signed by the key that it brings, and that its credential holds by its
-/// method. Whether it is used for the first time, and whose it is, are decisions.
+/// Checks that the new key signed an enrollment request, and that the credential is valid for its
+/// method. The decision checks which agent it is for, and that it was not used before.
 pub async fn enrollment(
     broker: &Broker,
     via: &Via,
@@ -136,32 +138,31 @@ pub async fn enrollment(
     counted(broker, shown.await)
 }
 
-/// A user, by its own signed token.
+/// Returns the user that this signed token is of, if the token is valid.
 pub async fn user(broker: &Broker, via: &Via, token: &[u8]) -> Result<UserToken, Refusal> {
     counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.callers.logins.show(token, broker.ports.clock.now()).await)
 }
 
-/// A user whose provider says that it has logged out.
+/// Returns the user that this logout token of an identity provider is of, if the token is valid.
 pub async fn logged_out(broker: &Broker, via: &Via, token: &[u8]) -> Result<LoggedOut, Refusal> {
     counted(broker, certificate(broker, via).map(drop))?;
     counted(broker, broker.callers.logins.logged_out(token, broker.ports.clock.now()).await)
 }
 
-/// The certificate of a connection, if it showed one. With one that does not hold nothing else is taken
-/// from it.
+/// Returns the client certificate of a connection; `None` if it showed none. An error if the certificate
+/// is not valid; then nothing else of the connection is accepted.
 pub fn certificate<'a>(broker: &Broker, via: &'a Via) -> Result<Option<&'a Certificate>, Refusal> {
     Ok(via.certificate(broker.ports.clock.now())?)
 }
 
-/// A chain that came inside a request: every signature must hold.
+/// Verifies a chain inside a request. Every signature must be valid.
 pub fn chain(broker: &Broker, bytes: &[u8]) -> Result<Arc<VerifiedToken>, Refusal> {
     counted(broker, verified(broker, bytes))
 }
 
-/// A head of the ledger that somebody was shown: one that this broker's key signed, with how many
-/// records it is over; `None` when none is named. Whether it is of this ledger's beginning is for
-/// whoever reads the records.
+/// Verifies the signature of a checkpoint that a tool was shown. Returns its size and its bytes; `None`
+/// if the note is empty. Whether the ledger extends it is checked by a reader of all records.
 pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Refusal> {
     if note.is_empty() {
         return Ok(None);
@@ -176,9 +177,9 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Re
     Ok(Some((head.size, note)))
 }
 
-/// A use that a tool reports: the holder's signature must hold, and every one of the chain. Else its
-/// counter, and what does not. A chain that names an agent which nothing shows to hold it is counted as
-/// any other call without a valid proof; the decision records nothing of it.
+/// Verifies a use that a tool reports: the holder's signature and every signature of the chain. The
+/// error is the counter and the reason. If nothing shows that the named agent holds the chain, the use
+/// is counted as a call without a valid proof, and the decision records nothing of it.
 pub fn used(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, (u64, BadUse)> {
     let counter = report.counter;
     let proven = proven(broker, report).map_err(|why| (counter, why))?;
@@ -212,8 +213,8 @@ fn proven(broker: &Broker, report: v1::UseReport) -> Result<ProvenUse, BadUse> {
     ProvenUse::verify(reported, Arc::unwrap_or_clone(token))
 }
 
-/// The chain in these bytes, of which every signature holds: verified now, or as far as it was verified
-/// before under the same trust bundle.
+/// Verifies the chain in these bytes. What was verified before under the same trust bundle is not
+/// verified again.
 pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<Arc<VerifiedToken>, Refusal> {
     let trust = broker.trust()?;
     let verified = authorize::chain(
@@ -226,7 +227,7 @@ pub(crate) fn verified(broker: &Broker, token: &[u8]) -> Result<Arc<VerifiedToke
     Ok(verified?.token)
 }
 
-/// All of a proof that its headers show. What a caller has to be beside that belongs in here.
+/// Checks everything of a proof that the headers show. New conditions on a caller belong here.
 fn show(
     broker: &Broker,
     credentials: Credentials,
@@ -235,7 +236,7 @@ fn show(
 ) -> Result<Introduced, Refusal> {
     let proof = credentials.call_proof()?;
     let now = broker.ports.clock.now();
-    // The message is not here yet: `complete` compares it with what was signed.
+    // The message has not come yet. `complete` compares it with what was signed.
     let audience = broker.domain().broker_audience();
     let arguments_hash = proof.claims.arguments_hash;
     let call = Bound { audience: &audience, action: method, arguments_hash };
@@ -266,7 +267,7 @@ fn show(
     Ok(Introduced { caller: shown.caller(&possession)?, key, possession })
 }
 
-/// The rest of a proof: that it is of this method and message, still in time, and, last, new.
+/// Checks the rest of a proof: the method, the message, the time, and last the nonce.
 fn complete(
     broker: &Broker,
     introduced: Option<&Introduced>,
@@ -278,7 +279,7 @@ fn complete(
     let Introduced { caller, key, possession } = introduced;
     let (audience, now) = (broker.domain().broker_audience(), broker.ports.clock.now());
     let call = Bound { audience: &audience, action: method, arguments_hash: digest };
-    // The message may have taken its time.
+    // Receiving the message may have taken long, so the time is checked again.
     confirm(possession, &call, now)?;
     if let Kind::Agent(identity) = caller.kind() {
         broker.callers.heard.saw(
@@ -292,15 +293,15 @@ fn complete(
     Ok(caller.clone())
 }
 
-/// A token that is shown with a call.
+/// A token that a caller shows.
 enum Shown {
     Holds(Arc<VerifiedToken>),
     Tainted(Box<TaintedIdentity>),
 }
 
 impl Shown {
-    /// Every signature must hold, and so must the root, but where an agent would have another identity
-    /// in place of one whose root was tainted.
+    /// Verifies every signature and the root key. If the root key is tainted, an agent may still ask for
+    /// a new identity with its current key.
     fn verify(broker: &Broker, bytes: &[u8], method: &str) -> Result<Self, Refusal> {
         match verified(broker, bytes) {
             Ok(token) => Ok(Shown::Holds(token)),
@@ -309,7 +310,8 @@ impl Shown {
             {
                 let token = UnverifiedToken::decode(bytes).map_err(Malformed::from)?;
                 let identity = TaintedIdentity::verify(token, broker.trust()?.bundle())?;
-                // Whoever has the root makes identities of anybody, for keys of its own: no caller, then.
+                // An attacker with the tainted root key can make identities of any agent for his own
+                // keys, so only the agent's recorded key counts.
                 let state = broker.log.store.view()?;
                 let agent = state.agent(&identity.token().root().agent);
                 let known = agent.and_then(|agent| agent.key.as_ref());
@@ -337,13 +339,13 @@ impl Shown {
     }
 }
 
-/// How a request came in.
+/// Returns how a request came in.
 pub fn via<M>(request: &Request<M>) -> Via {
     request.extensions().get::<Via>().cloned().unwrap_or_default()
 }
 
-/// A connection that shows a certificate carries the calls of its workload alone: of the agent that it
-/// names, or of the one that the rules of the profiles make of it.
+/// Refuses a connection whose certificate is not of the calling agent. The certificate must name the
+/// agent, or an enrollment rule of a profile must map it to the agent.
 fn check_certificate(
     broker: &Broker,
     certificate: Option<&Certificate>,

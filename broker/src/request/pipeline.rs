@@ -1,11 +1,11 @@
-//! Decide, then record. The only place that commits. docs/ARCHITECTURE, "The road".
+//! Decides and then records. This is the only place that commits. docs/ARCHITECTURE, "The road".
 //!
-//! Owns: one read before the decision, one atomic write after it, deciding again when what was
-//! read has changed, and answers to requests that are repeated. Does not own: the decision.
+//! Owns: the one read before the decision, the one atomic write after it, deciding again when what was
+//! read has changed, and answers to repeated requests. Does not own: the decision.
 //!
-//! Invariants: a [`Recorded`] exists only after its verdict is durable, or when it left nothing to
-//! record; block 0 and a trust bundle are signed before the commit and leave the process after it;
-//! what follows a commit follows it whether or not the caller still waits.
+//! Invariants: a [`Recorded`] exists only when its verdict is durable or has nothing to record. Block 0
+//! and a trust bundle are signed before the commit and leave the process after it. The steps after a
+//! commit are taken also when the caller no longer waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,77 +31,79 @@ use crate::request::refusals::Charged;
 use crate::request::repeat::{self, Repeatable, Request};
 use crate::store::{Commit, Committed, NotCommitted, Published, inception};
 
-/// How often a decision is made again because what it read has changed: more than commits that
-/// can change the same row within one batch are rare, and each round sees the last one's writes.
+/// How often one request is decided at most. A decision is made again when what it read has changed. Few
+/// commits of one batch change the same row, and each round sees the writes of the last one.
 const ROUNDS_MAX: usize = 32;
 
-/// How long a caller waits for the store before it hears a fault.
+/// How long a caller waits for the store. After that it gets a fault.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(8);
 
-/// A verdict that is on disk and in the ledger, or that left nothing to record.
+/// A verdict that is on disk and in the ledger, or that has nothing to record.
 #[must_use]
 pub struct Recorded<G> {
     outcome: Result<G, Deny>,
-    /// What the answer says beside what was granted.
+    /// The state that the answer is made from.
     found: Found,
     kept: bool,
 }
 
-/// What an answer says beside what was granted: the state that the commit made, or the one that the decision
-/// read where nothing was committed, and never a later one.
+/// The state that an answer is made from: the state after the commit, or, if nothing was committed, the
+/// state that the decision read. It is never a later one.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// When it was decided: what the state says is no older than that.
+    /// The time of the decision. The state is at least as new.
     pub at: UnixMillis,
-    /// The state.
+    /// The parts of the state that an answer may need.
     pub basis: Basis,
-    /// The ledger, as far as its head is signed.
+    /// The ledger up to its last signed checkpoint.
     pub ledger: Arc<Published>,
 }
 
 impl<G> Recorded<G> {
-    /// Whether it was granted.
+    /// Returns whether the request was granted.
     pub fn is_granted(&self) -> bool {
         self.outcome.is_ok()
     }
 
-    /// Whether the same request may be sent again: its answer is kept, or to ask again changes nothing.
+    /// Returns whether the caller may send the same request again: its answer is kept, or repeating it
+    /// changes nothing.
     pub fn is_kept(&self) -> bool {
         self.kept
     }
 
-    /// Granted, or why not.
+    /// Returns the grant, or the refusal.
     pub fn into_outcome(self) -> Result<G, Deny> {
         self.outcome
     }
 
-    /// Granted with what its answer says beside, or why not.
+    /// Returns the grant and the state that the answer is made from, or the refusal.
     pub fn into_parts(self) -> Result<(G, Found), Deny> {
         let Recorded { outcome, found, .. } = self;
         outcome.map(|granted| (granted, found))
     }
 }
 
-/// A request to be decided, and what came with it.
+/// A request to decide, and how it came.
 pub struct Asked<O> {
-    /// Who asks for what.
+    /// The caller and the operation.
     pub authenticated: Authenticated<O>,
-    /// What it is known by when it is sent again.
+    /// What identifies the request when it is sent again; `None` if its answer is not kept.
     pub repeatable: Option<Repeatable>,
-    /// How it came.
+    /// The trace and the address of the request.
     pub came: Came,
 }
 
-/// What is known of a request beside who asks for what.
+/// Where a request came from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Came {
-    /// The trace that it belongs to.
+    /// The trace-id of the request; `None` if it has none.
     pub trace: Option<[u8; 16]>,
-    /// Where it came from; `None` on the admin's socket and behind a proxy.
+    /// The network that the call came from; `None` on the admin's socket and behind a proxy.
     pub(crate) from: Option<Network>,
 }
 
-/// Decides and records.
+/// Decides a request and records the verdict. Decides again while what was read has changed. An overload
+/// if it changed in each of `ROUNDS_MAX` rounds.
 pub async fn run<O: Operation>(
     broker: &Arc<Broker>,
     asked: Asked<O>,
@@ -151,7 +153,7 @@ pub async fn run<O: Operation>(
     Err(Overload::Contention.into())
 }
 
-/// What one round of deciding has in hand.
+/// The input of one round of deciding.
 struct Deciding<'a> {
     caller: &'a Caller,
     now: UnixMillis,
@@ -159,25 +161,25 @@ struct Deciding<'a> {
     request: Option<&'a Request>,
 }
 
-/// What became of one round of deciding.
+/// The result of one round of deciding.
 enum Decided<G> {
-    /// The answer of before.
+    /// The request was sent before: its kept answer.
     Before(Recorded<G>),
-    /// A verdict.
+    /// A verdict that is not recorded yet.
     Now(NowDecided<G>),
 }
 
 struct NowDecided<G> {
     verdict: Verdict<G>,
-    /// The state that it was decided on.
+    /// The state that the decision read.
     basis: Basis,
-    /// Whether the answer is kept.
+    /// Whether the answer will be kept.
     kept: bool,
-    /// Whether an answer of this name is kept that is none any more.
+    /// Whether a kept answer has this name and is no longer valid.
     outdated: bool,
 }
 
-/// The one read of a decision: answers of before and the decision itself see the same state.
+/// Reads the state once. The search for a kept answer and the decision use the same state.
 fn decide_now<O: Operation>(
     broker: &Broker,
     deciding: &Deciding<'_>,
@@ -207,8 +209,8 @@ fn decide_now<O: Operation>(
     Ok(Decided::Now(NowDecided { verdict, basis, kept, outdated }))
 }
 
-/// Takes the refusals out of a verdict that are counted, because their caller has many, and get no record
-/// of their own. One that stops an agent is always recorded.
+/// Removes from a verdict the refusals that are only counted, because their caller has too many. A
+/// refusal that stops an agent is always recorded.
 fn count_refusals<G>(
     broker: &Broker,
     verdict: &mut Verdict<G>,
@@ -225,17 +227,17 @@ fn count_refusals<G>(
     });
 }
 
-/// Whom a call is charged to.
+/// Returns the account that a call is charged to; `None` if there is neither a known caller nor an address.
 pub(crate) fn charged(caller: &Caller, from: Option<Network>) -> Charged {
     Account::of(caller).or(from.map(Account::Network))
 }
 
-/// Records the refusals that were only counted until now. What cannot be recorded is logged.
+/// Records the refusals that were only counted until now, as summaries. Logs an error if that fails.
 pub(crate) async fn record_counted(broker: &Arc<Broker>) {
     let record = |(charged, counted): (Charged, _)| {
         let actor = match charged {
             Some(Account::Caller(account)) => account.to_string(),
-            // Whose address it is may be a person's, and is not kept.
+            // An address can belong to a person, so it is not recorded.
             Some(Account::Ledger | Account::Network(_)) | None => {
                 "callers that nobody knows".to_owned()
             }
@@ -253,10 +255,10 @@ pub(crate) async fn record_counted(broker: &Arc<Broker>) {
     }
 }
 
-/// Summaries in one commit.
+/// The most summaries in one commit.
 const SUMMARIES_MAX: usize = 256;
 
-/// Has the broker's keys sign what is granted: block 0, or the next trust bundle.
+/// Signs with the broker's keys what was granted: block 0, or the next trust bundle.
 fn signed<O: Operation>(
     broker: &Broker,
     verdict: Verdict<O::Granted>,
@@ -276,7 +278,7 @@ fn signed<O: Operation>(
     }
 }
 
-/// Signs the next bundle.
+/// Signs the next trust bundle. A fault if the broker has no private key for it.
 fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault> {
     let fault = |error: &dyn std::fmt::Display| Fault::Internal(format!("broker keys: {error}"));
     let signer = broker.keys.ring.signers.of(&next.signer)?;
@@ -284,7 +286,7 @@ fn sign_trust(broker: &Broker, next: &NextBundle) -> Result<SignedBundle, Fault>
     SignedBundle::read(text.into_bytes()).map_err(|bad| fault(&bad))
 }
 
-/// Begins the ledger of a new broker with the keys that it signs with.
+/// Writes the first records of a new ledger: the broker's keys. Does nothing if the ledger has records.
 pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
     if broker.log.store.published()?.tree.size() == 0 {
         let trust = &broker.keys.ring.trust;
@@ -308,7 +310,7 @@ pub async fn begin(broker: &Arc<Broker>) -> Result<(), Fault> {
     inception::mark(&broker.config.data, &broker.domain().ledger_origin())
 }
 
-/// Ends what was issued in sessions that had ended when this broker was killed.
+/// Revokes what was issued in sessions that had ended before the broker was last stopped or killed.
 pub async fn sweep_sessions(broker: &Arc<Broker>) -> Result<(), Fault> {
     let grant = {
         let state = broker.log.store.view()?;
@@ -329,8 +331,8 @@ fn at_start(what: &str, why: NotCommitted) -> Fault {
     }
 }
 
-/// Prunes the records below an index, by the broker itself: what its configuration says. Where an admin
-/// has just pruned as many or more, nothing is left to do.
+/// Prunes the records below this index, as the broker's configuration says. If the floor is already as
+/// high, does nothing.
 pub async fn prune(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted> {
     let actor = own_name(broker);
     let record = Record { delegation: None, actor, body: Body::Pruned { below } };
@@ -345,7 +347,7 @@ pub async fn prune(broker: &Arc<Broker>, below: u64) -> Result<(), NotCommitted>
     }
 }
 
-/// Takes a step in the life of the broker's keys, by the broker itself: one that is due.
+/// Makes a step of the key rotation that is due, without an admin.
 pub async fn apply_key_step(
     broker: &Arc<Broker>,
     change: RotateBrokerKey,
@@ -364,12 +366,12 @@ pub async fn apply_key_step(
     commit_own(broker, own).await
 }
 
-/// The broker, as records name it.
+/// Returns the broker's name in records.
 fn own_name(broker: &Broker) -> Actor {
     broker.domain().issuer().to_string().into()
 }
 
-/// Commits what the broker does of itself, with nobody asking.
+/// Commits changes that the broker makes itself, without a caller.
 async fn commit_own(broker: &Arc<Broker>, effects: Effects) -> Result<(), NotCommitted> {
     let entropy =
         broker.ports.entropy.draw().map_err(|fault| NotCommitted::Refusal(fault.into()))?;
@@ -377,7 +379,7 @@ async fn commit_own(broker: &Arc<Broker>, effects: Effects) -> Result<(), NotCom
     record(broker, Commit { effects, receipt: None, salt, trace: None, now }).await.map(drop)
 }
 
-/// Runs to its end, whoever has stopped waiting for it.
+/// Runs the work to its end, also when the caller no longer waits. A fault if the work panics.
 pub(crate) async fn run_detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -393,7 +395,7 @@ async fn record(broker: &Arc<Broker>, commit: Commit) -> Result<Committed, NotCo
         Ok(Err(error)) => Err(NotCommitted::Refusal(
             Fault::Internal(format!("recording broke off: {error}")).into(),
         )),
-        // It may be recorded yet, and is told then.
+        // The commit may still succeed; the task then publishes it.
         Err(_) => Err(NotCommitted::Refusal(Fault::Deadline.into())),
     }
 }
@@ -406,12 +408,12 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<Committe
     if trust {
         broker.keys.changed.notify_one();
         if let Err(fault) = broker.publish_trust() {
-            // It is in force, and whoever asks gets it; the file follows with the next heartbeat.
+            // The bundle is in force, and GetTrustBundle returns it. The next heartbeat writes the file.
             tracing::error!(%fault, "trust.json was not written");
         }
     }
     if revokes || trust {
-        // It is in force for minting already; this is for the tools.
+        // The broker already enforces it when it issues and records. This publishes it to the tools.
         broker
             .log
             .feed
@@ -419,7 +421,7 @@ async fn commit_and_tell(broker: Arc<Broker>, commit: Commit) -> Result<Committe
             .map_err(|fault| NotCommitted::Refusal(fault.into()))?;
     }
     if revokes && let Err(fault) = broker.log.reached.keep(&broker.log.store).await {
-        // It is in force all the same, and the mark follows.
+        // The revocation is in force all the same, and the mark is written again within a second.
         tracing::error!(%fault, "nothing beside the store says that it was revoked");
     }
     Ok(committed)

@@ -1,12 +1,12 @@
-//! How many refusals of one caller get a record each. SPEC 8.3.
+//! Which refusals get a record of their own. SPEC 8.3.
 //!
-//! Owns: which refusal is recorded by itself, and the count of the others. Does not own: what a refusal
-//! says, who is alive (`core::decide`), the recording (`pipeline`).
+//! Owns: which refusal is recorded by itself, and the count of the others. Does not own: the text of a
+//! refusal, which caller is valid (`core::decide`), the recording (`pipeline`).
 //!
-//! Invariants: of a caller that is known, the first refusal of each method and code in a minute is recorded,
-//! and ten a second of any; of strangers the same, but at most fifty a second of all of them together. What
-//! is not recorded by itself is counted, and the count is recorded at the latest a minute later. Known callers
-//! are counted apart while fewer than `CALLERS_MAX` are refused at once.
+//! Invariants: for a known caller the first refusal of each method and code in a minute is recorded, and
+//! ten refusals a second. For strangers the same holds, and at most fifty a second for all of them
+//! together. Refusals that are not recorded are counted, and the count is recorded within a minute.
+//! Known callers are counted separately while fewer than `CALLERS_MAX` are refused in the same minute.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,41 +18,41 @@ use sublet_core::evidence::record::{COUNTED_KINDS_MAX, CountedRefusals, RefusalC
 
 use crate::admission::Account;
 
-/// Refusals of one caller that are recorded in one second: at 5 KB each 50 KB.
+/// The refusals of one caller that are recorded in one second: 50 KB at 5 KB each.
 const RECORDED_A_SECOND: u32 = 10;
 
-/// How often what was counted is recorded.
+/// The interval at which counted refusals are recorded.
 pub(crate) const COUNTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Callers whose refusals are told apart in one minute, at about 1 KiB each; the others are counted as
-/// one. Enrolled agents are as many as an operator has created; addresses can be many.
+/// The callers that are counted separately in one minute, at about 1 KiB each. The others are counted as
+/// one. Agents are bounded by what the operator creates, and addresses are not.
 const CALLERS_MAX: usize = 65_536;
 
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 
-/// Whom a refusal is charged to; `None` for a caller that is not known and has no address: one of the
-/// admin's socket, or behind a proxy.
+/// The account that a refusal is charged to. `None` for an unknown caller without an address, which came
+/// by the admin's socket or through a proxy.
 pub(crate) type Charged = Option<Account>;
 
-/// Refusals of all strangers together that are recorded in one second, whatever addresses they have.
+/// The refusals of all strangers together that are recorded in one second.
 const STRANGERS_A_SECOND: u32 = 50;
 
-/// The refusals of this minute.
+/// The refusals of the current minute, by account.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<Windows>);
 
 #[derive(Debug, Default)]
 struct Windows {
     by: HashMap<Charged, Window>,
-    /// The second, and how many refusals of strangers were recorded in it.
+    /// The current second, and the number of strangers' refusals recorded in it.
     strangers: (i64, u32),
 }
 
 #[derive(Debug, Default)]
 struct Window {
     minute: i64,
-    /// What was recorded in this minute: method and code.
+    /// The methods and codes that were recorded in this minute.
     seen: HashSet<(&'static str, &'static str)>,
     second: i64,
     recorded: u32,
@@ -69,7 +69,7 @@ struct Counted {
 }
 
 impl Refusals {
-    /// Whether a refusal is to be recorded by itself; else it is counted here.
+    /// Returns whether a refusal is to be recorded by itself. If not, it is counted here.
     pub(crate) fn is_recorded(
         &self,
         charged: Charged,
@@ -90,8 +90,7 @@ impl Refusals {
         recorded
     }
 
-    /// What was counted until now, and is to be recorded. Callers that were not refused for a minute are
-    /// forgotten.
+    /// Takes out the counts, to be recorded. Drops callers that were not refused in the current minute.
     pub(crate) fn take(&self, now: UnixMillis) -> Vec<(Charged, CountedRefusals)> {
         let minute = now.0.div_euclid(MINUTE_MS);
         let mut windows = self.lock();
@@ -109,7 +108,7 @@ impl Refusals {
 }
 
 impl Windows {
-    /// Whether one more refusal of a stranger may be recorded in this second.
+    /// Returns whether one more refusal of a stranger may be recorded in this second.
     fn admits_a_stranger(&mut self, now: UnixMillis) -> bool {
         let second = now.0.div_euclid(SECOND_MS);
         if self.strangers.0 != second {

@@ -1,11 +1,10 @@
-//! Requests that are sent again, and the answers that are kept for them. docs/decisions/0003.
+//! Repeated requests, and the answers that are kept for them. docs/decisions/0003.
 //!
-//! Owns: which answer is given again, to whom, and which is kept. Does not own: how many there are
-//! (`core::answers`), the operations that need none (`core::decide::Keeps`).
+//! Owns: which answer is kept, and which caller gets it again. Does not own: how many answers are kept
+//! (`core::answers`), which operations need none (`core::decide::Keeps`).
 //!
-//! Invariants: an answer is given again only to a caller that is alive, for the same request, under the
-//! key that proved it; an identity that was given in place of another and that somebody has shown since is
-//! not given out a second time.
+//! Invariants: an answer is given again only to a valid caller, for the same request, under the key that
+//! proved it. An identity that replaced another and was shown since is not given a second time.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -20,38 +19,39 @@ use sublet_core::token::verify::VerifiedToken;
 
 use crate::store::{cbor, from_cbor};
 
-/// How long an answer is kept for a repeated request: ten minutes. A call is given up after seconds, and
-/// a proof is over after 30.
+/// How long an answer is kept: ten minutes. A client stops retrying after seconds, and a proof expires
+/// after 30 s.
 const ANSWER_MS: i64 = 10 * 60 * 1000;
 
-/// What makes a request repeatable: the caller's key for it, and what was asked.
+/// What identifies a repeated request.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeatable {
     /// The idempotency key.
     pub key: [u8; 16],
-    /// SHA-256 over the request without it.
+    /// The SHA-256 of the request without its idempotency key.
     pub request: [u8; 32],
 }
 
-/// A request of a caller that is known, under which its answer is found.
+/// A request of a known caller, with the name under which its answer is kept.
 pub(crate) struct Request {
     name: AnswerKey,
     request: [u8; 32],
     account: Option<Account>,
 }
 
-/// What is found where a request is looked for.
+/// What is kept for a request.
 pub(crate) enum Found<G> {
-    /// The answer that was given then, or that the key was used for something else.
+    /// The kept answer; or a refusal, if the idempotency key was used for another request or the answer
+    /// showed a secret.
     Answer(Result<G, Deny>),
-    /// An answer that is none any more: the request is decided anew.
+    /// A kept answer that is no longer valid. The request is decided again.
     Outdated,
-    /// None.
+    /// No answer is kept.
     Nothing,
 }
 
 impl Request {
-    /// `None` where no answer of this operation is kept, or nobody's key proved the request.
+    /// Makes it from the request. `None` if this operation keeps no answers, or if no key proved the request.
     pub(crate) fn of<O: Operation>(
         caller: &Caller,
         repeatable: Option<Repeatable>,
@@ -61,7 +61,7 @@ impl Request {
         Some(Request { name, request, account: caller.account() })
     }
 
-    /// Looks for the answer, which only a caller that is alive gets.
+    /// Looks for the kept answer. Only a valid caller gets it.
     pub(crate) fn look<O: Operation>(
         &self,
         view: View<'_>,
@@ -86,13 +86,14 @@ impl Request {
         Ok(if is_answer { Found::Answer(Ok(granted)) } else { Found::Outdated })
     }
 
-    /// Whether there is room for its answer.
+    /// Returns whether there is room to keep the answer.
     pub(crate) fn has_room<O: Operation>(&self, view: View<'_>) -> bool {
         let room = |account| view.state.answers().has_room(account);
         O::KEEPS == Keeps::TheIdentity || self.account.as_ref().is_some_and(room)
     }
 
-    /// What is kept of the answer. Refusals are decided again: they change nothing.
+    /// Returns the row that keeps the answer; `None` for a refusal. A refusal is decided again, because
+    /// it changed nothing.
     pub(crate) fn answer<O: Operation>(
         &self,
         verdict: &Verdict<O::Granted>,
@@ -118,23 +119,23 @@ impl Request {
     }
 }
 
-/// The agent that an identity token names, and which of its identities it is.
+/// Returns the agent that an identity token names and the token's nonce; `None` if it is no identity token.
 fn identity(token: &[u8]) -> Option<(AgentId, Nonce)> {
     let token = UnverifiedToken::decode(token).ok()?;
     let block = token.blocks().first()?.block();
     Some((block.agent.clone(), block.role.origin()?.nonce))
 }
 
-/// Which agents have shown the identity that they were given last, and when each made the first proof under
-/// it, by its own clock. Whoever has shown an identity has it: the answer that gave it arrived, and who asks
-/// for it after that is another, with a copy of what was asked. A request that was made before it and came
-/// late is the agent's own. It is known in this process alone: after a restart an answer is given again
-/// until its identity is shown anew.
+/// Which agents have shown their latest identity, and the time of the first call proof under it, by the
+/// agent's clock. An agent that has shown an identity received the answer that gave it. A later request
+/// for the same answer comes from somebody with a copy of the request. A request that was made earlier
+/// and arrived late is the agent's own. This is held in memory only. After a restart the answer is given
+/// again until the identity is shown again.
 #[derive(Debug, Default)]
 pub struct Heard(RwLock<HashMap<AgentId, (Nonce, UnixMillis)>>);
 
 impl Heard {
-    /// An agent has proven a call with this identity; one of before says nothing.
+    /// Notes that an agent has proven a call with this identity. Ignores an identity that is not the latest.
     pub(crate) fn saw(&self, shown: &VerifiedToken, proven_at: UnixMillis, state: &State) {
         let root = shown.root();
         let Some(origin) = root.role.origin() else { return };
@@ -146,15 +147,15 @@ impl Heard {
         }
     }
 
-    /// When an agent first showed this identity, if it is the last one that it has shown.
+    /// Returns when an agent first showed this identity; `None` if another identity was shown last.
     fn first(&self, agent: &AgentId, identity: Nonce) -> Option<UnixMillis> {
         let heard = self.0.read().unwrap_or_else(PoisonError::into_inner);
         heard.get(agent).filter(|(nonce, _)| *nonce == identity).map(|(_, at)| *at)
     }
 
-    /// Whether the identity that was given in place of another was shown before this caller asked for it. One
-    /// that was given for a credential is not asked about: whoever has the credential and the key comes in
-    /// again by them.
+    /// Returns whether an identity that replaced another was shown before this caller asked for it.
+    /// False for an identity that was given for a credential: the owner of the credential and the key
+    /// may enroll again.
     fn has_shown<O: Operation>(&self, granted: &O::Granted, caller: &Caller) -> bool {
         if !keeps_an_identity(O::METHOD) {
             return false;

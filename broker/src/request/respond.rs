@@ -1,11 +1,11 @@
-//! The last step: what leaves the process. The only place that makes a `tonic::Status`.
+//! The last step: what leaves the process. This is the only place that makes a `tonic::Status`.
 //!
-//! Owns: kind of no → gRPC status with its stable code (google.rpc.ErrorInfo, domain `sublet`) and, where
-//! the same call may be made again, after how long (google.rpc.RetryInfo),
-//! receipts, answers made from what was recorded. Does not own: the decision.
+//! Owns: kind of refusal → gRPC status with its stable code (google.rpc.ErrorInfo, domain `sublet`) and,
+//! if a retry makes sense, the time to wait (google.rpc.RetryInfo); receipts; answers made from what was
+//! recorded. Does not own: the decision.
 //!
-//! Invariants: an answer is made from [`Recorded`] alone, so all of it is of one moment; a receipt names only
-//! what is durable; the caller hears less than the ledger says.
+//! Invariants: an answer is made from one [`Recorded`], so all of it is of one moment. A receipt names
+//! only durable hops. The caller is told less than the ledger records.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::broker::Broker;
 use crate::request::pipeline::{Found, Recorded};
 use crate::store::{LedgerReader, Published};
 
-/// What a service method returns.
+/// The result of a service method.
 pub type Answer<M> = Result<Response<M>, Status>;
 
-/// Answers with what was recorded: the grant as a message, or the refusal.
+/// Makes the answer from what was recorded: the message for the grant, or the status of the refusal.
 pub fn answer<G, M>(
     recorded: Result<Recorded<G>, Refusal>,
     message: impl FnOnce(G, &Found) -> Result<M, Refusal>,
@@ -38,7 +38,7 @@ pub fn answer<G, M>(
     finish(kept, granted.and_then(|(granted, found)| message(granted, &found)))
 }
 
-/// The same with an answer that has to be waited for.
+/// Like [`answer`], for a message that is made asynchronously.
 pub async fn answer_when<G, M, F: Future<Output = Result<M, Refusal>>>(
     recorded: Result<Recorded<G>, Refusal>,
     message: impl FnOnce(G, Found) -> F,
@@ -51,7 +51,8 @@ pub async fn answer_when<G, M, F: Future<Output = Result<M, Refusal>>>(
     finish(kept, message)
 }
 
-/// Whether the answer is kept; what was granted, and the state that the answer is made from.
+/// Returns whether the answer is kept; and the grant with the state that the answer is made from, or the
+/// refusal.
 fn granted<G>(recorded: Result<Recorded<G>, Refusal>) -> (bool, Result<(G, Found), Refusal>) {
     let kept = recorded.as_ref().is_ok_and(Recorded::is_kept);
     (kept, recorded.and_then(|recorded| recorded.into_parts().map_err(Refusal::from)))
@@ -65,7 +66,7 @@ fn finish<M>(kept: bool, message: Result<M, Refusal>) -> Answer<M> {
     Ok(answer)
 }
 
-/// The status of a refusal; a fault is told to the operator's log.
+/// Returns the gRPC status of a refusal. Logs a fault.
 pub fn status(refusal: &Refusal) -> Status {
     if let Refusal::Fault(fault) = refusal {
         tracing::error!(%fault, "fault");
@@ -73,24 +74,24 @@ pub fn status(refusal: &Refusal) -> Status {
     sublet_proto::status::status(refusal)
 }
 
-/// The status that an answer begins with; `None` where a message comes first.
+/// Returns the status that a response begins with; `None` if it begins with a message.
 pub(crate) fn of_answer(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(headers)
 }
 
-/// The answer to a gRPC call of no method that there is.
+/// Returns the status for a gRPC method that does not exist.
 pub(crate) fn no_such_method() -> Status {
     coded(Code::Unimplemented, "there is no such method here", "unimplemented", None)
 }
 
-/// The answer to a call that took too long.
+/// Returns the status for a call that took too long.
 pub(crate) fn late() -> Status {
     let late = Fault::Deadline;
     coded(Code::Unavailable, late.to_string(), late.code(), None)
 }
 
-/// What the gRPC library, or a standard service, refused in its own words, with a code of ours. Of what
-/// it says in place of a service, `INTERNAL` means that it could not read the message.
+/// Returns our status for a status of the gRPC library or of a standard service. The library says
+/// `INTERNAL` when it cannot read the message.
 pub(crate) fn of_the_library(status: &Status) -> Status {
     match status.code() {
         Code::Unimplemented => no_such_method(),
@@ -104,8 +105,9 @@ pub(crate) fn of_the_library(status: &Status) -> Status {
     }
 }
 
-/// A receipt for the recorded hop that the answer is about: its chain's ledger indices, and that nothing of
-/// it is revoked as of the decision. Where something was revoked meanwhile, it staples nothing.
+/// Makes a receipt for the recorded hop of the answer. It states the ledger indices of the chain, and
+/// that nothing of the chain is revoked at the time of the decision. If something is revoked, the
+/// receipt is fresh at no time. A fault if the hop is not recorded.
 pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, Refusal> {
     let missing = || Fault::Internal("a recorded hop is missing".to_owned());
     let Basis { trust, revocation_sequence, hop } = &found.basis;
@@ -132,8 +134,8 @@ pub fn receipt(broker: &Broker, found: &Found) -> Result<Vec<u8>, Refusal> {
     Ok(receipt.encode())
 }
 
-/// That the hops with these ledger indices are in the ledger, under its head of the decision. The ledger is
-/// read on a thread that may wait for the disk.
+/// Returns inclusion proofs for the hops with these ledger indices, under the checkpoint of the
+/// decision. Reads the ledger on a thread that may wait for the disk.
 pub async fn inclusion(
     broker: &Arc<Broker>,
     indices: Vec<u64>,
@@ -183,7 +185,7 @@ mod tests {
     };
     use sublet_host::ports::{Clock as _, RandomSource, SystemClock, SystemRandom};
 
-    /// A store whose reader waits, as for a disk, until it is let go; then it says whether it was.
+    /// A store whose reader waits for a signal, like a slow disk, and then says whether the signal came.
     struct Waiting {
         memory: Memory,
         reader: Arc<WaitingReader>,
@@ -242,7 +244,7 @@ mod tests {
         }
     }
 
-    /// On a runtime of one thread: whoever reads the disk on it holds up everybody.
+    /// The runtime has one thread, so a read on that thread would block every call.
     #[tokio::test]
     async fn the_ledger_is_read_where_nobody_is_held_up() {
         let data = tempfile::tempdir().unwrap();

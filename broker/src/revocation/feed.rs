@@ -1,9 +1,9 @@
-//! The revocation feed as it is published: a signed head over what is durable. SPEC 7.5.
+//! The published revocation feed: a signed head over the durable deltas. SPEC 7.5.
 //!
-//! Owns: signing heads, at every revocation and at least every second. Does not own: the deltas
-//! (the store), who may watch (`service::revocation`).
+//! Owns: signing heads, after every revocation and at least every second. Does not own: the deltas (the
+//! store), who may watch (`service::revocation`).
 //!
-//! Invariants: a head is signed after its deltas are durable; its number never exceeds them.
+//! Invariants: a head is signed after its deltas are durable. It never names a later delta.
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::keys::Signers;
 use crate::store::Store;
 
-/// How often a head is signed when nothing happens.
+/// How often a head is signed without a revocation.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// The published feed.
@@ -32,36 +32,37 @@ pub struct Feed {
 
 #[derive(Clone)]
 struct Published {
-    /// Deltas that it binds, where its floor is, and which of all heads it is, by when it was begun.
+    /// The head's sequence number, its floor, and a number that grows with each signing. Larger is newer.
     at: (u64, u64, u64),
     bytes: Vec<u8>,
 }
 
-/// What a reader at some position lacks: deltas with their numbers, and the head that binds them.
+/// What a reader lacks: deltas, and the head that binds them.
 pub struct Portion {
-    /// The deltas' bytes, at most [`DELTAS_MAX`] of them.
+    /// The encoded deltas, at most [`DELTAS_MAX`].
     pub deltas: Vec<Vec<u8>>,
-    /// The bytes of the head that binds them; `None` where more come before it.
+    /// The encoded head that binds them; `None` if another portion follows before it.
     pub head: Option<Vec<u8>>,
-    /// The position after it.
+    /// The position after this portion.
     pub position: FeedPosition,
 }
 
 impl Feed {
-    /// A feed over a store, with its first head.
+    /// Makes the feed of a store, and signs its first head. A fault if the head cannot be signed.
     pub fn new(store: Store, signers: Signers, now: UnixMillis) -> Result<Self, Fault> {
         let head = sign(&store, &signers, now, 0)?;
         let (beat, _) = watch::channel(0);
         Ok(Feed { store, signers, head: RwLock::new(head), turns: AtomicU64::new(1), beat })
     }
 
-    /// Signs a new head over what is durable now, and tells the watchers.
+    /// Signs a new head over what is durable now, and notifies the watchers.
     pub fn publish(&self, now: UnixMillis) -> Result<(), Fault> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let head = sign(&self.store, &self.signers, now, turn)?;
         {
             let mut published = self.head.write().map_err(|_| damaged())?;
-            // Signing took so long that a newer one is out: a reader must never see the feed go back.
+            // Signing took long, and a newer head is published already. A reader must never see the feed
+            // go back.
             if head.at < published.at {
                 return Ok(());
             }
@@ -71,13 +72,13 @@ impl Feed {
         Ok(())
     }
 
-    /// Tells of every new head.
+    /// Returns a receiver that changes with every new head.
     pub fn beats(&self) -> watch::Receiver<u64> {
         self.beat.subscribe()
     }
 
-    /// What a reader at this position lacks, up to the last head. A head from before the floor was raised
-    /// does not go with deltas from above it: another is signed first.
+    /// Returns what a reader at this position lacks, up to the last head. If the floor has risen since
+    /// that head, a new head is signed first, because the old one does not bind deltas above the new floor.
     pub fn portion(&self, after: FeedPosition, now: UnixMillis) -> Result<Portion, Fault> {
         for _ in 0..PORTIONS_MAX {
             let head = self.head.read().map_err(|_| damaged())?.clone();
@@ -102,15 +103,16 @@ impl Feed {
     }
 }
 
-/// Deltas of one portion, some 130 bytes each: what a watcher holds that reads nothing, however large the feed.
+/// The most deltas of one portion, at about 130 bytes each. It bounds what a watcher that reads nothing
+/// holds.
 pub const DELTAS_MAX: usize = 1024;
 
-/// How often a portion is put together anew because the floor has risen meanwhile, which it does every ten
-/// seconds at most.
+/// How often a portion is made again because the floor has risen. The floor rises at most once in ten
+/// seconds.
 const PORTIONS_MAX: usize = 4;
 
 fn sign(store: &Store, signers: &Signers, now: UnixMillis, turn: u64) -> Result<Published, Fault> {
-    // Nothing of the store is held while a signer is looked for and signs.
+    // No lock of the store is held while the key is looked up and signs.
     let trust = store.view()?.trust().clone();
     let key = signers.active(trust.bundle(), KeyUse::Feed)?;
     let head = store.feed()?.head(now);

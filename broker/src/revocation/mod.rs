@@ -1,4 +1,4 @@
-//! The revocation feed, as the broker publishes it, and those who follow it. SPEC section 7.
+//! The revocation feed, as the broker publishes it, and its watchers. SPEC section 7.
 
 pub mod feed;
 pub(crate) mod places;

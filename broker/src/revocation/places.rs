@@ -1,9 +1,9 @@
-//! Places for those who follow the revocation feed.
+//! Places for the watchers of the revocation feed.
 //!
-//! Owns: how many there are, and how many one caller may have. Does not own: who may follow it.
+//! Owns: how many places there are, and how many one caller may have. Does not own: who may watch.
 //!
-//! Invariants: a caller has a bound of its own; the last places are kept for callers that have few, so
-//! that a new tool finds one whatever others do; a place is free again when it is dropped.
+//! Invariants: each caller has a bound. The last places are reserved for callers with few, so that a new
+//! tool always finds one. A place is free again when it is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,14 @@ use sublet_core::refusal::Overload;
 
 use crate::request::refusals::Charged;
 
-/// Places of all callers; each costs a task and a buffer of a few KiB: 100 MB when all are taken.
+/// The most places of all callers: 100 MB when all are taken. Each costs a task and a buffer of a few KiB.
 const TOTAL_MAX: usize = 10_000;
 
-/// Places of one caller: an agent that follows the feed in so many processes.
+/// The most places of one caller: an agent that watches in this many processes.
 const PER_CALLER_MAX: usize = 256;
 
-/// Places that are kept for callers that have fewer than [`FEW`]: 36 callers that take all they may leave
-/// these, and 250 tools find their first four.
+/// The places that are reserved for callers with fewer than [`FEW`]. Even if 36 callers take all that
+/// they may, 250 tools find their first four.
 const RESERVED: usize = 1_000;
 
 /// See [`RESERVED`].
@@ -35,7 +35,7 @@ struct Taken {
     by: HashMap<Charged, usize>,
 }
 
-/// A place, as long as it is held.
+/// A place. It is given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -43,7 +43,7 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// Takes a place for a caller; refused where it has as many as it may, or all are taken.
+    /// Takes a place for a caller. Refused if the caller has as many as it may, or if all are taken.
     pub(crate) fn take(self: &Arc<Self>, charged: Charged) -> Result<Place, Overload> {
         let mut taken = self.lock();
         let own = taken.by.get(&charged).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! `sublet.v1.Admin`.
+//! The gRPC service `sublet.v1.Admin`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ use crate::request::authenticate;
 use crate::request::pipeline::{Asked, Found};
 use crate::request::respond::{self, Answer};
 
-/// The longest that a key may be announced ahead: thirty days.
+/// The longest lead time of a prepared key, in seconds: thirty days.
 const LEAD_SECONDS_MAX: i64 = 30 * 24 * 3600;
 
 /// The service.
@@ -246,7 +246,7 @@ impl Admin for AdminService {
 }
 
 impl AdminService {
-    /// What is stored, and what this process has done.
+    /// Makes the answer of GetStatus from the stored state and this process's counters.
     fn status(&self, status: &Status, found: &Found) -> v1::GetStatusResponse {
         let (broker, trust) = (&self.0, found.basis.trust.bundle());
         v1::GetStatusResponse {
@@ -268,7 +268,7 @@ impl AdminService {
     }
 }
 
-/// The page behind a name; the first one behind an empty name.
+/// Returns the page after this name; for an empty name, the first page.
 fn page_by_name(after: String, size: u32) -> PageOf<String> {
     PageOf { after: Some(after).filter(|name| !name.is_empty()), size }
 }
@@ -282,7 +282,7 @@ fn key_step(step: Option<Step>, lead_ms: i64) -> Result<KeyStep, Refusal> {
                 let names = USES.map(KeyUse::name).join(", ");
                 field("use", format!("{use:?} is none of {names}", use = r#use))
             })?;
-            // One that signs bundles must be able to take over at any moment.
+            // A bundle key must be able to take over at any moment, so it has no lead time.
             let lead_ms = if use_ == KeyUse::Bundle { 0 } else { lead_ms };
             let lead_ms = match lead_seconds {
                 None => lead_ms,

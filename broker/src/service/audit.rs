@@ -1,4 +1,4 @@
-//! `sublet.v1.Audit`.
+//! The gRPC service `sublet.v1.Audit`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::request::pipeline::Recorded;
 use crate::request::respond::{self, Answer};
 use crate::store::{LedgerReader, Published};
 
-/// Entries read at once: at 4 KiB each half a MiB.
+/// The entries that are read at once: half a MiB at 4 KiB each.
 const PAGE: usize = 128;
 
 /// The service.
@@ -171,7 +171,7 @@ impl Audit for AuditService {
     }
 }
 
-/// Sends a head and the records behind the reader's; ends when the reader is gone.
+/// Sends a checkpoint and the records after the reader's. Stops when the reader is gone.
 fn send_records(
     published: &Published,
     reader: &dyn LedgerReader,
@@ -209,7 +209,7 @@ fn send_records(
     }
 }
 
-/// The next entries that are there; or, where they were forgotten, their hashes.
+/// Returns the next entries; or, if they were pruned, their hashes.
 fn next_part(
     published: &Published,
     reader: &dyn LedgerReader,
@@ -231,14 +231,14 @@ fn next_part(
     Ok(Part::Entries(v1::RecordsEntries { first: left.start, leaves, payloads }))
 }
 
-/// Forgets at once what may go now; nobody but an admin makes the broker look for it.
+/// Prunes at once what an admin's call has released. Other callers cannot trigger this.
 async fn begin<G>(broker: &Arc<Broker>, recorded: &Result<Recorded<G>, Refusal>) {
     if recorded.as_ref().is_ok_and(Recorded::is_granted) {
         retain::begin(broker).await;
     }
 }
 
-/// Refuses an index that the ledger does not reach.
+/// Refuses an index beyond the end of the ledger.
 fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), Refusal> {
     let size = broker.log.store.published()?.tree.size();
     if end <= size {
@@ -247,7 +247,7 @@ fn in_ledger(broker: &Broker, name: &'static str, end: u64) -> Result<(), Refusa
     Err(field(name, format!("it lies behind the ledger, which has {size} records")).into())
 }
 
-/// Reads a delegation's entries page by page, those that may be seen; ends when the reader is gone.
+/// Sends a delegation's entries that the caller may see, page by page. Stops when the reader is gone.
 fn send_all(
     reader: &dyn LedgerReader,
     replayed: &Replayed,

@@ -1,4 +1,4 @@
-//! `sublet.v1.Delegation`.
+//! The gRPC service `sublet.v1.Delegation`.
 
 use std::sync::Arc;
 

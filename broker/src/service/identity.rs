@@ -1,4 +1,4 @@
-//! `sublet.v1.Identity`.
+//! The gRPC service `sublet.v1.Identity`.
 
 use std::sync::Arc;
 

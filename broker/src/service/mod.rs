@@ -1,6 +1,6 @@
-//! The first step: what arrives, understood. One file a gRPC service.
+//! The first step: reading a request. One file for each gRPC service.
 //!
-//! Owns: message → operation, grant → message. Does not own: anything that is decided.
+//! Owns: message → operation, grant → message. Does not own: any decision.
 
 pub(crate) mod admin;
 pub(crate) mod audit;
@@ -23,16 +23,16 @@ use crate::request::authenticate;
 use crate::request::pipeline::{self, Asked, Came, Recorded};
 use crate::request::repeat::Repeatable;
 
-/// How often what is left of ended sessions is looked for: twice is enough for one session; users that
-/// log in again while all of a principal's sessions end begin others.
+/// How often the rest of ended sessions is looked for. Twice is enough for one session. When all
+/// sessions of a principal end, new logins can begin others meanwhile.
 const SWEEPS_MAX: usize = 8;
 
-/// The longest reason that a request may give: a ledger leaf has to hold it.
+/// The longest reason of a request, in bytes. It must fit into a ledger leaf.
 pub(crate) const REASON_BYTES_MAX: usize = 1024;
 
 /// A writing request that carries an idempotency key.
 pub(crate) trait Keyed: Message + Clone {
-    /// Takes the key out, so that what is left is what was asked.
+    /// Takes the idempotency key out of the message.
     fn take_key(&mut self) -> Vec<u8>;
 }
 
@@ -70,14 +70,14 @@ keyed!(
     EndSessionsRequest,
 );
 
-/// What makes a request repeatable.
+/// Returns what identifies a repeated request. Malformed if the idempotency key is not 16 bytes.
 pub(crate) fn repeatable<M: Keyed>(message: &M) -> Result<Repeatable, Refusal> {
     let mut asked = message.clone();
     let key = fixed("idempotency_key", &asked.take_key())?;
     Ok(Repeatable { key, request: sha256(&asked.encode_to_vec()) })
 }
 
-/// Who asks, for what, decided and recorded: the road of a writing request.
+/// Serves a writing request: authenticate, read the message, decide and record.
 pub(crate) async fn write<M: Keyed, O: Operation>(
     broker: &Arc<Broker>,
     request: Request<M>,
@@ -92,7 +92,7 @@ pub(crate) async fn write<M: Keyed, O: Operation>(
     pipeline::run(broker, Asked { authenticated, repeatable, came }).await
 }
 
-/// The road of a request that is idempotent of itself, or only reads.
+/// Serves a request that only reads, or that is idempotent by itself.
 pub(crate) async fn read<M, O: Operation>(
     broker: &Arc<Broker>,
     request: Request<M>,
@@ -105,8 +105,9 @@ pub(crate) async fn read<M, O: Operation>(
     pipeline::run(broker, Asked { authenticated, repeatable: None, came }).await
 }
 
-/// Ends sessions, and goes on until nothing is left of them: what was issued beside the first decision
-/// ends with the second, and nothing is issued after it. So it does where the caller hangs up.
+/// Ends sessions, and repeats until nothing of them is left. A delegation that is issued at the same
+/// time as the first decision ends with the second. It runs on when the caller hangs up. Returns the
+/// numbers of ended sessions and delegations, or the refusal.
 pub(crate) async fn end_sessions(
     broker: Arc<Broker>,
     caller: Caller,
@@ -138,13 +139,13 @@ async fn sweep(
     Ok(Ok(ended))
 }
 
-/// How a request came.
+/// Returns the trace and the network of a request.
 pub(crate) fn came<M>(request: &Request<M>) -> Came {
     Came { trace: trace(request), from: authenticate::via(request).network() }
 }
 
-/// The trace-id of `traceparent` (W3C Trace Context, section 3.2): whoever calls may say it, and
-/// nothing is decided by it.
+/// Returns the trace-id of `traceparent` (W3C Trace Context, section 3.2); `None` if there is none. The
+/// caller chooses it, so no decision uses it.
 fn trace<M>(request: &Request<M>) -> Option<[u8; 16]> {
     let header = request.metadata().get("traceparent")?.to_str().ok()?;
     let mut parts = header.split('-');
@@ -157,7 +158,7 @@ fn trace<M>(request: &Request<M>) -> Option<[u8; 16]> {
     Some(id.to_be_bytes())
 }
 
-/// Bounds a reason.
+/// Returns the reason, if it is short enough. Malformed if it exceeds `REASON_BYTES_MAX`.
 pub(crate) fn reason(text: String) -> Result<String, Refusal> {
     if text.len() > REASON_BYTES_MAX {
         return Err(field(

@@ -1,4 +1,4 @@
-//! `sublet.v1.Revocation`.
+//! The gRPC service `sublet.v1.Revocation`.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use crate::request::pipeline::{self, Asked};
 use crate::request::respond::{self, Answer};
 use crate::revocation::places::Places;
 
-/// Events that wait for one watcher. A watcher that is this far behind is slower than its feed;
-/// the stream waits for it, and its view goes stale, which is what it must.
+/// The events that wait for one watcher. If a watcher reads too slowly, its stream waits and its
+/// revocation view becomes stale, as it must.
 const EVENTS_MAX: usize = 64;
 
 /// The service.
@@ -139,7 +139,7 @@ impl RevocationService {
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<<Self as Revocation>::WatchStream>, Refusal> {
         let (broker, came) = (self.broker.clone(), super::came(&request));
-        // Where nobody has to be known, who shows nothing is an address.
+        // With `--dev` a caller without a proof is known by its address.
         let shows = request.metadata().contains_key(PROOF_METADATA);
         let charged = match broker.config.dev && !shows {
             true => came.from.map(Account::Network),
@@ -164,7 +164,7 @@ impl RevocationService {
     }
 }
 
-/// Sends what the watcher lacks, then every new head with the deltas before it, until it is gone.
+/// Sends what the watcher lacks, then every new head with its deltas, until the watcher is gone.
 async fn follow(
     broker: &Broker,
     mut position: FeedPosition,
@@ -174,7 +174,7 @@ async fn follow(
     let mut version = None;
     loop {
         beats.mark_unchanged();
-        // The bundle before the head: a head may be by a key that is new in it.
+        // The bundle comes before the head, because a key that is new in it may have signed the head.
         let seen =
             broker.log.feed.portion(position, broker.ports.clock.now()).and_then(|portion| {
                 let trust = broker.trust()?;
@@ -195,7 +195,7 @@ async fn follow(
         for event in trust.into_iter().chain(deltas).chain(portion.head.map(Event::Head)) {
             let sent = tokio::select! {
                 sent = events.send(Ok(v1::WatchEvent { event: Some(event) })) => sent.is_ok(),
-                // One that reads nothing keeps no broker from stopping.
+                // A watcher that reads nothing must not keep the broker from stopping.
                 _ = stopping.wait_for(|stopping| *stopping) => false,
             };
             if !sent {

@@ -1,27 +1,27 @@
-//! What sled leaves to the operating system: it keeps pages that are larger than a quarter of a segment in
-//! files of their own, and syncs none of them.
+//! Pages of sled that are larger than a quarter of a segment. sled writes each of them to a file of its
+//! own and does not sync it.
 //!
-//! Owns: which of those files are not known to be on the disk. Does not own: the store (`sled`).
+//! Owns: which of those files may not be on the disk yet. Does not own: the store (`sled`).
 //!
-//! Invariants: a batch is durable only when every page that it wrote is. With segments of
-//! [`SEGMENT_BYTES`] a page that large is not written in practice; stores of before have them.
+//! Invariants: a batch is durable only when every page that it wrote is durable. With segments of
+//! [`SEGMENT_BYTES`] no page is that large in practice; older stores have such files.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Bytes of a segment: the most that sled takes. A page holds some twenty values, a value of ours is
-/// some 32 KiB, and pages are in files of their own from 4 MiB on.
+/// The size of a segment in bytes, the largest that sled accepts. A page holds about twenty values of at
+/// most about 32 KiB, and only a page of 4 MiB or more gets a file of its own.
 pub(super) const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Within this of a directory's last change there may be another that its time does not show: the kernel
-/// tells times of files by ticks of up to 10 ms.
+/// How long after a directory's last change another change may leave its time as it is. The kernel gives
+/// files the time of ticks of up to 10 ms.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The segments of the store that is in a directory, or of a new one.
+/// Returns the segment size of the store in this directory; for a new store, [`SEGMENT_BYTES`].
 pub(super) fn segment_bytes(store: &Path) -> usize {
-    // Behind its lines it has a checksum, which is no text.
+    // The file ends with a checksum that is not text.
     let told = fs::read(store.join("conf")).unwrap_or_default();
     let told = String::from_utf8_lossy(&told);
     let told = told.lines().find_map(|line| line.strip_prefix("segment_size: ")?.parse().ok());
@@ -31,21 +31,22 @@ pub(super) fn segment_bytes(store: &Path) -> usize {
 /// The pages of a store that are files of their own.
 pub(super) struct Blobs {
     directory: PathBuf,
-    /// When the directory had changed, as it was last looked at; `None` when it may have changed since
-    /// without showing it.
+    /// The time of the directory's last change when it was listed; `None` if a later change may have
+    /// left the time as it is.
     seen: Option<SystemTime>,
-    /// The last one that is on the disk: their names are numbers, which grow.
+    /// The number of the last file that is on the disk. The files' names are numbers that grow.
     last: Option<i64>,
 }
 
 impl Blobs {
-    /// Of a store in a directory. What a process left that was killed is not on the disk, either.
+    /// The pages of the store in this directory. None counts as durable yet, because a killed process
+    /// may have left some that are not.
     pub(super) fn of(store: &Path) -> Self {
         Blobs { directory: store.join("blobs"), seen: None, last: None }
     }
 
-    /// Waits until every page is on the disk. `written` is the last change of the store's main file,
-    /// which is before now.
+    /// Returns when every page is on the disk. `written` is the time of the last change of the store's
+    /// main file, which is in the past.
     pub(super) fn sync(&mut self, written: SystemTime) -> Result<()> {
         let changed = fs::metadata(&self.directory)?.modified()?;
         if self.seen == Some(changed) {
@@ -54,7 +55,7 @@ impl Blobs {
         let new = self.unsynced()?;
         for (_, path) in &new {
             match File::open(path).and_then(|file| file.sync_all()) {
-                // A page of before, which is no longer needed.
+                // An old page that sled has removed.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 synced => synced?,
             }
@@ -96,17 +97,18 @@ mod tests {
         let now = fs::metadata(&directory).unwrap().modified().unwrap();
         blobs.sync(now).unwrap();
         assert_eq!((blobs.last, blobs.unsynced().unwrap().len()), (Some(9), 0));
-        // Another in the same tick, and a directory whose time stays as it was.
+        // Another page in the same tick; the directory's time stays as it was.
         page(12);
         File::open(&directory).unwrap().set_modified(now).unwrap();
         blobs.sync(now + Duration::from_millis(5)).unwrap();
         assert_eq!(blobs.last, Some(12));
-        // Also where the store was written much later: what was listed then may have been all or not.
+        // The store was written much later. The earlier list may have been incomplete.
         page(15);
         File::open(&directory).unwrap().set_modified(now).unwrap();
         blobs.sync(now + Duration::from_secs(1)).unwrap();
         assert_eq!((blobs.last, blobs.seen), (Some(15), Some(now)));
-        // Listed long after the last change, and no other change since: the directory is not read.
+        // The list was made long after the last change, and nothing changed since, so the directory is
+        // not read.
         page(18);
         File::open(&directory).unwrap().set_modified(now).unwrap();
         blobs.sync(now + Duration::from_secs(2)).unwrap();

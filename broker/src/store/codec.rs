@@ -1,4 +1,4 @@
-//! Rows as bytes: CBOR (RFC 8949) with named fields, so that a later version may add some.
+//! Rows as bytes: CBOR (RFC 8949) with named fields, so that a later version can add fields.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,21 +8,21 @@ use sublet_core::revocation::feed::Delta;
 use sublet_core::state::{AnswerKey, Row, RowKey};
 use sublet_core::trust::bundle::SignedBundle;
 
-/// Every kind of key in the store begins with its own byte. The one table of them.
+/// The table of key prefixes. Every kind of key in the store begins with a byte of its own.
 pub(super) mod prefix {
-    /// `m` name: schema version; size and root of the ledger.
+    /// `m` name: the schema version; the size and root hash of the ledger.
     pub(crate) const META: u8 = b'm';
-    /// `l` index (u64): a segment, the records from this one on with what lies beside each.
+    /// `l` index (u64): a segment, which holds records from this index on, with their payloads.
     pub(crate) const LEAF: u8 = b'l';
     /// `t` level (u8), index (u64): a full tile of the tree.
     pub(crate) const TILE: u8 = b't';
-    /// `c` size (u64): a signed head.
+    /// `c` size (u64): a signed checkpoint.
     pub(crate) const CHECKPOINT: u8 = b'c';
-    /// `d` delegation (32), index (u64): nothing; which entries belong to a delegation.
+    /// `d` delegation (32), index (u64): no value. The entry belongs to the delegation.
     pub(crate) const OF_DELEGATION: u8 = b'd';
     /// `a` SPIFFE id: an agent.
     pub(crate) const AGENT: u8 = b'a';
-    /// `k` thumbprint (32): a key's owner.
+    /// `k` thumbprint (32): the owner of a key.
     pub(crate) const KEY_OWNER: u8 = b'k';
     /// `f` name: a profile.
     pub(crate) const PROFILE: u8 = b'f';
@@ -32,15 +32,15 @@ pub(super) mod prefix {
     pub(crate) const DELEGATION: u8 = b'g';
     /// `n` id (32): a recorded hop.
     pub(crate) const HOP: u8 = b'n';
-    /// `r` sequence (u64): a revocation, as the feed's bytes.
+    /// `r` sequence (u64): a revocation, in the feed's byte layout.
     pub(crate) const REVOCATION: u8 = b'r';
-    /// `v` SPIFFE id: what is known of a tool that reports.
+    /// `v` SPIFFE id: the position and counter of a tool that reports.
     pub(crate) const VERIFIER: u8 = b'v';
-    /// `e` SHA-256 of a signed token: that it was enrolled with.
+    /// `e` SHA-256 of a signed token: an agent has enrolled with the token.
     pub(crate) const SPENT: u8 = b'e';
-    /// `w`: records below this index (u64) may be forgotten.
+    /// `w`: the index (u64) below which records may be pruned.
     pub(crate) const FLOOR: u8 = b'w';
-    /// `h` name: a hold.
+    /// `h` name: a legal hold.
     pub(crate) const HOLD: u8 = b'h';
     /// `s` id (32): a session of authority.
     pub(crate) const SESSION: u8 = b's';
@@ -50,11 +50,11 @@ pub(super) mod prefix {
     pub(crate) const ANSWER: u8 = b'q';
     /// `y` SPIFFE id: the last answer that gave this agent an identity.
     pub(crate) const IDENTITY_ANSWER: u8 = b'y';
-    /// `z`: where the revocation feed begins.
+    /// `z`: the floor of the revocation feed.
     pub(crate) const FEED_FLOOR: u8 = b'z';
 }
 
-/// A key: its prefix and its name.
+/// Returns a key: the prefix and the name.
 pub(super) fn key(prefix: u8, name: &[u8]) -> Vec<u8> {
     [&[prefix], name].concat()
 }
@@ -64,7 +64,7 @@ fn answer_key(name: &AnswerKey) -> Vec<u8> {
     key(prefix::ANSWER, &sha256(&bytes))
 }
 
-/// A row as key and value.
+/// Returns a row as key and value. A fault if it cannot be encoded.
 pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let value = match row {
         Row::Agent(row) => cbor(row)?,
@@ -86,7 +86,7 @@ pub(super) fn encode(row: &Row) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     Ok((encode_key(&row.key()), value))
 }
 
-/// A row's key as bytes.
+/// Returns a row's key as bytes.
 pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
     match row {
         RowKey::Agent(id) => key(prefix::AGENT, id.as_str().as_bytes()),
@@ -108,7 +108,7 @@ pub(super) fn encode_key(row: &RowKey) -> Vec<u8> {
     }
 }
 
-/// A row from its prefix and value.
+/// Returns a row from its prefix and value. A fault if the value cannot be read, or the prefix is unknown.
 pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Row, Fault> {
     Ok(match prefix {
         prefix::AGENT => Row::Agent(from_cbor(value)?),
@@ -138,14 +138,14 @@ pub(super) fn decode(prefix: u8, value: &[u8]) -> Result<Row, Fault> {
     })
 }
 
-/// A value as CBOR.
+/// Returns a value as CBOR.
 pub(crate) fn cbor<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes).map_err(|error| broken(&error))?;
     Ok(bytes)
 }
 
-/// A value from CBOR.
+/// Returns a value from CBOR. A fault if the bytes cannot be read.
 pub(crate) fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     ciborium::from_reader(bytes).map_err(|error| broken(&error))
 }

@@ -1,6 +1,6 @@
-//! What is committed, what comes of it, and what the committer shares with readers.
+//! Commits, their results, and what the committer shares with readers.
 //!
-//! Owns: the types between whoever commits and the one thread that writes. Does not own: the writing
+//! Owns: the types between a caller that commits and the thread that writes. Does not own: the writing
 //! (`committer`).
 
 use std::sync::atomic::AtomicU64;
@@ -15,36 +15,37 @@ use tokio::sync::{oneshot, watch};
 use super::draft::{self, Draft};
 use super::ledger::Published;
 
-/// What is committed: a verdict's effects.
+/// A commit: the effects of a verdict.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// What must still hold, what changes, what is recorded.
+    /// The preconditions, the changes and the records.
     pub effects: Effects,
-    /// The recorded hop that the answer has a receipt of.
+    /// The recorded hop that the answer needs a receipt for; `None` if it needs none.
     pub receipt: Option<HopId>,
-    /// Random: keeps payloads beside the ledger from being guessed by their digests.
+    /// Random bytes from which each payload's salt is made. They keep a payload from being guessed from
+    /// its digest.
     pub salt: [u8; 16],
-    /// The trace that the request belongs to (W3C Trace Context), if it said so.
+    /// The trace-id of the request (W3C Trace Context); `None` if it has none.
     pub trace: Option<[u8; 16]>,
     /// The time of the decision.
     pub now: UnixMillis,
 }
 
-/// A commit that is durable, and what its answer is made from.
+/// A durable commit, with what its answer is made from.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The state that the commit made.
+    /// The parts of the new state that the answer needs.
     pub basis: Basis,
-    /// The ledger, as far as its head is signed: the commit's records are in it.
+    /// The ledger up to a signed checkpoint that includes the commit's records.
     pub ledger: Arc<Published>,
 }
 
 /// Why a commit did not happen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotCommitted {
-    /// What the decision read has changed: decide again.
+    /// What the decision read has changed. The request must be decided again.
     Changed,
-    /// It cannot be done now.
+    /// The store cannot take the commit now.
     Refusal(Refusal),
 }
 
@@ -54,7 +55,7 @@ impl From<Outdated> for NotCommitted {
     }
 }
 
-/// A commit as the committer takes it: its records are written, but for their places.
+/// A commit whose records are encoded, except for their place in the ledger.
 pub(super) struct Drafted {
     pub(super) effects: Effects<Draft>,
     pub(super) receipt: Option<HopId>,
@@ -79,13 +80,13 @@ pub(super) enum Job {
     Prune(UnixMillis, oneshot::Sender<Result<usize, NotCommitted>>),
 }
 
-/// What readers share with the committer, changed only after a batch is durable.
+/// What readers share with the committer. It changes only after a batch is durable.
 pub(super) struct Shared {
     pub(super) state: RwLock<State>,
     pub(super) feed: RwLock<FeedWriter>,
     pub(super) ledger: RwLock<Arc<Published>>,
     pub(super) revocations: watch::Sender<u64>,
-    /// Batches that were begun, and that were ended.
+    /// The numbers of batches that were started and finished.
     pub(super) begun: AtomicU64,
     pub(super) ended: AtomicU64,
 }

@@ -1,11 +1,11 @@
-//! The one thread that writes. Takes one commit, drains what is queued, writes one batch, syncs
-//! once, then wakes all who wait: group commit by natural batching, no timer.
+//! The only thread that writes. It takes one commit, drains the queue, writes one batch, syncs once, and
+//! then answers everyone who waits. Batches form while it writes (group commit); there is no timer.
 //!
-//! Owns: batches and their order. Does not own: what a commit does to the state (`State::apply`), how bytes
-//! lie on disk (a [`Backend`]).
+//! Owns: batches and their order. Does not own: what a commit does to the state (`State::apply`), how
+//! bytes are stored on disk (a [`Backend`]).
 //!
-//! Invariants: the committer applies to its own copy of the state, which runs ahead of the shared one by
-//! the batch that is being written; the shared one follows after the sync.
+//! Invariants: the committer applies commits to its own copy of the state. This copy is ahead of the
+//! shared state by the batch in work. The shared state follows after the sync.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,21 +26,22 @@ use super::ledger::{CheckpointSigner, Published};
 use super::reader::LedgerReader;
 use sublet_proto::leaf;
 
-/// Commits in one batch: at 2 KiB each half a MiB.
+/// The most commits in one batch: half a MiB at 2 KiB each.
 const BATCH_MAX: usize = 256;
 
-/// Rows that one pruning forgets: keeps a batch short beside the commits that wait.
+/// The most rows, records or deltas that one pruning removes. It keeps the batch short, because commits
+/// wait for it.
 pub(crate) const PRUNE_MAX: usize = 10_000;
 
-/// Between attempts to sign a head.
+/// The first pause before a checkpoint is signed again.
 const SIGN_AGAIN_MIN: Duration = Duration::from_millis(100);
 
-/// The same, after some of them.
+/// The longest pause before a checkpoint is signed again.
 const SIGN_AGAIN_MAX: Duration = Duration::from_secs(2);
 
 type Answer = oneshot::Sender<Result<Committed, NotCommitted>>;
 
-/// Starts the committer; it ends when every [`super::Store`] is gone, or after a failed write.
+/// Starts the committer. It ends when every [`super::Store`] is dropped, or after a failed write.
 pub(super) fn start(
     backend: impl Backend,
     mut state: State,
@@ -61,8 +62,8 @@ pub(super) fn start(
         .map_err(|error| Fault::Store(format!("the committer did not start: {error}")))
 }
 
-/// When the last record of a ledger was recorded. It is there: what gives records up is itself a record
-/// behind them. A leaf of an earlier form, of which the time is not understood, bounds nothing.
+/// Returns the time of the ledger's last record; the earliest time if the ledger is empty or the leaf's
+/// form is not understood. The last record is never pruned, because pruning itself adds a record.
 fn last_time(reader: &dyn LedgerReader, size: u64) -> Result<UnixMillis, Fault> {
     let Some(index) = size.checked_sub(1) else { return Ok(UnixMillis(i64::MIN)) };
     let last = reader.range(index, 1)?.pop().filter(|entry| entry.index == index);
@@ -74,13 +75,13 @@ struct Committer<B> {
     backend: B,
     ahead: State,
     tree: Tree,
-    /// The last signed head. The next batch that records keeps it.
+    /// The last signed checkpoint. The next batch with records stores it.
     published: Arc<Published>,
-    /// Records below this index were looked at, whether they may go.
+    /// Entry bundles below this index were already examined for pruning.
     swept: u64,
     notary: CheckpointSigner,
     shared: Arc<Shared>,
-    /// A job that begins the next batch.
+    /// A job that must begin the next batch.
     next: Option<Job>,
 }
 
@@ -89,9 +90,9 @@ struct Committer<B> {
 struct Round {
     batch: Batch,
     deltas: Vec<Delta>,
-    /// Where the feed begins after this batch, if its floor rises.
+    /// The new floor of the feed after this batch, if it rises.
     floor: Option<FeedFloor>,
-    /// Whoever waits, and what the state is for its answer.
+    /// The callers that wait, each with the state that its answer is made from.
     granted: Vec<(Answer, Basis)>,
     refused: Vec<(Answer, NotCommitted)>,
     pruned: Vec<(oneshot::Sender<Result<usize, NotCommitted>>, usize)>,
@@ -105,7 +106,7 @@ impl<B: Backend> Committer<B> {
             self.take(first, &mut round);
             for _ in 1..BATCH_MAX {
                 match jobs.try_recv() {
-                    // The feed is trimmed as it is, not as this batch makes it.
+                    // The feed is trimmed as it is stored, and this batch has deltas that are not stored yet.
                     Ok(job @ Job::Prune(..)) if !round.deltas.is_empty() => {
                         self.next = Some(job);
                         break;
@@ -116,7 +117,8 @@ impl<B: Backend> Committer<B> {
             }
             if let Err(fault) = self.finish(round) {
                 tracing::error!(%fault, "the store did not take a batch; nothing is granted any more");
-                // What runs ahead is not on disk. Whoever waits hears a fault; a restart recovers.
+                // The committer's copy of the state is ahead of the disk, so it must not go on. Callers
+                // get a fault; a restart recovers.
                 return;
             }
             self.shared.ended.fetch_add(1, Ordering::SeqCst);
@@ -151,8 +153,9 @@ impl<B: Backend> Committer<B> {
         }
     }
 
-    /// Raises the floor of the revocation feed over what says nothing any more, and returns the changes and
-    /// how many deltas it passes: once in a round, as what is staged is not in the feed yet.
+    /// Raises the floor of the revocation feed over deltas that have no effect any more. Returns the
+    /// changes and the number of deltas below the new floor. Does nothing if the batch has deltas,
+    /// because they are not in the feed yet.
     fn trim_feed(&mut self, before: UnixMillis, round: &mut Round) -> (Vec<Change>, usize) {
         if round.floor.is_some() || !round.deltas.is_empty() {
             return (Vec::new(), 0);
@@ -169,8 +172,8 @@ impl<B: Backend> Committer<B> {
         (changes, count)
     }
 
-    /// Deletes records that were pruned, whole entry bundles at a time, and returns how many: what
-    /// is durable, full, below the floor and under no hold.
+    /// Deletes records that were pruned, whole entry bundles at a time, and returns how many. A bundle
+    /// is deleted if it is durable, full, below the floor and under no legal hold.
     fn sweep(&mut self, batch: &mut Batch) -> Result<usize, Fault> {
         let (reader, width) = (self.backend.reader(), u64::from(tile::WIDTH));
         let floor = self.ahead.retention().floor().min(self.published.tree.size());
@@ -198,12 +201,12 @@ impl<B: Backend> Committer<B> {
         Ok(forgotten)
     }
 
-    /// Puts what one commit gave into the batch.
+    /// Adds the result of one commit to the batch.
     fn stage(&mut self, applied: Applied<Draft>, round: &mut Round) {
         let Applied { changes, records, first, erased } = applied;
         round.deltas.extend(deltas(&changes).cloned());
         if changes.iter().any(|change| matches!(change, Change::Forget(RowKey::Hold(_)))) {
-            // What was passed over may be pruned by now.
+            // A hold was removed, so bundles that were skipped may now be deleted.
             self.swept = 0;
         }
         round.batch.changes.extend(changes);
@@ -217,7 +220,7 @@ impl<B: Backend> Committer<B> {
         }
     }
 
-    /// Writes, syncs, publishes, wakes.
+    /// Writes the batch, syncs, publishes the new state and answers the callers.
     fn finish(&mut self, mut round: Round) -> Result<(), Fault> {
         let recorded = !round.batch.entries.is_empty();
         if recorded {
@@ -239,7 +242,7 @@ impl<B: Backend> Committer<B> {
             }
             return Err(fault);
         }
-        // A caller that went away meanwhile hears nothing; what it asked for is done.
+        // A caller that has hung up gets no answer; its commit is durable all the same.
         for (answer, basis) in round.granted {
             let ledger = self.published.clone();
             let _ = answer.send(Ok(Committed { basis, ledger }));
@@ -253,9 +256,9 @@ impl<B: Backend> Committer<B> {
         Ok(())
     }
 
-    /// Signs the head of what is durable now. A signer that is away is waited for, as a device is that
-    /// was taken out or that nobody reaches: nobody hears of the batch until then, what waits behind it
-    /// hears that the store is slow or full, and nobody has to start the broker anew.
+    /// Signs the checkpoint of what is durable. If the signer is not available, such as an unplugged
+    /// device, it tries again until the signer is back. Until then no caller of the batch is answered,
+    /// and later callers get a deadline or `queue_full`. The broker needs no restart.
     fn sign(&mut self) -> Result<(), Fault> {
         let mut pause = SIGN_AGAIN_MIN;
         loop {
@@ -301,7 +304,7 @@ impl<B: Backend> Committer<B> {
     }
 }
 
-/// The revocations among changes that were given a number.
+/// Returns the numbered revocations among the changes.
 fn deltas(changes: &[Change]) -> impl Iterator<Item = &Delta> {
     changes.iter().filter_map(|change| match change {
         Change::Put(row) => match &**row {

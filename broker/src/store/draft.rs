@@ -1,7 +1,7 @@
-//! A record on its way into the ledger: as it will be written, but for its place.
+//! A record that is encoded, except for its place in the ledger.
 //!
-//! Owns: putting a leaf and its payload together. Does not own: how a record is encoded (`sublet_proto`), its
-//! index.
+//! Owns: putting a leaf and its payload together. Does not own: the encoding of a record
+//! (`sublet_proto`), its index.
 
 use prost::Message as _;
 use sublet_core::base::bytes::sha256;
@@ -12,27 +12,27 @@ use sublet_ledger::{Hash, LEAF_BYTES_MAX};
 use sublet_proto::record::{self, Payload};
 use sublet_proto::{leaf, records};
 
-/// A record as it will be written, but for its place. Made by whoever commits it, so that the one thread
-/// that writes has less to do.
+/// A record that is encoded, except for its place in the ledger. The caller's task makes it, so that the
+/// committer thread has less to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     message: record::Record,
-    /// The leaf's bytes and its hash, once it has its place.
+    /// The leaf and its hash. Empty until the record has its place.
     leaf: (Vec<u8>, Hash),
-    /// What lies beside it.
+    /// The payload; `None` if the record has none.
     payload: Option<Vec<u8>>,
     delegation: Option<DelegationId>,
     is_hop: bool,
 }
 
-/// The salt of one of a commit's payloads.
+/// Returns the salt of the payload with this number in a commit.
 pub(crate) fn salt(of_commit: &[u8; 16], number: u64) -> [u8; 16] {
     let digest = sha256(&[of_commit.as_slice(), &number.to_be_bytes()].concat());
     digest.first_chunk().copied().unwrap_or_default()
 }
 
 impl Draft {
-    /// A record that was decided at this time, in this trace; `salt` is of its payload alone.
+    /// Encodes a record that was decided at this time, in this trace. `salt` is used for its payload only.
     pub(crate) fn of(
         record: &Record,
         time: UnixMillis,
@@ -56,18 +56,18 @@ impl Draft {
         }
     }
 
-    /// Whether its leaf is no longer than one may be, wherever it comes to stand.
+    /// Returns whether the leaf is short enough, at any place.
     pub(crate) fn fits(&self) -> bool {
         self.message.encoded_len().saturating_add(PLACE_BYTES_MAX) <= LEAF_BYTES_MAX
     }
 
-    /// The leaf, its hash, and what lies beside it. It has its place.
+    /// Returns the leaf, its hash and the payload. The record must have its place.
     pub(crate) fn into_entry(self) -> (Vec<u8>, Hash, Option<Vec<u8>>) {
         let (leaf, hash) = self.leaf;
         (leaf, hash, self.payload)
     }
 
-    /// The delegation that it belongs to, if it belongs to one.
+    /// Returns the delegation that the record belongs to, if any.
     pub(crate) fn delegation(&self) -> Option<DelegationId> {
         self.delegation
     }
@@ -101,5 +101,6 @@ fn hash_of(leaf: &[u8]) -> Hash {
     sublet_ledger::leaf_hash(leaf).expect("it fits, wherever it comes to stand")
 }
 
-/// The version byte; three numbers of at most ten bytes and a hash of 32, each behind its tag.
+/// The most bytes that the place adds to a leaf: the version byte, three numbers of at most ten bytes
+/// and a hash of 32, each with its tag.
 const PLACE_BYTES_MAX: usize = 1 + 3 * 11 + 34;

@@ -1,7 +1,7 @@
-//! Opening the embedded store of a data directory.
+//! Opens the embedded store of a data directory.
 //!
-//! Owns: that it is the store of before: neither lost (`inception`) nor an older copy (`reached`). Does not
-//! own: the store.
+//! Owns: the check that the store is the right one: it was not lost (`inception`), and it is no older
+//! copy (`reached`). Does not own: the store.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::sled::Sled;
 use super::{inception, reached};
 use crate::config::Durability;
 
-/// Opens the embedded store of a data directory. One that is lost, or older than it was, is refused.
+/// Opens the embedded store of a data directory. A fault if the store was lost or is an older copy.
 pub fn open_embedded(
     data: &Path,
     trust: SignedBundle,

@@ -1,12 +1,12 @@
-//! An entry of the ledger as it lies in the store.
+//! An entry of the ledger, as it is stored.
 
-/// A ledger entry as it lies in the store.
+/// A ledger entry, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its index.
+    /// The index in the ledger.
     pub index: u64,
-    /// The leaf, verbatim.
+    /// The leaf, byte for byte.
     pub leaf: Vec<u8>,
-    /// What lies beside it; `None` too when it was erased.
+    /// The payload; `None` if the record has none or if it was erased.
     pub payload: Option<Vec<u8>>,
 }

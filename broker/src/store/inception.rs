@@ -1,5 +1,5 @@
-//! The mark that a ledger was begun in a data directory: an empty disk is never taken for a new
-//! ledger. docs/DESIGN, "Append".
+//! The mark that a ledger was begun in a data directory. With it the broker does not take an empty disk
+//! for a new ledger. docs/DESIGN, "Append".
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use sublet_core::refusal::Fault;
 use super::open::Store;
 use sublet_host::files;
 
-/// Lies beside the store and not in it, so that it outlives it.
+/// The name of the mark. The file is beside the store, so that it remains if the store is lost.
 const MARK: &str = "ledger.begun";
 
-/// Whether a ledger was begun in this data directory.
+/// Returns whether a ledger was begun in this data directory.
 pub(super) fn is_begun(data: &Path) -> bool {
     data.join(MARK).exists()
 }
 
-/// Refuses an empty ledger where one was begun.
+/// Refuses an empty ledger if one was begun in this data directory.
 pub(super) fn check(data: &Path, store: &Store) -> Result<(), Fault> {
     if store.published()?.tree.size() > 0 || !is_begun(data) {
         return Ok(());
@@ -29,7 +29,7 @@ pub(super) fn check(data: &Path, store: &Store) -> Result<(), Fault> {
     )))
 }
 
-/// Leaves the mark, once the first record is durable.
+/// Writes the mark. Call it when the first record is durable.
 pub(crate) fn mark(data: &Path, origin: &str) -> Result<(), Fault> {
     let mark = data.join(MARK);
     let fault = |error: std::io::Error| Fault::Store(format!("{}: {error}", mark.display()));

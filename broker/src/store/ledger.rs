@@ -1,12 +1,12 @@
-//! The ledger as it lies in the store: grown by the committer, read by everyone else.
-//! docs/SPEC section 9; docs/DESIGN, "Append".
+//! The stored ledger. The committer appends to it, and everyone else reads it. docs/SPEC section 9;
+//! docs/DESIGN, "Append".
 //!
-//! Owns: what is checked of a stored ledger before it goes on, who signs its heads, and what
-//! readers see of it. Does not own: the tree (`sublet_ledger`), how bytes lie on disk (a backend).
+//! Owns: the check of a stored ledger before it is continued, the signing of its checkpoints, and what
+//! readers see of it. Does not own: the tree (`sublet_ledger`), how bytes are stored on disk (a backend).
 //!
-//! Invariants: a head is signed after what it covers is durable, and once for every size; every
-//! signed head is kept, the last one with the batch behind it, so that a start signs it again to
-//! the same bytes; a ledger that is not the one whose head was signed is refused.
+//! Invariants: a checkpoint is signed after its records are durable, and once for every size. Every
+//! signed checkpoint is stored; the last one is stored with the next batch, and after a restart it is
+//! signed again to the same bytes. A ledger that contradicts its signed checkpoint is refused.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,18 +23,18 @@ use super::backend::StoredLedger;
 use super::reader::LedgerReader;
 use crate::keys::Signers;
 
-/// Signs the heads of one ledger.
+/// Signs the checkpoints of one ledger.
 #[derive(Clone)]
 pub struct CheckpointSigner(Signers);
 
 impl CheckpointSigner {
-    /// A notary with these keys.
+    /// A signer with these keys.
     pub fn new(signers: Signers) -> Self {
         CheckpointSigner(signers)
     }
 
-    /// The signed head of a tree, by the ledger key that is active in the bundle. Ed25519 signs the
-    /// same to the same bytes; signed notes know nothing else.
+    /// Returns the signed checkpoint of a tree, by the ledger key that is active in the bundle. The key
+    /// is Ed25519, because signed notes need it and because it signs the same text to the same bytes.
     pub fn sign(&self, tree: Tree, bundle: &TrustBundle) -> Result<Arc<Published>, Fault> {
         let own = self.0.active(bundle, KeyUse::Ledger)?;
         let origin = bundle.trust_domain().ledger_origin();
@@ -54,8 +54,8 @@ fn head_key(origin: &str, public: &PublicKey) -> Option<HeadKey> {
     ed25519.and_then(|public| HeadKey::new(origin, public))
 }
 
-/// The keys that may have signed heads of a domain's ledger, in any state but prepared: for a broker
-/// that looks at its own.
+/// Returns the public keys that may have signed checkpoints of this domain's ledger: all ledger keys
+/// except prepared ones. The broker uses them for its own ledger only.
 pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
     let origin = bundle.trust_domain().ledger_origin();
     let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger);
@@ -63,20 +63,20 @@ pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
     keys.filter_map(|key| head_key(&origin, &key.public)).collect()
 }
 
-/// The ledger as it was when a head of it was signed.
+/// The ledger at the moment when a checkpoint of it was signed.
 #[derive(Debug)]
 pub struct Published {
     /// The tree.
     pub tree: Tree,
-    /// Its root.
+    /// The root hash of the tree.
     pub root: Hash,
-    /// The signed head.
+    /// The signed checkpoint.
     pub note: Vec<u8>,
 }
 
 impl Published {
-    /// What is published under a name; `None` for what this head does not reach, and for leaves
-    /// that were pruned.
+    /// Returns the content of a published file; `None` if it is beyond this checkpoint, or if its leaves
+    /// were pruned.
     pub fn content(
         &self,
         resource: Resource,
@@ -102,7 +102,7 @@ impl Published {
         }
     }
 
-    /// The hashes of leaves, 32 bytes each: those of the range that lie in one tile with its first.
+    /// Returns leaf hashes, 32 bytes each: those of the range that are in the same tile as its first.
     pub fn leaf_hashes(
         &self,
         range: Range<u64>,
@@ -118,27 +118,27 @@ impl Published {
         hashes.ok_or_else(|| Fault::Internal(format!("record {} is missing", range.start)))
     }
 
-    /// The root over the first `size` records; `None` when they are more.
+    /// Returns the root hash of the first `size` records; `None` if the ledger has fewer.
     pub fn root_at(&self, size: u64, reader: &dyn LedgerReader) -> Option<Hash> {
         let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
         (size <= self.tree.size()).then(|| root_at(&view, size)).flatten()
     }
 
-    /// That the first `old` records are the beginning of these; `None` when they are more.
+    /// Returns the consistency proof from the first `old` records; `None` if the ledger has fewer.
     pub fn consistency(&self, old: u64, reader: &dyn LedgerReader) -> Option<Vec<Hash>> {
         let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
         consistency_proof(&view, old, self.tree.size())
     }
 
-    /// That a record is among these; `None` when it is not.
+    /// Returns the inclusion proof of a record; `None` if the ledger does not have it.
     pub fn inclusion(&self, index: u64, reader: &dyn LedgerReader) -> Option<Vec<Hash>> {
         let view = TreeView { tree: &self.tree, tiles: &Full(reader) };
         inclusion_proof(&view, index, self.tree.size())
     }
 }
 
-/// The tree of a stored ledger: recomputed from its full tiles and its last leaves, and held
-/// against the head that was stored and the head that was signed.
+/// Returns the tree of a stored ledger. It is computed again from the full tiles and the last leaves. A
+/// fault if its root differs from the stored one or contradicts the last signed checkpoint.
 pub(super) fn resume(
     stored: &StoredLedger,
     reader: &dyn LedgerReader,
@@ -155,7 +155,7 @@ pub(super) fn resume(
         return Err(broken(detail));
     }
     let Some(note) = &stored.checkpoint else {
-        // The first batch keeps the head of the empty ledger.
+        // The first batch stores the checkpoint of the empty ledger.
         let none = || broken("no signed head of it is kept".to_owned());
         return if size == 0 { Ok(tree) } else { Err(none()) };
     };
@@ -172,7 +172,7 @@ pub(super) fn resume(
     Ok(tree)
 }
 
-/// A reader as a source of tiles.
+/// A ledger reader as a source of tiles.
 struct Full<'a>(&'a dyn LedgerReader);
 
 impl Tiles for Full<'_> {

@@ -1,4 +1,4 @@
-//! A store in memory: for tests, and the model that the others are held against.
+//! A store in memory, for tests. It is the model that other backends are compared with.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -11,7 +11,7 @@ use sublet_ledger::tile::{Tiles, WIDTH};
 
 use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger, codec};
 
-/// Batches in memory. A clone is another handle on the same store, as a disk is after a restart.
+/// Batches in memory. A clone is another handle on the same data, like a disk after a restart.
 #[derive(Clone, Default)]
 pub struct Memory {
     inner: Arc<RwLock<Inner>>,
@@ -19,7 +19,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Inner {
-    /// By their keys as bytes, in the order in which a disk has them.
+    /// The rows by their keys as bytes, in the order of a disk.
     rows: BTreeMap<Vec<u8>, Row>,
     entries: BTreeMap<u64, Entry>,
     of_delegations: Vec<(DelegationId, u64)>,

@@ -1,11 +1,11 @@
 //! The store: one read before a decision, one atomic write after it. docs/ARCHITECTURE, "The store".
 //!
-//! Owns: the state in memory, the one committer thread, the ledger's records. Does not own: what
-//! is decided (`sublet_core::decide`), how bytes lie on disk (a [`Backend`]).
+//! Owns: the state in memory, the committer thread, the ledger's records. Does not own: decisions
+//! (`sublet_core::decide`), how bytes are stored on disk (a [`Backend`]).
 //!
-//! Invariants: a commit is applied whole or not at all, and only if what the decision read still
-//! holds; nothing is visible or answered before it is durable; the queue is bounded; after a
-//! failed write nothing is granted any more.
+//! Invariants: a commit is applied whole or not at all, and only if what the decision read has not
+//! changed. Nothing is visible or answered before it is durable. The queue is bounded. After a failed
+//! write nothing is granted any more.
 
 mod backend;
 mod blobs;

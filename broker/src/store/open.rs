@@ -1,7 +1,7 @@
-//! An open store: what reads and commits go through.
+//! An open store, for reads and commits.
 //!
-//! Owns: the handle, the bounded queue to the committer, opening over a backend. Does not own: which
-//! backend, whether it is the one of before (`embedded`).
+//! Owns: the handle, the bounded queue to the committer, opening over a backend. Does not own: the
+//! choice of the backend, the check for a lost or older store (`embedded`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
@@ -19,11 +19,11 @@ use super::committer;
 use super::ledger::{self, CheckpointSigner, Published, head_keys};
 use super::reader::LedgerReader;
 
-/// Commits that wait for the committer. At 30,000 a second this is a wait of 0.15 s; beyond it
-/// callers hear `queue_full`.
+/// The most commits that wait for the committer. At 30,000 a second the last one waits 0.15 s. Further
+/// callers get `queue_full`.
 pub const QUEUE_MAX: usize = 4096;
 
-/// An open store.
+/// An open store. A clone is another handle on it.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -34,8 +34,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store over a backend and starts its committer. It goes by this trust bundle, unless it
-    /// holds a newer one.
+    /// Opens a store over a backend and starts its committer. It uses this trust bundle, unless the
+    /// stored one is newer. A fault if the stored ledger or revocations are damaged.
     pub fn open(
         backend: impl Backend,
         trust: SignedBundle,
@@ -44,7 +44,7 @@ impl Store {
         Store::open_in(backend, trust, notary, FIRST_EPOCH)
     }
 
-    /// The same, with the revocation feed in this epoch.
+    /// Like [`Store::open`], with the revocation feed in this epoch.
     pub(super) fn open_in(
         mut backend: impl Backend,
         trust: SignedBundle,
@@ -55,7 +55,7 @@ impl Store {
         let Loaded { rows, ledger } = backend.load(&domain)?;
         let (reader, name) = (backend.reader(), backend.name());
         let trust = newest(trust, &rows)?;
-        // Its first step of a key would lose what is not understood, and so would every tool.
+        // Otherwise the first change of a key would drop the fields that this version does not understand.
         let understood = trust.bundle().check_understood();
         understood.map_err(|later| Fault::Internal(later.to_string()))?;
         let tree = ledger::resume(&ledger, reader.as_ref(), &head_keys(trust.bundle()))?;
@@ -74,7 +74,7 @@ impl Store {
         };
         let feed = feed.map_err(|bad| Fault::Internal(format!("the stored revocations: {bad}")))?;
         let mut state = State::new(trust);
-        // Where every revocation of it has gone, the feed still goes on from its number.
+        // If all its revocations were removed below the floor, the feed still continues from its last number.
         state.resume_revocations(feed.sequence());
         rows.into_iter().for_each(|row| state.put(row));
         let (revocations, _) = watch::channel(feed.sequence());
@@ -91,30 +91,31 @@ impl Store {
         Ok(Store { shared, queue, reader, name, epoch })
     }
 
-    /// Ready when the store takes nothing any more, as a write has failed.
+    /// Returns when the store accepts nothing any more, because a write has failed.
     pub async fn ended(&self) {
         self.queue.closed().await;
     }
 
-    /// Whether it takes nothing any more.
+    /// Returns whether the store accepts nothing any more.
     pub fn has_ended(&self) -> bool {
         self.queue.is_closed()
     }
 
-    /// The batch that is being written; `None` when nothing is. One that stays the same for long is
-    /// one that hangs.
+    /// Returns the number of the batch that is being written, `None` while the committer is idle. The
+    /// heartbeat treats a number that does not change as a hanging store.
     pub fn at_work(&self) -> Option<u64> {
         let ended = self.shared.ended.load(Ordering::SeqCst);
         let begun = self.shared.begun.load(Ordering::SeqCst);
         (begun != ended).then_some(begun)
     }
 
-    /// What a decision may read. Held only while deciding: the committer waits for it.
+    /// Returns the state that a decision reads. Hold the guard only while deciding, because the
+    /// committer waits for it.
     pub fn view(&self) -> Result<RwLockReadGuard<'_, State>, Fault> {
         self.shared.state.read().map_err(|_| damaged())
     }
 
-    /// Commits, and returns once it is durable and visible.
+    /// Commits, and returns when the commit is durable and visible.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, NotCommitted> {
         let (answer, answered) = oneshot::channel();
         let drafted = Drafted::of(commit).map_err(|fault| NotCommitted::Refusal(fault.into()))?;
@@ -122,8 +123,8 @@ impl Store {
         answered.await.map_err(|_| NotCommitted::Refusal(stopped().into()))?
     }
 
-    /// Forgets rows that ended before `before`, and records that were pruned; returns how many.
-    /// Bounded work each time.
+    /// Removes rows that ended before `before`, and pruned records. Returns how many. Each call does a
+    /// bounded amount of work.
     pub async fn prune(&self, before: UnixMillis) -> Result<usize, NotCommitted> {
         let (answer, answered) = oneshot::channel();
         self.send(Job::Prune(before, answer))?;
@@ -139,39 +140,39 @@ impl Store {
         })
     }
 
-    /// The revocation feed, as far as it is durable.
+    /// Returns the durable part of the revocation feed.
     pub fn feed(&self) -> Result<RwLockReadGuard<'_, FeedWriter>, Fault> {
         self.shared.feed.read().map_err(|_| damaged())
     }
 
-    /// The epoch of the revocation feed.
+    /// Returns the epoch of the revocation feed.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Tells of every revocation, by its number, once it is durable.
+    /// Returns a receiver of the sequence number of the last durable revocation.
     pub fn revocations(&self) -> watch::Receiver<u64> {
         self.shared.revocations.subscribe()
     }
 
-    /// The ledger, as far as its head is signed: all that was answered for.
+    /// Returns the ledger up to its last signed checkpoint, which includes every answered commit.
     pub fn published(&self) -> Result<Arc<Published>, Fault> {
         self.shared.ledger.read().map(|ledger| ledger.clone()).map_err(|_| damaged())
     }
 
-    /// Reads the ledger.
+    /// Returns a reader of the ledger.
     pub fn reader(&self) -> Arc<dyn LedgerReader> {
         self.reader.clone()
     }
 
-    /// Which backend it is, for people.
+    /// Returns the name of the backend, for people.
     pub fn name(&self) -> &'static str {
         self.name
     }
 }
 
-/// The bundle that a store goes by: its own, or the first one. One that was published and that the
-/// store does not know is from after the store was backed up.
+/// Returns the stored trust bundle; for a new store, the given one. A fault if the given bundle is newer
+/// than the stored one, because the store is then an older backup.
 fn newest(given: SignedBundle, rows: &[Row]) -> Result<SignedBundle, Fault> {
     let stored = rows.iter().rev().find_map(|row| match row {
         Row::Trust(trust) => Some(trust),
@@ -189,5 +190,5 @@ fn newest(given: SignedBundle, rows: &[Row]) -> Result<SignedBundle, Fault> {
     Ok(stored.clone())
 }
 
-/// The epoch of a feed that was never restored from a backup.
+/// The epoch of a revocation feed that was never restored from a backup.
 pub(super) const FIRST_EPOCH: u64 = 1;

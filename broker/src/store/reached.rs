@@ -1,12 +1,12 @@
-//! How far the store of a data directory has come: a mark beside it, by which an older copy of the store
-//! is noticed that was put in its place. SPEC 9.6.1.
+//! The mark beside the store that says how far the store has come. With it the broker notices an older
+//! copy of the store. SPEC 9.6.1.
 //!
-//! Owns: the mark, when it is written, what is refused by it, and the epoch of the revocation feed, which
-//! it holds. Does not own: what is checked of the store itself (`ledger`, `inception`).
+//! Owns: the mark, when it is written, what is refused because of it, and the epoch of the revocation
+//! feed, which the mark holds. Does not own: the check of the store itself (`ledger`, `inception`).
 //!
-//! Invariants: the mark is never ahead of what is durable; it is on the disk before a revocation is answered,
-//! and a second behind everything else at most; a feed goes on in the epoch of the mark, and without a mark
-//! in a new one.
+//! Invariants: the mark is never ahead of what is durable. It is on the disk before a revocation is
+//! answered; after other records it follows within a second. The feed continues in the epoch of the
+//! mark, and without a mark in a new epoch.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,29 +21,30 @@ use super::inception;
 use super::open::{FIRST_EPOCH, Store};
 use sublet_host::files;
 
-/// Lies beside the store and not in it, so that a copy of the store does not bring it along.
+/// The name of the mark. The file is beside the store, so that a copy of the store does not include it.
 const MARK: &str = "store.reached";
 
 /// The first line of the mark.
 const FORM: &str = "sublet-reached/1";
 
-/// How often the mark is written anew where records came in: one small file and two syncs a second.
+/// How often the mark is written while records are added: one small file and two syncs a second.
 pub(crate) const KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// How far a store has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Position {
-    /// Records of the ledger, and the root over them.
+    /// The number of the ledger's records, and the root hash over them.
     records: u64,
     root: Hash,
-    /// The epoch of the revocation feed, and the number of its last revocation.
+    /// The epoch of the revocation feed, and its last sequence number.
     epoch: u64,
     revocations: u64,
 }
 
 impl Position {
     fn of(store: &Store) -> Result<Self, Fault> {
-        // The feed first: a revocation and its record are durable together, so it is never ahead.
+        // The feed is read first. A revocation and its record become durable together, so the feed is
+        // never ahead.
         let (epoch, revocations) = {
             let feed = store.feed()?;
             (feed.epoch(), feed.sequence())
@@ -73,23 +74,24 @@ impl Position {
             epoch: value("epoch")?.parse().ok()?,
             revocations: value("revocations")?.parse().ok()?,
         };
-        // One spelling, and nothing behind it.
+        // Only one spelling is accepted, and nothing may follow it.
         (position.text() == text).then_some(position)
     }
 }
 
-/// What a data directory says of its store before the store is opened.
+/// What the mark says before the store is opened.
 pub(super) struct Marked {
     mark: PathBuf,
     position: Option<Position>,
-    /// The epoch that the revocation feed goes on in.
+    /// The epoch in which the revocation feed continues.
     pub(super) epoch: u64,
 }
 
 impl Marked {
-    /// Reads the mark. Where a ledger was begun and there is no mark, the operator has removed it, to go on
-    /// from whatever store there is: then the feed begins a new epoch, which takes nothing away that tools
-    /// have heard. Its number is the time in seconds, so that it is above those of before.
+    /// Reads the mark. If a ledger was begun and the mark is missing, the operator removed it to
+    /// continue from the store that is there. The feed then begins a new epoch, in which tools keep the
+    /// revocations that they have. The new epoch is the time in seconds, so that it is larger than every
+    /// earlier one.
     pub(super) fn read(data: &Path, now: UnixMillis) -> Result<Self, Fault> {
         let mark = data.join(MARK);
         let position = match std::fs::read_to_string(&mark) {
@@ -119,7 +121,8 @@ impl Marked {
         Ok(Marked { mark, position, epoch })
     }
 
-    /// Refuses a store that has not come as far as the mark says, or that came there another way.
+    /// Refuses a store that is behind the mark, or whose records differ from those that the mark was
+    /// written for.
     pub(super) fn check(&self, store: &Store) -> Result<(), Fault> {
         let Some(reached) = &self.position else { return Ok(()) };
         let here = Position::of(store)?;
@@ -148,10 +151,10 @@ impl Marked {
     }
 }
 
-/// Keeps the mark of a data directory.
+/// Keeps the mark of a data directory up to date.
 pub(crate) struct Reached {
     mark: PathBuf,
-    /// What the mark says; `None` before it is written for the first time.
+    /// What the mark says; `None` until it is first written.
     written: Mutex<Option<Position>>,
 }
 
@@ -161,8 +164,8 @@ impl Reached {
         Reached { mark: data.join(MARK), written: Mutex::new(None) }
     }
 
-    /// Sees to it that the mark says how far the store has come by now. Whoever waits for another one that
-    /// writes it finds it written: so revocations at once cost one or two writes.
+    /// Writes how far the store has come, unless the mark says so already. Callers wait for each other,
+    /// so many revocations at once cost one or two writes.
     pub(crate) async fn keep(&self, store: &Store) -> Result<(), Fault> {
         let mut written = self.written.lock().await;
         let position = Position::of(store)?;

@@ -1,4 +1,4 @@
-//! Reading the ledger, from whatever it lies in.
+//! Reading the ledger, over any backend.
 
 use sublet_core::base::id::DelegationId;
 use sublet_core::refusal::Fault;
@@ -8,10 +8,11 @@ use super::entry::Entry;
 
 /// Reads the ledger.
 pub trait LedgerReader: Tiles + Send + Sync + 'static {
-    /// The entries with an index of at least `from`, at most `most`; in order.
+    /// Returns the entries with an index of at least `from`, at most `most`, in order. Pruned entries
+    /// are missing.
     fn range(&self, from: u64, most: usize) -> Result<Vec<Entry>, Fault>;
 
-    /// The entries of a delegation with an index of at least `from`, at most `most`.
+    /// Returns the entries of a delegation with an index of at least `from`, at most `most`, in order.
     fn of_delegation(
         &self,
         delegation: &DelegationId,
@@ -19,6 +20,6 @@ pub trait LedgerReader: Tiles + Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Entry>, Fault>;
 
-    /// The signed heads that were kept, of sizes of at least `from`, at most `most`; in order.
+    /// Returns the stored checkpoints with a size of at least `from`, at most `most`, in order.
     fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Fault>;
 }

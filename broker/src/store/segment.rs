@@ -1,21 +1,22 @@
-//! How ledger entries lie in the embedded store: some dozens under one key, that of the first, as
-//! a store pays for keys far more than for bytes.
+//! Segments of the embedded store. A segment holds some dozens of ledger entries under the key of the
+//! first one, because a store pays more for keys than for bytes.
 //!
-//! Owns: the layout of a segment. Does not own: where segments lie (`sled`).
+//! Owns: the layout of a segment. Does not own: where segments are stored (`sled`).
 //!
-//! Invariants: a segment is written whole and read whole; entries in it have indices without a gap.
+//! Invariants: a segment is written and read whole. Its entries have indices without a gap.
 
 use sublet_core::refusal::Fault;
 
 use super::entry::Entry;
 
-/// Entries in one segment.
+/// The most entries in one segment.
 const ENTRIES_MAX: usize = 64;
 
-/// Bytes at which a segment is closed: a page of sled has some twenty, and is rewritten as a whole.
+/// The size in bytes at which a segment is closed. A page of sled holds about twenty segments and is
+/// rewritten whole.
 const BYTES_CLOSED: usize = 32 * 1024;
 
-/// Cuts entries, which are in order, into segments: the first index, and the bytes.
+/// Cuts entries, which are in order, into segments. Returns each with the index of its first entry.
 pub(super) fn segments(entries: &[Entry]) -> Vec<(u64, Vec<u8>)> {
     let mut segments: Vec<(u64, Vec<u8>)> = Vec::new();
     let (mut open, mut due) = (0, None);
@@ -36,18 +37,18 @@ pub(super) fn segments(entries: &[Entry]) -> Vec<(u64, Vec<u8>)> {
     segments
 }
 
-/// The leaf's length (u16) and the leaf; the payload's length (u32) and the payload. No payload is
-/// empty, so 0 is none.
+/// Appends an entry: the leaf's length (u16), the leaf, the payload's length (u32), the payload. The
+/// length 0 means that there is no payload; no payload is empty.
 fn put(bytes: &mut Vec<u8>, entry: &Entry) {
     let payload = entry.payload.as_deref().unwrap_or_default();
-    // A leaf is at most 4 KiB, and a payload a request at most.
+    // A leaf is at most 4 KiB, and a payload is no larger than a request.
     bytes.extend(u16::try_from(entry.leaf.len()).unwrap_or(u16::MAX).to_be_bytes());
     bytes.extend(&entry.leaf);
     bytes.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
     bytes.extend(payload);
 }
 
-/// The entries of a segment, of which the first has this index.
+/// Returns the entries of a segment whose first entry has this index. A fault if the bytes are cut.
 pub(super) fn entries(first: u64, bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     let (mut entries, mut rest, mut index) = (Vec::new(), bytes, first);
     while !rest.is_empty() {
@@ -104,7 +105,7 @@ mod tests {
         let (first, bytes) = segments(&many(3, 9)).remove(0);
         for cut in 1..bytes.len() {
             let read = entries(first, &bytes[..cut]);
-            // Between two entries a cut is no tear; the ledger's size shows it.
+            // A cut between two entries is not noticed here; the ledger's size shows it.
             assert!(read.is_err() || read.unwrap().len() < 3);
         }
     }

@@ -1,8 +1,8 @@
-//! The embedded store. The only file that names sled. docs/ARCHITECTURE, "The store".
+//! The embedded store. This is the only file that names sled. docs/ARCHITECTURE, "The store".
 //!
-//! Rules that were measured: only the committer thread writes and flushes; sled's own flush on
-//! Linux reaches the kernel, not the disk, so `fdatasync` on its file follows, behind the files
-//! beside it that it never syncs (`blobs`); its background flush is off; nothing hot is read from it.
+//! Measured rules: only the committer thread writes and flushes. On Linux sled's own flush reaches the
+//! kernel and not the disk, so `fdatasync` on its file follows. Before it the files that sled never
+//! syncs are synced (`blobs`). sled's background flush is off. Decisions never read from it.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -23,10 +23,10 @@ use super::segment;
 use super::{Backend, Batch, Entry, LedgerReader, Loaded, StoredLedger};
 use crate::config::Durability;
 
-/// The layout of keys and rows. Another one is refused.
+/// The schema version of keys and rows. A store with another version is refused.
 const SCHEMA: &str = "sublet 3";
 
-/// sled's cache: rows are in memory already, so it only serves replays.
+/// sled's cache in bytes. All rows are in memory already, so it only serves replays.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A sled database.
@@ -36,7 +36,7 @@ pub struct Sled {
 }
 
 impl Sled {
-    /// Opens or makes the database in a directory.
+    /// Opens the database in a directory, or creates it.
     pub fn open(dir: &Path, durability: Durability) -> Result<Self, Fault> {
         let config = ::sled::Config::new()
             .path(dir)
@@ -65,7 +65,7 @@ impl Sled {
                 "the store is {:?}, this program reads {wanted:?}: use the version that wrote it to export, or another data directory",
                 String::from_utf8_lossy(&found)
             ))),
-            // Only a directory that holds nothing at all is a new store.
+            // Only an empty directory is a new store.
             None if self.db.is_empty() => {
                 self.db
                     .insert(key(prefix::META, b"schema"), wanted.as_bytes())
@@ -78,14 +78,15 @@ impl Sled {
         }
     }
 
-    /// The last batch's head, the leaves behind the last full tile, the last head that was signed.
+    /// Returns what is stored of the ledger: size and root hash, the leaves after the last full tile,
+    /// the last checkpoint.
     fn ledger(&self) -> Result<StoredLedger, Fault> {
         let head =
             self.db.get(key(prefix::META, b"head")).map_err(|error| fault("read", &error))?;
         let head = head.map(|bytes| split_head(&bytes)).transpose()?;
         let size = head.map_or(0, |(size, _)| size);
         let full = size - size % u64::from(tile::WIDTH);
-        // Whatever lies behind, also what the head does not know of: it shows that way.
+        // Also reads leaves beyond the stored size, so that `resume` notices them.
         let most = usize::from(tile::WIDTH) + 1;
         let tail =
             read_entries(&self.db, full, most)?.into_iter().map(|entry| entry.leaf).collect();
@@ -94,8 +95,8 @@ impl Sled {
         Ok(StoredLedger { head, tail, checkpoint: checkpoint.map(|(_, note)| note.to_vec()) })
     }
 
-    /// Writes the segments anew that hold what is erased or forgotten, without it. The old bytes are
-    /// gone from the database when sled next rewrites what it holds.
+    /// Writes the affected segments again without what is erased or pruned. The old bytes remain in the
+    /// database's file until sled next rewrites that part.
     fn rewrite(&self, batch: &Batch, writes: &mut ::sled::Batch) -> Result<(), Fault> {
         let erased = batch.erased.iter().map(|index| *index..index.saturating_add(1));
         let mut segments = BTreeMap::new();
@@ -114,7 +115,7 @@ impl Sled {
         Ok(())
     }
 
-    /// The segments that hold any of these entries.
+    /// Returns the segments that hold any of these entries.
     fn segments_of(
         &self,
         range: &Range<u64>,
@@ -160,7 +161,7 @@ fn index_key(prefix: u8, index: u64) -> Vec<u8> {
     key(prefix, &index.to_be_bytes())
 }
 
-/// Behind every key with this prefix.
+/// Returns the first key after all keys with this prefix.
 fn key_end(prefix: u8) -> Vec<u8> {
     vec![prefix.saturating_add(1)]
 }
@@ -176,7 +177,8 @@ fn tile_key(level: u8, index: u64) -> Vec<u8> {
 impl Backend for Sled {
     fn load(&mut self, domain: &TrustDomain) -> Result<Loaded, Fault> {
         self.check_schema(domain)?;
-        // What a killed process left unsynced is on the disk before anyone waits for it.
+        // A killed process may have left writes that are not synced, so they are synced before anything
+        // rests on them.
         self.sync()?;
         let ledger = self.ledger()?;
         let mut rows = Vec::new();
@@ -196,7 +198,7 @@ impl Backend for Sled {
 
     fn persist(&mut self, batch: &Batch) -> Result<(), Fault> {
         let mut writes = ::sled::Batch::default();
-        // Of two changes of one key the later one counts.
+        // Of two changes of one key the later counts.
         for change in &batch.changes {
             match change {
                 Change::Put(row) => {
@@ -241,7 +243,7 @@ impl Backend for Sled {
 
 struct Reader(::sled::Db);
 
-/// Entries from an index on, at most `most`: from the segment that it lies in, onwards.
+/// Reads entries from an index on, at most `most`. Begins with the segment that contains the index.
 fn read_entries(db: &::sled::Db, from: u64, most: usize) -> Result<Vec<Entry>, Fault> {
     let before = db.range(index_key(prefix::LEAF, 0)..=index_key(prefix::LEAF, from)).next_back();
     let before = before.transpose().map_err(|error| fault("read", &error))?;

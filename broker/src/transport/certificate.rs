@@ -1,10 +1,10 @@
-//! A client's certificate: which workload it says that a connection is (X.509-SVID, RFC 8705 in spirit).
+//! A client certificate: which workload a connection is from (X.509-SVID; compare RFC 8705).
 //!
-//! Owns: whether it holds, by the authorities of its own trust domain. Does not own: the handshake, which
-//! shows that the client has its key (`tls`), which agent it is (`enroll::x509`, `authenticate`).
+//! Owns: the check against the authorities of the certificate's own trust domain. Does not own: the
+//! handshake, which proves possession of the key (`tls`); which agent it is (`enroll::x509`, `authenticate`).
 //!
-//! Invariants: bundles of trust domains are never merged; a certificate that names no workload, or two,
-//! is none; whoever shows one that does not hold shows nothing else either.
+//! Invariants: the bundles of trust domains are never merged. A certificate that names no workload or
+//! two is refused. If a connection shows a certificate that is not valid, nothing else of it is accepted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,28 +19,28 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-/// A client's certificate that holds.
+/// A client certificate that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The workload that it names.
     pub id: SpiffeId,
-    /// It, and those between it and its authority.
+    /// The certificate, followed by those up to its authority.
     pub chain: Vec<CertificateDer<'static>>,
 }
 
 impl Certificate {
-    /// Its own bytes.
+    /// Returns the certificate itself, in DER.
     pub fn leaf(&self) -> &[u8] {
         self.chain.first().map(AsRef::as_ref).unwrap_or_default()
     }
 
-    /// The trust domain that it is of, as an issuer's name.
+    /// Returns its trust domain as an issuer's name, `spiffe://` and the domain.
     pub fn issuer(&self) -> String {
         format!("spiffe://{}", self.id.trust_domain())
     }
 }
 
-/// The one SPIFFE id of a certificate (X.509-SVID section 2).
+/// Returns the one SPIFFE id of a certificate (X.509-SVID section 2); `None` if it has none or several.
 fn spiffe_id(certificate: &CertificateDer<'_>) -> Option<SpiffeId> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
     let mut names = certificate.valid_uri_names();
@@ -50,7 +50,7 @@ fn spiffe_id(certificate: &CertificateDer<'_>) -> Option<SpiffeId> {
     }
 }
 
-/// Verifies a client's certificate by the authorities of the trust domain that it names.
+/// Verifies a client certificate with the authorities of the trust domain that it names.
 #[derive(Debug)]
 pub struct ByDomain {
     domains: HashMap<String, Arc<dyn ClientCertVerifier>>,
@@ -60,7 +60,7 @@ pub struct ByDomain {
 }
 
 impl ByDomain {
-    /// By these authorities, with the names that clients are told.
+    /// Makes it from these authorities. `subjects` are the authorities' names that clients are told.
     pub fn new(
         domains: HashMap<String, Arc<dyn ClientCertVerifier>>,
         subjects: Vec<DistinguishedName>,
@@ -70,7 +70,7 @@ impl ByDomain {
         ByDomain { domains, subjects, provider, required }
     }
 
-    /// The workload of a certificate, if it holds now.
+    /// Returns the workload of a certificate, if the certificate is valid now.
     pub fn verify(
         &self,
         chain: &[CertificateDer<'static>],
@@ -98,7 +98,7 @@ impl ByDomain {
     }
 }
 
-/// In our words.
+/// Returns our error for an error of rustls.
 fn bad(error: Error, domain: String) -> BadCertificate {
     use CertificateError as Why;
     match error {
@@ -115,7 +115,7 @@ fn bad(error: Error, domain: String) -> BadCertificate {
     }
 }
 
-/// In the words that a handshake ends with.
+/// Returns the TLS error with which a handshake ends.
 fn alert(bad: &BadCertificate) -> CertificateError {
     match bad {
         BadCertificate::Time => CertificateError::Expired,
@@ -135,8 +135,8 @@ impl ClientCertVerifier for ByDomain {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // Where none is needed, one that does not hold is refused with a reason by the first call that it
-        // comes with: a handshake has no place for one.
+        // If no certificate is required, an invalid one is refused at the first call, with a reason. A
+        // handshake cannot carry a reason.
         match self.judge(leaf, between, now) {
             Err(bad) if self.required => Err(Error::InvalidCertificate(alert(&bad))),
             _ => Ok(ClientCertVerified::assertion()),

@@ -1,10 +1,10 @@
-//! What is served as gRPC, and the answers of the transport itself: each with a code of ours.
+//! What is served as gRPC, and the answers of the transport itself, each with a stable code.
 //!
-//! Owns: telling gRPC from HTTP, the deadline of a call, and the refusals that no service makes. Does not
-//! own: who is let in (`admission`), the words of a refusal (`respond`).
+//! Owns: telling gRPC from HTTP, the deadline of a call, and the refusals that no service makes. Does
+//! not own: who is let in (`admission`), the text of a refusal (`respond`).
 //!
-//! Invariants: only a POST with the content type of gRPC, in protobuf and not compressed, gets to a
-//! service; no gRPC answer that says no leaves without `google.rpc.ErrorInfo`.
+//! Invariants: only a POST with gRPC's content type, in protobuf and not compressed, reaches a service.
+//! Every gRPC refusal carries `google.rpc.ErrorInfo`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,28 +19,28 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, St
 use crate::observe::calls;
 use crate::request::respond;
 
-/// How long a call may take to the beginning of its answer.
+/// How long a call may take until its answer begins.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The longest that a call is given which says how long its caller waits is this much less, so that it is
-/// answered here, with a code: the library below gives it up without one.
+/// How much earlier than the caller's own deadline a call is ended. The broker then answers with a code;
+/// the library would end the call without one.
 const A_MOMENT: Duration = Duration::from_millis(5);
 
-/// Methods of the services of others that are served here.
+/// Methods of standard services that are served here.
 const OTHERS: [&str; 3] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 
-/// What is asked for, told by path and content type.
+/// The kind of a request, by path and content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// A method that there is.
+    /// A gRPC method that exists.
     Method,
-    /// Another, of a service or in the way of gRPC.
+    /// A gRPC method that does not exist.
     NoMethod,
-    /// Something over HTTP.
+    /// A request over HTTP.
     Http,
 }
 
@@ -50,14 +50,14 @@ impl Asked {
         match (ours && calls::known(path).is_some()) || OTHERS.contains(&path) {
             true => Asked::Method,
             false if ours || path.starts_with("/grpc.") => Asked::NoMethod,
-            // Of HTTP's own paths none takes what gRPC sends.
+            // No HTTP path here takes a gRPC message.
             false if is_grpc(headers) => Asked::NoMethod,
             false => Asked::Http,
         }
     }
 }
 
-/// Whether the content type is that of gRPC with protobuf messages.
+/// Returns whether the content type is that of gRPC with protobuf messages.
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
@@ -68,7 +68,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What is refused by its head alone; `None` for what goes on.
+/// Returns the refusal of a request by its headers alone; `None` if it goes on.
 fn refused(method: &Method, asked: Asked, headers: &HeaderMap) -> Option<Response<Body>> {
     if asked == Asked::Http {
         return None;
@@ -102,14 +102,15 @@ fn plain(status: StatusCode, detail: &'static str) -> Response<Body> {
     answer
 }
 
-/// How long a call has: no longer than its caller waits (`grpc-timeout`), nor than the broker's own bound.
+/// Returns how long a call may take: the caller's own time (`grpc-timeout`), or the broker's bound if
+/// that is shorter.
 fn deadline(headers: &HeaderMap) -> Duration {
     let asked = headers.get("grpc-timeout").and_then(|value| value.to_str().ok());
     let asked = asked.and_then(timeout).map(|asked| asked.saturating_sub(A_MOMENT));
     asked.map_or(CALL_DEADLINE, |asked| asked.min(CALL_DEADLINE))
 }
 
-/// At most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+/// Reads a timeout: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). `None` if it is not valid.
 fn timeout(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let fine = (1..=8).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
@@ -125,7 +126,7 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// An answer as a service, or the library that it stands on, made it; a refusal without a code gets one.
+/// Returns the answer of a service or of the gRPC library. A refusal without a code gets one.
 fn coded(answer: Response<Body>) -> Response<Body> {
     let headers = answer.headers();
     let refuses = headers.get("grpc-status").is_some_and(|status| status != "0");
@@ -277,7 +278,7 @@ mod tests {
         );
         assert_eq!(coded(tonic::Status::cancelled("")), (Code::Unavailable, "deadline".into()));
         assert_eq!(coded(tonic::Status::out_of_range("")), (Code::OutOfRange, "transport".into()));
-        // One that has a code keeps it.
+        // A refusal that has a code keeps it.
         assert_eq!(coded(respond::late()), (Code::Unavailable, "deadline".into()));
     }
 }

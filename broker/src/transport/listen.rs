@@ -1,10 +1,10 @@
 //! The broker's sockets: TCP, with or without TLS, and a Unix socket for the admin.
 //!
-//! Owns: accepting, TLS handshakes beside each other, and what is known of a connection. Does not own:
+//! Owns: accepting, TLS handshakes in parallel, and the facts of a connection. Does not own:
 //! certificates (`tls`), how many connections there may be (`admission`), what is served.
 //!
-//! Invariants: a handshake holds up nobody and ends in time; a connection in its handshake is one like any
-//! other, under the same bounds; only the user that the broker runs as, and root, get through the Unix
+//! Invariants: a handshake delays no other connection and has a deadline. A connection in its handshake
+//! is under the same bounds as others. Only the user that the broker runs as, and root, can use the Unix
 //! socket.
 
 use std::io;
@@ -34,57 +34,58 @@ use crate::transport::certificate::Certificate;
 use crate::transport::shown::Shown;
 use crate::transport::tls::Tls;
 
-/// After an error of accepting, such as no file descriptors left.
+/// The pause after an error of accepting, for example when no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How a request came in.
 #[derive(Clone, Debug, Default)]
 pub struct Via {
-    /// Whether through the Unix socket.
+    /// Whether it came through the Unix socket.
     pub local: bool,
-    /// The certificate that the connection showed.
+    /// The certificate that the connection showed; `None` if it showed none.
     shown: Option<Arc<Shown>>,
-    /// What it has in flight.
+    /// The shared facts of the connection; `None` if the request has none.
     link: Option<Arc<Link>>,
 }
 
 impl Via {
-    /// The certificate that the connection showed, if it showed one. One that does not hold is refused.
+    /// Returns the certificate of the connection; `None` if it showed none. An error if it is not valid.
     pub fn certificate(&self, now: UnixMillis) -> Result<Option<&Certificate>, Unauthenticated> {
         let shown = self.shown.as_ref().map(|shown| shown.certificate(now));
         Ok(shown.transpose()?)
     }
 
-    /// The connection, as bounds are counted on it.
+    /// Returns the connection, on which bounds are counted.
     pub(crate) fn link(&self) -> Option<&Arc<Link>> {
         self.link.as_ref()
     }
 
-    /// What requests without a proof count against; `None` where addresses tell nothing.
+    /// Returns the network that requests without a proof count for; `None` behind a proxy or on a Unix
+    /// socket.
     pub(crate) fn network(&self) -> Option<Network> {
         self.link.as_ref().and_then(|link| link.peer().network)
     }
 
-    /// Where it comes from, for the log.
+    /// Returns the address, for the log.
     pub(crate) fn peer(&self) -> Address {
         Address(self.link.as_ref().and_then(|link| link.peer().address))
     }
 
-    /// This caller has proven itself: the connection is its own from now on.
+    /// Notes a valid proof of this caller. The connection counts for the caller from now on.
     pub(crate) fn proven(&self, caller: &Caller) {
         if let (Some(link), Some(account)) = (&self.link, Account::of(caller)) {
             link.proven(account);
         }
     }
 
-    /// A proof on it did not hold.
+    /// Notes a failed proof on the connection.
     pub(crate) fn failed(&self) {
         if let Some(link) = &self.link {
             link.failed();
         }
     }
 
-    /// Somebody has shown the bearer token of the ledger.
+    /// Notes that the connection showed the ledger's bearer token.
     pub(crate) fn reads_the_ledger(&self) {
         if let Some(link) = &self.link {
             link.proven(Account::Ledger);
@@ -92,7 +93,7 @@ impl Via {
     }
 }
 
-/// Something bytes flow through.
+/// A stream of bytes in both directions.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -177,7 +178,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Connections as they become ready, until nobody takes them any more.
+    /// Returns connections as they become ready, until the receiver is dropped.
     pub(crate) fn incoming(self, admission: &Admission) -> ReceiverStream<io::Result<Connection>> {
         let (ready, connections) = mpsc::channel(64);
         if let Some(admin) = self.admin {
@@ -200,9 +201,9 @@ async fn accept_tcp(
             () = ready.closed() => return,
         };
         let Some((stream, address)) = told(accepted, &connections).await else { continue };
-        // Without a place it is closed.
+        // Without a place the connection is closed.
         let Some(place) = connections.admit(Some(address.ip())).await else { continue };
-        // Nagle's algorithm and delayed acknowledgements make 40 ms of every small answer.
+        // Nagle's algorithm and delayed acknowledgements would delay every small answer by 40 ms.
         let _ = stream.set_nodelay(true);
         let stream = Watched::new(stream, place);
         let Some(tls) = &tls else {
@@ -260,7 +261,7 @@ async fn accept_local(listener: UnixListener, connections: Arc<Connections>, rea
     }
 }
 
-/// The metrics listener: each connection has a place and few seconds.
+/// The metrics listener. Each connection has a place and a deadline of a few seconds.
 pub(crate) struct Scrapes {
     listener: TcpListener,
     connections: Arc<Connections>,
@@ -293,7 +294,8 @@ impl axum::serve::Listener for Scrapes {
     }
 }
 
-/// What was accepted. Where no descriptor is left, the oldest connection of a stranger is closed.
+/// Returns what was accepted; `None` after an error. If no descriptor is left, closes the oldest
+/// connection of a stranger.
 async fn told<T>(accepted: io::Result<T>, connections: &Connections) -> Option<T> {
     match accepted {
         Ok(accepted) => Some(accepted),
@@ -310,8 +312,8 @@ async fn told<T>(accepted: io::Result<T>, connections: &Connections) -> Option<T
     }
 }
 
-/// The admin's socket, for its owner alone. One that a killed broker left is taken away; one that
-/// somebody serves is not.
+/// Binds the admin's socket, accessible to its owner only. Removes a socket that a killed broker left.
+/// An error if another process serves it.
 pub(crate) fn admin_socket(path: &Path) -> io::Result<UnixListener> {
     if path.exists() {
         match std::os::unix::net::UnixStream::connect(path) {

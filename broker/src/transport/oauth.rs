@@ -1,11 +1,11 @@
-//! For OAuth shops: a token exchange (RFC 8693) and the end of a login (OpenID Connect Back-Channel
+//! For OAuth clients: token exchange (RFC 8693) and the end of a login (OpenID Connect Back-Channel
 //! Logout 1.0), over HTTPS beside gRPC. docs/FORMATS, "OAuth".
 //!
-//! Owns: forms and answers as the standards have them. Does not own: anything that is decided: the road
-//! is that of Issue and EndSessions.
+//! Owns: forms and answers as the standards define them. Does not own: decisions; they are those of
+//! Issue and EndSessions.
 //!
-//! Invariants: an actor token is worth nothing without a proof by its holder over this very body; no
-//! answer is cached; no token is logged.
+//! Invariants: an actor token needs a proof by its holder over this very body. No answer may be cached.
+//! No token is logged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::request::respond;
 use crate::service;
 use crate::transport::listen::Via;
 
-/// The action that a proof binds.
+/// The action that a proof names.
 const TOKEN: &str = "/token";
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -45,10 +45,10 @@ const USER_TYPES: [&str; 3] = [
 const IDENTITY_TYPE: &str = "urn:sublet:params:oauth:token-type:identity";
 const DELEGATION_TYPE: &str = "urn:sublet:params:oauth:token-type:delegation";
 
-/// How long a delegation lives that does not say.
+/// The lifetime of a delegation if the request states none, in seconds.
 const TTL_SECONDS: i64 = 900;
 
-/// The routes.
+/// Returns the routes.
 pub(crate) fn routes(broker: Arc<Broker>) -> Router {
     Router::new().route(TOKEN, post(token)).route("/logout", post(logout)).with_state(broker)
 }
@@ -73,7 +73,7 @@ async fn logout(
     answer(log_out(&broker, &via, &body).await)
 }
 
-/// Subject and actor in, a delegation out.
+/// Serves the token exchange: takes subject and actor, returns a delegation.
 async fn exchange(
     broker: &Arc<Broker>,
     via: &Via,
@@ -112,10 +112,10 @@ async fn exchange(
     Ok(json!({
         "access_token": Presentation { token, receipt }.to_text(),
         "issued_token_type": DELEGATION_TYPE,
-        // It opens nothing by itself: its holder proves each call (RFC 8693 section 2.2.1).
+        // The token alone gives nothing, because its holder proves each call (RFC 8693 section 2.2.1).
         "token_type": "N_A",
         "expires_in": issued.expires.saturating_sub(broker.ports.clock.now().seconds()),
-        // What the token says, in RFC 8693's words (section 4.1).
+        // What the token states, in the terms of RFC 8693 (section 4.1).
         "sublet": {
             "iss": broker.domain().issuer().to_string(),
             "sub": issued.principal.to_string(),
@@ -127,13 +127,13 @@ async fn exchange(
     }))
 }
 
-/// Whether these are the bytes of the caller's own identity token.
+/// Returns whether these are the bytes of the caller's own identity token.
 fn is_of(actor: &[u8], caller: &Caller) -> bool {
     caller.own_identity().is_some_and(|own| own.encode() == actor)
 }
 
-/// Capabilities in their JSON long form, each a rich authorization request (RFC 9396) of our type. Read
-/// strictly: of a member that stands twice two readers may take another one each.
+/// Reads capabilities in the JSON long form, each a rich authorization request (RFC 9396) of our type. A
+/// member that appears twice is refused, because two readers could use different ones.
 fn scope(details: &str) -> Result<sublet_core::capability::Scope, Refusal> {
     let bad = |detail: String| field("authorization_details", detail);
     let list = Json::parse(details.as_bytes()).map_err(|error| bad(error.to_string()))?;
@@ -171,7 +171,7 @@ async fn log_out(broker: &Arc<Broker>, via: &Via, body: &[u8]) -> Result<Value, 
     Ok(json!({}))
 }
 
-/// A form, of which each field may stand once.
+/// A form in which no field appears twice.
 struct Form(BTreeMap<String, String>);
 
 impl Form {
@@ -210,7 +210,7 @@ impl Form {
     }
 }
 
-/// As RFC 6749 section 5.2 has errors.
+/// Returns the answer; errors have the form of RFC 6749 section 5.2.
 fn answer(done: Result<Value, Refusal>) -> Response {
     match done {
         Ok(value) => (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")], axum::Json(value))
@@ -219,7 +219,7 @@ fn answer(done: Result<Value, Refusal>) -> Response {
     }
 }
 
-/// The answer to a request that is refused, also one whose form was not read.
+/// Returns the answer to a refused request, also if its form was not read.
 pub(crate) fn refusal(refusal: &Refusal) -> Response {
     let (status, error) = match refusal {
         Refusal::Malformed(_) | Refusal::Overload(Overload::TooLarge { .. }) => {
@@ -238,7 +238,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response {
     let mut answer =
         (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response();
     if let Some(retry_ms) = refusal.retry_ms() {
-        // Whole seconds, RFC 9110, section 10.2.3.
+        // Whole seconds (RFC 9110, section 10.2.3).
         let seconds = HeaderValue::from(retry_ms.div_ceil(1_000));
         answer.headers_mut().insert(header::RETRY_AFTER, seconds);
     }

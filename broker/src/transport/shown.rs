@@ -1,8 +1,8 @@
-//! What a connection showed of itself: a client's certificate, until it is known whether it holds.
+//! The client certificate that a connection showed, until it is known to be valid.
 //!
-//! Owns: asking it anew with each call until it holds. Does not own: whether it does (`certificate`, `tls`).
+//! Owns: checking it again with each call until it is valid. Does not own: the check (`certificate`, `tls`).
 //!
-//! Invariants: one that was found to hold holds for its connection.
+//! Invariants: a certificate that was found valid stays valid for its connection.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -14,8 +14,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::transport::certificate::Certificate;
 use crate::transport::tls::Tls;
 
-/// What a client showed when it connected. Whether it holds is asked with each call until it does: the
-/// authorities or a clock may be behind for a moment.
+/// What a client showed when it connected. It is checked with each call until it is valid, because the
+/// authorities or a clock may be late for a moment.
 pub(crate) struct Shown {
     chain: Vec<CertificateDer<'static>>,
     tls: Arc<Tls>,
@@ -23,13 +23,13 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// What a connection has shown; `None` for none.
+    /// Takes what a connection has shown; `None` if it showed no certificate.
     pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>, tls: &Arc<Tls>) -> Option<Self> {
         let chain: Vec<_> = chain?.iter().map(|one| one.clone().into_owned()).collect();
         Some(Shown { chain, tls: tls.clone(), holds: OnceLock::new() })
     }
 
-    /// The certificate, if it holds.
+    /// Returns the certificate, if it is valid.
     pub(crate) fn certificate(&self, now: UnixMillis) -> Result<&Certificate, BadCertificate> {
         if let Some(certificate) = self.holds.get() {
             return Ok(certificate);

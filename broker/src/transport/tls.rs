@@ -1,9 +1,9 @@
-//! TLS of the broker: rustls, TLS 1.3 alone. docs/FORMATS, "Configuration".
+//! TLS of the broker: rustls, TLS 1.3 only. docs/FORMATS, "Configuration".
 //!
-//! Owns: the certificate and the authorities of clients, taken anew when their files change. Does not
-//! own: sockets (`listen`), what a client's certificate is worth (`certificate`).
+//! Owns: the certificate and the clients' authorities, read again when their files change. Does not own:
+//! sockets (`listen`), the check of a client certificate (`certificate`).
 //!
-//! Invariants: files that do not fit together leave the ones before in use, and are told.
+//! Invariants: if the files do not fit together, the earlier ones stay in use, and it is logged.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,21 +23,21 @@ use zeroize::Zeroizing;
 use crate::config::{BadConfig, ClientCertificates, Config};
 use crate::transport::certificate::{ByDomain, Certificate};
 
-/// How often the files are looked at.
+/// How often the files are checked for changes.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// TLS as it is configured, and as its files are now.
+/// TLS as configured, with the current content of its files.
 pub struct Tls {
     files: Files,
     now: RwLock<Now>,
     seen: Mutex<[u8; 32]>,
 }
 
-/// The files of it.
+/// The files of the configuration.
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// The authorities of each issuer.
+    /// The authorities' file of each issuer.
     bundles: Vec<(String, PathBuf)>,
     clients: ClientCertificates,
 }
@@ -49,7 +49,8 @@ struct Now {
 }
 
 impl Tls {
-    /// What a configuration says; `None` when TLS does not end here.
+    /// Opens what a configuration says; `None` if TLS is not terminated here. An error if a file is not
+    /// valid.
     pub fn open(config: &Config) -> Result<Option<Arc<Self>>, BadConfig> {
         let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) else {
             return Ok(None);
@@ -69,17 +70,17 @@ impl Tls {
         Ok(Some(Arc::new(Tls { files, now: RwLock::new(now), seen: Mutex::new(seen) })))
     }
 
-    /// For the next connection.
+    /// Returns the settings for the next connection.
     pub fn server(&self) -> Arc<ServerConfig> {
         self.now().server
     }
 
-    /// Whether clients may show certificates.
+    /// Returns whether clients may show certificates.
     pub fn takes_certificates(&self) -> bool {
         self.now().clients.is_some()
     }
 
-    /// The workload of a certificate that was shown when somebody connected, if it holds now.
+    /// Returns the workload of a certificate that a client showed, if the certificate is valid now.
     pub fn verify(
         &self,
         chain: &[CertificateDer<'static>],
@@ -91,11 +92,12 @@ impl Tls {
     }
 
     fn now(&self) -> Now {
-        // Put in whole, so a writer that panicked left a whole one.
+        // It is replaced as a whole, so it is whole even after a panic.
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the files anew if they have changed. Says whether it did.
+    /// Reads the files again if they have changed. Returns whether it did. An error leaves the earlier
+    /// ones in use.
     pub fn refresh(&self) -> Result<bool, String> {
         let read = self.files.read()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +111,7 @@ impl Tls {
     }
 }
 
-/// Takes the files anew whenever they change, for as long as the broker runs.
+/// Reads the files again whenever they change, for as long as the broker runs.
 pub(crate) async fn run(tls: Arc<Tls>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
