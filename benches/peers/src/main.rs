@@ -12,8 +12,8 @@ use std::hint::black_box;
 use ed25519_dalek::{Signer as _, SigningKey};
 use measure::{Lane, RUNS, SAMPLES, beside, many};
 use report::Report;
-use sublet_core::token::mint::Recipient;
 use sublet_core::base::sign::Signer as _;
+use sublet_core::token::mint::Recipient;
 
 const PATH: &str = "/data/q3/report.txt";
 const OUTSIDE: &str = "/etc/passwd";
@@ -117,8 +117,8 @@ fn at_depth(peers: &Peers, depth: usize, report: &mut Report) {
 /// The bytes of our token, of Tenuo's, and of Tenuo's with its agents named.
 fn bytes(peers: &Peers, depth: usize, report: &mut Report) -> [f64; 3] {
     let shown = peers.sublet.present(&peers.sublet.chain(depth), PATH);
-    let ours = shown.token.len() as f64;
-    let beside = (shown.receipt.len() + shown.proof.len()) as f64;
+    let ours = shown.token.as_ref().map_or(0, Vec::len) as f64;
+    let beside = (shown.receipt.as_ref().map_or(0, Vec::len) + shown.proof.len()) as f64;
     let theirs = peers.tenuo.present(depth, PATH).bytes.len() as f64;
     let named = peers.tenuo.named(depth).len() as f64;
     for (name, value) in [

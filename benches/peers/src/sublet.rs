@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use sublet_client::ports::{Clock, Ports, SystemRandom};
 use sublet_client::tool::checker::{Checker, Options};
 use sublet_client::tool::follow::SharedView;
-use sublet_client::ports::{Clock, Ports, SystemRandom};
 use sublet_client::trust::Trust;
-use sublet_core::biscuit::block::{Block, Origin, Role};
-use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
-use sublet_core::evidence::call::{Arguments, Call};
-use sublet_core::capability::Scope;
-use sublet_core::revocation::feed::{FeedWriter, SignedHead, snapshot_text};
 use sublet_core::base::id::{Nonce, UnixMillis};
-use sublet_core::token::mint::{self, Recipient, Hop};
+use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::biscuit::block::{Block, Origin, Role};
+use sublet_core::capability::Scope;
+use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::evidence::receipt::{Receipt, ReceiptClaims};
-use sublet_core::base::sign::{SecretKey, Signer as _};
+use sublet_core::revocation::feed::{FeedWriter, SignedHead, snapshot_text};
+use sublet_core::token::mint::{self, Hop, Recipient};
 use sublet_core::token::verify::VerifiedToken;
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, TrustBundle, TrustedKey};
 use sublet_proto::credentials::Credentials;
 
 const SCOPE: &str =
