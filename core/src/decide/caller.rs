@@ -12,7 +12,7 @@ use crate::base::key::{PublicKey, Thumbprint};
 use crate::evidence::record::Actor;
 use crate::refusal::Unauthenticated;
 use crate::state::rows::session::Login;
-use crate::token::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
+use crate::token::verify::{Possession, TaintedIdentity, VerifiedToken};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,14 +187,6 @@ impl Caller {
         match &self.inner {
             Inner::Agent(token) => Some(token),
             Inner::Tainted(identity) => Some(identity.token()),
-            _ => None,
-        }
-    }
-
-    /// The caller's name as a holder.
-    pub fn as_holder(&self) -> Option<Holder> {
-        match &self.inner {
-            Inner::Agent(token) | Inner::Holder(token) => Some(token.holder()),
             _ => None,
         }
     }
