@@ -120,8 +120,8 @@ fn asked_once_more_or_long_after_it_is_still_of_one_call() {
     let possession = prove(&token, &proof, &call, NOW).unwrap();
     let again =
         |call: &Bound<'_>, now| code(confirm(&possession, call, now).map_err(Refusal::from));
-    let undated = |token: &VerifiedToken, call: &Bound<'_>| {
-        code(prove_undated(token, &proof, call).map_err(Unauthenticated::Proof))
+    let undated = |token: &VerifiedToken, proof: &CallProof, call: &Bound<'_>| {
+        code(prove_undated(token, proof, call).map_err(Unauthenticated::Proof))
     };
     for (call, expected) in [
         (call, "granted"),
@@ -129,10 +129,12 @@ fn asked_once_more_or_long_after_it_is_still_of_one_call() {
         (Bound { action: "fs.write", ..call }, "wrong_action"),
         (Bound { arguments_hash: [0; 32], ..call }, "wrong_arguments"),
     ] {
-        assert_eq!((again(&call, NOW), undated(&token, &call)), (expected, expected));
+        assert_eq!((again(&call, NOW), undated(&token, &proof, &call)), (expected, expected));
     }
     assert_eq!(again(&call, NOW.plus_ms(600_000)), "proof_expired", "some time may have passed");
     let narrowed = append(&token, &to_self(ALL), "planner").unwrap();
-    assert_eq!(undated(&narrowed, &call), "wrong_token");
-    assert_eq!(undated(&fleet.root("writer", ALL), &call), "proof_signature");
+    assert_eq!(undated(&narrowed, &proof, &call), "wrong_token");
+    let mut forged = request(&fleet).proof;
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(undated(&token, &CallProof::decode(&forged).unwrap(), &call), "proof_signature");
 }
