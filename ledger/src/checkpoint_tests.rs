@@ -61,6 +61,22 @@ fn every_changed_byte_is_noticed() {
 }
 
 #[test]
+fn a_head_is_read_up_to_its_bound() {
+    let bytes = signed(&head(), ORIGIN, 1);
+    // The signature of a key that nobody here knows, under a name of some length.
+    let of_length = |length: usize| {
+        let line = |name: &str| format!("— {name} {}\n", STANDARD.encode([7; 68]));
+        let name = "n".repeat(length - bytes.len() - line("").len());
+        [bytes.as_slice(), line(&name).as_bytes()].concat()
+    };
+    let opened = |length| Checkpoint::open(&of_length(length), &[key(ORIGIN, 1)]);
+    assert_eq!(opened(CHECKPOINT_BYTES_MAX), Ok(head()));
+    for longer in 1..4 {
+        assert_eq!(opened(CHECKPOINT_BYTES_MAX + longer), Err(BadCheckpoint::Note));
+    }
+}
+
+#[test]
 fn a_text_has_one_spelling() {
     let root = STANDARD.encode([0u8; 32]);
     assert!(Checkpoint::from_text(&format!("log\n0\n{root}\n")).is_ok());

@@ -212,7 +212,7 @@ pub fn verify_inclusion(
         if node & 1 == 1 || node == last {
             hash = node_hash(sibling, &hash);
             // Where the right edge has no sibling, the path goes up without one.
-            let skipped = if node & 1 == 1 { 0 } else { node.trailing_zeros() };
+            let skipped = node.trailing_zeros();
             (node, last) =
                 (node.checked_shr(skipped).unwrap_or(0), last.checked_shr(skipped).unwrap_or(0));
         } else {
@@ -257,7 +257,7 @@ pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) 
         if node & 1 == 1 || node == last {
             of_old = node_hash(sibling, &of_old);
             of_new = node_hash(sibling, &of_new);
-            let skipped = if node & 1 == 1 { 0 } else { node.trailing_zeros() };
+            let skipped = node.trailing_zeros();
             (node, last) =
                 (node.checked_shr(skipped).unwrap_or(0), last.checked_shr(skipped).unwrap_or(0));
         } else {

@@ -217,6 +217,18 @@ fn a_tree_with_another_history_is_never_shown_consistent() {
     }
 }
 
+// SPEC 9.2.3.
+#[test]
+fn a_larger_tree_is_the_beginning_of_no_smaller_one() {
+    let root = [7; 32];
+    for (old, new) in [(4, 2), (2, 1), (4, 3), (8, 1), (7, 3)] {
+        for proof in [&[][..], &[root][..]] {
+            let checked = verify_consistency((old, &root), (new, &root), proof);
+            assert_eq!(checked, Checked::NotShown, "{old} and {new}");
+        }
+    }
+}
+
 #[test]
 fn sizes_at_the_end_of_the_numbers_do_not_overflow() {
     for (index, size) in [(u64::MAX - 1, u64::MAX), (0, u64::MAX), (u64::MAX, u64::MAX)] {

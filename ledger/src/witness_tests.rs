@@ -61,6 +61,15 @@ fn a_log_that_grows_is_cosigned_and_one_that_does_not_is_refused() {
 }
 
 #[test]
+fn a_log_that_was_cosigned_while_it_was_empty_goes_on() {
+    let (_, nothing, _) = log(0, None);
+    for size in [0, 1, 9] {
+        let grown = log(size, None);
+        assert_eq!(asked(&request(0, &grown), Some(&nothing)), Ok(grown.1.clone()), "{size}");
+    }
+}
+
+#[test]
 fn what_is_wrong_has_its_own_status() {
     let grown = log(9, None);
     let good = request(0, &grown);

@@ -128,6 +128,22 @@ fn deltas_withheld_swapped_or_altered_are_refused_and_what_is_held_stays() {
     }
 }
 
+/// A delta with the number of the last one held is bound by no head that comes after.
+// SPEC 7.6.
+#[test]
+fn a_delta_in_the_place_of_one_that_is_held_is_not_counted() {
+    let fleet = Fleet::new();
+    let (mut tool, token) = informed(&fleet);
+    let innocent = fleet.root("writer", READ);
+    let mut feed = tool.feed.clone();
+    feed.append(Revocation::Hop(fleet.root("a", READ).id()), NOW, NOW.plus_ms(86_400_000));
+    let sent = [deltas(&other_feed(1, &[&innocent]), 1, 0), deltas(&feed, 1, 1)].concat();
+    assert_eq!(offer(&mut tool, &sent, &head_of(&feed, NOW)), "granted");
+    assert_eq!(call_at(NOW, &tool, &token), "hop_revoked");
+    assert!(!tool.view.is_revoked(&Revocation::Hop(innocent.id())));
+    assert_eq!((tool.view.sequence(), tool.view.len()), (2, 2));
+}
+
 // SPEC 7.5, 7.6.1.
 #[test]
 fn only_the_feed_key_of_this_domain_signs_heads() {

@@ -1,10 +1,15 @@
 //! What a holder may hand out and not use, and what may not be handed on: used all the same, by its
 //! own hand, by a helper that it spawned, through a delegate and back, or one hop too far.
 
+use sublet_core::authorize::foresee_call;
 use sublet_core::base::sign::Signer as _;
 use sublet_core::biscuit::block::Block;
-use sublet_core::token::verify::VerifiedToken;
-use sublet_tests::{Fleet, Request, Tool, append, code, key, raw, scope, to_agent, to_helper};
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::token::mint::Hop;
+use sublet_core::token::verify::{Coverage, VerifiedToken};
+use sublet_tests::{
+    AUDIENCE, Fleet, NOW, Request, Tool, append, code, key, raw, scope, to_agent, to_helper,
+};
 
 const HANDED: &[&str] = &["fs.read@tool://files path=under:/data use:delegates"];
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
@@ -27,6 +32,22 @@ fn not_by_its_holder_but_by_an_agent_that_it_is_handed_to() {
     assert_eq!(used(&fleet, &spawned, "scout"), "granted");
     let unrecorded = Request::new(&handed, &key("reader"), "fs.read", ARGS);
     assert_eq!(code(Tool::new(&fleet).answer(&unrecorded)), "unrecorded_agent_hop");
+}
+
+/// The delegate states the very words of the block above it. What these words let a delegate do, they do
+/// not let the one do who states them.
+#[test]
+fn not_by_a_delegate_that_states_the_same_words_for_itself() {
+    let fleet = Fleet::new();
+    let root = fleet.root("planner", HANDED);
+    let same = root.root().scope.clone().unwrap();
+    let handed =
+        append(&root, &Hop { scope: same, ..to_agent("reader", HANDED) }, "planner").unwrap();
+    let coverage = Coverage::verify(fleet.receipt(&handed), &handed, &fleet.bundle).unwrap();
+    let arguments = Arguments::from_json(ARGS.as_bytes()).unwrap();
+    let call = Call { audience: AUDIENCE.into(), action: "fs.read".into(), arguments };
+    assert_eq!(code(foresee_call(&handed, &call, Some(&coverage), NOW)), "not_allowed");
+    assert_eq!(used(&fleet, &handed, "reader"), "not_allowed");
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! An identity token used as a delegation, and the reverse.
 
+use sublet_core::authorize::{Bound, CallView, decide_peer, prove};
 use sublet_core::base::sign::Signer as _;
 use sublet_core::biscuit::block::{Block, Role};
 use sublet_core::decide::Renew;
+use sublet_core::evidence::call::{Arguments, Call};
+use sublet_core::evidence::proof::CallProof;
 use sublet_core::token::mint;
+use sublet_core::token::verify::Coverage;
 use sublet_core::trust::bundle::KeyUse;
-use sublet_tests::{Fleet, House, Request, Tool, append, code, key, key_id, raw, to_self};
+use sublet_tests::{
+    AUDIENCE, Fleet, House, NOW, Request, Tool, append, code, key, key_id, raw, to_self,
+};
 
 const READ: &[&str] = &["fs.read@tool://files path=under:/data"];
 const ARGS: &str = r#"{"path":"/data/a"}"#;
@@ -17,6 +23,27 @@ fn an_identity_opens_no_tool() {
     for (action, args) in [("fs.read", ARGS), ("sublet.identify", "{}")] {
         let request = Request::new(&fleet.identity("planner"), &key("planner"), action, args);
         assert_eq!(code(Tool::new(&fleet).answer(&request)), "wrong_token_kind");
+    }
+}
+
+/// A receipt that says "not revoked" is of a delegation's hop: it makes no view young that decides who calls.
+// SPEC 7.7.1.
+#[test]
+fn who_calls_is_decided_on_a_young_view_and_on_no_receipt() {
+    let fleet = Fleet::new();
+    let (tool, identity) = (Tool::new(&fleet), fleet.identity("planner"));
+    let coverage = Coverage::verify(fleet.receipt(&identity), &identity, &fleet.bundle).unwrap();
+    let arguments = Arguments::from_json(b"{}").unwrap();
+    let call = Call { audience: AUDIENCE.into(), action: "sublet.identify".into(), arguments };
+    let request = Request::new(&identity, &key("planner"), &call.action, "{}");
+    let proof = CallProof::decode(&request.proof).unwrap();
+    let possession = prove(&identity, &proof, &Bound::of(&call), NOW).unwrap();
+    for (age_ms, expected) in
+        [(Some(0), "granted"), (Some(10_001), "stale_view"), (None, "stale_view")]
+    {
+        let coverage = Some(&coverage);
+        let view = CallView { revocations: &tool.view, age_ms, staleness_ms_max: 10_000, coverage };
+        assert_eq!(code(decide_peer(&identity, &possession, &call, view, NOW)), expected);
     }
 }
 

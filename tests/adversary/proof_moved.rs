@@ -1,8 +1,10 @@
 //! A call proof moved to another tool, action, argument or token.
 
-use sublet_core::authorize::{Bound, CallView, decide_call, prove};
+use sublet_core::authorize::{Bound, CallView, confirm, decide_call, prove, prove_undated};
 use sublet_core::evidence::call::{Arguments, Call};
 use sublet_core::evidence::proof::CallProof;
+use sublet_core::refusal::{Refusal, Unauthenticated};
+use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{AUDIENCE, Fleet, NOW, Request, Tool, append, code, key, to_self};
 
 const ALL: &[&str] = &["fs.@tool:// path=under:/data", "fs.@tool://files path=under:/data"];
@@ -104,4 +106,35 @@ fn a_possession_is_good_for_the_call_that_it_was_shown_for_and_no_other() {
     assert_eq!(decide("tool://mail", "fs.read", ARGS), "wrong_audience");
     assert_eq!(decide(AUDIENCE, "fs.write", ARGS), "wrong_action");
     assert_eq!(decide(AUDIENCE, "fs.read", r#"{"path":"/data/b"}"#), "wrong_arguments");
+}
+
+/// Who asks without the time, or once more when all of the call is there, asks no less of the call.
+// SPEC 5.2.
+#[test]
+fn asked_once_more_or_long_after_it_is_still_of_one_call() {
+    let fleet = Fleet::new();
+    let token = fleet.root("planner", ALL);
+    let proof = CallProof::decode(&request(&fleet).proof).unwrap();
+    let arguments_hash = Arguments::from_json(ARGS.as_bytes()).unwrap().digest();
+    let call = Bound { audience: AUDIENCE, action: "fs.read", arguments_hash };
+    let possession = prove(&token, &proof, &call, NOW).unwrap();
+    let again =
+        |call: &Bound<'_>, now| code(confirm(&possession, call, now).map_err(Refusal::from));
+    let undated = |token: &VerifiedToken, proof: &CallProof, call: &Bound<'_>| {
+        code(prove_undated(token, proof, call).map_err(Unauthenticated::Proof))
+    };
+    for (call, expected) in [
+        (call, "granted"),
+        (Bound { audience: "tool://mail", ..call }, "wrong_audience"),
+        (Bound { action: "fs.write", ..call }, "wrong_action"),
+        (Bound { arguments_hash: [0; 32], ..call }, "wrong_arguments"),
+    ] {
+        assert_eq!((again(&call, NOW), undated(&token, &proof, &call)), (expected, expected));
+    }
+    assert_eq!(again(&call, NOW.plus_ms(600_000)), "proof_expired", "some time may have passed");
+    let narrowed = append(&token, &to_self(ALL), "planner").unwrap();
+    assert_eq!(undated(&narrowed, &proof, &call), "wrong_token");
+    let mut forged = request(&fleet).proof;
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(undated(&token, &CallProof::decode(&forged).unwrap(), &call), "proof_signature");
 }

@@ -7,7 +7,7 @@ use sublet_core::decide::{
     RevokeAgentKey, RevokeJoinToken, RotateKey, SuspendAgent, join_token_hash,
 };
 use sublet_core::revocation::feed::Revocation;
-use sublet_core::state::{AgentState, Row};
+use sublet_core::state::{AgentState, Precondition, Row, RowKey};
 use sublet_tests::{House, agent, code, key};
 
 use crate::{created, profile, staffed};
@@ -59,7 +59,15 @@ fn a_join_token_opens_once_for_its_agent() {
         "key_in_use",
         "a key is one agent's, ever"
     );
+    // Of two who show it at once the second finds it changed.
+    let before = house.decided(&newcomer("reader"), &ask).effects.preconditions;
+    assert!(house.state.meets(&before));
     let identity = house.ask(&newcomer("reader"), &ask).unwrap();
+    let of_token = before
+        .into_iter()
+        .filter(|guard| matches!(guard, Precondition::Version(RowKey::JoinToken(_), _)));
+    let of_token: Vec<Precondition> = of_token.collect();
+    assert!(of_token.len() == 1 && !house.state.meets(&of_token));
     assert!(fleet.verify(&identity).unwrap().is_identity());
     assert_eq!(house.state.agent(&agent("reader")).unwrap().state, AgentState::Active);
     assert_eq!(code(house.ask(&newcomer("second"), &ask)), "join_token_used");
@@ -156,6 +164,10 @@ fn a_profile_is_checked_before_it_is_published_and_counts_its_versions() {
     ];
     for change in bad {
         assert_eq!(code(house.ask(&admin, &apply(change))), "value_out_of_range");
+    }
+    for name in ["team-7", "7", "-", &"n".repeat(63)] {
+        let named = apply(&|profile: &mut sublet_core::state::Profile| profile.name = name.into());
+        assert_eq!(code(house.ask(&admin, &named)), "granted", "{name}");
     }
     house.ask(&admin, &apply(&|_| {})).unwrap();
     house.ask(&admin, &apply(&|_| {})).unwrap();

@@ -5,8 +5,9 @@ use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::BadUse;
 use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, CreateLegalHold, Credential, Delegate, EndSessions,
-    Ending, Enroll, Erase, GetAgentKey, GrantSession, Inspect, Invitation, ListAgents,
-    ListDelegations, Operation, PageOf, Prune, ReadHead, ReadLedger, ReadRetention, RecordHop,
+    Ending, Enroll, Erase, GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus,
+    GrantSession, Inspect, Invitation, ListAgents, ListDelegations, ListJoinTokens, ListProfiles,
+    ListSessions, Operation, PageOf, Prune, ReadHead, ReadLedger, ReadRetention, RecordHop,
     RemoveLegalHold, Renew, Replay, ReportUses, ReportVerifierState, RestorePrincipal, ResumeAgent,
     Revoke, RevokeAgentKey, RevokeFormerKeys, RevokeJoinToken, RotateBrokerKey, RotateKey,
     SuspendAgent, Target, WatchFeed,
@@ -38,10 +39,18 @@ fn every_read_says_what_it_asks_for() {
     detail(&ReadHead, "the signed head of the ledger");
     detail(&WatchFeed, "the revocation feed");
     detail(&ListAgents(PageOf { after: None, size: 0 }), "a list of agents");
+    detail(&ListProfiles(PageOf { after: None, size: 0 }), "a list of profiles");
+    detail(&ListJoinTokens(PageOf { after: None, size: 0 }), "a list of join tokens");
+    detail(&ListSessions(PageOf { after: None, size: 0 }), "a list of sessions");
+    detail(&GetAgent { agent: agent("planner") }, &format!("agent {PLANNER}"));
+    detail(&GetProfile { name: "default".into() }, "profile \"default\"");
+    detail(&GetStatus, "the status of the broker");
     detail(&ReadRetention, "what of the ledger is kept");
     let token = Fleet::new().root("planner", READ);
     let id = token.delegation();
-    detail(&Inspect { token: token.into() }, &format!("delegation {id}"));
+    detail(&Inspect { token: token.clone().into() }, &format!("delegation {id}"));
+    let words = format!("proof that the hops of delegation {id} are recorded");
+    detail(&GetInclusionProof { token: token.into() }, &words);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{Issue, Renew, RotateBrokerKey};
 use sublet_core::refusal::Refusal;
 use sublet_core::revocation::feed::Revocation;
-use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse};
+use sublet_core::trust::bundle::{KeyId, KeyState, KeyUse, LaterBundle, TrustBundle};
 use sublet_core::trust::rotation::KeyStep;
+use sublet_tests::later::{bundle_with, listed};
 use sublet_tests::{Fleet, House, NOW, code, key_id};
 
 use crate::staffed;
@@ -145,4 +146,17 @@ fn a_key_signs_no_earlier_than_it_was_announced_for_and_the_one_before_stays_lis
     let bundle = house.state.trust().bundle();
     assert_eq!(bundle.active(use_).unwrap().id, key);
     assert_eq!(bundle.key(before).unwrap().state, KeyState::Retired);
+}
+
+/// It could make none after it without losing that key.
+// SPEC 2.11.14.
+#[test]
+fn a_broker_goes_by_no_bundle_with_a_key_that_it_does_not_understand() {
+    let understood = |keys: &[serde_json::Value]| {
+        let text = bundle_with(&Fleet::new(), 2, keys);
+        TrustBundle::open(&text, NOW).unwrap().check_understood()
+    };
+    assert_eq!(understood(&[]), Ok(()));
+    let later = understood(&[listed("lease", 20, "x")]).unwrap_err();
+    assert_eq!(later, LaterBundle(KeyId(20), "lease".into()));
 }

@@ -9,7 +9,10 @@
 )]
 
 mod agents;
+mod answers;
 mod asked;
+mod callers;
+mod chains;
 mod clones;
 mod codes;
 mod consent;

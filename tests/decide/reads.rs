@@ -3,15 +3,15 @@
 use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
-    GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, Inspect, Inspected,
-    ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions, PageOf, Replay,
-    Revoke, Target, WatchFeed,
+    ApplyProfile, GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, GrantSession,
+    Inspect, Inspected, ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions,
+    PageOf, Replay, Revoke, Target, WatchFeed,
 };
 use sublet_core::evidence::record::Body;
 use sublet_core::token::verify::VerifiedToken;
 use sublet_tests::{Fleet, House, agent, append, code, key, to_helper};
 
-use crate::{READ, staffed};
+use crate::{READ, created, profile, staffed};
 
 fn issue(fleet: &Fleet, house: &mut House, by: &Caller) -> VerifiedToken {
     fleet.verify(&house.ask(by, &crate::issue()).unwrap().token).unwrap()
@@ -46,8 +46,27 @@ fn a_delegation_is_seen_by_the_admin_its_agent_and_its_holders() {
     }
     assert_eq!(code(house.ask(&planner, &inspect)), "granted");
     assert_eq!(code(house.ask(&reader, &inspect)), "not_found");
+    assert_eq!(code(house.ask(&scout, &inspect)), "not_found", "its hop is not of this chain");
     let other = Replay { delegation: sublet_core::base::id::HopId([9; 32]) };
     assert_eq!(code(house.ask(&planner, &other)), "not_found");
+}
+
+#[test]
+fn a_holder_inspects_its_own_chain_and_no_other() {
+    let (fleet, mut house, planner) = staffed();
+    let [one, other] = [(); 2].map(|()| issue(&fleet, &mut house, &planner));
+    let longer = append(&one, &to_helper("scout", READ), "planner").unwrap();
+    for (chain, of_one, of_other) in [
+        (&one, "granted", "not_found"),
+        (&longer, "granted", "not_found"),
+        (&other, "not_found", "granted"),
+    ] {
+        let inspect = Inspect { token: chain.clone().into() };
+        for (token, expected) in [(&one, of_one), (&other, of_other)] {
+            let holder = House::caller(token, &key("planner"));
+            assert_eq!(code(house.ask(&holder, &inspect)), expected);
+        }
+    }
 }
 
 #[test]
@@ -119,6 +138,39 @@ fn what_the_admin_reads_nobody_else_does() {
     assert_eq!(code(house.ask(&House::admin(), &unknown)), "not_found");
 }
 
+#[test]
+fn each_list_has_what_was_made_in_order_and_from_where_it_is_asked_for() {
+    let (_, mut house, _) = staffed();
+    let admin = House::admin();
+    house.ask(&admin, &ApplyProfile { profile: profile("ops") }).unwrap();
+    let mut tokens = ["reader", "writer"].map(|name| created(&mut house, name).id);
+    tokens.sort();
+    let mut sessions = [(); 2].map(|()| {
+        let grant = GrantSession {
+            agent: agent("planner"),
+            principal: "user:alice@acme.example".parse().unwrap(),
+            ttl_seconds: 60,
+            reason: "on call".into(),
+        };
+        house.ask(&admin, &grant).unwrap().id
+    });
+    sessions.sort();
+    for from in [0, 1] {
+        let after = |name: &str| PageOf { after: (from > 0).then(|| name.to_owned()), size: 0 };
+        let page = house.ask(&admin, &ListProfiles(after("default"))).unwrap();
+        let names: Vec<_> = page.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["default", "ops"][from..]);
+        let page = house.ask(&admin, &ListJoinTokens(after(&tokens[0]))).unwrap();
+        assert_eq!(page.rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), tokens[from..]);
+        let after = (from > 0).then_some(sessions[0]);
+        let page = house.ask(&admin, &ListSessions(PageOf { after, size: 0 })).unwrap();
+        assert_eq!(
+            page.rows.iter().map(|row| row.session.id).collect::<Vec<_>>(),
+            sessions[from..]
+        );
+    }
+}
+
 /// The next page begins behind the last row, also where that row is gone meanwhile.
 #[test]
 fn a_page_begins_behind_a_row_that_is_gone() {
@@ -160,4 +212,16 @@ fn a_refusal_of_a_caller_that_is_alive_is_recorded_with_what_was_asked() {
     assert_eq!((*method, *code), ("/sublet.v1.Admin/GetAgent", "forbidden"));
     assert!(asked.contains("agent/planner"), "{asked}");
     assert_eq!(house.last_actor(), Some("spiffe://acme.example/agent/planner"));
+}
+
+// SPEC 8.3.
+#[test]
+fn the_refusal_of_a_holder_is_recorded_in_its_delegation() {
+    let (fleet, mut house, planner) = staffed();
+    let token = issue(&fleet, &mut house, &planner);
+    let holder = House::caller(&token, &key("planner"));
+    for (who, delegation) in [(&holder, Some(token.delegation())), (&planner, None)] {
+        assert_eq!(code(house.ask(who, &GetStatus)), "forbidden");
+        assert_eq!(house.records.last().unwrap().delegation, delegation, "{who}");
+    }
 }

@@ -3,8 +3,8 @@
 use sublet_core::base::sign::Signer as _;
 use sublet_core::decide::caller::Caller;
 use sublet_core::decide::{
-    ListDelegations, Operation, PageOf, Renew, ResumeAgent, RotateKey, SuspendAgent, check_repeats,
-    keeps_an_identity,
+    Enroll, ListDelegations, Operation, PageOf, Renew, ResumeAgent, RotateKey, SuspendAgent,
+    check_repeats, keeps_an_identity,
 };
 use sublet_tests::{Fleet, House, NOW, agent, code, key};
 
@@ -25,6 +25,7 @@ fn holds(house: &House, identity: &[u8]) -> bool {
     let given = identity.to_vec().into();
     let holds = house.view(|view| Renew::still_holds(&given, view));
     assert_eq!(house.view(|view| RotateKey::still_holds(&given, view)), holds);
+    assert_eq!(house.view(|view| Enroll::still_holds(&given, view)), holds);
     holds
 }
 
@@ -56,6 +57,7 @@ fn what_gives_an_identity_names_it_among_its_answers() {
     let given = b"identity".to_vec().into();
     assert_eq!(Renew::identity(&given), Some(b"identity".as_slice()));
     assert_eq!(RotateKey::identity(&given), Some(b"identity".as_slice()));
+    assert_eq!(Enroll::identity(&given), Some(b"identity".as_slice()));
     assert!(keeps_an_identity(Renew::METHOD) && keeps_an_identity(RotateKey::METHOD));
     assert!(!keeps_an_identity("/sublet.v1.Delegation/Issue"));
 }

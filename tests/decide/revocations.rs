@@ -129,6 +129,23 @@ fn what_no_record_is_of_is_revoked_and_said() {
     assert!(house.ask(&admin, &shown).unwrap());
 }
 
+/// What cannot be recorded is revoked by the admin's word alone; anyone else is told what to revoke instead.
+// SPEC 7.2.1.
+#[test]
+fn a_shown_chain_that_cannot_be_recorded_is_revoked_by_the_admin_alone() {
+    let fleet = Fleet::new();
+    let root = fleet.root("planner", READ);
+    let offline = append(&root, &to_helper("scout", READ), "planner").unwrap();
+    let shown = Revoke { chain: Some(offline.clone().into()), ..revoke(Target::Hop(offline.id())) };
+    let mut house = House::new(&fleet);
+    house.enroll("planner", key("planner").public_key().clone());
+    let dead = Revocation::Hop(offline.id());
+    assert_eq!(code(house.ask(&House::agent(&fleet, "planner"), &shown)), "unknown_delegation");
+    assert!(house.state.revoked(&dead).is_none());
+    assert!(!house.ask(&House::admin(), &shown).unwrap(), "no record is of it");
+    assert!(house.state.revoked(&dead).is_some());
+}
+
 /// A time and not a flag: what was issued up to the return of a principal stays revoked.
 // SPEC 7.3.1.
 #[test]

@@ -47,6 +47,9 @@ fn what_is_made_in_code_is_bounded_like_what_is_read() {
         prefix(),
         Constraint::Range(Range::new(Some(0), Some(beyond)).unwrap()),
         Constraint::Decimal(Decimal::new(Some(0), Some(i64::MAX)).unwrap()),
+        Constraint::Under(Under::new(&format!("/{}", long())).unwrap()),
+        Constraint::Url(Url::new(&format!("https://acme.example/{}", long())).unwrap()),
+        Constraint::Not(Not::new(prefix()).unwrap()),
         Constraint::AllOf(AllOf::new(vec![prefix(), fine()]).unwrap()),
         Constraint::AnyOf(AnyOf::new(vec![prefix(), fine()]).unwrap()),
     ];
@@ -99,6 +102,17 @@ fn of_two_that_exclude_each_other_nothing_is_left_and_nothing_is_left_unsaid() {
             let (said, incomplete) = common(pair.0, pair.1);
             assert!(said > 0 || incomplete, "{pair:?}");
         }
+    }
+}
+
+#[test]
+fn what_lists_its_values_is_excluded_only_if_none_of_them_is_admitted() {
+    let constraint = |text: &str| capability(text).unwrap().constraint("p");
+    let prefix = constraint("p=prefix:c");
+    for (values, excluded) in [(r#"["a","b"]"#, true), (r#"["a","cb"]"#, false)] {
+        let alone = constraint(&format!("p=one_of:{values}"));
+        let among = constraint(&format!(r#"p=all_of:[{{"one_of":{values}}},{{"glob":"*"}}]"#));
+        assert_eq!([prefix.excludes(&alone), prefix.excludes(&among)], [excluded; 2], "{values}");
     }
 }
 
@@ -218,4 +232,16 @@ fn what_was_cut_goes_no_further_than_what_was_held() {
     let left = |hop| held.clamp(&asked, Step { hop, to_another: true }).scope;
     assert_eq!(left(1).unwrap().capabilities()[0].to_string(), "fs.read@t:x hops:1");
     assert_eq!(left(2), None);
+}
+
+#[test]
+fn nested_constraints_that_are_no_json_are_answered_with_an_example() {
+    for (kind, like) in [
+        ("not", r#"not:{"under":"/x"}"#),
+        ("all_of", r#"all_of:[{"under":"/x"},{"under":"/y"}]"#),
+        ("any_of", r#"any_of:[{"under":"/x"},{"under":"/y"}]"#),
+    ] {
+        let said = capability(&format!("p={kind}:under")).unwrap_err().0;
+        assert!(said.ends_with(&format!("as in {like}")), "{said}");
+    }
 }

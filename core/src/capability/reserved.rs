@@ -25,3 +25,30 @@ pub(super) fn refuse(name: &str) -> Result<(), BadScope> {
 pub(super) fn begins(name: &str) -> bool {
     name.split_once(':').is_some_and(|(word, _)| RESERVED_WORDS.contains(&word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RESERVED_WORDS;
+    use crate::capability::Capability;
+
+    // SPEC 4.11.
+    #[test]
+    fn a_reserved_word_is_refused_by_its_name_in_every_form() {
+        for word in RESERVED_WORDS {
+            let said = format!("`{word}:` is reserved and not understood by this version");
+            let json = |args: &str, more: &str| {
+                let json = format!(r#"{{"action":"a","audience":"t:x","args":{args}{more}}}"#);
+                Capability::from_json(json.as_bytes())
+            };
+            for made in [
+                format!("a@t:x {word}:5").parse(),
+                format!("a@t:x p={word}:5").parse(),
+                json("{}", &format!(r#","{word}":5"#)),
+                json(&format!(r#"{{"p":{{"{word}":5}}}}"#), ""),
+            ] {
+                let refused = made.unwrap_err().0;
+                assert!(refused.ends_with(&said), "{refused}");
+            }
+        }
+    }
+}

@@ -156,6 +156,22 @@ mod tests {
         assert_eq!(detail, r#"the argument "path" is "/etc/x", held is under:/data"#);
     }
 
+    #[test]
+    fn a_refusal_is_explained_by_the_capability_that_comes_nearest() {
+        let scope = Scope::from_texts(&[
+            "fs.read@tool://mail",
+            "db.query@tool://files",
+            "fs.read@tool://files path=under:/data",
+            "db.query@tool://mail",
+        ]);
+        let said = |action: &str| {
+            let call = call(action, r#"{"path":"/etc/x"}"#);
+            scope.as_ref().unwrap().refusal(&call, ChainPosition::default()).unwrap()
+        };
+        assert_eq!(said("fs.read"), r#"the argument "path" is "/etc/x", held is under:/data"#);
+        assert_eq!(said("fs.write"), r#"the action "fs.write" is not db.query"#);
+    }
+
     // SPEC 4.3.3, 4.4.
     #[test]
     fn opening_is_explicit_and_a_child_may_close_but_not_open() {

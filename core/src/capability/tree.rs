@@ -152,3 +152,56 @@ impl<'a> Tree<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> Term<'static> {
+        Term::variable("v")
+    }
+
+    fn one() -> Expression<'static> {
+        test(&view(), Binary::Prefix, Term::text("a"))
+    }
+
+    fn is_read(expression: &Expression<'_>) -> bool {
+        read(expression, &view()).is_some()
+    }
+
+    /// What nests deeper is not read at all, so that no expression costs more stack than ours do.
+    #[test]
+    fn an_expression_is_read_as_deep_as_ours_nest_and_no_deeper() {
+        let negated = |times: usize| {
+            let mut expression = one();
+            expression.extend((0..times).map(|_| Op::Negate));
+            expression
+        };
+        let leaning_right = |operators: usize| {
+            let mut expression: Expression<'_> = (0..=operators).flat_map(|_| one()).collect();
+            expression.extend((0..operators).map(|_| Op::Binary(Binary::And)));
+            expression
+        };
+        let alternating = |operators: usize| {
+            let mut expression = one();
+            for at in 0..operators {
+                expression.extend(one());
+                expression.push(Op::Binary([Binary::And, Binary::Or][at % 2]));
+            }
+            expression
+        };
+        for nested in
+            [&negated as &dyn Fn(usize) -> Expression<'static>, &leaning_right, &alternating]
+        {
+            assert!(is_read(&nested(DEPTH_MAX - 1)));
+            assert!(!is_read(&nested(DEPTH_MAX)) && !is_read(&nested(100)));
+        }
+    }
+
+    #[test]
+    fn a_chain_of_one_operator_is_one_level_however_long() {
+        for operator in [Binary::And, Binary::Or] {
+            assert!(is_read(&join((0..100).map(|_| one()), operator)));
+        }
+    }
+}

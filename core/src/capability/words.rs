@@ -62,3 +62,24 @@ pub(super) fn json(text: &str) -> Result<Json, BadScope> {
     let parsed = Json::parse_canonicalised(text.as_bytes());
     parsed.map(|(json, _)| json).map_err(|bad| BadScope(format!("{text:?} is no JSON: {bad}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_separator_in_a_string_or_in_brackets_splits_nothing() {
+        for (text, words) in [
+            ("a b", ["a", "b"]),
+            (r"a\ b", [r"a\", "b"]),
+            (r#""a\" b" c"#, [r#""a\" b""#, "c"]),
+            ("[a b] c", ["[a b]", "c"]),
+            ("{a [b] c} d", ["{a [b] c}", "d"]),
+            (r#"["]" a] b"#, [r#"["]" a]"#, "b"]),
+            (r#""[" b"#, [r#""[""#, "b"]),
+            ("] b", ["]", "b"]),
+        ] {
+            assert_eq!(split(text, ' '), words, "{text}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::base::key::{PublicKey, Thumbprint};
 use crate::evidence::record::Actor;
 use crate::refusal::Unauthenticated;
 use crate::state::rows::session::Login;
-use crate::token::verify::{Holder, Possession, TaintedIdentity, VerifiedToken};
+use crate::token::verify::{Possession, TaintedIdentity, VerifiedToken};
 
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,14 +192,6 @@ impl Caller {
         match &self.inner {
             Inner::Agent(token) => Some(token),
             Inner::Tainted(identity) => Some(identity.token()),
-            _ => None,
-        }
-    }
-
-    /// Returns the caller's name as a holder; `None` for a caller that is none.
-    pub fn as_holder(&self) -> Option<Holder> {
-        match &self.inner {
-            Inner::Agent(token) | Inner::Holder(token) => Some(token.holder()),
             _ => None,
         }
     }

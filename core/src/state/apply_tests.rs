@@ -151,6 +151,10 @@ fn revocations_are_numbered_in_order_and_a_record_names_the_last_of_its_commit()
     let place = applied.unwrap().records[0].place.unwrap();
     assert_eq!((state.revocation_sequence(), place.revocation_sequence), (2, 2));
     assert_eq!(state.revoked(&Revocation::Hop(id(2))).unwrap().sequence, 2);
+    for (number, sequence, is_there) in [(1, 1, true), (2, 2, true), (1, 2, false), (3, 3, false)] {
+        let key = RowKey::Revocation(sequence, Revocation::Hop(id(number)));
+        assert_eq!(state.meets(&[Precondition::present(key)]), is_there, "{number} at {sequence}");
+    }
 }
 
 // SPEC 9.1.1.
@@ -212,4 +216,27 @@ fn whoever_follows_the_changes_has_the_same_state() {
     assert_eq!(follower, state);
     let again = state.revoked(&Revocation::Hop(id(1))).map(|delta| delta.sequence);
     assert_eq!(again, Some(2), "stated once more, behind the floor");
+}
+
+#[test]
+fn effects_are_none_only_where_nothing_changes_and_nothing_is_recorded() {
+    let preconditions = vec![Precondition::trust(1)];
+    let (mutation, record) = (Mutation::from(delegation(1)), Leaf::of(None));
+    for (mutations, records) in [
+        (vec![], vec![]),
+        (vec![mutation.clone()], vec![]),
+        (vec![], vec![record.clone()]),
+        (vec![mutation], vec![record]),
+    ] {
+        let is_empty = mutations.is_empty() && records.is_empty();
+        let effects = Effects { preconditions: preconditions.clone(), mutations, records };
+        assert_eq!(effects.is_empty(), is_empty, "{effects:?}");
+    }
+}
+
+#[test]
+fn a_change_of_the_trust_bundle_is_told_from_every_other() {
+    let trust = state().trust().as_ref().clone();
+    assert!(Mutation::from(trust).is_trust());
+    assert!(!Mutation::from(delegation(1)).is_trust() && !Mutation::RaiseFloor(1).is_trust());
 }

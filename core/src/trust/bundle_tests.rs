@@ -257,9 +257,12 @@ fn a_bundle_may_be_issued_by_a_clock_that_runs_ahead_as_far_as_clocks_may() {
 #[test]
 fn a_prepared_key_whose_time_is_over_is_not_one_that_is_yet_to_come() {
     let prepared = in_state(KeyState::Prepared, key(4, KeyUse::Feed, 4));
-    let bundle = bundle(1, vec![prepared]);
-    let late = bundle.signing_key(KeyUse::Feed, KeyId(4), UnixMillis(2_000_000));
-    assert_eq!(late, Err(KeyRefusal::OutsideItsTime(KeyId(4))));
+    let never = TrustedKey { not_before: NOW, not_after: NOW, ..key(5, KeyUse::Feed, 5) };
+    let bundle = bundle(1, vec![prepared, in_state(KeyState::Prepared, never)]);
+    let asked = |id, at| bundle.signing_key(KeyUse::Feed, KeyId(id), at).map(drop);
+    assert_eq!(asked(4, UnixMillis(2_000_000)), Err(KeyRefusal::OutsideItsTime(KeyId(4))));
+    assert_eq!(asked(5, NOW.plus_ms(-1)), Err(KeyRefusal::Prepared(KeyId(5))));
+    assert_eq!(asked(5, NOW), Err(KeyRefusal::OutsideItsTime(KeyId(5))));
 }
 
 // SPEC 2.11.1.

@@ -12,7 +12,7 @@ use crate::base::json::Json;
 use crate::biscuit::datalog::{Binary, Expression, Op, Term};
 use crate::capability::bad_scope::BadScope;
 use crate::capability::family::Family;
-use crate::capability::kind::{Compare, Holds, Kind, Member, Shown};
+use crate::capability::kind::{Compare, Kind, Member, Shown};
 use crate::capability::tree::{Tree, join};
 
 /// The values with the same view that the part does not allow.
@@ -92,16 +92,11 @@ impl<M: Member> Kind for Not<M> {
     }
 }
 
-impl<M: Member + Holds<Not<M>>> Compare<M> for Not<M> {
+impl<M: Member> Compare<M> for Not<M> {
     fn covers(&self, child: &M) -> bool {
         let typed = child.family().zip(self.family());
-        if !typed.is_some_and(|(child, own)| child.implies(own)) {
-            return false;
-        }
-        match child.as_kind::<Self>() {
-            Some(other) if other.family() == self.family() => other.0.covers(&self.0),
-            _ => self.0.excludes(child),
-        }
+        // Another negation excludes what its own part covers.
+        typed.is_some_and(|(child, own)| child.implies(own)) && self.0.excludes(child)
     }
 
     fn excludes(&self, other: &M) -> bool {

@@ -354,6 +354,8 @@ fn a_floor_neither_sinks_nor_changes_its_hash_nor_passes_its_head() {
     assert_eq!(apply(Head { floor_hash: [7; 32], ..good.clone() }), forked(3));
     assert_eq!(apply(Head { floor_sequence: 4, floor_hash: [7; 32], ..good.clone() }), forked(4));
     assert_eq!(apply(Head { floor_sequence: 5, ..good.clone() }), forked(4));
+    let beyond = Head { floor_sequence: 5, floor_hash: good.hash, ..good.clone() };
+    assert_eq!(apply(beyond), forked(4));
     let other = Head { sequence: 5, floor_sequence: 4, floor_hash: [7; 32], ..good.clone() };
     assert_eq!(apply(other), forked(4));
     assert_eq!(apply(Head { epoch: 2, floor_sequence: 0, ..good }), forked(0));
@@ -467,8 +469,16 @@ fn a_writer_says_where_it_stands() {
     }
     assert!(!writer.is_empty());
     assert_eq!((writer.epoch(), writer.sequence(), writer.len()), (7, 3, 3));
+    assert_eq!(writer.position(), FeedPosition::new(7, 3));
+    assert_eq!(writer.head(NOW).position(), writer.position());
     writer.raise_floor(&FeedFloor { sequence: 1, hash: [0; 32] });
     assert_eq!((writer.sequence(), writer.len()), (3, 2));
+    // Who stands in this epoch is sent what it lacks, and anyone else all that there is.
+    for (epoch, sequence, sent) in
+        [(7, 2, 1), (7, 3, 0), (7, 0, 2), (7, 4, 2), (6, 2, 2), (8, 3, 2)]
+    {
+        assert_eq!(writer.deltas_after(epoch, sequence).count(), sent, "{epoch}, {sequence}");
+    }
 }
 
 #[test]

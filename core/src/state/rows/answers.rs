@@ -225,6 +225,8 @@ mod tests {
         }
         assert_eq!((answers.len(), answers.of(&Account::Agent(agent(1)))), (1, 0));
         assert!(answers.get(&name(98)).is_none() && answers.get(&name(99)).is_some());
+        assert_eq!(answers.of_identity(&agent(1)).map(|row| &row.name), Some(&name(99)));
+        assert_eq!(answers.of_identity(&agent(2)), None);
         assert_eq!(answers.expired(UnixMillis(i64::MAX)).count(), 0);
     }
 
