@@ -81,7 +81,7 @@ impl Checkpoint {
 
     /// Returns the signed checkpoint. `signature` is over [`Checkpoint::text`], by the log's own
     /// key.
-    pub fn signed(&self, key: &HeadKey, signature: &[u8]) -> Result<Vec<u8>, BadCheckpoint> {
+    pub fn signed(&self, key: &CheckpointKey, signature: &[u8]) -> Result<Vec<u8>, BadCheckpoint> {
         let line = Signature::new(key.name.clone(), key.id(), signature.to_vec());
         let line = line.map_err(|_| BadCheckpoint::Note)?;
         let note = Note::new(self.text().as_bytes(), &[line]).map_err(|_| BadCheckpoint::Note)?;
@@ -90,7 +90,7 @@ impl Checkpoint {
 
     /// Opens a signed checkpoint of the log with these keys: one of them must have signed it, and
     /// its origin must be that key's name.
-    pub fn open(bytes: &[u8], keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
+    pub fn open(bytes: &[u8], keys: &[CheckpointKey]) -> Result<Self, BadCheckpoint> {
         let verifiers: Vec<&dyn Verifier> = keys.iter().map(|key| key as &dyn Verifier).collect();
         let (head, signers) = open_note(bytes, &verifiers)?;
         let own = signers.iter().any(|(name, _)| *name == head.origin);
@@ -120,18 +120,18 @@ pub(crate) fn open_note(
 
 /// The public key that signs checkpoints, with the name of its signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeadKey {
+pub struct CheckpointKey {
     name: String,
     public: VerifyingKey,
 }
 
-impl HeadKey {
+impl CheckpointKey {
     /// Returns a key of 32 bytes under a name without spaces and plus signs; `None` for bytes that
     /// are no key or a weak one, and for any other name.
     pub fn new(name: &str, public: &[u8]) -> Option<Self> {
         let public = VerifyingKey::from_bytes(public.try_into().ok()?).ok()?;
         let good = signed_note::is_key_name_valid(name) && !public.is_weak();
-        good.then(|| HeadKey { name: name.to_owned(), public })
+        good.then(|| CheckpointKey { name: name.to_owned(), public })
     }
 
     /// Returns the name.
@@ -156,22 +156,22 @@ impl HeadKey {
 }
 
 /// `name+id+base64`, as Go's sumdb tools and witnesses read it.
-impl std::fmt::Display for HeadKey {
+impl std::fmt::Display for CheckpointKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&vkey(&self.name, ED25519, self.public.as_bytes()))
     }
 }
 
-impl std::str::FromStr for HeadKey {
+impl std::str::FromStr for CheckpointKey {
     type Err = BadCheckpoint;
 
     fn from_str(text: &str) -> Result<Self, BadCheckpoint> {
         let (name, public) = parse_vkey(text, ED25519).ok_or(BadCheckpoint::Note)?;
-        HeadKey::new(name, &public).ok_or(BadCheckpoint::Note)
+        CheckpointKey::new(name, &public).ok_or(BadCheckpoint::Note)
     }
 }
 
-impl Verifier for HeadKey {
+impl Verifier for CheckpointKey {
     fn name(&self) -> &str {
         &self.name
     }

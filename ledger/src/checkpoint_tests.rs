@@ -10,8 +10,8 @@ fn signing(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-fn key(name: &str, seed: u8) -> HeadKey {
-    HeadKey::new(name, signing(seed).verifying_key().as_bytes()).unwrap()
+fn key(name: &str, seed: u8) -> CheckpointKey {
+    CheckpointKey::new(name, signing(seed).verifying_key().as_bytes()).unwrap()
 }
 
 fn head() -> Checkpoint {
@@ -116,7 +116,7 @@ fn another_library_writes_the_same_text() {
 #[test]
 fn the_published_key_and_note_are_read() {
     let text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-    let key: HeadKey = text.parse().unwrap();
+    let key: CheckpointKey = text.parse().unwrap();
     assert_eq!(
         (key.name(), key.id(), key.to_string().as_str()),
         ("PeterNeumann", 0xc74f20a3, text)
@@ -143,12 +143,12 @@ fn what_is_no_key_is_refused() {
         "PeterNeumann+C74F20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
         "Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
     ] {
-        assert!(text.parse::<HeadKey>().is_err(), "{text:?}");
+        assert!(text.parse::<CheckpointKey>().is_err(), "{text:?}");
     }
-    assert_eq!(HeadKey::new("name", &[1; 31]), None);
+    assert_eq!(CheckpointKey::new("name", &[1; 31]), None);
     let mut weak = [0; 32];
     weak[0] = 1;
-    assert_eq!(HeadKey::new("name", &weak), None);
+    assert_eq!(CheckpointKey::new("name", &weak), None);
 }
 
 #[test]

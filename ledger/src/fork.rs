@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::Hash;
-use crate::checkpoint::{BadCheckpoint, Checkpoint, HeadKey};
+use crate::checkpoint::{BadCheckpoint, Checkpoint, CheckpointKey};
 use crate::tree::{Checked, Nodes, consistency_proof, root_at, verify_consistency};
 
 /// The start of such a file.
@@ -66,7 +66,7 @@ impl Fork {
     }
 
     /// Verifies the proof under keys of the log. Returns the two checkpoints, the smaller first.
-    pub fn verify(&self, keys: &[HeadKey]) -> Result<(Checkpoint, Checkpoint), NoFork> {
+    pub fn verify(&self, keys: &[CheckpointKey]) -> Result<(Checkpoint, Checkpoint), NoFork> {
         let smaller = Checkpoint::open(&self.smaller, keys)?;
         let larger = Checkpoint::open(&self.larger, keys)?;
         if smaller.origin != larger.origin {

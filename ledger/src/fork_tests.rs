@@ -7,9 +7,9 @@ use crate::leaf_hash;
 use crate::source::TilesOf;
 use crate::tile::{Tree, TreeView};
 
-fn key(seed: u8, origin: &str) -> HeadKey {
+fn key(seed: u8, origin: &str) -> CheckpointKey {
     let public = SigningKey::from_bytes(&[seed; 32]).verifying_key();
-    HeadKey::new(origin, public.as_bytes()).unwrap()
+    CheckpointKey::new(origin, public.as_bytes()).unwrap()
 }
 
 const ORIGIN: &str = "acme.example/sublet";

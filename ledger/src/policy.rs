@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use signed_note::Verifier;
 
-use crate::checkpoint::{BadCheckpoint, Checkpoint, HeadKey, open_note};
+use crate::checkpoint::{BadCheckpoint, Checkpoint, CheckpointKey, open_note};
 use crate::cosignature::WitnessKey;
 
 /// The largest policy that is read, in bytes.
@@ -32,7 +32,7 @@ pub struct Witness {
 /// A witness policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    logs: Vec<HeadKey>,
+    logs: Vec<CheckpointKey>,
     witnesses: BTreeMap<String, Witness>,
     groups: Vec<Group>,
     quorum: Option<String>,
@@ -109,9 +109,9 @@ impl Policy {
     /// Opens a checkpoint under one of these keys of its log, and counts who cosigned it. If the
     /// policy names logs, the key must be one of them. A cosignature of a known witness that does
     /// not verify is an error.
-    pub fn open(&self, note: &[u8], keys: &[HeadKey]) -> Result<Witnessed, BadCheckpoint> {
-        let named = |key: &&HeadKey| self.logs.is_empty() || self.logs.contains(key);
-        let logs: Vec<&HeadKey> = keys.iter().filter(named).collect();
+    pub fn open(&self, note: &[u8], keys: &[CheckpointKey]) -> Result<Witnessed, BadCheckpoint> {
+        let named = |key: &&CheckpointKey| self.logs.is_empty() || self.logs.contains(key);
+        let logs: Vec<&CheckpointKey> = keys.iter().filter(named).collect();
         let of_logs = logs.iter().map(|key| *key as &dyn Verifier);
         let of_witnesses = self.witnesses.values().map(|witness| &witness.key as &dyn Verifier);
         let verifiers: Vec<&dyn Verifier> = of_logs.chain(of_witnesses).collect();
@@ -143,7 +143,7 @@ impl Policy {
 
 #[derive(Default)]
 struct Reading {
-    logs: Vec<HeadKey>,
+    logs: Vec<CheckpointKey>,
     witnesses: BTreeMap<String, Witness>,
     groups: Vec<Group>,
     members: BTreeSet<String>,
@@ -152,7 +152,7 @@ struct Reading {
 
 impl Reading {
     fn log(&mut self, key: &str) -> Result<(), String> {
-        let key: HeadKey = key.parse().map_err(|_| "this is no key of a log".to_owned())?;
+        let key: CheckpointKey = key.parse().map_err(|_| "this is no key of a log".to_owned())?;
         if self.logs.iter().any(|known| known.public() == key.public()) {
             return Err("a log of this key is there already".to_owned());
         }

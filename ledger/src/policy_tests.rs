@@ -11,8 +11,8 @@ fn signing(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-fn log(seed: u8) -> HeadKey {
-    HeadKey::new(ORIGIN, signing(seed).verifying_key().as_bytes()).unwrap()
+fn log(seed: u8) -> CheckpointKey {
+    CheckpointKey::new(ORIGIN, signing(seed).verifying_key().as_bytes()).unwrap()
 }
 
 fn witness(seed: u8) -> WitnessKey {

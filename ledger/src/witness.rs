@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::Hash;
-use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, HeadKey};
+use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointKey};
 use crate::tree::{Checked, empty_root, verify_consistency};
 
 /// The path of the request, under the witness's own prefix.
@@ -106,7 +106,7 @@ impl Refusal {
 /// is the checkpoint of this log that it cosigned last.
 pub fn judge(
     request: &AddCheckpoint,
-    logs: &[HeadKey],
+    logs: &[CheckpointKey],
     last: Option<&Checkpoint>,
 ) -> Result<Checkpoint, Refusal> {
     if !logs.iter().any(|key| key.name() == request.origin()) {

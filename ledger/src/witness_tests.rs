@@ -9,9 +9,9 @@ use crate::tree::consistency_proof;
 
 const ORIGIN: &str = "acme.example/sublet";
 
-fn key(seed: u8) -> HeadKey {
+fn key(seed: u8) -> CheckpointKey {
     let public = SigningKey::from_bytes(&[seed; 32]).verifying_key();
-    HeadKey::new(ORIGIN, public.as_bytes()).unwrap()
+    CheckpointKey::new(ORIGIN, public.as_bytes()).unwrap()
 }
 
 /// Returns a log of this many leaves. The leaf at `other` differs.

@@ -29,7 +29,7 @@ use sublet_core::state::{Effects, Mutation};
 use sublet_core::token::BlockPayload;
 use sublet_core::token::verify::Holder;
 use sublet_core::trust::bundle::KeyUse;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::leaf_hash;
 use sublet_ledger::tile::Tree;
 use sublet_proto::record;
@@ -172,9 +172,9 @@ fn log() -> (Duration, Duration) {
 }
 
 /// Whoever signs the heads of these bundles.
-fn head_key() -> (SecretKey, HeadKey) {
+fn checkpoint_key() -> (SecretKey, CheckpointKey) {
     let key = SecretKey::ed25519_from_seed([4; 32]);
-    let head = HeadKey::new("acme.example/sublet", key.public_key().bytes()).unwrap();
+    let head = CheckpointKey::new("acme.example/sublet", key.public_key().bytes()).unwrap();
     (key, head)
 }
 
@@ -186,7 +186,7 @@ fn bundle_to_write() -> Option<(PathBuf, u64)> {
 }
 
 fn write_bundle(path: &Path, leaves: u64) {
-    let (key, head_key) = head_key();
+    let (key, checkpoint_key) = checkpoint_key();
     let record = |number: u64| {
         let body = record::Exported { what: "x".repeat(LEAF_BYTES - 20) };
         let record = record::Record {
@@ -203,12 +203,15 @@ fn write_bundle(path: &Path, leaves: u64) {
     for record in &records {
         tree.append(leaf_hash(record.leaf().unwrap()).unwrap(), &mut Vec::new());
     }
-    let head =
-        Checkpoint { origin: head_key.name().to_owned(), size: tree.size(), root: tree.root() };
+    let head = Checkpoint {
+        origin: checkpoint_key.name().to_owned(),
+        size: tree.size(),
+        root: tree.root(),
+    };
     let signature = key.sign(head.text().as_bytes()).unwrap();
-    let note = head.signed(&head_key, &signature).unwrap();
+    let note = head.signed(&checkpoint_key, &signature).unwrap();
     let ledger = RawLedger { note, witnessed: Vec::new(), records };
-    bundle::write(path, &ledger, b"{}", Vec::new(), &[head_key]).unwrap();
+    bundle::write(path, &ledger, b"{}", Vec::new(), &[checkpoint_key]).unwrap();
 }
 
 /// Checks a bundle: hashes and tree, then every record read; and what memory that took.
@@ -221,7 +224,7 @@ fn bundle_of(leaves: u64, hashed: Duration) {
         .arg(leaves.to_string())
         .status();
     assert!(written.unwrap().success());
-    let (_, key) = head_key();
+    let (_, key) = checkpoint_key();
     let before = peak_kib();
     let began = Instant::now();
     let bundle = Bundle::open(&path, &[key]).unwrap();

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use sublet_broker::store::head_keys;
+use sublet_broker::store::checkpoint_keys;
 use sublet_client::audit::entry::Entry;
-use sublet_client::audit::published::{Published, SignedHead, in_directory};
+use sublet_client::audit::published::{Published, SignedCheckpoint, in_directory};
 use sublet_ledger::tile::Resource;
 use sublet_proto::v1::ReplayEntry;
 
@@ -55,9 +55,9 @@ pub(super) async fn fill(store: &Store, numbers: std::ops::Range<u64>, what: &'s
     }
 }
 
-fn head(store: &Store) -> SignedHead {
+fn head(store: &Store) -> SignedCheckpoint {
     let note = store.published().unwrap().note.clone();
-    SignedHead::open(note, &head_keys(trust().bundle())).unwrap()
+    SignedCheckpoint::open(note, &checkpoint_keys(trust().bundle())).unwrap()
 }
 
 /// A copy of the ledger as it is served; an error when something of it is not there.
@@ -76,7 +76,7 @@ fn pulled(store: &Store) -> Result<tempfile::TempDir, String> {
 }
 
 /// What catches the change that was made to this disk, given a head that was kept before it.
-fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
+fn caught(disk: &OnSled, kept: &SignedCheckpoint) -> Option<Caught> {
     let store = match disk.open() {
         Ok(store) => store,
         Err(fault) => {
@@ -89,7 +89,7 @@ fn caught(disk: &OnSled, kept: &SignedHead) -> Option<Caught> {
             return Some(Caught::AtStart);
         }
     };
-    let keys = &head_keys(trust().bundle());
+    let keys = &checkpoint_keys(trust().bundle());
     let Ok(copy) = pulled(&store) else { return Some(Caught::InACopy) };
     let source = in_directory(copy.path());
     let copy = match Published::verify(&source, keys) {

@@ -7,7 +7,7 @@ use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, CreateLegalHold, Credential, Delegate, EndSessions,
     Ending, Enroll, Erase, GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus,
     GrantSession, Inspect, Invitation, ListAgents, ListDelegations, ListJoinTokens, ListProfiles,
-    ListSessions, Operation, PageOf, Prune, ReadHead, ReadLedger, ReadRetention, RecordHop,
+    ListSessions, Operation, PageOf, Prune, ReadCheckpoint, ReadLedger, ReadRetention, RecordHop,
     RemoveLegalHold, Renew, Replay, ReportUses, ReportVerifierState, RestorePrincipal, ResumeAgent,
     Revoke, RevokeAgentKey, RevokeFormerKeys, RevokeJoinToken, RotateBrokerKey, RotateKey,
     SuspendAgent, Target, WatchFeed,
@@ -36,7 +36,7 @@ fn every_read_says_what_it_asks_for() {
     detail(&Replay { delegation: id }, &format!("the records of delegation {id}"));
     detail(&ReadLedger { from: 7, payloads: false }, "records from 7 on");
     detail(&ReadLedger { from: 7, payloads: true }, "records and payloads from 7 on");
-    detail(&ReadHead, "the signed head of the ledger");
+    detail(&ReadCheckpoint, "the signed head of the ledger");
     detail(&WatchFeed, "the revocation feed");
     detail(&ListAgents(PageOf { after: None, size: 0 }), "a list of agents");
     detail(&ListProfiles(PageOf { after: None, size: 0 }), "a list of profiles");

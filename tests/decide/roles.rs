@@ -15,10 +15,10 @@ use sublet_core::decide::{
     ApplyProfile, CreateAgent, CreateJoinToken, CreateLegalHold, Credential, Delegate, EndSessions,
     Ending, Enroll, Erase, GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus,
     GrantSession, Inspect, ListAgents, ListDelegations, ListJoinTokens, ListProfiles, ListSessions,
-    Operation, PageOf, Prune, ReadHead, ReadLedger, ReadRetention, RecordHop, RemoveLegalHold,
-    Renew, Replay, ReportUses, ReportVerifierState, RestorePrincipal, ResumeAgent, Revoke,
-    RevokeAgentKey, RevokeFormerKeys, RevokeJoinToken, RotateBrokerKey, RotateKey, SuspendAgent,
-    Target, WatchFeed, join_token_hash,
+    Operation, PageOf, Prune, ReadCheckpoint, ReadLedger, ReadRetention, RecordHop,
+    RemoveLegalHold, Renew, Replay, ReportUses, ReportVerifierState, RestorePrincipal, ResumeAgent,
+    Revoke, RevokeAgentKey, RevokeFormerKeys, RevokeJoinToken, RotateBrokerKey, RotateKey,
+    SuspendAgent, Target, WatchFeed, join_token_hash,
 };
 use sublet_core::state::rows::session::{LoggedOut, Login, SessionId};
 use sublet_core::token::UnverifiedToken;
@@ -254,7 +254,7 @@ impl Matrix<'_> {
         self.walk("", ListSessions(first()));
         self.walk("leaves", ReadLedger { from: 0, payloads: false });
         self.walk("payloads", ReadLedger { from: 0, payloads: true });
-        self.walk("", ReadHead);
+        self.walk("", ReadCheckpoint);
         self.walk("", WatchFeed);
         self.walk("", ReadRetention);
         self.walk("", ReportUses { uses: Vec::new() });

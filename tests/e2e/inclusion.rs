@@ -17,7 +17,7 @@ use sublet_client::{Grant, Identity};
 use sublet_core::base::key_file::KeyLock;
 use sublet_core::evidence::call::Arguments;
 use sublet_core::refusal::Refusal;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_proto::credentials::Credentials;
 use sublet_proto::v1;
 
@@ -113,7 +113,7 @@ async fn a_hop_that_is_not_shown_in_the_ledger_opens_nothing() {
         let head = Checkpoint { origin: origin.clone(), size: 1, root };
         let signature =
             sublet_core::base::sign::Signer::sign(&key, head.text().as_bytes()).unwrap();
-        let own = HeadKey::new(&origin, &public).unwrap();
+        let own = CheckpointKey::new(&origin, &public).unwrap();
         inclusion.checkpoint = head.signed(&own, &signature).unwrap();
         (inclusion.hops[1].index, inclusion.hops[1].proof) = (0, Vec::new());
     };

@@ -285,7 +285,7 @@ fn a_public_library_accepts_the_log_as_it_is_served() {
     let bearer = fs::read_to_string(stage.path("broker/ledger.bearer")).unwrap();
     let bearer = bearer.trim_end();
     let trust = Trust::open(&stage.trust, Ports::system().clock.now()).unwrap();
-    let key = sublet_client::audit::published::head_keys(&trust.current())[0].to_string();
+    let key = sublet_client::audit::published::checkpoint_keys(&trust.current())[0].to_string();
     let (_, _, note) = get(&stage, "/checkpoint", Some(bearer));
     let note = signed_note::Note::from_bytes(&note).unwrap();
     let verifier = signed_note::StandardVerifier::new(&key).unwrap();

@@ -273,7 +273,7 @@ async fn a_replay_tells_what_happened() {
     let records = records::read(&script.broker, &script.admin, &trust).await.unwrap();
     let head = Checkpoint::open(
         &kept.checkpoint,
-        &sublet_client::audit::published::head_keys(&trust.current()),
+        &sublet_client::audit::published::checkpoint_keys(&trust.current()),
     );
     let head = head.unwrap();
     // 10. The head that was kept before the revocations is of the beginning.

@@ -12,7 +12,7 @@ use sublet_core::evidence::call::Arguments;
 use sublet_core::evidence::proof::{CallClaims, CallProof};
 use sublet_core::token::verify::VerifiedToken;
 use sublet_core::trust::bundle::KeyUse;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::tile::Tree;
 use sublet_proto::record::payload::Content;
 use sublet_proto::record::record::Body;
@@ -107,9 +107,9 @@ fn history(fleet: &Fleet, records: Vec<RawRecord>) -> History {
     let signer = Fleet::signer(KeyUse::Ledger);
     let origin = "acme.example/sublet";
     let head = Checkpoint { origin: origin.into(), size: tree.size(), root: tree.root() };
-    let head_key = HeadKey::new(origin, signer.public_key().bytes()).unwrap();
+    let checkpoint_key = CheckpointKey::new(origin, signer.public_key().bytes()).unwrap();
     let signature = signer.sign(head.text().as_bytes()).unwrap();
-    let note = head.signed(&head_key, &signature).unwrap();
+    let note = head.signed(&checkpoint_key, &signature).unwrap();
     let trust = Trust::new(fleet.bundle.clone());
     let ledger = RawLedger { note, witnessed: Vec::new(), records };
     History::of(ledger.understand(&trust).unwrap(), &trust, None)

@@ -18,7 +18,7 @@ use sublet_ledger::witness::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
 use tokio::task::JoinSet;
 
 use crate::broker::Log;
-use crate::store::{Published, head_keys};
+use crate::store::{Published, checkpoint_keys};
 
 /// How often witnesses are asked, if there is a new checkpoint.
 const EVERY: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ struct Round {
 impl Round {
     async fn show(&mut self, log: &Arc<Log>, published: &Arc<Published>) {
         let Ok(trust) = log.trust() else { return };
-        let keys = head_keys(trust.bundle());
+        let keys = checkpoint_keys(trust.bundle());
         let mut asked = JoinSet::new();
         for (name, witness) in self.policy.witnesses() {
             let Some(url) = witness.url.as_ref() else { continue };

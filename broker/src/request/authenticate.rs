@@ -35,7 +35,7 @@ use tonic::Request;
 use crate::broker::Broker;
 use crate::enroll::method::Presented;
 use crate::enroll::x509;
-use crate::store::head_keys;
+use crate::store::checkpoint_keys;
 use crate::transport::certificate::Certificate;
 use crate::transport::listen::Via;
 
@@ -172,7 +172,7 @@ pub fn head(broker: &Broker, note: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Re
         let detail = format!("{} bytes, at most {HEAD_BYTES_MAX} are taken", note.len());
         return Err(bad(detail).into());
     }
-    let keys = head_keys(broker.trust()?.bundle());
+    let keys = checkpoint_keys(broker.trust()?.bundle());
     let head = Checkpoint::open(&note, &keys).map_err(|detail| bad(detail.to_string()))?;
     Ok(Some((head.size, note)))
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sublet_core::decide::{
-    CreateLegalHold, Erase, Prune, ReadHead, ReadLedger, ReadRetention, RemoveLegalHold, Replay,
-    Replayed, ReportUses, ReportVerifierState, USES_MAX,
+    CreateLegalHold, Erase, Prune, ReadCheckpoint, ReadLedger, ReadRetention, RemoveLegalHold,
+    Replay, Replayed, ReportUses, ReportVerifierState, USES_MAX,
 };
 use sublet_core::refusal::{Fault, Refusal};
 use sublet_core::revocation::feed::FeedPosition;
@@ -162,7 +162,7 @@ impl Audit for AuditService {
         &self,
         request: Request<v1::GetCheckpointRequest>,
     ) -> Answer<v1::GetCheckpointResponse> {
-        let recorded = super::read(&self.0, request, |_| Ok(ReadHead));
+        let recorded = super::read(&self.0, request, |_| Ok(ReadCheckpoint));
         respond::answer(recorded.await, |(), found| {
             let checkpoint = found.ledger.note.clone();
             let witnessed = self.0.log.witnessed.note();

@@ -15,7 +15,7 @@ use sublet_core::base::key::{Algorithm, PublicKey};
 use sublet_core::refusal::Fault;
 use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
 use sublet_ledger::Hash;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::tile::{self, Resource, Tiles, Tree, TreeView};
 use sublet_ledger::tree::{consistency_proof, inclusion_proof, root_at};
 
@@ -38,7 +38,7 @@ impl CheckpointSigner {
     pub fn sign(&self, tree: Tree, bundle: &TrustBundle) -> Result<Arc<Published>, Fault> {
         let own = self.0.active(bundle, KeyUse::Ledger)?;
         let origin = bundle.trust_domain().ledger_origin();
-        let key = head_key(&origin, own.signer.public_key());
+        let key = checkpoint_key(&origin, own.signer.public_key());
         let detail = "the ledger key is no Ed25519 key that signed notes know";
         let key = key.ok_or_else(|| Fault::Internal(detail.to_owned()))?;
         let head = Checkpoint { origin, size: tree.size(), root: tree.root() };
@@ -49,18 +49,18 @@ impl CheckpointSigner {
     }
 }
 
-fn head_key(origin: &str, public: &PublicKey) -> Option<HeadKey> {
+fn checkpoint_key(origin: &str, public: &PublicKey) -> Option<CheckpointKey> {
     let ed25519 = (public.algorithm() == Algorithm::Ed25519).then_some(public.bytes());
-    ed25519.and_then(|public| HeadKey::new(origin, public))
+    ed25519.and_then(|public| CheckpointKey::new(origin, public))
 }
 
 /// Returns the public keys that may have signed checkpoints of this domain's ledger: all ledger keys
 /// except prepared ones. The broker uses them for its own ledger only.
-pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
+pub fn checkpoint_keys(bundle: &TrustBundle) -> Vec<CheckpointKey> {
     let origin = bundle.trust_domain().ledger_origin();
     let keys = bundle.keys().iter().filter(|key| key.use_ == KeyUse::Ledger);
     let keys = keys.filter(|key| key.state != KeyState::Prepared);
-    keys.filter_map(|key| head_key(&origin, &key.public)).collect()
+    keys.filter_map(|key| checkpoint_key(&origin, &key.public)).collect()
 }
 
 /// The ledger at the moment when a checkpoint of it was signed.
@@ -142,7 +142,7 @@ impl Published {
 pub(super) fn resume(
     stored: &StoredLedger,
     reader: &dyn LedgerReader,
-    keys: &[HeadKey],
+    keys: &[CheckpointKey],
 ) -> Result<Tree, Fault> {
     let broken =
         |detail: String| Fault::Internal(format!("the ledger is not as it was left: {detail}"));

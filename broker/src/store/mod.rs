@@ -30,7 +30,7 @@ pub use commit::{Commit, Committed, NotCommitted};
 pub(crate) use committer::PRUNE_MAX;
 pub use embedded::open_embedded;
 pub use entry::Entry;
-pub use ledger::{CheckpointSigner, Published, head_keys};
+pub use ledger::{CheckpointSigner, Published, checkpoint_keys};
 pub use memory::Memory;
 pub use open::{QUEUE_MAX, Store};
 pub use reader::LedgerReader;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::backend::{Backend, Loaded};
 use super::commit::{Commit, Committed, Drafted, Job, NotCommitted, Shared, damaged, stopped};
 use super::committer;
-use super::ledger::{self, CheckpointSigner, Published, head_keys};
+use super::ledger::{self, CheckpointSigner, Published, checkpoint_keys};
 use super::reader::LedgerReader;
 
 /// The most commits that wait for the committer. At 30,000 a second the last one waits 0.15 s. Further
@@ -58,7 +58,7 @@ impl Store {
         // Otherwise the first change of a key would drop the fields that this version does not understand.
         let understood = trust.bundle().check_understood();
         understood.map_err(|later| Fault::Internal(later.to_string()))?;
-        let tree = ledger::resume(&ledger, reader.as_ref(), &head_keys(trust.bundle()))?;
+        let tree = ledger::resume(&ledger, reader.as_ref(), &checkpoint_keys(trust.bundle()))?;
         let published = notary.sign(tree, trust.bundle())?;
         let deltas = rows.iter().filter_map(|row| match row {
             Row::Revocation(delta) => Some(delta.clone()),

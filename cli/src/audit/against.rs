@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sublet_client::audit::published::{SignedHead, head_keys, witnessed};
+use sublet_client::audit::published::{SignedCheckpoint, checkpoint_keys, witnessed};
 use sublet_client::error::Error;
 use sublet_client::files;
-use sublet_ledger::checkpoint::HeadKey;
+use sublet_ledger::checkpoint::CheckpointKey;
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;
 
@@ -22,13 +22,13 @@ const FORKED: u8 = 30;
 pub(crate) const INVALID: u8 = 40;
 
 /// Compares a ledger with checkpoints; returns the proof of a fork where one contradicts it.
-type Contradicts<'a> = &'a dyn Fn(&[SignedHead]) -> Result<Option<Fork>, Error>;
+type Contradicts<'a> = &'a dyn Fn(&[SignedCheckpoint]) -> Result<Option<Fork>, Error>;
 
 /// What a ledger is compared with.
 pub(crate) struct Against {
-    kept: Vec<SignedHead>,
+    kept: Vec<SignedCheckpoint>,
     policy: Option<Policy>,
-    keys: Vec<HeadKey>,
+    keys: Vec<CheckpointKey>,
 }
 
 impl Against {
@@ -39,7 +39,7 @@ impl Against {
         policy: Option<&Path>,
         context: &Context,
     ) -> Result<Self, CliError> {
-        let keys = head_keys(&context.trust()?.current());
+        let keys = checkpoint_keys(&context.trust()?.current());
         let kept = kept_checkpoints(checkpoints, &keys)?;
         let read = |path: &Path| {
             let policy = Policy::parse(&files::read_text(path)?);
@@ -95,10 +95,10 @@ pub(crate) fn found(failure: Error) -> Result<ExitCode, CliError> {
 /// Reads checkpoints that the verifier kept. Each must be signed by one of `keys`.
 pub(crate) fn kept_checkpoints(
     paths: &[PathBuf],
-    keys: &[HeadKey],
-) -> Result<Vec<SignedHead>, CliError> {
+    keys: &[CheckpointKey],
+) -> Result<Vec<SignedCheckpoint>, CliError> {
     let head = |path: &PathBuf| {
-        let head = SignedHead::open(files::read(path)?, keys);
+        let head = SignedCheckpoint::open(files::read(path)?, keys);
         head.map_err(|bad| CliError::local(format!("{}: {bad}", path.display())))
     };
     paths.iter().map(head).collect()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use sublet_client::audit::published::head_keys;
+use sublet_client::audit::published::checkpoint_keys;
 use sublet_core::base::text::base64url;
 use sublet_ledger::checkpoint::Checkpoint;
 use sublet_proto::v1;
@@ -31,7 +31,7 @@ pub(crate) async fn show(
                       without --witnessed prints the broker's own";
         return Err(CliError::local(detail));
     }
-    let head = Checkpoint::open(&note, &head_keys(&trust.current())).map_err(|bad| {
+    let head = Checkpoint::open(&note, &checkpoint_keys(&trust.current())).map_err(|bad| {
         CliError::local(format!("the checkpoint that the broker sent is not valid: {bad}"))
     })?;
     let text = String::from_utf8_lossy(&note);
@@ -50,7 +50,7 @@ pub(crate) async fn show(
 
 /// Prints the keys that sign checkpoints, one a line.
 pub(crate) fn show_keys(context: &Context) -> Result<(), CliError> {
-    let keys = head_keys(&context.trust()?.current());
+    let keys = checkpoint_keys(&context.trust()?.current());
     let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
     if context.json() {
         print::json(&json!({"keys": texts}));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use sublet_client::audit::mirror::{Mirror, Mirrored};
-use sublet_client::audit::published::{Published, WITNESSED, head_keys, in_directory};
+use sublet_client::audit::published::{Published, WITNESSED, checkpoint_keys, in_directory};
 use sublet_client::error::Error;
 use sublet_client::files;
 use sublet_core::base::text::base64url;
@@ -40,7 +40,7 @@ pub(crate) fn verify(
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let source = in_directory(directory);
-    let copy = match Published::verify(&source, &head_keys(&context.trust()?.current())) {
+    let copy = match Published::verify(&source, &checkpoint_keys(&context.trust()?.current())) {
         Ok(copy) => copy,
         Err(failure) => return found(failure),
     };
@@ -64,7 +64,7 @@ pub(crate) fn is_fork(path: &Path) -> bool {
 
 /// Verifies the proof that a ledger forked. The exit code is 30 for a valid proof, 40 for another.
 pub(crate) fn verify_fork(path: &Path, context: &Context) -> Result<ExitCode, CliError> {
-    let keys = head_keys(&context.trust()?.current());
+    let keys = checkpoint_keys(&context.trust()?.current());
     match Fork::decode(&files::read(path)?).and_then(|fork| fork.verify(&keys)) {
         Ok((smaller, larger)) => {
             let detail = format!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use sublet_client::audit::bundle::{self, Bundle, Manifest};
 use sublet_client::audit::history::History;
-use sublet_client::audit::published::head_keys;
+use sublet_client::audit::published::checkpoint_keys;
 use sublet_client::audit::records;
 use sublet_client::files;
 use sublet_client::trust::Trust;
@@ -25,7 +25,7 @@ pub(crate) async fn export(out: &Path, context: &Context) -> Result<(), CliError
     let trust_text = files::read(path)?;
     let ledger = records::read_raw(&broker, &admin).await?;
     let history = History::of(ledger.understand(&trust)?, &trust, None);
-    let keys = head_keys(&trust.current());
+    let keys = checkpoint_keys(&trust.current());
     let manifest = bundle::write(out, &ledger, &trust_text, report::views(&history)?, &keys)?;
     let pairs = [
         ("bundle", out.display().to_string()),
@@ -50,7 +50,7 @@ pub(crate) fn verify(
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let trust = context.trust()?;
-    let checked = Bundle::open(path, &head_keys(&trust.current())).and_then(|bundle| {
+    let checked = Bundle::open(path, &checkpoint_keys(&trust.current())).and_then(|bundle| {
         let there = bundle.check_records()?;
         Ok((bundle, there))
     });

@@ -9,14 +9,14 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use sublet_client::audit::published::SignedHead;
+use sublet_client::audit::published::SignedCheckpoint;
 use sublet_client::files;
 use sublet_client::ports::Ports;
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::key::Algorithm;
 use sublet_core::base::sign::{SecretKey, Signer as _};
 use sublet_core::base::text::base64url;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::cosignature::{WitnessKey, message};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::witness::{
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     name: String,
     /// Key of a ledger to cosign, as sublet audit key prints it; may be given more than once
     #[arg(long = "log", value_name = "KEY", required = true)]
-    logs: Vec<HeadKey>,
+    logs: Vec<CheckpointKey>,
 }
 
 /// The state of a witness.
@@ -56,7 +56,7 @@ struct Witness {
     data: PathBuf,
     key: SecretKey,
     public: WitnessKey,
-    logs: Vec<HeadKey>,
+    logs: Vec<CheckpointKey>,
     ports: Ports,
     /// Held from reading the last checkpoint until the next one is on disk, so that two requests cannot both
     /// extend the same one.
@@ -163,12 +163,12 @@ impl Witness {
 
     /// Returns the checkpoint that was cosigned last; `None` for a new ledger. An unreadable file is an error
     /// and never a new start.
-    fn last(&self, origin: &str) -> Result<Option<SignedHead>, CliError> {
+    fn last(&self, origin: &str) -> Result<Option<SignedCheckpoint>, CliError> {
         let path = self.path(origin);
         if !path.exists() {
             return Ok(None);
         }
-        let head = SignedHead::open(files::read(&path)?, &self.logs);
+        let head = SignedCheckpoint::open(files::read(&path)?, &self.logs);
         let bad = |bad| CliError::local(format!("{}: {bad}", path.display()));
         head.map(Some).map_err(bad)
     }

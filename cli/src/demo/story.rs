@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sublet_client::audit::bundle::{self, Bundle};
 use sublet_client::audit::history::{Again, History};
-use sublet_client::audit::published::head_keys;
+use sublet_client::audit::published::checkpoint_keys;
 use sublet_client::audit::records;
 use sublet_client::audit::replay;
 use sublet_client::broker::connect::Broker;
@@ -463,7 +463,7 @@ async fn evidence(teller: &mut Teller, stage: &Stage, home: &Path) -> Result<(),
     let ledger = records::read_raw(&broker, &stage.admin).await?;
     let past = History::of(ledger.understand(&trust)?, &trust, None);
     let path = home.join("evidence.sublet");
-    let keys = head_keys(&trust.current());
+    let keys = checkpoint_keys(&trust.current());
     bundle::write(&path, &ledger, &trust_text, report::views(&past)?, &keys)?;
     let reproduced = past.uses.iter().filter(|used| used.again == Again::Reproduced).count();
     let detail = format!(

@@ -32,7 +32,7 @@ use sublet_proto::v1;
 
 use crate::agent::current::Identified;
 use crate::audit::chain::narrowing;
-use crate::audit::published::head_keys;
+use crate::audit::published::checkpoint_keys;
 use crate::broker::connect::Broker;
 use crate::broker::credential::Caller;
 use crate::broker::credential::Credential;
@@ -530,7 +530,7 @@ fn covers_all(receipt: &[u8], token: &VerifiedToken, trust: &Trust) -> Result<()
 
 /// Verifies a checkpoint against the ledger keys of the trust bundle.
 fn is_head(note: &[u8], trust: &Trust) -> Result<(), Error> {
-    let head = Checkpoint::open(note, &head_keys(&trust.current()));
+    let head = Checkpoint::open(note, &checkpoint_keys(&trust.current()));
     head.map(drop).map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sublet_core::base::bytes::sha256;
 use sublet_core::base::text::base64url;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::leaf_hash;
 use sublet_ledger::source::TilesOf;
@@ -27,7 +27,7 @@ use sublet_proto::v1::ReplayEntry;
 
 use crate::audit::archive::{Archive, Writer};
 use crate::audit::entry::Entry;
-use crate::audit::published::{Published, SignedHead, WITNESSED};
+use crate::audit::published::{Published, SignedCheckpoint, WITNESSED};
 use crate::audit::records::{RawLedger, RawRecord, Records};
 use crate::audit::replay::ENTRIES_MAX;
 use crate::error::Error;
@@ -70,7 +70,7 @@ pub fn write(
     ledger: &RawLedger,
     trust_text: &[u8],
     derived: Vec<(String, Vec<u8>)>,
-    keys: &[HeadKey],
+    keys: &[CheckpointKey],
 ) -> Result<Manifest, Error> {
     let head = Checkpoint::open(&ledger.note, keys);
     let head = head.map_err(|bad| invalid(format!("the checkpoint of the ledger: {bad}")))?;
@@ -209,13 +209,13 @@ fn split_payloads(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// ```no_run
 /// use std::path::Path;
 /// use sublet_client::audit::bundle::Bundle;
-/// use sublet_client::audit::published::head_keys;
+/// use sublet_client::audit::published::checkpoint_keys;
 /// use sublet_client::{Clock as _, Error, SystemClock, Trust};
 ///
 /// # fn example() -> Result<(), Error> {
 /// // The keys come from a trust bundle that the reader trusts, not from the evidence.
 /// let trust = Trust::open(Path::new("trust.json"), SystemClock.now())?;
-/// let bundle = Bundle::open(Path::new("evidence.tar"), &head_keys(&trust.current()))?;
+/// let bundle = Bundle::open(Path::new("evidence.tar"), &checkpoint_keys(&trust.current()))?;
 /// let checked = bundle.check_records()?;
 /// println!("{checked} of {} records are there", bundle.manifest.records);
 /// # Ok(())
@@ -234,11 +234,11 @@ impl Bundle {
     /// Reads and verifies a bundle with these keys: every file against the manifest or the tree,
     /// every tile against the records, the root hash against the checkpoint. Payloads are verified
     /// when they are read.
-    pub fn open(path: &Path, keys: &[HeadKey]) -> Result<Self, Error> {
+    pub fn open(path: &Path, keys: &[CheckpointKey]) -> Result<Self, Error> {
         Bundle::read(path, keys).map_err(|failure| failure.of(path))
     }
 
-    fn read(path: &Path, keys: &[HeadKey]) -> Result<Self, Error> {
+    fn read(path: &Path, keys: &[CheckpointKey]) -> Result<Self, Error> {
         let archive = Archive::open(path, MANIFEST, &|name| !name.starts_with(TREE))?;
         let manifest = check_manifest(&archive)?;
         let ledger = Published::verify(&|resource: Resource| archive.read(&resource.path()), keys)?;
@@ -254,7 +254,7 @@ impl Bundle {
     }
 
     /// Compares the ledger with checkpoints that were kept elsewhere; see [`Published::against`].
-    pub fn against(&self, kept: &[SignedHead]) -> Result<Option<Fork>, Error> {
+    pub fn against(&self, kept: &[SignedCheckpoint]) -> Result<Option<Fork>, Error> {
         self.ledger.against(&|resource: Resource| self.archive.read(&resource.path()), kept)
     }
 

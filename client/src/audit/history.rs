@@ -21,7 +21,7 @@ use sublet_core::revocation::feed::{FeedPosition, Revocation, RevocationView};
 use sublet_core::token::BlockPayload;
 use sublet_core::token::verify::{Coverage, VerifiedToken};
 use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::tree::Checked;
 use sublet_proto::convert::hop_id;
 use sublet_proto::record::payload::Content;
@@ -33,7 +33,7 @@ use crate::audit::consents::RecordedConsent;
 use crate::audit::entry::Actor;
 use crate::audit::entry::Entry;
 use crate::audit::names::Names;
-use crate::audit::published::head_keys;
+use crate::audit::published::checkpoint_keys;
 use crate::audit::rebuild::{Unproven, block_payload, rebuild, walk};
 use crate::audit::records::Records;
 use crate::audit::replay::{self, RecordedRefusal, Report};
@@ -160,7 +160,7 @@ pub struct Sync {
 
 /// A checkpoint that a tool was shown and reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShownHead {
+pub struct ShownCheckpoint {
     /// The index of the report's record.
     pub index: u64,
     /// The tool.
@@ -191,7 +191,7 @@ pub struct History {
     /// The reports of tools about the revocations that they have applied.
     pub syncs: Vec<Sync>,
     /// The checkpoints that tools were shown, compared with these records.
-    pub shown: Vec<ShownHead>,
+    pub shown: Vec<ShownCheckpoint>,
     /// Ranges of pruned records: first and last index.
     pub pruned: Vec<(u64, u64)>,
     /// The records whose payload was erased.
@@ -214,8 +214,8 @@ impl History {
     /// Combines the records up to `as_of`, or all of them if it is `None`.
     pub fn of(records: Records, trust: &Trust, as_of: Option<UnixMillis>) -> Self {
         let pruned = records.pruned();
-        let heads = head_keys(&trust.current());
-        let shown = shown_heads(&records, &heads);
+        let heads = checkpoint_keys(&trust.current());
+        let shown = shown_checkpoints(&records, &heads);
         let known = |entry: &Entry| as_of.is_none_or(|as_of| entry.time() <= as_of);
         let entries: Vec<Entry> = records.entries.into_iter().filter(known).collect();
         let mut history = History {
@@ -511,7 +511,7 @@ fn is_tainted_root(key: &BrokerKey) -> bool {
 }
 
 /// Returns the checkpoints that tools reported, in the order of their reports.
-fn shown_heads(records: &Records, keys: &[HeadKey]) -> Vec<ShownHead> {
+fn shown_checkpoints(records: &Records, keys: &[CheckpointKey]) -> Vec<ShownCheckpoint> {
     let reported = records.entries.iter().filter_map(|entry| match &entry.record.body {
         Some(Body::VerifierSynced(sync)) if !sync.checkpoint.is_empty() => Some((entry, sync)),
         _ => None,
@@ -519,7 +519,7 @@ fn shown_heads(records: &Records, keys: &[HeadKey]) -> Vec<ShownHead> {
     let (mut shown, mut heads) = (Vec::new(), Vec::new());
     for (entry, sync) in reported {
         let head = Checkpoint::open(&sync.checkpoint, keys).ok();
-        shown.push(ShownHead {
+        shown.push(ShownCheckpoint {
             index: entry.index,
             verifier: entry.record.actor.clone(),
             note: sync.checkpoint.clone(),

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::source::{LogSource as _, TilesOf};
 use sublet_ledger::tile::{FullTile, Resource, Tree, TreeView, WIDTH, bundle, leaves};
@@ -21,7 +21,7 @@ use sublet_ledger::{Hash, leaf_hash};
 use sublet_proto::v1::records_part::Part;
 use sublet_proto::v1::{GetCheckpointRequest, RecordsEntries, RecordsHead, RecordsPruned};
 
-use crate::audit::published::{SignedHead, WITNESSED, head_keys, in_directory};
+use crate::audit::published::{SignedCheckpoint, WITNESSED, checkpoint_keys, in_directory};
 use crate::audit::records::leaf_hashes;
 use crate::broker::connect::{Broker, DEADLINE_DEFAULT};
 use crate::broker::credential::Credential;
@@ -53,9 +53,9 @@ pub struct Mirrored {
 #[derive(Debug)]
 pub struct Mirror {
     directory: PathBuf,
-    keys: Vec<HeadKey>,
+    keys: Vec<CheckpointKey>,
     /// The checkpoint of the copy; `None` when the copy is empty.
-    head: Option<SignedHead>,
+    head: Option<SignedCheckpoint>,
     tree: Tree,
     /// The leaves after the last full entry bundle.
     tail: Vec<Vec<u8>>,
@@ -68,7 +68,7 @@ impl Mirror {
     /// are needed to continue against the copy's checkpoint. The code of the error is `copy_in_use`
     /// when another process pulls here.
     pub fn open(directory: &Path, trust: &Trust) -> Result<Self, Error> {
-        let mut mirror = Mirror::empty(directory, head_keys(&trust.current()));
+        let mut mirror = Mirror::empty(directory, checkpoint_keys(&trust.current()));
         std::fs::create_dir_all(directory)
             .map_err(|error| Error::io("create", directory, &error))?;
         let detail = || format!("another process pulls into {}", directory.display());
@@ -79,7 +79,8 @@ impl Mirror {
             return Ok(mirror);
         }
         let note = files::read(&path)?;
-        let signed = SignedHead::open(note, &mirror.keys).map_err(|bad| Error::file(&path, bad))?;
+        let signed =
+            SignedCheckpoint::open(note, &mirror.keys).map_err(|bad| Error::file(&path, bad))?;
         let head = &signed.head;
         let width = head.size % u64::from(WIDTH);
         if width > 0 {
@@ -103,7 +104,7 @@ impl Mirror {
         Ok(mirror)
     }
 
-    fn empty(directory: &Path, keys: Vec<HeadKey>) -> Self {
+    fn empty(directory: &Path, keys: Vec<CheckpointKey>) -> Self {
         let (directory, tree) = (directory.to_owned(), Tree::default());
         Mirror { directory, keys, head: None, tree, tail: Vec::new(), alone: None }
     }
@@ -167,10 +168,10 @@ impl Mirror {
 
     /// Verifies that a checkpoint is signed and extends the kept one. Otherwise returns the
     /// evidence of another history.
-    fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedHead, Other>, Error> {
-        let signed = SignedHead::open(part.checkpoint.clone(), &self.keys)
+    fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedCheckpoint, Other>, Error> {
+        let signed = SignedCheckpoint::open(part.checkpoint.clone(), &self.keys)
             .map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))?;
-        let Some(SignedHead { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
+        let Some(SignedCheckpoint { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };
         let proof = part.consistency.iter().map(|hash| Hash::try_from(hash.as_slice()));
         let proof = proof.collect::<Result<Vec<_>, _>>();
         let proof = proof.map_err(|_| Error::answer("a proof is not of 32-byte hashes"))?;
@@ -240,7 +241,11 @@ impl Mirror {
 
     /// Puts in place the full tiles and bundles, then the partial ones, then the checkpoint; then
     /// removes partial files that are no longer needed.
-    fn put_in_place(&mut self, pulled: Pulled, signed: SignedHead) -> Result<Mirrored, Error> {
+    fn put_in_place(
+        &mut self,
+        pulled: Pulled,
+        signed: SignedCheckpoint,
+    ) -> Result<Mirrored, Error> {
         let head = signed.head.clone();
         let (old, new) = (self.size(), head.size - self.size());
         let mut placed = Vec::new();

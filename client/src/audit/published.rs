@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sublet_core::trust::bundle::{KeyState, KeyUse, TrustBundle};
-use sublet_ledger::checkpoint::{BadCheckpoint, Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{BadCheckpoint, Checkpoint, CheckpointKey};
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;
 use sublet_ledger::source::{BadLog, LogSource, TilesOf, WholeLog};
@@ -22,28 +22,28 @@ use sublet_ledger::tree::root_at;
 use crate::error::Error;
 
 /// Returns the keys that may sign checkpoints of this trust domain's ledger.
-pub fn head_keys(bundle: &TrustBundle) -> Vec<HeadKey> {
+pub fn checkpoint_keys(bundle: &TrustBundle) -> Vec<CheckpointKey> {
     let origin = bundle.trust_domain().ledger_origin();
     // A checkpoint states no time, so a prepared key is accepted as soon as it is published. A
     // tainted key is never accepted.
     let keys = bundle.keys().iter();
     let keys = keys.filter(|key| key.use_ == KeyUse::Ledger && key.state != KeyState::Tainted);
-    keys.filter_map(|key| HeadKey::new(&origin, key.public.bytes())).collect()
+    keys.filter_map(|key| CheckpointKey::new(&origin, key.public.bytes())).collect()
 }
 
 /// A checkpoint together with its signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedHead {
+pub struct SignedCheckpoint {
     /// The content of the checkpoint.
     pub head: Checkpoint,
     /// The signed note.
     pub note: Vec<u8>,
 }
 
-impl SignedHead {
+impl SignedCheckpoint {
     /// Verifies a checkpoint that one of these keys must have signed.
-    pub fn open(note: Vec<u8>, keys: &[HeadKey]) -> Result<Self, BadCheckpoint> {
-        Ok(SignedHead { head: Checkpoint::open(&note, keys)?, note })
+    pub fn open(note: Vec<u8>, keys: &[CheckpointKey]) -> Result<Self, BadCheckpoint> {
+        Ok(SignedCheckpoint { head: Checkpoint::open(&note, keys)?, note })
     }
 }
 
@@ -60,7 +60,7 @@ pub fn in_directory(directory: &Path) -> impl LogSource {
 #[derive(Clone, Debug)]
 pub struct Published {
     /// Its checkpoint.
-    pub signed: SignedHead,
+    pub signed: SignedCheckpoint,
     /// How many records were pruned. Their hashes are in the tiles.
     pub pruned: u64,
     tree: Tree,
@@ -69,10 +69,10 @@ pub struct Published {
 impl Published {
     /// Checks it by itself: every leaf is hashed, every tile recomputed, and the root held against the
     /// head, which one of these keys must have signed.
-    pub fn verify(source: &dyn LogSource, keys: &[HeadKey]) -> Result<Self, Error> {
+    pub fn verify(source: &dyn LogSource, keys: &[CheckpointKey]) -> Result<Self, Error> {
         let missing = BadLog::Missing(Resource::Checkpoint);
         let note = source.get(Resource::Checkpoint).ok_or(missing).map_err(refused)?;
-        let signed = SignedHead::open(note, keys);
+        let signed = SignedCheckpoint::open(note, keys);
         let signed = signed.map_err(|bad| invalid(format!("its checkpoint: {bad}")))?;
         let whole = WholeLog::read(source, signed.head.size, &signed.head.root);
         let WholeLog { tree, pruned } = whole.map_err(refused)?;
@@ -84,7 +84,7 @@ impl Published {
     pub fn against(
         &self,
         source: &dyn LogSource,
-        kept: &[SignedHead],
+        kept: &[SignedCheckpoint],
     ) -> Result<Option<Fork>, Error> {
         let view = TreeView { tree: &self.tree, tiles: &TilesOf(source) };
         let (head, note) = (&self.signed.head, self.signed.note.as_slice());
@@ -115,8 +115,8 @@ impl Published {
 pub fn witnessed(
     note: &[u8],
     policy: &Policy,
-    keys: &[HeadKey],
-) -> Result<(SignedHead, BTreeSet<String>), Error> {
+    keys: &[CheckpointKey],
+) -> Result<(SignedCheckpoint, BTreeSet<String>), Error> {
     if note.is_empty() {
         let detail = "no witness cosigned a checkpoint of it".to_owned();
         return Err(Error::local("ledger_incomplete", detail));
@@ -128,7 +128,7 @@ pub fn witnessed(
             format!("its checkpoint was cosigned by {:?}, and the policy requires more", found.by);
         return Err(Error::local("ledger_incomplete", detail));
     }
-    Ok((SignedHead { head: found.head, note: note.to_vec() }, found.by))
+    Ok((SignedCheckpoint { head: found.head, note: note.to_vec() }, found.by))
 }
 
 /// What is missing may lie elsewhere; what does not hold was altered.

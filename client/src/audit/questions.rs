@@ -25,13 +25,13 @@ use crate::audit::history::{History, RecordedRevocation, RecordedUse};
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use sublet_client::audit::{bundle::Bundle, history::History, published::head_keys};
+/// use sublet_client::audit::{bundle::Bundle, history::History, published::checkpoint_keys};
 /// use sublet_client::audit::questions::Query;
 /// use sublet_client::{Clock as _, Error, SystemClock, Trust};
 ///
 /// # fn example() -> Result<(), Error> {
 /// let trust = Trust::open(Path::new("trust.json"), SystemClock.now())?;
-/// let bundle = Bundle::open(Path::new("evidence.tar"), &head_keys(&trust.current()))?;
+/// let bundle = Bundle::open(Path::new("evidence.tar"), &checkpoint_keys(&trust.current()))?;
 /// let history = History::of(bundle.records(&trust)?, &trust, None);
 ///
 /// let principal = Some("user:alice@acme.example".parse()?);

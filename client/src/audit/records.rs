@@ -16,7 +16,7 @@ use sublet_proto::v1::records_part::Part;
 use sublet_proto::v1::{GetCheckpointRequest, RecordsPruned, ReplayEntry};
 
 use crate::audit::entry::Entry;
-use crate::audit::published::head_keys;
+use crate::audit::published::checkpoint_keys;
 use crate::audit::replay::ENTRIES_MAX;
 use crate::broker::connect::{Broker, DEADLINE_DEFAULT};
 use crate::broker::credential::Credential;
@@ -117,7 +117,7 @@ impl RawLedger {
     /// the trust bundle must have signed.
     pub fn understand(&self, trust: &Trust) -> Result<Records, Error> {
         let invalid = |detail: String| Error::local("ledger_invalid", detail);
-        let head = Checkpoint::open(&self.note, &head_keys(&trust.current()));
+        let head = Checkpoint::open(&self.note, &checkpoint_keys(&trust.current()));
         let head = head.map_err(|bad| invalid(format!("the checkpoint of the ledger: {bad}")))?;
         let (mut tree, mut entries, mut hashes) = (Tree::default(), Vec::new(), Vec::new());
         for (index, raw) in (0u64..).zip(&self.records) {

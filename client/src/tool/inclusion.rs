@@ -19,7 +19,7 @@ use sublet_ledger::{Hash, leaf_hash};
 use sublet_proto::record::record::Body;
 use sublet_proto::v1;
 
-use crate::audit::published::head_keys;
+use crate::audit::published::checkpoint_keys;
 use sublet_proto::leaf;
 
 /// How many proven hops are remembered, at about 100 bytes each.
@@ -62,7 +62,7 @@ impl Included {
         };
         let bad = |detail: String| Malformed::Field { field: "inclusion", detail };
         let shown = v1::Inclusion::decode(shown).map_err(|_| bad("not readable".to_owned()))?;
-        let head = Checkpoint::open(&shown.checkpoint, &head_keys(bundle))
+        let head = Checkpoint::open(&shown.checkpoint, &checkpoint_keys(bundle))
             .map_err(|detail| bad(format!("the checkpoint of the ledger: {detail}")))?;
         for (hop, id) in missing {
             let leaf = shown.hops.iter().find(|leaf| records(&leaf.leaf, &id));

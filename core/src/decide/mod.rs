@@ -42,7 +42,7 @@ pub use query::list::{
 };
 pub use query::read::{
     GetAgent, GetAgentKey, GetInclusionProof, GetProfile, GetStatus, Inspect, Inspected,
-    InspectedHop, ReadHead, ReadLedger, Replay, Replayed, Status, WatchFeed,
+    InspectedHop, ReadCheckpoint, ReadLedger, Replay, Replayed, Status, WatchFeed,
 };
 pub use verdict::{Verdict, decide};
 

@@ -221,7 +221,7 @@ pub enum Deny {
     },
     /// A helper's key belongs to an enrolled agent.
     #[error("hop {hop} gives a helper a key that belongs to {agent}")]
-    KeyOfAnother {
+    HelperKeyInUse {
         /// The position of the hop.
         hop: usize,
         /// The agent of the key.
@@ -235,7 +235,7 @@ pub enum Deny {
     },
     /// The chain has no hop to record or to delegate.
     #[error("the chain has no hop after its root")]
-    NoHop,
+    HopNotFound,
 
     // Issue.
     /// There is no such agent.
@@ -304,7 +304,7 @@ pub enum Deny {
     },
     /// The key belongs, or belonged, to an agent.
     #[error("the key belongs, or belonged, to another agent; make a new one")]
-    KeyTaken,
+    KeyInUse,
     /// Another party renewed this identity token, so somebody has a copy of the agent's key.
     #[error(
         "another party with the same key has renewed the identity of {agent}; the agent is suspended"
@@ -315,7 +315,7 @@ pub enum Deny {
     },
     /// The state of the agent does not allow this.
     #[error("{agent} is {state}")]
-    AgentState {
+    AgentNotActive {
         /// The agent.
         agent: AgentId,
         /// Its state.
@@ -331,7 +331,7 @@ pub enum Deny {
     NotFound(String),
     /// The caller may not revoke this.
     #[error("the caller may revoke hops that it made or holds, not this")]
-    NotYoursToRevoke,
+    RevokeForbidden,
     /// The idempotency key was used with another request.
     #[error("this idempotency key was used with another request")]
     IdempotencyConflict,
@@ -496,9 +496,9 @@ impl Deny {
             Deny::UnrecordedExceed { .. } => "unrecorded_exceed_parent",
             Deny::NotTheHolder { .. } => "not_the_holder",
             Deny::NotTheAgentsKey { .. } => "not_the_agents_key",
-            Deny::KeyOfAnother { .. } => "key_in_use",
+            Deny::HelperKeyInUse { .. } => "key_in_use",
             Deny::UnknownDelegation { .. } => "unknown_delegation",
-            Deny::NoHop => "hop_not_found",
+            Deny::HopNotFound => "hop_not_found",
             Deny::UnknownAgent { .. } => "unknown_agent",
             Deny::UnknownProfile { .. } => "unknown_profile",
             Deny::PrincipalNotAllowed { .. } => "principal_not_allowed",
@@ -507,12 +507,12 @@ impl Deny {
             Deny::JoinToken(bad) => bad.code(),
             Deny::CredentialUsed => "credential_used",
             Deny::NotEnrollable { .. } => "not_enrollable",
-            Deny::KeyTaken => "key_in_use",
+            Deny::KeyInUse => "key_in_use",
             Deny::IdentityCloned { .. } => "identity_cloned",
-            Deny::AgentState { .. } => "agent_not_active",
+            Deny::AgentNotActive { .. } => "agent_not_active",
             Deny::Exists(_) => "already_exists",
             Deny::NotFound(_) => "not_found",
-            Deny::NotYoursToRevoke => "revoke_forbidden",
+            Deny::RevokeForbidden => "revoke_forbidden",
             Deny::IdempotencyConflict => "idempotency_conflict",
             Deny::SecretShownOnce => "secret_shown_once",
             Deny::UnderHold { .. } => "under_hold",

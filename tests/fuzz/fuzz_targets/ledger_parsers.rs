@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sublet_ledger::Hash;
-use sublet_ledger::checkpoint::{Checkpoint, HeadKey};
+use sublet_ledger::checkpoint::{Checkpoint, CheckpointKey};
 use sublet_ledger::cosignature::WitnessKey;
 use sublet_ledger::fork::Fork;
 use sublet_ledger::policy::Policy;
@@ -15,7 +15,7 @@ use sublet_ledger::witness::{AddCheckpoint, judge};
 const KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
 
 fuzz_target!(|data: &[u8]| {
-    let key: HeadKey = KEY.parse().expect("the published key");
+    let key: CheckpointKey = KEY.parse().expect("the published key");
     // Nobody here has its private half.
     let keys = [key];
     assert!(Checkpoint::open(data, &keys).is_err());
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         if let Some(resource) = Resource::from_path(text) {
             assert_eq!(resource.path(), text);
         }
-        if let Ok(key) = text.parse::<HeadKey>() {
+        if let Ok(key) = text.parse::<CheckpointKey>() {
             assert_eq!(key.to_string(), text);
         }
         if let Ok(key) = text.parse::<WitnessKey>() {

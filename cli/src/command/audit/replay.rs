@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sublet_client::audit::bundle::Bundle;
 use sublet_client::audit::history::History;
-use sublet_client::audit::published::head_keys;
+use sublet_client::audit::published::checkpoint_keys;
 use sublet_client::audit::records;
 use sublet_core::base::id::{DelegationId, HopId, UnixMillis};
 use sublet_core::base::text::base64url;
@@ -131,9 +131,9 @@ async fn whole(args: Args, context: &Context) -> Result<(), CliError> {
         blast_radius: args.blast_radius.as_deref(),
     };
     let questions = Questions::read(&typed, &trust.domain())?;
-    let kept = kept_checkpoints(&args.checkpoints, &head_keys(&trust.current()))?;
+    let kept = kept_checkpoints(&args.checkpoints, &checkpoint_keys(&trust.current()))?;
     let records = match &args.bundle {
-        Some(path) => Bundle::open(path, &head_keys(&trust.current()))?.records(&trust)?,
+        Some(path) => Bundle::open(path, &checkpoint_keys(&trust.current()))?.records(&trust)?,
         None => records::read(&context.broker().await?, &context.admin()?, &trust).await?,
     };
     let kept: Vec<_> = kept.into_iter().map(|signed| signed.head).collect();

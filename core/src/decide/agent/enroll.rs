@@ -90,7 +90,10 @@ impl Operation for Enroll {
         };
         let agent = &admitted.agent;
         if agent.state == AgentState::Suspended {
-            return Err(Deny::AgentState { agent: agent.id.clone(), state: agent.state.name() });
+            return Err(Deny::AgentNotActive {
+                agent: agent.id.clone(),
+                state: agent.state.name(),
+            });
         }
         // An agent that enrolled and never got the answer asks again, with any credential that it
         // has by now.
@@ -212,7 +215,7 @@ impl Enroll {
         }
         let active = known.filter(|agent| agent.state == AgentState::Active);
         if active.is_some_and(|agent| agent.key.as_ref() != Some(key)) && !rule.rekey {
-            return Err(Deny::AgentState { agent: id, state: AgentState::Active.name() });
+            return Err(Deny::AgentNotActive { agent: id, state: AgentState::Active.name() });
         }
         let created = known.is_none();
         let agent = known.cloned().unwrap_or_else(|| Agent::invited(id, &profile.name, cx.now));
@@ -321,7 +324,7 @@ impl Operation for RotateKey {
 fn free_key(view: View<'_>, agent: &AgentId, key: &PublicKey) -> Result<Thumbprint, Deny> {
     let thumbprint = key.thumbprint();
     if view.state.key_owner(&thumbprint).is_some() {
-        return Err(Deny::KeyTaken);
+        return Err(Deny::KeyInUse);
     }
     if view.is_revoked(Revocation::AgentKey(thumbprint)) {
         return Err(Deny::KeyRevoked { hop: 0, agent: agent.clone() });

@@ -141,7 +141,7 @@ fn check_key(
     let id = &identity.root().agent;
     let agent = view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
     if agent.state != AgentState::Active {
-        return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
+        return Err(Deny::AgentNotActive { agent: id.clone(), state: agent.state.name() });
     }
     if has(agent) { Ok(()) } else { Err(Deny::NotTheAgentsKey { hop: 0, agent: id.clone() }) }
 }

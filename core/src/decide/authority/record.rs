@@ -57,7 +57,7 @@ impl Operation for Delegate {
         let maker = holders.len().checked_sub(2).and_then(|before| holders.get(before));
         check_caller(cx.caller, maker.or(holders.last()).into_iter())?;
         if self.token.depth() == 0 && cx.view.state.delegation(&self.token.delegation()).is_some() {
-            return Err(Deny::NoHop);
+            return Err(Deny::HopNotFound);
         }
         record(cx, &self.token)
     }
@@ -156,7 +156,7 @@ pub(in crate::decide) fn new_hops(
     let mut grant = Grant::read(Recording { hop: token.id(), recorded: 0 });
     for (position, (id, signed)) in token.hops().enumerate().skip(known) {
         let before = position.checked_sub(1).ok_or(Deny::UnknownDelegation { id: delegation })?;
-        let parent = blocks.get(before).ok_or(Deny::NoHop)?;
+        let parent = blocks.get(before).ok_or(Deny::HopNotFound)?;
         narrow::check(parent.block(), signed.block(), before)?;
         let room = check_fan_out(cx, token.id_at(before), before, fan_out_max)?;
         let guard = check_recipient(cx, parent, signed, position)?;
@@ -231,13 +231,13 @@ fn check_recipient(
     let key = signed.next_key().thumbprint();
     if signed.block().helper.is_some() {
         return match cx.view.state.key_owner(&key) {
-            Some(owner) => Err(Deny::KeyOfAnother { hop, agent: owner.agent.clone() }),
+            Some(owner) => Err(Deny::HelperKeyInUse { hop, agent: owner.agent.clone() }),
             None => Ok(Some(Precondition::absent(RowKey::KeyOwner(key)))),
         };
     }
     let agent = cx.view.state.agent(id).ok_or_else(|| Deny::UnknownAgent { agent: id.clone() })?;
     if agent.state != AgentState::Active {
-        return Err(Deny::AgentState { agent: id.clone(), state: agent.state.name() });
+        return Err(Deny::AgentNotActive { agent: id.clone(), state: agent.state.name() });
     }
     if !agent.has(signed.next_key(), cx.now) {
         return Err(Deny::NotTheAgentsKey { hop, agent: id.clone() });

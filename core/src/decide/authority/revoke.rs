@@ -85,7 +85,7 @@ impl Operation for Revoke {
     fn decide(&self, cx: &Context<'_>) -> Decision<bool> {
         match &self.target {
             Target::Hop(id) | Target::Delegation(id) => self.hop(cx, id),
-            _ if !cx.caller.is_admin() => Err(Deny::NotYoursToRevoke),
+            _ if !cx.caller.is_admin() => Err(Deny::RevokeForbidden),
             // An unknown agent is refused.
             Target::Agent(agent) => Ok(suspend(cx, agent, &self.reason)?.with(true)),
             Target::Key(key) => {
@@ -127,7 +127,7 @@ impl Revoke {
             });
         if !may {
             // A hop that the caller may not see gets the same answer as one that does not exist.
-            return Err(Deny::NotYoursToRevoke);
+            return Err(Deny::RevokeForbidden);
         }
         if matches!(self.target, Target::Delegation(_)) && cx.view.state.delegation(id).is_none() {
             return Err(Deny::NotFound(format!("delegation {id}")));

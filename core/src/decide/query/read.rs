@@ -107,7 +107,7 @@ impl Operation for GetInclusionProof {
 
     fn decide(&self, cx: &Context<'_>) -> Decision<Vec<u64>> {
         check_appears(cx, &self.token)?;
-        let indices = cx.view.state.indices(&self.token.id()).ok_or(Deny::NoHop)?;
+        let indices = cx.view.state.indices(&self.token.id()).ok_or(Deny::HopNotFound)?;
         Ok(Grant::read(indices))
     }
 }
@@ -197,9 +197,9 @@ impl Operation for ReadLedger {
 
 /// Returns the checkpoint of the ledger; for the admin, and any agent or holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadHead;
+pub struct ReadCheckpoint;
 
-impl Operation for ReadHead {
+impl Operation for ReadCheckpoint {
     type Granted = ();
     const METHOD: &'static str = "/sublet.v1.Audit/GetCheckpoint";
 
