@@ -141,13 +141,13 @@ fn body(body: &Body) -> (Wire, Option<Content>) {
             plain(Wire::VerifierSynced(record::VerifierSync { epoch, sequence, checkpoint }))
         }
         Body::Pruned { below } => plain(Wire::Pruned(record::Pruned { below: *below })),
-        Body::HoldPlaced { name, from, to, reason } => {
-            let change = record::HoldChange { name: name.clone(), from: *from, to: *to };
-            with(Wire::HoldPlaced(change), reason)
+        Body::LegalHoldCreated { name, from, to, reason } => {
+            let change = record::LegalHoldChange { name: name.clone(), from: *from, to: *to };
+            with(Wire::LegalHoldCreated(change), reason)
         }
-        Body::HoldReleased { name, reason } => {
-            let change = record::HoldChange { name: name.clone(), ..Default::default() };
-            with(Wire::HoldReleased(change), reason)
+        Body::LegalHoldRemoved { name, reason } => {
+            let change = record::LegalHoldChange { name: name.clone(), ..Default::default() };
+            with(Wire::LegalHoldRemoved(change), reason)
         }
         Body::Exported { what } => plain(Wire::Exported(record::Exported { what: what.clone() })),
         Body::Erased { index, reason } => {

@@ -255,7 +255,7 @@ impl AdminService {
             delegations: status.delegations,
             hops: status.hops,
             ledger_size: found.ledger.tree.size(),
-            ledger_head: found.ledger.root.to_vec(),
+            ledger_root: found.ledger.root.to_vec(),
             revocation_epoch: broker.log.store.epoch(),
             revocation_sequence: found.basis.revocation_sequence,
             uptime_ms: broker.ports.clock.now().since(broker.ports.started_at),

@@ -180,11 +180,11 @@ fn send_records(
 ) {
     let send = |part| parts.blocking_send(Ok(v1::RecordsPart { part: Some(part) })).is_ok();
     let proof = published.consistency(asked.from, reader).unwrap_or_default();
-    let head = v1::RecordsHead {
+    let head = v1::RecordsCheckpoint {
         checkpoint: published.note.clone(),
         consistency: proof.into_iter().map(|hash| hash.to_vec()).collect(),
     };
-    if !send(Part::Head(head)) {
+    if !send(Part::Checkpoint(head)) {
         return;
     }
     let (mut from, size) = (asked.from, published.tree.size());
@@ -200,7 +200,7 @@ fn send_records(
         let sent = match &part {
             Part::Entries(entries) => entries.leaves.len(),
             Part::Pruned(pruned) => pruned.hashes.len() / 32,
-            Part::Head(_) => 0,
+            Part::Checkpoint(_) => 0,
         };
         from = from.saturating_add(sent as u64);
         if !send(part) || sent == 0 {

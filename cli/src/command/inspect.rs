@@ -188,7 +188,7 @@ fn value(
             "key": signed.next_key().thumbprint().to_string(),
             "not_after": print::utc(block.not_after),
             "hops_max": block.hops_max,
-            "unrecorded_max": block.offline_hops_max,
+            "offline_hops_max": block.offline_hops_max,
             "scope": scope.unwrap_or_default(),
         }));
     }

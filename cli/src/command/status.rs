@@ -12,7 +12,7 @@ use crate::print;
 /// Prints the state of the broker.
 pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
     let status = context.broker().await?.status(&context.admin()?, v1::GetStatusRequest {}).await?;
-    let head = base64url(&status.ledger_head);
+    let root = base64url(&status.ledger_root);
     let feed = format!("{}/{}", status.revocation_epoch, status.revocation_sequence);
     let (rows, keys) = key_rows(&status.keys);
     let value = json!({
@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
         "delegations": status.delegations,
         "hops": status.hops,
         "ledger_size": status.ledger_size,
-        "ledger_head": head,
+        "ledger_root": root,
         "revocation_epoch": status.revocation_epoch,
         "revocation_sequence": status.revocation_sequence,
         "uptime_ms": status.uptime_ms,
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
         ("agents", status.agents.to_string()),
         ("delegations", status.delegations.to_string()),
         ("live hops", status.hops.to_string()),
-        ("ledger", format!("{} records, root {head}", status.ledger_size)),
+        ("ledger", format!("{} records, root {root}", status.ledger_size)),
         ("revocation feed", feed),
         ("uptime", format!("{} s", status.uptime_ms / 1000)),
         ("store", status.store),

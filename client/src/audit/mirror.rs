@@ -19,7 +19,7 @@ use sublet_ledger::tile::{FullTile, Resource, Tree, TreeView, WIDTH, bundle, lea
 use sublet_ledger::tree::{Checked, verify_consistency};
 use sublet_ledger::{Hash, leaf_hash};
 use sublet_proto::v1::records_part::Part;
-use sublet_proto::v1::{GetCheckpointRequest, RecordsEntries, RecordsHead, RecordsPruned};
+use sublet_proto::v1::{GetCheckpointRequest, RecordsCheckpoint, RecordsEntries, RecordsPruned};
 
 use crate::audit::published::{SignedCheckpoint, WITNESSED, checkpoint_keys, in_directory};
 use crate::audit::records::leaf_hashes;
@@ -146,7 +146,7 @@ impl Mirror {
             let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
             let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
             match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
-                Some(Part::Head(part)) if head.is_none() => match self.check_head(&part)? {
+                Some(Part::Checkpoint(part)) if head.is_none() => match self.check_head(&part)? {
                     Ok(signed) => head = Some(signed),
                     Err(other) => return Ok(Err(other)),
                 },
@@ -168,7 +168,10 @@ impl Mirror {
 
     /// Verifies that a checkpoint is signed and extends the kept one. Otherwise returns the
     /// evidence of another history.
-    fn check_head(&self, part: &RecordsHead) -> Result<Result<SignedCheckpoint, Other>, Error> {
+    fn check_head(
+        &self,
+        part: &RecordsCheckpoint,
+    ) -> Result<Result<SignedCheckpoint, Other>, Error> {
         let signed = SignedCheckpoint::open(part.checkpoint.clone(), &self.keys)
             .map_err(|bad| Error::answer(format!("the checkpoint of the ledger: {bad}")))?;
         let Some(SignedCheckpoint { head: held, .. }) = &self.head else { return Ok(Ok(signed)) };

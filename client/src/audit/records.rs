@@ -160,8 +160,8 @@ pub async fn read_raw(broker: &Broker, who: &Credential) -> Result<RawLedger, Er
         let next = tokio::time::timeout(DEADLINE_DEFAULT, stream.message()).await;
         let next = next.map_err(|_| Error::deadline("the ledger", DEADLINE_DEFAULT))?;
         match next.map_err(|status| Error::from_status(&status))?.and_then(|part| part.part) {
-            Some(Part::Head(part)) if note.is_none() => note = Some(part.checkpoint),
-            Some(Part::Head(_)) => return Err(Error::answer("there is a second checkpoint")),
+            Some(Part::Checkpoint(part)) if note.is_none() => note = Some(part.checkpoint),
+            Some(Part::Checkpoint(_)) => return Err(Error::answer("there is a second checkpoint")),
             Some(Part::Entries(part)) => {
                 due(part.first, &records)?;
                 let payloads = part.payloads.into_iter().chain(std::iter::repeat(Vec::new()));

@@ -241,7 +241,7 @@ pub enum Body {
         below: u64,
     },
     /// A legal hold was placed on a range of records.
-    HoldPlaced {
+    LegalHoldCreated {
         /// The name of the hold.
         name: String,
         /// The index of the first record.
@@ -252,7 +252,7 @@ pub enum Body {
         reason: String,
     },
     /// A legal hold was removed.
-    HoldReleased {
+    LegalHoldRemoved {
         /// The name of the hold.
         name: String,
         /// The reason, as text.

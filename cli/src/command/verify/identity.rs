@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     match checker.check(&shown, &args.call.action, arguments) {
         Ok(peer) => {
             let (agent, key) = (peer.agent.to_string(), peer.key.to_string());
-            let value = json!({"verdict": "recognised", "agent": agent, "key": key});
+            let value = json!({"verdict": "verified", "agent": agent, "key": key});
             let pairs = [("verdict", "verified".to_owned()), ("agent", agent), ("key", key)];
             print::pairs(context, &pairs, &value);
             Ok(ExitCode::SUCCESS)

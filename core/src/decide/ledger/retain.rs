@@ -106,8 +106,12 @@ impl Operation for CreateLegalHold {
         }
         let (name, from) = (self.name.clone(), self.from);
         let hold = Hold { name: name.clone(), from, to, placed_at: cx.now };
-        let body =
-            Body::HoldPlaced { name: name.clone(), from, to: self.to, reason: self.reason.clone() };
+        let body = Body::LegalHoldCreated {
+            name: name.clone(),
+            from,
+            to: self.to,
+            reason: self.reason.clone(),
+        };
         let grant = Grant::read(()).requiring([Precondition::absent(RowKey::Hold(name))]);
         Ok(grant.changing([Mutation::from(hold)]).recording(cx.caller, body))
     }
@@ -136,7 +140,7 @@ impl Operation for RemoveLegalHold {
             return Err(Deny::NotFound(format!("hold {:?}", self.name)));
         }
         let name = self.name.clone();
-        let body = Body::HoldReleased { name: name.clone(), reason: self.reason.clone() };
+        let body = Body::LegalHoldRemoved { name: name.clone(), reason: self.reason.clone() };
         let grant = Grant::read(()).requiring([Precondition::present(RowKey::Hold(name.clone()))]);
         Ok(grant.changing([Mutation::RemoveLegalHold(name)]).recording(cx.caller, body))
     }
