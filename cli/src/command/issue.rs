@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Maximum number of these hops that may lack a receipt when a tool is called
     #[arg(long, default_value_t = 0)]
     offline_hops: u32,
-    /// File with the user's token (a JWT of a [[user_issuer]]) as consent, or - for stdin
+    /// File with the user's token (a JWT of a configured user_issuer) as consent, or - for stdin
     #[arg(long, value_name = "FILE|-", conflicts_with = "session")]
     user_token: Option<PathBuf>,
     /// Id of a session of authority for this agent as consent (sublet session grant)

@@ -36,7 +36,7 @@ pub(crate) struct ExchangeArgs {
     /// Directory of the agent's identity
     #[arg(long = "as", value_name = "DIR")]
     as_: PathBuf,
-    /// File with the user's token (a JWT of a [[user_issuer]]), or - for stdin
+    /// File with the user's token (a JWT of a configured user_issuer), or - for stdin
     #[arg(long, value_name = "FILE|-")]
     user_token: PathBuf,
     /// Capability to ask for, such as 'fs.read@tool://files path=under:/data'; may be given more than once
