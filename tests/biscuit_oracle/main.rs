@@ -44,7 +44,7 @@ fn by_blocks(token: &VerifiedToken, call: &Call, now: UnixMillis, unrecorded: u3
         block.is_good_at(now.seconds())
             && token.depth() <= block.hops_max
             && unrecorded <= block.offline_hops_max
-            && block.scope.as_ref().unwrap().admits(call, token.standing(block))
+            && block.scope.as_ref().unwrap().admits(call, token.chain_position(block))
     })
 }
 

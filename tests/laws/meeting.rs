@@ -36,7 +36,7 @@ proptest! {
             let call = call_near(token.signed_blocks()[at].block().scope.as_ref().unwrap(), &mut dice);
             let by_blocks = token.signed_blocks().iter().all(|signed| {
                 let block = signed.block();
-                block.scope.as_ref().unwrap().admits(&call, token.standing(block))
+                block.scope.as_ref().unwrap().admits(&call, token.chain_position(block))
             });
             let here = ChainPosition { hops: token.depth(), is_delegate: false };
             let by_effect = may.as_ref().is_some_and(|may| may.admits(&call, here));

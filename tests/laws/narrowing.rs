@@ -98,7 +98,7 @@ proptest! {
             prop_assert!(child.offline_hops_max <= parent.offline_hops_max);
             let (held, asked) = (parent.scope.as_ref().unwrap(), child.scope.as_ref().unwrap());
             let call = call_near(asked, &mut dice);
-            let inside = |scope: &Scope, block: &Block| scope.admits(&call, chain.standing(block));
+            let inside = |scope: &Scope, block: &Block| scope.admits(&call, chain.chain_position(block));
             prop_assert!(inside(held, parent) || !inside(asked, child), "{:?}", call);
         }
     }
@@ -154,6 +154,6 @@ fn admits(token: &VerifiedToken, call: &Call, second: i64) -> bool {
         let block = signed.block();
         block.is_good_at(second)
             && token.depth() <= block.hops_max
-            && block.scope.as_ref().unwrap().admits(call, token.standing(block))
+            && block.scope.as_ref().unwrap().admits(call, token.chain_position(block))
     })
 }

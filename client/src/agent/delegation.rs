@@ -486,7 +486,7 @@ impl Caller for Delegation {
 
 impl fmt::Debug for Delegation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Held({} by {})", self.id(), self.holder())
+        write!(f, "Delegation({} by {})", self.id(), self.holder())
     }
 }
 

@@ -544,7 +544,7 @@ impl History {
             for capability in block.scope.iter().flat_map(|scope| scope.capabilities()) {
                 let needed = below
                     .iter()
-                    .any(|(token, call)| capability.admits(call, token.standing(block)));
+                    .any(|(token, call)| capability.admits(call, token.chain_position(block)));
                 if !needed {
                     unused.push(Unused {
                         hop: report.hop.to_string(),

@@ -197,15 +197,15 @@ fn check_scopes(token: &VerifiedToken, call: &Call) -> Result<(), Deny> {
         let Some(scope) = &signed.block().scope else {
             return Err(Deny::NotAllowed { hop, detail: "the block states no scope".to_owned() });
         };
-        let standing = token.standing(signed.block());
+        let position = token.chain_position(signed.block());
         // The same scope gives the same caller the same answer.
-        if admitted.is_some_and(|(same, by)| same.is(scope) && by == standing) {
+        if admitted.is_some_and(|(same, by)| same.is(scope) && by == position) {
             continue;
         }
-        if let Some(detail) = scope.refusal(call, standing) {
+        if let Some(detail) = scope.refusal(call, position) {
             return Err(Deny::NotAllowed { hop, detail });
         }
-        admitted = Some((scope, standing));
+        admitted = Some((scope, position));
     }
     Ok(())
 }

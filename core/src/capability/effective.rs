@@ -25,8 +25,8 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
     let last = blocks.last().map(|block| &block.agent);
     let mut found: Option<Meets> = None;
     for block in &blocks {
-        let standing = ChainPosition { hops, is_delegate: last != Some(&block.agent) };
-        let stated = stated(block.scope.as_ref(), standing);
+        let position = ChainPosition { hops, is_delegate: last != Some(&block.agent) };
+        let stated = stated(block.scope.as_ref(), position);
         found = Some(match found {
             None => Meets { capabilities: stated, incomplete: false },
             Some(before) => {
@@ -47,15 +47,15 @@ pub fn effective<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Effective {
 /// Returns the capabilities of one block that apply at this position of the chain. A capability
 /// whose hop limit is passed is left out. `use:delegates` is kept only where the holder is no
 /// delegate.
-fn stated(scope: Option<&Scope>, standing: ChainPosition) -> Vec<Capability> {
+fn stated(scope: Option<&Scope>, position: ChainPosition) -> Vec<Capability> {
     let capabilities = scope.map(Scope::capabilities).unwrap_or_default().iter();
     let stated = capabilities.filter_map(|capability| {
         // Each member is named, so a further one cannot be forgotten here.
         let HopLimits { delegates_only, hops_max } = capability.travel();
-        if hops_max.is_some_and(|max| standing.hops > max) {
+        if hops_max.is_some_and(|max| position.hops > max) {
             return None;
         }
-        let delegates_only = delegates_only && !standing.is_delegate;
+        let delegates_only = delegates_only && !position.is_delegate;
         capability.clone().travelling(HopLimits { delegates_only, hops_max }).ok()
     });
     stated.collect()

@@ -53,15 +53,15 @@ impl HopLimits {
     }
 
     /// Returns why the capability may not be used at this position; `None` when it may.
-    pub(super) fn refusal(&self, standing: ChainPosition) -> Option<String> {
+    pub(super) fn refusal(&self, position: ChainPosition) -> Option<String> {
         let HopLimits { delegates_only, hops_max } = *self;
-        if let Some(max) = hops_max.filter(|max| standing.hops > *max) {
-            let hops = standing.hops;
+        if let Some(max) = hops_max.filter(|max| position.hops > *max) {
+            let hops = position.hops;
             return Some(format!(
                 "the capability may be delegated for {max} hops, this chain has {hops}"
             ));
         }
-        (delegates_only && !standing.is_delegate).then(|| {
+        (delegates_only && !position.is_delegate).then(|| {
             "the capability is for delegates only: its holder may delegate it and not use it"
                 .to_owned()
         })

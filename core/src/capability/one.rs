@@ -129,12 +129,12 @@ impl Capability {
     }
 
     /// Returns whether the capability admits the call of a holder at this position.
-    pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
-        self.refusal(call, standing).is_none()
+    pub fn admits(&self, call: &Call, position: ChainPosition) -> bool {
+        self.refusal(call, position).is_none()
     }
 
     /// Returns why it does not admit the call, as text; `None` when it does.
-    pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
+    pub fn refusal(&self, call: &Call, position: ChainPosition) -> Option<String> {
         // Each member is named, so a further one cannot be forgotten here.
         let Capability { audience, action, args, open, travel } = self;
         if !audience.admits(&call.audience) {
@@ -154,7 +154,7 @@ impl Capability {
         let unnamed = unnamed.map(|(name, _)| {
             format!("the argument {name:?} is not named by the capability, which is closed")
         });
-        unnamed.or_else(|| travel.refusal(standing))
+        unnamed.or_else(|| travel.refusal(position))
     }
 }
 

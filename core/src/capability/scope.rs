@@ -89,18 +89,18 @@ impl Scope {
     }
 
     /// Returns whether any capability admits the call of a holder at this position.
-    pub fn admits(&self, call: &Call, standing: ChainPosition) -> bool {
-        self.0.iter().any(|capability| capability.admits(call, standing))
+    pub fn admits(&self, call: &Call, position: ChainPosition) -> bool {
+        self.0.iter().any(|capability| capability.admits(call, position))
     }
 
     /// Returns why no capability admits the call, from the nearest one; `None` when one does.
-    pub fn refusal(&self, call: &Call, standing: ChainPosition) -> Option<String> {
-        if self.admits(call, standing) {
+    pub fn refusal(&self, call: &Call, position: ChainPosition) -> Option<String> {
+        if self.admits(call, position) {
             return None;
         }
         let distance =
             |c: &&Capability| (!c.audience.admits(&call.audience), !c.action.admits(&call.action));
-        self.0.iter().min_by_key(distance).and_then(|nearest| nearest.refusal(call, standing))
+        self.0.iter().min_by_key(distance).and_then(|nearest| nearest.refusal(call, position))
     }
 }
 

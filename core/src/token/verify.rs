@@ -307,7 +307,7 @@ impl VerifiedToken {
     }
 
     /// Returns the position of this token's holder relative to a block of the token.
-    pub fn standing(&self, block: &Block) -> ChainPosition {
+    pub fn chain_position(&self, block: &Block) -> ChainPosition {
         ChainPosition { hops: self.depth(), is_delegate: block.agent != self.last().block.agent }
     }
 

@@ -132,6 +132,6 @@ fn ours(token: &VerifiedToken, call: &Call, unrecorded: u32) -> bool {
         block.is_good_at(NOW.seconds())
             && token.depth() <= block.hops_max
             && unrecorded <= block.offline_hops_max
-            && block.scope.as_ref().unwrap().admits(call, token.standing(block))
+            && block.scope.as_ref().unwrap().admits(call, token.chain_position(block))
     })
 }

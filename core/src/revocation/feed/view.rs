@@ -53,14 +53,14 @@ pub struct RevocationView {
     held: Option<Seen>,
     /// The position of a view that was built from records; it has no head, and so no age.
     recorded: Option<FeedPosition>,
-    revoked: HashMap<Revocation, ChainPosition>,
+    revoked: HashMap<Revocation, InForce>,
     /// The waiting deltas, numbered without a gap.
     pending: VecDeque<(Received, Vec<u8>)>,
 }
 
 /// Since when a subject is revoked, and until when that must be kept.
 #[derive(Clone, Copy, Debug)]
-struct ChainPosition {
+struct InForce {
     at: UnixMillis,
     expires: UnixMillis,
 }
@@ -270,7 +270,7 @@ impl RevocationView {
                 (held.at, held.expires) = (held.at.max(at), held.expires.max(expires));
             }
             Entry::Vacant(free) => {
-                free.insert(ChainPosition { at, expires });
+                free.insert(InForce { at, expires });
             }
         }
     }
@@ -318,7 +318,7 @@ impl RevocationView {
 
     /// Returns whether a delegation that was issued for a principal at this time is revoked.
     pub fn ends(&self, principal: &Principal, issued_at: UnixMillis) -> bool {
-        let at = |known: &Revocation| self.revoked.get(known).map(|standing| standing.at);
+        let at = |known: &Revocation| self.revoked.get(known).map(|in_force| in_force.at);
         Revocation::ends(principal, issued_at, at)
     }
 
