@@ -21,18 +21,12 @@ impl<F: Fn(Resource) -> Option<Vec<u8>>> LogSource for F {
     }
 }
 
-impl Tiles for dyn LogSource + '_ {
-    fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
-        self.get(Resource::Tile { level, index, width: WIDTH })
-    }
-}
-
 /// The full tiles of a source.
 pub struct TilesOf<'a>(pub &'a dyn LogSource);
 
 impl Tiles for TilesOf<'_> {
     fn tile(&self, level: u8, index: u64) -> Option<Vec<u8>> {
-        self.0.tile(level, index)
+        self.0.get(Resource::Tile { level, index, width: WIDTH })
     }
 }
 
