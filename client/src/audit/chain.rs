@@ -221,8 +221,10 @@ impl Chains {
             Some(parent) => format!("{}#{}", parent.record.agent_id, parent.record.helper),
         };
         let killed = |at: &&Recorded| self.revoked.contains_key(&at.hop);
-        let chain = self.chain(hop).unwrap_or_default();
-        let revoked = chain.into_iter().find(killed).map(|at| at.hop);
+        // A parent is here before its child, so this ends, however long a chain is recorded.
+        let parent_of = |at: &&Recorded| at.parent.and_then(|parent| self.hops.get(&parent));
+        let chain = std::iter::successors(Some(recorded), parent_of);
+        let revoked = chain.filter(killed).last().map(|at| at.hop);
         Some(HopReport {
             hop: *hop,
             parent: recorded.parent,
